@@ -1,0 +1,1 @@
+//! bpf(2), for the device rules of cgroup v2.

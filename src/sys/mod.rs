@@ -1,0 +1,6 @@
+//! Thin wrappers of system calls that no library here has a safe wrapper for: the only unsafe
+//! code of the project. One call a function, no policy.
+
+pub mod bpf;
+pub mod seccomp;
+pub mod term;
