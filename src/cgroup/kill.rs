@@ -1,0 +1,131 @@
+//! Signals to all processes of a container.
+//!
+//! A process id can belong to another process by the time it is used. So a process is pinned by a
+//! pidfd first, and its id is looked for in the cgroup once more: what is signalled was in the
+//! cgroup after it was pinned.
+
+use std::collections::BTreeSet;
+use std::os::fd::{AsFd, OwnedFd};
+
+use nix::errno::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+use crate::{Context, Error, Result};
+
+use super::files;
+use super::record::Record;
+
+/// Processes that are pinned at a time; each takes a descriptor.
+const PINNED: usize = 128;
+
+/// How often the processes are listed anew, to catch those that were forked meanwhile.
+const PASSES: usize = 64;
+
+impl Record {
+    /// Sends `signal` to every process, once.
+    pub fn signal_all(&self, signal: i32) -> Result<()> {
+        let named = Signal::from_named_raw(signal);
+        let signal = match named {
+            Some(signal) => signal,
+            None => return Err(Error::invalid("signal", signal, "is no signal")),
+        };
+        self.signal(&self.pids()?, signal).map(drop)
+    }
+
+    /// Sends SIGKILL to every process, frozen or not. It returns when none can escape any more,
+    /// which is before the last one is gone.
+    pub fn kill_all(&self) -> Result<()> {
+        let dirs = self.checked()?;
+        let mut killed = false;
+        for dir in dirs.iter().filter(|dir| dir.is_unified()) {
+            let written = files::open_dir(&dir.path)
+                .and_then(|fd| files::write(fd.as_fd(), "cgroup.kill", "1"));
+            match written {
+                // Linux 5.14. The kernel does all: sub-cgroups, forks at the same moment,
+                // frozen processes.
+                Ok(()) => killed = true,
+                // Older kernel, no directory any more, or a threaded cgroup.
+                Err(Errno::ENOENT | Errno::ENODEV | Errno::EOPNOTSUPP) => {}
+                Err(errno) => {
+                    return Err(files::write_error(&dir.path, "cgroup.kill", "1", errno));
+                }
+            }
+        }
+        if killed && dirs.len() == 1 {
+            return Ok(());
+        }
+        // v1: who is frozen cannot fork away, and dies when thawed.
+        let can_freeze = dirs.iter().any(|dir| dir.has_controller("freezer") || dir.is_unified());
+        let mut frozen = false;
+        let mut result = Ok(());
+        let mut known = BTreeSet::new();
+        for pass in 0..PASSES {
+            let pids = match self.pids() {
+                Ok(pids) => pids,
+                Err(error) => {
+                    result = Err(error);
+                    break;
+                }
+            };
+            // Only those that had no signal yet: a dying process is listed for a while.
+            let new: Vec<i32> = pids.into_iter().filter(|pid| known.insert(*pid)).collect();
+            if new.is_empty() {
+                break;
+            }
+            if pass > 0 && can_freeze && !frozen {
+                // They multiply. If they cannot be frozen, the passes must do.
+                frozen = self.freeze().is_ok();
+            }
+            if let Err(error) = self.signal(&new, Signal::KILL) {
+                result = Err(error);
+                break;
+            }
+        }
+        // Always: it may have been paused before, and a frozen process does not die on v1.
+        let thawed = match self.thaw() {
+            Err(error) if error.errno() != Some(Errno::ENODEV) && can_freeze && self.exists() => {
+                Err(error)
+            }
+            _ => Ok(()),
+        };
+        result.and(thawed)
+    }
+
+    fn exists(&self) -> bool {
+        self.dirs().iter().any(|dir| dir.path.exists())
+    }
+
+    /// Signals those of `pids` that still are in the cgroup.
+    fn signal(&self, pids: &[i32], signal: Signal) -> Result<()> {
+        for chunk in pids.chunks(PINNED) {
+            let pinned = chunk
+                .iter()
+                .filter_map(|pid| Some((*pid, pin(*pid)?)))
+                .map(|(pid, fd)| Ok((pid, fd?)))
+                .collect::<Result<Vec<(i32, OwnedFd)>>>()?;
+            let members: BTreeSet<i32> = self.pids()?.into_iter().collect();
+            for (pid, fd) in pinned {
+                if !members.contains(&pid) {
+                    continue;
+                }
+                match pidfd_send_signal(&fd, signal) {
+                    Ok(()) | Err(rustix::io::Errno::SRCH) => {}
+                    Err(error) => {
+                        return Err(error).with_context(|| format!("signal process {pid}"));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// None if the process is gone.
+fn pin(pid: i32) -> Option<Result<OwnedFd>> {
+    match pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()) {
+        Ok(fd) => Some(Ok(fd)),
+        // EINVAL: not the leader of its process any more, which is as good as gone.
+        Err(rustix::io::Errno::SRCH | rustix::io::Errno::INVAL) => None,
+        Err(error) => Some(Err(error).with_context(|| format!("open process {pid}"))),
+    }
+}
