@@ -53,14 +53,15 @@ impl Plan {
             let fd = files::open_dir(path)
                 .with_context(|| format!("open {}", path.display()))?;
             if !new {
-                must_be_unused(&target.dir, fd.as_fd())?;
+                must_be_unused(&target.dir.path)?;
             }
+            must_be_thawed(&target.dir, fd.as_fd())?;
             if target.dir.is_unified() {
                 enable(target)?;
-                must_be_usable(target, fd.as_fd())?;
+                must_take_processes(target, fd.as_fd())?;
             }
-            for file in &target.inherit {
-                inherit(&target.dir, file)?;
+            if target.dir.has_controller("cpuset") {
+                fill_cpuset(target)?;
             }
             for writes in &target.writes {
                 files::apply(fd.as_fd(), path, writes).map_err(|error| self.explain(error))?;
@@ -162,50 +163,52 @@ fn mkdir_error(path: &Path, errno: Errno) -> Error {
 }
 
 /// A cgroup that was there before may be another container's.
-fn must_be_unused(dir: &Dir, fd: BorrowedFd<'_>) -> Result<()> {
+fn must_be_unused(path: &Path) -> Result<()> {
+    if files::all_processes(path)?.is_empty() {
+        return Ok(());
+    }
+    let why = "has processes; a container needs a cgroup of its own";
+    Err(Error::new(Kind::State, why).context(format!("cgroup {}", path.display())))
+}
+
+/// A frozen cgroup, or one below a frozen one, would stop init for good, and us with it.
+fn must_be_thawed(dir: &Dir, fd: BorrowedFd<'_>) -> Result<()> {
+    let (file, thawed) = if dir.is_unified() {
+        ("cgroup.events", "frozen 0")
+    } else if dir.has_controller("freezer") {
+        ("freezer.state", "THAWED")
+    } else {
+        return Ok(());
+    };
     let path = &dir.path;
-    if !files::all_processes(path)?.is_empty() {
-        let why = "has processes; a container needs a cgroup of its own";
-        return Err(Error::new(Kind::State, why).context(format!("cgroup {}", path.display())));
+    let text = files::read(fd, file).map_err(|errno| files::read_error(path, file, errno))?;
+    // Before Linux 5.2 v2 cannot freeze, and says nothing about it.
+    if files::has_line(&text, thawed) || (dir.is_unified() && !text.contains("frozen")) {
+        return Ok(());
     }
-    if dir.has_controller("freezer") {
-        let file = "freezer.state";
-        let state = files::read(fd, file).map_err(|errno| files::read_error(path, file, errno))?;
-        if state.trim() != "THAWED" {
-            return Err(frozen(path));
-        }
-    }
-    Ok(())
+    let why = "is frozen; thaw it first";
+    Err(Error::new(Kind::State, why).context(format!("cgroup {}", path.display())))
 }
 
-fn frozen(path: &Path) -> Error {
-    Error::new(Kind::State, "is frozen; thaw it first").context(format!("cgroup {}", path.display()))
-}
-
-/// v2: a frozen cgroup (or one below a frozen one) would stop init for good, and one below a
-/// threaded one takes no ordinary process.
-fn must_be_usable(target: &Target, fd: BorrowedFd<'_>) -> Result<()> {
+/// v2: a cgroup below a threaded one takes no ordinary process, unless it is made threaded too.
+fn must_take_processes(target: &Target, fd: BorrowedFd<'_>) -> Result<()> {
     let path = &target.dir.path;
-    let read = |file: &str| files::read(fd, file).map_err(|e| files::read_error(path, file, e));
-    match files::read(fd, "cgroup.events") {
-        Ok(events) if files::has_line(&events, "frozen 1") => return Err(frozen(path)),
-        Ok(_) => {}
-        Err(errno) => return Err(files::read_error(path, "cgroup.events", errno)),
-    }
     // A child of the root is always a domain.
     if path.parent() == Some(&target.dir.root) {
         return Ok(());
     }
-    if read("cgroup.type")?.trim() == "domain invalid" {
-        let threaded = "threaded";
-        if !target.needed.iter().all(|name| ["cpu", "cpuset", "pids"].contains(&name.as_str())) {
-            let why = "is below a threaded cgroup, where only cpu, cpuset and pids can be limited";
-            return Err(Error::new(Kind::State, why).context(format!("cgroup {}", path.display())));
-        }
-        files::write(fd, "cgroup.type", threaded)
-            .map_err(|errno| files::write_error(path, "cgroup.type", threaded, errno))?;
+    let file = "cgroup.type";
+    let kind = files::read(fd, file).map_err(|errno| files::read_error(path, file, errno))?;
+    if kind.trim() != "domain invalid" {
+        return Ok(());
     }
-    Ok(())
+    if !target.needed.iter().all(|name| ["cpu", "cpuset", "pids"].contains(&name.as_str())) {
+        let why = "is below a threaded cgroup, where only cpu, cpuset and pids can be limited";
+        return Err(Error::new(Kind::State, why).context(format!("cgroup {}", path.display())));
+    }
+    let threaded = "threaded";
+    files::write(fd, file, threaded)
+        .map_err(|errno| files::write_error(path, file, threaded, errno))
 }
 
 /// Enables controllers for the children of every cgroup above the container's.
@@ -268,24 +271,29 @@ fn enable_in(dir: &Path, missing: &[String], needed: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// v1: a new cpuset is empty and takes no process. It gets what the nearest ancestor has that is
-/// not empty itself.
-fn inherit(dir: &Dir, file: &str) -> Result<()> {
-    let mut empty = Vec::new();
-    let mut value = String::new();
-    for path in dir.path.ancestors() {
-        let fd = files::open_dir(path).with_context(|| format!("open {}", path.display()))?;
-        let text = files::read(fd.as_fd(), file)
-            .map_err(|errno| files::read_error(path, file, errno))?;
-        text.trim().clone_into(&mut value);
-        if !value.is_empty() || path == dir.root {
-            break;
+/// v1: a new cpuset is empty and takes no process, and its children can have nothing that it
+/// has not. So the new ones above the container's get what the nearest ancestor has that is not
+/// empty itself; and the container's too, for the lists that the configuration does not give.
+fn fill_cpuset(target: &Target) -> Result<()> {
+    let dir = &target.dir;
+    for file in ["cpuset.cpus", "cpuset.mems"] {
+        let given = !target.inherit.contains(&file);
+        let mut empty = Vec::new();
+        let mut value = String::new();
+        for path in dir.path.ancestors().skip(usize::from(given)) {
+            let fd = files::open_dir(path).with_context(|| format!("open {}", path.display()))?;
+            let text = files::read(fd.as_fd(), file)
+                .map_err(|errno| files::read_error(path, file, errno))?;
+            text.trim().clone_into(&mut value);
+            if !value.is_empty() || path == dir.root {
+                break;
+            }
+            empty.push((path, fd));
         }
-        empty.push((path, fd));
-    }
-    for (path, fd) in empty.into_iter().rev() {
-        files::write(fd.as_fd(), file, &value)
-            .map_err(|errno| files::write_error(path, file, &value, errno))?;
+        for (path, fd) in empty.into_iter().rev() {
+            files::write(fd.as_fd(), file, &value)
+                .map_err(|errno| files::write_error(path, file, &value, errno))?;
+        }
     }
     Ok(())
 }
@@ -294,7 +302,10 @@ fn inherit(dir: &Dir, file: &str) -> Result<()> {
 /// there, so that at no moment all devices are open.
 fn attach(dir: BorrowedFd<'_>, program: &[bpf::Insn], new: bool) -> Result<(), Errno> {
     let old = if new { Vec::new() } else { bpf::attached_device_programs(dir)? };
-    let program = bpf::load_device_program(program)?;
+    let program = match bpf::load_device_program(program) {
+        Err(Errno::EPERM) => load_with_more_memory(program)?,
+        other => other?,
+    };
     bpf::attach_device_program(dir, program.as_fd())?;
     for id in old {
         match bpf::program_by_id(id).and_then(|old| bpf::detach_device_program(dir, old.as_fd())) {
@@ -303,6 +314,19 @@ fn attach(dir: BorrowedFd<'_>, program: &[bpf::Insn], new: bool) -> Result<(), E
         }
     }
     Ok(())
+}
+
+/// Before Linux 5.11 programs counted as locked memory of the user, over all its processes, and
+/// the usual limit of 64 KiB is soon reached.
+fn load_with_more_memory(program: &[bpf::Insn]) -> Result<OwnedFd, Errno> {
+    use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
+    let (soft, hard) = getrlimit(Resource::RLIMIT_MEMLOCK)?;
+    // The answer to the caller is that of the program, not of this attempt.
+    let _ = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
+    let result = bpf::load_device_program(program);
+    // The container must not inherit it.
+    let _ = setrlimit(Resource::RLIMIT_MEMLOCK, soft, hard);
+    result
 }
 
 impl Cgroup {

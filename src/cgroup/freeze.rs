@@ -56,7 +56,7 @@ impl Record {
     }
 
     /// The directory that freezes; none if the cgroup is gone or the host cannot freeze.
-    fn freezer(&self) -> Result<Option<(&Dir, OwnedFd)>> {
+    pub(super) fn freezer(&self) -> Result<Option<(&Dir, OwnedFd)>> {
         let dirs = self.checked()?;
         let freezer = dirs.iter().find(|dir| dir.has_controller("freezer"));
         let Some(dir) = freezer.or_else(|| dirs.iter().find(|dir| dir.is_unified())) else {
@@ -81,7 +81,7 @@ fn set(dir: &Dir, fd: &OwnedFd, file: &str, value: &str) -> Result<()> {
         .map_err(|errno| files::write_error(&dir.path, file, value, errno))
 }
 
-fn thaw(dir: &Dir, fd: &OwnedFd) -> Result<()> {
+pub(super) fn thaw(dir: &Dir, fd: &OwnedFd) -> Result<()> {
     if dir.is_unified() {
         set(dir, fd, "cgroup.freeze", "0")
     } else {

@@ -13,6 +13,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use crate::{Context, Error, Result};
 
 use super::files;
+use super::freeze::thaw;
 use super::record::Record;
 
 /// Processes that are pinned at a time; each takes a descriptor.
@@ -55,7 +56,6 @@ impl Record {
             return Ok(());
         }
         // v1: who is frozen cannot fork away, and dies when thawed.
-        let can_freeze = dirs.iter().any(|dir| dir.has_controller("freezer") || dir.is_unified());
         let mut frozen = false;
         let mut result = Ok(());
         let mut known = BTreeSet::new();
@@ -72,9 +72,13 @@ impl Record {
             if new.is_empty() {
                 break;
             }
-            if pass > 0 && can_freeze && !frozen {
+            if pass > 0 && !frozen {
                 // They multiply. If they cannot be frozen, the passes must do.
                 frozen = self.freeze().is_ok();
+                if frozen {
+                    // From here on the list is complete, and an id in it may have been reused.
+                    known.clear();
+                }
             }
             if let Err(error) = self.signal(&new, Signal::KILL) {
                 result = Err(error);
@@ -82,17 +86,15 @@ impl Record {
             }
         }
         // Always: it may have been paused before, and a frozen process does not die on v1.
-        let thawed = match self.thaw() {
-            Err(error) if error.errno() != Some(Errno::ENODEV) && can_freeze && self.exists() => {
-                Err(error)
-            }
-            _ => Ok(()),
+        let thawed = match self.freezer()? {
+            Some((dir, fd)) => thaw(dir, &fd),
+            None => Ok(()),
         };
-        result.and(thawed)
-    }
-
-    fn exists(&self) -> bool {
-        self.dirs().iter().any(|dir| dir.path.exists())
+        match thawed {
+            // Gone meanwhile, or a kernel without freezer: nothing is frozen.
+            Err(error) if matches!(error.errno(), Some(Errno::ENODEV | Errno::ENOENT)) => result,
+            thawed => result.and(thawed),
+        }
     }
 
     /// Signals those of `pids` that still are in the cgroup.

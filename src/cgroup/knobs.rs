@@ -128,7 +128,10 @@ fn v1(limit: &Limit, warnings: &mut Vec<String>) -> Result<Vec<Write>> {
             // The kernel would take the nearest value it has and say nothing.
             let why = match shares {
                 ..2 => "the minimum allowed cpu-shares is 2",
-                2..=262_144 => return Ok(one("cpu", "cpu.shares", shares)),
+                2..=262_144 => {
+                    // Refused while the cgroup is idle: the order matters when both change.
+                    return Ok(vec![Write::new("cpu", field, "cpu.shares", shares).coupled()]);
+                }
                 _ => "the maximum allowed cpu-shares is 262144",
             };
             return Err(Error::invalid(field, shares, why));

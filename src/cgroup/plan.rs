@@ -9,7 +9,7 @@ use crate::{Error, Kind, Result};
 use super::devices::Ruleset;
 use super::knobs::{self, Version, Write};
 use super::layout::{Layout, MOUNT, Mode};
-use super::limits::{Amount, Limit, limits};
+use super::limits::{Limit, limits};
 use super::place::Place;
 use super::record::{Dir, Record};
 
@@ -45,11 +45,17 @@ pub(super) struct Target {
     pub wanted: Vec<String>,
     /// v2: those of them that limits need.
     pub needed: Vec<String>,
-    /// v1 cpuset: a list that the configuration does not give comes from the parent.
+    /// v1 cpuset: the lists that the configuration does not give; they come from the parent.
     pub inherit: Vec<&'static str>,
 }
 
 impl Target {
+    fn is_full(&self) -> bool {
+        let knobs = self.writes.iter().flatten().flat_map(|write| &write.knobs);
+        let limit = knobs.filter(|knob| knob.file == "pids.max").next_back();
+        limit.is_some_and(|knob| knob.value.trim() == "0")
+    }
+
     pub fn has_limits(&self) -> bool {
         self.writes.iter().any(|writes| !writes.is_empty())
     }
@@ -111,7 +117,7 @@ impl Plan {
         let devices = device_control(&targets, rules, options)?;
         // clone3 into a full cgroup is refused; moving a process there is not.
         let enter_unified =
-            layout.mode() == Mode::Unified && limits.contains(&Limit::Pids(Amount::Of(0)));
+            targets.iter().filter(|target| target.dir.is_unified()).any(Target::is_full);
         Ok(Plan { mode: layout.mode(), targets, devices, options, explicit, enter_unified })
     }
 
