@@ -168,7 +168,7 @@ mod tests {
 
     #[test]
     fn a_ptmx_off_devpts_is_refused() {
-        // The node of /dev itself has the right number on the wrong file system.
+        // The right number on the wrong file system, as an image could have it.
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("ptmx");
         let device = nix::sys::stat::makedev(5, 2);
