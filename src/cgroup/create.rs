@@ -50,8 +50,7 @@ impl Plan {
                 Err(error) if self.may_lack(target, &error) => continue,
                 Err(error) => return Err(self.explain(error)),
             };
-            let fd = files::open_dir(path)
-                .with_context(|| format!("open {}", path.display()))?;
+            let fd = files::open_dir(path).with_context(|| format!("open {}", path.display()))?;
             if !new {
                 must_be_unused(&target.dir.path)?;
             }
@@ -110,8 +109,8 @@ impl Plan {
         match result {
             // Who may not limit devices cannot make nodes of them either.
             Err(error)
-                if (self.options.rootless || self.options.user_namespace)
-                    && is_permission(&error) =>
+                if is_permission(&error)
+                    && (self.options.rootless || in_user_namespace().unwrap_or(false)) =>
             {
                 Ok(())
             }
@@ -122,6 +121,12 @@ impl Plan {
 
 fn is_permission(error: &Error) -> bool {
     matches!(error.errno(), Some(Errno::EPERM | Errno::EACCES | Errno::EROFS))
+}
+
+/// Whether this process is in a user namespace other than the first, where root is not root.
+fn in_user_namespace() -> std::io::Result<bool> {
+    let map = std::fs::read_to_string("/proc/self/uid_map")?;
+    Ok(map.split_ascii_whitespace().ne(["0", "0", "4294967295"]))
 }
 
 /// Makes the directory and those above it. True if it was not there before.
@@ -231,8 +236,8 @@ const SUBTREE: &str = "cgroup.subtree_control";
 
 fn missing(dir: &Path, wanted: &[String]) -> Result<Vec<String>> {
     let fd = files::open_dir(dir).with_context(|| format!("open {}", dir.display()))?;
-    let have = files::read(fd.as_fd(), SUBTREE)
-        .map_err(|errno| files::read_error(dir, SUBTREE, errno))?;
+    let have =
+        files::read(fd.as_fd(), SUBTREE).map_err(|errno| files::read_error(dir, SUBTREE, errno))?;
     let has = |name: &String| have.split_ascii_whitespace().any(|have| have == name);
     Ok(wanted.iter().filter(|name| !has(name)).cloned().collect())
 }

@@ -289,4 +289,4 @@ fn node(device: &LinuxDevice) -> Result<Option<Devices>> {
 
 #[cfg(test)]
 #[path = "devices_tests.rs"]
-mod tests;
+pub(super) mod tests;

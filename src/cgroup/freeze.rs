@@ -65,9 +65,7 @@ impl Record {
         match files::open_dir(&dir.path) {
             Ok(fd) => Ok(Some((dir, fd))),
             Err(Errno::ENOENT) => Ok(None),
-            Err(errno) => {
-                Err(errno).with_context(|| format!("open cgroup {}", dir.path.display()))
-            }
+            Err(errno) => Err(errno).with_context(|| format!("open cgroup {}", dir.path.display())),
         }
     }
 }

@@ -8,9 +8,10 @@ use std::collections::BTreeSet;
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use crate::{Context, Error, Result};
+use crate::sys::term::send_signal;
+use crate::{Context, Result};
 
 use super::files;
 use super::freeze::thaw;
@@ -23,14 +24,9 @@ const PINNED: usize = 128;
 const PASSES: usize = 64;
 
 impl Record {
-    /// Sends `signal` to every process, once.
+    /// Sends signal number `signal` to every process, once. Real-time signals too.
     pub fn signal_all(&self, signal: i32) -> Result<()> {
-        let named = Signal::from_named_raw(signal);
-        let signal = match named {
-            Some(signal) => signal,
-            None => return Err(Error::invalid("signal", signal, "is no signal")),
-        };
-        self.signal(&self.pids()?, signal).map(drop)
+        self.signal(&self.pids()?, signal)
     }
 
     /// Sends SIGKILL to every process, frozen or not. It returns when none can escape any more,
@@ -80,7 +76,7 @@ impl Record {
                     known.clear();
                 }
             }
-            if let Err(error) = self.signal(&new, Signal::KILL) {
+            if let Err(error) = self.signal(&new, libc::SIGKILL) {
                 result = Err(error);
                 break;
             }
@@ -98,7 +94,7 @@ impl Record {
     }
 
     /// Signals those of `pids` that still are in the cgroup.
-    fn signal(&self, pids: &[i32], signal: Signal) -> Result<()> {
+    fn signal(&self, pids: &[i32], signal: i32) -> Result<()> {
         for chunk in pids.chunks(PINNED) {
             let pinned = chunk
                 .iter()
@@ -110,10 +106,11 @@ impl Record {
                 if !members.contains(&pid) {
                     continue;
                 }
-                match pidfd_send_signal(&fd, signal) {
-                    Ok(()) | Err(rustix::io::Errno::SRCH) => {}
-                    Err(error) => {
-                        return Err(error).with_context(|| format!("signal process {pid}"));
+                match send_signal(fd.as_fd(), signal) {
+                    Ok(()) | Err(Errno::ESRCH) => {}
+                    Err(errno) => {
+                        return Err(errno)
+                            .with_context(|| format!("send signal {signal} to process {pid}"));
                     }
                 }
             }

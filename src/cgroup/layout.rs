@@ -59,7 +59,7 @@ pub struct Hierarchy {
 /// What the host has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
-    mode: Mode,
+    pub(super) mode: Mode,
     pub(super) unified: Option<Unified>,
     pub(super) v1: Vec<Hierarchy>,
 }
@@ -148,10 +148,7 @@ mod tests {
     fn lines_are_parsed() {
         let lines = "9:name=systemd:/\n4:cpu,cpuacct:/a:b\n0::/user.slice\nnonsense\n";
         let all: Vec<_> = parse(lines).collect();
-        assert_eq!(
-            all,
-            [("name=systemd", "/"), ("cpu,cpuacct", "/a:b"), ("", "/user.slice")]
-        );
+        assert_eq!(all, [("name=systemd", "/"), ("cpu,cpuacct", "/a:b"), ("", "/user.slice")]);
     }
 
     #[test]

@@ -19,9 +19,6 @@ pub struct Options {
     /// The runtime is not privileged: a cgroup that may not be made is done without, if neither
     /// a limit nor a path is asked for.
     pub rootless: bool,
-    /// The runtime is in a user namespace: the kernel may refuse device rules, and needs none
-    /// there, since such a namespace cannot make device nodes.
-    pub user_namespace: bool,
 }
 
 /// How the device rules get to the kernel.
@@ -191,9 +188,10 @@ fn add(
         return Err(Error::invalid(limit.field(), file, why));
     }
     let v1 = knobs::controller(limit, Version::V1);
-    if let Some(target) = targets.iter_mut().find(|target| {
-        v1.is_some_and(|controller| target.dir.has_controller(controller))
-    }) {
+    if let Some(target) = targets
+        .iter_mut()
+        .find(|target| v1.is_some_and(|controller| target.dir.has_controller(controller)))
+    {
         let writes = knobs::knobs(limit, Version::V1, warnings)?;
         target.inherit.retain(|file| {
             !writes.iter().flat_map(|write| &write.knobs).any(|knob| knob.file == *file)
@@ -245,7 +243,7 @@ fn device_control(targets: &[Target], rules: Ruleset, options: Options) -> Resul
     if let Some(index) = targets.iter().position(|target| target.dir.is_unified()) {
         return Ok(DeviceControl::Program(index, rules));
     }
-    if options.rootless || options.user_namespace {
+    if options.rootless {
         return Ok(DeviceControl::None);
     }
     let why = "the host has no cgroup controller \"devices\", and no cgroup v2 to do without it";

@@ -61,10 +61,9 @@ fn append(rule: &Rule, out: &mut Vec<Insn>) -> bool {
     let access = i32::from(rule.access.bits());
     let mut body = match (rule.access == Access::ALL, rule.allow) {
         (true, _) => Vec::new(),
-        (false, true) => vec![
-            Insn::new(AND, ACCESS, 0, 0, !access),
-            Insn::new(IF_NOT_EQUAL, ACCESS, 0, 2, 0),
-        ],
+        (false, true) => {
+            vec![Insn::new(AND, ACCESS, 0, 0, !access), Insn::new(IF_NOT_EQUAL, ACCESS, 0, 2, 0)]
+        }
         (false, false) => vec![
             Insn::new(MOVE, ANSWER, ACCESS, 0, 0),
             Insn::new(AND, ANSWER, 0, 0, access),

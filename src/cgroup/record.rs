@@ -275,7 +275,7 @@ mod tests {
         );
         record.remove().unwrap();
         record.kill_all().unwrap();
-        assert_eq!(record.pids().unwrap(), []);
+        assert!(record.pids().unwrap().is_empty());
         assert!(!record.frozen().unwrap());
         Record::empty().remove().unwrap();
     }
@@ -293,7 +293,8 @@ mod tests {
                 dir("systemd", &["name=systemd"], "/s/a"),
             ],
         );
-        let link = |name: &str| CgroupMount::Link { name: name.into(), target: "cpu,cpuacct".into() };
+        let link =
+            |name: &str| CgroupMount::Link { name: name.into(), target: "cpu,cpuacct".into() };
         let v1 = |name: &str, options: &[&str], dir: &str| CgroupMount::V1 {
             name: name.into(),
             options: options.iter().map(|option| option.to_string()).collect(),

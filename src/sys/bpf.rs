@@ -142,10 +142,7 @@ pub fn load_device_program(program: &[Insn]) -> Result<OwnedFd, Errno> {
 
 /// Adds `program` to the device programs of `cgroup`: all of them must allow an access
 /// (`BPF_F_ALLOW_MULTI`).
-pub fn attach_device_program(
-    cgroup: BorrowedFd<'_>,
-    program: BorrowedFd<'_>,
-) -> Result<(), Errno> {
+pub fn attach_device_program(cgroup: BorrowedFd<'_>, program: BorrowedFd<'_>) -> Result<(), Errno> {
     let mut attr = AttachAttr {
         target_fd: raw(cgroup),
         attach_bpf_fd: raw(program),
@@ -157,10 +154,7 @@ pub fn attach_device_program(
 }
 
 /// Takes `program` off the device programs of `cgroup`.
-pub fn detach_device_program(
-    cgroup: BorrowedFd<'_>,
-    program: BorrowedFd<'_>,
-) -> Result<(), Errno> {
+pub fn detach_device_program(cgroup: BorrowedFd<'_>, program: BorrowedFd<'_>) -> Result<(), Errno> {
     let mut attr = AttachAttr {
         target_fd: raw(cgroup),
         attach_bpf_fd: raw(program),
