@@ -218,6 +218,30 @@ fn limits_are_what_the_kernel_says() {
     }
 }
 
+#[test]
+fn controllers_are_enabled_on_the_way() {
+    if !can_run() || !hugetlb_on_v2() {
+        return;
+    }
+    let limit = r#"{"hugepageLimits":[{"pageSize":"2MB","limit":2097152}]}"#;
+    let plan = plan_at(&format!("/{}/a/b", name("way")), limit).unwrap();
+    let cgroup = plan.create().unwrap();
+    let leaf = cgroup.record().unified().unwrap().path.clone();
+    assert_eq!(read(&leaf, "hugetlb.2MB.max"), "2097152");
+    assert_eq!(read(leaf.parent().unwrap(), "cgroup.subtree_control"), "hugetlb");
+    assert_eq!(read(&leaf, "cgroup.subtree_control"), "");
+    cgroup.abandon().unwrap();
+
+    // Not where processes are in the way: told, and nothing left.
+    let mut made = Made::new("inside", "{}");
+    made.sleeper();
+    let below = plan_at(&format!("/{}/below", name("inside")), limit).unwrap();
+    let error = below.create().unwrap_err().to_string();
+    assert!(error.contains("has processes of its own"), "{error}");
+    assert!(error.contains("write \"+hugetlb\" to /sys/fs/cgroup/"), "{error}");
+    assert!(below.paths().all(|path| !path.exists()));
+}
+
 /// The kernel checks memory against memory and swap, and quota against period and burst, at every
 /// single write: which one must come first depends on what is there.
 #[test]
