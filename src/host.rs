@@ -12,6 +12,9 @@ pub struct Host {
     pub gid: u32,
     /// Its capability sets.
     pub caps: cred::Caps,
+    /// Whether it is not the machine's root: another user, or root of a user namespace (where
+    /// podman without root runs its runtime).
+    pub is_rootless: bool,
 }
 
 const CAP_SYS_ADMIN: u32 = 21;
@@ -24,6 +27,7 @@ impl Host {
             uid: nix::unistd::geteuid().as_raw(),
             gid: nix::unistd::getegid().as_raw(),
             caps: cred::capget().context("read the runtime's capabilities")?,
+            is_rootless: is_rootless()?,
         })
     }
 
@@ -38,9 +42,7 @@ impl Host {
     }
 }
 
-/// Whether this process is not the machine's root: another user, or root of a user namespace
-/// (where podman without root runs its runtime).
-pub fn is_rootless() -> Result<bool> {
+fn is_rootless() -> Result<bool> {
     if !nix::unistd::geteuid().is_root() {
         return Ok(true);
     }

@@ -95,7 +95,7 @@ fn as_runtime(role: &str, script: &str, error_file: &str) -> i32 {
 
 /// Init's part: make the terminal, send the master off, become a program on it.
 fn as_init(script: &str, socket_path: &str) -> i32 {
-    let console = socket::connect(Path::new(socket_path)).unwrap();
+    let console = socket::connect("--console-socket", Path::new(socket_path)).unwrap();
     let Pty { master, slave } = new_pty(pty::console_size(10, 110).unwrap());
     socket::send_master(console.as_fd(), master.as_fd(), "/dev/ptmx").unwrap();
     pty::attach(slave.as_fd()).unwrap();

@@ -47,9 +47,9 @@ pub fn request<'a>(
         detached: false,
         waits_for_start: false,
         rootless: match global.rootless {
-            Rootless::True => true,
-            Rootless::False => false,
-            Rootless::Auto => crate::host::is_rootless()?,
+            Rootless::True => Some(true),
+            Rootless::False => Some(false),
+            Rootless::Auto => None,
         },
         signals,
         seccomp_cache: seccomp_cache(),

@@ -37,7 +37,7 @@ pub fn run(global: &Global, args: &RunArgs) -> Result<i32> {
         let id = Id::new(args.create.id.as_str())?;
         let removed = store.load_any(&id).and_then(|container| {
             if exit.is_err() {
-                state::stop(&container, super::delete::PATIENCE)?;
+                state::stop(&container, state::DEATH)?;
             }
             state::destroy(container)
         });

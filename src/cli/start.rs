@@ -11,12 +11,12 @@ use crate::{Context, Error, Kind, Result, log};
 /// stopped and destroyed (runtime.md, "Lifecycle").
 pub fn run(global: &Global, args: &IdArgs) -> Result<i32> {
     let store = Store::open(global.root.as_deref())?;
-    let mut container = store.load(&Id::new(args.id.as_str())?)?;
-    start(&mut container).with_context(|| format!("start {}", name(&args.id)))?;
+    let container = store.load(&Id::new(args.id.as_str())?)?;
+    start(container).with_context(|| format!("start {}", name(&args.id)))?;
     Ok(0)
 }
 
-fn start(container: &mut Container) -> Result<()> {
+fn start(mut container: Container) -> Result<()> {
     container.lock()?;
     match container.status()? {
         Status::Created => {}
@@ -34,12 +34,12 @@ fn start(container: &mut Container) -> Result<()> {
     }
     let started = fifo::start(container.dir()).and_then(|()| {
         container.forget_fifos()?;
-        poststart(container)
+        poststart(&container)
     });
     if let Err(error) = started {
         // The error is the story; what the clean-up adds is a warning.
-        if let Err(more) = state::stop(container, super::delete::PATIENCE)
-            .and_then(|()| container.destroy_locked())
+        if let Err(more) = state::stop(&container, state::DEATH)
+            .and_then(|()| state::destroy(container))
         {
             log::warn(more);
         }

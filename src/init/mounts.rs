@@ -93,22 +93,12 @@ fn new_filesystem(
     change.set |= mount.options.rec_set.0;
     change.clear |= mount.options.rec_clear.0;
     prepare::set(new.as_fd(), true, change)?;
-    for propagation in propagation_changes(mount) {
-        prepare::set(new.as_fd(), propagation.0, propagation.1).context("set the propagation")?;
-    }
+    prepare::apply_propagation(new.as_fd(), mount)?;
     attach(new.as_fd(), target.as_fd())?;
     if mount.options.super_flags.set & SuperFlags::IVERSION != 0 {
         with_iversion(plan, mount, new.as_fd())?;
     }
     Ok(())
-}
-
-fn propagation_changes(mount: &Mount) -> Vec<(bool, Change)> {
-    let kinds = mount.options.propagation.iter().map(|p| {
-        let kind = prepare::propagation_flag(p.kind);
-        (p.recursive, Change { propagation: kind, ..Change::default() })
-    });
-    kinds.collect()
 }
 
 /// Whether the read-only flag has to wait: device nodes are still to be made in a /dev, and

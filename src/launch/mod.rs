@@ -7,6 +7,7 @@
 pub mod fifo;
 mod maps;
 pub mod prepare;
+pub mod selfexe;
 mod talk;
 
 use std::os::fd::{AsFd, OwnedFd};
@@ -57,8 +58,9 @@ pub struct Request<'a> {
     pub detached: bool,
     /// Init waits for a later `start`.
     pub waits_for_start: bool,
-    /// A cgroup that may not be used is no error, if no limit is asked for.
-    pub rootless: bool,
+    /// Whether a cgroup that may not be used is no error, if no limit is asked for; `None`: yes
+    /// without the machine's root.
+    pub rootless: Option<bool>,
     /// The signal mask that the container's program starts with.
     pub signals: &'a SigSet,
     /// Where compiled seccomp filters are kept.
@@ -89,10 +91,11 @@ pub fn launch(store: &Store, request: &Request<'_>) -> Result<Launch> {
     let path = request.config.clone().unwrap_or_else(|| request.bundle.join("config.json"));
     let mut loaded = spec::load(&path)?;
     warnings.append(&mut loaded.warnings);
+    let rootless = request.rootless.unwrap_or(host.is_rootless);
     let given = spec::Given {
         console_socket: request.console_socket.is_some(),
         detached: request.detached,
-        rootless: request.rootless,
+        rootless: !host.is_privileged(),
     };
     spec::check(&loaded.spec, &given)?;
     let options = Options {
@@ -104,8 +107,10 @@ pub fn launch(store: &Store, request: &Request<'_>) -> Result<Launch> {
         seccomp_cache: request.seccomp_cache.clone(),
     };
     let plan = Plan::new(&loaded.spec, &options, &host, &mut warnings)?;
-    let cgroup_plan = plan_cgroup(&loaded.spec, &plan, request, &mut warnings)?;
-    let console = request.console_socket.as_deref().map(socket::connect).transpose()?;
+    let cgroup_plan = plan_cgroup(&loaded.spec, request, rootless, &host, &mut warnings)?;
+    let console = request.console_socket.as_deref();
+    let console =
+        console.map(|path| socket::connect("--console-socket", path)).transpose()?;
     check_preserved(request.preserve_fds)?;
     warnings.iter().for_each(log::warn);
 
@@ -227,7 +232,7 @@ impl Launch {
         }
         if let Some(path) = &request.pidfd_socket {
             let send = || -> Result<()> {
-                let socket = socket::connect_for("--pidfd-socket", path)?;
+                let socket = socket::connect("--pidfd-socket", path)?;
                 crate::tty::fdpass::send_with_fd(
                     socket.as_fd(),
                     self.child.pid.to_string().as_bytes(),
@@ -358,15 +363,16 @@ fn abandon(reserved: Reserved) {
 
 fn plan_cgroup(
     spec: &oci_spec::runtime::Spec,
-    plan: &Plan,
     request: &Request<'_>,
+    rootless: bool,
+    host: &Host,
     warnings: &mut Vec<String>,
 ) -> Result<cgroup::Plan> {
     let linux = spec.linux().as_ref();
     let layout = cgroup::Layout::probe()?;
     let options = cgroup::Options {
-        rootless: request.rootless,
-        user_namespace: plan.namespaces.has_user(),
+        rootless,
+        user_namespace: host.is_rootless,
     };
     cgroup::Plan::new(
         &layout,
@@ -414,7 +420,7 @@ fn first_state(
         private_pid: plan.has_private_pid(),
         annotations: plan.annotations.clone().into_iter().collect(),
         has_process: plan.process.is_some(),
-        rootless: request.rootless,
+        rootless: host.is_rootless,
         systemd_cgroup: false,
         config: RawValue::from_string(text).map_err(|e| invalid(e.to_string()))?,
     })

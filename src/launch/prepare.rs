@@ -124,9 +124,13 @@ fn bind_source(mount: &Mount, plan: &Plan) -> Result<Option<OwnedFd>> {
 
 /// The attributes and the propagation of a mount: recursive ones first, then the mount's own.
 pub fn apply_options(tree: BorrowedFd<'_>, mount: &Mount) -> Result<()> {
-    let options = &mount.options;
     apply_attributes(tree, mount)?;
-    for propagation in &options.propagation {
+    apply_propagation(tree, mount)
+}
+
+/// The propagation alone, each change in the order listed.
+pub fn apply_propagation(tree: BorrowedFd<'_>, mount: &Mount) -> Result<()> {
+    for propagation in &mount.options.propagation {
         let kind = propagation_flag(propagation.kind);
         let change = Change { propagation: kind, ..Change::default() };
         set(tree, propagation.recursive, change).context("set the propagation")?;

@@ -243,6 +243,7 @@ mod tests {
             uid: if root { 0 } else { 1000 },
             gid: 0,
             caps: Caps { effective: all, permitted: all, inheritable: 0 },
+            is_rootless: !root,
         }
     }
 
