@@ -15,6 +15,7 @@ mod rootfs;
 mod seal;
 mod stdio;
 
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::sys::stat::Mode;
@@ -95,16 +96,17 @@ fn second_half(init: &Init<'_>) -> Result<i32> {
 
     // Modes of nodes and directories are given exactly; the program gets the caller's mask back.
     let umask = nix::sys::stat::umask(Mode::empty());
-    let opened;
+    // These are closed by close_range before the end, and must not be closed a second time.
+    let opened: ManuallyDrop<Trees>;
     let trees = match &init.prepared.trees {
         Some(trees) => trees,
         None => {
             // Only here, in init's own mount namespace, has an unprivileged runtime the right.
-            opened = Trees::open(plan)?;
+            opened = ManuallyDrop::new(Trees::open(plan)?);
             &opened
         }
     };
-    let root = rootfs::attach(plan, trees)?;
+    let root = ManuallyDrop::new(rootfs::attach(plan, trees)?);
     mounts::all(init, &root, trees)?;
     devices::all(plan, &root, trees)?;
     create_hooks(init)?;

@@ -107,7 +107,7 @@ pub fn launch(store: &Store, request: &Request<'_>) -> Result<Launch> {
         seccomp_cache: request.seccomp_cache.clone(),
     };
     let plan = Plan::new(&loaded.spec, &options, &host, &mut warnings)?;
-    let cgroup_plan = plan_cgroup(&loaded.spec, request, rootless, &host, &mut warnings)?;
+    let cgroup_plan = plan_cgroup(&loaded.spec, request, rootless, &mut warnings)?;
     let console = request.console_socket.as_deref();
     let console =
         console.map(|path| socket::connect("--console-socket", path)).transpose()?;
@@ -365,15 +365,11 @@ fn plan_cgroup(
     spec: &oci_spec::runtime::Spec,
     request: &Request<'_>,
     rootless: bool,
-    host: &Host,
     warnings: &mut Vec<String>,
 ) -> Result<cgroup::Plan> {
     let linux = spec.linux().as_ref();
     let layout = cgroup::Layout::probe()?;
-    let options = cgroup::Options {
-        rootless,
-        user_namespace: host.is_rootless,
-    };
+    let options = cgroup::Options { rootless };
     cgroup::Plan::new(
         &layout,
         request.id.as_str(),
