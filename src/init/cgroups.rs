@@ -21,8 +21,8 @@ pub fn mount(init: &Init<'_>, root: &Root, mount: &Mount) -> Result<()> {
     let target = root.make_dir(&mount.destination)?;
     let view = View::new(init, mount);
     let mut parts = init.cgroups.mounts();
-    if parts.is_empty() && view.private {
-        // Without a cgroup of its own it sees the one that it was born in.
+    if parts.is_empty() {
+        // Without a cgroup of its own it is in the runtime's, and sees that.
         parts = Layout::probe()?.own().mounts();
     }
     match parts.as_slice() {
