@@ -256,7 +256,7 @@ impl Launch {
     }
 
     /// `run`: init goes on to execve; then the poststart hooks.
-    pub fn start(self) -> Result<Running> {
+    pub fn start(mut self) -> Result<Running> {
         let go = || -> Result<()> {
             self.socket.tell_init(ToInit::Go)?;
             match self.socket.next()? {
@@ -267,6 +267,8 @@ impl Launch {
             }
         };
         if let Err(error) = go().and_then(|()| self.poststart()) {
+            // It was created, so what undoes it is its end, with all that belongs to that.
+            self.poststop_owed = true;
             return Err(self.undo(error));
         }
         self.reserved.keep();
