@@ -1,1 +1,4 @@
 //! (being written)
+
+pub mod features;
+pub mod spec;

@@ -107,16 +107,23 @@ fn open(address: &UnixAddr) -> Result<OwnedFd, Errno> {
 
 fn send(agent: &OwnedFd, payload: &[u8], listener: BorrowedFd<'_>) -> Result<(), Errno> {
     let fds = [listener.as_raw_fd()];
-    let rights = [ControlMessage::ScmRights(&fds)];
-    // The descriptor goes with the first call, and never again.
-    let mut control: &[ControlMessage<'_>] = &rights;
-    let mut rest = payload;
-    while !rest.is_empty() {
+    send_all(payload, &[ControlMessage::ScmRights(&fds)], |rest, control| {
         // NOSIGNAL: an agent that hangs up is an error of this container, not our death.
         let iov = [IoSlice::new(rest)];
-        let sent = retry(|| {
-            sendmsg::<()>(agent.as_raw_fd(), &iov, control, MsgFlags::MSG_NOSIGNAL, None)
-        })?;
+        sendmsg::<()>(agent.as_raw_fd(), &iov, control, MsgFlags::MSG_NOSIGNAL, None)
+    })
+}
+
+/// One call is the rule; a signal may cut it short, and then the rest follows without `rights`.
+fn send_all(
+    payload: &[u8],
+    rights: &[ControlMessage<'_>],
+    mut send: impl FnMut(&[u8], &[ControlMessage<'_>]) -> Result<usize, Errno>,
+) -> Result<(), Errno> {
+    let mut control = rights;
+    let mut rest = payload;
+    while !rest.is_empty() {
+        let sent = retry(|| send(rest, control))?;
         control = &[];
         rest = rest.get(sent..).unwrap_or_default();
     }
@@ -134,7 +141,7 @@ fn retry<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{IoSliceMut, Read};
+    use std::io::IoSliceMut;
     use std::os::fd::{AsFd, RawFd};
     use std::os::unix::fs::MetadataExt;
     use std::os::unix::net::{UnixListener, UnixStream};
@@ -154,25 +161,29 @@ mod tests {
         )
     }
 
-    /// Reads a connection to its end: the bytes, and the descriptors of each recvmsg.
-    fn receive(mut stream: UnixStream) -> (Vec<u8>, Vec<RawFd>) {
-        let (mut bytes, mut fds) = (vec![0; 100], Vec::new());
-        let mut space = nix::cmsg_space!([RawFd; 4]);
-        let message = {
-            let mut iov = [IoSliceMut::new(&mut bytes)];
-            let message =
-                recvmsg::<()>(stream.as_raw_fd(), &mut iov, Some(&mut space), MsgFlags::empty())
-                    .unwrap();
-            for control in message.cmsgs().unwrap() {
-                if let ControlMessageOwned::ScmRights(sent) = control {
-                    fds.extend(sent);
+    /// Reads a connection to its end: the bytes, and all descriptors that came with them.
+    fn receive(stream: UnixStream) -> (Vec<u8>, Vec<RawFd>) {
+        let (mut all, mut fds) = (Vec::new(), Vec::new());
+        loop {
+            let mut bytes = vec![0; 1 << 20];
+            let mut space = nix::cmsg_space!([RawFd; 4]);
+            let count = {
+                let mut iov = [IoSliceMut::new(&mut bytes)];
+                let none = MsgFlags::empty();
+                let message =
+                    recvmsg::<()>(stream.as_raw_fd(), &mut iov, Some(&mut space), none).unwrap();
+                for control in message.cmsgs().unwrap() {
+                    if let ControlMessageOwned::ScmRights(sent) = control {
+                        fds.extend(sent);
+                    }
                 }
+                message.bytes
+            };
+            if count == 0 {
+                return (all, fds);
             }
-            message.bytes
-        };
-        bytes.truncate(message);
-        stream.read_to_end(&mut bytes).unwrap();
-        (bytes, fds)
+            all.extend_from_slice(&bytes[..count]);
+        }
     }
 
     #[test]
@@ -180,7 +191,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("agent");
         let agent = UnixListener::bind(&path).unwrap();
-        // More than a socket takes at once, so that the rest goes in more calls.
+        // More than a socket buffer holds.
         let state = state(&"y".repeat(3 << 20));
         let reader = thread::spawn(move || receive(agent.accept().unwrap().0));
 
@@ -201,6 +212,19 @@ mod tests {
         let received = std::fs::metadata(format!("/proc/self/fd/{}", fds[0])).unwrap();
         nix::unistd::close(fds[0]).unwrap();
         assert_eq!((received.dev(), received.ino()), (sent.dev(), sent.ino()));
+    }
+
+    #[test]
+    fn what_a_signal_cut_off_follows_without_the_descriptor() {
+        let mut calls = vec![Err(Errno::EINTR), Ok(2), Err(Errno::EINTR), Ok(3), Ok(1)].into_iter();
+        let mut seen = Vec::new();
+        send_all(b"abcdef", &[ControlMessage::ScmRights(&[0])], |rest, control| {
+            seen.push((String::from_utf8_lossy(rest).into_owned(), control.len()));
+            calls.next().unwrap()
+        })
+        .unwrap();
+        let seen: Vec<(&str, usize)> = seen.iter().map(|(rest, n)| (rest.as_str(), *n)).collect();
+        assert_eq!(seen, [("abcdef", 1), ("abcdef", 1), ("cdef", 0), ("cdef", 0), ("f", 0)]);
     }
 
     #[test]
