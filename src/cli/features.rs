@@ -6,6 +6,7 @@ use std::io::Write;
 
 use serde_json::{Value, json};
 
+use crate::plan::options;
 use crate::seccomp::names;
 use crate::{Context, Error, Kind, Result};
 
@@ -37,7 +38,7 @@ pub fn document() -> Value {
             "poststart",
             "poststop",
         ],
-        "mountOptions": MOUNT_OPTIONS,
+        "mountOptions": options::names(),
         "linux": linux(),
         "annotations": annotations(),
         // No annotation changes what this runtime does.
@@ -90,74 +91,6 @@ fn annotations() -> Value {
     annotations
 }
 
-/// The options of config.md#linux-mount-options and their recursive forms, sorted.
-const MOUNT_OPTIONS: &[&str] = &[
-    "acl",
-    "async",
-    "atime",
-    "bind",
-    "defaults",
-    "dev",
-    "diratime",
-    "dirsync",
-    "exec",
-    "idmap",
-    "iversion",
-    "lazytime",
-    "loud",
-    "mand",
-    "noacl",
-    "noatime",
-    "nodev",
-    "nodiratime",
-    "noexec",
-    "noiversion",
-    "nolazytime",
-    "nomand",
-    "norelatime",
-    "nostrictatime",
-    "nosuid",
-    "nosymfollow",
-    "private",
-    "ratime",
-    "rbind",
-    "rdev",
-    "rdiratime",
-    "relatime",
-    "remount",
-    "rexec",
-    "ridmap",
-    "rnoatime",
-    "rnodev",
-    "rnodiratime",
-    "rnoexec",
-    "rnorelatime",
-    "rnostrictatime",
-    "rnosuid",
-    "rnosymfollow",
-    "ro",
-    "rprivate",
-    "rrelatime",
-    "rro",
-    "rrw",
-    "rshared",
-    "rslave",
-    "rstrictatime",
-    "rsuid",
-    "rsymfollow",
-    "runbindable",
-    "rw",
-    "shared",
-    "silent",
-    "slave",
-    "strictatime",
-    "suid",
-    "symfollow",
-    "sync",
-    "tmpcopyup",
-    "unbindable",
-];
-
 #[cfg(test)]
 mod tests {
     use oci_spec::runtime::{Capability, Features, LinuxNamespaceType};
@@ -189,7 +122,7 @@ mod tests {
 
     #[test]
     fn lists_are_sorted_and_taken_by_the_parser() {
-        assert!(MOUNT_OPTIONS.is_sorted());
+        assert!(options::names().is_sorted());
         let capabilities = capabilities();
         assert!(capabilities.is_sorted());
         assert!(capabilities.len() >= 41, "{capabilities:?}");

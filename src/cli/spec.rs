@@ -205,7 +205,7 @@ fn config(rootless: Option<(u32, u32)>, unified_cgroups: bool) -> Config {
             no_new_privileges: true,
         },
         root: Root { path: "rootfs", readonly: true },
-        hostname: "runc",
+        hostname: "bulkhead",
         mounts: mounts(rootless.is_some()),
         linux: linux(rootless, unified_cgroups),
     }
