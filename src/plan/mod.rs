@@ -17,7 +17,7 @@ use oci_spec::runtime::Spec;
 
 use crate::hooks::Hooks;
 use crate::host::Host;
-use crate::{Error, Result};
+use crate::{Error, Result, spec};
 
 pub use devices::Device;
 pub use identity::{CapSets, Identity};
@@ -211,26 +211,11 @@ fn paths(list: &Option<Vec<String>>) -> Vec<PathBuf> {
 }
 
 fn sysctl(map: Option<&HashMap<String, String>>) -> Vec<(String, String)> {
+    let path = |name: &String| spec::check::sysctl::path(name).unwrap_or_else(|| name.clone());
     let mut list: Vec<_> =
-        map.into_iter().flatten().map(|(key, value)| (sysctl_path(key), value.clone())).collect();
+        map.into_iter().flatten().map(|(key, value)| (path(key), value.clone())).collect();
     list.sort();
     list
-}
-
-/// A name as sysctl(8) reads it: whichever of `.` and `/` comes first separates, and the other
-/// one then stands for a literal (`net.ipv4.conf.eth0/1.forwarding` is about `eth0.1`).
-pub fn sysctl_path(name: &str) -> String {
-    match name.find(['.', '/']) {
-        Some(at) if name.as_bytes().get(at) == Some(&b'.') => name
-            .chars()
-            .map(|c| match c {
-                '.' => '/',
-                '/' => '.',
-                other => other,
-            })
-            .collect(),
-        _ => name.to_owned(),
-    }
 }
 
 fn keyring(options: &Options) -> Result<Option<std::ffi::CString>> {
@@ -258,14 +243,6 @@ fn time_offsets(map: Option<&HashMap<String, oci_spec::runtime::LinuxTimeOffset>
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sysctl_names_take_either_separator() {
-        assert_eq!(sysctl_path("net.ipv4.ip_forward"), "net/ipv4/ip_forward");
-        assert_eq!(sysctl_path("net/ipv4/ip_forward"), "net/ipv4/ip_forward");
-        assert_eq!(sysctl_path("net.ipv4.conf.eth0/1.forwarding"), "net/ipv4/conf/eth0.1/forwarding");
-        assert_eq!(sysctl_path("net/ipv4/conf/eth0.1/forwarding"), "net/ipv4/conf/eth0.1/forwarding");
-    }
 
     #[test]
     fn propagation_names() {

@@ -49,14 +49,11 @@ pub fn binds_dev(mounts: &[Mount]) -> bool {
 fn one(index: usize, mount: &oci_spec::runtime::Mount, bundle: &Path) -> Result<Mount> {
     let field = |name: &str| format!("mounts[{index}].{name}");
     let list = mount.options().as_deref().unwrap_or(&[]);
-    let mut options = options::parse(list).map_err(|bad| {
+    let options = options::parse(list).map_err(|bad| {
         let value = list.get(bad.index).map_or("", String::as_str);
         Error::invalid(format!("mounts[{index}].options[{}]", bad.index), value, bad.why)
     })?;
     let fstype = mount.typ().as_deref().unwrap_or("");
-    // Engines write the type "bind" without the option; it was never meant as anything else.
-    options.bind |= fstype == "bind" || fstype == "rbind";
-    options.recursive |= fstype == "rbind";
     let kind = if options.remount {
         MountKind::Remount
     } else if options.bind {
