@@ -79,9 +79,44 @@ impl Buffer {
     }
 }
 
+/// Opens a pipe or a terminal once more: a file description of our own, with O_NONBLOCK. None for
+/// other files, and for those that we may not open (another user's) or find (no /proc).
+fn open_again(fd: BorrowedFd<'_>, access: OFlag) -> Option<OwnedFd> {
+    let stat = fstat(fd).ok()?;
+    let kind = stat.st_mode & SFlag::S_IFMT.bits();
+    // Opening ptmx again would make another terminal.
+    let is_terminal = || stat.st_rdev != makedev(5, 2) && isatty(fd).unwrap_or(false);
+    if kind != SFlag::S_IFIFO.bits() && !(kind == SFlag::S_IFCHR.bits() && is_terminal()) {
+        return None;
+    }
+    let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
+    let flags = access | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    open(path.as_str(), flags, Mode::empty()).ok()
+}
+
+/// Standard input. What poll(2) has announced may be gone before it is read (a shell reads the
+/// same terminal), so a read may block unless the descriptor is our own.
+enum Input {
+    Own(OwnedFd),
+    Shared(BorrowedFd<'static>),
+}
+
+impl Input {
+    fn open(stdin: BorrowedFd<'static>) -> Input {
+        open_again(stdin, OFlag::O_RDONLY).map_or(Input::Shared(stdin), Input::Own)
+    }
+
+    fn fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Input::Own(fd) => fd.as_fd(),
+            Input::Shared(fd) => *fd,
+        }
+    }
+}
+
 /// Standard output, and the way to write to it without blocking.
 enum Output {
-    /// A pipe or a terminal, opened once more: a file description of our own, with O_NONBLOCK.
+    /// A pipe or a terminal, opened once more.
     Own(OwnedFd),
     /// A socket, which can be told not to block with each message.
     Socket(BorrowedFd<'static>),
@@ -95,20 +130,15 @@ enum Output {
 impl Output {
     fn open(stdout: BorrowedFd<'static>) -> Result<Output> {
         let stat = fstat(stdout).context("fstat standard output")?;
-        let kind = stat.st_mode & SFlag::S_IFMT.bits();
-        if kind == SFlag::S_IFSOCK.bits() {
+        if stat.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFSOCK.bits() {
             return Ok(Output::Socket(stdout));
         }
-        // Opening ptmx again would make another terminal.
-        let is_terminal = kind == SFlag::S_IFCHR.bits()
-            && stat.st_rdev != makedev(5, 2)
-            && isatty(stdout).unwrap_or(false);
-        if kind != SFlag::S_IFIFO.bits() && !is_terminal {
-            return Ok(Output::File(stdout));
+        if let Some(own) = open_again(stdout, OFlag::O_WRONLY) {
+            return Ok(Output::Own(own));
         }
-        let path = format!("/proc/self/fd/{}", stdout.as_raw_fd());
-        let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
-        Ok(open(path.as_str(), flags, Mode::empty()).map_or(Output::Shared(stdout), Output::Own))
+        let is_pipe = stat.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFIFO.bits();
+        let can_block = is_pipe || isatty(stdout).unwrap_or(false);
+        Ok(if can_block { Output::Shared(stdout) } else { Output::File(stdout) })
     }
 
     fn fd(&self) -> BorrowedFd<'_> {
@@ -150,9 +180,11 @@ pub(super) struct Relay {
     /// container's programs have all closed it; some (init systems) do, and open it later again.
     _slave: OwnedFd,
     /// None after the end of file.
-    input: Option<BorrowedFd<'static>>,
+    input: Option<Input>,
     /// In the background, the terminal's input is another's.
     input_paused: bool,
+    /// The last read was refused as one from the background, and then we were in front again.
+    input_doubtful: bool,
     output: Output,
     to_container: Buffer,
     to_caller: Buffer,
@@ -172,8 +204,9 @@ impl Relay {
         Ok(Relay {
             master,
             _slave: slave,
-            input: Some(stdin),
+            input: Some(Input::open(stdin)),
             input_paused: false,
+            input_doubtful: false,
             output: Output::open(stdout)?,
             to_container: Buffer::new(INPUT_SIZE),
             to_caller: Buffer::new(OUTPUT_SIZE),
@@ -203,12 +236,13 @@ impl Relay {
     /// What to wait for: standard input, the master, standard output. A descriptor of which
     /// nothing is wanted is left out, because poll(2) reports its hang-ups regardless.
     pub(super) fn interests(&self) -> [Option<(BorrowedFd<'_>, PollFlags)>; 3] {
-        let input = self.input.filter(|_| !self.input_paused && self.to_container.has_room());
+        let input =
+            self.input.as_ref().filter(|_| !self.input_paused && self.to_container.has_room());
         let mut master = PollFlags::empty();
         master.set(PollFlags::POLLIN, self.to_caller.has_room());
         master.set(PollFlags::POLLOUT, !self.to_container.is_empty());
         [
-            input.map(|fd| (fd, PollFlags::POLLIN)),
+            input.map(|input| (input.fd(), PollFlags::POLLIN)),
             (!master.is_empty()).then_some((self.master.as_fd(), master)),
             (!self.to_caller.is_empty()).then_some((self.output.fd(), PollFlags::POLLOUT)),
         ]
@@ -233,13 +267,17 @@ impl Relay {
     }
 
     fn read_input(&mut self, terminal: Option<&CallerTerminal>) {
-        let Some(fd) = self.input else { return };
-        match self.to_container.fill(fd, INPUT_SIZE) {
+        let Some(input) = &self.input else { return };
+        let result = self.to_container.fill(input.fd(), INPUT_SIZE);
+        let was_doubtful = std::mem::take(&mut self.input_doubtful);
+        match result {
             Ok(1..) | Err(Errno::EAGAIN | Errno::EINTR) => {}
-            // From the background, with SIGTTIN blocked.
+            // From the background, with SIGTTIN blocked. SIGCONT will come; and if we have been
+            // moved to the front just now, there is nothing to wait for.
             Err(Errno::EIO) if terminal.is_some_and(CallerTerminal::in_background) => {
                 self.input_paused = true;
             }
+            Err(Errno::EIO) if !was_doubtful => self.input_doubtful = true,
             // The end of a file is not passed on, as with runc: the character for it means
             // nothing to a program that has set the terminal to raw mode.
             Ok(_) | Err(_) => self.input = None,
