@@ -2,5 +2,7 @@
 //! code of the project. One call a function, no policy.
 
 pub mod bpf;
+pub mod pidfd;
 pub mod seccomp;
+pub mod spawn;
 pub mod term;
