@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::statfs;
 use serde::{Deserialize, Serialize};
 
+use super::record::{Dir, Record};
 use crate::{Context, Result};
 
 /// Where the hierarchies are mounted, by convention of every distribution.
@@ -65,6 +66,20 @@ pub struct Layout {
 }
 
 impl Layout {
+    /// The cgroups that this process is in, none of them made by it.
+    pub fn own(&self) -> Record {
+        let dir = |name: &str, options: &[String], root: &Path, own: &str| Dir {
+            name: name.to_owned(),
+            options: options.to_vec(),
+            root: root.to_owned(),
+            path: root.join(own.trim_start_matches('/')),
+            made: false,
+        };
+        let v2 = self.unified.iter().map(|u| dir("", &[], &u.root, &u.own));
+        let v1 = self.v1.iter().map(|h| dir(&h.name, &h.options, &h.root, &h.own));
+        Record::new(self.mode, v2.chain(v1).collect())
+    }
+
     /// Looks at the host.
     pub fn probe() -> Result<Layout> {
         let mount = Path::new(MOUNT);

@@ -26,11 +26,7 @@ pub fn name(id: &str) -> String {
 }
 
 /// What the command line asks of a launch.
-pub fn request<'a>(
-    global: &Global,
-    args: &CreateArgs,
-    signals: &'a SigSet,
-) -> Result<Request<'a>> {
+pub fn request<'a>(global: &Global, args: &CreateArgs, signals: &'a SigSet) -> Result<Request<'a>> {
     if global.systemd_cgroup {
         return Err(Error::unsupported("--systemd-cgroup"));
     }

@@ -8,10 +8,8 @@ use serde_json::{Value, json};
 
 use crate::plan::options;
 use crate::seccomp::names;
+use crate::state::OCI_VERSION;
 use crate::{Context, Error, Kind, Result};
-
-/// The newest version of the runtime specification that this runtime follows.
-pub const OCI_VERSION: &str = "1.2.1";
 
 /// The oldest version of the specification whose configurations are taken.
 pub const OCI_VERSION_MIN: &str = "1.0.0";

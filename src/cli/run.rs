@@ -24,8 +24,7 @@ pub fn run(global: &Global, args: &RunArgs) -> Result<i32> {
         })?;
     }
     let store = Store::open(global.root.as_deref())?;
-    let running =
-        launch(&store, &request).and_then(|launch| launch.start()).with_context(name)?;
+    let running = launch(&store, &request).and_then(|launch| launch.start()).with_context(name)?;
     if args.detach {
         return Ok(0);
     }

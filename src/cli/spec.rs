@@ -13,7 +13,7 @@ use oci_spec::runtime::Spec;
 use serde::Serialize;
 use serde_json::ser::{PrettyFormatter, Serializer};
 
-use super::features::OCI_VERSION;
+use crate::state::OCI_VERSION;
 use crate::{Context, Error, Kind, Result};
 
 /// The file's name in a bundle.

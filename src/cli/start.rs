@@ -38,8 +38,8 @@ fn start(mut container: Container) -> Result<()> {
     });
     if let Err(error) = started {
         // The error is the story; what the clean-up adds is a warning.
-        if let Err(more) = state::stop(&container, state::DEATH)
-            .and_then(|()| state::destroy(container))
+        if let Err(more) =
+            state::stop(&container, state::DEATH).and_then(|()| state::destroy(container))
         {
             log::warn(more);
         }

@@ -16,10 +16,8 @@ pub fn copy_tree(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
     copy_dir(from, to.as_fd())
 }
 
-const READ_DIR: OFlags = OFlags::RDONLY
-    .union(OFlags::DIRECTORY)
-    .union(OFlags::NOFOLLOW)
-    .union(OFlags::CLOEXEC);
+const READ_DIR: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 fn copy_dir(from: OwnedFd, to: BorrowedFd<'_>) -> Result<()> {
     for entry in Dir::read_from(&from)? {
@@ -45,7 +43,8 @@ fn copy_entry(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &std::ffi::CStr) -
             copy_dir(below, target.as_fd())?;
         }
         FileType::Symlink => {
-            let target = read_link(from, std::os::unix::ffi::OsStrExt::from_bytes(name.to_bytes()))?;
+            let target =
+                read_link(from, std::os::unix::ffi::OsStrExt::from_bytes(name.to_bytes()))?;
             rustix::fs::symlinkat(target, to, name)?;
             return own(to, name, &stat);
         }
@@ -61,7 +60,10 @@ fn copy_entry(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &std::ffi::CStr) -
     own(to, name, &stat)?;
     rustix::fs::chmodat(to, name, mode, AtFlags::empty())?;
     let times = rustix::fs::Timestamps {
-        last_access: rustix::fs::Timespec { tv_sec: stat.st_atime, tv_nsec: stat.st_atime_nsec as _ },
+        last_access: rustix::fs::Timespec {
+            tv_sec: stat.st_atime,
+            tv_nsec: stat.st_atime_nsec as _,
+        },
         last_modification: rustix::fs::Timespec {
             tv_sec: stat.st_mtime,
             tv_nsec: stat.st_mtime_nsec as _,

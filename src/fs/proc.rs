@@ -36,8 +36,7 @@ impl Proc {
 
     /// Opens `path` (relative to /proc) with `flags`.
     pub fn file(&self, path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
-        let resolve =
-            ResolveFlags::BENEATH | ResolveFlags::NO_XDEV | ResolveFlags::NO_MAGICLINKS;
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV | ResolveFlags::NO_MAGICLINKS;
         match super::openat2(self.dir.as_fd(), path, flags, resolve) {
             Some(answer) => answer,
             None => walk::open(self.dir.as_fd(), path, flags, Rule::Beneath),

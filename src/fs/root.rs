@@ -144,8 +144,7 @@ impl Root {
                 Ok(target) => {
                     let rest: PathBuf = names[i + 1..].iter().collect();
                     let target = parent.join(target);
-                    let path =
-                        if rest.as_os_str().is_empty() { target } else { target.join(rest) };
+                    let path = if rest.as_os_str().is_empty() { target } else { target.join(rest) };
                     return Ok(Descent::Elsewhere(path));
                 }
                 Err(Errno::NOENT | Errno::INVAL) => {}

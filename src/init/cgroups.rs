@@ -78,8 +78,7 @@ impl View {
     fn bind(&self, dir: &Path) -> Result<OwnedFd> {
         let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
         let tree = open_tree(CWD, dir, flags).with_context(|| format!("open {dir:?}"))?;
-        let change =
-            Change { set: self.attributes, clear: 0, propagation: libc::MS_PRIVATE };
+        let change = Change { set: self.attributes, clear: 0, propagation: libc::MS_PRIVATE };
         prepare::set(tree.as_fd(), false, change).with_context(|| format!("bind {dir:?}"))?;
         Ok(tree)
     }

@@ -100,7 +100,8 @@ pub fn other_namespaces(init: &Init<'_>) -> Result<()> {
         join_others(init)?;
     }
     if route.unshare_flags != 0 {
-        unshare(CloneFlags::from_bits_retain(route.unshare_flags)).context("make the namespaces")?;
+        unshare(CloneFlags::from_bits_retain(route.unshare_flags))
+            .context("make the namespaces")?;
     }
     Ok(())
 }

@@ -198,9 +198,7 @@ fn find(process: &Process, env: &[CString]) -> Result<CString> {
         return Err(Error::invalid_field("process.args", "empty"));
     };
     let text = name.to_string_lossy();
-    let fail = |why: String| {
-        Error::new(Kind::System, why).context(format!("exec: {text:?}"))
-    };
+    let fail = |why: String| Error::new(Kind::System, why).context(format!("exec: {text:?}"));
     if name.as_bytes().contains(&b'/') {
         let path = process.cwd.join(std::ffi::OsStr::from_bytes(name.as_bytes()));
         return match executable(&path) {

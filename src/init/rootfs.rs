@@ -61,9 +61,8 @@ pub fn enter(plan: &Plan, root: &Root) -> Result<()> {
     }
     // With both arguments the same the old root ends up on top of the new one, at the same place:
     // no directory for it is needed inside (pivot_root(2), "pivot_root(".", ".")").
-    nix::unistd::pivot_root(".", ".").context(
-        "pivot_root (on a ramfs, such as an initramfs, --no-pivot is needed)",
-    )?;
+    nix::unistd::pivot_root(".", ".")
+        .context("pivot_root (on a ramfs, such as an initramfs, --no-pivot is needed)")?;
     // The old root, now in ".", must not carry its unmounting out to the host.
     nix::mount::umount2(".", MntFlags::MNT_DETACH).context("unmount the old root")?;
     nix::unistd::chdir("/").context("enter the root file system")

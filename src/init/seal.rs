@@ -33,8 +33,7 @@ pub fn names(plan: &Plan) -> Result<()> {
         nix::unistd::sethostname(name).with_context(|| format!("set hostname {name:?}"))?;
     }
     if let Some(name) = &plan.domainname {
-        ns::set_domain_name(name.as_bytes())
-            .with_context(|| format!("set domainname {name:?}"))?;
+        ns::set_domain_name(name.as_bytes()).with_context(|| format!("set domainname {name:?}"))?;
     }
     Ok(())
 }

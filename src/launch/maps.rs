@@ -55,11 +55,8 @@ fn helper(program: &str, pid: i32, maps: &[IdMap]) -> Result<()> {
 pub fn own_idmaps(plan: &Plan, trees: Option<&Trees>, proc: &Proc) -> Result<()> {
     for mount in &plan.mounts {
         if let Some(Some((uids, gids))) = &mount.idmap {
-            let maps = IdMaps {
-                uids: uids.clone(),
-                gids: gids.clone(),
-                writer: Writer::Privileged,
-            };
+            let maps =
+                IdMaps { uids: uids.clone(), gids: gids.clone(), writer: Writer::Privileged };
             let namespace = namespace_with(&maps, proc);
             let namespace = namespace.with_context(|| label(mount))?;
             apply(mount, trees, &namespace)?;

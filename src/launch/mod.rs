@@ -109,8 +109,7 @@ pub fn launch(store: &Store, request: &Request<'_>) -> Result<Launch> {
     let plan = Plan::new(&loaded.spec, &options, &host, &mut warnings)?;
     let cgroup_plan = plan_cgroup(&loaded.spec, request, rootless, &mut warnings)?;
     let console = request.console_socket.as_deref();
-    let console =
-        console.map(|path| socket::connect("--console-socket", path)).transpose()?;
+    let console = console.map(|path| socket::connect("--console-socket", path)).transpose()?;
     check_preserved(request.preserve_fds)?;
     warnings.iter().for_each(log::warn);
 
@@ -214,11 +213,13 @@ fn in_pid_namespace(
     let Some((_, namespace)) = join.filter(|_| plan.route.parent_joins_pid) else {
         return clone();
     };
-    let own = std::fs::File::open("/proc/self/ns/pid").context("open the runtime's pid namespace")?;
+    let own =
+        std::fs::File::open("/proc/self/ns/pid").context("open the runtime's pid namespace")?;
     setns(namespace.as_fd(), CloneFlags::CLONE_NEWPID)
         .with_context(|| format!("join the pid namespace {:?}", plan.namespaces.pid.path()))?;
     let cloned = clone();
-    setns(own.as_fd(), CloneFlags::CLONE_NEWPID).context("return to the runtime's pid namespace")?;
+    setns(own.as_fd(), CloneFlags::CLONE_NEWPID)
+        .context("return to the runtime's pid namespace")?;
     cloned
 }
 

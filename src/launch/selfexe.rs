@@ -66,11 +66,7 @@ fn read_only_mount(exe: &OwnedFd) -> Result<OwnedFd> {
         | OpenTreeFlags::OPEN_TREE_CLOEXEC
         | OpenTreeFlags::AT_EMPTY_PATH;
     let mount = open_tree(exe, "", flags)?;
-    let change = Change {
-        set: libc::MOUNT_ATTR_RDONLY,
-        clear: 0,
-        propagation: libc::MS_PRIVATE,
-    };
+    let change = Change { set: libc::MOUNT_ATTR_RDONLY, clear: 0, propagation: libc::MS_PRIVATE };
     prepare::set(mount.as_fd(), false, change)?;
     Ok(mount)
 }
@@ -101,8 +97,7 @@ fn execute(file: &OwnedFd) -> Error {
         name.push(value);
         name
     });
-    let (Some(args), Some(env)) =
-        (strings(std::env::args_os().collect()), strings(env.collect()))
+    let (Some(args), Some(env)) = (strings(std::env::args_os().collect()), strings(env.collect()))
     else {
         return Error::from(nix::errno::Errno::EINVAL);
     };

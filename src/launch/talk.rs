@@ -104,8 +104,7 @@ impl Talk<'_> {
 
     fn run_hooks(&mut self) -> Result<()> {
         self.hooks_ran = true;
-        let state =
-            state::document(self.state, Status::Creating, self.child.pid).to_json()?;
+        let state = state::document(self.state, Status::Creating, self.child.pid).to_json()?;
         hooks::run_all("prestart", &self.plan.hooks.prestart, &state)?;
         hooks::run_all("createRuntime", &self.plan.hooks.create_runtime, &state)?;
         self.socket.tell_init(ToInit::HooksDone)
@@ -120,8 +119,8 @@ impl Talk<'_> {
             return Err(Error::invalid_field("linux.seccomp.listenerPath", "missing"));
         };
         let document = state::document(self.state, Status::Creating, self.child.pid);
-        let document = serde_json::to_value(&document)
-            .map_err(|e| Error::new(Kind::System, e.to_string()))?;
+        let document =
+            serde_json::to_value(&document).map_err(|e| Error::new(Kind::System, e.to_string()))?;
         let pid = self.child.pid;
         let message = ProcessState::new(OCI_VERSION, pid, metadata.clone(), document).to_json()?;
         send_listener(path, &message, listener.as_fd())?;

@@ -65,11 +65,7 @@ impl CapSets {
 
     /// The part that capset(2) sets.
     pub fn main(&self) -> Caps {
-        Caps {
-            effective: self.effective,
-            permitted: self.permitted,
-            inheritable: self.inheritable,
-        }
+        Caps { effective: self.effective, permitted: self.permitted, inheritable: self.inheritable }
     }
 }
 

@@ -168,11 +168,7 @@ impl Plan {
 /// The crate's own default has namespaces, masked paths and more that nobody asked for.
 fn bare_linux() -> oci_spec::runtime::Linux {
     let mut linux = oci_spec::runtime::Linux::default();
-    linux
-        .set_namespaces(None)
-        .set_resources(None)
-        .set_masked_paths(None)
-        .set_readonly_paths(None);
+    linux.set_namespaces(None).set_resources(None).set_masked_paths(None).set_readonly_paths(None);
     linux
 }
 
@@ -228,7 +224,9 @@ fn keyring(options: &Options) -> Result<Option<std::ffi::CString>> {
 }
 
 /// Lines of `<clock> <seconds> <nanoseconds>`, time_namespaces(7).
-fn time_offsets(map: Option<&HashMap<String, oci_spec::runtime::LinuxTimeOffset>>) -> Option<String> {
+fn time_offsets(
+    map: Option<&HashMap<String, oci_spec::runtime::LinuxTimeOffset>>,
+) -> Option<String> {
     let mut lines: Vec<String> = map?
         .iter()
         .map(|(clock, offset)| {

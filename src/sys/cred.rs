@@ -82,7 +82,10 @@ pub fn set_key_permissions(serial: i32, mask: u32) -> nix::Result<()> {
 /// no capability of that number.
 pub fn drop_bounding(capability: u32) -> nix::Result<()> {
     // SAFETY: integers only.
-    check(unsafe { libc::prctl(libc::PR_CAPBSET_DROP, libc::c_ulong::from(capability), 0, 0, 0) }.into())?;
+    check(
+        unsafe { libc::prctl(libc::PR_CAPBSET_DROP, libc::c_ulong::from(capability), 0, 0, 0) }
+            .into(),
+    )?;
     Ok(())
 }
 
@@ -90,8 +93,9 @@ pub fn drop_bounding(capability: u32) -> nix::Result<()> {
 pub fn raise_ambient(capability: u32) -> nix::Result<()> {
     let raise = libc::PR_CAP_AMBIENT_RAISE as libc::c_ulong;
     // SAFETY: integers only.
-    check(unsafe {
-        libc::prctl(libc::PR_CAP_AMBIENT, raise, libc::c_ulong::from(capability), 0, 0)
-    }.into())?;
+    check(
+        unsafe { libc::prctl(libc::PR_CAP_AMBIENT, raise, libc::c_ulong::from(capability), 0, 0) }
+            .into(),
+    )?;
     Ok(())
 }

@@ -7,7 +7,9 @@ pub mod cred;
 pub mod exec;
 pub mod mount;
 pub mod ns;
+pub mod pidfd;
 pub mod seccomp;
+pub mod spawn;
 pub mod term;
 
 use nix::errno::Errno;
