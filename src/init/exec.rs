@@ -13,7 +13,7 @@ use crate::hooks;
 use crate::plan::Process;
 use crate::state::Status;
 use crate::sync::{ToInit, ToParent, encode_error, read};
-use crate::sys::exec::{Exec, cloexec_from, close_range};
+use crate::sys::exec::{Exec, close_range};
 use crate::sys::seccomp as filter;
 use crate::tty::signals::reset_signals_for_exec;
 use crate::{Context, Error, Kind, Result};
@@ -132,10 +132,9 @@ fn close_others(init: &Init<'_>) -> Result<()> {
             first = kept + 1;
         }
     }
-    close_range(first, u32::MAX).context("close descriptors")?;
-    // A kept one could lie in the range of those to preserve only if the caller had left a hole
-    // there, which was refused; all of ours are close-on-exec.
-    cloexec_from(3 + init.plan.preserve_fds).context("close descriptors")
+    // The kept ones are close-on-exec, like every descriptor of this program; one of them could
+    // lie among those to preserve only if the caller had left a hole there, which was refused.
+    close_range(first, u32::MAX).context("close descriptors")
 }
 
 fn enter_cwd(process: &Process) -> Result<()> {

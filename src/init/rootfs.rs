@@ -7,6 +7,7 @@ use nix::mount::{MntFlags, MsFlags};
 use rustix::fs::CWD;
 use rustix::mount::{MoveMountFlags, move_mount};
 
+use super::done;
 use crate::fs::Root;
 use crate::launch::prepare::{self, Trees};
 use crate::plan::{Choice, Plan};
@@ -47,8 +48,10 @@ fn attach_point(plan: &Plan) -> &Path {
 /// whatever links say.
 pub fn make_cwd(plan: &Plan, root: &Root) -> Result<()> {
     match &plan.process {
-        Some(process) => root.make_dir(&process.cwd).map(drop).context("process.cwd"),
-        None => Ok(()),
+        Some(process) if process.cwd != Path::new("/") => {
+            root.make_dir(&process.cwd).map(done).context("process.cwd")
+        }
+        _ => Ok(()),
     }
 }
 

@@ -120,8 +120,13 @@ pub fn destroy(mut container: Container) -> Result<()> {
             (None, intent) => intent.map(|intent| &intent.cgroup),
         };
         if let Some(cgroup) = cgroup {
-            cgroup.kill_all().with_context(name)?;
-            cgroup.remove().with_context(name)?;
+            // The death of init ends a pid namespace; else, or if something was moved into the
+            // cgroup from elsewhere, there may be more to kill.
+            let private = container.state().is_some_and(|state| state.private_pid);
+            if !private || !cgroup.remove_if_empty().with_context(name)? {
+                cgroup.kill_all().with_context(name)?;
+                cgroup.remove().with_context(name)?;
+            }
         }
     }
     container.remove()?;

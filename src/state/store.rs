@@ -351,25 +351,12 @@ fn xdg_runtime_dir() -> Result<Option<PathBuf>> {
     if std::env::var_os("USER").as_deref() == Some(OsStr::new("root")) {
         return Ok(None);
     }
-    let map = std::fs::read_to_string("/proc/self/uid_map").context("read /proc/self/uid_map")?;
-    Ok((!is_identity(&map)).then_some(dir))
-}
-
-/// user_namespaces(7): the first user namespace maps everything to itself.
-fn is_identity(uid_map: &str) -> bool {
-    uid_map.split_ascii_whitespace().eq(["0", "0", "4294967295"])
+    Ok(crate::host::in_user_namespace()?.then_some(dir))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn knows_the_first_user_namespace() {
-        assert!(is_identity("         0          0 4294967295\n"));
-        assert!(!is_identity("0 1000 1\n1 100000 65536\n"));
-        assert!(!is_identity(""));
-    }
 
     #[test]
     fn roots_that_are_none() {
