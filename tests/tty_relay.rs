@@ -309,6 +309,17 @@ fn closed_descriptors_are_opened_on_null() {
 }
 
 #[test]
+fn standard_output_is_given_away_but_not_the_caller_s_terminal() {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let mut child = start(stand_in_command("owner", "", &[]).stdout(Stdio::piped()));
+    assert_eq!(code(&mut child), 0);
+    let mut outer = OnTerminal::start("owner", "", &["sh", "-c", "exec \"$0\" \"$@\" </dev/null"]);
+    assert_eq!(code(&mut outer.child), 0);
+}
+
+#[test]
 fn line_feeds_come_out_as_written() {
     assert_eq!(run("pty", "printf 'a\\nb\\n'"), (0, "a\nb\n".to_owned()));
 }

@@ -384,26 +384,44 @@ mod tests {
         assert!(buffer.is_empty() && buffer.has_room());
     }
 
-    /// The buffer is nearly full, then goes out all at once: there is more behind it.
-    #[test]
-    fn the_rest_is_more_than_what_fits() {
+    /// A terminal that holds 3000 bytes, and the relay of it into a large pipe.
+    fn rest_of_3000() -> Option<(Rest, OwnedFd)> {
         let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
         // Only root may open it outside of containers.
-        let Ok(ptmx) = open("/dev/pts/ptmx", flags, Mode::empty()) else { return };
+        let ptmx = open("/dev/pts/ptmx", flags, Mode::empty()).ok()?;
         let pty = super::super::pty::open(ptmx, None).unwrap();
-        let slave = pty.slave.try_clone().unwrap();
         let mut relay = Relay::open(pty.master).unwrap();
         let (near, far) = nix::unistd::pipe().unwrap();
         fcntl(&far, FcntlArg::F_SETPIPE_SZ(1 << 20)).unwrap();
         relay.output = Output::Own(far);
-        relay.to_caller.end = OUTPUT_SIZE - 100;
-        write(&slave, &[b'x'; 3000]).unwrap();
-        let mut rest = Rest::of(relay);
-        assert!(rest.step(false).is_ok_and(|done| done));
+        write(&pty.slave, &[b'x'; 3000]).unwrap();
+        Some((Rest::of(relay), near))
+    }
+
+    fn all_of(rest: Rest, near: OwnedFd) -> Vec<u8> {
         drop(rest);
         let mut bytes = Vec::new();
         std::io::Read::read_to_end(&mut std::fs::File::from(near), &mut bytes).unwrap();
+        bytes
+    }
+
+    /// The buffer is nearly full, then goes out all at once: there is more behind it.
+    #[test]
+    fn the_rest_is_more_than_what_fits() {
+        let Some((mut rest, near)) = rest_of_3000() else { return };
+        rest.relay.to_caller.end = OUTPUT_SIZE - 100;
+        assert!(rest.step(false).is_ok_and(|done| done));
+        let bytes = all_of(rest, near);
         assert_eq!(bytes.len(), OUTPUT_SIZE - 100 + 3000);
         assert!(bytes.ends_with(&[b'x'; 3000]));
+    }
+
+    /// Whoever writes on and on is not followed.
+    #[test]
+    fn the_rest_has_an_end() {
+        let Some((mut rest, near)) = rest_of_3000() else { return };
+        rest.left = 1000;
+        assert!(rest.step(false).is_ok_and(|done| done));
+        assert_eq!(all_of(rest, near).len(), 1000);
     }
 }

@@ -40,6 +40,7 @@ pub fn stand_in() {
         "init" => as_init(&script, &extra),
         "console" => as_console(),
         "closed" => as_closed(),
+        "owner" => as_owner(),
         _ => as_runtime(&role, &script, &extra),
     };
     std::process::exit(status);
@@ -123,6 +124,29 @@ pub fn as_closed() -> i32 {
     let links = [0, 1, 2].map(|fd| fs::read_link(format!("/proc/self/fd/{fd}")).unwrap());
     let null = Path::new("/dev/null");
     i32::from(links[0] != null || links[1] == null || links[2] != null)
+}
+
+/// Gives away standard output, if it may, and opens standard input's null again.
+pub fn as_owner() -> i32 {
+    let owner = || fstat(std::io::stdout()).unwrap().st_uid;
+    let user = nix::unistd::Uid::from_raw(12345);
+    stdio::give_to(user, false).unwrap();
+    let is_terminal = nix::unistd::isatty(std::io::stdout()).unwrap();
+    assert_eq!(owner() == 12345, !is_terminal, "not the caller's terminal");
+    stdio::give_to(user, true).unwrap();
+    assert_eq!(owner(), 12345);
+    assert_eq!(fstat(std::io::stdin()).unwrap().st_uid, 0, "not /dev/null");
+    let zero = File::open("/dev/zero").unwrap();
+    let error = stdio::reopen_null(zero.as_fd()).unwrap_err().to_string();
+    assert_eq!(error, "/dev/null: not character device 1:3 but 1:5");
+    let null = File::options().read(true).append(true).open("/dev/null").unwrap();
+    stdio::reopen_null(null.as_fd()).unwrap();
+    let flags = |fd: std::os::fd::BorrowedFd<'_>| {
+        OFlag::from_bits_retain(nix::fcntl::fcntl(fd, nix::fcntl::FcntlArg::F_GETFL).unwrap())
+    };
+    assert!(flags(std::io::stdin().as_fd()).contains(OFlag::O_APPEND));
+    assert!(!flags(std::io::stdout().as_fd()).contains(OFlag::O_APPEND));
+    0
 }
 
 // ---------------------------------------------------------------- its caller
