@@ -14,6 +14,9 @@ use crate::{Context, Result, sys};
 ///
 /// Dropping it changes nothing, on purpose: a second Ctrl-C must not kill the runtime while it
 /// deletes the container whose end the first one brought. [`SignalGuard::restore`] undoes it.
+///
+/// Children inherit the mask, those of [`std::process::Command`] too; a hook, for example, must
+/// have it set back by whoever starts it.
 #[derive(Debug)]
 pub struct SignalGuard {
     saved: SigSet,
