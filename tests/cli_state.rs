@@ -366,10 +366,10 @@ fn hooks_work_where_the_caller_ignores_sigchld() {
         {"path": "/bin/sh", "args": ["sh", "-c", "exit 5"]}]}});
     state.config = serde_json::from_str(&config.to_string()).unwrap();
     home.put(&state);
-    let script = "trap '' CHLD; exec \"$0\" --root \"$1\" delete c";
-    let output = Command::new("/bin/sh")
-        .args(["-c", script, env!("CARGO_BIN_EXE_bulkhead")])
+    let output = Command::new("/usr/bin/env")
+        .args(["--ignore-signal=CHLD", env!("CARGO_BIN_EXE_bulkhead"), "--root"])
         .arg(home.root())
+        .args(["delete", "c"])
         .output()
         .unwrap();
     let text = String::from_utf8(output.stderr).unwrap();
