@@ -416,6 +416,25 @@ fn stop_waits_for_the_death() {
 }
 
 #[test]
+fn a_removal_that_fails_half_way_can_be_repeated() {
+    let home = Home::new();
+    let mut dead = state("c", std::process::id() as i32);
+    dead.start_time += 1;
+    let intent = home.put(&dead).join("intent.json");
+    // A directory cannot be unlinked.
+    std::fs::remove_file(&intent).unwrap();
+    std::fs::create_dir(&intent).unwrap();
+    let error = state::destroy(home.load("c").unwrap()).unwrap_err().to_string();
+    assert!(error.contains("remove intent.json: is a directory"), "{error}");
+    // It is still known what it was: the state goes last.
+    assert_eq!(status(&home, "c"), Status::Stopped);
+    assert!(home.load("c").unwrap().state().is_some());
+    std::fs::remove_dir(&intent).unwrap();
+    state::destroy(home.load("c").unwrap()).unwrap();
+    assert!(home.names().is_empty());
+}
+
+#[test]
 fn destroy_runs_the_poststop_hooks_of_the_snapshot_after_the_directory_is_gone() {
     let home = Home::new();
     let out = home.dir.path().join("out");

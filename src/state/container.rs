@@ -232,10 +232,11 @@ fn read(root: &Root, id: &Id, dir: &OwnedFd, locked: bool) -> Result<Contents> {
         Err(rustix::io::Errno::WOULDBLOCK) => return Ok(Contents::Creating(intent)),
         Err(e) => return Err(e).context("lock the container"),
     }
-    // create may have ended, in either way, between the read and the lock.
-    let again = read_state(root, id, dir);
+    // create may have ended between the reads and the lock, and the container been deleted as well,
+    // so that what was read is as good as nothing.
+    let again = read(root, id, dir, true);
     rustix::fs::flock(dir, FlockOperation::Unlock).context("unlock the container")?;
-    Ok(again?.unwrap_or(Contents::Unfinished(Some(intent))))
+    again
 }
 
 fn read_state(root: &Root, id: &Id, dir: &OwnedFd) -> Result<Option<Contents>> {
