@@ -27,7 +27,12 @@ rt() { "$bin" --root "$work/state" "$@"; }
 
 cleanup() {
     local id
-    for id in "${ids[@]}"; do rt delete --force "$id" >/dev/null 2>&1 || true; done
+    for id in "${ids[@]}"; do
+        rt delete --force "$id" >/dev/null 2>&1 || {
+            note "cannot delete the container $id: its bundle and state are kept in $work"
+            exit 1
+        }
+    done
     rm -rf --one-file-system "$work"
 }
 trap cleanup EXIT

@@ -41,7 +41,11 @@ impl Error {
 
     /// A configuration error: names the field (as a path into config.json), the value it has,
     /// and what is wrong with it.
-    pub fn invalid(field: impl fmt::Display, value: impl fmt::Debug, why: impl fmt::Display) -> Self {
+    pub fn invalid(
+        field: impl fmt::Display,
+        value: impl fmt::Debug,
+        why: impl fmt::Display,
+    ) -> Self {
         Error::new(Kind::Invalid, format!("{field}: {value:?}: {why}"))
     }
 
