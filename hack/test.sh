@@ -14,9 +14,7 @@ cd "$top"
 
 # Tests that a machine may be unable to run, each with what it lacks then.
 may_skip=(
-    limits::hugetlb_limit           # no huge page size in the kernel, or no hugetlb controller
-    limits::v1_                     # a machine without cgroup v1 controllers
-    limits::v2_                     # a machine whose controllers are all bound to cgroup v1
+    limits::                        # a view of the machine that lacks the one controller
     mounts::idmap                   # a file system of /tmp without idmapped mounts
     namespaces::time                # a kernel without time namespaces
     rootless::                      # unprivileged user namespaces switched off

@@ -6,8 +6,9 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
-use super::wait_for;
+use super::{PATIENCE, wait_for};
 
 /// A runtime binary with its state directory.
 pub struct Runtime {
@@ -172,7 +173,15 @@ impl Ran {
     /// Waits until a detached container has written `text`, and gives all that it wrote.
     #[track_caller]
     pub fn wait_for(&self, text: &str) -> String {
-        wait_for(text, || Some(self.later()).filter(|output| output.contains(text)))
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let output = self.later();
+            if output.contains(text) {
+                return output;
+            }
+            assert!(Instant::now() < end, "waited in vain for {text:?} in {output:?}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 }
 
