@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use super::bundle::Bundle;
-use super::kernel::{Proc, leftovers};
+use super::kernel::{Proc, leftovers, scrub};
 use super::runtime::{Ran, Runtime};
 use super::wait_for;
 
@@ -175,8 +175,12 @@ impl Drop for Container {
             }
             self.assert_gone();
         }));
-        if deleted.is_err() && !std::thread::panicking() {
-            panic!("the container {} did not go", self.id);
+        if deleted.is_err() {
+            // The test has failed; the machine is left clean all the same.
+            scrub(&self.id);
+            if !std::thread::panicking() {
+                panic!("the container {} did not go", self.id);
+            }
         }
     }
 }

@@ -192,9 +192,11 @@ pub fn unprivileged_user_namespaces() -> bool {
 pub fn leftovers(id: &str, bundle: &Path, root: &Path) -> Vec<String> {
     let bundle = bundle.to_str().unwrap();
     let mut left = Vec::new();
+    let mut dirs = Vec::new();
     for (point, _) in cgroup_mounts() {
-        find_cgroups(&point, id, &mut left);
+        find_cgroups(&point, id, &mut dirs);
     }
+    left.extend(dirs.into_iter().map(|dir| format!("cgroup {dir:?}")));
     if root.join(id).exists() {
         left.push(format!("state {:?}", root.join(id)));
     }
@@ -215,18 +217,43 @@ pub fn leftovers(id: &str, bundle: &Path, root: &Path) -> Vec<String> {
     }
 }
 
-fn find_cgroups(dir: &Path, id: &str, left: &mut Vec<String>) {
+/// Kills and removes by hand what a runtime left of a container in its cgroups.
+pub fn scrub(id: &str) {
+    let mut dirs = Vec::new();
+    for (point, _) in cgroup_mounts() {
+        find_cgroups(&point, id, &mut dirs);
+    }
+    let end = Instant::now() + Duration::from_secs(5);
+    while !dirs.is_empty() && Instant::now() < end {
+        for dir in &dirs {
+            for pid in fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default().lines() {
+                let pid = nix::unistd::Pid::from_raw(pid.parse().unwrap());
+                // It may be dead already.
+                let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
+            }
+        }
+        // The innermost come last and go first.
+        dirs.reverse();
+        dirs.retain(|dir| fs::remove_dir(dir).is_err() && dir.exists());
+        dirs.reverse();
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// The cgroups below `dir` that are of the container, the outer ones first.
+fn find_cgroups(dir: &Path, id: &str, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
         if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             continue;
         }
         // The name must end there: 1-2 is not 1-22.
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let after = name.split_once(id).map(|(_, after)| after);
+        let path = entry.path();
+        let text = path.to_string_lossy().into_owned();
+        let after = text.split_once(id).map(|(_, after)| after);
         if after.is_some_and(|after| !after.starts_with(|c: char| c.is_ascii_digit())) {
-            left.push(format!("cgroup {:?}", entry.path()));
+            found.push(path.clone());
         }
-        find_cgroups(&entry.path(), id, left);
+        find_cgroups(&path, id, found);
     }
 }
 

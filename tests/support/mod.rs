@@ -46,7 +46,8 @@ pub fn record_skip(function: &str, reason: &str) {
     eprintln!("skipped: {test}: {reason}");
     if let Some(path) = std::env::var_os("BULKHEAD_TEST_SKIPS") {
         let mut file = OpenOptions::new().append(true).create(true).open(path).unwrap();
-        file.write_all(format!("{test}\t{reason}\n").as_bytes()).unwrap();
+        let view = std::env::var("BULKHEAD_TEST_CGROUP").unwrap_or_default();
+        file.write_all(format!("{test}\t{view}\t{reason}\n").as_bytes()).unwrap();
     }
 }
 
@@ -74,4 +75,15 @@ pub fn said<'a>(output: &'a str, key: &str) -> &'a str {
         .lines()
         .find_map(|line| line.strip_prefix(key)?.strip_prefix('='))
         .unwrap_or_else(|| panic!("nothing is said about {key:?} in:\n{output}"))
+}
+
+/// Runs a test for every row of a table, to the end, and fails if one of them failed.
+pub fn for_each_row<T: std::panic::RefUnwindSafe>(
+    rows: &[T],
+    test: impl Fn(&T) + std::panic::RefUnwindSafe,
+) {
+    let failed: Vec<usize> = (0..rows.len())
+        .filter(|number| std::panic::catch_unwind(|| test(&rows[*number])).is_err())
+        .collect();
+    assert!(failed.is_empty(), "rows {failed:?} of {} failed (see above)", rows.len());
 }
