@@ -42,6 +42,8 @@ pub struct Init<'a> {
     pub fifos: Option<&'a Fifos>,
     /// Where the terminal's master goes; `None`: to the runtime itself.
     pub console: Option<&'a OwnedFd>,
+    /// The terminal's size where the spec gives none: the caller's, in the foreground.
+    pub size: Option<nix::pty::Winsize>,
     /// The container's cgroups, for its own view of them.
     pub cgroups: &'a cgroup::Record,
     /// Whether the runtime says when init is in its cgroups.
