@@ -131,7 +131,8 @@ fn second_half(init: &Init<'_>) -> Result<i32> {
 /// container's namespaces, but with the host's root file system still in sight.
 fn create_hooks(init: &Init<'_>) -> Result<()> {
     let hooks = &init.plan.hooks;
-    if !hooks.prestart.is_empty() || !hooks.create_runtime.is_empty() {
+    if hooks.has_create() {
+        // Also for createContainer hooks alone: the runtime owes poststop hooks from here on.
         init.parent.tell_parent(&ToParent::NeedHooks)?;
         init.parent.wait_for(ToInit::HooksDone)?;
     }
