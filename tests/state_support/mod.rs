@@ -2,10 +2,10 @@
 
 #![allow(dead_code)] // each test file uses its own part
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::{Child, Command};
+use std::sync::Mutex;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bulkhead::cgroup::Record;
@@ -17,7 +17,7 @@ use nix::sys::stat::Mode;
 /// A state directory of its own, removed at the end.
 pub struct Home {
     pub dir: tempfile::TempDir,
-    inits: RefCell<Vec<std::fs::File>>,
+    inits: Mutex<Vec<std::fs::File>>,
 }
 
 /// A child that is killed and waited for at the end.
@@ -90,7 +90,7 @@ pub fn state(name: &str, pid: i32) -> State {
 
 impl Home {
     pub fn new() -> Home {
-        Home { dir: tempfile::tempdir().unwrap(), inits: RefCell::default() }
+        Home { dir: tempfile::tempdir().unwrap(), inits: Mutex::default() }
     }
 
     pub fn root(&self) -> PathBuf {
@@ -113,7 +113,7 @@ impl Home {
         nix::unistd::mkfifo(&fifo, Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
         // As init holds it: a FIFO that nobody reads is a left-over.
         let init = std::fs::OpenOptions::new().read(true).write(true).open(fifo).unwrap();
-        self.inits.borrow_mut().push(init);
+        self.inits.lock().unwrap().push(init);
         reserved.commit(state).unwrap();
         reserved.keep();
         path
