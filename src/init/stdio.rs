@@ -32,7 +32,9 @@ pub fn fix(init: &Init<'_>, root: &Root) -> Result<()> {
     };
     let uid = Uid::from_raw(process.identity.uid);
     stdio::adopt(null.as_ref().map(AsFd::as_fd), uid, false)?;
-    null.map(done);
+    if let Some(null) = null {
+        done(null);
+    }
     Ok(())
 }
 

@@ -339,10 +339,11 @@ impl Undo {
         }
         let Some(cgroup) = &self.cgroup else { return };
         let record = cgroup.record();
-        if self.child.is_some() && !self.private_pid {
-            if let Err(error) = record.kill_all() {
-                log::warn(error);
-            }
+        if self.child.is_some()
+            && !self.private_pid
+            && let Err(error) = record.kill_all()
+        {
+            log::warn(error);
         }
         if let Err(error) = record.remove() {
             log::warn(error);
