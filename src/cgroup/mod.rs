@@ -1,1 +1,25 @@
-//! (being written)
+//! Control groups: limits, device rules, and a handle on all processes of a container.
+//!
+//! One way through: [`Layout`] is what the host has; [`limits`] is what the configuration asks
+//! for, every special number resolved; [`knobs`] gives it file names; [`Plan`] says which
+//! directories and writes that makes; [`Cgroup`] is the result, open for the first process; and
+//! [`Record`] is what outlives this process, to list, freeze, kill and remove. Nothing before
+//! [`Plan::create`] changes the host.
+
+mod create;
+pub mod devices;
+mod files;
+mod freeze;
+mod kill;
+pub mod knobs;
+mod layout;
+pub mod limits;
+mod place;
+mod plan;
+pub mod program;
+mod record;
+
+pub use create::Cgroup;
+pub use layout::{Layout, Mode};
+pub use plan::{Options, Plan};
+pub use record::{CgroupMount, Dir, Record};

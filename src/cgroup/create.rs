@@ -1,0 +1,430 @@
+//! Making the planned cgroup. What fails half-way is undone, and nothing else.
+
+use std::fs::DirBuilder;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+
+use crate::host;
+use crate::sys::bpf;
+use crate::{Context, Error, Kind, Result};
+
+use super::files;
+use super::plan::{DeviceControl, Plan, Target};
+use super::program::program;
+use super::record::{Dir, Record};
+
+/// A container's cgroup, ready for its first process.
+#[derive(Debug)]
+pub struct Cgroup {
+    record: Record,
+    /// The v2 directory.
+    unified: Option<OwnedFd>,
+    /// Processes are moved into the v2 cgroup, because the kernel would refuse a clone into it.
+    enter_unified: bool,
+    /// Directories that were made on the way, outermost first, without the container's own.
+    ancestors: Vec<PathBuf>,
+}
+
+impl Plan {
+    /// Makes the directories, sets the limits and attaches the device rules. On an error all
+    /// that it made is gone again.
+    pub fn create(&self) -> Result<Cgroup> {
+        let mut made = Vec::new();
+        self.create_all(&mut made).inspect_err(|_| {
+            for dir in made.iter().rev() {
+                // In use by others by now, or gone: neither is ours to care for.
+                let _ = std::fs::remove_dir(dir);
+            }
+        })
+    }
+
+    fn create_all(&self, made: &mut Vec<PathBuf>) -> Result<Cgroup> {
+        let mut dirs = Vec::with_capacity(self.targets.len());
+        let mut unified = None;
+        for (index, target) in self.targets.iter().enumerate() {
+            let path = &target.dir.path;
+            let new = match make(&target.dir, made) {
+                Ok(new) => new,
+                Err(error) if self.may_lack(target, &error) => continue,
+                Err(error) => return Err(self.explain(error)),
+            };
+            dirs.push(Dir { made: new, ..target.dir.clone() });
+            if new && self.is_bare(index, target) {
+                continue;
+            }
+            let fd = files::open_dir(path).with_context(|| format!("open {}", path.display()))?;
+            if !new {
+                must_be_unused(&target.dir.path)?;
+            }
+            if !new || path.parent() != Some(&target.dir.root) {
+                must_be_thawed(&target.dir, fd.as_fd())?;
+            }
+            if target.dir.is_unified() {
+                enable(target)?;
+                must_take_processes(target, fd.as_fd())?;
+            }
+            if target.dir.has_controller("cpuset") {
+                fill_cpuset(target)?;
+            }
+            for writes in &target.writes {
+                files::apply(fd.as_fd(), path, writes).map_err(|error| self.explain(error))?;
+            }
+            self.set_devices(index, path, fd.as_fd(), new)?;
+            if target.dir.is_unified() {
+                unified = Some(fd);
+            }
+        }
+        let own = |dir: &PathBuf| dirs.iter().any(|own| own.path == *dir);
+        let ancestors = made.iter().filter(|dir| !own(dir)).cloned().collect();
+        let record = Record::new(self.mode, dirs);
+        Ok(Cgroup { record, unified, enter_unified: self.enter_unified, ancestors })
+    }
+
+    /// Whether a new directory is all there is to be done: in most v1 hierarchies it is. One
+    /// that is a child of the root cannot be frozen from above.
+    fn is_bare(&self, index: usize, target: &Target) -> bool {
+        let has_devices = match &self.devices {
+            DeviceControl::V1(at, _) | DeviceControl::Program(at, _) => *at == index,
+            DeviceControl::None => false,
+        };
+        let child_of_root = target.dir.path.parent() == Some(&target.dir.root);
+        !target.dir.is_unified()
+            && !target.dir.has_controller("cpuset")
+            && (child_of_root || !target.dir.has_controller("freezer"))
+            && !target.has_limits()
+            && !has_devices
+    }
+
+    /// Whether a container can do without a directory that may not be made.
+    fn may_lack(&self, target: &Target, error: &Error) -> bool {
+        self.options.rootless && !self.explicit && !target.has_limits() && is_permission(error)
+    }
+
+    fn explain(&self, error: Error) -> Error {
+        if self.options.rootless && is_permission(&error) {
+            return error.context(
+                "rootless: delegate a cgroup to this user, or ask for no limits and no cgroupsPath",
+            );
+        }
+        error
+    }
+
+    fn set_devices(&self, index: usize, path: &Path, dir: BorrowedFd<'_>, new: bool) -> Result<()> {
+        let result = match &self.devices {
+            DeviceControl::V1(at, writes) if *at == index => files::write_each(dir, writes)
+                .map_err(|((file, value), errno)| files::write_error(path, file, value, errno)),
+            DeviceControl::Program(at, rules) if *at == index => {
+                let program = program(rules);
+                attach(dir, &program, new)
+                    .with_context(|| format!("attach the device rules to {}", path.display()))
+            }
+            _ => Ok(()),
+        };
+        match result {
+            // Who may not limit devices cannot make nodes of them either.
+            Err(error)
+                if is_permission(&error)
+                    && (self.options.rootless || host::in_user_namespace().unwrap_or(false)) =>
+            {
+                Ok(())
+            }
+            result => result.context("linux.resources.devices"),
+        }
+    }
+}
+
+fn is_permission(error: &Error) -> bool {
+    matches!(error.errno(), Some(Errno::EPERM | Errno::EACCES | Errno::EROFS))
+}
+
+/// Makes the directory and those above it. True if it was not there before.
+fn make(dir: &Dir, made: &mut Vec<PathBuf>) -> Result<bool> {
+    // Someone who removes an empty parent at the same moment makes this start again.
+    for _ in 0..16 {
+        match mkdir(&dir.path, made) {
+            Ok(new) => return Ok(new),
+            Err(Errno::ENOENT) => {}
+            Err(errno) => return Err(mkdir_error(&dir.path, errno)),
+        }
+        let below: Vec<&Path> =
+            dir.path.ancestors().skip(1).take_while(|path| *path != dir.root).collect();
+        for path in below.into_iter().rev() {
+            match mkdir(path, made) {
+                Ok(_) | Err(Errno::ENOENT) => {}
+                Err(errno) => return Err(mkdir_error(path, errno)),
+            }
+        }
+    }
+    Err(mkdir_error(&dir.path, Errno::ENOENT))
+}
+
+fn mkdir(path: &Path, made: &mut Vec<PathBuf>) -> std::result::Result<bool, Errno> {
+    match DirBuilder::new().mode(0o755).create(path) {
+        Ok(()) => {
+            made.push(path.to_owned());
+            Ok(true)
+        }
+        Err(error) => match Errno::from_raw(error.raw_os_error().unwrap_or(0)) {
+            Errno::EEXIST => Ok(false),
+            errno => Err(errno),
+        },
+    }
+}
+
+fn mkdir_error(path: &Path, errno: Errno) -> Error {
+    Error::sys(errno).context(format!("mkdir {}", path.display()))
+}
+
+/// A cgroup that was there before may be another container's.
+fn must_be_unused(path: &Path) -> Result<()> {
+    if files::all_processes(path)?.is_empty() {
+        return Ok(());
+    }
+    let why = "has processes; a container needs a cgroup of its own";
+    Err(Error::new(Kind::State, why).context(format!("cgroup {}", path.display())))
+}
+
+/// A frozen cgroup, or one below a frozen one, would stop init for good, and us with it.
+fn must_be_thawed(dir: &Dir, fd: BorrowedFd<'_>) -> Result<()> {
+    let (file, thawed) = if dir.is_unified() {
+        ("cgroup.events", "frozen 0")
+    } else if dir.has_controller("freezer") {
+        ("freezer.state", "THAWED")
+    } else {
+        return Ok(());
+    };
+    let path = &dir.path;
+    let text = files::read(fd, file).map_err(|errno| files::read_error(path, file, errno))?;
+    // Before Linux 5.2 v2 cannot freeze, and says nothing about it.
+    if files::has_line(&text, thawed) || (dir.is_unified() && !text.contains("frozen")) {
+        return Ok(());
+    }
+    let why = "is frozen; thaw it first";
+    Err(Error::new(Kind::State, why).context(format!("cgroup {}", path.display())))
+}
+
+/// v2: a cgroup below a threaded one takes no ordinary process, unless it is made threaded too.
+fn must_take_processes(target: &Target, fd: BorrowedFd<'_>) -> Result<()> {
+    let path = &target.dir.path;
+    // A child of the root is always a domain.
+    if path.parent() == Some(&target.dir.root) {
+        return Ok(());
+    }
+    let file = "cgroup.type";
+    let kind = files::read(fd, file).map_err(|errno| files::read_error(path, file, errno))?;
+    if kind.trim() != "domain invalid" {
+        return Ok(());
+    }
+    if !target.needed.iter().all(|name| ["cpu", "cpuset", "pids"].contains(&name.as_str())) {
+        let why = "is below a threaded cgroup, where only cpu, cpuset and pids can be limited";
+        return Err(Error::new(Kind::State, why).context(format!("cgroup {}", path.display())));
+    }
+    let threaded = "threaded";
+    files::write(fd, file, threaded)
+        .map_err(|errno| files::write_error(path, file, threaded, errno))
+}
+
+/// Enables controllers for the children of every cgroup above the container's.
+fn enable(target: &Target) -> Result<()> {
+    let (root, path) = (&target.dir.root, &target.dir.path);
+    let Some(parent) = path.parent().filter(|_| !target.wanted.is_empty()) else { return Ok(()) };
+    // Children have no more than their parents, so this one alone usually tells that all is done.
+    if missing(parent, &target.wanted)?.is_empty() {
+        return Ok(());
+    }
+    let mut above: Vec<&Path> = parent.ancestors().take_while(|dir| *dir != root).collect();
+    above.push(root);
+    for dir in above.into_iter().rev() {
+        enable_in(dir, &missing(dir, &target.wanted)?, &target.needed)?;
+    }
+    Ok(())
+}
+
+const SUBTREE: &str = "cgroup.subtree_control";
+
+fn missing(dir: &Path, wanted: &[String]) -> Result<Vec<String>> {
+    let fd = files::open_dir(dir).with_context(|| format!("open {}", dir.display()))?;
+    let have =
+        files::read(fd.as_fd(), SUBTREE).map_err(|errno| files::read_error(dir, SUBTREE, errno))?;
+    let has = |name: &String| have.split_ascii_whitespace().any(|have| have == name);
+    Ok(wanted.iter().filter(|name| !has(name)).cloned().collect())
+}
+
+fn enable_in(dir: &Path, missing: &[String], needed: &[String]) -> Result<()> {
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let fd = files::open_dir(dir).with_context(|| format!("open {}", dir.display()))?;
+    let all = missing.iter().map(|name| format!("+{name}")).collect::<Vec<_>>().join(" ");
+    if files::write(fd.as_fd(), SUBTREE, &all).is_ok() {
+        return Ok(());
+    }
+    // One that cannot be had must not keep the others away.
+    for name in missing {
+        let value = format!("+{name}");
+        match files::write(fd.as_fd(), SUBTREE, &value) {
+            Err(errno) if needed.contains(name) => {
+                let error = files::write_error(dir, SUBTREE, &value, errno);
+                return Err(match errno {
+                    Errno::EBUSY => error.context(format!(
+                        "{} has processes of its own, so its children cannot be limited; \
+                         use another cgroupsPath",
+                        dir.display()
+                    )),
+                    Errno::ENOENT => error.context(format!(
+                        "the cgroup controller {name:?} is not available in {}",
+                        dir.display()
+                    )),
+                    _ => error,
+                });
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// v1: a new cpuset is empty and takes no process, and its children can have nothing that it
+/// has not. So the new ones above the container's get what the nearest ancestor has that is not
+/// empty itself; and the container's too, for the lists that the configuration does not give.
+fn fill_cpuset(target: &Target) -> Result<()> {
+    let dir = &target.dir;
+    for file in ["cpuset.cpus", "cpuset.mems"] {
+        let given = !target.inherit.contains(&file);
+        let mut empty = Vec::new();
+        let mut value = String::new();
+        for path in dir.path.ancestors().skip(usize::from(given)) {
+            let text =
+                files::read_in(path, file).map_err(|errno| files::read_error(path, file, errno))?;
+            text.trim().clone_into(&mut value);
+            if !value.is_empty() || path == dir.root {
+                break;
+            }
+            empty.push(path);
+        }
+        for path in empty.into_iter().rev() {
+            files::write_in(path, file, &value)
+                .map_err(|errno| files::write_error(path, file, &value, errno))?;
+        }
+    }
+    Ok(())
+}
+
+/// Loads `program` and makes it the only one of the cgroup. Old ones go after the new one is
+/// there, so that at no moment all devices are open.
+fn attach(dir: BorrowedFd<'_>, program: &[bpf::Insn], new: bool) -> Result<(), Errno> {
+    let old = if new { Vec::new() } else { bpf::attached_device_programs(dir)? };
+    let program = match bpf::load_device_program(program) {
+        Err(Errno::EPERM) => load_with_more_memory(program)?,
+        other => other?,
+    };
+    bpf::attach_device_program(dir, program.as_fd())?;
+    for id in old {
+        match bpf::program_by_id(id).and_then(|old| bpf::detach_device_program(dir, old.as_fd())) {
+            Ok(()) | Err(Errno::ENOENT) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
+}
+
+/// Before Linux 5.11 programs counted as locked memory of the user, over all its processes, and
+/// the usual limit of 64 KiB is soon reached.
+fn load_with_more_memory(program: &[bpf::Insn]) -> Result<OwnedFd, Errno> {
+    use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
+    let (soft, hard) = getrlimit(Resource::RLIMIT_MEMLOCK)?;
+    // The answer to the caller is that of the program, not of this attempt.
+    let _ = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
+    let result = bpf::load_device_program(program);
+    // The container must not inherit it.
+    let _ = setrlimit(Resource::RLIMIT_MEMLOCK, soft, hard);
+    result
+}
+
+impl Cgroup {
+    pub(super) fn opened(record: Record, unified: Option<OwnedFd>) -> Cgroup {
+        Cgroup { record, unified, enter_unified: false, ancestors: Vec::new() }
+    }
+
+    /// The v2 directory, for clone3 with `CLONE_INTO_CGROUP`. None if there is none, or if a
+    /// limit forbids it: then [`Cgroup::enter`] moves the process there.
+    pub fn clone_fd(&self) -> Option<BorrowedFd<'_>> {
+        if self.enter_unified { None } else { self.unified_fd() }
+    }
+
+    fn unified_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.unified.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Whether [`Cgroup::enter`] must be called for a process that was cloned into
+    /// [`Cgroup::clone_fd`].
+    pub fn needs_enter(&self) -> bool {
+        self.enter_unified || self.record.dirs().iter().any(|dir| !dir.is_unified())
+    }
+
+    /// Moves process `pid` into all directories where clone3 did not put it.
+    pub fn enter(&self, pid: i32) -> Result<()> {
+        self.record
+            .dirs()
+            .iter()
+            .filter(|dir| self.enter_unified || !dir.is_unified())
+            .try_for_each(|dir| enter(dir, pid))
+    }
+
+    /// Moves process `pid` into all directories, however it was cloned.
+    pub fn enter_all(&self, pid: i32) -> Result<()> {
+        self.record.dirs().iter().try_for_each(|dir| enter(dir, pid))
+    }
+
+    /// What must be stored to find the cgroup again.
+    pub fn record(&self) -> &Record {
+        &self.record
+    }
+
+    /// Takes back [`Plan::create`], after the processes are gone: the container's directories
+    /// and, if nobody else uses them by now, those that were made above them.
+    pub fn abandon(self) -> Result<()> {
+        drop(self.unified);
+        self.record.remove()?;
+        for dir in self.ancestors.iter().rev() {
+            let _ = std::fs::remove_dir(dir);
+        }
+        Ok(())
+    }
+
+    /// Gives the v2 cgroup to user `uid` of the host, who then may divide it further but not
+    /// lift its limits. The caller decides whether that is wanted: config-linux.md, "Cgroup
+    /// ownership". Nothing is done on hosts with v1, where delegation is not secure.
+    pub fn delegate(&self, uid: u32) -> Result<()> {
+        if self.record.mode() != super::Mode::Unified {
+            return Ok(());
+        }
+        let Some((dir, record)) = self.unified_fd().zip(self.record.unified()) else {
+            return Ok(());
+        };
+        let list = std::fs::read_to_string("/sys/kernel/cgroup/delegate").unwrap_or_else(|_| {
+            "cgroup.procs\ncgroup.subtree_control\ncgroup.threads\n".to_owned()
+        });
+        let names = std::iter::once(".").chain(list.lines());
+        for name in names.filter(|name| !name.is_empty() && !name.contains('/')) {
+            let flags = nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW;
+            match nix::unistd::fchownat(dir, name, Some(uid.into()), None, flags) {
+                Ok(()) | Err(Errno::ENOENT) => {}
+                Err(errno) => {
+                    let file = record.path.join(name);
+                    return Err(Error::sys(errno).context(format!("chown {}", file.display())));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn enter(dir: &Dir, pid: i32) -> Result<()> {
+    let value = pid.to_string();
+    files::write_in(&dir.path, "cgroup.procs", &value)
+        .map_err(|errno| files::write_error(&dir.path, "cgroup.procs", &value, errno))
+}

@@ -1,0 +1,130 @@
+//! Signals to all processes of a container.
+//!
+//! A process id can belong to another process by the time it is used. So a process is pinned by a
+//! pidfd first, and its id is looked for in the cgroup once more: what is signalled was in the
+//! cgroup after it was pinned.
+
+use std::collections::BTreeSet;
+use std::os::fd::{AsFd, OwnedFd};
+
+use nix::errno::Errno;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+use crate::sys::term::send_signal;
+use crate::{Context, Result};
+
+use super::files;
+use super::freeze::thaw;
+use super::record::Record;
+
+/// Processes that are pinned at a time; each takes a descriptor.
+const PINNED: usize = 128;
+
+/// How often the processes are listed anew, to catch those that were forked meanwhile.
+const PASSES: usize = 64;
+
+impl Record {
+    /// Sends signal number `signal` to every process, once. Real-time signals too.
+    pub fn signal_all(&self, signal: i32) -> Result<()> {
+        self.signal(&self.pids()?, signal)
+    }
+
+    /// Sends SIGKILL to every process, frozen or not. It returns when none can escape any more,
+    /// which is before the last one is gone.
+    pub fn kill_all(&self) -> Result<()> {
+        let dirs = self.checked()?;
+        let mut killed = false;
+        for dir in dirs.iter().filter(|dir| dir.is_unified()) {
+            let written = files::open_dir(&dir.path)
+                .and_then(|fd| files::write(fd.as_fd(), "cgroup.kill", "1"));
+            match written {
+                // Linux 5.14. The kernel does all: sub-cgroups, forks at the same moment,
+                // frozen processes.
+                Ok(()) => killed = true,
+                // Older kernel, no directory any more, or a threaded cgroup.
+                Err(Errno::ENOENT | Errno::ENODEV | Errno::EOPNOTSUPP) => {}
+                Err(errno) => {
+                    return Err(files::write_error(&dir.path, "cgroup.kill", "1", errno));
+                }
+            }
+        }
+        if killed && dirs.len() == 1 {
+            return Ok(());
+        }
+        // v1: who is frozen cannot fork away, and dies when thawed.
+        let mut frozen = false;
+        let mut result = Ok(());
+        let mut known = BTreeSet::new();
+        for pass in 0..PASSES {
+            let pids = match self.pids() {
+                Ok(pids) => pids,
+                Err(error) => {
+                    result = Err(error);
+                    break;
+                }
+            };
+            // Only those that had no signal yet: a dying process is listed for a while.
+            let new: Vec<i32> = pids.into_iter().filter(|pid| known.insert(*pid)).collect();
+            if new.is_empty() {
+                break;
+            }
+            if pass > 0 && !frozen {
+                // They multiply. If they cannot be frozen, the passes must do.
+                frozen = self.freeze().is_ok();
+                if frozen {
+                    // From here on the list is complete, and an id in it may have been reused.
+                    known.clear();
+                }
+            }
+            if let Err(error) = self.signal(&new, libc::SIGKILL) {
+                result = Err(error);
+                break;
+            }
+        }
+        // Always: it may have been paused before, and a frozen process does not die on v1.
+        let thawed = match self.freezer()? {
+            Some((dir, fd)) => thaw(dir, &fd),
+            None => Ok(()),
+        };
+        match thawed {
+            // Gone meanwhile, or a kernel without freezer: nothing is frozen.
+            Err(error) if matches!(error.errno(), Some(Errno::ENODEV | Errno::ENOENT)) => result,
+            thawed => result.and(thawed),
+        }
+    }
+
+    /// Signals those of `pids` that still are in the cgroup.
+    fn signal(&self, pids: &[i32], signal: i32) -> Result<()> {
+        for chunk in pids.chunks(PINNED) {
+            let pinned = chunk
+                .iter()
+                .filter_map(|pid| Some((*pid, pin(*pid)?)))
+                .map(|(pid, fd)| Ok((pid, fd?)))
+                .collect::<Result<Vec<(i32, OwnedFd)>>>()?;
+            let members: BTreeSet<i32> = self.pids()?.into_iter().collect();
+            for (pid, fd) in pinned {
+                if !members.contains(&pid) {
+                    continue;
+                }
+                match send_signal(fd.as_fd(), signal) {
+                    Ok(()) | Err(Errno::ESRCH) => {}
+                    Err(errno) => {
+                        return Err(errno)
+                            .with_context(|| format!("send signal {signal} to process {pid}"));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// None if the process is gone.
+fn pin(pid: i32) -> Option<Result<OwnedFd>> {
+    match pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()) {
+        Ok(fd) => Some(Ok(fd)),
+        // EINVAL: not the leader of its process any more, which is as good as gone.
+        Err(rustix::io::Errno::SRCH | rustix::io::Errno::INVAL) => None,
+        Err(error) => Some(Err(error).with_context(|| format!("open process {pid}"))),
+    }
+}

@@ -1,0 +1,165 @@
+use super::super::layout::{Hierarchy, Unified};
+use super::*;
+
+fn v1(name: &str, own: &str) -> Hierarchy {
+    Hierarchy {
+        root: Path::new("/no/such/cgroup").join(name),
+        name: name.to_owned(),
+        options: if name == "systemd" {
+            vec!["name=systemd".to_owned()]
+        } else {
+            name.split(',').map(str::to_owned).collect()
+        },
+        own: own.to_owned(),
+    }
+}
+
+fn unified(root: &str, own: &str, controllers: &[&str]) -> Option<Unified> {
+    let controllers = controllers.iter().map(|name| name.to_string()).collect();
+    Some(Unified { root: root.into(), own: own.to_owned(), controllers })
+}
+
+fn hybrid() -> Layout {
+    let v1 = ["cpu,cpuacct", "cpuset", "memory", "devices", "freezer", "pids", "systemd"]
+        .map(|name| v1(name, if name == "memory" { "/api/1" } else { "/" }));
+    let unified = unified("/no/such/cgroup/unified", "/", &["hugetlb"]);
+    Layout { mode: Mode::Hybrid, unified, v1: v1.to_vec() }
+}
+
+fn v2(controllers: &[&str]) -> Layout {
+    let unified = unified("/no/such/cgroup", "/user.slice/a.scope", controllers);
+    Layout { mode: Mode::Unified, unified, v1: Vec::new() }
+}
+
+fn none() -> Layout {
+    Layout { mode: Mode::None, unified: None, v1: Vec::new() }
+}
+
+fn plan(layout: &Layout, path: Option<&str>, resources: &str, options: Options) -> Result<Plan> {
+    let resources: LinuxResources = serde_json::from_str(resources).unwrap();
+    let path = path.map(Path::new);
+    Plan::new(layout, "c1", path, Some(&resources), &[], options, &mut Vec::new())
+}
+
+fn refused(layout: &Layout, resources: &str, message: &str) {
+    let error = plan(layout, None, resources, Options::default()).unwrap_err().to_string();
+    assert!(error.contains(message), "{error}");
+}
+
+const ROOTLESS: Options = Options { rootless: true };
+
+#[test]
+fn every_hierarchy_has_a_directory() {
+    let plan = plan(&hybrid(), None, "{}", Options::default()).unwrap();
+    let paths: Vec<String> = plan.paths().map(|path| path.display().to_string()).collect();
+    assert_eq!(
+        paths,
+        [
+            "/no/such/cgroup/unified/c1",
+            "/no/such/cgroup/cpu,cpuacct/c1",
+            "/no/such/cgroup/cpuset/c1",
+            "/no/such/cgroup/memory/api/1/c1",
+            "/no/such/cgroup/devices/c1",
+            "/no/such/cgroup/freezer/c1",
+            "/no/such/cgroup/pids/c1",
+            "/no/such/cgroup/systemd/c1",
+        ]
+    );
+    assert!(matches!(plan.devices, DeviceControl::V1(4, _)));
+    assert!(plan.targets.iter().all(|target| target.wanted.is_empty()));
+    let record = plan.record();
+    assert!(record.dirs().iter().all(|dir| dir.made));
+    assert_eq!(record.mode(), Mode::Hybrid);
+}
+
+#[test]
+fn a_directory_that_exists_is_not_to_be_removed() {
+    let parent = tempfile::tempdir().unwrap();
+    let mut layout = hybrid();
+    layout.v1 = vec![v1("devices", "/"), v1("freezer", "/")];
+    layout.v1[0].root = parent.path().to_owned();
+    std::fs::create_dir(parent.path().join("c1")).unwrap();
+    let record = plan(&layout, None, "{}", Options::default()).unwrap().record();
+    let made: Vec<bool> = record.dirs().iter().map(|dir| dir.made).collect();
+    assert_eq!(made, [true, false, true]);
+}
+
+#[test]
+fn limits_go_to_the_hierarchy_of_their_controller() {
+    let resources = r#"{"cpu":{"shares":7,"cpus":"0"},
+        "hugepageLimits":[{"pageSize":"2MB","limit":0}]}"#;
+    let plan = plan(&hybrid(), None, resources, Options::default()).unwrap();
+    let files = |index: usize| -> Vec<&str> {
+        let writes = plan.targets[index].writes.iter().flatten();
+        writes.map(|write| write.knobs[0].file.as_str()).collect()
+    };
+    assert_eq!(files(0), ["hugetlb.2MB.max", "hugetlb.2MB.rsvd.max"]);
+    assert_eq!(plan.targets[0].needed, ["hugetlb"]);
+    assert_eq!(plan.targets[0].wanted, ["hugetlb"]);
+    assert_eq!(files(1), ["cpu.shares"]);
+    assert_eq!(files(2), ["cpuset.cpus"]);
+    assert_eq!(plan.targets[2].inherit, ["cpuset.mems"]);
+}
+
+#[test]
+fn unified_needs_v2_alone_and_its_controller() {
+    let resources = r#"{"unified":{"hugetlb.2MB.max":"0"}}"#;
+    refused(&hybrid(), resources, "linux.resources.unified: \"hugetlb.2MB.max\": needs a host");
+    refused(&v2(&["cpu"]), resources, "the host has no cgroup controller \"hugetlb\"");
+    let resources = r#"{"unified":{"cgroup.max.depth":"1","pids.max":"1"},"pids":{"limit":3}}"#;
+    let plan = plan(&v2(&["cpu", "pids"]), None, resources, Options::default()).unwrap();
+    let [typed, last] = &plan.targets[0].writes;
+    assert_eq!((typed.len(), last.len()), (1, 2));
+    assert_eq!(plan.targets[0].needed, ["pids"]);
+    assert_eq!(plan.targets[0].wanted, ["cpu", "pids"]);
+}
+
+#[test]
+fn a_missing_controller_is_named() {
+    refused(
+        &hybrid(),
+        r#"{"blockIO":{"weight":100}}"#,
+        "linux.resources.blockIO.weight: the host has no cgroup controller \"blkio\"",
+    );
+    refused(&hybrid(), r#"{"network":{"classID":1}}"#, "no cgroup controller \"net_cls\"");
+    refused(
+        &v2(&[]),
+        r#"{"memory":{"limit":4096}}"#,
+        "linux.resources.memory.limit: the host has no cgroup controller \"memory\"",
+    );
+    refused(&v2(&["memory"]), r#"{"network":{"classID":1}}"#, "cgroup v2 has no equivalent");
+    let layout = Layout { mode: Mode::Legacy, unified: None, v1: vec![v1("memory", "/")] };
+    refused(&layout, "{}", "the host has no cgroup controller \"devices\"");
+}
+
+#[test]
+fn v2_is_beside_the_own_cgroup() {
+    let plan = plan(&v2(&[]), None, "{}", Options::default()).unwrap();
+    assert_eq!(plan.targets[0].dir.path, Path::new("/no/such/cgroup/user.slice/c1"));
+    assert!(matches!(plan.devices, DeviceControl::Program(0, _)));
+}
+
+#[test]
+fn a_full_cgroup_is_not_cloned_into() {
+    let layout = v2(&["pids"]);
+    let full =
+        |resources| plan(&layout, None, resources, Options::default()).unwrap().enter_unified;
+    assert!(full(r#"{"pids":{"limit":0}}"#));
+    assert!(!full(r#"{"pids":{"limit":1}}"#));
+    assert!(!full("{}"));
+    assert!(full(r#"{"pids":{"limit":1},"unified":{"pids.max":"0"}}"#));
+    assert!(!full(r#"{"pids":{"limit":0},"unified":{"pids.max":"max"}}"#));
+}
+
+#[test]
+fn without_cgroups() {
+    let error = plan(&none(), None, "{}", Options::default()).unwrap_err().to_string();
+    assert_eq!(error, "/sys/fs/cgroup: no cgroup file system is mounted there");
+    let rootless = plan(&none(), None, "{}", ROOTLESS).unwrap();
+    assert_eq!(rootless.record(), Record::empty());
+    assert!(plan(&none(), Some("/a"), "{}", ROOTLESS).is_err());
+    assert!(plan(&none(), None, r#"{"pids":{"limit":1}}"#, ROOTLESS).is_err());
+    let cgroup = Plan::none().create().unwrap();
+    assert!(cgroup.clone_fd().is_none() && !cgroup.needs_enter());
+    cgroup.enter(1).unwrap();
+}

@@ -1,0 +1,346 @@
+//! What is stored about a container's cgroup, and what can be done with it later: list, mount,
+//! remove. Killing is in [`super::kill`], freezing in [`super::freeze`].
+
+use std::os::fd::AsFd;
+use std::path::{Component, Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use serde::{Deserialize, Serialize};
+
+use crate::{Context, Error, Kind, Result};
+
+use super::create::Cgroup;
+use super::files;
+use super::layout::Mode;
+
+/// How long a cgroup may take to lose its last process after that was killed.
+const EMPTY_WITHIN: Duration = Duration::from_secs(5);
+
+/// One directory of a container's cgroup.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dir {
+    /// v1: the hierarchy's directory in /sys/fs/cgroup.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// v1: its controllers, or `name=...`. Empty for v2.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub options: Vec<String>,
+    /// Where the hierarchy is mounted.
+    pub root: PathBuf,
+    /// The container's directory.
+    pub path: PathBuf,
+    /// This runtime made it, and may remove it.
+    pub made: bool,
+}
+
+impl Dir {
+    /// Is it of the v2 hierarchy?
+    pub fn is_unified(&self) -> bool {
+        self.options.is_empty()
+    }
+
+    /// Does its v1 hierarchy have `controller`?
+    pub fn has_controller(&self, controller: &str) -> bool {
+        self.options.iter().any(|option| option == controller)
+    }
+
+    /// A stored path is believed only if it is what this runtime could have stored: removing or
+    /// killing the root of a hierarchy would take the host down.
+    fn check(&self) -> Result<()> {
+        let plain = |path: &Path| {
+            path.is_absolute() && !path.components().any(|part| part == Component::ParentDir)
+        };
+        let below = self.path.strip_prefix(&self.root).is_ok_and(|rest| rest != Path::new(""));
+        if plain(&self.path) && plain(&self.root) && self.root != Path::new("/") && below {
+            return Ok(());
+        }
+        let why = "is not below the root of a cgroup hierarchy; nothing is done to it";
+        Err(Error::new(Kind::State, why).context(format!("cgroup {}", self.path.display())))
+    }
+}
+
+/// Where a container's cgroup is. The names of the fields are part of the state file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    mode: Mode,
+    #[serde(default)]
+    dirs: Vec<Dir>,
+}
+
+/// What the container's `cgroup` mount consists of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CgroupMount {
+    /// The v2 hierarchy. `name` is empty where it is the whole mount, `unified` beside v1.
+    Unified {
+        /// Directory in the mount.
+        name: String,
+        /// The container's directory on the host.
+        dir: PathBuf,
+    },
+    /// A v1 hierarchy.
+    V1 {
+        /// Directory in the mount.
+        name: String,
+        /// What selects the hierarchy in mount(2): controllers, or `name=...`.
+        options: Vec<String>,
+        /// The container's directory on the host.
+        dir: PathBuf,
+    },
+    /// A symbolic link, for a controller that shares a hierarchy.
+    Link {
+        /// Name of the link in the mount.
+        name: String,
+        /// The directory in the mount that it leads to.
+        target: String,
+    },
+}
+
+impl Record {
+    pub(super) fn new(mode: Mode, dirs: Vec<Dir>) -> Record {
+        Record { mode, dirs }
+    }
+
+    /// Of a container without a cgroup.
+    pub fn empty() -> Record {
+        Record::new(Mode::None, Vec::new())
+    }
+
+    /// How cgroups were set up when it was made.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// All directories.
+    pub fn dirs(&self) -> &[Dir] {
+        &self.dirs
+    }
+
+    /// The v2 directory.
+    pub fn unified(&self) -> Option<&Dir> {
+        self.dirs.iter().find(|dir| dir.is_unified())
+    }
+
+    pub(super) fn checked(&self) -> Result<&[Dir]> {
+        self.dirs.iter().try_for_each(Dir::check)?;
+        Ok(&self.dirs)
+    }
+
+    /// The cgroup again, to put another process into it.
+    pub fn open(&self) -> Result<Cgroup> {
+        self.checked()?;
+        let open = |dir: &Dir| {
+            files::open_dir(&dir.path).with_context(|| format!("open {}", dir.path.display()))
+        };
+        let unified = self.unified().map(open).transpose()?;
+        Ok(Cgroup::opened(self.clone(), unified))
+    }
+
+    /// Ids of all processes, those of sub-cgroups too, in ascending order.
+    pub fn pids(&self) -> Result<Vec<i32>> {
+        let mut pids = Vec::new();
+        for dir in self.checked()? {
+            pids.extend(files::all_processes(&dir.path)?);
+        }
+        pids.sort_unstable();
+        pids.dedup();
+        Ok(pids)
+    }
+
+    /// Removes what this runtime made, if there is nothing in it any more; whether there was not.
+    /// The usual end of a container whose pid namespace has died: no signal, no wait.
+    pub fn remove_if_empty(&self) -> Result<bool> {
+        for dir in self.checked()?.iter().filter(|dir| dir.made) {
+            match rmdir(&dir.path) {
+                Ok(()) | Err(Errno::ENOENT) => {}
+                Err(Errno::EBUSY) => return Ok(false),
+                Err(errno) => {
+                    return Err(errno).with_context(|| format!("rmdir {}", dir.path.display()));
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// Removes what this runtime made: the container's directories with all below them. To be
+    /// called when the processes are dead; waits for the kernel to notice. Can be repeated.
+    pub fn remove(&self) -> Result<()> {
+        // All are tried, and the first failure told.
+        let mut result = Ok(());
+        for dir in self.checked()?.iter().filter(|dir| dir.made) {
+            let removed = remove(dir).with_context(|| format!("rmdir {}", dir.path.display()));
+            result = result.and(removed);
+        }
+        result
+    }
+
+    /// The parts of the container's `cgroup` mount, in the order in which they are to be made.
+    pub fn mounts(&self) -> Vec<CgroupMount> {
+        let mut mounts = Vec::new();
+        for dir in &self.dirs {
+            let path = dir.path.clone();
+            if dir.is_unified() {
+                let name = if self.mode == Mode::Unified { "" } else { "unified" };
+                mounts.push(CgroupMount::Unified { name: name.to_owned(), dir: path });
+                continue;
+            }
+            let (name, options) = (dir.name.clone(), dir.options.clone());
+            mounts.push(CgroupMount::V1 { name, options, dir: path });
+        }
+        for dir in self.dirs.iter().filter(|dir| dir.options.len() > 1) {
+            let names = dir.options.iter().filter(|name| **name != dir.name);
+            for name in names.filter(|name| !name.contains('=')) {
+                let (name, target) = (name.clone(), dir.name.clone());
+                mounts.push(CgroupMount::Link { name, target });
+            }
+        }
+        mounts
+    }
+}
+
+fn remove(dir: &Dir) -> Result<(), Errno> {
+    let end = Instant::now() + EMPTY_WITHIN;
+    let mut pause = Duration::from_millis(1);
+    loop {
+        match rmdir(&dir.path) {
+            Err(Errno::EBUSY) => {}
+            Ok(()) | Err(Errno::ENOENT) => return Ok(()),
+            Err(errno) => return Err(errno),
+        }
+        let fd = match files::open_dir(&dir.path) {
+            Err(Errno::ENOENT) => return Ok(()),
+            other => other?,
+        };
+        if dir.is_unified() {
+            let left = end.saturating_duration_since(Instant::now());
+            if !files::wait_event(fd.as_fd(), "populated 0", left)? {
+                return Err(Errno::EBUSY);
+            }
+        }
+        match files::remove_below(fd) {
+            Ok(()) => match rmdir(&dir.path) {
+                Err(Errno::EBUSY) => {}
+                Ok(()) | Err(Errno::ENOENT) => return Ok(()),
+                Err(errno) => return Err(errno),
+            },
+            Err(Errno::EBUSY) => {}
+            Err(errno) => return Err(errno),
+        }
+        if Instant::now() >= end {
+            return Err(Errno::EBUSY);
+        }
+        // v1 has no event to wait for.
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(50));
+    }
+}
+
+fn rmdir(path: &Path) -> Result<(), Errno> {
+    std::fs::remove_dir(path)
+        .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dir(name: &str, options: &[&str], path: &str) -> Dir {
+        Dir {
+            name: name.to_owned(),
+            options: options.iter().map(|option| option.to_string()).collect(),
+            root: Path::new("/sys/fs/cgroup").join(name),
+            path: path.into(),
+            made: true,
+        }
+    }
+
+    #[test]
+    fn roots_and_strange_paths_are_refused() {
+        for path in [
+            "/",
+            "/sys/fs/cgroup",
+            "/sys/fs/cgroup/",
+            "/sys/fs/cgroup/../x",
+            "/sys/fs/cgroup/a/../..",
+            "/sys/fs/cgroupx/a",
+            "a",
+            "",
+            "/home/user",
+        ] {
+            let record = Record::new(Mode::Unified, vec![dir("", &[], path)]);
+            for result in [record.remove(), record.kill_all(), record.freeze(), record.thaw()] {
+                assert_eq!(result.unwrap_err().kind(), Kind::State, "{path:?}");
+            }
+            assert!(record.pids().is_err());
+            assert!(record.open().is_err());
+        }
+        let mut root = dir("", &[], "/etc/x");
+        root.root = "/".into();
+        assert!(Record::new(Mode::Unified, vec![root]).remove().is_err());
+    }
+
+    #[test]
+    fn nothing_is_left_to_do_for_a_cgroup_that_is_gone() {
+        let record = Record::new(
+            Mode::Hybrid,
+            vec![
+                dir("unified", &[], "/sys/fs/cgroup/unified/bulkhead-test-no-such"),
+                dir("freezer", &["freezer"], "/sys/fs/cgroup/freezer/bulkhead-test-no-such"),
+            ],
+        );
+        record.remove().unwrap();
+        record.kill_all().unwrap();
+        assert!(record.pids().unwrap().is_empty());
+        assert!(!record.frozen().unwrap());
+        Record::empty().remove().unwrap();
+    }
+
+    #[test]
+    fn mounts_mirror_the_host() {
+        let v2 = Record::new(Mode::Unified, vec![dir("", &[], "/sys/fs/cgroup/a")]);
+        let whole = CgroupMount::Unified { name: "".into(), dir: "/sys/fs/cgroup/a".into() };
+        assert_eq!(v2.mounts(), [whole]);
+        let hybrid = Record::new(
+            Mode::Hybrid,
+            vec![
+                dir("unified", &[], "/u/a"),
+                dir("cpu,cpuacct", &["cpu", "cpuacct"], "/c/a"),
+                dir("systemd", &["name=systemd"], "/s/a"),
+            ],
+        );
+        let link =
+            |name: &str| CgroupMount::Link { name: name.into(), target: "cpu,cpuacct".into() };
+        let v1 = |name: &str, options: &[&str], dir: &str| CgroupMount::V1 {
+            name: name.into(),
+            options: options.iter().map(|option| option.to_string()).collect(),
+            dir: dir.into(),
+        };
+        assert_eq!(
+            hybrid.mounts(),
+            [
+                CgroupMount::Unified { name: "unified".into(), dir: "/u/a".into() },
+                v1("cpu,cpuacct", &["cpu", "cpuacct"], "/c/a"),
+                v1("systemd", &["name=systemd"], "/s/a"),
+                link("cpu"),
+                link("cpuacct"),
+            ]
+        );
+    }
+
+    #[test]
+    fn the_stored_form_is_stable() {
+        let record = Record::new(
+            Mode::Hybrid,
+            vec![
+                dir("", &[], "/sys/fs/cgroup/a"),
+                dir("systemd", &["name=systemd"], "/sys/fs/cgroup/systemd/a"),
+            ],
+        );
+        let text = r#"{"mode":"hybrid","dirs":[{"root":"/sys/fs/cgroup/","path":"/sys/fs/cgroup/a","made":true},{"name":"systemd","options":["name=systemd"],"root":"/sys/fs/cgroup/systemd","path":"/sys/fs/cgroup/systemd/a","made":true}]}"#;
+        assert_eq!(serde_json::to_string(&record).unwrap(), text);
+        assert_eq!(serde_json::from_str::<Record>(text).unwrap(), record);
+        // A field of a later version does not stop this one.
+        let later = r#"{"mode":"none","later":1}"#;
+        assert_eq!(serde_json::from_str::<Record>(later).unwrap(), Record::empty());
+    }
+}

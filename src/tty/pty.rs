@@ -1,0 +1,202 @@
+//! The container's pseudo terminal, made by init inside of the container's own devpts.
+//!
+//! Everything here works on descriptors. The container's image chooses what lies at `/dev/ptmx`,
+//! `/dev/console` and `/dev/pts/N`, so no path is opened, and what the caller opened is checked
+//! to be what it should be (CVE-2025-52565).
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use nix::pty::Winsize;
+use nix::sys::stat::{SFlag, fstat, major, minor};
+use nix::sys::statfs::{DEVPTS_SUPER_MAGIC, fstatfs};
+use nix::sys::termios::{OutputFlags, SetArg, tcgetattr, tcsetattr};
+use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
+use rustix::process::ioctl_tiocsctty;
+
+use crate::{Context, Error, Kind, Result, sys};
+
+/// Both ends of a pseudo terminal, close-on-exec.
+#[derive(Debug)]
+pub struct Pty {
+    /// The end a terminal emulator holds.
+    pub master: OwnedFd,
+    /// The end that is the container's terminal.
+    pub slave: OwnedFd,
+}
+
+/// `process.consoleSize` as the kernel takes it. A zero means "not given", as in runc; what a
+/// terminal cannot have is an error.
+pub fn console_size(height: u64, width: u64) -> Result<Option<Winsize>> {
+    let cells = |field: &str, value: u64| {
+        u16::try_from(value)
+            .map_err(|_| Error::invalid(field, value, "a terminal has at most 65535"))
+    };
+    let ws_row = cells("process.consoleSize.height", height)?;
+    let ws_col = cells("process.consoleSize.width", width)?;
+    let given = ws_row != 0 && ws_col != 0;
+    Ok(given.then_some(Winsize { ws_row, ws_col, ws_xpixel: 0, ws_ypixel: 0 }))
+}
+
+/// Makes sure that `ptmx` is a devpts' own ptmx: character device 5:2 on a file system of that
+/// type. Works on an `O_PATH` descriptor, so that a caller can check before it opens: merely
+/// opening some other device may have an effect.
+pub fn verify_ptmx(ptmx: BorrowedFd<'_>) -> Result<()> {
+    let stat = fstat(ptmx).context("fstat /dev/pts/ptmx")?;
+    let file_system = fstatfs(ptmx).context("fstatfs /dev/pts/ptmx")?;
+    let is_character = stat.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFCHR.bits();
+    if !is_character || (major(stat.st_rdev), minor(stat.st_rdev)) != (5, 2) {
+        return Err(refused("it is not character device 5:2"));
+    }
+    if file_system.filesystem_type() != DEVPTS_SUPER_MAGIC {
+        return Err(refused("it is not on a devpts file system"));
+    }
+    Ok(())
+}
+
+fn refused(why: &str) -> Error {
+    Error::new(Kind::Invalid, format!("/dev/pts/ptmx: {why}"))
+}
+
+/// Turns a freshly opened `/dev/pts/ptmx` (`O_RDWR | O_NOCTTY`, opened by the caller through its
+/// own safe look-up) into a pseudo terminal of the given size.
+///
+/// Output flags are left as the kernel sets them. Who holds the master decides on them: see
+/// [`clear_onlcr`].
+pub fn open(ptmx: OwnedFd, size: Option<Winsize>) -> Result<Pty> {
+    verify_ptmx(ptmx.as_fd())?;
+    sys::term::unlock_peer(ptmx.as_fd()).context("unlock the pseudo terminal")?;
+    // By the master, not by /dev/pts/N: the number may name another terminal in another devpts.
+    let slave = sys::term::open_peer(ptmx.as_fd()).context("open the pseudo terminal's slave")?;
+    if let Some(size) = size {
+        sys::term::set_window_size(ptmx.as_fd(), &size).context("set process.consoleSize")?;
+    }
+    Ok(Pty { master: ptmx, slave })
+}
+
+/// Stops the terminal from turning each line feed into carriage return and line feed. Either end
+/// will do; the flags are the pair's.
+///
+/// For a foreground `run` or `exec` only, before the container's program starts: there the
+/// caller's terminal makes that translation itself ([`super::supervise`] leaves it switched on),
+/// and output that goes to a file stays as the program wrote it. A master that goes to
+/// `--console-socket` keeps the kernel's default, as with runc: what is behind it may be a
+/// terminal in raw mode, where bare line feeds would run down the screen like stairs.
+pub fn clear_onlcr(terminal: BorrowedFd<'_>) -> Result<()> {
+    let mut flags = tcgetattr(terminal).context("read the console's settings")?;
+    flags.output_flags.remove(OutputFlags::ONLCR);
+    tcsetattr(terminal, SetArg::TCSANOW, &flags).context("change the console's settings")
+}
+
+/// Bind mounts the terminal on `target`, a descriptor (`O_PATH` will do) of `/dev/console` that
+/// the caller found through its own safe look-up.
+pub fn bind_console(slave: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<()> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_EMPTY_PATH;
+    let mount = open_tree(slave, "", flags).context("clone the console's mount")?;
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    move_mount(mount, "", target, "", flags).context("mount the console on /dev/console")
+}
+
+/// Makes the terminal the session's controlling one and the process's standard input, output and
+/// error. The caller leads a new session (setsid(2)) that has no terminal yet.
+pub fn attach(slave: BorrowedFd<'_>) -> Result<()> {
+    ioctl_tiocsctty(slave).context("make the console the controlling terminal")?;
+    for (number, copy) in (0..).zip(super::stdio::COPY_TO) {
+        if slave.as_raw_fd() == number {
+            // dup2 onto itself changes nothing; in particular close-on-exec would stay.
+            use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+            fcntl(slave, FcntlArg::F_SETFD(FdFlag::empty())).context("fcntl the console")?;
+        } else {
+            copy(slave).with_context(|| format!("dup2 the console to {number}"))?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use nix::fcntl::{OFlag, open as open_path};
+    use nix::sys::stat::Mode;
+
+    use super::*;
+
+    /// None where only root may open it, as is the custom outside of containers.
+    fn ptmx() -> Option<OwnedFd> {
+        let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+        match open_path("/dev/pts/ptmx", flags, Mode::empty()) {
+            Err(nix::errno::Errno::EACCES) => None,
+            result => Some(result.unwrap()),
+        }
+    }
+
+    #[test]
+    fn the_slave_belongs_to_the_master_and_has_the_size() {
+        let size = console_size(24, 81).unwrap();
+        let Some(ptmx) = ptmx() else { return };
+        let pty = open(ptmx, size).unwrap();
+        let seen = sys::term::window_size(pty.slave.as_fd()).unwrap();
+        assert_eq!((seen.ws_row, seen.ws_col), (24, 81));
+        let stat = fstat(&pty.slave).unwrap();
+        assert_eq!(major(stat.st_rdev), 136);
+        nix::unistd::write(&pty.slave, b"a\nb").unwrap();
+        let mut buffer = [0; 16];
+        let length = nix::unistd::read(&pty.master, &mut buffer).unwrap();
+        assert_eq!(&buffer[..length], b"a\r\nb", "the kernel's default is kept");
+        clear_onlcr(pty.master.as_fd()).unwrap();
+        nix::unistd::write(&pty.slave, b"a\nb").unwrap();
+        let length = nix::unistd::read(&pty.master, &mut buffer).unwrap();
+        assert_eq!(&buffer[..length], b"a\nb");
+    }
+
+    #[test]
+    fn both_ends_are_close_on_exec() {
+        use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+        let Some(ptmx) = ptmx() else { return };
+        let pty = open(ptmx, None).unwrap();
+        for fd in [pty.master.as_fd(), pty.slave.as_fd()] {
+            let flags = FdFlag::from_bits_retain(fcntl(fd, FcntlArg::F_GETFD).unwrap());
+            assert!(flags.contains(FdFlag::FD_CLOEXEC));
+        }
+    }
+
+    #[test]
+    fn what_is_no_ptmx_is_refused() {
+        let null = OwnedFd::from(File::open("/dev/null").unwrap());
+        let error = open(null, None).unwrap_err().to_string();
+        assert!(error.contains("not character device 5:2"), "{error}");
+        let Some(ptmx) = ptmx() else { return };
+        let slave = open(ptmx, None).unwrap().slave;
+        let error = open(slave, None).unwrap_err().to_string();
+        assert!(error.contains("not character device 5:2"), "{error}");
+    }
+
+    #[test]
+    fn a_ptmx_off_devpts_is_refused() {
+        // The right number on the wrong file system, as an image could have it.
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ptmx");
+        let device = nix::sys::stat::makedev(5, 2);
+        match nix::sys::stat::mknod(&path, SFlag::S_IFCHR, Mode::S_IRUSR, device) {
+            Ok(()) => {}
+            // Only root can make the node.
+            Err(nix::errno::Errno::EPERM) => return,
+            Err(errno) => panic!("mknod: {errno}"),
+        }
+        let node = open_path(&path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).unwrap();
+        let error = verify_ptmx(node.as_fd()).unwrap_err().to_string();
+        assert!(error.contains("not on a devpts"), "{error}");
+    }
+
+    #[test]
+    fn sizes_that_no_terminal_has_are_refused() {
+        assert!(console_size(0, 80).unwrap().is_none());
+        assert!(console_size(80, 0).unwrap().is_none());
+        assert!(console_size(65535, 65535).unwrap().is_some());
+        let error = console_size(65536, 80).unwrap_err().to_string();
+        assert!(error.contains("process.consoleSize.height: 65536"), "{error}");
+        assert!(console_size(1, u64::MAX).is_err());
+    }
+}

@@ -1,0 +1,137 @@
+//! `--console-socket`: where the master of the container's terminal goes when the runtime does
+//! not stay in the foreground.
+
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockType, UnixAddr, connect as connect_to, socket,
+};
+
+use super::fdpass;
+use crate::{Context, Error, Kind, Result};
+
+/// The option as users write it.
+const OPTION: &str = "--console-socket";
+
+/// `sun_path` holds 108 bytes, the last of them a NUL (unix(7)).
+const LONGEST_PATH: usize = 107;
+
+/// Whether the option fits `process.terminal` and the command. A socket that nothing would be
+/// sent to, and a terminal that nobody would hold, are both mistakes of the caller.
+pub fn check(terminal: bool, detached: bool, socket: Option<&Path>) -> Result<()> {
+    match socket {
+        None if terminal && detached => Err(Error::invalid_field(
+            OPTION,
+            "needed, because process.terminal is true and the runtime does not stay in the \
+             foreground",
+        )),
+        Some(path) if !terminal => {
+            Err(Error::invalid(OPTION, path, "process.terminal is false, there is no console"))
+        }
+        Some(path) if !detached => {
+            Err(Error::invalid(OPTION, path, "of use only with create or --detach"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Connects to the socket at `path`, which `option` has named. Done before anything is created, so that a bad path costs
+/// nothing.
+pub fn connect(option: &str, path: &Path) -> Result<OwnedFd> {
+    if path.as_os_str().len() > LONGEST_PATH {
+        let why = format!("longer than {LONGEST_PATH} bytes, the most a socket address can hold");
+        return Err(Error::invalid(option, path, why));
+    }
+    let address = UnixAddr::new(path)
+        .map_err(|_| Error::invalid(option, path, "not a path (it holds a NUL byte)"))?;
+    let socket = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)
+        .context("socket")?;
+    loop {
+        match connect_to(socket.as_raw_fd(), &address) {
+            Ok(()) => return Ok(socket),
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(refused(option, path, errno)),
+        }
+    }
+}
+
+/// connect(2) says ECONNREFUSED both for a file that is no socket and for a socket that nobody
+/// listens on; the cure is not the same.
+fn refused(option: &str, path: &Path, errno: Errno) -> Error {
+    use std::os::unix::fs::FileTypeExt;
+
+    let is_socket = std::fs::metadata(path).map(|m| m.file_type().is_socket()).ok();
+    let why = match (errno, is_socket) {
+        (Errno::ECONNREFUSED, Some(false)) => "not a socket",
+        (Errno::ECONNREFUSED, _) => "nobody listens on this socket",
+        (Errno::EPROTOTYPE, _) => "not a stream socket",
+        _ => return Error::sys(errno).context(format!("{option}: connect {path:?}")),
+    };
+    Error::invalid(option, path, why)
+}
+
+/// Sends the master of a terminal, with `name` as the message's bytes. Receivers take the name
+/// for a description only; `/dev/ptmx` is the custom.
+pub fn send_master(socket: BorrowedFd<'_>, master: BorrowedFd<'_>, name: &str) -> Result<()> {
+    fdpass::send_with_fd(socket, name.as_bytes(), Some(master))
+        .map_err(|error| error.with_kind(Kind::System).context("send the console's master"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+    use std::os::unix::net::{UnixDatagram, UnixListener};
+
+    use super::*;
+
+    #[test]
+    fn the_option_must_fit_the_command() {
+        let path = Some(Path::new("/run/c.sock"));
+        assert!(check(true, true, path).is_ok());
+        assert!(check(true, false, None).is_ok());
+        assert!(check(false, true, None).is_ok());
+        assert!(check(true, true, None).is_err());
+        assert!(check(false, true, path).is_err());
+        assert!(check(true, false, path).is_err());
+    }
+
+    #[test]
+    fn a_master_is_received_with_its_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("console.sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        let socket = connect(OPTION, &path).unwrap();
+        let (peer, _) = listener.accept().unwrap();
+        let (_read, write) = nix::unistd::pipe().unwrap();
+        send_master(socket.as_fd(), write.as_fd(), "/dev/ptmx").unwrap();
+        let mut buffer = [0; 64];
+        let (length, fd) = fdpass::recv_with_fd(peer.as_fd(), &mut buffer).unwrap();
+        assert_eq!((&buffer[..length], fd.is_some()), (&b"/dev/ptmx"[..], true));
+    }
+
+    #[test]
+    fn bad_paths_are_told_apart() {
+        let dir = tempfile::tempdir().unwrap();
+        let says = |path: &Path, words: &str| {
+            let error = connect(OPTION, path).unwrap_err().to_string();
+            assert!(error.starts_with("--console-socket: "), "{error}");
+            assert!(error.contains(words), "{error}");
+        };
+        says(&dir.path().join("none"), "no such file or directory");
+        let file = dir.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        says(&file, "not a socket");
+        let gone = dir.path().join("gone");
+        drop(UnixListener::bind(&gone).unwrap());
+        says(&gone, "nobody listens");
+        let datagram = dir.path().join("datagram");
+        let _held = UnixDatagram::bind(&datagram).unwrap();
+        says(&datagram, "not a stream socket");
+        says(Path::new(&"x".repeat(108)), "longer than 107 bytes");
+        says(Path::new(&"x".repeat(107)), "no such file or directory");
+        says(Path::new("a\0b"), "NUL");
+        says(Path::new(""), "");
+    }
+}

@@ -1,0 +1,78 @@
+//! Standard input, output and error: always open, of the right owner, and not the host's null.
+
+use std::os::fd::{AsFd, BorrowedFd, IntoRawFd};
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, makedev};
+use nix::unistd::{Uid, dup2_stderr, dup2_stdin, dup2_stdout, fchown, isatty};
+
+use crate::{Context, Error, Kind, Result, sys};
+
+/// dup2(2) to 0, to 1 and to 2.
+pub(super) const COPY_TO: [fn(BorrowedFd<'_>) -> nix::Result<()>; 3] =
+    [|fd| dup2_stdin(fd), |fd| dup2_stdout(fd), |fd| dup2_stderr(fd)];
+
+/// Opens `/dev/null` on whichever of 0, 1 and 2 the caller left closed, so that no descriptor
+/// opened later lands there and is taken for the container's output. One system call when all
+/// three are open.
+///
+/// The Rust runtime does the same before `main`; this is for users of the library that have no
+/// Rust `main`, and so that it does not depend on a habit of the runtime that nothing promises.
+pub fn ensure_open() -> Result<()> {
+    let closed = sys::term::closed_stdio().context("poll standard descriptors")?;
+    for (number, closed) in (0..).zip(closed) {
+        if !closed {
+            continue;
+        }
+        // The lowest free number is the one that is missing, because those below are open.
+        let null = open("/dev/null", OFlag::O_RDWR, Mode::empty())
+            .context("open /dev/null")?
+            .into_raw_fd();
+        if null != number {
+            let why = format!("/dev/null: opened as {null} where {number} was free");
+            return Err(Error::new(Kind::System, why));
+        }
+    }
+    Ok(())
+}
+
+fn is_null(stat: &FileStat) -> bool {
+    stat.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFCHR.bits() && stat.st_rdev == makedev(1, 3)
+}
+
+/// Makes 0, 1 and 2 the container's own.
+///
+/// What is the host's `/dev/null` becomes `null`, the container's (which the caller has checked
+/// to be character device 1:3: CVE-2025-31133), so that a process which opens `/dev/stdout` again
+/// is not refused (or let through) by the host's inode. Without one it stays.
+///
+/// What else it is goes to the container's user, who otherwise could not open `/dev/stdout` or
+/// `/dev/tty` again. The group stays: devpts' `gid` option has set it. A terminal that is not the
+/// container's own (`own_terminal` tells whether it has one) is left alone, because taking the
+/// caller's terminal away from the caller is no way to run a container. EPERM and EINVAL mean
+/// that the owner or the user is not mapped in this user namespace, EROFS that `/dev` is
+/// read-only: the process may still use what is open.
+pub fn adopt(null: Option<BorrowedFd<'_>>, uid: Uid, own_terminal: bool) -> Result<()> {
+    for (number, (fd, copy)) in sys::term::stdio().into_iter().zip(COPY_TO).enumerate() {
+        let stat = fstat(fd).with_context(|| format!("fstat descriptor {number}"))?;
+        if is_null(&stat) {
+            if let Some(null) = null {
+                copy(null).with_context(|| format!("dup2 /dev/null to {number}"))?;
+            }
+            continue;
+        }
+        if stat.st_uid == uid.as_raw() || !own_terminal && isatty(fd).unwrap_or(false) {
+            continue;
+        }
+        match fchown(fd.as_fd(), Some(uid), None) {
+            Ok(()) | Err(Errno::EPERM | Errno::EINVAL | Errno::EROFS) => {}
+            Err(errno) => {
+                return Err(
+                    Error::sys(errno).context(format!("chown descriptor {number} to {uid}"))
+                );
+            }
+        }
+    }
+    Ok(())
+}
