@@ -417,7 +417,7 @@ fn init_sends_the_master_and_starts_clean_on_the_slave() {
     let script = "while read -r k v; do case $k in SigBlk:|SigIgn:) echo $v;; esac; done \
                   </proc/$$/status; tty; stty size; \
                   ls -l /proc/self/fd | grep -cE 'ptmx|socket'; : </dev/tty && echo end";
-    let ignore = "--ignore-signal=HUP,INT,QUIT,USR1,TERM,XFSZ";
+    let ignore = "--ignore-signal=HUP,INT,QUIT,PIPE,TERM,TSTP,TTIN,TTOU,XFSZ";
     let mut command = stand_in_command("init", script, &["setsid", "env", ignore]);
     let mut child = start(command.env(EXTRA, &path));
     let (socket, _) = listener.accept().unwrap();

@@ -45,7 +45,7 @@ pub fn terminal(init: &Init<'_>, root: &Root) -> Result<()> {
         let what = "open \"/dev/pts/ptmx\" in the rootfs";
         pty::verify_ptmx(root.find(path).context(what)?.as_fd())?;
         let ptmx = root.open(path, OFlags::RDWR | OFlags::NOCTTY).context(what)?;
-        pty::open(ptmx, process.console_size)
+        pty::open(ptmx, process.console_size.or(init.size))
     };
     let pty = pty().context("process.terminal")?;
     if init.plan.namespaces.mount != Choice::Inherit && init.plan.populate_dev {
