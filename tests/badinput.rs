@@ -441,7 +441,7 @@ fn cgroups_and_limits() {
         ("/linux/resources/unified", || json!({"a/b": "1"}), &["a/b"]),
         ("/linux/resources/cpu", || json!({"cpus": "0-"}), &["0-"]),
         ("/linux/resources/cpu", || json!({"cpus": "x"}), &["x"]),
-        ("/linux/resources/cpu", || json!({"mems": "99999"}), &["99999"]),
+        ("/linux/resources/cpu", || json!({"mems": "99999"}), &["mems"]),
         ("/linux/resources/hugepageLimits", || json!([{"pageSize": "3MB", "limit": 1}]), &["3MB"]),
         (
             "/linux/resources/hugepageLimits",
