@@ -46,6 +46,17 @@ impl Container {
         Ok(Container { root: root.clone(), id: id.clone(), dir, contents, locked: false })
     }
 
+    /// The same with the lock taken first, so that everything is read once.
+    pub(super) fn load_locked(root: &Arc<Root>, id: &Id) -> Result<Container> {
+        let dir = store::open_container(root, id)?;
+        store::lock(&dir)?;
+        if !store::is_named(root, id, &dir)? {
+            return Err(store::not_found(id));
+        }
+        let contents = read(root, id, &dir, true)?;
+        Ok(Container { root: root.clone(), id: id.clone(), dir, contents, locked: true })
+    }
+
     /// An error for what only a cleaner can use.
     pub(super) fn readable(self) -> Result<Container> {
         match self.contents {

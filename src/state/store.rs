@@ -133,6 +133,14 @@ impl Store {
         }
     }
 
+    /// The container of `id` as [`Store::load_any`] finds it, locked.
+    pub fn load_locked(&self, id: &Id) -> Result<Container> {
+        match self.try_open()? {
+            Some(root) => Container::load_locked(root, id),
+            None => Err(not_found(id)),
+        }
+    }
+
     /// All containers, sorted by id. What vanishes meanwhile is left out, and what cannot be read
     /// as well, with a warning. A default directory that does not exist holds none.
     pub fn list(&self) -> Result<Vec<Container>> {

@@ -23,11 +23,9 @@ pub struct SignalGuard {
 }
 
 impl SignalGuard {
-    /// Blocks every signal in this (the only) thread. Two system calls.
+    /// Blocks every signal in this (the only) thread. The caller has given SIGCHLD its default
+    /// action, or the kernel would throw our children's exit statuses away.
     pub fn block() -> Result<SignalGuard> {
-        // A caller that ignores SIGCHLD hands that down to us; then the kernel would throw our
-        // children's exit statuses away.
-        sys::term::default_action(libc::SIGCHLD).context("signal SIGCHLD")?;
         let saved =
             SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK).context("block signals")?;
         Ok(SignalGuard { saved })
