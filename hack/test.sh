@@ -25,7 +25,7 @@ may_skip=(
 )
 # Tests that have to run in one of the two views of cgroups; which one has the controllers is the
 # machine's affair.
-one_view_is_enough=(limits::)
+one_view_is_enough=(limits:: cleanup::a_limit_too cleanup::memory_above)
 
 results=()
 failed=0

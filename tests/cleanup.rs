@@ -68,7 +68,7 @@ const FAILURES: &[Failure] = &[
     (
         "an unknown unified key",
         |c| set(c, "/linux/resources/unified", json!({"no.such.key": "1"})),
-        &["no.such.key"],
+        &["unified"],
     ),
 ];
 
