@@ -11,7 +11,7 @@ use std::path::{Component, Path};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::{Errno, Result};
 
-use super::{PATH, read_link};
+use super::{PATH, mount_id, read_link};
 
 /// The kernel's own limit of links in one look-up (path_resolution(7)).
 const MAX_LINKS: u32 = 40;
@@ -36,7 +36,8 @@ pub fn open(root: BorrowedFd<'_>, path: &Path, flags: OFlags, rule: Rule) -> Res
     let mut held: Vec<(OwnedFd, OsString)> = Vec::new();
     let mut rest: VecDeque<OsString> = split(path);
     let mut links = 0;
-    let device = rustix::fs::fstat(root)?.st_dev;
+    // Not the device: a bind mount of another file of the same procfs has the same.
+    let mount = if rule == Rule::Beneath { mount_id(root)? } else { 0 };
     while let Some(name) = rest.pop_front() {
         if name == ".." {
             if held.pop().is_none() && rule == Rule::Beneath {
@@ -48,7 +49,7 @@ pub fn open(root: BorrowedFd<'_>, path: &Path, flags: OFlags, rule: Rule) -> Res
         let last = rest.is_empty();
         let next = rustix::fs::openat(here, &name, PATH | OFlags::NOFOLLOW, Mode::empty())?;
         let stat = rustix::fs::fstat(&next)?;
-        if rule == Rule::Beneath && stat.st_dev != device {
+        if rule == Rule::Beneath && mount_id(next.as_fd())? != mount {
             return Err(Errno::XDEV);
         }
         if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink {
