@@ -87,7 +87,8 @@ fn read_only(there: OwnedFd) -> Result<()> {
     Ok(())
 }
 
-fn clone_mount(there: BorrowedFd<'_>, recursive: bool) -> Result<OwnedFd> {
+/// A detached copy of the mount that a descriptor names.
+pub fn clone_mount(there: BorrowedFd<'_>, recursive: bool) -> Result<OwnedFd> {
     let mut flags = OpenTreeFlags::OPEN_TREE_CLONE
         | OpenTreeFlags::OPEN_TREE_CLOEXEC
         | OpenTreeFlags::AT_EMPTY_PATH;

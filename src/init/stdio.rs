@@ -65,7 +65,8 @@ pub fn terminal(init: &Init<'_>, root: &Root) -> Result<()> {
     };
     let pty = pty().context("process.terminal")?;
     if init.plan.namespaces.mount != Choice::Inherit && init.plan.populate_dev {
-        let target = root.make_file(Path::new("/dev/console"))?;
+        // A link of the image could lead to a file of a volume (CVE-2026-88264).
+        let target = root.make_file_no_links(Path::new("/dev/console"))?;
         pty::bind_console(pty.slave.as_fd(), target.as_fd())?;
     }
     match init.console {
