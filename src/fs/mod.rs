@@ -53,6 +53,16 @@ pub fn read_text(path: &str) -> crate::Result<String> {
     String::from_utf8(text).map_err(|e| Error::new(Kind::System, format!("read {path}: {e}")))
 }
 
+/// The number of the mount that an open file was reached by (statx(2), stx_mnt_id, Linux 5.8).
+pub fn mount_id(file: BorrowedFd<'_>) -> rustix::io::Result<u64> {
+    use rustix::fs::{AtFlags, StatxFlags};
+    let stat = rustix::fs::statx(file, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)?;
+    if stat.stx_mask & StatxFlags::MNT_ID.bits() == 0 {
+        return Err(Errno::NOSYS);
+    }
+    Ok(stat.stx_mnt_id)
+}
+
 /// The text of the symbolic link that `name` in `dir` is (or `dir` itself if `name` is empty).
 fn read_link(dir: BorrowedFd<'_>, name: &std::ffi::OsStr) -> rustix::io::Result<OsString> {
     let target = rustix::fs::readlinkat(dir.as_fd(), name, Vec::new())?;
