@@ -1,1 +1,51 @@
-//! (being written)
+//! What this host, and this process on it, can do: read once, handed to the plan.
+
+use crate::sys::cred;
+use crate::{Context, Result};
+
+/// The facts that decisions of a plan depend on.
+#[derive(Debug, Clone)]
+pub struct Host {
+    /// Effective user id of the runtime.
+    pub uid: u32,
+    /// Effective group id of the runtime.
+    pub gid: u32,
+    /// Its capability sets.
+    pub caps: cred::Caps,
+    /// Whether it is not the machine's root: another user, or root of a user namespace (where
+    /// podman without root runs its runtime).
+    pub is_rootless: bool,
+}
+
+const CAP_SYS_ADMIN: u32 = 21;
+const CAP_SETUID: u32 = 7;
+
+impl Host {
+    /// Asks the kernel.
+    pub fn probe() -> Result<Host> {
+        let uid = nix::unistd::geteuid();
+        Ok(Host {
+            uid: uid.as_raw(),
+            gid: nix::unistd::getegid().as_raw(),
+            caps: cred::capget().context("read the runtime's capabilities")?,
+            is_rootless: !uid.is_root() || in_user_namespace()?,
+        })
+    }
+
+    /// Whether it may mount, join and make namespaces without a user namespace of its own making.
+    pub fn is_privileged(&self) -> bool {
+        self.caps.effective & (1 << CAP_SYS_ADMIN) != 0
+    }
+
+    /// Whether it may write any mapping of a user namespace itself.
+    pub fn can_map_any_id(&self) -> bool {
+        self.caps.effective & (1 << CAP_SETUID) != 0
+    }
+}
+
+/// Whether this process is in a user namespace other than the machine's first, where root is not
+/// root (user_namespaces(7): the first one maps everything to itself).
+pub fn in_user_namespace() -> Result<bool> {
+    let map = crate::fs::read_text("/proc/self/uid_map")?;
+    Ok(map.split_ascii_whitespace().ne(["0", "0", "4294967295"]))
+}

@@ -33,6 +33,8 @@ pub mod seccomp;
 pub mod spec;
 #[forbid(unsafe_code)]
 pub mod state;
+#[forbid(unsafe_code)]
+pub mod sync;
 pub mod sys;
 #[forbid(unsafe_code)]
 pub mod tty;

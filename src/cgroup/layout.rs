@@ -5,12 +5,11 @@
 
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, statfs};
+use rustix::fs::statfs;
 use serde::{Deserialize, Serialize};
 
-use crate::{Context, Result};
-
-use super::files;
+use super::record::{Dir, Record};
+use crate::Result;
 
 /// Where the hierarchies are mounted, by convention of every distribution.
 pub const MOUNT: &str = "/sys/fs/cgroup";
@@ -66,6 +65,20 @@ pub struct Layout {
 }
 
 impl Layout {
+    /// The cgroups that this process is in, none of them made by it.
+    pub fn own(&self) -> Record {
+        let dir = |name: &str, options: &[String], root: &Path, own: &str| Dir {
+            name: name.to_owned(),
+            options: options.to_vec(),
+            root: root.to_owned(),
+            path: root.join(own.trim_start_matches('/')),
+            made: false,
+        };
+        let v2 = self.unified.iter().map(|u| dir("", &[], &u.root, &u.own));
+        let v1 = self.v1.iter().map(|h| dir(&h.name, &h.options, &h.root, &h.own));
+        Record::new(self.mode, v2.chain(v1).collect())
+    }
+
     /// Looks at the host.
     pub fn probe() -> Result<Layout> {
         let mount = Path::new(MOUNT);
@@ -73,7 +86,7 @@ impl Layout {
         if magic != Some(CGROUP2_MAGIC) && magic != Some(TMPFS_MAGIC) {
             return Ok(Layout { mode: Mode::None, unified: None, v1: Vec::new() });
         }
-        let lines = files::read(CWD, "/proc/self/cgroup").context("read /proc/self/cgroup")?;
+        let lines = crate::fs::read_text("/proc/self/cgroup")?;
         if magic == Some(CGROUP2_MAGIC) {
             let unified = Some(unified(mount, &lines)?);
             return Ok(Layout { mode: Mode::Unified, unified, v1: Vec::new() });
@@ -103,8 +116,7 @@ fn unified(root: &Path, lines: &str) -> Result<Unified> {
         .find(|(options, _)| options.is_empty())
         .map_or("/", |(_, path)| path)
         .to_owned();
-    let file = format!("{}/cgroup.controllers", root.display());
-    let controllers = files::read(CWD, &file).with_context(|| format!("read {file}"))?;
+    let controllers = crate::fs::read_text(&format!("{}/cgroup.controllers", root.display()))?;
     let controllers = controllers.split_ascii_whitespace().map(str::to_owned).collect();
     Ok(Unified { root: root.to_owned(), own, controllers })
 }

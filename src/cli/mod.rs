@@ -1,1 +1,186 @@
-//! (being written)
+//! The command line: parse, set up the log, dispatch, tell the error. One file a command.
+
+pub mod args;
+pub mod create;
+pub mod delete;
+pub mod features;
+pub mod kill;
+pub mod list;
+pub mod run;
+pub mod spec;
+pub mod start;
+pub mod state;
+
+use std::io::Write;
+
+use clap::{CommandFactory, Parser};
+
+pub use args::{Cli, Command, CreateArgs, DeleteArgs, Global, IdArgs, KillArgs, ListArgs, RunArgs};
+pub use args::{ListFormat, LogFormat, LogLevel, Rootless, SpecArgs};
+
+use crate::launch::selfexe;
+use crate::log::{self, Format, Level};
+use crate::{Context, Error, Kind, Result, sys, tty};
+
+/// The program: the exit status of the command, or 1 after its error was told.
+pub fn main() -> u8 {
+    // Before anything else: it executes the program once more, and what was done is done twice.
+    let protected = selfexe::protect_if(|arg| arg == "create" || arg == "run");
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(usage) => {
+            // Help goes to standard output, a usage error to standard error.
+            let printed = usage.print();
+            let failed = usage.use_stderr() || printed.is_err();
+            return u8::from(failed);
+        }
+    };
+    let result = set_up(&cli.global).and(protected).and_then(|()| dispatch(cli));
+    match result {
+        Ok(status) => u8::try_from(status).unwrap_or(1),
+        Err(error) => {
+            log::error(&error);
+            1
+        }
+    }
+}
+
+fn set_up(global: &Global) -> Result<()> {
+    let format = match global.log_format {
+        LogFormat::Text => Format::Text,
+        LogFormat::Json => Format::Json,
+    };
+    let level = match global.log_level {
+        _ if global.debug => Level::Debug,
+        LogLevel::Error => Level::Error,
+        LogLevel::Warning => Level::Warning,
+        LogLevel::Debug => Level::Debug,
+    };
+    let file = global.log.as_deref().filter(|path| !path.as_os_str().is_empty());
+    tty::stdio::ensure_open()?;
+    log::init(file, format, level)?;
+    // Who reads our messages may hang up; that must not end a create half-way.
+    sys::term::ignore(libc::SIGPIPE).context("ignore SIGPIPE")?;
+    // Whoever started us may ignore it, and then no child's exit status could be read.
+    sys::spawn::default_sigchld().context("set SIGCHLD to its default")
+}
+
+fn dispatch(cli: Cli) -> Result<i32> {
+    let global = &cli.global;
+    if cli.version {
+        return print(version()?.as_bytes()).map(|()| 0);
+    }
+    let Some(command) = cli.command else {
+        let mut command = Cli::command();
+        let usage = command.render_help().to_string();
+        let _ = std::io::stderr().write_all(usage.as_bytes());
+        return Err(Error::new(Kind::Invalid, "no command given"));
+    };
+    match command {
+        Command::Create(args) => create::run(global, &args),
+        Command::Start(args) => start::run(global, &args),
+        Command::Run(args) => run::run(global, &args),
+        Command::State(args) => state::run(global, &args),
+        Command::Kill(args) => kill::run(global, &args),
+        Command::Delete(args) => delete::run(global, &args),
+        Command::List(args) => list::run(global, &args),
+        Command::Spec(args) => spec::run(args.bundle.as_deref(), args.rootless).map(|()| 0),
+        Command::Features => features::run().map(|()| 0),
+    }
+}
+
+/// What `--version` prints; engines read the lines by their first words.
+fn version() -> Result<String> {
+    let mut text = format!("bulkhead version {}\n", env!("CARGO_PKG_VERSION"));
+    if let Some(commit) = option_env!("BULKHEAD_COMMIT") {
+        text += &format!("commit: {commit}\n");
+    }
+    text += &format!("spec: {}\n", crate::state::OCI_VERSION);
+    let seccomp = libseccomp::ScmpVersion::current()
+        .map_err(|e| Error::new(Kind::System, format!("libseccomp version: {e}")))?;
+    text += &format!("libseccomp: {}.{}.{}\n", seccomp.major, seccomp.minor, seccomp.micro);
+    Ok(text)
+}
+
+/// Writes a command's result to standard output; a full disk or a closed pipe is an error.
+pub fn print(bytes: &[u8]) -> Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    stdout.write_all(bytes).and_then(|()| stdout.flush()).context("write to standard output")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(words: &[&str]) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(std::iter::once(&"bulkhead").chain(words))
+    }
+
+    #[test]
+    fn definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn options_are_taken_on_both_sides_of_the_id() {
+        let cli = parse(&["--root", "/r", "create", "c1", "--bundle=/b", "--log", "/l"]).unwrap();
+        assert_eq!(cli.global.root.unwrap().as_os_str(), "/r");
+        assert_eq!(cli.global.log.unwrap().as_os_str(), "/l");
+        let Some(Command::Create(args)) = cli.command else { panic!("not create") };
+        assert_eq!((args.id.as_str(), args.preserve_fds), ("c1", 0));
+        assert_eq!(args.bundle.unwrap().as_os_str(), "/b");
+
+        let cli = parse(&["kill", "c1", "9", "-a", "--systemd-cgroup"]).unwrap();
+        let Some(Command::Kill(args)) = cli.command else { panic!("not kill") };
+        assert!(args.all && cli.global.systemd_cgroup);
+        assert_eq!(args.signal, "9");
+    }
+
+    #[test]
+    fn what_engines_call_is_understood() {
+        for line in [
+            "--root /r --log /l/log.json --log-format json --systemd-cgroup create --bundle B \
+             --pid-file B/init.pid --console-socket P --no-pivot --no-new-keyring ID",
+            "--root /r --log /l --log-format json start ID",
+            "kill --all ID 9",
+            "kill ID KILL",
+            "kill -a ID 15",
+            "delete --force ID",
+            "delete -f ID",
+            "run --bundle B --no-pivot --keep ID",
+            "run -d -b B --preserve-fds 3 --no-subreaper --pidfd-socket S ID",
+            "state ID",
+            "list -f json",
+            "list -q",
+            "spec --rootless -b B",
+            "features",
+            "-v",
+            "--version",
+        ] {
+            parse(&line.split_ascii_whitespace().collect::<Vec<_>>()).expect(line);
+        }
+    }
+
+    #[test]
+    fn usage_errors_name_what_is_wrong() {
+        for (words, part) in [
+            (&["frobnicate"][..], "frobnicate"),
+            (&["state"], "ID"),
+            (&["state", "a", "b"], "'b'"),
+            (&["--log-format", "xml", "list"], "xml"),
+            (&["list", "--format", "yaml"], "yaml"),
+            (&["--rootless", "maybe", "list"], "maybe"),
+            (&["create", "--preserve-fds", "-1", "a"], "-1"),
+        ] {
+            let error = parse(words).unwrap_err().to_string();
+            assert!(error.contains(part), "{words:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn version_lines() {
+        let text = version().unwrap();
+        assert!(text.starts_with("bulkhead version "), "{text}");
+        assert!(text.contains("\nspec: 1.2.1\n") && text.contains("\nlibseccomp: "), "{text}");
+    }
+}

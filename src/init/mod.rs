@@ -1,1 +1,171 @@
-//! (being written)
+//! The child's side of a create: the ordered list of steps between the clone and the container's
+//! program. Init owns nothing and decides nothing: plan and descriptors were made before the
+//! clone and are borrowed here.
+//!
+//! libc's cached thread id is stale after a raw clone3, and there is no other thread: init must
+//! leave by execve or by its exit status, and starts no thread of its own.
+
+mod cgroups;
+mod devices;
+mod enter;
+mod exec;
+mod identity;
+mod mounts;
+mod rootfs;
+mod seal;
+mod stdio;
+
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use nix::sys::stat::Mode;
+
+use crate::cgroup;
+use crate::hooks;
+use crate::launch::fifo::Fifos;
+use crate::launch::prepare::{Prepared, Trees};
+use crate::plan::Plan;
+use crate::state::Status;
+use crate::sync::{Socket, ToInit, ToParent};
+use crate::{Context, Error, Result};
+
+/// What init borrows from the runtime.
+pub struct Init<'a> {
+    /// What to do.
+    pub plan: &'a Plan,
+    /// With which descriptors.
+    pub prepared: &'a Prepared,
+    /// Where to report.
+    pub parent: &'a Socket,
+    /// `create`: what `start` opens later. `run` goes on at once.
+    pub fifos: Option<&'a Fifos>,
+    /// Where the terminal's master goes; `None`: to the runtime itself.
+    pub console: Option<&'a OwnedFd>,
+    /// The terminal's size where the spec gives none: the caller's, in the foreground.
+    pub size: Option<nix::pty::Winsize>,
+    /// The container's cgroups, for its own view of them.
+    pub cgroups: &'a cgroup::Record,
+    /// Whether the runtime says when init is in its cgroups.
+    pub waits_for_cgroup: bool,
+    /// The caller's signal mask, which the container's program gets back.
+    pub signals: &'a nix::sys::signal::SigSet,
+    /// The state that hooks read, but for status and pid.
+    pub hook_state: &'a dyn Fn(Status, i32) -> Result<Vec<u8>>,
+}
+
+/// Runs init to its end; returns the exit status where execve was not reached.
+pub fn run(init: &Init<'_>) -> i32 {
+    finish(init, first_half(init))
+}
+
+fn finish(init: &Init<'_>, result: Result<i32>) -> i32 {
+    match result {
+        Ok(status) => status,
+        Err(error) => {
+            // Nobody is left to tell if the runtime has gone.
+            let _ = init.parent.tell_parent(&ToParent::Failed(error));
+            1
+        }
+    }
+}
+
+/// Up to the process that will be the container's: this one, or the go-between's child.
+fn first_half(init: &Init<'_>) -> Result<i32> {
+    // A killed runtime must leave nothing behind; the end of file on the socket says it too, but
+    // only where init waits for it.
+    prctl::set_death_signal(libc::SIGKILL as isize)
+        .map_err(|e| Error::from(nix::errno::Errno::from_raw(e)).context("set the death signal"))?;
+    enter::user_namespace(init)?;
+    if init.plan.route.trampoline {
+        enter::go_between(init, || finish(init, second_half(init)))
+    } else {
+        second_half(init)
+    }
+}
+
+/// The container's own process: namespaces, root file system, identity, program.
+fn second_half(init: &Init<'_>) -> Result<i32> {
+    let plan = init.plan;
+    enter::other_namespaces(init)?;
+    nix::unistd::setsid().context("setsid")?;
+    enter::keyring(plan)?;
+    enter::network(plan)?;
+    enter::clocks(init)?;
+    if init.waits_for_cgroup {
+        init.parent.wait_for(ToInit::CgroupReady)?;
+    }
+    enter::cgroup_namespace(plan)?;
+
+    // Modes of nodes and directories are given exactly; the program gets the caller's mask back.
+    let umask = nix::sys::stat::umask(Mode::empty());
+    // These are closed by close_range before the end, and must not be closed a second time.
+    let opened: ManuallyDrop<Trees>;
+    let trees = match &init.prepared.trees {
+        Some(trees) => trees,
+        None => {
+            // Only here, in init's own mount namespace, has an unprivileged runtime the right.
+            opened = ManuallyDrop::new(Trees::open(plan)?);
+            &opened
+        }
+    };
+    let root = ManuallyDrop::new(rootfs::attach(plan, trees)?);
+    mounts::all(init, &root, trees)?;
+    devices::all(plan, &root, trees)?;
+    create_hooks(init)?;
+    rootfs::make_cwd(plan, &root)?;
+    stdio::fix(init, &root)?;
+    if plan.process.as_ref().is_some_and(|process| process.terminal) {
+        stdio::terminal(init, &root)?;
+    }
+    rootfs::enter(init, &root)?;
+    seal::read_only_mounts(plan, &root)?;
+    seal::names(plan)?;
+    seal::sysctls(init)?;
+    seal::paths(plan, &root, trees)?;
+    rootfs::finish(plan, &root)?;
+    exec::run(init, umask)
+}
+
+/// prestart and createRuntime hooks run beside the runtime, createContainer hooks here: in the
+/// container's namespaces, but with the host's root file system still in sight.
+fn create_hooks(init: &Init<'_>) -> Result<()> {
+    let hooks = &init.plan.hooks;
+    if hooks.has_create() {
+        // Also for createContainer hooks alone: the runtime owes poststop hooks from here on.
+        init.parent.tell_parent(&ToParent::NeedHooks)?;
+        init.parent.wait_for(ToInit::HooksDone)?;
+    }
+    if !hooks.create_container.is_empty() {
+        let state = (init.hook_state)(Status::Creating, nix::unistd::getpid().as_raw())?;
+        hooks::run_all("createContainer", &hooks.create_container, &state)?;
+    }
+    Ok(())
+}
+
+/// How many descriptors init leaves open until its end.
+const HELD: u32 = 200;
+
+/// Done with a descriptor. Before the program runs one close_range(2) closes all that init has
+/// opened; closing one by one would be a sixth of its system calls. Up to a number, because there
+/// can be thousands of mounts, and RLIMIT_NOFILE.
+fn done(descriptor: OwnedFd) {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    if COUNT.fetch_add(1, Ordering::Relaxed) < HELD {
+        std::mem::forget(descriptor);
+    }
+}
+
+impl Init<'_> {
+    /// The descriptors that must outlive everything else here.
+    fn kept(&self) -> Vec<u32> {
+        use std::os::fd::AsRawFd;
+        let mut kept = vec![self.parent.as_raw_fd()];
+        if let Some(fifos) = self.fifos {
+            kept.extend([fifos.start.as_fd().as_raw_fd(), fifos.result.as_fd().as_raw_fd()]);
+        }
+        let mut kept: Vec<u32> = kept.into_iter().filter_map(|fd| u32::try_from(fd).ok()).collect();
+        kept.sort_unstable();
+        kept
+    }
+}

@@ -1,1 +1,251 @@
-//! (being written)
+//! Every decision of a create, made before the first side effect: spec and options and host in,
+//! a [`Plan`] out. Nothing here changes anything; nothing after here decides anything.
+
+pub mod devices;
+pub mod identity;
+pub mod ids;
+pub mod mounts;
+pub mod namespaces;
+pub mod options;
+pub mod process;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use nix::mount::MsFlags;
+use oci_spec::runtime::Spec;
+
+use crate::hooks::Hooks;
+use crate::host::Host;
+use crate::{Error, Result, spec};
+
+pub use devices::Device;
+pub use identity::{CapSets, Identity};
+pub use ids::{IdMap, IdMaps};
+pub use mounts::{Mount, MountKind};
+pub use namespaces::{Choice, Kind, Namespaces, Route};
+pub use process::{Process, Rlimit};
+
+/// What the command line adds to the spec.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// The container's id, already checked.
+    pub id: String,
+    /// The bundle, as an absolute path.
+    pub bundle: PathBuf,
+    /// chroot instead of pivot_root (a root file system on a ramfs cannot be pivoted).
+    pub no_pivot: bool,
+    /// Keep the caller's session keyring.
+    pub no_new_keyring: bool,
+    /// How many descriptors from 3 up the container's process gets.
+    pub preserve_fds: u32,
+    /// Where compiled seccomp filters are kept between runs.
+    pub seccomp_cache: Option<PathBuf>,
+}
+
+/// Everything that create will do, owned and total.
+#[derive(Debug)]
+pub struct Plan {
+    /// The container's id.
+    pub id: String,
+    /// The bundle, absolute.
+    pub bundle: PathBuf,
+    /// The root file system's directory, absolute and free of links.
+    pub rootfs: PathBuf,
+    /// Whether the root is remounted read-only at the end.
+    pub readonly_root: bool,
+    /// Propagation that `/` has in the container (mount(2): one of MS_SHARED, MS_SLAVE,
+    /// MS_PRIVATE, MS_UNBINDABLE, with or without MS_REC).
+    pub propagation: MsFlags,
+    /// Whether the old root is left by chroot(2).
+    pub no_pivot: bool,
+    /// The eight namespaces.
+    pub namespaces: Namespaces,
+    /// In which order, and by whom, they are entered.
+    pub route: Route,
+    /// The mappings of a new user namespace.
+    pub ids: Option<IdMaps>,
+    /// In the order listed.
+    pub mounts: Vec<Mount>,
+    /// Default devices and those of the spec.
+    pub devices: Vec<Device>,
+    /// Whether devices and links are made at all: not when the spec binds a /dev of its own.
+    pub populate_dev: bool,
+    /// Paths to hide.
+    pub masked: Vec<PathBuf>,
+    /// Paths to make read-only.
+    pub readonly: Vec<PathBuf>,
+    /// Path below /proc/sys and value, sorted by path.
+    pub sysctl: Vec<(String, String)>,
+    /// Host name for the uts namespace.
+    pub hostname: Option<String>,
+    /// NIS domain name for the uts namespace.
+    pub domainname: Option<String>,
+    /// Name of the session keyring to join, if any.
+    pub keyring: Option<std::ffi::CString>,
+    /// What runs; `None` makes a container that cannot be started (the spec allows it).
+    pub process: Option<Process>,
+    /// Offsets for a new time namespace, as /proc/self/timens_offsets takes them.
+    pub time_offsets: Option<String>,
+    /// The hooks of all six kinds.
+    pub hooks: Hooks,
+    /// From the spec, for the state.
+    pub annotations: HashMap<String, String>,
+    /// How many descriptors from 3 up survive into the container.
+    pub preserve_fds: u32,
+}
+
+impl Plan {
+    /// Makes the plan. The spec has passed [`crate::spec::check()`] already; what is left to
+    /// refuse here is what depends on the host.
+    ///
+    /// # Errors
+    /// A field that this host cannot honour, by name.
+    pub fn new(
+        spec: &Spec,
+        options: &Options,
+        host: &Host,
+        warnings: &mut Vec<String>,
+    ) -> Result<Plan> {
+        let root = spec.root().as_ref().ok_or_else(|| Error::invalid_field("root", "missing"))?;
+        let linux = spec.linux().clone().unwrap_or_else(bare_linux);
+        let namespaces = Namespaces::new(linux.namespaces().as_deref().unwrap_or(&[]))?;
+        let route = Route::new(&namespaces, host);
+        let ids = IdMaps::new(&linux, &namespaces, host)?;
+        let mounts = mounts::plan(spec.mounts().as_deref().unwrap_or(&[]), &options.bundle)?;
+        if namespaces.mount == Choice::Inherit && !mounts.is_empty() {
+            return Err(Error::unsupported("mounts without a mount namespace of the container"));
+        }
+        let populate_dev = !mounts::binds_dev(&mounts);
+        let process = match spec.process() {
+            Some(process) => Some(Process::new(
+                process,
+                linux.seccomp().as_ref(),
+                &namespaces,
+                options.seccomp_cache.as_deref(),
+                host,
+                warnings,
+            )?),
+            None => None,
+        };
+        Ok(Plan {
+            id: options.id.clone(),
+            bundle: options.bundle.clone(),
+            rootfs: rootfs(&options.bundle, root.path())?,
+            readonly_root: root.readonly().unwrap_or(false),
+            propagation: propagation(linux.rootfs_propagation().as_deref())?,
+            no_pivot: options.no_pivot,
+            route,
+            ids,
+            mounts,
+            devices: if populate_dev {
+                devices::plan(linux.devices().as_deref().unwrap_or(&[]))?
+            } else {
+                devices::listed(linux.devices().as_deref().unwrap_or(&[]))?
+            },
+            populate_dev,
+            masked: paths(linux.masked_paths()),
+            readonly: paths(linux.readonly_paths()),
+            sysctl: sysctl(linux.sysctl().as_ref()),
+            hostname: spec.hostname().clone(),
+            domainname: spec.domainname().clone(),
+            keyring: keyring(options)?,
+            process,
+            time_offsets: time_offsets(linux.time_offsets().as_ref()),
+            hooks: Hooks::from_spec(spec.hooks().as_ref())?,
+            annotations: spec.annotations().clone().unwrap_or_default(),
+            preserve_fds: options.preserve_fds,
+            namespaces,
+        })
+    }
+
+    /// Whether killing init kills every process of the container.
+    pub fn has_private_pid(&self) -> bool {
+        self.namespaces.pid == Choice::New
+    }
+}
+
+/// The crate's own default has namespaces, masked paths and more that nobody asked for.
+fn bare_linux() -> oci_spec::runtime::Linux {
+    let mut linux = oci_spec::runtime::Linux::default();
+    linux.set_namespaces(None).set_resources(None).set_masked_paths(None).set_readonly_paths(None);
+    linux
+}
+
+/// The root file system as an absolute path: what is not absolute is relative to the bundle.
+fn rootfs(bundle: &Path, path: &Path) -> Result<PathBuf> {
+    let joined = bundle.join(path);
+    let refuse = |why: String| Error::invalid("root.path", path, why);
+    let real = std::fs::canonicalize(&joined)
+        .map_err(|e| refuse(Error::from(e).context(format!("find {joined:?}")).to_string()))?;
+    if !real.is_dir() {
+        return Err(refuse("not a directory".into()));
+    }
+    Ok(real)
+}
+
+/// `linux.rootfsPropagation`; rslave where it is not given, as runc has it: host mounts appear,
+/// the container's do not leave.
+fn propagation(name: Option<&str>) -> Result<MsFlags> {
+    Ok(match name {
+        None | Some("" | "rslave") => MsFlags::MS_SLAVE | MsFlags::MS_REC,
+        Some("slave") => MsFlags::MS_SLAVE,
+        Some("shared") => MsFlags::MS_SHARED,
+        Some("rshared") => MsFlags::MS_SHARED | MsFlags::MS_REC,
+        Some("private") => MsFlags::MS_PRIVATE,
+        Some("rprivate") => MsFlags::MS_PRIVATE | MsFlags::MS_REC,
+        Some("unbindable") => MsFlags::MS_UNBINDABLE,
+        Some("runbindable") => MsFlags::MS_UNBINDABLE | MsFlags::MS_REC,
+        Some(other) => {
+            return Err(Error::invalid("linux.rootfsPropagation", other, "unknown propagation"));
+        }
+    })
+}
+
+fn paths(list: &Option<Vec<String>>) -> Vec<PathBuf> {
+    list.iter().flatten().map(PathBuf::from).collect()
+}
+
+fn sysctl(map: Option<&HashMap<String, String>>) -> Vec<(String, String)> {
+    let path = |name: &String| spec::check::sysctl::path(name).unwrap_or_else(|| name.clone());
+    let mut list: Vec<_> =
+        map.into_iter().flatten().map(|(key, value)| (path(key), value.clone())).collect();
+    list.sort();
+    list
+}
+
+fn keyring(options: &Options) -> Result<Option<std::ffi::CString>> {
+    if options.no_new_keyring {
+        return Ok(None);
+    }
+    std::ffi::CString::new(format!("_ses.{}", options.id))
+        .map(Some)
+        .map_err(|_| Error::invalid("container id", &options.id, "holds a NUL"))
+}
+
+/// Lines of `<clock> <seconds> <nanoseconds>`, time_namespaces(7).
+fn time_offsets(
+    map: Option<&HashMap<String, oci_spec::runtime::LinuxTimeOffset>>,
+) -> Option<String> {
+    let mut lines: Vec<String> = map?
+        .iter()
+        .map(|(clock, offset)| {
+            let (secs, nanos) = (offset.secs().unwrap_or(0), offset.nanosecs().unwrap_or(0));
+            format!("{clock} {secs} {nanos}\n")
+        })
+        .collect();
+    lines.sort();
+    Some(lines.concat()).filter(|text| !text.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn propagation_names() {
+        assert_eq!(propagation(None).unwrap(), MsFlags::MS_SLAVE | MsFlags::MS_REC);
+        assert_eq!(propagation(Some("shared")).unwrap(), MsFlags::MS_SHARED);
+        assert!(propagation(Some("sideways")).is_err());
+    }
+}

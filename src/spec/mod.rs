@@ -1,1 +1,14 @@
-//! (being written)
+//! From bytes to a [`Spec`](oci_spec::runtime::Spec) that can be acted upon.
+//!
+//! [`load`](load::load) reads and parses; [`check`](check::check) is a flat list of pure rules.
+//! Neither asks the kernel anything about the container: what only the kernel can tell (a path
+//! that is missing, a namespace of another type) is found where the thing is used.
+
+mod audit;
+pub mod check;
+mod explain;
+pub mod load;
+mod version;
+
+pub use check::{Given, check, check_process};
+pub use load::{Loaded, LoadedProcess, load, load_process, parse, parse_process};

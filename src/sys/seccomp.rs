@@ -1,1 +1,95 @@
-//! seccomp(2): loading a compiled filter.
+//! seccomp(2): loading a compiled filter, and asking the kernel what it knows.
+//!
+//! libseccomp's own loader is not used: it does not know every flag, and it allocates.
+
+use std::os::fd::{FromRawFd, OwnedFd};
+
+use nix::errno::Errno;
+
+/// The size of one `struct sock_filter` in bytes.
+pub const INSTRUCTION: usize = size_of::<libc::sock_filter>();
+
+/// The most instructions that the kernel takes in one filter (`BPF_MAXINSNS`).
+pub const MAX_INSTRUCTIONS: usize = 4096;
+
+/// seccomp(2), `SECCOMP_SET_MODE_FILTER`: puts `program` (an array of `struct sock_filter` in the
+/// byte order of this machine) in front of every system call of the calling thread, for good.
+///
+/// `flags` are `SECCOMP_FILTER_FLAG_*`. With `SECCOMP_FILTER_FLAG_NEW_LISTENER` the listener of the
+/// `SCMP_ACT_NOTIFY` rules is returned (close-on-exec). One system call, no allocation, so that init
+/// may call it just before execve(2).
+///
+/// Errors: `EINVAL` for a program that is empty, too long, or not whole instructions; `EACCES`
+/// without `no_new_privs` and without `CAP_SYS_ADMIN`; `EBUSY` where there is a listener already;
+/// `ESRCH` where `SECCOMP_FILTER_FLAG_TSYNC` could not reach a thread.
+pub fn load(program: &[u8], flags: u32) -> Result<Option<OwnedFd>, Errno> {
+    let count = program.len() / INSTRUCTION;
+    if count == 0 || count > MAX_INSTRUCTIONS || !program.len().is_multiple_of(INSTRUCTION) {
+        return Err(Errno::EINVAL);
+    }
+    let filter = libc::sock_fprog {
+        len: count as libc::c_ushort,
+        // The kernel only reads it; the type of the field is older than const.
+        filter: program.as_ptr().cast_mut().cast(),
+    };
+    // SAFETY: `filter` and the program it points to outlive the call and `len` instructions are
+    // inside `program`. The kernel copies them bytewise, so the slice needs no alignment.
+    let result = unsafe {
+        libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const filter)
+    };
+    let value = Errno::result(result)?;
+    if flags & libc::SECCOMP_FILTER_FLAG_NEW_LISTENER as u32 != 0 {
+        let fd = libc::c_int::try_from(value).map_err(|_| Errno::EBADF)?;
+        // SAFETY: with NEW_LISTENER a successful call returns a descriptor that is new and ours.
+        return Ok(Some(unsafe { OwnedFd::from_raw_fd(fd) }));
+    }
+    // TSYNC reports the thread it could not reach as a positive result: nothing was loaded.
+    if value == 0 { Ok(None) } else { Err(Errno::ESRCH) }
+}
+
+/// Whether this kernel knows the action (`SECCOMP_RET_*`); seccomp(2), `SECCOMP_GET_ACTION_AVAIL`.
+pub fn action_known(action: u32) -> bool {
+    // SAFETY: the kernel reads one u32 from a pointer that outlives the call.
+    let result = unsafe {
+        libc::syscall(libc::SYS_seccomp, libc::SECCOMP_GET_ACTION_AVAIL, 0u32, &raw const action)
+    };
+    result == 0
+}
+
+/// Whether this kernel knows all `flags` (`SECCOMP_FILTER_FLAG_*`, a combination that makes sense).
+///
+/// The kernel checks the flags before it looks at the program, so a null program gives `EFAULT`
+/// when they are good and `EINVAL` when they are not. Nothing is ever loaded.
+pub fn flags_known(flags: u32) -> bool {
+    // SAFETY: the null pointer is the point: the kernel refuses it and changes nothing.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_seccomp,
+            libc::SECCOMP_SET_MODE_FILTER,
+            flags,
+            std::ptr::null::<libc::sock_fprog>(),
+        )
+    };
+    Errno::result(result) == Err(Errno::EFAULT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_is_no_array_of_instructions_is_refused() {
+        assert_eq!(load(&[], 0).err(), Some(Errno::EINVAL));
+        assert_eq!(load(&[0; 7], 0).err(), Some(Errno::EINVAL));
+        assert_eq!(load(&[0; INSTRUCTION * (MAX_INSTRUCTIONS + 1)], 0).err(), Some(Errno::EINVAL));
+    }
+
+    #[test]
+    fn the_kernel_tells_what_it_knows() {
+        assert!(action_known(libc::SECCOMP_RET_KILL_PROCESS));
+        assert!(action_known(libc::SECCOMP_RET_USER_NOTIF));
+        assert!(!action_known(0x0042_0000));
+        assert!(flags_known(libc::SECCOMP_FILTER_FLAG_LOG as u32));
+        assert!(!flags_known(1 << 30));
+    }
+}

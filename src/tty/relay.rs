@@ -79,9 +79,44 @@ impl Buffer {
     }
 }
 
+/// Opens a pipe or a terminal once more: a file description of our own, with O_NONBLOCK. None for
+/// other files, and for those that we may not open (another user's) or find (no /proc).
+fn open_again(fd: BorrowedFd<'_>, access: OFlag) -> Option<OwnedFd> {
+    let stat = fstat(fd).ok()?;
+    let kind = stat.st_mode & SFlag::S_IFMT.bits();
+    // Opening ptmx again would make another terminal.
+    let is_terminal = || stat.st_rdev != makedev(5, 2) && isatty(fd).unwrap_or(false);
+    if kind != SFlag::S_IFIFO.bits() && !(kind == SFlag::S_IFCHR.bits() && is_terminal()) {
+        return None;
+    }
+    let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
+    let flags = access | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    open(path.as_str(), flags, Mode::empty()).ok()
+}
+
+/// Standard input. What poll(2) has announced may be gone before it is read (a shell reads the
+/// same terminal), so a read may block unless the descriptor is our own.
+enum Input {
+    Own(OwnedFd),
+    Shared(BorrowedFd<'static>),
+}
+
+impl Input {
+    fn open(stdin: BorrowedFd<'static>) -> Input {
+        open_again(stdin, OFlag::O_RDONLY).map_or(Input::Shared(stdin), Input::Own)
+    }
+
+    fn fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Input::Own(fd) => fd.as_fd(),
+            Input::Shared(fd) => *fd,
+        }
+    }
+}
+
 /// Standard output, and the way to write to it without blocking.
 enum Output {
-    /// A pipe or a terminal, opened once more: a file description of our own, with O_NONBLOCK.
+    /// A pipe or a terminal, opened once more.
     Own(OwnedFd),
     /// A socket, which can be told not to block with each message.
     Socket(BorrowedFd<'static>),
@@ -95,20 +130,15 @@ enum Output {
 impl Output {
     fn open(stdout: BorrowedFd<'static>) -> Result<Output> {
         let stat = fstat(stdout).context("fstat standard output")?;
-        let kind = stat.st_mode & SFlag::S_IFMT.bits();
-        if kind == SFlag::S_IFSOCK.bits() {
+        if stat.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFSOCK.bits() {
             return Ok(Output::Socket(stdout));
         }
-        // Opening ptmx again would make another terminal.
-        let is_terminal = kind == SFlag::S_IFCHR.bits()
-            && stat.st_rdev != makedev(5, 2)
-            && isatty(stdout).unwrap_or(false);
-        if kind != SFlag::S_IFIFO.bits() && !is_terminal {
-            return Ok(Output::File(stdout));
+        if let Some(own) = open_again(stdout, OFlag::O_WRONLY) {
+            return Ok(Output::Own(own));
         }
-        let path = format!("/proc/self/fd/{}", stdout.as_raw_fd());
-        let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
-        Ok(open(path.as_str(), flags, Mode::empty()).map_or(Output::Shared(stdout), Output::Own))
+        let is_pipe = stat.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFIFO.bits();
+        let can_block = is_pipe || isatty(stdout).unwrap_or(false);
+        Ok(if can_block { Output::Shared(stdout) } else { Output::File(stdout) })
     }
 
     fn fd(&self) -> BorrowedFd<'_> {
@@ -150,9 +180,11 @@ pub(super) struct Relay {
     /// container's programs have all closed it; some (init systems) do, and open it later again.
     _slave: OwnedFd,
     /// None after the end of file.
-    input: Option<BorrowedFd<'static>>,
+    input: Option<Input>,
     /// In the background, the terminal's input is another's.
     input_paused: bool,
+    /// The last read was refused as one from the background, and then we were in front again.
+    input_doubtful: bool,
     output: Output,
     to_container: Buffer,
     to_caller: Buffer,
@@ -172,8 +204,9 @@ impl Relay {
         Ok(Relay {
             master,
             _slave: slave,
-            input: Some(stdin),
+            input: Some(Input::open(stdin)),
             input_paused: false,
+            input_doubtful: false,
             output: Output::open(stdout)?,
             to_container: Buffer::new(INPUT_SIZE),
             to_caller: Buffer::new(OUTPUT_SIZE),
@@ -203,12 +236,13 @@ impl Relay {
     /// What to wait for: standard input, the master, standard output. A descriptor of which
     /// nothing is wanted is left out, because poll(2) reports its hang-ups regardless.
     pub(super) fn interests(&self) -> [Option<(BorrowedFd<'_>, PollFlags)>; 3] {
-        let input = self.input.filter(|_| !self.input_paused && self.to_container.has_room());
+        let input =
+            self.input.as_ref().filter(|_| !self.input_paused && self.to_container.has_room());
         let mut master = PollFlags::empty();
         master.set(PollFlags::POLLIN, self.to_caller.has_room());
         master.set(PollFlags::POLLOUT, !self.to_container.is_empty());
         [
-            input.map(|fd| (fd, PollFlags::POLLIN)),
+            input.map(|input| (input.fd(), PollFlags::POLLIN)),
             (!master.is_empty()).then_some((self.master.as_fd(), master)),
             (!self.to_caller.is_empty()).then_some((self.output.fd(), PollFlags::POLLOUT)),
         ]
@@ -233,13 +267,17 @@ impl Relay {
     }
 
     fn read_input(&mut self, terminal: Option<&CallerTerminal>) {
-        let Some(fd) = self.input else { return };
-        match self.to_container.fill(fd, INPUT_SIZE) {
+        let Some(input) = &self.input else { return };
+        let result = self.to_container.fill(input.fd(), INPUT_SIZE);
+        let was_doubtful = std::mem::take(&mut self.input_doubtful);
+        match result {
             Ok(1..) | Err(Errno::EAGAIN | Errno::EINTR) => {}
-            // From the background, with SIGTTIN blocked.
+            // From the background, with SIGTTIN blocked. SIGCONT will come; and if we have been
+            // moved to the front just now, there is nothing to wait for.
             Err(Errno::EIO) if terminal.is_some_and(CallerTerminal::in_background) => {
                 self.input_paused = true;
             }
+            Err(Errno::EIO) if !was_doubtful => self.input_doubtful = true,
             // The end of a file is not passed on, as with runc: the character for it means
             // nothing to a program that has set the terminal to raw mode.
             Ok(_) | Err(_) => self.input = None,
@@ -293,20 +331,30 @@ impl Rest {
         Rest { relay, left: REST }
     }
 
-    /// Moves what can be moved now; then tells whether all of it has gone out.
-    pub(super) fn step(&mut self, ready: bool) -> Result<bool, Gone> {
-        while self.left > 0 && self.relay.to_caller.has_room() {
-            match self.relay.to_caller.fill(self.relay.master.as_fd(), self.left) {
-                Ok(length @ 1..) => self.left = self.left.saturating_sub(length),
-                Err(Errno::EINTR) => {}
-                Ok(_) | Err(_) => self.left = 0,
+    /// Moves what can be moved now; then tells whether all of it has gone out. If not, it is
+    /// standard output that is waited for.
+    pub(super) fn step(&mut self, mut ready: bool) -> Result<bool, Gone> {
+        loop {
+            while self.left > 0 && self.relay.to_caller.has_room() {
+                match self.relay.to_caller.fill(self.relay.master.as_fd(), self.left) {
+                    Ok(length @ 1..) => self.left = self.left.saturating_sub(length),
+                    Err(Errno::EINTR) => {}
+                    Ok(_) | Err(_) => self.left = 0,
+                }
             }
+            self.relay.write_output(ready)?;
+            if !self.relay.to_caller.is_empty() {
+                return Ok(false);
+            }
+            // Room again, for what the terminal may still hold.
+            if self.left == 0 {
+                return Ok(true);
+            }
+            ready = false;
         }
-        self.relay.write_output(ready)?;
-        Ok(self.left == 0 && self.relay.to_caller.is_empty())
     }
 
-    /// Standard output, if that is what it waits for.
+    /// Standard output, for as long as [`Rest::step`] is not done.
     pub(super) fn interest(&self) -> Option<(BorrowedFd<'_>, PollFlags)> {
         let [_, _, output] = self.relay.interests();
         output
@@ -334,5 +382,46 @@ mod tests {
         assert_eq!(buffer.pending(), b"fghijkl");
         buffer.consume(100);
         assert!(buffer.is_empty() && buffer.has_room());
+    }
+
+    /// A terminal that holds 3000 bytes, and the relay of it into a large pipe.
+    fn rest_of_3000() -> Option<(Rest, OwnedFd)> {
+        let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+        // Only root may open it outside of containers.
+        let ptmx = open("/dev/pts/ptmx", flags, Mode::empty()).ok()?;
+        let pty = super::super::pty::open(ptmx, None).unwrap();
+        let mut relay = Relay::open(pty.master).unwrap();
+        let (near, far) = nix::unistd::pipe().unwrap();
+        fcntl(&far, FcntlArg::F_SETPIPE_SZ(1 << 20)).unwrap();
+        relay.output = Output::Own(far);
+        write(&pty.slave, &[b'x'; 3000]).unwrap();
+        Some((Rest::of(relay), near))
+    }
+
+    fn all_of(rest: Rest, near: OwnedFd) -> Vec<u8> {
+        drop(rest);
+        let mut bytes = Vec::new();
+        std::io::Read::read_to_end(&mut std::fs::File::from(near), &mut bytes).unwrap();
+        bytes
+    }
+
+    /// The buffer is nearly full, then goes out all at once: there is more behind it.
+    #[test]
+    fn the_rest_is_more_than_what_fits() {
+        let Some((mut rest, near)) = rest_of_3000() else { return };
+        rest.relay.to_caller.end = OUTPUT_SIZE - 100;
+        assert!(rest.step(false).is_ok_and(|done| done));
+        let bytes = all_of(rest, near);
+        assert_eq!(bytes.len(), OUTPUT_SIZE - 100 + 3000);
+        assert!(bytes.ends_with(&[b'x'; 3000]));
+    }
+
+    /// Whoever writes on and on is not followed.
+    #[test]
+    fn the_rest_has_an_end() {
+        let Some((mut rest, near)) = rest_of_3000() else { return };
+        rest.left = 1000;
+        assert!(rest.step(false).is_ok_and(|done| done));
+        assert_eq!(all_of(rest, near).len(), 1000);
     }
 }

@@ -37,29 +37,29 @@ pub fn check(terminal: bool, detached: bool, socket: Option<&Path>) -> Result<()
     }
 }
 
-/// Connects to the socket at `path`. Done before anything is created, so that a bad path costs
+/// Connects to the socket at `path`, which `option` has named. Done before anything is created, so that a bad path costs
 /// nothing.
-pub fn connect(path: &Path) -> Result<OwnedFd> {
+pub fn connect(option: &str, path: &Path) -> Result<OwnedFd> {
     if path.as_os_str().len() > LONGEST_PATH {
         let why = format!("longer than {LONGEST_PATH} bytes, the most a socket address can hold");
-        return Err(Error::invalid(OPTION, path, why));
+        return Err(Error::invalid(option, path, why));
     }
     let address = UnixAddr::new(path)
-        .map_err(|_| Error::invalid(OPTION, path, "not a path (it holds a NUL byte)"))?;
+        .map_err(|_| Error::invalid(option, path, "not a path (it holds a NUL byte)"))?;
     let socket = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)
         .context("socket")?;
     loop {
         match connect_to(socket.as_raw_fd(), &address) {
             Ok(()) => return Ok(socket),
             Err(Errno::EINTR) => {}
-            Err(errno) => return Err(refused(path, errno)),
+            Err(errno) => return Err(refused(option, path, errno)),
         }
     }
 }
 
 /// connect(2) says ECONNREFUSED both for a file that is no socket and for a socket that nobody
 /// listens on; the cure is not the same.
-fn refused(path: &Path, errno: Errno) -> Error {
+fn refused(option: &str, path: &Path, errno: Errno) -> Error {
     use std::os::unix::fs::FileTypeExt;
 
     let is_socket = std::fs::metadata(path).map(|m| m.file_type().is_socket()).ok();
@@ -67,9 +67,9 @@ fn refused(path: &Path, errno: Errno) -> Error {
         (Errno::ECONNREFUSED, Some(false)) => "not a socket",
         (Errno::ECONNREFUSED, _) => "nobody listens on this socket",
         (Errno::EPROTOTYPE, _) => "not a stream socket",
-        _ => return Error::sys(errno).context(format!("{OPTION}: connect {path:?}")),
+        _ => return Error::sys(errno).context(format!("{option}: connect {path:?}")),
     };
-    Error::invalid(OPTION, path, why)
+    Error::invalid(option, path, why)
 }
 
 /// Sends the master of a terminal, with `name` as the message's bytes. Receivers take the name
@@ -102,7 +102,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("console.sock");
         let listener = UnixListener::bind(&path).unwrap();
-        let socket = connect(&path).unwrap();
+        let socket = connect(OPTION, &path).unwrap();
         let (peer, _) = listener.accept().unwrap();
         let (_read, write) = nix::unistd::pipe().unwrap();
         send_master(socket.as_fd(), write.as_fd(), "/dev/ptmx").unwrap();
@@ -115,7 +115,7 @@ mod tests {
     fn bad_paths_are_told_apart() {
         let dir = tempfile::tempdir().unwrap();
         let says = |path: &Path, words: &str| {
-            let error = connect(path).unwrap_err().to_string();
+            let error = connect(OPTION, path).unwrap_err().to_string();
             assert!(error.starts_with("--console-socket: "), "{error}");
             assert!(error.contains(words), "{error}");
         };

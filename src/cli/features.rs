@@ -1,0 +1,143 @@
+//! `features`: what this runtime does, for engines to ask (features.md, features-linux.md).
+//!
+//! Only what is done now. A property that is left out means unknown, `false` and `[]` mean no.
+
+use std::io::Write;
+
+use serde_json::{Value, json};
+
+use crate::plan::options;
+use crate::seccomp::names;
+use crate::state::OCI_VERSION;
+use crate::{Context, Error, Kind, Result};
+
+/// The oldest version of the specification whose configurations are taken.
+pub const OCI_VERSION_MIN: &str = "1.0.0";
+
+/// Prints the document to standard output. Needs no privileges.
+pub fn run() -> Result<()> {
+    let mut text = serde_json::to_string_pretty(&document())
+        .map_err(|e| Error::new(Kind::System, format!("serialise the features: {e}")))?;
+    text.push('\n');
+    // Not print!, which panics when nobody reads.
+    std::io::stdout().write_all(text.as_bytes()).context("write to standard output")
+}
+
+/// The features structure.
+pub fn document() -> Value {
+    json!({
+        "ociVersionMin": OCI_VERSION_MIN,
+        "ociVersionMax": OCI_VERSION,
+        "hooks": [
+            "prestart",
+            "createRuntime",
+            "createContainer",
+            "startContainer",
+            "poststart",
+            "poststop",
+        ],
+        "mountOptions": options::names(),
+        "linux": linux(),
+        "annotations": annotations(),
+        // No annotation changes what this runtime does.
+        "potentiallyUnsafeConfigAnnotations": [],
+    })
+}
+
+fn linux() -> Value {
+    json!({
+        "namespaces": ["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"],
+        "capabilities": capabilities(),
+        "cgroup": {
+            "v1": true,
+            "v2": true,
+            "systemd": false,
+            "systemdUser": false,
+            "rdma": true,
+        },
+        "seccomp": {
+            "enabled": true,
+            "actions": names::actions(),
+            "operators": names::operators(),
+            "archs": names::archs(),
+            "knownFlags": names::known_flags(),
+            "supportedFlags": names::supported_flags(),
+        },
+        "apparmor": { "enabled": false },
+        "selinux": { "enabled": false },
+        "intelRdt": { "enabled": false },
+        "mountExtensions": { "idmap": { "enabled": true } },
+        "netDevices": { "enabled": false },
+    })
+}
+
+/// All capabilities that have a name here, whether this kernel has them or not.
+fn capabilities() -> Vec<String> {
+    let mut names: Vec<String> = caps::all().iter().map(ToString::to_string).collect();
+    names.sort_unstable();
+    names
+}
+
+fn annotations() -> Value {
+    let mut annotations = json!({
+        "io.github.seccomp.libseccomp.version": names::library_version(),
+        "org.bulkhead.version": env!("CARGO_PKG_VERSION"),
+    });
+    if let Some(commit) = option_env!("BULKHEAD_COMMIT") {
+        annotations["org.bulkhead.commit"] = commit.into();
+    }
+    annotations
+}
+
+#[cfg(test)]
+mod tests {
+    use oci_spec::runtime::{Capability, Features, LinuxNamespaceType};
+
+    use super::*;
+
+    #[test]
+    fn the_document_is_one_of_the_specification() {
+        let document = document();
+        let features: Features = serde_json::from_value(document.clone()).unwrap();
+        assert_eq!(features.oci_version_max(), OCI_VERSION);
+        let namespaces: Vec<LinuxNamespaceType> =
+            serde_json::from_value(document["linux"]["namespaces"].clone()).unwrap();
+        assert_eq!(namespaces.len(), 8);
+    }
+
+    #[test]
+    fn nothing_is_null() {
+        fn walk(path: &str, value: &Value) {
+            assert!(!value.is_null(), "{path}");
+            match value {
+                Value::Object(map) => map.iter().for_each(|(k, v)| walk(&format!("{path}.{k}"), v)),
+                Value::Array(list) => list.iter().for_each(|v| walk(path, v)),
+                _ => {}
+            }
+        }
+        walk("", &document());
+    }
+
+    #[test]
+    fn lists_are_sorted_and_taken_by_the_parser() {
+        assert!(options::names().is_sorted());
+        let capabilities = capabilities();
+        assert!(capabilities.is_sorted());
+        assert!(capabilities.len() >= 41, "{capabilities:?}");
+        for name in capabilities {
+            serde_json::from_value::<Capability>(json!(name)).unwrap();
+        }
+    }
+
+    #[test]
+    fn supported_flags_are_known_and_probed() {
+        let seccomp = &linux()["seccomp"];
+        let list =
+            |key: &str| -> Vec<String> { serde_json::from_value(seccomp[key].clone()).unwrap() };
+        let (known, supported) = (list("knownFlags"), list("supportedFlags"));
+        assert!(supported.iter().all(|flag| known.contains(flag)));
+        // In every kernel since 4.14.
+        assert!(supported.contains(&"SECCOMP_FILTER_FLAG_LOG".to_owned()));
+        assert!(supported.contains(&"SECCOMP_FILTER_FLAG_TSYNC".to_owned()));
+    }
+}

@@ -1,0 +1,110 @@
+//! `list`: all containers of the state directory.
+
+use super::{Global, ListArgs, ListFormat, print};
+use crate::state::{Container, Document, Store};
+use crate::{Error, Kind, Result};
+
+/// Prints the list.
+pub fn run(global: &Global, args: &ListArgs) -> Result<i32> {
+    let containers = Store::open(global.root.as_deref())?.list()?;
+    let text = if args.quiet {
+        containers.iter().map(|container| format!("{}\n", container.id())).collect()
+    } else {
+        let documents: Vec<_> = containers.iter().filter_map(document).collect();
+        match args.format {
+            ListFormat::Table => table(&documents),
+            ListFormat::Json => {
+                serde_json::to_string(&documents)
+                    .map_err(|e| Error::new(Kind::System, e.to_string()))?
+                    + "\n"
+            }
+        }
+    };
+    print(text.as_bytes()).map(|()| 0)
+}
+
+/// A container that goes wrong while it is looked at must not hide the others.
+fn document(container: &Container) -> Option<Document<'_>> {
+    match container.document() {
+        Ok(document) => Some(document),
+        Err(e) => {
+            crate::log::warn(format_args!(
+                "container {:?} is left out: {e}",
+                container.id().as_str()
+            ));
+            None
+        }
+    }
+}
+
+const HEADER: [&str; 6] = ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"];
+
+/// Columns as wide as their widest cell and three spaces, but not less than twelve characters:
+/// the layout that scripts know from runc.
+fn table(documents: &[Document<'_>]) -> String {
+    let mut rows = vec![HEADER.map(str::to_owned)];
+    rows.extend(documents.iter().map(|document| {
+        [
+            document.id.to_string(),
+            document.pid.to_string(),
+            document.status.to_string(),
+            // A bundle's name may hold a line feed; a row is a line.
+            document.bundle.to_string_lossy().replace(|c: char| c.is_ascii_control(), "?"),
+            document.created.clone(),
+            document.owner.clone(),
+        ]
+    }));
+    let mut widths = [0; HEADER.len()];
+    for row in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count().saturating_add(3)).max(12);
+        }
+    }
+    let mut text = String::new();
+    for row in &rows {
+        let mut line = String::new();
+        for (width, cell) in widths.iter().zip(row) {
+            line += &format!("{cell:<width$}");
+        }
+        text += line.trim_end();
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::state::{Id, Status};
+
+    #[test]
+    fn empty_table_is_the_header() {
+        assert_eq!(
+            table(&[]),
+            "ID          PID         STATUS      BUNDLE      CREATED     OWNER\n"
+        );
+    }
+
+    #[test]
+    fn columns_grow_with_their_cells() {
+        let id = Id::new("a-rather-long-name").unwrap();
+        let document = Document {
+            oci_version: "1.2.1",
+            id: &id,
+            pid: 1234,
+            status: Status::Running,
+            bundle: Path::new("/b\nc"),
+            rootfs: None,
+            created: "2023-11-14T22:13:20.000000005Z".to_owned(),
+            annotations: None,
+            owner: "root".to_owned(),
+        };
+        assert_eq!(
+            table(&[document]),
+            "ID                   PID         STATUS      BUNDLE      CREATED                          OWNER\n\
+             a-rather-long-name   1234        running     /b?c        2023-11-14T22:13:20.000000005Z   root\n"
+        );
+    }
+}

@@ -1,0 +1,52 @@
+//! `run`: create and start in one; in the foreground until the process ends.
+
+use super::args::{Global, RunArgs};
+use super::create;
+use crate::launch::{Running, launch};
+use crate::state::{self, Id, Store};
+use crate::tty::signals::SignalGuard;
+use crate::tty::supervise::{Child, Options, supervise};
+use crate::{Context, Error, Result, log};
+
+/// The exit status is that of the container's process, or 128 and the number of the signal that
+/// killed it.
+pub fn run(global: &Global, args: &RunArgs) -> Result<i32> {
+    let name = || create::name(&args.create.id);
+    // Before the clone, so that a signal meant for the container finds somebody to pass it on.
+    let signals = SignalGuard::block()?;
+    let mask = *signals.saved_mask();
+    let mut request = create::request(global, &args.create, &mask)?;
+    request.detached = args.detach;
+    let subreaper = !args.detach && !args.no_subreaper;
+    if subreaper {
+        prctl::set_child_subreaper(true).map_err(|errno| {
+            Error::sys(nix::errno::Errno::from_raw(errno)).context("become a subreaper")
+        })?;
+    }
+    let store = Store::open(global.root.as_deref())?;
+    let running = launch(&store, &request).and_then(|launch| launch.start()).with_context(name)?;
+    if args.detach {
+        return Ok(0);
+    }
+    let Running { child, master, .. } = running;
+    let child = Child { pid: child.pid, pidfd: child.pidfd };
+    let options = Options { master, subreaper, forward_signals: true };
+    let exit = supervise(&child, options, signals).with_context(name);
+    if !args.keep {
+        let id = Id::new(args.create.id.as_str())?;
+        let removed = store.load_locked(&id).and_then(|container| {
+            if exit.is_err() {
+                state::stop(&container, state::DEATH)?;
+            }
+            state::destroy(container)
+        });
+        match (&exit, removed) {
+            // Somebody else has deleted it meanwhile.
+            (_, Err(error)) if error.kind() == crate::Kind::NotFound => {}
+            (Ok(_), Err(error)) => log::warn(error.context(name())),
+            (Err(_), Err(error)) => log::warn(error),
+            (_, Ok(())) => {}
+        }
+    }
+    Ok(exit?.status())
+}

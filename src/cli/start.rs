@@ -1,0 +1,59 @@
+//! `start`: lets a created container's process go on.
+
+use super::args::{Global, IdArgs};
+use super::create::name;
+use crate::hooks;
+use crate::launch::fifo;
+use crate::state::{self, Container, Id, Status, Store};
+use crate::{Context, Error, Kind, Result, log};
+
+/// Returns when the program runs and the poststart hooks have; if either fails, the container is
+/// stopped and destroyed (runtime.md, "Lifecycle").
+pub fn run(global: &Global, args: &IdArgs) -> Result<i32> {
+    let store = Store::open(global.root.as_deref())?;
+    let container = store.load(&Id::new(args.id.as_str())?)?;
+    start(container).with_context(|| format!("start {}", name(&args.id)))?;
+    Ok(0)
+}
+
+fn start(mut container: Container) -> Result<()> {
+    container.lock()?;
+    match container.status()? {
+        Status::Created => {}
+        Status::Paused => return Err(Error::new(Kind::State, "it is paused")),
+        status => {
+            return Err(Error::new(
+                Kind::State,
+                format!("it is {status}; only a created container can be started"),
+            ));
+        }
+    }
+    if !container.state().is_some_and(|state| state.has_process) {
+        // No effect on the container: the caller may still delete it in peace.
+        return Err(Error::invalid_field("process", "missing in config.json; nothing to start"));
+    }
+    let started = fifo::start(container.dir()).and_then(|()| {
+        container.forget_fifos()?;
+        poststart(&container)
+    });
+    if let Err(error) = started {
+        // The error is the story; what the clean-up adds is a warning.
+        if let Err(more) =
+            state::stop(&container, state::DEATH).and_then(|()| state::destroy(container))
+        {
+            log::warn(more);
+        }
+        return Err(error);
+    }
+    Ok(())
+}
+
+fn poststart(container: &Container) -> Result<()> {
+    let hooks = container.hooks()?.poststart;
+    if hooks.is_empty() {
+        return Ok(());
+    }
+    let Some(state) = container.state() else { return Ok(()) };
+    let document = state::document(state, Status::Running, state.pid).to_json()?;
+    hooks::run_all("poststart", &hooks, &document)
+}

@@ -1,0 +1,73 @@
+//! The host's procfs, held as a descriptor from before any mount of the container exists, so that
+//! nothing a container puts on /proc can catch a write (CVE-2019-16884, CVE-2019-19921,
+//! CVE-2025-52881). No crossing of mounts, no magic links, ever.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+
+use super::PATH;
+use super::walk::{self, Rule};
+use crate::{Context, Error, Kind, Result};
+
+/// linux/magic.h
+const PROC_SUPER_MAGIC: i64 = 0x9fa0;
+/// linux/proc_fs.h: the inode of every procfs's root directory.
+const PROC_ROOT_INO: u64 = 1;
+
+/// A procfs that is known to be one.
+#[derive(Debug)]
+pub struct Proc {
+    dir: OwnedFd,
+}
+
+impl Proc {
+    /// Opens /proc and checks that it is the root of a procfs.
+    pub fn open() -> Result<Proc> {
+        let open = || -> Result<OwnedFd> {
+            let dir = rustix::fs::openat(CWD, "/proc", PATH | OFlags::DIRECTORY, Mode::empty())?;
+            let is_proc = rustix::fs::fstatfs(&dir)?.f_type == PROC_SUPER_MAGIC
+                && rustix::fs::fstat(&dir)?.st_ino == PROC_ROOT_INO;
+            if is_proc { Ok(dir) } else { Err(Error::new(Kind::System, "it is not a procfs")) }
+        };
+        open().context("open /proc").map(|dir| Proc { dir })
+    }
+
+    /// Opens `path` (relative to /proc) with `flags`.
+    pub fn file(&self, path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV | ResolveFlags::NO_MAGICLINKS;
+        match super::openat2(self.dir.as_fd(), path, flags, resolve) {
+            Some(answer) => answer,
+            None => walk::open(self.dir.as_fd(), path, flags, Rule::Beneath),
+        }
+    }
+
+    /// Opens the very file that an O_PATH descriptor names once more, with `flags`: the way to
+    /// open what an image has chosen is to find it, look at it, and reopen it. Opening some other
+    /// device, or a FIFO, may have an effect before anybody can look.
+    ///
+    /// By the magic link of the descriptor, in the host's procfs: the container's may be anything.
+    pub fn reopen(&self, file: BorrowedFd<'_>, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+        let fds = self.file(Path::new("self/fd"), PATH | OFlags::DIRECTORY)?;
+        let number = file.as_raw_fd().to_string();
+        rustix::fs::openat(&fds, number, flags | OFlags::CLOEXEC, Mode::empty())
+    }
+
+    /// Writes `text` with one write(2): the files of procfs take a value whole or not at all.
+    pub fn write(&self, path: impl AsRef<Path>, text: &[u8]) -> Result<()> {
+        let path = path.as_ref();
+        let write = || -> Result<()> {
+            let file = self.file(path, OFlags::WRONLY)?;
+            let written = rustix::io::write(&file, text)?;
+            if written == text.len() {
+                Ok(())
+            } else {
+                Err(Error::new(Kind::System, format!("only {written} bytes were taken")))
+            }
+        };
+        write().with_context(|| {
+            format!("write {:?} to /proc/{}", String::from_utf8_lossy(text), path.display())
+        })
+    }
+}

@@ -1,0 +1,289 @@
+//! A container's root file system as a descriptor, and look-ups that cannot leave it.
+
+use std::cell::Cell;
+use std::ffi::{OsStr, OsString};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+
+use super::walk::{self, Rule};
+use super::{PATH, read_link};
+use crate::{Context, Error, Result};
+
+/// How often a destination may lead through a dangling link before it is called a loop.
+const MAX_DANGLING: u32 = 40;
+
+/// The root file system. Every path given to its methods is read as the container would read it:
+/// absolute, links interpreted inside the root, mounts crossed, magic links refused.
+#[derive(Debug)]
+pub struct Root {
+    dir: OwnedFd,
+    no_openat2: Cell<bool>,
+}
+
+/// A place in the root file system: the directory that holds it, and its name there.
+#[derive(Debug)]
+pub struct Place {
+    /// The directory.
+    pub dir: OwnedFd,
+    /// A single name, never `..`.
+    pub name: OsString,
+}
+
+impl Root {
+    /// Takes the descriptor of the root directory (O_PATH will do).
+    pub fn new(dir: OwnedFd) -> Root {
+        Root { dir, no_openat2: Cell::new(false) }
+    }
+
+    /// The root directory itself.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.dir.as_fd()
+    }
+
+    /// Opens an existing `path` with `flags`, following links inside the root.
+    pub fn open(&self, path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+        if !self.no_openat2.get() {
+            let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+            match super::openat2(self.fd(), path, flags, resolve) {
+                Some(answer) => return answer,
+                None => self.no_openat2.set(true),
+            }
+        }
+        walk::open(self.fd(), path, flags, Rule::InRoot)
+    }
+
+    /// An O_PATH descriptor of an existing `path`.
+    pub fn find(&self, path: &Path) -> rustix::io::Result<OwnedFd> {
+        self.open(path, PATH)
+    }
+
+    /// The same where no component may be a link at all; ELOOP if one is.
+    pub fn find_no_links(&self, path: &Path) -> rustix::io::Result<OwnedFd> {
+        if !self.no_openat2.get() {
+            let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
+            match super::openat2(self.fd(), path, PATH, resolve) {
+                Some(answer) => return answer,
+                None => self.no_openat2.set(true),
+            }
+        }
+        walk::open(self.fd(), path, PATH, Rule::InRootNoLinks)
+    }
+
+    /// The directory `path`, made with all its parents (mode 0755) where missing. A dangling link
+    /// on the way has its target made, inside the root.
+    pub fn make_dir(&self, path: &Path) -> Result<OwnedFd> {
+        Ok(self.find_or_make_dir(path)?.0)
+    }
+
+    /// The same, and whether it was there before.
+    pub fn find_or_make_dir(&self, path: &Path) -> Result<(OwnedFd, bool)> {
+        match self.open(path, PATH | OFlags::DIRECTORY) {
+            Ok(dir) => return Ok((dir, true)),
+            Err(Errno::NOENT) => {}
+            Err(errno) => {
+                let what = format!("find directory {path:?} in the rootfs");
+                return Err(Error::from(errno).context(what));
+            }
+        }
+        let made = match self.make_last(path) {
+            Some(made) => Ok(made),
+            None => match self.place(path)? {
+                None => self.open(path, PATH | OFlags::DIRECTORY).map_err(Error::from),
+                Some(place) => make_child_dir(&place),
+            },
+        };
+        let made = made.with_context(|| format!("create directory {path:?} in the rootfs"))?;
+        Ok((made, false))
+    }
+
+    /// The usual case: only the last name is missing. mkdir(2) follows no link, so one that
+    /// dangles there is EEXIST, and [`Root::place`] takes over.
+    fn make_last(&self, path: &Path) -> Option<OwnedFd> {
+        let (parent, name) = (path.parent()?, path.file_name()?);
+        let dir = self.open(parent, PATH | OFlags::DIRECTORY).ok()?;
+        rustix::fs::mkdirat(&dir, name, Mode::from_raw_mode(0o755)).ok()?;
+        let flags = PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW;
+        rustix::fs::openat(&dir, name, flags, Mode::empty()).ok()
+    }
+
+    /// The file `path` (anything but a directory will do if it exists), made empty (mode 0644,
+    /// parents 0755) where missing. As O_PATH: a mount can be put on it.
+    pub fn make_file(&self, path: &Path) -> Result<OwnedFd> {
+        match self.find(path) {
+            Err(Errno::NOENT) => {}
+            answer => return answer.with_context(|| format!("find {path:?} in the rootfs")),
+        }
+        let make = || -> Result<OwnedFd> {
+            let Some(place) = self.place(path)? else {
+                return Ok(self.find(path)?);
+            };
+            make_child_file(&place)
+        };
+        make().with_context(|| format!("create file {path:?} in the rootfs"))
+    }
+
+    /// The same where no component may be a link at all; ELOOP if one is. The directory is there.
+    pub fn make_file_no_links(&self, path: &Path) -> Result<OwnedFd> {
+        let make = || -> Result<OwnedFd> {
+            match self.find_no_links(path) {
+                Err(Errno::NOENT) => {}
+                answer => return Ok(answer?),
+            }
+            let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+                return Err(Error::from(Errno::ISDIR));
+            };
+            let place = Place { dir: self.find_no_links(parent)?, name: name.to_owned() };
+            make_child_file(&place)
+        };
+        make().with_context(|| format!("create file {path:?} in the rootfs"))
+    }
+
+    /// Where `path` is to be made: its parent directory, made where missing, and the name that is
+    /// still free there. `None` if the path exists after all (it was a link to something).
+    pub fn place(&self, path: &Path) -> Result<Option<Place>> {
+        let mut todo: PathBuf = clean(path);
+        for _ in 0..MAX_DANGLING {
+            match self.descend(&todo)? {
+                Descent::Exists => return Ok(None),
+                Descent::Free(place) => return Ok(Some(place)),
+                Descent::Elsewhere(path) => todo = clean(&path),
+            }
+        }
+        Err(Error::from(Errno::LOOP))
+    }
+
+    /// Walks down `path`, making directories, up to its last name.
+    fn descend(&self, path: &Path) -> Result<Descent> {
+        let mut so_far = PathBuf::new();
+        let names: Vec<&OsStr> = path.iter().collect();
+        for (i, name) in names.iter().enumerate() {
+            let parent = so_far.clone();
+            so_far.push(name);
+            let last = i + 1 == names.len();
+            match self.find(&so_far) {
+                Ok(_) => continue,
+                Err(Errno::NOENT) => {}
+                Err(errno) => return Err(Error::from(errno)),
+            }
+            let dir = self.open(&parent, PATH | OFlags::DIRECTORY)?;
+            if *name == ".." {
+                return Err(Error::from(Errno::NOENT));
+            }
+            match read_link(dir.as_fd(), name) {
+                // A dangling link: go on at its target, with what is left of the path.
+                Ok(target) => {
+                    let rest: PathBuf = names[i + 1..].iter().collect();
+                    let target = parent.join(target);
+                    let path = if rest.as_os_str().is_empty() { target } else { target.join(rest) };
+                    return Ok(Descent::Elsewhere(path));
+                }
+                Err(Errno::NOENT | Errno::INVAL) => {}
+                Err(errno) => return Err(Error::from(errno)),
+            }
+            let place = Place { dir, name: (*name).to_owned() };
+            if last {
+                return Ok(Descent::Free(place));
+            }
+            make_child_dir(&place)?;
+        }
+        Ok(Descent::Exists)
+    }
+}
+
+enum Descent {
+    Exists,
+    Free(Place),
+    Elsewhere(PathBuf),
+}
+
+/// Without the leading slash: the start is the root's descriptor. `..` is left to the look-up.
+fn clean(path: &Path) -> PathBuf {
+    path.components()
+        .filter_map(|c| match c {
+            std::path::Component::Normal(name) => Some(name),
+            std::path::Component::ParentDir => Some(OsStr::new("..")),
+            _ => None,
+        })
+        .collect()
+}
+
+/// mkdir in a held directory. Somebody may have been faster; what is opened must be a directory
+/// and no link either way.
+fn make_child_dir(place: &Place) -> Result<OwnedFd> {
+    match rustix::fs::mkdirat(&place.dir, &place.name, Mode::from_raw_mode(0o755)) {
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(errno) => return Err(Error::from(errno)),
+    }
+    let flags = PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW;
+    Ok(rustix::fs::openat(&place.dir, &place.name, flags, Mode::empty())?)
+}
+
+/// A new empty file in a held directory.
+fn make_child_file(place: &Place) -> Result<OwnedFd> {
+    let flags = OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::RDONLY;
+    let mode = Mode::from_raw_mode(0o644);
+    rustix::fs::openat(&place.dir, &place.name, flags | OFlags::EXCL, mode)?;
+    Ok(rustix::fs::openat(&place.dir, &place.name, PATH | OFlags::NOFOLLOW, mode)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    fn root() -> (tempfile::TempDir, PathBuf, Root) {
+        let tree = tempfile::tempdir().unwrap();
+        let path = tree.path().join("root");
+        std::fs::create_dir(&path).unwrap();
+        let dir = rustix::fs::open(&path, PATH | OFlags::DIRECTORY, Mode::empty()).unwrap();
+        (tree, path, Root::new(dir))
+    }
+
+    #[test]
+    fn makes_directories_and_files_inside_only() {
+        let (tree, path, root) = root();
+        symlink("/../../escape", path.join("out")).unwrap();
+        symlink(tree.path().join("canary"), path.join("abs")).unwrap();
+        root.make_dir(Path::new("/x/y/z")).unwrap();
+        root.make_dir(Path::new("/out/sub")).unwrap();
+        root.make_file(Path::new("/abs/deep/file")).unwrap();
+        assert!(path.join("x/y/z").is_dir());
+        assert!(path.join("escape/sub").is_dir());
+        let inside = path.join(tree.path().strip_prefix("/").unwrap()).join("canary/deep/file");
+        assert!(inside.is_file());
+        assert!(!tree.path().join("escape").exists());
+        assert!(!tree.path().join("canary").exists());
+    }
+
+    #[test]
+    fn the_walk_makes_the_same() {
+        let (tree, path, root) = root();
+        root.no_openat2.set(true);
+        symlink("/../../escape", path.join("out")).unwrap();
+        root.make_dir(Path::new("/out/sub/../other")).unwrap();
+        assert!(path.join("escape/other").is_dir());
+        assert!(!tree.path().join("escape").exists());
+    }
+
+    #[test]
+    fn a_loop_of_links_is_an_error() {
+        let (_tree, path, root) = root();
+        symlink("b/x", path.join("a")).unwrap();
+        symlink("a/x", path.join("b")).unwrap();
+        assert!(root.make_dir(Path::new("/a/c")).is_err());
+        symlink("self", path.join("self")).unwrap();
+        assert!(root.make_file(Path::new("/self")).is_err());
+    }
+
+    #[test]
+    fn a_file_is_no_directory() {
+        let (_tree, path, root) = root();
+        std::fs::write(path.join("f"), "").unwrap();
+        assert!(root.make_dir(Path::new("/f")).is_err());
+        assert!(root.make_dir(Path::new("/f/g")).is_err());
+        root.make_file(Path::new("/f")).unwrap();
+    }
+}

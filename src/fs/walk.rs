@@ -1,0 +1,200 @@
+//! Look-up by components, for kernels without openat2(2): every step is an O_NOFOLLOW open of one
+//! name relative to a held descriptor, `..` goes back to a descriptor already held, and links are
+//! read and interpreted here. No step is left to the kernel that could leave the root.
+
+use std::collections::VecDeque;
+use std::ffi::{OsStr, OsString};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path};
+
+use rustix::fs::{FileType, Mode, OFlags};
+use rustix::io::{Errno, Result};
+
+use super::{PATH, mount_id, read_link};
+
+/// The kernel's own limit of links in one look-up (path_resolution(7)).
+const MAX_LINKS: u32 = 40;
+
+/// linux/magic.h
+const PROC_SUPER_MAGIC: i64 = 0x9fa0;
+
+/// What a look-up may do.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Rule {
+    /// As RESOLVE_IN_ROOT: absolute links and `..` stay inside the root.
+    InRoot,
+    /// The same with RESOLVE_NO_SYMLINKS.
+    InRootNoLinks,
+    /// As RESOLVE_BENEATH with RESOLVE_NO_XDEV: leaving the start, or crossing a mount, is EXDEV.
+    Beneath,
+}
+
+/// Opens `path` below `root` with `flags`, following links (also the last one, unless `flags`
+/// has O_NOFOLLOW).
+pub fn open(root: BorrowedFd<'_>, path: &Path, flags: OFlags, rule: Rule) -> Result<OwnedFd> {
+    let mut held: Vec<(OwnedFd, OsString)> = Vec::new();
+    let mut rest: VecDeque<OsString> = split(path);
+    let mut links = 0;
+    // Not the device: a bind mount of another file of the same procfs has the same.
+    let mount = if rule == Rule::Beneath { mount_id(root)? } else { 0 };
+    while let Some(name) = rest.pop_front() {
+        if name == ".." {
+            if held.pop().is_none() && rule == Rule::Beneath {
+                return Err(Errno::XDEV);
+            }
+            continue;
+        }
+        let here = held.last().map_or(root, |(dir, _)| dir.as_fd());
+        let last = rest.is_empty();
+        let next = rustix::fs::openat(here, &name, PATH | OFlags::NOFOLLOW, Mode::empty())?;
+        let stat = rustix::fs::fstat(&next)?;
+        if rule == Rule::Beneath && mount_id(next.as_fd())? != mount {
+            return Err(Errno::XDEV);
+        }
+        if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink {
+            held.push((next, name));
+            continue;
+        }
+        if rule == Rule::InRootNoLinks {
+            return Err(Errno::LOOP);
+        }
+        if last && flags.contains(OFlags::NOFOLLOW) {
+            return if flags.contains(OFlags::PATH) { Ok(next) } else { Err(Errno::LOOP) };
+        }
+        links += 1;
+        if links > MAX_LINKS || is_magic(next.as_fd(), &name)? {
+            return Err(Errno::LOOP);
+        }
+        let target = read_link(next.as_fd(), OsStr::new(""))?;
+        if target.as_bytes().starts_with(b"/") {
+            if rule == Rule::Beneath {
+                return Err(Errno::XDEV);
+            }
+            held.clear();
+        }
+        for part in split(Path::new(&target)).into_iter().rev() {
+            rest.push_front(part);
+        }
+    }
+    reopen(root, held, flags)
+}
+
+/// The links of procfs whose text is a path inside procfs; all its others are magic.
+fn is_magic(link: BorrowedFd<'_>, name: &OsStr) -> Result<bool> {
+    let plain = ["self", "thread-self", "mounts", "net"];
+    Ok(rustix::fs::fstatfs(link)?.f_type == PROC_SUPER_MAGIC
+        && !plain.iter().any(|plain| name == *plain))
+}
+
+fn split(path: &Path) -> VecDeque<OsString> {
+    path.components()
+        .filter_map(|component| match component {
+            Component::Normal(name) => Some(name.to_owned()),
+            Component::ParentDir => Some("..".into()),
+            _ => None,
+        })
+        .collect()
+}
+
+/// Turns what was found into a descriptor with the flags asked for. The last name is opened again
+/// from its parent with O_NOFOLLOW and compared, so that a swap in between is seen.
+fn reopen(
+    root: BorrowedFd<'_>,
+    mut held: Vec<(OwnedFd, OsString)>,
+    flags: OFlags,
+) -> Result<OwnedFd> {
+    let Some((found, name)) = held.pop() else {
+        return rustix::fs::openat(root, ".", flags | OFlags::CLOEXEC, Mode::empty());
+    };
+    let is_dir = FileType::from_raw_mode(rustix::fs::fstat(&found)?.st_mode) == FileType::Directory;
+    if flags.contains(OFlags::DIRECTORY) && !is_dir {
+        return Err(Errno::NOTDIR);
+    }
+    if flags.contains(OFlags::PATH) {
+        return Ok(found);
+    }
+    if is_dir {
+        return rustix::fs::openat(&found, ".", flags | OFlags::CLOEXEC, Mode::empty());
+    }
+    let dir = held.last().map_or(root, |(dir, _)| dir.as_fd());
+    let opened = rustix::fs::openat(dir, name, flags | LAST, Mode::empty())?;
+    let (a, b) = (rustix::fs::fstat(&found)?, rustix::fs::fstat(&opened)?);
+    if (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino) { Ok(opened) } else { Err(Errno::XDEV) }
+}
+
+/// What the last name is opened with: what replaced it meanwhile must not be followed.
+const LAST: OFlags = OFlags::NOFOLLOW.union(OFlags::CLOEXEC);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    /// The walk must agree with the kernel's own openat2 on every path of a nasty little tree.
+    #[test]
+    fn agrees_with_openat2() {
+        let tree = tempfile::tempdir().unwrap();
+        let root_path = tree.path().join("root");
+        std::fs::create_dir_all(root_path.join("a/b")).unwrap();
+        std::fs::write(root_path.join("a/file"), "x").unwrap();
+        std::fs::write(tree.path().join("outside"), "secret").unwrap();
+        for (link, target) in [
+            ("abs", "/a/b"),
+            ("up", "../../../a"),
+            ("out", "../../outside"),
+            ("absout", "/outside"),
+            ("loop", "loop"),
+            ("chain", "abs/../file"),
+            ("dangling", "nowhere/x"),
+            ("a/b/root", "/"),
+        ] {
+            symlink(target, root_path.join(link)).unwrap();
+        }
+        let root = rustix::fs::open(&root_path, PATH | OFlags::DIRECTORY, Mode::empty()).unwrap();
+        let paths = [
+            "",
+            "/",
+            ".",
+            "a",
+            "/a/b",
+            "abs",
+            "up",
+            "up/b",
+            "out",
+            "absout",
+            "loop",
+            "chain",
+            "dangling",
+            "a/b/root/a/file",
+            "a/file",
+            "a/file/x",
+            "..",
+            "../..",
+            "../a",
+            "abs/../..",
+            "a/../../a/b",
+            "missing",
+            "a/missing/..",
+            "a/b/root/a/b/root/chain",
+        ];
+        for path in paths {
+            for flags in [OFlags::PATH, OFlags::RDONLY, OFlags::PATH | OFlags::NOFOLLOW] {
+                let resolve =
+                    rustix::fs::ResolveFlags::IN_ROOT | rustix::fs::ResolveFlags::NO_MAGICLINKS;
+                let kernel = super::super::openat2(root.as_fd(), Path::new(path), flags, resolve)
+                    .expect("openat2");
+                let ours = open(root.as_fd(), Path::new(path), flags, Rule::InRoot);
+                match (kernel, ours) {
+                    (Ok(k), Ok(o)) => {
+                        let (k, o) =
+                            (rustix::fs::fstat(&k).unwrap(), rustix::fs::fstat(&o).unwrap());
+                        assert_eq!((k.st_dev, k.st_ino), (o.st_dev, o.st_ino), "{path}");
+                    }
+                    (Err(k), Err(o)) => assert_eq!(k, o, "{path} {flags:?}"),
+                    (k, o) => panic!("{path:?} {flags:?}: kernel {k:?}, walk {o:?}"),
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! The container's view of the cgroup tree: a mount of type `cgroup` in the spec.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{CWD, Mode};
+use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
+
+use super::mounts::{attach, make};
+use super::{Init, done};
+use crate::cgroup::{CgroupMount, Layout};
+use crate::fs::Root;
+use crate::launch::prepare;
+use crate::plan::options::{MountAttr, SuperFlags};
+use crate::plan::{Choice, Mount};
+use crate::sys::mount::Change;
+use crate::{Context, Error, Kind, Result};
+
+/// On v2 the one hierarchy; on v1 and hybrid a tmpfs with a directory for each.
+pub fn mount(init: &Init<'_>, root: &Root, mount: &Mount) -> Result<()> {
+    let target = root.make_dir(&mount.destination)?;
+    let view = View::new(init, mount);
+    let mut parts = init.cgroups.mounts();
+    if parts.is_empty() {
+        // Without a cgroup of its own it is in the runtime's, and sees that.
+        parts = Layout::probe()?.own().mounts();
+    }
+    match parts.as_slice() {
+        [] => Err(Error::new(Kind::Invalid, "the container has no cgroup to show")),
+        [CgroupMount::Unified { name, dir }] if name.is_empty() => {
+            let tree = view.unified(dir)?;
+            prepare::apply_propagation(tree.as_fd(), mount)?;
+            attach(tree.as_fd(), target)?;
+            done(tree);
+            Ok(())
+        }
+        parts => view.many(parts, target, mount),
+    }
+}
+
+struct View {
+    private: bool,
+    attributes: u64,
+}
+
+impl View {
+    fn new(init: &Init<'_>, mount: &Mount) -> View {
+        let private = init.plan.namespaces.cgroup != Choice::Inherit;
+        let mut attributes = mount.options.set.0 | mount.options.rec_set.0;
+        // The host's tree in a user namespace may be owned by the same user outside
+        // (CVE-2023-25809): to be looked at only.
+        if !private && init.plan.namespaces.has_user() {
+            attributes |= MountAttr::RDONLY.0;
+        }
+        View { private, attributes }
+    }
+
+    fn unified(&self, dir: &Path) -> Result<OwnedFd> {
+        if self.private {
+            return make("cgroup2", "cgroup", SuperFlags::default(), &[], self.attributes);
+        }
+        self.bind(dir)
+    }
+
+    fn v1(&self, options: &[String], dir: &Path) -> Result<OwnedFd> {
+        if !self.private {
+            return self.bind(dir);
+        }
+        let data: Vec<_> = options
+            .iter()
+            .map(|option| match option.split_once('=') {
+                Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
+                None => (option.clone(), None),
+            })
+            .collect();
+        make("cgroup", "cgroup", SuperFlags::default(), &data, self.attributes)
+    }
+
+    /// The container's own part of the host's tree, and nothing above it.
+    fn bind(&self, dir: &Path) -> Result<OwnedFd> {
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+        let tree = open_tree(CWD, dir, flags).with_context(|| format!("open {dir:?}"))?;
+        let change = Change { set: self.attributes, clear: 0, propagation: libc::MS_PRIVATE };
+        prepare::set(tree.as_fd(), false, change).with_context(|| format!("bind {dir:?}"))?;
+        Ok(tree)
+    }
+
+    fn many(&self, parts: &[CgroupMount], target: OwnedFd, mount: &Mount) -> Result<()> {
+        let data = [("mode".to_owned(), Some("755".to_owned()))];
+        let writable = self.attributes & !MountAttr::RDONLY.0;
+        let top = make("tmpfs", "tmpfs", SuperFlags::default(), &data, writable)?;
+        attach(top.as_fd(), target)?;
+        for part in parts {
+            match part {
+                CgroupMount::Unified { name, dir } => {
+                    attach_below(top.as_fd(), name, self.unified(dir)?)?;
+                }
+                CgroupMount::V1 { name, options, dir } => {
+                    attach_below(top.as_fd(), name, self.v1(options, dir)?)?;
+                }
+                CgroupMount::Link { name, target } => {
+                    rustix::fs::symlinkat(target.as_str(), &top, name.as_str())
+                        .with_context(|| format!("link {name:?}"))?;
+                }
+            }
+        }
+        if self.attributes & MountAttr::RDONLY.0 != 0 {
+            let change = Change { set: MountAttr::RDONLY.0, ..Change::default() };
+            prepare::set(top.as_fd(), false, change).context("make it read-only")?;
+        }
+        prepare::apply_propagation(top.as_fd(), mount)?;
+        done(top);
+        Ok(())
+    }
+}
+
+fn attach_below(top: BorrowedFd<'_>, name: &str, tree: OwnedFd) -> Result<()> {
+    let put = || -> Result<()> {
+        // By name: the tmpfs is new, and nobody else has its descriptor.
+        rustix::fs::mkdirat(top, name, Mode::from_raw_mode(0o755))?;
+        move_mount(&tree, "", top, name, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
+        done(tree);
+        Ok(())
+    };
+    put().with_context(|| format!("mount hierarchy {name:?}"))
+}

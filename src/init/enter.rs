@@ -1,0 +1,183 @@
+//! Into the namespaces, in the order that [`crate::plan::Route`] chose.
+
+use std::os::fd::AsFd;
+
+use nix::errno::Errno;
+use nix::sched::{CloneFlags, setns, unshare};
+use nix::unistd::{Gid, Uid, setresgid, setresuid};
+
+use super::Init;
+use crate::plan::{Choice, Kind, Plan};
+use crate::sync::{ToInit, ToParent};
+use crate::sys::{clone, cred, ns};
+use crate::{Context, Error, Result};
+
+/// linux/key.h: everything for the possessor, view and read for the owner's user id, and search,
+/// without which a process that has changed its id could not find keys in its own session.
+const KEY_PERMISSIONS: u32 = 0x3f00_0000 | 0x0003_0000 | 0x0008_0000;
+
+/// The user namespace, and root in it; before it the namespaces that need the runtime's rights.
+pub fn user_namespace(init: &Init<'_>) -> Result<()> {
+    let plan = init.plan;
+    let hide = !init.prepared.joins.is_empty();
+    if plan.route.join_before_user {
+        if hide {
+            not_dumpable()?;
+        }
+        join_others(init)?;
+    }
+    if plan.route.late_user {
+        match &plan.namespaces.user {
+            Choice::Join(_) => {
+                if hide {
+                    not_dumpable()?;
+                }
+                leave_groups()?;
+                join(init, Kind::User)?;
+            }
+            _ => unshare(CloneFlags::CLONE_NEWUSER).context("make the user namespace")?,
+        }
+    }
+    if plan.ids.is_some() {
+        init.parent.tell_parent(&ToParent::NeedMap)?;
+        init.parent.wait_for(ToInit::Mapped)?;
+    }
+    if plan.namespaces.has_user() {
+        become_root()?;
+    }
+    // Only now without privileges: the maps' files belong to root alone once it is hidden.
+    if hide && !plan.route.join_before_user {
+        not_dumpable()?;
+    }
+    Ok(())
+}
+
+/// Processes of a joined namespace must not reach into this one, through ptrace or /proc, while
+/// it still holds descriptors of the host (CVE-2016-9962). execve makes it dumpable again.
+fn not_dumpable() -> Result<()> {
+    prctl::set_dumpable(false)
+        .map_err(|e| Error::from(Errno::from_raw(e)).context("hide init from joined namespaces"))
+}
+
+/// The runtime's groups, while it is still allowed: the namespace to join may deny setgroups(2),
+/// and then the container would keep groups of the host (CVE-2022-2989). EPERM: the runtime has no
+/// privileges, and its groups are its user's own.
+fn leave_groups() -> Result<()> {
+    match nix::unistd::setgroups(&[]) {
+        Ok(()) | Err(Errno::EPERM) => Ok(()),
+        Err(errno) => Err(Error::from(errno).context("leave the runtime's groups")),
+    }
+}
+
+/// Ids inside: what is made from now on belongs to the container's root. A namespace without a
+/// mapping for 0 leaves init with the overflow id, and its capabilities.
+fn become_root() -> Result<()> {
+    let (uid, gid) = (Uid::from_raw(0), Gid::from_raw(0));
+    for answer in [setresgid(gid, gid, gid), setresuid(uid, uid, uid)] {
+        match answer {
+            Ok(()) | Err(Errno::EINVAL) => {}
+            Err(errno) => {
+                return Err(Error::from(errno).context("become root in the user namespace"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Clones the container's own process as a child of the runtime, tells its id, and leaves.
+pub fn go_between(init: &Init<'_>, child: impl FnOnce() -> i32) -> Result<i32> {
+    let plan = init.plan;
+    let mut flags = libc::CLONE_PARENT;
+    if plan.namespaces.pid == Choice::New {
+        flags |= libc::CLONE_NEWPID;
+    } else if plan.namespaces.pid.path().is_some() && !plan.route.parent_joins_pid {
+        join(init, Kind::Pid)?;
+    }
+    let init_process =
+        clone::clone3(flags as u64, None, child).context("clone init into its namespaces")?;
+    init.parent.tell_parent(&ToParent::Pid(init_process.pid))?;
+    Ok(0)
+}
+
+/// What is still to be joined, then what is to be made.
+pub fn other_namespaces(init: &Init<'_>) -> Result<()> {
+    let route = &init.plan.route;
+    if route.trampoline {
+        // The go-between's death signal was its own.
+        prctl::set_death_signal(libc::SIGKILL as isize)
+            .map_err(|e| Error::from(Errno::from_raw(e)).context("set the death signal"))?;
+    }
+    if !route.join_before_user {
+        join_others(init)?;
+    }
+    if route.unshare_flags != 0 {
+        unshare(CloneFlags::from_bits_retain(route.unshare_flags))
+            .context("make the namespaces")?;
+    }
+    Ok(())
+}
+
+/// All but user and pid, the mount namespace last.
+fn join_others(init: &Init<'_>) -> Result<()> {
+    for (kind, _) in &init.prepared.joins {
+        if !matches!(kind, Kind::User | Kind::Pid) {
+            join(init, *kind)?;
+        }
+    }
+    Ok(())
+}
+
+fn join(init: &Init<'_>, kind: Kind) -> Result<()> {
+    for (_, file) in init.prepared.joins.iter().filter(|(k, _)| *k == kind) {
+        let path = init.plan.namespaces.get(kind).path();
+        setns(file.as_fd(), CloneFlags::from_bits_retain(kind.flag()))
+            .with_context(|| format!("join the {} namespace {path:?}", kind.name()))?;
+    }
+    Ok(())
+}
+
+/// A session keyring of its own, so that the caller's keys are not the container's.
+pub fn keyring(plan: &Plan) -> Result<()> {
+    let Some(name) = &plan.keyring else { return Ok(()) };
+    match cred::join_session_keyring(name) {
+        Ok(serial) => cred::set_key_permissions(serial, KEY_PERMISSIONS)
+            .context("set the permissions of the session keyring"),
+        // No keyrings in this kernel; or a seccomp filter around the runtime itself, which then
+        // has no use of the caller's keyring either.
+        Err(Errno::ENOSYS | Errno::EPERM) => Ok(()),
+        Err(errno) => Err(Error::from(errno).context(format!("join session keyring {name:?}"))),
+    }
+}
+
+/// A new network namespace starts with its loopback device down.
+pub fn network(plan: &Plan) -> Result<()> {
+    use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
+    if plan.namespaces.network != Choice::New {
+        return Ok(());
+    }
+    let up = || -> nix::Result<()> {
+        let flags = SockFlag::SOCK_CLOEXEC;
+        let socket = socket(AddressFamily::Inet, SockType::Datagram, flags, None)?;
+        ns::loopback_up(socket.as_fd())
+    };
+    up().context("bring the loopback device up")
+}
+
+/// The offsets must be written before any process is in the namespace; this one enters it by
+/// execve (time_namespaces(7)).
+pub fn clocks(init: &Init<'_>) -> Result<()> {
+    match &init.plan.time_offsets {
+        Some(text) if init.plan.namespaces.time == Choice::New => {
+            init.prepared.proc.write("self/timens_offsets", text.as_bytes())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Made when init is in its cgroup, so that its root is there.
+pub fn cgroup_namespace(plan: &Plan) -> Result<()> {
+    if plan.namespaces.cgroup == Choice::New {
+        unshare(CloneFlags::CLONE_NEWCGROUP).context("make the cgroup namespace")?;
+    }
+    Ok(())
+}

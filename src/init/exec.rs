@@ -1,0 +1,247 @@
+//! The end of init: the program is found, privileges go, `start` is waited for, execve.
+
+use std::ffi::CString;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::sys::stat::Mode;
+use nix::unistd::{AccessFlags, access};
+
+use super::{Init, identity};
+use crate::hooks;
+use crate::plan::Process;
+use crate::state::Status;
+use crate::sync::{ToInit, ToParent, encode_error, read};
+use crate::sys::exec::{Exec, close_range};
+use crate::sys::seccomp as filter;
+use crate::tty::signals::reset_signals_for_exec;
+use crate::{Context, Error, Kind, Result};
+
+/// execvp(3) where the environment has no PATH.
+const DEFAULT_PATH: &[u8] = b"/bin:/usr/bin";
+
+/// Runs the program. Returns only with an error, or with the status of a container that has none.
+pub fn run(init: &Init<'_>, umask: Mode) -> Result<i32> {
+    let Some(process) = &init.plan.process else { return without_process(init) };
+    let mask = process.identity.umask.map_or(umask, Mode::from_bits_truncate);
+    nix::sys::stat::umask(mask);
+    // Before the first path that the image chooses: while a descriptor of a host directory is open,
+    // /proc/self/fd/N is a way out, for a working directory (CVE-2024-21626) as for a link in the
+    // place of /etc/passwd.
+    close_others(init)?;
+    let env = with_home(process);
+    let program = find(process, &env)?;
+    if process.no_new_privileges {
+        prctl::set_no_new_privileges(true)
+            .map_err(|e| Error::from(Errno::from_raw(e)).context("set no_new_privs"))?;
+    }
+    // From here on the end of the runtime is seen as the end of file on its socket: changing ids
+    // clears the death signal anyway, and a filter may soon refuse to change it.
+    prctl::set_death_signal(0)
+        .map_err(|e| Error::from(Errno::from_raw(e)).context("clear the death signal"))?;
+    reset_signals_for_exec(init.signals)?;
+
+    let exec = Exec::new(&program, &process.args, &env);
+    let early = !process.no_new_privileges || process.listener.is_some();
+    // Without no_new_privs loading a filter needs CAP_SYS_ADMIN, so it comes before that goes.
+    if !process.no_new_privileges {
+        seccomp(init, process)?;
+    }
+    let entered = enter_cwd(process);
+    identity::assume(init.plan, &process.identity)?;
+    // A directory that root may not enter (on NFS, say) may be open to the user.
+    if entered.is_err() {
+        enter_cwd(process)?;
+    }
+    inside_cwd(process)?;
+    identity::set_capabilities(&process.identity.caps)?;
+    if process.no_new_privileges && early {
+        seccomp(init, process)?;
+    }
+
+    init.parent.tell_parent(&ToParent::Ready)?;
+    init.parent.wait_for(ToInit::Go)?;
+    let last = || -> Result<Errno> {
+        start_hooks(init)?;
+        // With no_new_privs the filter is the last thing: nothing but execve runs under it.
+        if !early {
+            seccomp(init, process)?;
+        }
+        Ok(exec.run())
+    };
+    wait_for_start(init)?;
+    let error = match last() {
+        Ok(errno) => exec_error(process, errno),
+        Err(error) => error,
+    };
+    report_late(init, error)
+}
+
+/// create's init waits on its FIFO; run's goes on. The FIFO was open before, for reading and
+/// writing, so that neither side ever blocks in open(2).
+fn wait_for_start(init: &Init<'_>) -> Result<()> {
+    let Some(fifos) = init.fifos else { return Ok(()) };
+    let mut byte = [0];
+    read(&fifos.start, &mut byte).context("wait for start")?;
+    Ok(())
+}
+
+fn start_hooks(init: &Init<'_>) -> Result<()> {
+    let hooks = &init.plan.hooks.start_container;
+    if hooks.is_empty() {
+        return Ok(());
+    }
+    let state = (init.hook_state)(Status::Created, nix::unistd::getpid().as_raw())?;
+    hooks::run_all("startContainer", hooks, &state)
+}
+
+/// After Go a `create` has gone: the error is for the `start` that waits.
+fn report_late(init: &Init<'_>, error: Error) -> Result<i32> {
+    let Some(fifos) = init.fifos else { return Err(error) };
+    nix::unistd::write(&fifos.result, &encode_error(&error)).context("report to start")?;
+    Ok(1)
+}
+
+/// The spec allows a container without a process; it can be created, and never started.
+fn without_process(init: &Init<'_>) -> Result<i32> {
+    init.parent.tell_parent(&ToParent::Ready)?;
+    init.parent.wait_for(ToInit::Go)?;
+    wait_for_start(init)?;
+    report_late(init, Error::invalid_field("process", "missing, so there is nothing to start"))
+}
+
+fn seccomp(init: &Init<'_>, process: &Process) -> Result<()> {
+    let Some(compiled) = &process.seccomp else { return Ok(()) };
+    let listener =
+        filter::load(&compiled.program, compiled.flags).context("load the seccomp filter")?;
+    if let Some(listener) = listener {
+        use std::os::fd::AsRawFd;
+        init.parent.tell_parent(&ToParent::SeccompFd(listener.as_raw_fd()))?;
+        init.parent.wait_for(ToInit::SeccompTaken)?;
+    }
+    Ok(())
+}
+
+fn close_others(init: &Init<'_>) -> Result<()> {
+    let mut first = 3 + init.plan.preserve_fds;
+    for kept in init.kept() {
+        if kept >= first {
+            if kept > first {
+                close_range(first, kept - 1).context("close descriptors")?;
+            }
+            first = kept + 1;
+        }
+    }
+    // The kept ones are close-on-exec, like every descriptor of this program; one of them could
+    // lie among those to preserve only if the caller had left a hole there, which was refused.
+    close_range(first, u32::MAX).context("close descriptors")
+}
+
+fn enter_cwd(process: &Process) -> Result<()> {
+    nix::unistd::chdir(&process.cwd).with_context(|| format!("process.cwd: {:?}", process.cwd))
+}
+
+/// The kernel marks a directory that is not below the root: its path is not absolute. libc's
+/// getcwd would then look for the name itself, with the user's rights, and fail in many ways.
+fn inside_cwd(process: &Process) -> Result<()> {
+    match rustix::process::getcwd(Vec::new()) {
+        Ok(path) if path.as_bytes().starts_with(b"/") => Ok(()),
+        _ => Err(Error::invalid("process.cwd", &process.cwd, "not inside the root file system")),
+    }
+}
+
+/// HOME from the container's own /etc/passwd where the environment has none, as login(1) would.
+fn with_home(process: &Process) -> Vec<CString> {
+    let mut env = process.env.clone();
+    let place = env.iter().position(|e| e.as_bytes().starts_with(b"HOME="));
+    if place.is_some_and(|i| env.get(i).is_some_and(|e| e.as_bytes() != b"HOME=")) {
+        return env;
+    }
+    let home = home_of(process.identity.uid).unwrap_or_else(|| "/".into());
+    if let Ok(home) = CString::new(format!("HOME={home}")) {
+        match place.and_then(|i| env.get_mut(i)) {
+            Some(entry) => *entry = home,
+            None => env.push(home),
+        }
+    }
+    env
+}
+
+/// The sixth field of the line of /etc/passwd whose third is `uid`. The file is the image's: it
+/// may be anything, and only so much of it is read.
+fn home_of(uid: u32) -> Option<String> {
+    use std::io::Read;
+    use std::os::unix::fs::OpenOptionsExt;
+    let file = std::fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
+        .open("/etc/passwd")
+        .ok()?;
+    if !file.metadata().ok()?.is_file() {
+        return None;
+    }
+    let mut text = Vec::new();
+    file.take(1 << 20).read_to_end(&mut text).ok()?;
+    let text = String::from_utf8_lossy(&text);
+    let line = text.lines().find(|line| {
+        line.split(':').nth(2).and_then(|field| field.parse::<u32>().ok()) == Some(uid)
+    })?;
+    line.split(':').nth(5).filter(|home| !home.is_empty()).map(str::to_owned)
+}
+
+/// Looks args[0] up as execvp(3) does, so that a missing program fails the create. The words are
+/// those that engines turn into exit codes 126 and 127.
+fn find(process: &Process, env: &[CString]) -> Result<CString> {
+    let Some(name) = process.args.first() else {
+        return Err(Error::invalid_field("process.args", "empty"));
+    };
+    let text = name.to_string_lossy();
+    let fail = |why: String| Error::new(Kind::System, why).context(format!("exec: {text:?}"));
+    if name.as_bytes().contains(&b'/') {
+        let path = process.cwd.join(std::ffi::OsStr::from_bytes(name.as_bytes()));
+        return match executable(&path) {
+            Ok(()) => Ok(name.clone()),
+            Err(errno) => Err(fail(words(errno, &path))),
+        };
+    }
+    let path = env.iter().find_map(|e| e.as_bytes().strip_prefix(b"PATH="));
+    let mut refused = None;
+    for dir in path.unwrap_or(DEFAULT_PATH).split(|b| *b == b':') {
+        let dir = process.cwd.join(std::ffi::OsStr::from_bytes(dir));
+        let candidate: PathBuf = dir.join(std::ffi::OsStr::from_bytes(name.as_bytes()));
+        match executable(&candidate) {
+            Ok(()) => {
+                return CString::new(candidate.into_os_string().into_encoded_bytes())
+                    .map_err(|_| fail("its path holds a NUL".into()));
+            }
+            Err(Errno::EACCES) => refused = Some(candidate),
+            Err(_) => {}
+        }
+    }
+    Err(match refused {
+        Some(path) => fail(words(Errno::EACCES, &path)),
+        None => fail("executable file not found in $PATH".into()),
+    })
+}
+
+fn executable(path: &Path) -> nix::Result<()> {
+    let stat = nix::sys::stat::stat(path)?;
+    if stat.st_mode & libc::S_IFMT == libc::S_IFDIR {
+        return Err(Errno::EISDIR);
+    }
+    access(path, AccessFlags::X_OK)
+}
+
+fn words(errno: Errno, path: &Path) -> String {
+    match errno {
+        Errno::EISDIR => "is a directory".into(),
+        Errno::EACCES => "permission denied".into(),
+        errno => format!("stat {}: {}", path.display(), Error::from(errno)),
+    }
+}
+
+fn exec_error(process: &Process, errno: Errno) -> Error {
+    let name = process.args.first().map(|a| a.to_string_lossy().into_owned()).unwrap_or_default();
+    Error::from(errno).context(format!("exec: {name:?}"))
+}

@@ -1,0 +1,83 @@
+//! Becoming the container's user, with exactly its capabilities.
+
+use nix::errno::Errno;
+use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
+
+use crate::plan::{CapSets, Identity, Plan};
+use crate::sys::cred;
+use crate::{Context, Error, Kind, Result};
+
+/// Bounding set, groups, ids, then the other sets. The order is the kernel's: dropping from the
+/// bounding set needs CAP_SETPCAP, changing ids needs CAP_SETUID and CAP_SETGID, and keepcaps
+/// carries the permitted set over the change.
+pub fn assume(plan: &Plan, identity: &Identity) -> Result<()> {
+    let caps = &identity.caps;
+    drop_bounding(caps)?;
+    prctl::set_keep_capabilities(true)
+        .map_err(|e| Error::from(Errno::from_raw(e)).context("keep capabilities"))?;
+    groups(plan, identity)?;
+    let gid = Gid::from_raw(identity.gid);
+    setresgid(gid, gid, gid).with_context(|| format!("become group {gid}{}", unmapped(plan)))?;
+    let uid = Uid::from_raw(identity.uid);
+    setresuid(uid, uid, uid).with_context(|| format!("become user {uid}{}", unmapped(plan)))?;
+    Ok(())
+}
+
+/// The last privilege goes here.
+pub fn set_capabilities(caps: &CapSets) -> Result<()> {
+    cred::capset(caps.main()).context("set the capabilities")?;
+    for bit in 0..64 {
+        if caps.ambient & (1 << bit) != 0 {
+            cred::raise_ambient(bit).with_context(|| format!("raise ambient capability {bit}"))?;
+        }
+    }
+    Ok(())
+}
+
+fn unmapped(plan: &Plan) -> &'static str {
+    if plan.namespaces.has_user() { " (is it mapped in the user namespace?)" } else { "" }
+}
+
+/// All that is not asked for, up to the last one this kernel knows, which may be newer than any
+/// list here.
+fn drop_bounding(caps: &CapSets) -> Result<()> {
+    for bit in 0..64 {
+        if caps.bounding & (1 << bit) != 0 {
+            continue;
+        }
+        match cred::drop_bounding(bit) {
+            Ok(()) => {}
+            Err(Errno::EINVAL) => break,
+            Err(errno) => {
+                return Err(Error::from(errno)
+                    .context(format!("drop capability {bit} from the bounding set")));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Always set, also when there are none: the runtime's own must not stay (CVE-2022-2989). A user
+/// namespace that an unprivileged user has mapped denies it; then there is nothing to keep either
+/// way, and asking for groups is an error.
+fn groups(plan: &Plan, identity: &Identity) -> Result<()> {
+    let groups: Vec<Gid> = identity.groups.iter().copied().map(Gid::from_raw).collect();
+    if plan.ids.as_ref().is_some_and(|ids| ids.denies_setgroups()) {
+        if groups.is_empty() {
+            return Ok(());
+        }
+        return Err(Error::new(
+            Kind::Invalid,
+            format!(
+                "process.user.additionalGids: {:?}: a user namespace with one mapped id of an \
+                 unprivileged user denies setgroups(2)",
+                identity.groups
+            ),
+        ));
+    }
+    match setgroups(&groups) {
+        // A joined user namespace may deny it as well.
+        Err(Errno::EPERM) if groups.is_empty() && plan.namespaces.has_user() => Ok(()),
+        answer => answer.with_context(|| format!("set groups {:?}", identity.groups)),
+    }
+}

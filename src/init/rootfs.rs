@@ -1,0 +1,155 @@
+//! The root file system: attached, entered, finished.
+
+use std::collections::HashSet;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::mount::{MntFlags, MsFlags};
+use procfs::FromRead;
+use procfs::process::{MountInfo, MountInfos};
+use rustix::fs::{CWD, OFlags};
+use rustix::mount::{MoveMountFlags, move_mount};
+
+use super::{Init, done};
+use crate::fs::{Root, mount_id};
+use crate::launch::prepare::{self, Trees};
+use crate::plan::{Choice, Plan};
+use crate::sys::mount::{Change, mount_setattr};
+use crate::{Context, Error, Kind, Result};
+
+/// Puts the detached tree of the root file system into init's mount namespace.
+pub fn attach(plan: &Plan, trees: &Trees) -> Result<Root> {
+    if plan.namespaces.mount == Choice::New {
+        // Nothing that is mounted from here on may pass out to the host.
+        let change = Change { propagation: libc::MS_SLAVE, ..Change::default() };
+        mount_setattr(CWD, c"/", libc::AT_RECURSIVE, change, None)
+            .context("make the mounts of the new namespace slaves")?;
+    }
+    if plan.namespaces.mount == Choice::Inherit {
+        // No mount namespace: the root is entered by chroot, and nothing is mounted.
+        return Ok(Root::new(prepare::open_dir(&plan.rootfs)?));
+    }
+    let place = attach_point(plan);
+    move_mount(&trees.root, "", CWD, place, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+        .with_context(|| format!("mount the root file system on {place:?}"))?;
+    let root: OwnedFd = trees.root.try_clone()?;
+    Ok(Root::new(root))
+}
+
+/// Over the old root itself: that place is reached whatever the permissions on the way to the
+/// bundle are for the container's root. Hooks that enter the namespace look for the mount at the
+/// bundle's own path, and in a joined namespace the root is not ours to cover.
+fn attach_point(plan: &Plan) -> &Path {
+    if plan.hooks.has_create() || plan.namespaces.mount.path().is_some() {
+        &plan.rootfs
+    } else {
+        Path::new("/")
+    }
+}
+
+/// The working directory is made where it is missing, as the engines expect; inside the root,
+/// whatever links say.
+pub fn make_cwd(plan: &Plan, root: &Root) -> Result<()> {
+    match &plan.process {
+        Some(process) if process.cwd != Path::new("/") => {
+            root.make_dir(&process.cwd).map(done).context("process.cwd")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Makes it the root directory of this process and, with pivot_root(2), of its mount namespace.
+pub fn enter(init: &Init<'_>, root: &Root) -> Result<()> {
+    let plan = init.plan;
+    nix::unistd::fchdir(root.fd()).context("enter the root file system")?;
+    if plan.no_pivot && plan.namespaces.mount == Choice::New {
+        cover_old_root(init, root).context("leave the old root file system (--no-pivot)")?;
+    }
+    if plan.no_pivot || plan.namespaces.mount != Choice::New {
+        nix::unistd::chroot(".").context("chroot")?;
+        return nix::unistd::chdir("/").context("enter the root file system");
+    }
+    // With both arguments the same the old root ends up on top of the new one, at the same place:
+    // no directory for it is needed inside (pivot_root(2), "pivot_root(".", ".")").
+    nix::unistd::pivot_root(".", ".")
+        .context("pivot_root (on a ramfs, such as an initramfs, --no-pivot is needed)")?;
+    // The old root, now in ".", must not carry its unmounting out to the host.
+    nix::mount::umount2(".", MntFlags::MNT_DETACH).context("unmount the old root")?;
+    nix::unistd::chdir("/").context("enter the root file system")
+}
+
+/// What pivot_root(2) would do: without it the host's tree stays in the mount namespace. So the new
+/// root must lie over the whole of it, or who may call chroot(2) walks up and out; and no procfs or
+/// sysfs of it may stay, or the kernel lets a user namespace below mount one without the masks
+/// (mount_namespaces(7), "Restrictions on mount namespaces").
+fn cover_old_root(init: &Init<'_>, root: &Root) -> Result<()> {
+    let table = init.prepared.proc.file(Path::new("self/mountinfo"), OFlags::RDONLY);
+    let table = std::fs::File::from(table.context("open /proc/self/mountinfo")?);
+    let MountInfos(mounts) = MountInfos::from_read(table).map_err(|e| {
+        Error::new(Kind::System, e.to_string()).context("read /proc/self/mountinfo")
+    })?;
+    let own = tree_of(&mounts, i64::try_from(mount_id(root.fd())?).unwrap_or(-1));
+    // The last first: a mount can lie below another one.
+    for mount in mounts.iter().rev() {
+        let kernel_files = matches!(mount.fs_type.as_str(), "proc" | "sysfs");
+        if kernel_files && !own.contains(&i64::from(mount.mnt_id)) {
+            hide(&mount.mount_point).with_context(|| format!("hide {:?}", mount.mount_point))?;
+        }
+    }
+    let place = attach_point(init.plan);
+    if place != Path::new("/") {
+        move_mount(root.fd(), "", CWD, "/", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
+    }
+    Ok(())
+}
+
+/// The numbers of the mount `top` and of all below it, which are listed in any order.
+fn tree_of(mounts: &[MountInfo], top: i64) -> HashSet<i64> {
+    let mut tree = HashSet::from([top]);
+    loop {
+        let before = tree.len();
+        for mount in mounts {
+            if tree.contains(&i64::from(mount.pid)) {
+                tree.insert(mount.mnt_id.into());
+            }
+        }
+        if tree.len() == before {
+            return tree;
+        }
+    }
+}
+
+/// A mount that came from a namespace of more rights cannot be taken away, only covered.
+fn hide(place: &Path) -> Result<()> {
+    match nix::mount::umount2(place, MntFlags::MNT_DETACH) {
+        Err(Errno::EINVAL | Errno::EPERM) => {
+            let flags = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+            nix::mount::mount(Some("tmpfs"), place, Some("tmpfs"), flags, None::<&str>)?;
+            Ok(())
+        }
+        answer => Ok(answer?),
+    }
+}
+
+/// Last of all mounts: the root's own propagation and its read-only flag.
+pub fn finish(plan: &Plan, root: &Root) -> Result<()> {
+    if plan.namespaces.mount == Choice::Inherit {
+        return Ok(());
+    }
+    let kind = plan.propagation - MsFlags::MS_REC;
+    let propagation = kind.bits();
+    // What the tree was made with is not set twice.
+    let initial = MsFlags::MS_SLAVE | MsFlags::MS_REC;
+    if plan.propagation != initial {
+        let recursive = plan.propagation.contains(MsFlags::MS_REC);
+        let change = Change { propagation, ..Change::default() };
+        prepare::set(root.fd().as_fd(), recursive, change)
+            .context("set linux.rootfsPropagation")?;
+    }
+    if plan.readonly_root {
+        let change = Change { set: libc::MOUNT_ATTR_RDONLY, ..Change::default() };
+        prepare::set(root.fd(), false, change).context("make the root file system read-only")?;
+    }
+    Ok(())
+}

@@ -1,0 +1,145 @@
+//! What closes the container: late read-only mounts, names, sysctls, masked and read-only paths.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::io::Errno;
+use rustix::mount::{OpenTreeFlags, open_tree};
+
+use super::mounts::{attach, make, read_only_late};
+use super::{Init, done};
+use crate::fs::Root;
+use crate::launch::prepare::{self, Trees};
+use crate::plan::Plan;
+use crate::plan::options::SuperFlags;
+use crate::sys::mount::Change;
+use crate::sys::ns;
+use crate::{Context, Error, Result};
+
+/// Read-only flags that waited until everything inside was made.
+pub fn read_only_mounts(plan: &Plan, root: &Root) -> Result<()> {
+    for mount in plan.mounts.iter().filter(|mount| read_only_late(plan, mount)) {
+        let there = root.find(&mount.destination)?;
+        let change = Change { set: libc::MOUNT_ATTR_RDONLY, ..Change::default() };
+        prepare::set(there.as_fd(), false, change)
+            .with_context(|| format!("make {:?} read-only", mount.destination))?;
+    }
+    Ok(())
+}
+
+/// Host and domain name.
+pub fn names(plan: &Plan) -> Result<()> {
+    if let Some(name) = &plan.hostname {
+        nix::unistd::sethostname(name).with_context(|| format!("set hostname {name:?}"))?;
+    }
+    if let Some(name) = &plan.domainname {
+        ns::set_domain_name(name.as_bytes()).with_context(|| format!("set domainname {name:?}"))?;
+    }
+    Ok(())
+}
+
+/// Through the host's procfs: what a write to /proc/sys means depends on the namespaces of the
+/// writer, not on the instance.
+pub fn sysctls(init: &Init<'_>) -> Result<()> {
+    for (path, value) in &init.plan.sysctl {
+        init.prepared
+            .proc
+            .write(Path::new("sys").join(path), value.as_bytes())
+            .with_context(|| format!("linux.sysctl: {:?}", path.replace('/', ".")))?;
+    }
+    Ok(())
+}
+
+/// Read-only paths, then masked ones.
+pub fn paths(plan: &Plan, root: &Root, trees: &Trees) -> Result<()> {
+    for path in &plan.readonly {
+        if let Some(there) = existing(root, path)? {
+            read_only(there).with_context(|| format!("make {path:?} read-only"))?;
+        }
+    }
+    let mut mask = Mask { null: trees.null.as_fd(), null_attached: false, empty: None };
+    for path in &plan.masked {
+        if let Some(there) = existing(root, path)? {
+            mask.hide(there).with_context(|| format!("mask {path:?}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Only a path that is not there needs no protection. Anything else that keeps it from being
+/// found (a link loop, a file in the place of a directory) is an error: a container must not start
+/// without its masks.
+fn existing(root: &Root, path: &Path) -> Result<Option<OwnedFd>> {
+    match root.find(path) {
+        Ok(there) => Ok(Some(there)),
+        Err(Errno::NOENT) => Ok(None),
+        Err(errno) => Err(Error::from(errno).context(format!("find {path:?} in the rootfs"))),
+    }
+}
+
+/// The same files once more, on top of themselves, read-only with everything below.
+fn read_only(there: OwnedFd) -> Result<()> {
+    let tree = clone_mount(there.as_fd(), true)?;
+    let change = Change { set: libc::MOUNT_ATTR_RDONLY, ..Change::default() };
+    prepare::set(tree.as_fd(), true, change)?;
+    attach(tree.as_fd(), there)?;
+    done(tree);
+    Ok(())
+}
+
+/// A detached copy of the mount that a descriptor names.
+pub fn clone_mount(there: BorrowedFd<'_>, recursive: bool) -> Result<OwnedFd> {
+    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_EMPTY_PATH;
+    if recursive {
+        flags |= OpenTreeFlags::AT_RECURSIVE;
+    }
+    Ok(open_tree(there, "", flags)?)
+}
+
+/// Only an attached mount can be cloned (before Linux 6.15), so the first one is used itself.
+fn attach_copy(mount: BorrowedFd<'_>, there: OwnedFd) -> Result<()> {
+    let copy = clone_mount(mount, false)?;
+    attach(copy.as_fd(), there)?;
+    done(copy);
+    Ok(())
+}
+
+/// Hides files behind /dev/null and directories behind one empty, read-only tmpfs that they all
+/// share (a tmpfs for each would burden a host of many containers).
+struct Mask<'a> {
+    null: BorrowedFd<'a>,
+    null_attached: bool,
+    empty: Option<OwnedFd>,
+}
+
+impl Mask<'_> {
+    fn hide(&mut self, there: OwnedFd) -> Result<()> {
+        if !prepare::is_dir(there.as_fd())? {
+            if !self.null_attached {
+                self.null_attached = true;
+                return attach(self.null, there);
+            }
+            return attach_copy(self.null, there);
+        }
+        match &self.empty {
+            Some(empty) => attach_copy(empty.as_fd(), there),
+            None => {
+                let attributes = libc::MOUNT_ATTR_RDONLY
+                    | libc::MOUNT_ATTR_NOSUID
+                    | libc::MOUNT_ATTR_NODEV
+                    | libc::MOUNT_ATTR_NOEXEC;
+                let data = [
+                    ("nr_inodes".to_owned(), Some("2".to_owned())),
+                    ("nr_blocks".to_owned(), Some("1".to_owned())),
+                    ("mode".to_owned(), Some("755".to_owned())),
+                ];
+                let empty = make("tmpfs", "tmpfs", SuperFlags::default(), &data, attributes)?;
+                attach(empty.as_fd(), there)?;
+                self.empty = Some(empty);
+                Ok(())
+            }
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! Writing the maps of a new user namespace, and the namespaces of idmapped mounts.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::Command;
+
+use nix::fcntl::OFlag;
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::process::{WaitId, WaitIdOptions, waitid};
+
+use super::prepare::Trees;
+use crate::fs::Proc;
+use crate::plan::ids::{IdMap, IdMaps, Writer};
+use crate::plan::{Mount, Plan};
+use crate::sys::clone::clone3;
+use crate::sys::mount::{Change, mount_setattr};
+use crate::{Context, Error, Kind, Result};
+
+/// Writes both maps of the process `pid`.
+pub fn write(maps: &IdMaps, pid: i32, proc: &Proc) -> Result<()> {
+    match maps.writer {
+        Writer::Helpers => {
+            helper("newuidmap", pid, &maps.uids)?;
+            helper("newgidmap", pid, &maps.gids)
+        }
+        writer => {
+            if writer == Writer::Own {
+                // Else a member of a group that is denied something could leave it (CVE-2014-8989).
+                proc.write(format!("{pid}/setgroups"), b"deny")?;
+            }
+            proc.write(format!("{pid}/gid_map"), IdMaps::text(&maps.gids).as_bytes())?;
+            proc.write(format!("{pid}/uid_map"), IdMaps::text(&maps.uids).as_bytes())
+        }
+    }
+    .context("write the mappings of the user namespace")
+}
+
+fn helper(program: &str, pid: i32, maps: &[IdMap]) -> Result<()> {
+    let mut command = Command::new(program);
+    command.arg(pid.to_string());
+    for map in maps {
+        command.args([map.inside, map.outside, map.size].map(|n| n.to_string()));
+    }
+    let output = command.output().map_err(|error| {
+        let hint = format!("run {program} (package uidmap; needed to map more than one's own id)");
+        Error::from(error).context(hint)
+    })?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    Err(Error::new(Kind::System, said).context(program))
+}
+
+/// Gives idmapped mounts with mappings of their own their mapping: before the clone.
+pub fn own_idmaps(plan: &Plan, trees: Option<&Trees>, proc: &Proc) -> Result<()> {
+    for mount in &plan.mounts {
+        if let Some(Some((uids, gids))) = &mount.idmap {
+            let maps =
+                IdMaps { uids: uids.clone(), gids: gids.clone(), writer: Writer::Privileged };
+            let namespace = namespace_with(&maps, proc);
+            let namespace = namespace.with_context(|| label(mount))?;
+            apply(mount, trees, &namespace)?;
+        }
+    }
+    Ok(())
+}
+
+/// Gives those without the container's own: once its maps are written.
+pub fn container_idmaps(plan: &Plan, trees: Option<&Trees>, pid: i32) -> Result<()> {
+    let wanted = |mount: &&Mount| matches!(mount.idmap, Some(None));
+    let mut mounts = plan.mounts.iter().filter(wanted).peekable();
+    if mounts.peek().is_none() {
+        return Ok(());
+    }
+    let namespace = open_namespace(pid)?;
+    mounts.try_for_each(|mount| apply(mount, trees, &namespace))
+}
+
+fn label(mount: &Mount) -> String {
+    format!("mounts[{}]: idmapped mount on {:?}", mount.index, mount.destination)
+}
+
+fn apply(mount: &Mount, trees: Option<&Trees>, namespace: &OwnedFd) -> Result<()> {
+    let tree = trees.and_then(|trees| trees.mounts.get(mount.index)).and_then(Option::as_ref);
+    let tree = tree.ok_or_else(|| {
+        Error::new(Kind::Invalid, "needs a bind mount and a privileged runtime")
+            .context(label(mount))
+    })?;
+    let recursive = mount.options.idmap == Some(true);
+    let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
+    let change = Change { set: libc::MOUNT_ATTR_IDMAP, ..Change::default() };
+    mount_setattr(tree.as_fd(), c"", flags, change, Some(namespace.as_fd()))
+        .with_context(|| label(mount))
+}
+
+fn open_namespace(pid: i32) -> Result<OwnedFd> {
+    let path = format!("/proc/{pid}/ns/user");
+    rustix::fs::openat(CWD, &path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .with_context(|| format!("open {path}"))
+}
+
+/// A user namespace that exists only to carry a mapping: it lives as long as a descriptor of it.
+fn namespace_with(maps: &IdMaps, proc: &Proc) -> Result<OwnedFd> {
+    let (wait, release) = nix::unistd::pipe2(OFlag::O_CLOEXEC).context("pipe")?;
+    let mut release = Some(release);
+    let child = clone3(libc::CLONE_NEWUSER as u64, None, || {
+        drop(release.take());
+        // The end of file is the word to leave, whatever happens to the parent.
+        crate::sync::read(&wait, &mut [0]).map_or(1, |_| 0)
+    })
+    .context("make a user namespace for the mapping")?;
+    let opened = write(maps, child.pid, proc).and_then(|()| open_namespace(child.pid));
+    drop(release);
+    waitid(WaitId::PidFd(child.pidfd.as_fd()), WaitIdOptions::EXITED)
+        .context("wait for the mapping's process")?;
+    opened
+}

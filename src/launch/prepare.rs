@@ -1,0 +1,235 @@
+//! What init will need, opened by the runtime before the clone: the descriptors are simply
+//! inherited. A privileged runtime opens every source here, with its own rights and in its own
+//! mount namespace, as a detached mount that has its final attributes already; then a source that
+//! the container's root cannot reach still serves, and what is attached later cannot be swapped.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::mount::MsFlags;
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
+use rustix::mount::{OpenTreeFlags, open_tree};
+
+use crate::fs::{PATH, Proc, is_char_device};
+use crate::host::Host;
+use crate::plan::mounts::MountKind;
+use crate::plan::options::PropagationKind;
+use crate::plan::{Kind, Mount, Namespaces, Plan};
+use crate::sys::mount::{Change, mount_setattr};
+use crate::sys::ns;
+use crate::{Context, Error, Kind as ErrorKind, Result};
+
+/// Descriptors for init.
+#[derive(Debug)]
+pub struct Prepared {
+    /// Detached clones, or `None` where init has to open them in its own mount namespace because
+    /// the runtime has no right to.
+    pub trees: Option<Trees>,
+    /// The host's procfs.
+    pub proc: Proc,
+    /// The host's /dev/null, verified.
+    pub null: OwnedFd,
+    /// Namespaces to join, the mount namespace last.
+    pub joins: Vec<(Kind, OwnedFd)>,
+}
+
+/// Detached mounts.
+#[derive(Debug)]
+pub struct Trees {
+    /// The root file system.
+    pub root: OwnedFd,
+    /// By index of the mount; `None` for what is no bind mount.
+    pub mounts: Vec<Option<OwnedFd>>,
+    /// By index of the device, where devices are bound (in a user namespace).
+    pub devices: Vec<Option<OwnedFd>>,
+    /// /dev/null, to hide files with.
+    pub null: OwnedFd,
+}
+
+impl Prepared {
+    /// Opens everything.
+    pub fn new(plan: &Plan, host: &Host) -> Result<Prepared> {
+        // Another mount namespace that is joined has its own tree: sources are looked up there.
+        let here = host.is_privileged() && plan.namespaces.mount.path().is_none();
+        Ok(Prepared {
+            trees: if here { Some(Trees::open(plan)?) } else { None },
+            proc: Proc::open()?,
+            null: open_null()?,
+            joins: joins(&plan.namespaces)?,
+        })
+    }
+}
+
+impl Trees {
+    /// Clones the root file system, every bind source, and the devices where they are bound.
+    pub fn open(plan: &Plan) -> Result<Trees> {
+        let root = clone_tree(&plan.rootfs, true)
+            .with_context(|| format!("open the root file system {:?}", plan.rootfs))?;
+        set(root.as_fd(), true, base(plan.propagation, 0))
+            .context("set the propagation of the root file system")?;
+        let null = clone_tree(Path::new("/dev/null"), false).context("open /dev/null")?;
+        check_null(null.as_fd())?;
+        Ok(Trees {
+            root,
+            mounts: plan.mounts.iter().map(|m| bind_source(m, plan)).collect::<Result<_>>()?,
+            devices: plan
+                .devices
+                .iter()
+                .map(|device| device_source(device, plan))
+                .collect::<Result<_>>()?,
+            null,
+        })
+    }
+}
+
+/// open_tree(2) of a path, as a detached clone.
+fn clone_tree(path: &Path, recursive: bool) -> Result<OwnedFd> {
+    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    if recursive {
+        flags |= OpenTreeFlags::AT_RECURSIVE;
+    }
+    Ok(open_tree(CWD, path, flags)?)
+}
+
+/// mount_setattr(2) on a mount that a descriptor names.
+pub fn set(mount: BorrowedFd<'_>, recursive: bool, change: Change) -> Result<()> {
+    if change.is_empty() {
+        return Ok(());
+    }
+    let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
+    Ok(mount_setattr(mount, c"", flags, change, None)?)
+}
+
+/// What a detached tree starts with: nothing may pass out of it. `extra` are attributes to set.
+fn base(propagation: MsFlags, extra: u64) -> Change {
+    let private = propagation.intersects(MsFlags::MS_PRIVATE | MsFlags::MS_UNBINDABLE);
+    let kind = if private { libc::MS_PRIVATE } else { libc::MS_SLAVE };
+    Change { set: extra, clear: 0, propagation: kind }
+}
+
+fn bind_source(mount: &Mount, plan: &Plan) -> Result<Option<OwnedFd>> {
+    let MountKind::Bind(source) = &mount.kind else { return Ok(None) };
+    let tree = clone_tree(source, mount.options.recursive)
+        .with_context(|| format!("mounts[{}]: open source {source:?}", mount.index))?;
+    let shared = mount.options.propagation.iter().any(|p| p.kind == PropagationKind::Shared);
+    // A mount that is to be shared stays a peer of the host's; every other one must not pass
+    // anything out, whatever its source does.
+    let change = if shared { Change::default() } else { base(plan.propagation, 0) };
+    set(tree.as_fd(), true, change)
+        .and_then(|()| apply_options(tree.as_fd(), mount))
+        .with_context(|| format!("mounts[{}]: set the options of {source:?}", mount.index))?;
+    Ok(Some(tree))
+}
+
+/// The attributes and the propagation of a mount: recursive ones first, then the mount's own.
+pub fn apply_options(tree: BorrowedFd<'_>, mount: &Mount) -> Result<()> {
+    apply_attributes(tree, mount)?;
+    apply_propagation(tree, mount)
+}
+
+/// The propagation alone, each change in the order listed.
+pub fn apply_propagation(tree: BorrowedFd<'_>, mount: &Mount) -> Result<()> {
+    for propagation in &mount.options.propagation {
+        let kind = propagation_flag(propagation.kind);
+        let change = Change { propagation: kind, ..Change::default() };
+        set(tree, propagation.recursive, change).context("set the propagation")?;
+    }
+    Ok(())
+}
+
+/// The MS_* bit that mount_setattr(2) takes.
+pub fn propagation_flag(kind: PropagationKind) -> u64 {
+    match kind {
+        PropagationKind::Shared => libc::MS_SHARED,
+        PropagationKind::Slave => libc::MS_SLAVE,
+        PropagationKind::Private => libc::MS_PRIVATE,
+        PropagationKind::Unbindable => libc::MS_UNBINDABLE,
+    }
+}
+
+/// The attributes alone.
+pub fn apply_attributes(tree: BorrowedFd<'_>, mount: &Mount) -> Result<()> {
+    let options = &mount.options;
+    let all = Change { set: options.rec_set.0, clear: options.rec_clear.0, propagation: 0 };
+    let own = Change { set: options.set.0, clear: options.clear.0, propagation: 0 };
+    set(tree, true, all)?;
+    set(tree, false, own)
+}
+
+/// In a user namespace nodes cannot be made; the host's own are bound, if they are what is asked.
+fn device_source(device: &crate::plan::Device, plan: &Plan) -> Result<Option<OwnedFd>> {
+    if !plan.namespaces.has_user() || device.kind == rustix::fs::FileType::Fifo {
+        return Ok(None);
+    }
+    let path = &device.path;
+    let tree = clone_tree(path, false).with_context(|| {
+        format!("bind device {path:?} (in a user namespace the host's own node is bound)")
+    })?;
+    let stat = rustix::fs::fstat(&tree)?;
+    let wanted = rustix::fs::makedev(device.major, device.minor);
+    if rustix::fs::FileType::from_raw_mode(stat.st_mode) != device.kind || stat.st_rdev != wanted {
+        return Err(Error::new(
+            ErrorKind::Invalid,
+            format!(
+                "linux.devices: {path:?}: the host's node is not {}:{}, and in a user namespace \
+                 no other can be made",
+                device.major, device.minor
+            ),
+        ));
+    }
+    Ok(Some(tree))
+}
+
+fn open_null() -> Result<OwnedFd> {
+    let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOCTTY;
+    let null = rustix::fs::openat(CWD, "/dev/null", flags, Mode::empty());
+    let null = null.context("open /dev/null")?;
+    check_null(null.as_fd())?;
+    Ok(null)
+}
+
+/// A /dev/null that is something else would put that something over every masked path
+/// (CVE-2025-31133).
+pub fn check_null(null: BorrowedFd<'_>) -> Result<()> {
+    if is_char_device(&rustix::fs::fstat(null).context("check /dev/null")?, 1, 3) {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::System, "/dev/null is not the character device 1:3"))
+}
+
+/// Opens the namespaces to join and checks that each is of the kind it is listed as.
+fn joins(namespaces: &Namespaces) -> Result<Vec<(Kind, OwnedFd)>> {
+    let mut joins = Vec::new();
+    for kind in Kind::ALL {
+        let Some(path) = namespaces.get(kind).path() else { continue };
+        let refuse = |why: String| {
+            Error::invalid(format!("linux.namespaces: {}: path", kind.name()), path, why)
+        };
+        // NONBLOCK: a FIFO in its place must not hold the runtime up.
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(CWD, path, flags, Mode::empty())
+            .map_err(|e| refuse(Error::from(e).to_string()))?;
+        match ns::namespace_type(file.as_fd()) {
+            Ok(found) if found == kind.flag() => joins.push((kind, file)),
+            Ok(_) => return Err(refuse("it is a namespace of another type".into())),
+            Err(Errno::ENOTTY | Errno::EINVAL) => {
+                return Err(refuse("it is not a namespace".into()));
+            }
+            Err(errno) => return Err(refuse(Error::from(errno).to_string())),
+        }
+    }
+    Ok(joins)
+}
+
+/// Whether the file that an O_PATH descriptor names is a directory.
+pub fn is_dir(file: BorrowedFd<'_>) -> rustix::io::Result<bool> {
+    let stat = rustix::fs::statat(file, "", AtFlags::EMPTY_PATH)?;
+    Ok(rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::Directory)
+}
+
+/// An O_PATH descriptor of a directory of the host.
+pub fn open_dir(path: &Path) -> Result<OwnedFd> {
+    let dir = rustix::fs::openat(CWD, path, PATH | OFlags::DIRECTORY, Mode::empty());
+    dir.with_context(|| format!("open directory {path:?}"))
+}

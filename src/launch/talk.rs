@@ -1,0 +1,148 @@
+//! The runtime's side of the conversation with init (see [`crate::sync`]).
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::process::{
+    Pid, PidfdFlags, PidfdGetfdFlags, WaitId, WaitIdOptions, pidfd_getfd, pidfd_open, waitid,
+};
+
+use super::maps;
+use super::prepare::Prepared;
+use crate::cgroup::Cgroup;
+use crate::hooks;
+use crate::plan::Plan;
+use crate::seccomp::notify::{ProcessState, send_listener};
+use crate::state::{self, OCI_VERSION, State, Status};
+use crate::sync::{Socket, ToInit, ToParent};
+use crate::sys::clone::Child;
+use crate::{Context, Error, Kind, Result};
+
+/// One side of the conversation, and what it needs to answer.
+pub struct Talk<'a> {
+    /// What was planned.
+    pub plan: &'a Plan,
+    /// What was opened.
+    pub prepared: &'a Prepared,
+    /// To init.
+    pub socket: &'a Socket,
+    /// Where init is to be.
+    pub cgroup: &'a Cgroup,
+    /// What hooks read, but for status and pid.
+    pub state: &'a State,
+    /// Init; replaced when a go-between has cloned it.
+    pub child: &'a mut Child,
+    /// Whether hooks of create have been started: then poststop hooks are owed.
+    pub hooks_ran: bool,
+    /// The terminal's master, in the foreground.
+    pub master: Option<OwnedFd>,
+}
+
+impl Talk<'_> {
+    /// Answers until init is ready.
+    pub fn until_ready(&mut self) -> Result<()> {
+        if !self.plan.route.trampoline {
+            self.adopt()?;
+            if self.plan.ids.is_none() {
+                self.enter_cgroup()?;
+            }
+        }
+        loop {
+            match self.socket.next()? {
+                Some(ToParent::NeedMap) => self.map()?,
+                Some(ToParent::Pid(pid)) => self.replace_child(pid)?,
+                Some(ToParent::NeedHooks) => self.run_hooks()?,
+                Some(ToParent::Console(master)) => self.master = Some(master),
+                Some(ToParent::SeccompFd(fd)) => self.hand_over_listener(fd)?,
+                Some(ToParent::Ready) => return Ok(()),
+                Some(ToParent::Failed(error)) => return Err(error),
+                None => return Err(death(self.child)),
+            }
+        }
+    }
+
+    /// What is done to init from outside, because only the runtime may have the right.
+    fn adopt(&mut self) -> Result<()> {
+        if let Some(score) = self.plan.process.as_ref().and_then(|p| p.oom_score_adj) {
+            let path = format!("{}/oom_score_adj", self.child.pid);
+            self.prepared
+                .proc
+                .write(path, score.to_string().as_bytes())
+                .context("process.oomScoreAdj")?;
+        }
+        Ok(())
+    }
+
+    fn enter_cgroup(&self) -> Result<()> {
+        if self.cgroup.needs_enter() {
+            self.cgroup.enter(self.child.pid)?;
+            self.socket.tell_init(ToInit::CgroupReady)?;
+        }
+        Ok(())
+    }
+
+    fn map(&self) -> Result<()> {
+        if let Some(ids) = &self.plan.ids {
+            maps::write(ids, self.child.pid, &self.prepared.proc)?;
+        }
+        maps::container_idmaps(self.plan, self.prepared.trees.as_ref(), self.child.pid)?;
+        self.socket.tell_init(ToInit::Mapped)?;
+        if self.plan.route.trampoline { Ok(()) } else { self.enter_cgroup() }
+    }
+
+    /// The go-between has done its work.
+    fn replace_child(&mut self, pid: i32) -> Result<()> {
+        let named = Pid::from_raw(pid)
+            .ok_or_else(|| Error::new(Kind::System, "init has no process id here"))?;
+        // It is a child of ours, so its id stays its own until we wait for it.
+        let pidfd = pidfd_open(named, PidfdFlags::empty()).context("open the pidfd of init")?;
+        let go_between = std::mem::replace(self.child, Child { pid, pidfd });
+        waitid(WaitId::PidFd(go_between.pidfd.as_fd()), WaitIdOptions::EXITED)
+            .context("wait for the go-between")?;
+        self.adopt()?;
+        self.enter_cgroup()
+    }
+
+    fn run_hooks(&mut self) -> Result<()> {
+        self.hooks_ran = true;
+        let state = state::document(self.state, Status::Creating, self.child.pid).to_json()?;
+        hooks::run_all("prestart", &self.plan.hooks.prestart, &state)?;
+        hooks::run_all("createRuntime", &self.plan.hooks.create_runtime, &state)?;
+        self.socket.tell_init(ToInit::HooksDone)
+    }
+
+    /// The listener is taken out of init: the filter may refuse init every way to send it.
+    fn hand_over_listener(&self, fd: i32) -> Result<()> {
+        let listener = pidfd_getfd(&self.child.pidfd, fd, PidfdGetfdFlags::empty())
+            .context("take the seccomp listener from init")?;
+        let Some((path, metadata)) = self.plan.process.as_ref().and_then(|p| p.listener.as_ref())
+        else {
+            return Err(Error::invalid_field("linux.seccomp.listenerPath", "missing"));
+        };
+        let document = state::document(self.state, Status::Creating, self.child.pid);
+        let document =
+            serde_json::to_value(&document).map_err(|e| Error::new(Kind::System, e.to_string()))?;
+        let pid = self.child.pid;
+        let message = ProcessState::new(OCI_VERSION, pid, metadata.clone(), document).to_json()?;
+        send_listener(path, &message, listener.as_fd())?;
+        self.socket.tell_init(ToInit::SeccompTaken)
+    }
+}
+
+/// Why init has gone without a word.
+pub fn death(child: &Child) -> Error {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+    let status = waitid(WaitId::PidFd(child.pidfd.as_fd()), options).ok().flatten();
+    let signal = status.as_ref().and_then(rustix::process::WaitIdStatus::terminating_signal);
+    let why = match signal {
+        Some(libc::SIGKILL) => {
+            "it was killed by SIGKILL (is the memory or pids limit too small for it to start?)"
+                .to_owned()
+        }
+        Some(libc::SIGSYS) => {
+            "the seccomp filter killed it before it could execute the program".to_owned()
+        }
+        Some(signal) => format!("it was killed by signal {signal}"),
+        None => "it ended without a word".to_owned(),
+    };
+    Error::new(Kind::System, why).context("container init")
+}

@@ -1,0 +1,314 @@
+//! The eight namespaces: which are new, which are joined, and by which road init gets into them.
+
+use std::path::PathBuf;
+
+use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceType};
+
+use crate::host::Host;
+use crate::{Error, Result};
+
+/// A kind of namespace, namespaces(7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Users and groups.
+    User,
+    /// Process ids.
+    Pid,
+    /// Mounts.
+    Mount,
+    /// Network devices, addresses, ports.
+    Network,
+    /// System V IPC and POSIX message queues.
+    Ipc,
+    /// Host and domain name.
+    Uts,
+    /// The view of the cgroup tree.
+    Cgroup,
+    /// Boot and monotonic clocks.
+    Time,
+}
+
+impl Kind {
+    /// All of them, in the order in which they are joined: the mount namespace last, because
+    /// after it the paths of the caller mean nothing.
+    pub const ALL: [Kind; 8] = [
+        Kind::User,
+        Kind::Pid,
+        Kind::Network,
+        Kind::Ipc,
+        Kind::Uts,
+        Kind::Cgroup,
+        Kind::Time,
+        Kind::Mount,
+    ];
+
+    /// The CLONE_NEW* flag, clone(2).
+    pub fn flag(self) -> i32 {
+        match self {
+            Kind::User => libc::CLONE_NEWUSER,
+            Kind::Pid => libc::CLONE_NEWPID,
+            Kind::Mount => libc::CLONE_NEWNS,
+            Kind::Network => libc::CLONE_NEWNET,
+            Kind::Ipc => libc::CLONE_NEWIPC,
+            Kind::Uts => libc::CLONE_NEWUTS,
+            Kind::Cgroup => libc::CLONE_NEWCGROUP,
+            Kind::Time => libc::CLONE_NEWTIME,
+        }
+    }
+
+    /// Its name in config.json.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::User => "user",
+            Kind::Pid => "pid",
+            Kind::Mount => "mount",
+            Kind::Network => "network",
+            Kind::Ipc => "ipc",
+            Kind::Uts => "uts",
+            Kind::Cgroup => "cgroup",
+            Kind::Time => "time",
+        }
+    }
+}
+
+/// What the container gets of one kind.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Choice {
+    /// The runtime's own.
+    #[default]
+    Inherit,
+    /// A fresh one.
+    New,
+    /// The one that this file names.
+    Join(PathBuf),
+}
+
+impl Choice {
+    /// The path to join, if it is that.
+    pub fn path(&self) -> Option<&PathBuf> {
+        match self {
+            Choice::Join(path) => Some(path),
+            _ => None,
+        }
+    }
+}
+
+/// `linux.namespaces`.
+#[derive(Debug, Clone, Default)]
+#[allow(missing_docs)]
+pub struct Namespaces {
+    pub user: Choice,
+    pub pid: Choice,
+    pub mount: Choice,
+    pub network: Choice,
+    pub ipc: Choice,
+    pub uts: Choice,
+    pub cgroup: Choice,
+    pub time: Choice,
+}
+
+impl Namespaces {
+    /// Reads the list; the check has refused duplicates, but a second one is an error here too
+    /// rather than a silent overwrite.
+    pub fn new(list: &[LinuxNamespace]) -> Result<Namespaces> {
+        let mut namespaces = Namespaces::default();
+        for (i, entry) in list.iter().enumerate() {
+            let kind = match entry.typ() {
+                LinuxNamespaceType::User => Kind::User,
+                LinuxNamespaceType::Pid => Kind::Pid,
+                LinuxNamespaceType::Mount => Kind::Mount,
+                LinuxNamespaceType::Network => Kind::Network,
+                LinuxNamespaceType::Ipc => Kind::Ipc,
+                LinuxNamespaceType::Uts => Kind::Uts,
+                LinuxNamespaceType::Cgroup => Kind::Cgroup,
+                LinuxNamespaceType::Time => Kind::Time,
+            };
+            let slot = namespaces.slot(kind);
+            if *slot != Choice::Inherit {
+                let field = format!("linux.namespaces[{i}].type");
+                return Err(Error::invalid(field, kind.name(), "listed twice"));
+            }
+            *slot = match entry.path() {
+                Some(path) if !path.as_os_str().is_empty() => Choice::Join(path.clone()),
+                _ => Choice::New,
+            };
+        }
+        Ok(namespaces)
+    }
+
+    /// What is chosen for `kind`.
+    pub fn get(&self, kind: Kind) -> &Choice {
+        match kind {
+            Kind::User => &self.user,
+            Kind::Pid => &self.pid,
+            Kind::Mount => &self.mount,
+            Kind::Network => &self.network,
+            Kind::Ipc => &self.ipc,
+            Kind::Uts => &self.uts,
+            Kind::Cgroup => &self.cgroup,
+            Kind::Time => &self.time,
+        }
+    }
+
+    fn slot(&mut self, kind: Kind) -> &mut Choice {
+        match kind {
+            Kind::User => &mut self.user,
+            Kind::Pid => &mut self.pid,
+            Kind::Mount => &mut self.mount,
+            Kind::Network => &mut self.network,
+            Kind::Ipc => &mut self.ipc,
+            Kind::Uts => &mut self.uts,
+            Kind::Cgroup => &mut self.cgroup,
+            Kind::Time => &mut self.time,
+        }
+    }
+
+    /// Whether the container has a user namespace that is not the runtime's.
+    pub fn has_user(&self) -> bool {
+        self.user != Choice::Inherit
+    }
+
+    fn is_joined(&self, kind: Kind) -> bool {
+        self.get(kind).path().is_some()
+    }
+}
+
+/// Who enters which namespace, and when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Route {
+    /// In the one clone3(2): the new pid and user namespaces, where they can be made there.
+    pub clone_flags: i32,
+    /// The user namespace is entered after the clone, by setns or unshare.
+    pub late_user: bool,
+    /// A go-between is cloned first: it enters the user namespace and then clones init, because a
+    /// pid namespace takes effect for children only and must belong to the user namespace.
+    pub trampoline: bool,
+    /// The runtime itself joins the pid namespace around the clone (that changes its children's
+    /// only). Else, if one is joined, the go-between does.
+    pub parent_joins_pid: bool,
+    /// Joined namespaces are entered with the runtime's own rights, before the user namespace.
+    pub join_before_user: bool,
+    /// What init makes by unshare(2). The cgroup namespace is not among them: it is made later,
+    /// when init is in its cgroup.
+    pub unshare_flags: i32,
+}
+
+impl Route {
+    /// Chooses the shortest road.
+    pub fn new(namespaces: &Namespaces, host: &Host) -> Route {
+        let others = [Kind::Network, Kind::Ipc, Kind::Uts, Kind::Cgroup, Kind::Time, Kind::Mount];
+        // A privileged runtime has rights over every namespace; one without has them only over
+        // those of the user namespace that it enters.
+        let join_before_user =
+            host.is_privileged() && others.iter().any(|kind| namespaces.is_joined(*kind));
+        let late_user = match namespaces.user {
+            Choice::Inherit => false,
+            Choice::Join(_) => true,
+            Choice::New => join_before_user,
+        };
+        let parent_joins_pid = namespaces.is_joined(Kind::Pid) && host.is_privileged();
+        let pid_needs_child =
+            namespaces.pid == Choice::New || namespaces.is_joined(Kind::Pid) && !parent_joins_pid;
+        let trampoline = late_user && pid_needs_child;
+        let mut clone_flags = 0;
+        if namespaces.user == Choice::New && !late_user {
+            clone_flags |= libc::CLONE_NEWUSER;
+        }
+        if namespaces.pid == Choice::New && !trampoline {
+            clone_flags |= libc::CLONE_NEWPID;
+        }
+        let unshare_flags = others
+            .iter()
+            .filter(|kind| **kind != Kind::Cgroup && *namespaces.get(**kind) == Choice::New)
+            .fold(0, |flags, kind| flags | kind.flag());
+        Route {
+            clone_flags,
+            late_user,
+            trampoline,
+            parent_joins_pid,
+            join_before_user,
+            unshare_flags,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::cred::Caps;
+
+    fn host(root: bool) -> Host {
+        let all = if root { u64::MAX } else { 0 };
+        Host {
+            uid: if root { 0 } else { 1000 },
+            gid: 0,
+            caps: Caps { effective: all, permitted: all, inheritable: 0 },
+            is_rootless: !root,
+        }
+    }
+
+    fn join() -> Choice {
+        Choice::Join("/proc/1/ns/x".into())
+    }
+
+    #[test]
+    fn the_default_container_takes_one_clone() {
+        let namespaces = Namespaces {
+            pid: Choice::New,
+            mount: Choice::New,
+            network: Choice::New,
+            ipc: Choice::New,
+            uts: Choice::New,
+            cgroup: Choice::New,
+            ..Namespaces::default()
+        };
+        let route = Route::new(&namespaces, &host(true));
+        assert_eq!(route.clone_flags, libc::CLONE_NEWPID);
+        assert!(!route.trampoline && !route.late_user && !route.join_before_user);
+        let expected =
+            libc::CLONE_NEWNS | libc::CLONE_NEWNET | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
+        assert_eq!(route.unshare_flags, expected);
+    }
+
+    #[test]
+    fn new_user_and_pid_are_in_the_clone() {
+        let namespaces =
+            Namespaces { user: Choice::New, pid: Choice::New, ..Namespaces::default() };
+        let route = Route::new(&namespaces, &host(false));
+        assert_eq!(route.clone_flags, libc::CLONE_NEWPID | libc::CLONE_NEWUSER);
+        assert!(!route.trampoline);
+    }
+
+    #[test]
+    fn a_joined_user_namespace_with_a_new_pid_namespace_needs_the_go_between() {
+        let namespaces = Namespaces { user: join(), pid: Choice::New, ..Namespaces::default() };
+        let route = Route::new(&namespaces, &host(true));
+        assert!(route.trampoline && route.late_user);
+        assert_eq!(route.clone_flags, 0);
+        let namespaces = Namespaces { user: join(), ..Namespaces::default() };
+        assert!(!Route::new(&namespaces, &host(true)).trampoline);
+    }
+
+    #[test]
+    fn a_host_network_namespace_is_joined_before_a_new_user_namespace() {
+        let namespaces = Namespaces {
+            user: Choice::New,
+            network: join(),
+            pid: Choice::New,
+            ..Namespaces::default()
+        };
+        let route = Route::new(&namespaces, &host(true));
+        assert!(route.join_before_user && route.late_user && route.trampoline);
+        let route = Route::new(&namespaces, &host(false));
+        assert!(!route.join_before_user && !route.late_user && !route.trampoline);
+    }
+
+    #[test]
+    fn who_joins_a_pid_namespace() {
+        let namespaces = Namespaces { pid: join(), ..Namespaces::default() };
+        assert!(Route::new(&namespaces, &host(true)).parent_joins_pid);
+        let namespaces = Namespaces { pid: join(), user: join(), ..Namespaces::default() };
+        let route = Route::new(&namespaces, &host(false));
+        assert!(!route.parent_joins_pid && route.trampoline);
+    }
+}

@@ -1,0 +1,453 @@
+//! What the options of one mount entry mean (config.md, "Linux mount options"; mount(8)).
+//!
+//! Pure: a list of strings becomes [`MountOptions`], and one table drives both [`parse`] and
+//! [`names`]. The last of contradicting options wins, as in mount(8).
+//!
+//! Access times are one value of three (noatime, relatime, strictatime), not three bits, and
+//! `mount_setattr(2)` refuses to set one without clearing the whole class
+//! ([`MountAttr::ATIME_CLASS`]). The words that take something back mean:
+//! * `atime`: not noatime. Leaves a strictatime or relatime chosen earlier in the list alone,
+//!   otherwise chooses relatime, the kernel's default.
+//! * `nostrictatime`: not strictatime, "use the kernel's default behaviour" (mount(8)): the same
+//!   with the roles exchanged; a noatime chosen earlier stays.
+//! * `norelatime`: takes back an earlier relatime, and otherwise changes nothing. It does not
+//!   choose strictatime: since Linux 2.6.30 relatime is what a mount without any word gets, and
+//!   in mount(8) as in mount(2) the word alone has no effect.
+//!
+//! `sync`, `dirsync`, `lazytime`, `mand` and `iversion` belong to the file system, not to the
+//! mount: a bind mount shares its source's, so there they change nothing (as in mount(2)).
+
+use std::ops::{BitAnd, BitOr, Not};
+
+/// A set of mount attributes, as `mount_setattr(2)` and `fsmount(2)` take them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MountAttr(pub u64);
+
+impl MountAttr {
+    /// No attribute.
+    pub const NONE: Self = Self(0);
+    /// Read-only (`MOUNT_ATTR_RDONLY`).
+    pub const RDONLY: Self = Self(0x1);
+    /// Set-user-id bits and file capabilities have no effect.
+    pub const NOSUID: Self = Self(0x2);
+    /// Device nodes cannot be opened.
+    pub const NODEV: Self = Self(0x4);
+    /// Nothing can be executed.
+    pub const NOEXEC: Self = Self(0x8);
+    /// The mask of the access time value; must be cleared whenever one is set.
+    pub const ATIME_CLASS: Self = Self(0x70);
+    /// Access times relative to the modification time: the zero of the class.
+    pub const RELATIME: Self = Self(0);
+    /// Access times are not updated.
+    pub const NOATIME: Self = Self(0x10);
+    /// Access times are always updated.
+    pub const STRICTATIME: Self = Self(0x20);
+    /// Access times of directories are not updated.
+    pub const NODIRATIME: Self = Self(0x80);
+    /// The mount is idmapped; set only together with a user namespace's descriptor.
+    pub const IDMAP: Self = Self(0x10_0000);
+    /// Symbolic links are not followed (Linux 5.14 as an attribute).
+    pub const NOSYMFOLLOW: Self = Self(0x20_0000);
+
+    /// Whether there is nothing in the set.
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Whether all of `other` is in the set.
+    pub fn contains(self, other: Self) -> bool {
+        self & other == other
+    }
+}
+
+impl BitOr for MountAttr {
+    type Output = Self;
+    fn bitor(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+impl BitAnd for MountAttr {
+    type Output = Self;
+    fn bitand(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+}
+
+impl Not for MountAttr {
+    type Output = Self;
+    fn not(self) -> Self {
+        Self(!self.0)
+    }
+}
+
+/// What is asked of the file system itself, in the bits of `mount(2)` (`MS_*`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SuperFlags {
+    /// The flags to set.
+    pub set: u64,
+    /// The flags to clear.
+    pub clear: u64,
+}
+
+impl SuperFlags {
+    /// `MS_RDONLY`: with `ro` a new file system, and so its block device, is read-only too.
+    pub const RDONLY: u64 = 1;
+    /// `MS_SYNCHRONOUS`.
+    pub const SYNC: u64 = 1 << 4;
+    /// `MS_MANDLOCK`; without effect since Linux 5.15.
+    pub const MAND: u64 = 1 << 6;
+    /// `MS_DIRSYNC`.
+    pub const DIRSYNC: u64 = 1 << 7;
+    /// `MS_SILENT`: fewer messages in the kernel log.
+    pub const SILENT: u64 = 1 << 15;
+    /// `MS_I_VERSION`.
+    pub const IVERSION: u64 = 1 << 23;
+    /// `MS_LAZYTIME`.
+    pub const LAZYTIME: u64 = 1 << 25;
+
+    /// The names under which `fsconfig(FSCONFIG_SET_FLAG)` knows these flags. `silent` and
+    /// `iversion` have none (nor has dirsync's opposite, which is the default): only `mount(2)`
+    /// can give them to a file system.
+    pub fn fsconfig_names(self) -> impl Iterator<Item = &'static str> {
+        const NAMES: [(u64, Option<&str>, Option<&str>); 5] = [
+            (SuperFlags::RDONLY, Some("ro"), Some("rw")),
+            (SuperFlags::SYNC, Some("sync"), Some("async")),
+            (SuperFlags::DIRSYNC, Some("dirsync"), None),
+            (SuperFlags::LAZYTIME, Some("lazytime"), Some("nolazytime")),
+            (SuperFlags::MAND, Some("mand"), Some("nomand")),
+        ];
+        NAMES.into_iter().filter_map(move |(bit, set, clear)| {
+            if self.set & bit != 0 {
+                set
+            } else if self.clear & bit != 0 {
+                clear
+            } else {
+                None
+            }
+        })
+    }
+
+    fn add(&mut self, bits: u64) {
+        self.set |= bits;
+        self.clear &= !bits;
+    }
+
+    fn remove(&mut self, bits: u64) {
+        self.clear |= bits;
+        self.set &= !bits;
+    }
+}
+
+/// How a mount passes mount events on (mount_namespaces(7)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PropagationKind {
+    /// To and from its peers.
+    Shared,
+    /// Only from its master.
+    Slave,
+    /// Not at all.
+    Private,
+    /// Not at all, and it cannot be bind mounted.
+    Unbindable,
+}
+
+/// One change of the propagation type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Propagation {
+    /// The new type.
+    pub kind: PropagationKind,
+    /// Whether the mounts below change as well.
+    pub recursive: bool,
+}
+
+/// What the options of one mount entry mean.
+///
+/// Order of use: `rec_set` and `rec_clear` first, over the whole tree (`AT_RECURSIVE`), then
+/// `set` and `clear` on the top mount alone. With that order the last word of the list wins.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MountOptions {
+    /// A bind mount (`bind` or `rbind`).
+    pub bind: bool,
+    /// The bind mount takes the mounts below its source along (`rbind`, even if `bind` follows:
+    /// the two do not contradict each other).
+    pub recursive: bool,
+    /// Changes a mount that is there already.
+    pub remount: bool,
+    /// Attributes to set on the mount itself.
+    pub set: MountAttr,
+    /// Attributes to clear on the mount itself; holds the whole access time class when `set`
+    /// chooses a value of it.
+    pub clear: MountAttr,
+    /// Attributes to set on the mount and all below.
+    pub rec_set: MountAttr,
+    /// Attributes to clear on the mount and all below.
+    pub rec_clear: MountAttr,
+    /// What is asked of the file system itself.
+    pub super_flags: SuperFlags,
+    /// Changes of the propagation type, in the order listed.
+    pub propagation: Vec<Propagation>,
+    /// A tmpfs starts with a copy of what is below it.
+    pub tmpcopyup: bool,
+    /// An idmapped mount is wanted; true if recursively (`ridmap`).
+    pub idmap: Option<bool>,
+    /// The options of the file system, `key` or `key=value`, in order, for `fsconfig(2)`.
+    /// Double quotes around a whole value (a SELinux context) are taken off, as mount(8) does.
+    pub data: Vec<(String, Option<String>)>,
+}
+
+/// An option that can mean nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadOption {
+    /// Its place in the list.
+    pub index: usize,
+    /// What is wrong with it.
+    pub why: &'static str,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum AtimeWord {
+    NotNoatime,
+    Noatime,
+    Relative,
+    NotRelative,
+    Strict,
+    NotStrict,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Effect {
+    Nothing,
+    Set(MountAttr),
+    Clear(MountAttr),
+    RecSet(MountAttr),
+    RecClear(MountAttr),
+    Time(AtimeWord),
+    RecTime(AtimeWord),
+    SuperSet(u64),
+    SuperClear(u64),
+    /// `ro`: the mount and, where it is new, the file system.
+    ReadOnly,
+    ReadWrite,
+    Bind {
+        recursive: bool,
+    },
+    Remount,
+    Propagate(PropagationKind, bool),
+    TmpCopyUp,
+    Idmap {
+        recursive: bool,
+    },
+}
+
+use Effect::{
+    Bind, Clear, Idmap, Nothing, Propagate, ReadOnly, ReadWrite, RecClear, RecSet, RecTime,
+    Remount, Set, SuperClear, SuperSet, Time, TmpCopyUp,
+};
+use PropagationKind::{Private, Shared, Slave, Unbindable};
+
+/// Every option this runtime knows, sorted by name.
+const TABLE: &[(&str, Effect)] = &[
+    ("async", SuperClear(SuperFlags::SYNC)),
+    ("atime", Time(AtimeWord::NotNoatime)),
+    ("bind", Bind { recursive: false }),
+    ("defaults", Nothing),
+    ("dev", Clear(MountAttr::NODEV)),
+    ("diratime", Clear(MountAttr::NODIRATIME)),
+    ("dirsync", SuperSet(SuperFlags::DIRSYNC)),
+    ("exec", Clear(MountAttr::NOEXEC)),
+    ("idmap", Idmap { recursive: false }),
+    ("iversion", SuperSet(SuperFlags::IVERSION)),
+    ("lazytime", SuperSet(SuperFlags::LAZYTIME)),
+    ("loud", SuperClear(SuperFlags::SILENT)),
+    ("mand", SuperSet(SuperFlags::MAND)),
+    ("noatime", Time(AtimeWord::Noatime)),
+    ("nodev", Set(MountAttr::NODEV)),
+    ("nodiratime", Set(MountAttr::NODIRATIME)),
+    ("noexec", Set(MountAttr::NOEXEC)),
+    ("noiversion", SuperClear(SuperFlags::IVERSION)),
+    ("nolazytime", SuperClear(SuperFlags::LAZYTIME)),
+    ("nomand", SuperClear(SuperFlags::MAND)),
+    ("norelatime", Time(AtimeWord::NotRelative)),
+    ("nostrictatime", Time(AtimeWord::NotStrict)),
+    ("nosuid", Set(MountAttr::NOSUID)),
+    ("nosymfollow", Set(MountAttr::NOSYMFOLLOW)),
+    ("private", Propagate(Private, false)),
+    ("ratime", RecTime(AtimeWord::NotNoatime)),
+    ("rbind", Bind { recursive: true }),
+    ("rdev", RecClear(MountAttr::NODEV)),
+    ("rdiratime", RecClear(MountAttr::NODIRATIME)),
+    ("relatime", Time(AtimeWord::Relative)),
+    ("remount", Remount),
+    ("rexec", RecClear(MountAttr::NOEXEC)),
+    ("ridmap", Idmap { recursive: true }),
+    ("rnoatime", RecTime(AtimeWord::Noatime)),
+    ("rnodev", RecSet(MountAttr::NODEV)),
+    ("rnodiratime", RecSet(MountAttr::NODIRATIME)),
+    ("rnoexec", RecSet(MountAttr::NOEXEC)),
+    ("rnorelatime", RecTime(AtimeWord::NotRelative)),
+    ("rnostrictatime", RecTime(AtimeWord::NotStrict)),
+    ("rnosuid", RecSet(MountAttr::NOSUID)),
+    ("rnosymfollow", RecSet(MountAttr::NOSYMFOLLOW)),
+    ("ro", ReadOnly),
+    ("rprivate", Propagate(Private, true)),
+    ("rrelatime", RecTime(AtimeWord::Relative)),
+    ("rro", RecSet(MountAttr::RDONLY)),
+    ("rrw", RecClear(MountAttr::RDONLY)),
+    ("rshared", Propagate(Shared, true)),
+    ("rslave", Propagate(Slave, true)),
+    ("rstrictatime", RecTime(AtimeWord::Strict)),
+    ("rsuid", RecClear(MountAttr::NOSUID)),
+    ("rsymfollow", RecClear(MountAttr::NOSYMFOLLOW)),
+    ("runbindable", Propagate(Unbindable, true)),
+    ("rw", ReadWrite),
+    ("shared", Propagate(Shared, false)),
+    ("silent", SuperSet(SuperFlags::SILENT)),
+    ("slave", Propagate(Slave, false)),
+    ("strictatime", Time(AtimeWord::Strict)),
+    ("suid", Clear(MountAttr::NOSUID)),
+    ("symfollow", Clear(MountAttr::NOSYMFOLLOW)),
+    ("sync", SuperSet(SuperFlags::SYNC)),
+    ("tmpcopyup", TmpCopyUp),
+    ("unbindable", Propagate(Unbindable, false)),
+];
+
+/// All the names this runtime knows, sorted, for `features`.
+pub fn names() -> Vec<&'static str> {
+    TABLE.iter().map(|(name, _)| *name).collect()
+}
+
+/// Reads the options of one mount entry. What is not in the table belongs to the file system.
+pub fn parse(options: &[String]) -> Result<MountOptions, BadOption> {
+    let mut parsed = MountOptions::default();
+    for (index, option) in options.iter().enumerate() {
+        match TABLE.binary_search_by(|(name, _)| (*name).cmp(option.as_str())) {
+            Ok(found) => {
+                if let Some((_, effect)) = TABLE.get(found) {
+                    parsed.apply(*effect);
+                }
+            }
+            // mount(8) takes an empty option for none.
+            Err(_) if option.is_empty() => {}
+            Err(_) => parsed.data.push(data(option).map_err(|why| BadOption { index, why })?),
+        }
+    }
+    Ok(parsed)
+}
+
+/// `key` or `key=value` of a file system's own option.
+///
+/// A comma would end the option where the options travel as one string (mount(2)), and what
+/// follows it would be an option nobody checked; so it is only taken inside of quotes.
+fn data(option: &str) -> Result<(String, Option<String>), &'static str> {
+    if option.contains(['\n', '\0']) {
+        return Err("a mount option cannot contain a line feed or a NUL byte");
+    }
+    let (key, value) = match option.split_once('=') {
+        Some((key, value)) => (key, Some(value)),
+        None => (option, None),
+    };
+    if key.is_empty() {
+        return Err("a mount option needs a name before the \"=\"");
+    }
+    let quoted = value.and_then(|v| v.strip_prefix('"')?.strip_suffix('"'));
+    if let Some(inner) = quoted {
+        if inner.contains('"') || key.contains(',') {
+            return Err("one mount option per string; quotes go around a whole value");
+        }
+        return Ok((key.to_owned(), Some(inner.to_owned())));
+    }
+    if option.contains(',') {
+        return Err("a mount option cannot contain a comma: list the options one by one, \
+                    or put the whole value in double quotes");
+    }
+    Ok((key.to_owned(), value.map(str::to_owned)))
+}
+
+impl MountOptions {
+    fn apply(&mut self, effect: Effect) {
+        match effect {
+            Nothing => {}
+            Set(attr) => set(&mut self.set, &mut self.clear, attr),
+            Clear(attr) => set(&mut self.clear, &mut self.set, attr),
+            RecSet(attr) => {
+                self.forget(MountAttr::NONE, attr);
+                set(&mut self.rec_set, &mut self.rec_clear, attr);
+            }
+            RecClear(attr) => {
+                self.forget(attr, MountAttr::NONE);
+                set(&mut self.rec_clear, &mut self.rec_set, attr);
+            }
+            Time(word) => {
+                choose(&mut self.set, &mut self.clear, word);
+            }
+            RecTime(word) => {
+                if choose(&mut self.rec_set, &mut self.rec_clear, word) {
+                    self.forget(MountAttr::ATIME_CLASS, MountAttr::ATIME_CLASS);
+                }
+            }
+            SuperSet(bits) => self.super_flags.add(bits),
+            SuperClear(bits) => self.super_flags.remove(bits),
+            ReadOnly => {
+                set(&mut self.set, &mut self.clear, MountAttr::RDONLY);
+                self.super_flags.add(SuperFlags::RDONLY);
+            }
+            ReadWrite => {
+                set(&mut self.clear, &mut self.set, MountAttr::RDONLY);
+                self.super_flags.remove(SuperFlags::RDONLY);
+            }
+            Bind { recursive } => {
+                self.bind = true;
+                self.recursive |= recursive;
+            }
+            Remount => self.remount = true,
+            Propagate(kind, recursive) => self.propagation.push(Propagation { kind, recursive }),
+            TmpCopyUp => self.tmpcopyup = true,
+            Idmap { recursive } => self.idmap = Some(recursive),
+        }
+    }
+
+    /// A recursive word overrides what was said against it of the top mount alone; without this
+    /// the earlier word, which is applied later, would win.
+    fn forget(&mut self, from_set: MountAttr, from_clear: MountAttr) {
+        self.set = self.set & !from_set;
+        self.clear = self.clear & !from_clear;
+        if from_set.contains(MountAttr::RDONLY) {
+            self.super_flags.set &= !SuperFlags::RDONLY;
+        }
+        if from_clear.contains(MountAttr::RDONLY) {
+            self.super_flags.clear &= !SuperFlags::RDONLY;
+        }
+    }
+}
+
+fn set(to: &mut MountAttr, from: &mut MountAttr, attr: MountAttr) {
+    *to = *to | attr;
+    *from = *from & !attr;
+}
+
+/// Applies a word about access times (see the top of the file); tells whether it chose a value.
+fn choose(set: &mut MountAttr, clear: &mut MountAttr, word: AtimeWord) -> bool {
+    let class = MountAttr::ATIME_CLASS;
+    let chosen = clear.contains(class).then_some(*set & class);
+    let value = match (word, chosen) {
+        (AtimeWord::Noatime, _) => MountAttr::NOATIME,
+        (AtimeWord::Relative, _) => MountAttr::RELATIME,
+        (AtimeWord::Strict, _) => MountAttr::STRICTATIME,
+        (AtimeWord::NotNoatime, None | Some(MountAttr::NOATIME)) => MountAttr::RELATIME,
+        (AtimeWord::NotStrict, None | Some(MountAttr::STRICTATIME)) => MountAttr::RELATIME,
+        (AtimeWord::NotRelative, Some(MountAttr::RELATIME)) => {
+            *clear = *clear & !class;
+            return false;
+        }
+        (AtimeWord::NotNoatime | AtimeWord::NotStrict, Some(kept)) => kept,
+        (AtimeWord::NotRelative, _) => return false,
+    };
+    *set = (*set & !class) | value;
+    *clear = *clear | class;
+    true
+}
+
+#[cfg(test)]
+#[path = "options_tests.rs"]
+mod tests;

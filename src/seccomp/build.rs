@@ -1,0 +1,182 @@
+//! A checked profile, libseccomp, and the `ENOSYS` prologue: the program.
+
+use std::fs::File;
+use std::io::{Read, Seek};
+
+use libseccomp::error::{SeccompErrno, SeccompError};
+use libseccomp::{ScmpAction, ScmpArch, ScmpFilterContext, ScmpSyscall};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use oci_spec::runtime::LinuxSeccomp;
+
+use super::check::Checked;
+use super::names::{self, flag_supported, json_name, scmp_arch};
+use super::{Filter, enosys};
+use crate::sys::seccomp::{INSTRUCTION, MAX_INSTRUCTIONS, action_known};
+use crate::{Context, Error, Kind, Result};
+
+/// Above this many rules libseccomp is told to search for the number in a binary tree. It costs a
+/// little here, and saves up to a few hundred comparisons in every system call of the container.
+/// (libseccomp 2.5 makes a broken program of a tree without any rule.)
+const TREE_FROM: usize = 32;
+const TREE: u32 = 2;
+
+pub(super) fn build(
+    profile: &LinuxSeccomp,
+    checked: &Checked<'_>,
+    warnings: &mut Vec<String>,
+) -> Result<Filter> {
+    kernel_can(checked)?;
+    let mut context = ScmpFilterContext::new(checked.default)
+        .map_err(|e| library(&e).context("make a seccomp filter"))?;
+    let archs = add_archs(&mut context, profile)?;
+    let count = add_rules(&mut context, checked, warnings)?;
+    if count > TREE_FROM {
+        context
+            .set_ctl_optimize(TREE)
+            .map_err(|e| library(&e).context("turn on libseccomp's binary tree"))?;
+    }
+
+    let mut program = if enosys::wanted(checked.default) {
+        let names = checked.rules.iter().flat_map(|rule| rule.names).map(String::as_str);
+        enosys::prologue(&enosys::newest(&archs, names))
+    } else {
+        Vec::new()
+    };
+    export(&context, &mut program).context("export the seccomp filter")?;
+    if program.len() > MAX_INSTRUCTIONS * INSTRUCTION {
+        return Err(Error::invalid_field(
+            "linux.seccomp",
+            format!(
+                "the filter has {} instructions, the kernel takes {MAX_INSTRUCTIONS}; \
+                 name fewer architectures or compare fewer arguments",
+                program.len() / INSTRUCTION
+            ),
+        ));
+    }
+    Ok(Filter { program, flags: checked.flags, notify: checked.notify })
+}
+
+/// Asks the kernel for what it might not have. Without this, an action it does not know would be
+/// taken as KILL_PROCESS, and a flag it does not know would be a bare EINVAL.
+fn kernel_can(checked: &Checked<'_>) -> Result<()> {
+    let actions = checked.rules.iter().map(|rule| rule.action).chain([checked.default]);
+    for (action, value, name) in [
+        (ScmpAction::KillProcess, libc::SECCOMP_RET_KILL_PROCESS, "SCMP_ACT_KILL_PROCESS"),
+        (ScmpAction::Log, libc::SECCOMP_RET_LOG, "SCMP_ACT_LOG"),
+        (ScmpAction::Notify, libc::SECCOMP_RET_USER_NOTIF, "SCMP_ACT_NOTIFY"),
+    ] {
+        if actions.clone().any(|asked| asked == action) && !action_known(value) {
+            return Err(Error::invalid("linux.seccomp", name, "this kernel has no such action"));
+        }
+    }
+    for flag in names::flag_names() {
+        let asked = super::check::flag_value(flag) & checked.asked_flags != 0;
+        if asked && !flag_supported(flag) {
+            return Err(Error::invalid(
+                "linux.seccomp.flags",
+                json_name(&flag),
+                "this kernel has no such flag",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Adds the profile's architectures to the machine's own, which libseccomp always has. Returns all.
+fn add_archs(context: &mut ScmpFilterContext, profile: &LinuxSeccomp) -> Result<Vec<ScmpArch>> {
+    let native = ScmpArch::native();
+    let mut archs = vec![native];
+    for (i, name) in profile.architectures().iter().flatten().enumerate() {
+        let arch = scmp_arch(*name);
+        let refuse = |why: String| {
+            Error::invalid(format!("linux.seccomp.architectures[{i}]"), json_name(name), why)
+        };
+        if !names::known_arch(arch) {
+            return Err(refuse(format!(
+                "libseccomp {} does not know it",
+                names::library_version()
+            )));
+        }
+        if arch == ScmpArch::Native || archs.contains(&arch) || !can_occur(native, arch) {
+            continue;
+        }
+        context.add_arch(arch).map_err(|e| refuse(format!("libseccomp refuses it: {e}")))?;
+        archs.push(arch);
+    }
+    Ok(archs)
+}
+
+/// Whether a system call of `arch` can reach a filter on this machine. Rules for one that cannot
+/// have no effect, so they are not made: a profile for many machines costs no more than one for
+/// this, and may name architectures whose byte order libseccomp could not have in one filter.
+fn can_occur(native: ScmpArch, arch: ScmpArch) -> bool {
+    use ScmpArch::{Aarch64, Arm, X32, X86, X8664};
+    match native {
+        X86 | X8664 | X32 => matches!(arch, X86 | X8664 | X32),
+        Arm | Aarch64 => matches!(arch, Arm | Aarch64),
+        _ => true,
+    }
+}
+
+/// Adds the rules; returns how many there are.
+fn add_rules(
+    context: &mut ScmpFilterContext,
+    checked: &Checked<'_>,
+    warnings: &mut Vec<String>,
+) -> Result<usize> {
+    let mut unknown: Vec<&str> = Vec::new();
+    let mut count = 0;
+    for (i, rule) in checked.rules.iter().enumerate() {
+        // libseccomp refuses such rules; they say what holds anyway.
+        let redundant = rule.action == checked.default;
+        for name in rule.names {
+            // The number is this machine's, or libseccomp's own for a call that only other
+            // architectures have; libseccomp translates it to each architecture of the filter.
+            let Ok(call) = ScmpSyscall::from_name(name) else {
+                if !unknown.contains(&name.as_str()) {
+                    unknown.push(name);
+                }
+                continue;
+            };
+            if redundant {
+                continue;
+            }
+            for conditions in &rule.alternatives {
+                context.add_rule_conditional(rule.action, call, conditions).map_err(|e| {
+                    let why = match e.errno() {
+                        Some(SeccompErrno::EEXIST) => {
+                            "contradicts an earlier rule for the same system call".to_owned()
+                        }
+                        _ => format!("libseccomp refuses the rule: {e}"),
+                    };
+                    Error::invalid(format!("linux.seccomp.syscalls[{i}]"), name, why)
+                })?;
+                count += 1;
+            }
+        }
+    }
+    if !unknown.is_empty() {
+        warnings.push(format!(
+            "linux.seccomp.syscalls: libseccomp {} does not know, so the default action holds for: \
+             {unknown:?}",
+            names::library_version()
+        ));
+    }
+    Ok(count)
+}
+
+/// Appends libseccomp's program. Version 2.5 writes it to a descriptor only.
+fn export(context: &ScmpFilterContext, program: &mut Vec<u8>) -> Result<()> {
+    let mut file = File::from(memfd_create(c"seccomp", MFdFlags::MFD_CLOEXEC)?);
+    context.export_bpf(&file).map_err(|e| library(&e))?;
+    file.rewind()?;
+    file.read_to_end(program)?;
+    Ok(())
+}
+
+fn library(error: &SeccompError) -> Error {
+    Error::new(Kind::System, format!("libseccomp: {error}"))
+}
+
+#[cfg(test)]
+mod tests;

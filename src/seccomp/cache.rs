@@ -1,0 +1,221 @@
+//! Compiled filters kept on disk: libseccomp needs many milliseconds for a usual profile, the file
+//! a fraction of one.
+//!
+//! The cache decides what confines a container, so it trusts little: the directory must be ours
+//! and closed to everybody else, an entry must be a regular file of ours with one name, and it holds
+//! the whole key, which is compared byte by byte. The file's name is a mere hash. Whatever is wrong
+//! with the cache, the profile is compiled afresh, so that nothing is lost but time.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use nix::sys::utsname::uname;
+use oci_spec::runtime::LinuxSeccomp;
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
+use rustix::io::Errno;
+
+use super::{Filter, build, check, names};
+use crate::Result;
+use crate::sys::seccomp::{INSTRUCTION, MAX_INSTRUCTIONS};
+
+/// To be changed with everything that changes what is compiled from the same profile.
+const FORMAT: &str = concat!("bulkhead seccomp 1 ", env!("CARGO_PKG_VERSION"));
+
+/// More profiles than one machine has in use; an entry of a usual profile is about 20 KiB.
+const ENTRIES: usize = 64;
+
+/// No honest entry comes near it.
+const LARGEST: u64 = 1 << 20;
+
+/// [`super::compile`], by way of the cache in `dir` (made with mode 0700 if it is missing; its parent
+/// must exist). Without `dir` nothing is cached. The same errors, the same warnings.
+pub fn compile_cached(
+    profile: &LinuxSeccomp,
+    dir: Option<&Path>,
+    warnings: &mut Vec<String>,
+) -> Result<Filter> {
+    // The rules are cheap and hold for cached profiles too: what is no part of the key is checked.
+    let checked = check::check(profile)?;
+    let cache = dir.and_then(|dir| Some((open_dir(dir).ok()?, key(profile)?)));
+    let Some((dir, key)) = cache else {
+        return build::build(profile, &checked, warnings);
+    };
+    let name = file_name(&key);
+    if let Some(entry) = read(&dir, &name).and_then(|bytes| decode(&bytes, &key)) {
+        warnings.extend(entry.warnings);
+        // Not from the file: flags follow from the profile, in no time.
+        return Ok(Filter { program: entry.program, flags: checked.flags, notify: checked.notify });
+    }
+    let mut told = Vec::new();
+    let filter = build::build(profile, &checked, &mut told)?;
+    if let Some(bytes) = encode(&key, &filter.program, &told)
+        && write(&dir, &name, &bytes).is_ok()
+    {
+        // Too many entries cost disk, not safety; the next one written tries again.
+        let _ = prune(&dir);
+    }
+    warnings.append(&mut told);
+    Ok(filter)
+}
+
+/// All that the program depends on. The profile is made of lists and fields in a fixed order, so its
+/// serialisation is canonical; the listener's address is no part of the program, and may be another
+/// one for each container.
+fn key(profile: &LinuxSeccomp) -> Option<Vec<u8>> {
+    let mut profile = profile.clone();
+    profile.set_listener_path(None).set_listener_metadata(None);
+    let uname = uname().ok()?;
+    // The release says what the kernel can do, since build asks for it; its version as well, since
+    // distributions rebuild one release.
+    let host = [uname.release(), uname.version(), uname.machine()].map(|s| s.to_string_lossy());
+    let mut key =
+        format!("{FORMAT}\nlibseccomp {}\n{}\n", names::library_version(), host.join("\n"),)
+            .into_bytes();
+    serde_json::to_writer(&mut key, &profile).ok()?;
+    Some(key)
+}
+
+fn file_name(key: &[u8]) -> String {
+    format!("{:016x}", hash(key))
+}
+
+/// FNV-1a. It names a file and notices one that was cut short by a crash; it is no guard against
+/// anybody, which is what the checks of the owner are for.
+fn hash(bytes: &[u8]) -> u64 {
+    bytes
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x100_0000_01b3))
+}
+
+/// One entry: hash of what follows, length of the key, of the warnings, of the program; these three.
+struct Entry {
+    warnings: Vec<String>,
+    program: Vec<u8>,
+}
+
+fn encode(key: &[u8], program: &[u8], warnings: &[String]) -> Option<Vec<u8>> {
+    let warnings = serde_json::to_vec(warnings).ok()?;
+    let mut bytes = vec![0; 8];
+    for part in [key, &warnings, program] {
+        bytes.extend_from_slice(&(part.len() as u64).to_le_bytes());
+    }
+    for part in [key, &warnings, program] {
+        bytes.extend_from_slice(part);
+    }
+    let (sum, rest) = bytes.split_first_chunk_mut::<8>()?;
+    *sum = hash(rest).to_le_bytes();
+    Some(bytes)
+}
+
+/// `None` for an entry of another key, and for anything that is not an entry as a whole.
+fn decode(bytes: &[u8], key: &[u8]) -> Option<Entry> {
+    let mut rest = bytes;
+    let sum = number(&mut rest)?;
+    if hash(rest) != sum {
+        return None;
+    }
+    let [key_length, warnings, program] =
+        [number(&mut rest)?, number(&mut rest)?, number(&mut rest)?];
+    if part(&mut rest, key_length)? != key {
+        return None;
+    }
+    let warnings = serde_json::from_slice(part(&mut rest, warnings)?).ok()?;
+    let program = part(&mut rest, program)?;
+    let whole = program.len().is_multiple_of(INSTRUCTION)
+        && (1..=MAX_INSTRUCTIONS).contains(&(program.len() / INSTRUCTION));
+    (whole && rest.is_empty()).then(|| Entry { warnings, program: program.to_vec() })
+}
+
+fn number(rest: &mut &[u8]) -> Option<u64> {
+    let (number, tail) = rest.split_first_chunk::<8>()?;
+    *rest = tail;
+    Some(u64::from_le_bytes(*number))
+}
+
+fn part<'a>(rest: &mut &'a [u8], length: u64) -> Option<&'a [u8]> {
+    let (part, tail) = rest.split_at_checked(usize::try_from(length).ok()?)?;
+    *rest = tail;
+    Some(part)
+}
+
+/// Opens the directory, made if need be, and sees that it is ours alone.
+fn open_dir(dir: &Path) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let fd = match rustix::fs::open(dir, flags, Mode::empty()) {
+        Err(Errno::NOENT) => {
+            match rustix::fs::mkdir(dir, Mode::RWXU) {
+                Ok(()) | Err(Errno::EXIST) => {}
+                Err(errno) => return Err(errno),
+            }
+            rustix::fs::open(dir, flags, Mode::empty())?
+        }
+        other => other?,
+    };
+    let stat = rustix::fs::fstat(&fd)?;
+    if mine(&stat) && stat.st_mode & 0o077 == 0 { Ok(fd) } else { Err(Errno::PERM) }
+}
+
+fn mine(stat: &Stat) -> bool {
+    stat.st_uid == rustix::process::geteuid().as_raw()
+}
+
+fn read(dir: &OwnedFd, name: &str) -> Option<Vec<u8>> {
+    // NONBLOCK: a fifo must not hold us up before it is seen to be one.
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let fd = rustix::fs::openat(dir, name, flags, Mode::empty()).ok()?;
+    let stat = rustix::fs::fstat(&fd).ok()?;
+    let size = u64::try_from(stat.st_size).ok()?;
+    let good = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
+        && mine(&stat)
+        && stat.st_mode & 0o022 == 0
+        && stat.st_nlink == 1
+        && size <= LARGEST;
+    if !good {
+        return None;
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(size).ok()?.saturating_add(1));
+    File::from(fd).take(LARGEST).read_to_end(&mut bytes).ok()?;
+    Some(bytes)
+}
+
+/// Writes to a name of this process and renames, so that a reader sees an old entry or a new one.
+fn write(dir: &OwnedFd, name: &str, bytes: &[u8]) -> Result<()> {
+    let temporary = format!(".{name}.{}", std::process::id());
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let fd = rustix::fs::openat(dir, &temporary, flags, Mode::RUSR | Mode::WUSR)?;
+    let result = File::from(fd)
+        .write_all(bytes)
+        .map_err(crate::Error::from)
+        .and_then(|()| Ok(rustix::fs::renameat(dir, &temporary, dir, name)?));
+    if result.is_err() {
+        // It may be gone already, and a name that stays is pruned in its turn.
+        let _ = rustix::fs::unlinkat(dir, &temporary, AtFlags::empty());
+    }
+    result
+}
+
+/// Removes the oldest files, whatever they are, until no more than [`ENTRIES`] are left.
+fn prune(dir: &OwnedFd) -> Result<(), Errno> {
+    let mut files = Vec::new();
+    for entry in Dir::read_from(dir.as_fd())? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name.to_bytes() == b"." || name.to_bytes() == b".." {
+            continue;
+        }
+        if let Ok(stat) = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+            files.push((stat.st_mtime, stat.st_mtime_nsec, name.to_owned()));
+        }
+    }
+    files.sort_unstable();
+    let surplus = files.len().saturating_sub(ENTRIES);
+    for (.., name) in files.into_iter().take(surplus) {
+        rustix::fs::unlinkat(dir, name, AtFlags::empty())?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,297 @@
+//! Instructions in front of libseccomp's program that answer `ENOSYS` for system calls which are
+//! newer than the profile.
+//!
+//! A profile that refuses with an errno is a list of what was known when it was written. A C library
+//! tries the newest system call first and falls back when the kernel says `ENOSYS`; told `EPERM`
+//! instead, it gives up, and programs break with each new kernel. So a number above the highest one
+//! that the profile names is answered like a kernel that has never heard of it. It is still refused.
+//!
+//! Only a default action of `SCMP_ACT_ERRNO` is amended. A profile that kills or traps by default
+//! has asked for that also where the system call is new, and to answer it more kindly would weaken
+//! a control.
+//!
+//! The highest number is an approximation: numbers were not always given out in the order of the
+//! releases (`close_range`), and holes below it keep the default action.
+
+use libseccomp::{ScmpAction, ScmpArch, ScmpSyscall};
+use nix::errno::Errno;
+
+use super::names::audit_arch;
+
+const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
+const JUMP: u16 = (libc::BPF_JMP | libc::BPF_JA) as u16;
+const JUMP_EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
+const JUMP_ABOVE: u16 = (libc::BPF_JMP | libc::BPF_JGT | libc::BPF_K) as u16;
+const JUMP_AT_LEAST: u16 = (libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K) as u16;
+const JUMP_BITS: u16 = (libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K) as u16;
+const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
+
+/// Offsets in `struct seccomp_data`.
+const NUMBER: u32 = 0;
+const ARCH: u32 = 4;
+
+/// The bit in the number of a system call of the x32 ABI.
+const X32_BIT: u32 = 0x4000_0000;
+
+/// From here on 32-bit ARM has its private calls (`set_tls`, `cacheflush`): not a newer system call,
+/// whatever its number.
+const ARM_PRIVATE: u32 = 0x000f_0000;
+
+/// The highest number that a profile names for one architecture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Newest {
+    /// The architecture, in libseccomp's terms.
+    pub arch: ScmpArch,
+    /// The number in that architecture's table (with bit 30 for x32).
+    pub number: u32,
+}
+
+/// Whether a profile with this default action gets the prologue at all.
+pub fn wanted(default: ScmpAction) -> bool {
+    matches!(default, ScmpAction::Errno(errno) if errno != Errno::ENOSYS as i32)
+}
+
+/// The highest number that `names` have on each of `archs`; architectures without any are left out.
+pub fn newest<'a>(archs: &[ScmpArch], names: impl Iterator<Item = &'a str> + Clone) -> Vec<Newest> {
+    let highest = |arch| {
+        names
+            .clone()
+            .filter_map(|name| ScmpSyscall::from_name_by_arch(name, arch).ok())
+            // Negative numbers are libseccomp's own, for calls that this architecture has not.
+            .filter_map(|call| u32::try_from(call.as_raw_syscall()).ok())
+            .filter(|number| arch != ScmpArch::Arm || *number < ARM_PRIVATE)
+            .max()
+    };
+    archs.iter().filter_map(|&arch| highest(arch).map(|number| Newest { arch, number })).collect()
+}
+
+/// Where a test inside a block goes to.
+#[derive(Clone, Copy)]
+enum Target {
+    /// The test that comes this many after the next one.
+    Skip(u8),
+    /// To libseccomp's program.
+    Pass,
+    /// To the answer `ENOSYS`.
+    Enosys,
+}
+
+struct Test {
+    code: u16,
+    value: u32,
+    hit: Target,
+    miss: Target,
+}
+
+impl Test {
+    fn new(code: u16, value: u32, hit: Target, miss: Target) -> Self {
+        Test { code, value, hit, miss }
+    }
+}
+
+/// The prologue, as an array of `struct sock_filter`; to be put in front of a program. Empty if
+/// there is nothing to limit.
+pub fn prologue(newest: &[Newest]) -> Vec<u8> {
+    let mut audits: Vec<u32> = Vec::new();
+    for audit in newest.iter().filter_map(|newest| audit_arch(newest.arch)) {
+        if !audits.contains(&audit) {
+            audits.push(audit);
+        }
+    }
+    let blocks: Vec<(u32, Vec<Test>)> = audits
+        .into_iter()
+        .map(|audit| {
+            let of_audit = |n: &&Newest| audit_arch(n.arch) == Some(audit);
+            (audit, tests(&newest.iter().filter(of_audit).copied().collect::<Vec<_>>()))
+        })
+        .filter(|(_, tests)| !tests.is_empty())
+        .collect();
+    if blocks.is_empty() {
+        return Vec::new();
+    }
+    // Each block: is it this architecture; load the number; tests; pass; ENOSYS.
+    let mut left: usize = blocks.iter().map(|(_, tests)| tests.len() + 4).sum();
+    let mut program = Vec::with_capacity((left + 1) * 8);
+    emit(&mut program, LOAD, ARCH, 0, 0);
+    for (audit, tests) in &blocks {
+        left -= tests.len() + 4;
+        emit(&mut program, JUMP_EQUAL, *audit, 0, tests.len() as u8 + 3);
+        emit(&mut program, LOAD, NUMBER, 0, 0);
+        for (i, test) in tests.iter().enumerate() {
+            let to_pass = (tests.len() - i - 1) as u8;
+            let jump = |target| match target {
+                Target::Skip(count) => count,
+                Target::Pass => to_pass,
+                Target::Enosys => to_pass + 1,
+            };
+            emit(&mut program, test.code, test.value, jump(test.hit), jump(test.miss));
+        }
+        // Over this block's answer and all blocks behind it, a jump without a limit of 255.
+        emit(&mut program, JUMP, left as u32 + 1, 0, 0);
+        emit(&mut program, RETURN, libc::SECCOMP_RET_ERRNO | Errno::ENOSYS as u32, 0, 0);
+    }
+    program
+}
+
+/// The tests of the number for one audit architecture; a few at most, so that every jump is short.
+fn tests(newest: &[Newest]) -> Vec<Test> {
+    use Target::{Enosys, Pass, Skip};
+    let number = |arch| newest.iter().find(|n| n.arch == arch).map(|n| n.number);
+    let above = |number| Test::new(JUMP_ABOVE, number, Enosys, Pass);
+    match (number(ScmpArch::X8664), number(ScmpArch::X32)) {
+        (Some(x86_64), Some(x32)) => {
+            vec![Test::new(JUMP_BITS, X32_BIT, Skip(1), Skip(0)), above(x86_64), above(x32)]
+        }
+        // Calls of the other ABI are not what the profile is about: libseccomp's program has the
+        // bad architecture action for them.
+        (Some(x86_64), None) => {
+            vec![Test::new(JUMP_BITS, X32_BIT, Pass, Skip(0)), above(x86_64)]
+        }
+        (None, Some(x32)) => vec![Test::new(JUMP_BITS, X32_BIT, Skip(0), Pass), above(x32)],
+        (None, None) => match newest {
+            [Newest { arch: ScmpArch::Arm, number }] => {
+                vec![Test::new(JUMP_AT_LEAST, ARM_PRIVATE, Pass, Skip(0)), above(*number)]
+            }
+            // There a number that the kernel does not know reaches the filter as 0, which was
+            // setup(2) once and is nothing today.
+            [Newest { arch: ScmpArch::S390 | ScmpArch::S390X, number }] => {
+                vec![Test::new(JUMP_EQUAL, 0, Enosys, Skip(0)), above(*number)]
+            }
+            [Newest { number, .. }] => vec![above(*number)],
+            // No other two architectures share an audit architecture.
+            _ => Vec::new(),
+        },
+    }
+}
+
+fn emit(program: &mut Vec<u8>, code: u16, value: u32, hit: u8, miss: u8) {
+    // struct sock_filter { __u16 code; __u8 jt; __u8 jf; __u32 k; }
+    program.extend_from_slice(&code.to_ne_bytes());
+    program.extend_from_slice(&[hit, miss]);
+    program.extend_from_slice(&value.to_ne_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seccomp::interpret::{Data, run};
+
+    /// What the program behind the prologue says.
+    const PASSED: u32 = libc::SECCOMP_RET_LOG;
+    const ENOSYS: u32 = libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32;
+
+    fn answer(newest: &[Newest], arch: ScmpArch, number: u32) -> u32 {
+        let mut program = prologue(newest);
+        emit(&mut program, RETURN, PASSED, 0, 0);
+        run(&program, &Data::new(audit_arch(arch).unwrap(), number, [0; 6]))
+    }
+
+    fn n(arch: ScmpArch, number: u32) -> Newest {
+        Newest { arch, number }
+    }
+
+    #[test]
+    fn each_architecture_has_its_own_limit() {
+        let all = [
+            n(ScmpArch::X86, 400),
+            n(ScmpArch::X8664, 300),
+            n(ScmpArch::X32, X32_BIT | 500),
+            n(ScmpArch::Aarch64, 200),
+            n(ScmpArch::Arm, 250),
+            n(ScmpArch::Riscv64, 210),
+        ];
+        for Newest { arch, number } in all {
+            assert_eq!(answer(&all, arch, number - 1), PASSED, "{arch:?}");
+            assert_eq!(answer(&all, arch, number), PASSED, "{arch:?}");
+            assert_eq!(answer(&all, arch, number + 1), ENOSYS, "{arch:?}");
+            assert_eq!(answer(&all, arch, number + 1000), ENOSYS, "{arch:?}");
+        }
+        assert_eq!(answer(&all, ScmpArch::Ppc64Le, 100_000), PASSED);
+        assert_eq!(answer(&all, ScmpArch::Arm, ARM_PRIVATE + 2), PASSED);
+    }
+
+    #[test]
+    fn x32_calls_pass_where_the_profile_has_no_x32() {
+        let only = [n(ScmpArch::X8664, 300)];
+        assert_eq!(answer(&only, ScmpArch::X8664, X32_BIT | 1), PASSED);
+        assert_eq!(answer(&only, ScmpArch::X8664, 301), ENOSYS);
+        let only = [n(ScmpArch::X32, X32_BIT | 300)];
+        assert_eq!(answer(&only, ScmpArch::X8664, 301), PASSED);
+        assert_eq!(answer(&only, ScmpArch::X8664, X32_BIT | 301), ENOSYS);
+    }
+
+    #[test]
+    fn s390_multiplexes_unknown_numbers_on_zero() {
+        let only = [n(ScmpArch::S390X, 300)];
+        assert_eq!(answer(&only, ScmpArch::S390X, 0), ENOSYS);
+        assert_eq!(answer(&only, ScmpArch::S390X, 1), PASSED);
+        assert_eq!(answer(&only, ScmpArch::S390X, 301), ENOSYS);
+    }
+
+    #[test]
+    fn many_architectures_still_reach_the_program_behind() {
+        let all: Vec<Newest> = [
+            ScmpArch::X86,
+            ScmpArch::X8664,
+            ScmpArch::X32,
+            ScmpArch::Arm,
+            ScmpArch::Aarch64,
+            ScmpArch::Mips,
+            ScmpArch::Mips64,
+            ScmpArch::Mips64N32,
+            ScmpArch::Mipsel,
+            ScmpArch::Mipsel64,
+            ScmpArch::Mipsel64N32,
+            ScmpArch::Ppc,
+            ScmpArch::Ppc64,
+            ScmpArch::Ppc64Le,
+            ScmpArch::S390,
+            ScmpArch::S390X,
+            ScmpArch::Parisc,
+            ScmpArch::Parisc64,
+            ScmpArch::Riscv64,
+            ScmpArch::Loongarch64,
+            ScmpArch::M68k,
+            ScmpArch::Sh,
+            ScmpArch::Sheb,
+        ]
+        .into_iter()
+        .map(|arch| n(arch, if arch == ScmpArch::X32 { X32_BIT | 300 } else { 300 }))
+        .collect();
+        for Newest { arch, number } in &all {
+            assert_eq!(answer(&all, *arch, *number), PASSED, "{arch:?}");
+            assert_eq!(answer(&all, *arch, number + 1), ENOSYS, "{arch:?}");
+        }
+    }
+
+    #[test]
+    fn numbers_come_from_each_table() {
+        let names = ["read", "openat2", "no_such_call", "set_tls"];
+        let found = newest(
+            &[ScmpArch::X8664, ScmpArch::X32, ScmpArch::X86, ScmpArch::Arm],
+            names.into_iter(),
+        );
+        assert_eq!(
+            found,
+            [
+                n(ScmpArch::X8664, 437),
+                n(ScmpArch::X32, X32_BIT | 437),
+                n(ScmpArch::X86, 437),
+                n(ScmpArch::Arm, 437),
+            ]
+        );
+        assert!(newest(&[ScmpArch::X8664], ["set_tls"].into_iter()).is_empty());
+        assert!(prologue(&[]).is_empty());
+    }
+
+    #[test]
+    fn only_an_errno_default_is_amended() {
+        assert!(wanted(ScmpAction::Errno(1)));
+        assert!(!wanted(ScmpAction::Errno(libc::ENOSYS)));
+        for action in
+            [ScmpAction::KillProcess, ScmpAction::Trap, ScmpAction::Allow, ScmpAction::Log]
+        {
+            assert!(!wanted(action));
+        }
+    }
+}

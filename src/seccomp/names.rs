@@ -1,0 +1,195 @@
+//! The names that a profile may use, and what they mean to libseccomp and to the kernel.
+
+use libseccomp::{ScmpArch, ScmpSyscall, ScmpVersion};
+use oci_spec::runtime::{Arch, LinuxSeccompAction, LinuxSeccompFilterFlag, LinuxSeccompOperator};
+use serde::Serialize;
+
+use super::check::flag_value;
+use crate::sys;
+
+const ACTIONS: [LinuxSeccompAction; 9] = [
+    LinuxSeccompAction::ScmpActAllow,
+    LinuxSeccompAction::ScmpActErrno,
+    LinuxSeccompAction::ScmpActKill,
+    LinuxSeccompAction::ScmpActKillProcess,
+    LinuxSeccompAction::ScmpActKillThread,
+    LinuxSeccompAction::ScmpActLog,
+    LinuxSeccompAction::ScmpActNotify,
+    LinuxSeccompAction::ScmpActTrace,
+    LinuxSeccompAction::ScmpActTrap,
+];
+
+const OPERATORS: [LinuxSeccompOperator; 7] = [
+    LinuxSeccompOperator::ScmpCmpEq,
+    LinuxSeccompOperator::ScmpCmpGe,
+    LinuxSeccompOperator::ScmpCmpGt,
+    LinuxSeccompOperator::ScmpCmpLe,
+    LinuxSeccompOperator::ScmpCmpLt,
+    LinuxSeccompOperator::ScmpCmpMaskedEq,
+    LinuxSeccompOperator::ScmpCmpNe,
+];
+
+const FLAGS: [LinuxSeccompFilterFlag; 4] = [
+    LinuxSeccompFilterFlag::SeccompFilterFlagLog,
+    LinuxSeccompFilterFlag::SeccompFilterFlagSpecAllow,
+    LinuxSeccompFilterFlag::SeccompFilterFlagTsync,
+    LinuxSeccompFilterFlag::SeccompFilterFlagWaitKillableRecv,
+];
+
+const ARCHS: [Arch; 24] = [
+    Arch::ScmpArchAarch64,
+    Arch::ScmpArchArm,
+    Arch::ScmpArchLoongarch64,
+    Arch::ScmpArchM68k,
+    Arch::ScmpArchMips,
+    Arch::ScmpArchMips64,
+    Arch::ScmpArchMips64n32,
+    Arch::ScmpArchMipsel,
+    Arch::ScmpArchMipsel64,
+    Arch::ScmpArchMipsel64n32,
+    Arch::ScmpArchNative,
+    Arch::ScmpArchParisc,
+    Arch::ScmpArchParisc64,
+    Arch::ScmpArchPpc,
+    Arch::ScmpArchPpc64,
+    Arch::ScmpArchPpc64le,
+    Arch::ScmpArchRiscv64,
+    Arch::ScmpArchS390,
+    Arch::ScmpArchS390x,
+    Arch::ScmpArchSh,
+    Arch::ScmpArchSheb,
+    Arch::ScmpArchX32,
+    Arch::ScmpArchX86,
+    Arch::ScmpArchX86_64,
+];
+
+/// The actions a profile may ask for, sorted.
+pub fn actions() -> Vec<String> {
+    ACTIONS.iter().map(json_name).collect()
+}
+
+/// The operators a profile may compare arguments with, sorted.
+pub fn operators() -> Vec<String> {
+    OPERATORS.iter().map(json_name).collect()
+}
+
+/// The architectures that the libseccomp in use can make a filter for, sorted.
+/// `SCMP_ARCH_NATIVE` is accepted as well, but it is no name of the specification.
+pub fn archs() -> Vec<String> {
+    ARCHS
+        .iter()
+        .filter(|arch| **arch != Arch::ScmpArchNative && known_arch(scmp_arch(**arch)))
+        .map(json_name)
+        .collect()
+}
+
+/// The filter flags a profile may ask for, sorted.
+pub fn known_flags() -> Vec<String> {
+    FLAGS.iter().map(json_name).collect()
+}
+
+/// The filter flags that this kernel has, sorted. Asks the kernel.
+pub fn supported_flags() -> Vec<String> {
+    FLAGS.iter().filter(|flag| flag_supported(**flag)).map(json_name).collect()
+}
+
+/// The version of the libseccomp in use.
+pub fn library_version() -> String {
+    // The library answers from a constant; a null pointer is all that could go wrong.
+    ScmpVersion::current().map_or_else(|_| "unknown".to_owned(), |version| version.to_string())
+}
+
+pub(super) fn flag_supported(flag: LinuxSeccompFilterFlag) -> bool {
+    let mut value = flag_value(flag);
+    if flag == LinuxSeccompFilterFlag::SeccompFilterFlagWaitKillableRecv {
+        // The kernel takes it only together with a listener.
+        value |= libc::SECCOMP_FILTER_FLAG_NEW_LISTENER as u32;
+    }
+    sys::seccomp::flags_known(value)
+}
+
+pub(super) fn flag_names() -> impl Iterator<Item = LinuxSeccompFilterFlag> {
+    FLAGS.into_iter()
+}
+
+/// Whether this libseccomp has a system call table for `arch`.
+pub(super) fn known_arch(arch: ScmpArch) -> bool {
+    ScmpSyscall::from_name_by_arch("exit", arch).is_ok()
+}
+
+/// The name in config.json.
+pub(super) fn json_name<T: Serialize + std::fmt::Debug>(value: &T) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(name)) => name,
+        _ => format!("{value:?}"),
+    }
+}
+
+pub(super) fn scmp_arch(arch: Arch) -> ScmpArch {
+    match arch {
+        Arch::ScmpArchNative => ScmpArch::Native,
+        Arch::ScmpArchX86 => ScmpArch::X86,
+        Arch::ScmpArchX86_64 => ScmpArch::X8664,
+        Arch::ScmpArchX32 => ScmpArch::X32,
+        Arch::ScmpArchArm => ScmpArch::Arm,
+        Arch::ScmpArchAarch64 => ScmpArch::Aarch64,
+        Arch::ScmpArchMips => ScmpArch::Mips,
+        Arch::ScmpArchMips64 => ScmpArch::Mips64,
+        Arch::ScmpArchMips64n32 => ScmpArch::Mips64N32,
+        Arch::ScmpArchMipsel => ScmpArch::Mipsel,
+        Arch::ScmpArchMipsel64 => ScmpArch::Mipsel64,
+        Arch::ScmpArchMipsel64n32 => ScmpArch::Mipsel64N32,
+        Arch::ScmpArchPpc => ScmpArch::Ppc,
+        Arch::ScmpArchPpc64 => ScmpArch::Ppc64,
+        Arch::ScmpArchPpc64le => ScmpArch::Ppc64Le,
+        Arch::ScmpArchS390 => ScmpArch::S390,
+        Arch::ScmpArchS390x => ScmpArch::S390X,
+        Arch::ScmpArchParisc => ScmpArch::Parisc,
+        Arch::ScmpArchParisc64 => ScmpArch::Parisc64,
+        Arch::ScmpArchRiscv64 => ScmpArch::Riscv64,
+        Arch::ScmpArchLoongarch64 => ScmpArch::Loongarch64,
+        Arch::ScmpArchM68k => ScmpArch::M68k,
+        Arch::ScmpArchSh => ScmpArch::Sh,
+        Arch::ScmpArchSheb => ScmpArch::Sheb,
+    }
+}
+
+/// The kernel's `AUDIT_ARCH_*`, which a filter sees in `seccomp_data.arch`. `None` for an
+/// architecture that a newer libseccomp crate has and this table has not.
+pub(super) fn audit_arch(arch: ScmpArch) -> Option<u32> {
+    let arch = if arch == ScmpArch::Native { ScmpArch::native() } else { arch };
+    // x32 has no audit architecture of its own: it is x86-64 with bit 30 of the number set.
+    let arch = if arch == ScmpArch::X32 { ScmpArch::X8664 } else { arch };
+    // For all others libseccomp's token is the audit architecture, and oci-spec has the tokens.
+    ARCHS.iter().find(|known| scmp_arch(**known) == arch).map(|known| *known as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_are_sorted_and_in_the_names_of_the_specification() {
+        for list in [actions(), operators(), archs(), known_flags()] {
+            assert!(list.is_sorted(), "{list:?}");
+            assert!(list.iter().all(|name| name.starts_with("S") && name.contains("_")));
+        }
+        assert!(archs().contains(&"SCMP_ARCH_X86_64".to_owned()), "{:?}", archs());
+        assert!(archs().contains(&"SCMP_ARCH_MIPS64N32".to_owned()), "{:?}", archs());
+        assert!(actions().contains(&"SCMP_ACT_KILL_PROCESS".to_owned()));
+        assert!(operators().contains(&"SCMP_CMP_MASKED_EQ".to_owned()));
+        assert!(known_flags().contains(&"SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV".to_owned()));
+    }
+
+    #[test]
+    fn audit_architectures_are_the_kernels() {
+        // <linux/audit.h>: the ELF machine, 0x80000000 for 64 bits, 0x40000000 for little endian.
+        assert_eq!(audit_arch(ScmpArch::X86), Some(0x4000_0003));
+        assert_eq!(audit_arch(ScmpArch::X8664), Some(0xc000_003e));
+        assert_eq!(audit_arch(ScmpArch::X32), Some(0xc000_003e));
+        assert_eq!(audit_arch(ScmpArch::Aarch64), Some(0xc000_00b7));
+        assert_eq!(audit_arch(ScmpArch::S390X), Some(0x8000_0016));
+        assert_eq!(audit_arch(ScmpArch::Mips64N32), Some(0xa000_0008));
+        assert!(audit_arch(ScmpArch::Native).is_some());
+    }
+}

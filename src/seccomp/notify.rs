@@ -1,0 +1,262 @@
+//! The listener of `SCMP_ACT_NOTIFY` rules, on its way to the agent.
+//!
+//! config-linux.md#containerprocessstate: one connection to `listenerPath` for each listener, one JSON
+//! document as the payload, the descriptors with the first sendmsg(2), then the connection is closed.
+
+use std::io::IoSlice;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, connect, sendmsg, socket,
+};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::{Context, Error, Result};
+
+/// What the specification calls the listener in [`ProcessState::fds`].
+pub const SECCOMP_FD: &str = "seccompFd";
+
+/// The container process state (config-linux.md#containerprocessstate), the payload for the agent.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProcessState {
+    /// The version of the specification that this document complies with.
+    pub oci_version: String,
+    /// The names of the descriptors, in the order in which they are sent.
+    pub fds: Vec<String>,
+    /// The process that has loaded the filter, as the runtime sees it. With `exec` this is not the
+    /// container's init.
+    pub pid: i32,
+    /// `linux.seccomp.listenerMetadata`, unread.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<String>,
+    /// The state of the container (runtime.md#state).
+    pub state: Value,
+}
+
+impl ProcessState {
+    /// The state that goes with one listener.
+    pub fn new(
+        oci_version: impl Into<String>,
+        pid: i32,
+        metadata: Option<String>,
+        state: Value,
+    ) -> Self {
+        ProcessState {
+            oci_version: oci_version.into(),
+            fds: vec![SECCOMP_FD.to_owned()],
+            pid,
+            metadata,
+            state,
+        }
+    }
+
+    /// The document as it is sent.
+    pub fn to_json(&self) -> Result<Vec<u8>> {
+        serde_json::to_vec(self).map_err(|e| {
+            Error::new(crate::Kind::System, format!("serialise the container process state: {e}"))
+        })
+    }
+}
+
+/// Connects to the agent at `path`, sends `state_json` and the listener, and closes the connection.
+///
+/// Waits while the agent does not read. Errors: `linux.seccomp.listenerPath` is too long for a socket
+/// address or has no room for a name, nobody listens there, or the agent hangs up before it has the
+/// whole document. Each must fail the create: a container whose agent is missing would hang at its
+/// first system call.
+pub fn send_listener(path: &Path, state_json: &[u8], listener: BorrowedFd<'_>) -> Result<()> {
+    if state_json.is_empty() {
+        // On a stream a descriptor travels with a byte at least.
+        return Err(Error::invalid_field("container process state", "is empty"));
+    }
+    // Checked here since an empty path or one that starts with NUL is another kind of address.
+    let bytes = path.as_os_str().as_bytes();
+    if bytes.is_empty() || bytes.contains(&0) {
+        return Err(Error::invalid(FIELD, path, "is no path of a socket"));
+    }
+    let address = UnixAddr::new(path).map_err(|errno| match errno {
+        Errno::ENAMETOOLONG => Error::invalid(
+            FIELD,
+            path,
+            format!(
+                "has {} bytes, an address of a socket takes 107; use a shorter path",
+                bytes.len()
+            ),
+        ),
+        errno => Error::sys(errno).context(format!("{FIELD} {path:?}")),
+    })?;
+    let agent =
+        open(&address).with_context(|| format!("connect to the seccomp agent at {path:?}"))?;
+    send(&agent, state_json, listener)
+        .with_context(|| format!("send the seccomp listener to the agent at {path:?}"))
+}
+
+const FIELD: &str = "linux.seccomp.listenerPath";
+
+fn open(address: &UnixAddr) -> Result<OwnedFd, Errno> {
+    let agent = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    // A Unix socket's connect may simply be done again after a signal.
+    retry(|| connect(agent.as_raw_fd(), address))?;
+    Ok(agent)
+}
+
+fn send(agent: &OwnedFd, payload: &[u8], listener: BorrowedFd<'_>) -> Result<(), Errno> {
+    let fds = [listener.as_raw_fd()];
+    send_all(payload, &[ControlMessage::ScmRights(&fds)], |rest, control| {
+        // NOSIGNAL: an agent that hangs up is an error of this container, not our death.
+        let iov = [IoSlice::new(rest)];
+        sendmsg::<()>(agent.as_raw_fd(), &iov, control, MsgFlags::MSG_NOSIGNAL, None)
+    })
+}
+
+/// One call is the rule; a signal may cut it short, and then the rest follows without `rights`.
+fn send_all(
+    payload: &[u8],
+    rights: &[ControlMessage<'_>],
+    mut send: impl FnMut(&[u8], &[ControlMessage<'_>]) -> Result<usize, Errno>,
+) -> Result<(), Errno> {
+    let mut control = rights;
+    let mut rest = payload;
+    while !rest.is_empty() {
+        let sent = retry(|| send(rest, control))?;
+        control = &[];
+        rest = rest.get(sent..).unwrap_or_default();
+    }
+    Ok(())
+}
+
+fn retry<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
+    loop {
+        match call() {
+            Err(Errno::EINTR) => {}
+            result => return result,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::IoSliceMut;
+    use std::os::fd::{AsFd, RawFd};
+    use std::os::unix::fs::MetadataExt;
+    use std::os::unix::net::{UnixListener, UnixStream};
+    use std::thread;
+
+    use nix::sys::socket::{ControlMessageOwned, recvmsg};
+    use serde_json::json;
+
+    use super::*;
+
+    fn state(annotation: &str) -> ProcessState {
+        ProcessState::new(
+            "1.2.1",
+            42,
+            Some("MKNOD=/dev/null".into()),
+            json!({"id": "c1", "status": "creating", "annotations": {"x": annotation}}),
+        )
+    }
+
+    /// Reads a connection to its end: the bytes, and all descriptors that came with them.
+    fn receive(stream: UnixStream) -> (Vec<u8>, Vec<RawFd>) {
+        let (mut all, mut fds) = (Vec::new(), Vec::new());
+        loop {
+            let mut bytes = vec![0; 1 << 20];
+            let mut space = nix::cmsg_space!([RawFd; 4]);
+            let count = {
+                let mut iov = [IoSliceMut::new(&mut bytes)];
+                let none = MsgFlags::empty();
+                let message =
+                    recvmsg::<()>(stream.as_raw_fd(), &mut iov, Some(&mut space), none).unwrap();
+                for control in message.cmsgs().unwrap() {
+                    if let ControlMessageOwned::ScmRights(sent) = control {
+                        fds.extend(sent);
+                    }
+                }
+                message.bytes
+            };
+            if count == 0 {
+                return (all, fds);
+            }
+            all.extend_from_slice(&bytes[..count]);
+        }
+    }
+
+    #[test]
+    fn the_agent_gets_one_document_and_one_descriptor() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("agent");
+        let agent = UnixListener::bind(&path).unwrap();
+        // More than a socket buffer holds.
+        let state = state(&"y".repeat(3 << 20));
+        let reader = thread::spawn(move || receive(agent.accept().unwrap().0));
+
+        let file = tempfile::tempfile().unwrap();
+        let sent = file.metadata().unwrap();
+        send_listener(&path, &state.to_json().unwrap(), file.as_fd()).unwrap();
+        drop(file);
+
+        let (bytes, fds) = reader.join().unwrap();
+        let read: Value = serde_json::from_slice(&bytes).unwrap();
+        assert_eq!(read["ociVersion"], "1.2.1");
+        assert_eq!(read["fds"], json!(["seccompFd"]));
+        assert_eq!(read["pid"], 42);
+        assert_eq!(read["metadata"], "MKNOD=/dev/null");
+        assert_eq!(read["state"], state.state);
+        // The descriptor is the one that was sent.
+        assert_eq!(fds.len(), 1);
+        let received = std::fs::metadata(format!("/proc/self/fd/{}", fds[0])).unwrap();
+        nix::unistd::close(fds[0]).unwrap();
+        assert_eq!((received.dev(), received.ino()), (sent.dev(), sent.ino()));
+    }
+
+    #[test]
+    fn what_a_signal_cut_off_follows_without_the_descriptor() {
+        let mut calls = vec![Err(Errno::EINTR), Ok(2), Err(Errno::EINTR), Ok(3), Ok(1)].into_iter();
+        let mut seen = Vec::new();
+        send_all(b"abcdef", &[ControlMessage::ScmRights(&[0])], |rest, control| {
+            seen.push((String::from_utf8_lossy(rest).into_owned(), control.len()));
+            calls.next().unwrap()
+        })
+        .unwrap();
+        let seen: Vec<(&str, usize)> = seen.iter().map(|(rest, n)| (rest.as_str(), *n)).collect();
+        assert_eq!(seen, [("abcdef", 1), ("abcdef", 1), ("cdef", 0), ("cdef", 0), ("f", 0)]);
+    }
+
+    #[test]
+    fn metadata_is_left_out_where_there_is_none() {
+        let state = ProcessState { metadata: None, ..state("") };
+        let json: Value = serde_json::from_slice(&state.to_json().unwrap()).unwrap();
+        assert!(json.get("metadata").is_none());
+    }
+
+    #[test]
+    fn paths_that_are_no_address_are_named() {
+        let (end, _other) = UnixStream::pair().unwrap();
+        let long = format!("/{}", "x".repeat(150));
+        let error = send_listener(Path::new(&long), b"{}", end.as_fd()).unwrap_err().to_string();
+        assert!(error.contains("listenerPath") && error.contains("151 bytes"), "{error}");
+        let error = send_listener(Path::new(""), b"{}", end.as_fd()).unwrap_err().to_string();
+        assert!(error.contains("listenerPath"), "{error}");
+    }
+
+    #[test]
+    fn an_agent_that_is_missing_or_hangs_up_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let (end, _other) = UnixStream::pair().unwrap();
+        let path = dir.path().join("agent");
+        let error = send_listener(&path, b"{}", end.as_fd()).unwrap_err();
+        assert_eq!(error.errno(), Some(Errno::ENOENT));
+        assert!(error.to_string().starts_with("connect to the seccomp agent at "), "{error}");
+
+        let agent = UnixListener::bind(&path).unwrap();
+        let closer = thread::spawn(move || drop(agent.accept().unwrap()));
+        let error = send_listener(&path, &vec![b' '; 4 << 20], end.as_fd()).unwrap_err();
+        closer.join().unwrap();
+        assert!(matches!(error.errno(), Some(Errno::EPIPE | Errno::ECONNRESET)), "{error}");
+    }
+}

@@ -1,0 +1,271 @@
+//! What the typed configuration cannot show: a missing member that reads as 0, an array that was
+//! taken for an object, a NUL byte.
+//!
+//! A look at the typed values and one scan of the text tell whether any of these is possible;
+//! an ordinary configuration pays for nothing else.
+
+use oci_spec::runtime::{LinuxDeviceType, Process, Spec};
+use serde_json::Value;
+
+use super::explain;
+use crate::{Error, Result};
+
+/// The objects of the spec whose members the crate takes for 0 or empty when they are missing,
+/// or which it would read from an array; with the members that must be there.
+/// `[]` stands for every element of an array, `{}` for every value of an object.
+const OBJECTS: &[(&str, &[&str])] = &[
+    ("root", &[]),
+    ("mounts[]", &[]),
+    ("mounts[].uidMappings[]", &["hostID"]),
+    ("mounts[].gidMappings[]", &["hostID"]),
+    ("process", &[]),
+    ("process.user", &[]),
+    ("process.consoleSize", &[]),
+    ("process.capabilities", &[]),
+    ("process.rlimits[]", &["soft", "hard"]),
+    ("process.scheduler", &[]),
+    ("process.ioPriority", &[]),
+    ("process.execCPUAffinity", &[]),
+    ("hooks", &[]),
+    ("hooks{}[]", &[]),
+    ("linux", &[]),
+    ("linux.uidMappings[]", &["hostID"]),
+    ("linux.gidMappings[]", &["hostID"]),
+    ("linux.namespaces[]", &[]),
+    ("linux.devices[]", &[]),
+    ("linux.netDevices{}", &[]),
+    ("linux.seccomp", &[]),
+    ("linux.seccomp.syscalls[]", &[]),
+    ("linux.seccomp.syscalls[].args[]", &[]),
+    ("linux.intelRdt", &[]),
+    ("linux.memoryPolicy", &[]),
+    ("linux.personality", &[]),
+    ("linux.timeOffsets{}", &[]),
+    ("linux.resources", &[]),
+    ("linux.resources.devices[]", &[]),
+    ("linux.resources.memory", &[]),
+    ("linux.resources.cpu", &[]),
+    ("linux.resources.pids", &[]),
+    ("linux.resources.blockIO", &[]),
+    ("linux.resources.blockIO.weightDevice[]", &["major", "minor"]),
+    ("linux.resources.blockIO.throttleReadBpsDevice[]", &["major", "minor", "rate"]),
+    ("linux.resources.blockIO.throttleWriteBpsDevice[]", &["major", "minor", "rate"]),
+    ("linux.resources.blockIO.throttleReadIOPSDevice[]", &["major", "minor", "rate"]),
+    ("linux.resources.blockIO.throttleWriteIOPSDevice[]", &["major", "minor", "rate"]),
+    ("linux.resources.hugepageLimits[]", &["pageSize", "limit"]),
+    ("linux.resources.network", &[]),
+    ("linux.resources.network.priorities[]", &["name", "priority"]),
+    ("linux.resources.rdma{}", &[]),
+];
+
+/// The keys of the spec whose value is an array.
+const ARRAY_KEYS: &[&str] = &[
+    "additionalGids",
+    "ambient",
+    "architectures",
+    "args",
+    "bounding",
+    "createContainer",
+    "createRuntime",
+    "devices",
+    "effective",
+    "env",
+    "flags",
+    "gidMappings",
+    "hugepageLimits",
+    "inheritable",
+    "maskedPaths",
+    "mounts",
+    "names",
+    "namespaces",
+    "options",
+    "permitted",
+    "poststart",
+    "poststop",
+    "prestart",
+    "priorities",
+    "readonlyPaths",
+    "rlimits",
+    "schemata",
+    "startContainer",
+    "syscalls",
+    "throttleReadBpsDevice",
+    "throttleReadIOPSDevice",
+    "throttleWriteBpsDevice",
+    "throttleWriteIOPSDevice",
+    "uidMappings",
+    "weightDevice",
+];
+
+/// The parts of a configuration whose strings reach the kernel.
+const USED: &[&str] = &["process", "root", "hostname", "domainname", "mounts", "hooks", "linux"];
+
+/// What the configuration leaves out and the crate cannot show.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Absent {
+    /// `linux.resources.pids` is there, its `limit` is not.
+    pub pids_limit: bool,
+}
+
+/// Whether the text may hold a NUL byte, or an array in the place of an object.
+pub fn text_may_hide(text: &str) -> bool {
+    text.contains("\\u0000") || {
+        let bytes = text.as_bytes();
+        let brackets = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'[');
+        brackets.into_iter().any(|(at, _)| {
+            let before = bytes.get(..at).unwrap_or_default().trim_ascii_end();
+            let Some((b':', before)) = before.split_last() else { return true };
+            !array_key(before.trim_ascii_end())
+        })
+    }
+}
+
+/// Whether `before` ends with one of [`ARRAY_KEYS`] in quotes.
+fn array_key(before: &[u8]) -> bool {
+    let Some((b'"', before)) = before.split_last() else { return false };
+    let start = before.iter().rposition(|byte| *byte == b'"').map_or(0, |at| at + 1);
+    let key = before.get(start..).unwrap_or_default();
+    ARRAY_KEYS.iter().any(|known| known.as_bytes() == key)
+}
+
+/// Whether a member with the value 0 may be one that is missing.
+pub fn process_may_hide(process: &Process) -> bool {
+    process.rlimits().iter().flatten().any(|limit| limit.soft() == 0 || limit.hard() == 0)
+}
+
+/// Whether a member with the value 0 may be one that is missing.
+pub fn spec_may_hide(spec: &Spec) -> bool {
+    if spec.process().as_ref().is_some_and(process_may_hide) {
+        return true;
+    }
+    let of_mounts =
+        spec.mounts().iter().flatten().flat_map(|m| [m.uid_mappings(), m.gid_mappings()]);
+    let linux = spec.linux().as_ref();
+    let of_linux = linux.into_iter().flat_map(|l| [l.uid_mappings(), l.gid_mappings()]);
+    if of_mounts.chain(of_linux).flatten().flatten().any(|mapping| mapping.host_id() == 0) {
+        return true;
+    }
+    let Some(linux) = linux else { return false };
+    let mut devices = linux.devices().iter().flatten();
+    if devices.any(|d| d.typ() != LinuxDeviceType::P && (d.major() == 0 || d.minor() == 0)) {
+        return true;
+    }
+    let Some(resources) = linux.resources() else { return false };
+    let block = resources.block_io().as_ref();
+    resources.pids().is_some_and(|pids| pids.limit() == 0)
+        || resources.hugepage_limits().iter().flatten().any(|h| h.limit() == 0)
+        || resources.network().as_ref().is_some_and(|n| n.priorities().is_some())
+        || block.is_some_and(|block| {
+            let throttles = [
+                block.throttle_read_bps_device(),
+                block.throttle_write_bps_device(),
+                block.throttle_read_iops_device(),
+                block.throttle_write_iops_device(),
+            ];
+            let mut weights = block.weight_device().iter().flatten();
+            weights.any(|w| w.major() == 0 || w.minor() == 0)
+                || throttles
+                    .into_iter()
+                    .flatten()
+                    .flatten()
+                    .any(|t| t.major() == 0 || t.minor() == 0 || t.rate() == 0)
+        })
+}
+
+/// Looks through the whole text. `root` is the path of the text's own object.
+pub fn audit(text: &str, root: &str) -> Result<Absent> {
+    let mut value: Value = serde_json::from_str(text).map_err(|error| explain::syntax(&error))?;
+    if !root.is_empty() {
+        value = Value::Object([(root.to_owned(), value)].into_iter().collect());
+    }
+    for (pattern, required) in OBJECTS {
+        at(&value, pattern, String::new(), &mut |field, found| {
+            object(field, found, required)?;
+            if *pattern == "linux.devices[]" && found.get("type") != Some(&Value::from("p")) {
+                object(field, found, &["major", "minor"])?;
+            }
+            Ok(())
+        })?;
+    }
+    for part in USED {
+        if let Some(found) = value.get(part) {
+            no_nul(part, found)?;
+        }
+    }
+    let pids = value.pointer("/linux/resources/pids");
+    let pids_limit = pids.is_some_and(|p| p.is_object() && p.get("limit").is_none());
+    Ok(Absent { pids_limit })
+}
+
+fn object(field: &str, found: &Value, required: &[&str]) -> Result<()> {
+    let Value::Object(members) = found else {
+        return Err(Error::invalid_field(field, "an object is expected, not an array"));
+    };
+    match required.iter().find(|name| !members.contains_key(**name)) {
+        Some(name) => {
+            let field = format!("{field}.{name}");
+            Err(Error::invalid_field(field, "missing; the spec requires it"))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Calls `check` for everything that `pattern` stands for, and that is there.
+fn at(
+    value: &Value,
+    pattern: &str,
+    field: String,
+    check: &mut dyn FnMut(&str, &Value) -> Result<()>,
+) -> Result<()> {
+    if value.is_null() {
+        return Ok(());
+    }
+    if pattern.is_empty() {
+        return check(&field, value);
+    }
+    if let Some(rest) = pattern.strip_prefix("[]") {
+        for (index, element) in value.as_array().into_iter().flatten().enumerate() {
+            at(element, rest, format!("{field}[{index}]"), check)?;
+        }
+    } else if let Some(rest) = pattern.strip_prefix("{}") {
+        for (key, element) in value.as_object().into_iter().flatten() {
+            at(element, rest, format!("{field}.{key}"), check)?;
+        }
+    } else {
+        let pattern = pattern.trim_start_matches('.');
+        let end = pattern.find(['.', '[', '{']).unwrap_or(pattern.len());
+        let (name, rest) = pattern.split_at(end);
+        if let Some(member) = value.get(name) {
+            let dot = if field.is_empty() { "" } else { "." };
+            at(member, rest, format!("{field}{dot}{name}"), check)?;
+        }
+    }
+    Ok(())
+}
+
+/// A C string ends at a NUL byte: the kernel would see another value than the one checked.
+fn no_nul(field: &str, value: &Value) -> Result<()> {
+    const WHY: &str = "a NUL byte cannot be passed to the kernel";
+    match value {
+        Value::String(text) if text.contains('\0') => Err(Error::invalid(field, text, WHY)),
+        Value::Array(elements) => elements
+            .iter()
+            .enumerate()
+            .try_for_each(|(index, element)| no_nul(&format!("{field}[{index}]"), element)),
+        Value::Object(members) => members.iter().try_for_each(|(key, member)| {
+            if key.contains('\0') {
+                return Err(Error::invalid(field, key, WHY));
+            }
+            // Opaque data for the seccomp agent; it travels as JSON.
+            if key == "listenerMetadata" {
+                return Ok(());
+            }
+            no_nul(&format!("{field}.{key}"), member)
+        }),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+#[path = "audit_tests.rs"]
+mod tests;

@@ -1,0 +1,110 @@
+//! The rules of mounts.
+
+use serde_json::{Value, json};
+
+use super::{long, refused, taken, userns};
+
+#[test]
+fn mounts() {
+    let path = format!("/{}", long(4095));
+    refused(&[
+        (json!({"/mounts/0/destination": ""}), "mounts[0].destination: \"\": must not be empty"),
+        (
+            json!({"/mounts/0/destination": path}),
+            "mounts[0].destination: a path of 4096 bytes: is longer than 4095 bytes",
+        ),
+        (
+            json!({"/mounts/0/destination": "/"}),
+            "mounts[0].destination: \"/\": is the root file system itself; see root.path",
+        ),
+        (
+            json!({"/mounts/0/destination": "//."}),
+            "mounts[0].destination: \"//.\": is the root file system itself; see root.path",
+        ),
+        (
+            json!({"/mounts/0/destination": "a/../.."}),
+            "mounts[0].destination: \"a/../..\": is the root file system itself; see root.path",
+        ),
+        (
+            json!({"/mounts/2/source": null}),
+            "mounts[2].source: missing; a bind mount needs a source",
+        ),
+        (json!({"/mounts/2/source": ""}), "mounts[2].source: missing; a bind mount needs a source"),
+        (
+            json!({"/mounts/0/type": "bind"}),
+            "mounts[0].type: \"bind\": a bind mount needs the option bind or rbind",
+        ),
+        (
+            json!({"/mounts/0/type": null}),
+            "mounts[0].type: missing; only a bind mount (option bind or rbind) needs no type",
+        ),
+        (
+            json!({"/mounts/1/options/4": "size=1,suid"}),
+            "mounts[1].options[4]: \"size=1,suid\": a mount option cannot contain a comma: list the \
+             options one by one, or put the whole value in double quotes",
+        ),
+        (
+            json!({"/mounts/2/options/2": "mode=755"}),
+            "mounts[2].options[2]: \"mode=755\": unknown option for a bind mount",
+        ),
+        (
+            json!({"/mounts/2/options/2": "rshard"}),
+            "mounts[2].options[2]: \"rshard\": unknown option for a bind mount",
+        ),
+        (
+            json!({"/mounts/0/options": ["tmpcopyup"]}),
+            "mounts[0].options[0]: \"tmpcopyup\": is only possible on a tmpfs",
+        ),
+    ]);
+    taken(&[
+        json!({"/mounts/0/destination": format!("/{}", long(4094))}),
+        json!({"/mounts/0/destination": "/a/../b"}),
+        json!({"/mounts/1/options/4": "tmpcopyup"}),
+        json!({"/mounts/2/type": "none", "/mounts/2/options": ["bind", "ro", "rw", "rslave"]}),
+        json!({"/mounts/0/type": null, "/mounts/0/options": ["remount", "ro"]}),
+        json!({"/mounts/1/options/4": "context=\"u:r:t:s0:c1,c2\""}),
+    ]);
+}
+
+#[test]
+fn idmapped_mounts() {
+    let map = json!([{"containerID": 0, "hostID": 5, "size": 1}]);
+    let mapped = |options: Value| {
+        json!({"/mounts/2/options": options, "/mounts/2/uidMappings": map,
+               "/mounts/2/gidMappings": map})
+    };
+    refused(&[
+        (
+            json!({"/mounts/2/options/2": "idmap"}),
+            "mounts[2].options[2]: \"idmap\": needs uidMappings and gidMappings of the mount, or a \
+             user namespace",
+        ),
+        (
+            userns(json!({"/mounts/1/options/4": "ridmap"})),
+            "mounts[1].options[4]: \"ridmap\": only a bind mount can be idmapped",
+        ),
+        (
+            json!({"/mounts/1/uidMappings": map, "/mounts/1/gidMappings": map}),
+            "mounts[1].uidMappings: only a bind mount can be idmapped",
+        ),
+        (
+            json!({"/mounts/2/uidMappings": map}),
+            "mounts[2].gidMappings: uidMappings and gidMappings must be given together",
+        ),
+        (
+            json!({"/mounts/2/gidMappings": map}),
+            "mounts[2].uidMappings: uidMappings and gidMappings must be given together",
+        ),
+        (
+            json!({"/mounts/2/gidMappings": map, "/mounts/2/uidMappings":
+                   [{"containerID": 0, "hostID": 5, "size": 0}]}),
+            "mounts[2].uidMappings[0].size: 0: must be above 0",
+        ),
+    ]);
+    taken(&[
+        mapped(json!(["rbind", "ridmap"])),
+        mapped(json!(["bind", "idmap"])),
+        mapped(json!(["bind"])),
+        userns(json!({"/mounts/2/options/2": "ridmap"})),
+    ]);
+}

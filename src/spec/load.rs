@@ -1,0 +1,194 @@
+//! Reads and parses config.json and process.json.
+//!
+//! The fast path is one read and one pass of serde. Only when that fails, or when the result
+//! could hide something, is the text looked at again (`explain`, `audit`).
+//!
+//! What the crate oci-spec cannot represent, or loses, and what is done about it:
+//! * Unknown capabilities: the crate fails, the spec wants a warning. Dropped with a warning.
+//!   Lower case and a missing "CAP_" are accepted by the crate; the meaning is plain, so here too.
+//! * An array where the spec wants an object (`"linux": []`): the crate takes it for the members
+//!   in order. Refused by `audit`.
+//! * Members the spec requires and the crate takes for 0 when they are missing: refused by
+//!   `audit` (`devices[].major`, `rlimits[].soft`, `uidMappings[].hostID`, `rate`, ...). Left as
+//!   they are, as in runc: `user.uid`, `user.gid` (0), `uidMappings[].containerID` (0),
+//!   `resources.devices[].allow` (false, so deny), `consoleSize` (0 x 0).
+//! * `resources.pids` without `limit`: the crate says 0, which would be a limit. Made absent.
+//! * `hugepageLimits[].limit` is unsigned in the spec, signed in the crate. Larger values become
+//!   `i64::MAX`, beyond what the kernel can count.
+//! * `scheduler.flags`: the crate's names are wrong for two (`SCHED_FLAG_RESET_ON_FORK`,
+//!   `SCHED_FLAG_DL_OVERRUN`). Translated.
+//! * `execCPUAffinity` with an empty string means unset; the crate fails. Made absent.
+//! * Deprecated members of `intelRdt` (`enableCMT`, `enableMBM`): dropped by the crate, but the
+//!   whole section is refused in this version (`check::not_built`).
+//! * A key given twice: refused by the crate in objects of the spec; in free maps (annotations,
+//!   sysctl, unified, rdma) the last one counts, as in runc.
+//! * A NUL byte in a string: the crate keeps it, the kernel would cut there. Refused by `audit`.
+//! * `windows`, `solaris`, `zos`, `vm`, `freebsd`, `process.commandLine` and
+//!   `process.user.username` are for other platforms and ignored.
+//!
+//! Nothing else of the spec (1.3.0) is missing from the crate's types.
+
+use std::fs::OpenOptions;
+use std::io::Read;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::path::Path;
+
+use oci_spec::runtime::{Process, Spec};
+use serde::de::DeserializeOwned;
+
+use super::{audit, explain, version};
+use crate::{Context, Error, Kind, Result};
+
+/// More than any real configuration, and little enough to read into memory.
+const MAX_BYTES: u64 = 16 << 20;
+
+/// A parsed config.json.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// The configuration.
+    pub spec: Spec,
+    /// The bytes as read, to be kept as the snapshot: later edits of the file have no effect.
+    pub raw: Vec<u8>,
+    /// What the spec wants logged rather than refused.
+    pub warnings: Vec<String>,
+}
+
+/// A parsed process.json, as `exec --process` takes it.
+#[derive(Debug, Clone)]
+pub struct LoadedProcess {
+    /// The process.
+    pub process: Process,
+    /// What the spec wants logged rather than refused.
+    pub warnings: Vec<String>,
+}
+
+/// Reads and parses a config.json.
+pub fn load(path: &Path) -> Result<Loaded> {
+    parse(read(path)?, &path.to_string_lossy())
+}
+
+/// Reads and parses a process.json by the same rules.
+pub fn load_process(path: &Path) -> Result<LoadedProcess> {
+    parse_process(&read(path)?, &path.to_string_lossy())
+}
+
+/// Parses a configuration; `name` stands for it in errors.
+pub fn parse(raw: Vec<u8>, name: &str) -> Result<Loaded> {
+    let mut warnings = Vec::new();
+    let spec = parse_spec(&raw, &mut warnings).context(name)?;
+    Ok(Loaded { spec, raw, warnings })
+}
+
+/// Parses a process; `name` stands for it in errors.
+pub fn parse_process(raw: &[u8], name: &str) -> Result<LoadedProcess> {
+    let mut warnings = Vec::new();
+    let process = text(raw)
+        .and_then(|text| {
+            let process: Process = decode(text, "process", &mut warnings)?;
+            if audit::text_may_hide(text) || audit::process_may_hide(&process) {
+                audit::audit(text, "process")?;
+            }
+            Ok(process)
+        })
+        .context(name)?;
+    Ok(LoadedProcess { process, warnings })
+}
+
+fn parse_spec(raw: &[u8], warnings: &mut Vec<String>) -> Result<Spec> {
+    let text = text(raw)?;
+    let mut spec: Spec = decode(text, "", warnings)?;
+    version::check(spec.version())?;
+    if audit::text_may_hide(text) || audit::spec_may_hide(&spec) {
+        let absent = audit::audit(text, "")?;
+        if absent.pids_limit
+            && let Some(resources) =
+                spec.linux_mut().as_mut().and_then(|linux| linux.resources_mut().as_mut())
+        {
+            resources.set_pids(None);
+        }
+    }
+    Ok(spec)
+}
+
+fn decode<T: DeserializeOwned>(text: &str, root: &str, warnings: &mut Vec<String>) -> Result<T> {
+    match serde_json::from_str(text) {
+        Ok(value) => Ok(value),
+        Err(_) => explain::explain(text, root, warnings),
+    }
+}
+
+/// JSON text in the form the spec asks for: UTF-8, no byte order mark, an object.
+fn text(raw: &[u8]) -> Result<&str> {
+    let bad = |why: String| Err(Error::new(Kind::Invalid, why));
+    if raw.starts_with(b"\xef\xbb\xbf") {
+        return bad("starts with a byte order mark; save it as UTF-8 without one".to_owned());
+    }
+    let text = match std::str::from_utf8(raw) {
+        Ok(text) => text,
+        Err(error) => {
+            let good = raw.get(..error.valid_up_to()).unwrap_or_default();
+            let line = 1 + good.iter().filter(|b| **b == b'\n').count();
+            let column = 1 + good.iter().rev().take_while(|b| **b != b'\n').count();
+            return bad(format!("line {line} column {column}: not UTF-8"));
+        }
+    };
+    let inside = raw.trim_ascii();
+    if inside.is_empty() {
+        return bad("is empty; it must hold a JSON object".to_owned());
+    }
+    // serde takes an array for the members of a struct in order.
+    if inside.starts_with(b"[") || inside == b"null" {
+        return bad("must hold a JSON object, not an array or null".to_owned());
+    }
+    Ok(text)
+}
+
+/// Reads a regular file of at most [`MAX_BYTES`]; anything else is refused without blocking.
+fn read(path: &Path) -> Result<Vec<u8>> {
+    let refuse = |what: &str| {
+        let name = path.to_string_lossy();
+        Err(Error::new(Kind::Invalid, format!("{name}: is {what}, not a regular file")))
+    };
+    // O_NONBLOCK: a FIFO without a writer must not hold the runtime. std adds O_CLOEXEC.
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
+        .open(path)
+        .with_context(|| format!("open {}", path.display()));
+    let mut file = match file {
+        Err(error) if error.errno() == Some(nix::errno::Errno::ENXIO) => {
+            return refuse("a socket or a device");
+        }
+        other => other?,
+    };
+    let meta = file.metadata().with_context(|| format!("stat {}", path.display()))?;
+    let kind = meta.file_type();
+    if kind.is_dir() {
+        return refuse("a directory");
+    } else if kind.is_fifo() {
+        return refuse("a FIFO");
+    } else if !kind.is_file() {
+        return refuse("a device");
+    }
+    let mut raw = Vec::new();
+    if meta.len() <= MAX_BYTES {
+        // A little more than the size, so that the end is seen without growing.
+        raw.reserve_exact(usize::try_from(meta.len()).unwrap_or(0).saturating_add(64));
+        (&mut file)
+            .take(MAX_BYTES + 1)
+            .read_to_end(&mut raw)
+            .with_context(|| format!("read {}", path.display()))?;
+    }
+    // Looked at again: the file may have grown, and files of procfs claim a size of 0.
+    if meta.len() > MAX_BYTES || raw.len() as u64 > MAX_BYTES {
+        return Err(Error::new(
+            Kind::Invalid,
+            format!("{}: is larger than {} MiB", path.display(), MAX_BYTES >> 20),
+        ));
+    }
+    Ok(raw)
+}
+
+#[cfg(test)]
+#[path = "load_tests.rs"]
+mod tests;

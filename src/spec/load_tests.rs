@@ -1,0 +1,273 @@
+use std::io::Write;
+
+use serde_json::{Value, json};
+
+use super::*;
+
+const MINIMAL: &str =
+    r#"{"ociVersion": "1.3.0", "process": {"user": {"uid": 0, "gid": 0}, "cwd": "/"}}"#;
+
+fn error(raw: impl Into<Vec<u8>>) -> String {
+    let error = parse(raw.into(), "config.json").unwrap_err();
+    assert_eq!(error.kind(), Kind::Invalid);
+    let text = error.to_string();
+    assert!(!text.contains('\n'));
+    text.strip_prefix("config.json: ").unwrap().to_owned()
+}
+
+/// The minimal configuration with `value` at `pointer`, made on the way.
+fn with(pointer: &str, value: Value) -> String {
+    let mut config: Value = serde_json::from_str(MINIMAL).unwrap();
+    let mut at = &mut config;
+    for key in pointer.split('/').skip(1) {
+        if at.is_null() {
+            *at = json!({});
+        }
+        at = at.as_object_mut().unwrap().entry(key).or_insert(Value::Null);
+    }
+    *at = value;
+    config.to_string()
+}
+
+fn temporary(content: &[u8]) -> tempfile::NamedTempFile {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(content).unwrap();
+    file
+}
+
+#[test]
+fn reads_a_file_and_keeps_its_bytes() {
+    let loaded = load(temporary(MINIMAL.as_bytes()).path()).unwrap();
+    assert_eq!(loaded.raw, MINIMAL.as_bytes());
+    assert_eq!(loaded.spec.version(), "1.3.0");
+    assert!(loaded.warnings.is_empty());
+}
+
+#[test]
+fn only_regular_files_are_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let fifo = dir.path().join("fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let socket = dir.path().join("socket");
+    let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let device = Path::new("/dev/zero").to_owned();
+    for (path, what) in [
+        (dir.path().to_owned(), "a directory"),
+        (fifo, "a FIFO"),
+        (socket, "a socket or a device"),
+        (device, "a device"),
+    ] {
+        let expected = format!("{}: is {what}, not a regular file", path.display());
+        assert_eq!(load(&path).unwrap_err().to_string(), expected);
+    }
+    let missing = dir.path().join("missing");
+    let error = load(&missing).unwrap_err();
+    assert_eq!(error.errno(), Some(nix::errno::Errno::ENOENT));
+    assert_eq!(error.to_string(), format!("open {}: no such file or directory", missing.display()));
+}
+
+#[test]
+fn large_files_are_refused_unread() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    file.as_file().set_len(1 << 40).unwrap();
+    let expected = format!("{}: is larger than 16 MiB", file.path().display());
+    assert_eq!(load(file.path()).unwrap_err().to_string(), expected);
+    // At the limit it is read: a hole is a NUL byte for the parser.
+    file.as_file().set_len(MAX_BYTES).unwrap();
+    let expected = format!("{}: line 1 column 1: expected value", file.path().display());
+    assert_eq!(load(file.path()).unwrap_err().to_string(), expected);
+}
+
+#[test]
+fn bad_text() {
+    assert_eq!(error(""), "is empty; it must hold a JSON object");
+    assert_eq!(error(" \n"), "is empty; it must hold a JSON object");
+    for text in ["null", "[]", " [{}]", &"[".repeat(10_000)] {
+        assert_eq!(error(text), "must hold a JSON object, not an array or null");
+    }
+    assert_eq!(
+        error([b"\xef\xbb\xbf", MINIMAL.as_bytes()].concat()),
+        "starts with a byte order mark; save it as UTF-8 without one"
+    );
+    assert_eq!(error(&b"{\"a\":\n \"\xff\"}"[..]), "line 2 column 3: not UTF-8");
+    assert_eq!(error("{\0}"), "line 1 column 2: key must be a string");
+    assert_eq!(error(&MINIMAL[..40]), "line 1 column 40: EOF while parsing a string");
+    assert_eq!(error(format!("{MINIMAL}\nx")), "line 2 column 1: trailing characters");
+    assert_eq!(error(format!("{MINIMAL}{MINIMAL}")), "line 1 column 79: trailing characters");
+    assert_eq!(
+        error(with("/process/oomScoreAdj", json!(7)).replace('7', "1e999")),
+        "line 1 column 62: number out of range"
+    );
+    let deep = r#"{"linux":"#.repeat(10_000);
+    assert!(error(deep.clone()).starts_with("line 1 column "), "{}", error(deep));
+    assert_eq!(error("\"text\""), "expected struct Spec");
+    assert_eq!(error("{}"), "ociVersion: missing; the spec requires it");
+}
+
+#[test]
+fn wrong_values_are_named() {
+    let limit = |typ: Value| with("/process/rlimits", json!([{"type": typ}]));
+    for (text, expected) in [
+        (with("/process/user/uid", json!(-1)), "process.user.uid: -1: expected u32"),
+        (
+            with("/process/user/uid", json!(4_294_967_296_u64)),
+            "process.user.uid: 4294967296: expected u32",
+        ),
+        (with("/process/args", json!("sh")), "process.args: \"sh\": expected a sequence"),
+        (with("/process/args", json!(["a", 5])), "process.args[1]: 5: expected a string"),
+        (with("/process/cwd", json!(null)), "process.cwd: null: expected path string"),
+        (with("/process/user", json!(null)), "process.user: null: expected struct User"),
+        (with("/mounts", json!([{}])), "mounts[0].destination: missing; the spec requires it"),
+        (with("/process", json!({})), "process.user: missing; the spec requires it"),
+        (with("/ociVersion", json!(1)), "ociVersion: 1: expected a string"),
+        (
+            with("/ociVersion", json!("2.0.0")),
+            "ociVersion: \"2.0.0\": only version 1 of the spec is supported",
+        ),
+        (
+            with("/hostname", json!("a\0b")),
+            "hostname: \"a\\0b\": a NUL byte cannot be passed to \
+                                            the kernel",
+        ),
+        (with("/linux", json!([])), "linux: an object is expected, not an array"),
+        (
+            with("/linux/devices", json!([{"type": "c", "path": "/a", "minor": 1}])),
+            "linux.devices[0].major: missing; the spec requires it",
+        ),
+        (
+            with("/annotations", json!({"a": "x".repeat(100), "b": 1})),
+            "annotations.b: 1: expected a string",
+        ),
+        (
+            with("/process/args", json!("x".repeat(100))),
+            &format!("process.args: \"{}...: expected a sequence", "x".repeat(79)),
+        ),
+    ] {
+        assert_eq!(error(text), expected);
+    }
+    let unknown = error(limit(json!("RLIMIT_X")));
+    let start = "process.rlimits[0].type: \"RLIMIT_X\": expected one of `RLIMIT_CPU`";
+    assert!(unknown.starts_with(start), "{unknown}");
+    let unknown = error(with("/linux/namespaces", json!([{"type": "ipc"}, {"type": "net"}])));
+    assert!(unknown.starts_with("linux.namespaces[1].type: \"net\": expected one of"), "{unknown}");
+    let unknown = error(with("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_X"})));
+    let start = "linux.seccomp.defaultAction: \"SCMP_ACT_X\": expected one of";
+    assert!(unknown.starts_with(start), "{unknown}");
+}
+
+#[test]
+fn keys_given_twice() {
+    let twice = r#"{"ociVersion": "1.0.0", "hostname": "a", "hostname": "b"}"#;
+    assert_eq!(error(twice), "hostname: given twice");
+    let twice = r#"{"ociVersion": "1.0.0", "root": {"path": "a", "path": "b"}}"#;
+    assert_eq!(error(twice), "root.path: given twice");
+}
+
+#[test]
+fn an_ordinary_configuration_is_parsed_once() {
+    let mut spec = Spec::default();
+    let seccomp = json!({"defaultAction": "SCMP_ACT_ERRNO", "architectures": ["SCMP_ARCH_X86"],
+        "syscalls": [{"names": ["read"], "action": "SCMP_ACT_ALLOW", "args": []}]});
+    spec.linux_mut().as_mut().unwrap().set_seccomp(serde_json::from_value(seccomp).unwrap());
+    for text in [serde_json::to_string(&spec), serde_json::to_string_pretty(&spec)] {
+        let text = text.unwrap();
+        assert!(!audit::text_may_hide(&text) && !audit::spec_may_hide(&spec), "{text}");
+        assert!(super::super::check(&spec, &Default::default()).is_ok());
+    }
+}
+
+#[test]
+fn unknown_properties_are_ignored() {
+    let text = with("/x", json!({"y": [[1], {"user": []}]}));
+    assert!(parse(text.into_bytes(), "c").unwrap().warnings.is_empty());
+    // As deep as the parser goes; beyond it is an error, for nothing real is so deep.
+    let nested = |depth| {
+        let (open, close) = ("[".repeat(depth), "]".repeat(depth));
+        format!(r#"{{"x": {open}{close}, {}"#, &MINIMAL[1..])
+    };
+    assert!(parse(nested(100).into_bytes(), "c").is_ok());
+    assert_eq!(error(nested(5000)), "line 1 column 133: recursion limit exceeded");
+}
+
+#[test]
+fn unknown_capabilities_are_dropped_with_a_warning() {
+    let sets = json!({"bounding": ["CAP_NEW", "CAP_KILL", "CAP_NEWER"], "effective": ["CAP_KILL"]});
+    let loaded = parse(with("/process/capabilities", sets).into_bytes(), "c").unwrap();
+    assert_eq!(
+        loaded.warnings,
+        [
+            "process.capabilities.bounding[0]: \"CAP_NEW\": unknown capability, dropped",
+            "process.capabilities.bounding[2]: \"CAP_NEWER\": unknown capability, dropped",
+        ]
+    );
+    let process = loaded.spec.process().as_ref().unwrap();
+    let bounding = process.capabilities().as_ref().unwrap().bounding().as_ref().unwrap();
+    let kill = oci_spec::runtime::Capability::Kill;
+    assert_eq!(bounding.iter().collect::<Vec<_>>(), [&kill]);
+
+    let sets = json!({"bounding": ["CAP_NEW", 5]});
+    let text = error(with("/process/capabilities", sets));
+    assert!(text.starts_with("process.capabilities.bounding["), "{text}");
+    assert!(text.ends_with(": 5: expected a string"), "{text}");
+}
+
+#[test]
+fn what_the_crate_is_wrong_about() {
+    let value = json!([{"pageSize": "2MB", "limit": u64::MAX}]);
+    let text = with("/linux/resources/hugepageLimits", value);
+    let spec = parse(text.into_bytes(), "c").unwrap().spec;
+    let resources = spec.linux().as_ref().unwrap().resources().as_ref().unwrap();
+    assert_eq!(resources.hugepage_limits().as_ref().unwrap()[0].limit(), i64::MAX);
+
+    let value = json!({"initial": "0", "final": ""});
+    let spec = parse(with("/process/execCPUAffinity", value).into_bytes(), "c").unwrap().spec;
+    let affinity = spec.process().as_ref().unwrap().exec_cpu_affinity().as_ref().unwrap();
+    assert_eq!(affinity.initial().as_deref(), Some("0"));
+    assert_eq!(affinity.cpu_affinity_final(), &None);
+
+    let flags = ["SCHED_FLAG_RESET_ON_FORK", "SCHED_FLAG_RECLAIM", "SCHED_FLAG_DL_OVERRUN"];
+    let value = json!({"policy": "SCHED_FIFO", "flags": flags});
+    let spec = parse(with("/process/scheduler", value).into_bytes(), "c").unwrap().spec;
+    let scheduler = spec.process().as_ref().unwrap().scheduler().as_ref().unwrap();
+    assert_eq!(scheduler.flags().as_ref().unwrap().len(), 3);
+
+    let limit = |value: Value| {
+        let text = with("/linux/resources/pids", value);
+        let spec = parse(text.into_bytes(), "c").unwrap().spec;
+        let resources = spec.linux().as_ref().unwrap().resources().as_ref().unwrap();
+        resources.pids().map(|pids| pids.limit())
+    };
+    assert_eq!(limit(json!({})), None);
+    assert_eq!(limit(json!({"limit": 0})), Some(0));
+    assert_eq!(limit(json!({"limit": 5})), Some(5));
+}
+
+#[test]
+fn a_process_by_the_same_rules() {
+    let parse = |value: Value| {
+        parse_process(value.to_string().as_bytes(), "p").map_err(|error| error.to_string())
+    };
+    let mut process = json!({"user": {"uid": 1, "gid": 2}, "cwd": "/", "args": ["a"],
+                             "capabilities": {"ambient": ["CAP_NEW"]}});
+    let loaded = parse(process.clone()).unwrap();
+    assert_eq!(loaded.process.user().gid(), 2);
+    assert_eq!(
+        loaded.warnings,
+        ["process.capabilities.ambient[0]: \"CAP_NEW\": unknown capability, dropped"]
+    );
+    process["args"] = json!(["a\0"]);
+    let nul = "p: process.args[0]: \"a\\0\": a NUL byte cannot be passed to the kernel";
+    assert_eq!(parse(process.clone()).unwrap_err(), nul);
+    process["args"] = json!([5]);
+    assert_eq!(parse(process.clone()).unwrap_err(), "p: process.args[0]: 5: expected a string");
+    process["args"] = json!(["a"]);
+    process["rlimits"] = json!([{"type": "RLIMIT_CPU"}]);
+    assert_eq!(
+        parse(process.clone()).unwrap_err(),
+        "p: process.rlimits[0].soft: missing; the spec requires it"
+    );
+    process["user"] = json!([0, 0]);
+    assert_eq!(parse(process).unwrap_err(), "p: process.user: an object is expected, not an array");
+    let file = temporary(br#"{"user": {}, "cwd": "/"}"#);
+    assert!(load_process(file.path()).unwrap().warnings.is_empty());
+}

@@ -1,0 +1,151 @@
+//! Signals to a container, and its end.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
+
+use nix::errno::Errno;
+
+use super::{Container, State, Status};
+use crate::cgroup::Record;
+use crate::sys::pidfd;
+use crate::{Context, Error, Kind, Result, hooks};
+
+/// Sends signal number `signal` to init, or with `all` to every process of the cgroup. SIGKILL
+/// reaches all of them as well where init's death would not end them: without a private pid
+/// namespace. [`Kind::State`], with the words `container not running`, unless the container is
+/// created, running or paused; `all` also serves a dead init that has left processes behind.
+pub fn kill(container: &Container, signal: i32, all: bool) -> Result<()> {
+    let name = || format!("kill container {:?}", container.id().as_str());
+    let status = container.status()?;
+    let Some(state) = container.state() else { return Err(not_running()).with_context(name) };
+    match status {
+        Status::Created | Status::Running | Status::Paused => {
+            let Some(init) = container.pidfd()? else {
+                return Err(not_running()).with_context(name);
+            };
+            signal_live(state, init.as_fd(), signal, all)
+        }
+        Status::Stopped if all && container.this_boot()? && !state.cgroup.pids()?.is_empty() => {
+            signal_cgroup(&state.cgroup, signal)
+        }
+        Status::Stopped | Status::Creating => Err(not_running()),
+    }
+    .with_context(name)
+}
+
+fn not_running() -> Error {
+    Error::new(Kind::State, "container not running")
+}
+
+fn signal_live(state: &State, init: BorrowedFd<'_>, signal: i32, all: bool) -> Result<()> {
+    let rest = all && !matches!(signal, 0 | libc::SIGKILL);
+    if rest && state.cgroup.pids()?.contains(&state.pid) {
+        return signal_cgroup(&state.cgroup, signal);
+    }
+    match pidfd::send_signal(init, signal) {
+        Ok(()) => {}
+        Err(Errno::ESRCH) => return Err(not_running()),
+        Err(e) => return Err(e).with_context(|| format!("send signal {signal} to {}", state.pid)),
+    }
+    if rest {
+        // init has left its cgroup, or there is none.
+        return signal_cgroup(&state.cgroup, signal);
+    }
+    if signal == libc::SIGKILL {
+        if all || !state.private_pid {
+            state.cgroup.kill_all()?;
+        }
+        // Members of a frozen cgroup v1 do not even die.
+        if state.cgroup.frozen()? {
+            state.cgroup.thaw()?;
+        }
+    }
+    Ok(())
+}
+
+fn signal_cgroup(cgroup: &Record, signal: i32) -> Result<()> {
+    match signal {
+        0 => Ok(()),
+        libc::SIGKILL => cgroup.kill_all(),
+        signal => cgroup.signal_all(signal),
+    }
+}
+
+/// Ends a container by SIGKILL, and waits at most `limit` until its init is dead. It is no error
+/// if it is dead already.
+pub fn stop(container: &Container, limit: Duration) -> Result<()> {
+    let name = || format!("stop container {:?}", container.id().as_str());
+    if !container.this_boot()? {
+        return Ok(());
+    }
+    let Some(state) = container.state() else {
+        // The pid is not known; init is in the cgroup, if it was ever made.
+        return match container.intent() {
+            Some(intent) => intent.cgroup.kill_all().with_context(name),
+            None => Ok(()),
+        };
+    };
+    let Some(init) = container.pidfd()? else { return Ok(()) };
+    match signal_live(state, init.as_fd(), libc::SIGKILL, false) {
+        // Dead a moment ago.
+        Err(e) if e.kind() == Kind::State => {}
+        other => other.with_context(name)?,
+    }
+    if pidfd::wait_exit(init.as_fd(), limit)? {
+        return Ok(());
+    }
+    let why = format!("process {} is still alive {} s after SIGKILL", state.pid, limit.as_secs());
+    Err(Error::new(Kind::System, why)).with_context(name)
+}
+
+/// Frees all that create made (runtime.md "Delete"): processes left in the cgroup, the cgroup, the
+/// directory; then runs the poststop hooks, whose failure is a warning. [`Kind::State`] if the
+/// container is not stopped. Takes the lock if the caller has not; can be repeated after a crash.
+pub fn destroy(mut container: Container) -> Result<()> {
+    container.lock()?;
+    let id = container.id().clone();
+    let name = || format!("delete container {:?}", id.as_str());
+    if container.broken().is_none() {
+        let status = container.status()?;
+        if status != Status::Stopped {
+            return Err(Error::new(Kind::State, format!("it is {status}"))).with_context(name);
+        }
+    }
+    let poststop = match container.state() {
+        Some(_) => poststop(&container).unwrap_or_else(|e| {
+            crate::log::warn(e.context("poststop hooks").context(name()));
+            None
+        }),
+        None => None,
+    };
+    // After a reboot the cgroup is gone, and one of its name is somebody else's.
+    if container.this_boot()? {
+        let cgroup = match (container.state(), container.intent()) {
+            (Some(state), _) => Some(&state.cgroup),
+            (None, intent) => intent.map(|intent| &intent.cgroup),
+        };
+        if let Some(cgroup) = cgroup {
+            // The death of init ends a pid namespace; else, or if something was moved into the
+            // cgroup from elsewhere, there may be more to kill.
+            let private = container.state().is_some_and(|state| state.private_pid);
+            if !private || !cgroup.remove_if_empty().with_context(name)? {
+                cgroup.kill_all().with_context(name)?;
+                cgroup.remove().with_context(name)?;
+            }
+        }
+    }
+    container.remove()?;
+    if let Some((hooks, state)) = poststop {
+        hooks::run_all_logging("poststop", &hooks, &state);
+    }
+    Ok(())
+}
+
+/// The poststop hooks and the state that they read, taken before the directory is gone.
+fn poststop(container: &Container) -> Result<Option<(Vec<hooks::Hook>, Vec<u8>)>> {
+    let hooks = container.hooks()?.poststop;
+    if hooks.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some((hooks, container.document()?.to_json()?)))
+}

@@ -1,0 +1,69 @@
+//! Files of a container's directory: read without trust, written whole.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::BorrowedFd;
+
+use nix::errno::Errno;
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+
+use crate::{Context, Error, Kind, Result};
+
+/// No state is longer, in bytes; a longer file is not ours.
+const MAX: u64 = 64 << 20;
+
+/// The bytes of regular file `name`, or `None` if there is no such file. The error kind is
+/// [`Kind::Invalid`] for what this runtime never wrote: a link, a FIFO, a huge file.
+pub fn read(dir: BorrowedFd<'_>, name: &str) -> Result<Option<Vec<u8>>> {
+    // NONBLOCK: opening a FIFO must not wait for a writer.
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let fd = match rustix::fs::openat(dir, name, flags, Mode::empty()) {
+        Ok(fd) => fd,
+        Err(rustix::io::Errno::NOENT) => return Ok(None),
+        Err(rustix::io::Errno::LOOP | rustix::io::Errno::NXIO) => {
+            return Err(Error::new(Kind::Invalid, "not a regular file"));
+        }
+        Err(e) => return Err(e.into()),
+    };
+    let stat = rustix::fs::fstat(&fd)?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return Err(Error::new(Kind::Invalid, "not a regular file"));
+    }
+    let size = u64::try_from(stat.st_size).unwrap_or(u64::MAX);
+    if size > MAX {
+        return Err(Error::new(Kind::Invalid, format!("{size} bytes long, more than {MAX}")));
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0).saturating_add(1));
+    File::from(fd).take(MAX).read_to_end(&mut bytes)?;
+    Ok(Some(bytes))
+}
+
+/// The name under which `name` is written before it is renamed.
+pub fn temporary(name: &str) -> String {
+    format!("{name}.tmp")
+}
+
+/// Makes file `name` with `bytes`, mode 0600: a reader sees all of it or no file. Not synced to a
+/// disk, because the state must not outlive a reboot and the directory is meant to be on a tmpfs.
+pub fn write(dir: BorrowedFd<'_>, name: &str, bytes: &[u8]) -> Result<()> {
+    let temporary = temporary(name);
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let fd = rustix::fs::openat(dir, temporary.as_str(), flags, Mode::RUSR | Mode::WUSR)
+        .with_context(|| format!("create {temporary}"))?;
+    let written = File::from(fd)
+        .write_all(bytes)
+        .map_err(Error::from)
+        .and_then(|()| Ok(rustix::fs::renameat(dir, temporary.as_str(), dir, name)?));
+    if written.is_err() {
+        let _ = rustix::fs::unlinkat(dir, temporary.as_str(), AtFlags::empty());
+    }
+    written.with_context(|| format!("write {name}"))
+}
+
+/// Removes file `name`; it may be gone already.
+pub fn unlink(dir: BorrowedFd<'_>, name: &str) -> Result<()> {
+    match rustix::fs::unlinkat(dir, name, AtFlags::empty()).map_err(Error::from) {
+        Err(e) if e.errno() == Some(Errno::ENOENT) => Ok(()),
+        other => other.with_context(|| format!("remove {name}")),
+    }
+}

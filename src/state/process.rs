@@ -1,0 +1,83 @@
+//! Who a process number means: a number is given out again after its owner is gone, the pair of
+//! number and start time is not, within one boot.
+
+use std::fs::File;
+use std::sync::OnceLock;
+
+use nix::errno::Errno;
+use procfs::FromRead;
+use procfs::process::Stat;
+
+use crate::{Context, Error, Kind, Result};
+
+/// When process `pid` started: field 22 of /proc/pid/stat (proc_pid_stat(5)), in clock ticks since
+/// boot. `None` if there is no such process, or a dead one that nobody has waited for.
+pub fn process_start_time(pid: i32) -> Result<Option<u64>> {
+    if pid <= 0 {
+        return Ok(None);
+    }
+    let path = format!("/proc/{pid}/stat");
+    let stat = File::open(&path).map_err(procfs::ProcError::from).and_then(Stat::from_read);
+    match stat {
+        Ok(stat) => Ok(alive_since(&stat)),
+        Err(procfs::ProcError::NotFound(_)) => Ok(None),
+        Err(procfs::ProcError::Io(e, _)) => match e.raw_os_error().map(Errno::from_raw) {
+            // It died between open and read.
+            Some(Errno::ENOENT | Errno::ESRCH) => Ok(None),
+            _ => Err(e).with_context(|| format!("read {path}")),
+        },
+        Err(e) => Err(Error::new(Kind::System, e.to_string()).context(format!("read {path}"))),
+    }
+}
+
+/// The start time, unless the process is dead.
+fn alive_since(stat: &Stat) -> Option<u64> {
+    // A first thread that has ended looks like a zombie for as long as other threads run.
+    let dead = matches!(stat.state, 'Z' | 'X' | 'x') && stat.num_threads <= 1;
+    (!dead).then_some(stat.starttime)
+}
+
+/// The random id of the running boot: after a reboot all numbers mean something else.
+pub fn boot_id() -> Result<&'static str> {
+    static ID: OnceLock<String> = OnceLock::new();
+    if let Some(id) = ID.get() {
+        return Ok(id);
+    }
+    let id = crate::fs::read_text("/proc/sys/kernel/random/boot_id")?;
+    Ok(ID.get_or_init(|| id.trim_end().to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stat(state: char, threads: u32) -> Stat {
+        let line = format!(
+            "77 (a) b) {state} 1 77 77 0 -1 4194304 1 0 0 0 0 0 0 0 20 0 {threads} 0 4242 1 1 \
+             18446744073709551615 1 1 0 0 0 0 0 0 0 0 0 0 17 1 0 0 0 0 0 0 0 0 0 0 0 0 0"
+        );
+        Stat::from_read(line.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn zombies_are_dead_unless_a_thread_lives() {
+        assert_eq!(alive_since(&stat('S', 1)), Some(4242));
+        assert_eq!(alive_since(&stat('T', 1)), Some(4242));
+        assert_eq!(alive_since(&stat('Z', 1)), None);
+        assert_eq!(alive_since(&stat('X', 0)), None);
+        assert_eq!(alive_since(&stat('Z', 3)), Some(4242));
+    }
+
+    #[test]
+    fn only_real_numbers_name_a_process() {
+        for pid in [0, -1, i32::MIN, i32::MAX] {
+            assert_eq!(process_start_time(pid).unwrap(), None, "{pid}");
+        }
+        assert!(process_start_time(std::process::id() as i32).unwrap().is_some());
+    }
+
+    #[test]
+    fn boot_id_is_a_uuid() {
+        assert_eq!(boot_id().unwrap().len(), 36);
+    }
+}

@@ -1,0 +1,58 @@
+//! The last calls before the container's program: closing descriptors, execve.
+
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use nix::errno::Errno;
+
+use super::check;
+
+/// The pointer arrays of an execve(2), made beforehand: once a seccomp filter is in force the
+/// call must need nothing else, not even memory.
+pub struct Exec<'a> {
+    path: &'a CStr,
+    argv: Vec<*const libc::c_char>,
+    envp: Vec<*const libc::c_char>,
+}
+
+impl<'a> Exec<'a> {
+    /// Borrows everything that the program will be given.
+    pub fn new(path: &'a CStr, args: &'a [CString], env: &'a [CString]) -> Self {
+        let pointers = |strings: &[CString]| {
+            strings.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect()
+        };
+        Exec { path, argv: pointers(args), envp: pointers(env) }
+    }
+
+    /// execve(2). Returns only if it failed.
+    pub fn run(&self) -> Errno {
+        // SAFETY: both arrays end with a null pointer, and the strings that they and `path` point
+        // to are borrowed for the life of self.
+        unsafe { libc::execve(self.path.as_ptr(), self.argv.as_ptr(), self.envp.as_ptr()) };
+        Errno::last()
+    }
+
+    /// execveat(2) of the open file `file` itself. Returns only if it failed.
+    pub fn run_file(&self, file: BorrowedFd<'_>) -> Errno {
+        // SAFETY: as in `run`; the empty path with AT_EMPTY_PATH names the descriptor.
+        unsafe {
+            libc::syscall(
+                libc::SYS_execveat,
+                file.as_raw_fd(),
+                c"".as_ptr(),
+                self.argv.as_ptr(),
+                self.envp.as_ptr(),
+                libc::AT_EMPTY_PATH,
+            )
+        };
+        Errno::last()
+    }
+}
+
+/// Closes the descriptors from `first` to `last`, close_range(2).
+pub fn close_range(first: u32, last: u32) -> nix::Result<()> {
+    // SAFETY: integers only. What is closed is closed for good; the caller uses no descriptor in
+    // that range any more, and never returns to code that would close one a second time.
+    check(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) })?;
+    Ok(())
+}

@@ -1,0 +1,53 @@
+//! mount_setattr(2); the rest of the new mount API comes from rustix.
+
+use std::ffi::CStr;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use super::check;
+
+/// What mount_setattr(2) is to change. All zero changes nothing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Change {
+    /// MOUNT_ATTR_* to set.
+    pub set: u64,
+    /// MOUNT_ATTR_* to clear.
+    pub clear: u64,
+    /// MS_SHARED, MS_SLAVE, MS_PRIVATE, MS_UNBINDABLE, or 0 to leave the propagation.
+    pub propagation: u64,
+}
+
+impl Change {
+    /// Whether there is anything to do.
+    pub fn is_empty(&self) -> bool {
+        *self == Change::default()
+    }
+}
+
+/// mount_setattr(2) on the mount that `dir` and `path` name (an empty path with
+/// `AT_EMPTY_PATH` names the descriptor). `flags`: AT_EMPTY_PATH, AT_RECURSIVE, …
+pub fn mount_setattr(
+    dir: BorrowedFd<'_>,
+    path: &CStr,
+    flags: i32,
+    change: Change,
+    user_namespace: Option<BorrowedFd<'_>>,
+) -> nix::Result<()> {
+    let attr = libc::mount_attr {
+        attr_set: change.set,
+        attr_clr: change.clear,
+        propagation: change.propagation,
+        userns_fd: user_namespace.map_or(0, |fd| fd.as_raw_fd() as u64),
+    };
+    // SAFETY: `path` is a C string, `attr` lives through the call and its size is passed.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            dir.as_raw_fd(),
+            path.as_ptr(),
+            flags,
+            &raw const attr,
+            std::mem::size_of_val(&attr),
+        )
+    })?;
+    Ok(())
+}

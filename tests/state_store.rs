@@ -1,0 +1,542 @@
+//! The state of containers, with hand-made containers.
+
+mod state_support;
+
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use bulkhead::Kind;
+use bulkhead::state::{self, START_FIFO, Status, Store, VERSION};
+use state_support::{Home, Sleep, id, intent, state};
+
+fn status(home: &Home, name: &str) -> Status {
+    home.load(name).unwrap().status().unwrap()
+}
+
+#[test]
+fn status_comes_from_the_live_process() {
+    let home = Home::new();
+    let mut sleep = Sleep::new();
+    let path = home.put(&state("c", sleep.pid()));
+    assert_eq!(status(&home, "c"), Status::Created);
+    std::fs::remove_file(path.join(START_FIFO)).unwrap();
+    assert_eq!(status(&home, "c"), Status::Running);
+    // One container object looks anew each time.
+    let container = home.load("c").unwrap();
+    sleep.make_zombie();
+    assert_eq!(container.status().unwrap(), Status::Stopped);
+    assert_eq!(status(&home, "c"), Status::Stopped);
+    sleep.0.wait().unwrap();
+    assert_eq!(status(&home, "c"), Status::Stopped);
+}
+
+#[test]
+fn reused_pid_and_other_boot_are_stopped_and_get_no_signal() {
+    let home = Home::new();
+    let mut sleep = Sleep::new();
+    let mut reused = state("reused", sleep.pid());
+    reused.start_time += 1;
+    let mut reboot = state("reboot", sleep.pid());
+    reboot.boot_id = "00000000-0000-0000-0000-000000000000".to_owned();
+    for state in [&reused, &reboot] {
+        home.put_running(state);
+        let name = state.id.as_str();
+        let container = home.load(name).unwrap();
+        assert_eq!(container.status().unwrap(), Status::Stopped, "{name}");
+        assert!(container.pidfd().unwrap().is_none(), "{name}");
+        let error = state::kill(&container, 9, false).unwrap_err().to_string();
+        assert!(error.ends_with("container not running"), "{error}");
+        state::stop(&container, Duration::from_secs(1)).unwrap();
+        state::destroy(container).unwrap();
+    }
+    assert!(sleep.alive());
+    assert!(home.names().is_empty());
+}
+
+#[test]
+fn forged_pids_are_never_signalled() {
+    for pid in [0, 1, -1, i32::MIN] {
+        let home = Home::new();
+        let mut forged = state("f", std::process::id() as i32);
+        forged.pid = pid;
+        forged.start_time = state::process_start_time(pid).unwrap().unwrap_or(0);
+        home.put_running(&forged);
+        let error = home.load("f").unwrap_err();
+        assert!(error.to_string().contains("state.json\": pid: "), "{error}");
+        let mut container = home.store().load_any(&id("f")).unwrap();
+        assert!(container.pidfd().unwrap().is_none());
+        container.lock().unwrap();
+        state::stop(&container, Duration::from_secs(1)).unwrap();
+        state::destroy(container).unwrap();
+        assert!(home.names().is_empty());
+    }
+}
+
+#[test]
+fn kill_reaches_init_and_only_a_live_one() {
+    let home = Home::new();
+    let mut sleep = Sleep::new();
+    home.put_running(&state("c", sleep.pid()));
+    let container = home.load("c").unwrap();
+    state::kill(&container, 0, false).unwrap();
+    assert!(sleep.alive());
+    state::kill(&container, 40, false).unwrap();
+    use std::os::unix::process::ExitStatusExt;
+    assert_eq!(sleep.0.wait().unwrap().signal(), Some(40));
+    let error = state::kill(&container, 15, false).unwrap_err();
+    assert_eq!(error.to_string(), "kill container \"c\": container not running");
+    assert_eq!(error.kind(), Kind::State);
+}
+
+#[test]
+fn directory_is_made_with_its_mark() {
+    let home = Home::new();
+    let reserved = home.reserve("c");
+    let meta = std::fs::metadata(reserved.path()).unwrap();
+    assert_eq!(meta.mode() & 0o7777, 0o1700);
+    assert_eq!(std::fs::metadata(home.root()).unwrap().mode() & 0o7777, 0o700);
+    let file = std::fs::metadata(reserved.path().join("intent.json")).unwrap();
+    assert_eq!(file.mode() & 0o7777, 0o600);
+    reserved.abandon().unwrap();
+    assert!(home.names().is_empty());
+}
+
+#[test]
+fn a_second_container_of_the_same_id_is_refused_and_harms_nothing() {
+    let home = Home::new();
+    let sleep = Sleep::new();
+    home.put(&state("c", sleep.pid()));
+    let error = home.store().reserve(&id("c"), &intent("c")).unwrap_err().to_string();
+    assert!(error.contains("container with given ID already exists"), "{error}");
+    assert_eq!(status(&home, "c"), Status::Created);
+}
+
+#[test]
+fn only_marked_directories_are_containers() {
+    let home = Home::new();
+    let store = home.store();
+    store.create_root().unwrap();
+    let root = home.root();
+    std::fs::create_dir(root.join("plain")).unwrap();
+    for (name, mode) in [("m700", 0o700), ("m1777", 0o1777), ("m1755", 0o1755)] {
+        std::fs::create_dir(root.join(name)).unwrap();
+        std::fs::set_permissions(root.join(name), PermissionsExt::from_mode(mode)).unwrap();
+    }
+    home.reserve("real").keep();
+    symlink("real", root.join("link")).unwrap();
+    std::fs::write(root.join("file"), "").unwrap();
+    for name in ["plain", "m700", "m1777", "m1755", "link", "file", "absent"] {
+        let error = store.load_any(&id(name)).unwrap_err();
+        assert_eq!(error.kind(), Kind::NotFound, "{name}");
+        assert!(error.to_string().starts_with("container does not exist: "), "{error}");
+    }
+    assert_eq!(home.store().list().unwrap().len(), 1);
+    // A set-group-ID bit comes from the parent directory and is no sign.
+    std::fs::set_permissions(root.join("real"), PermissionsExt::from_mode(0o3700)).unwrap();
+    store.load_any(&id("real")).unwrap();
+}
+
+#[test]
+fn directories_of_other_users_are_no_containers() {
+    if !nix::unistd::geteuid().is_root() {
+        return; // only root can make one
+    }
+    let home = Home::new();
+    let path = home.put(&state("c", std::process::id() as i32));
+    std::os::unix::fs::chown(&path, Some(12345), None).unwrap();
+    assert_eq!(home.load("c").unwrap_err().kind(), Kind::NotFound);
+}
+
+#[test]
+fn foreign_files_are_never_removed() {
+    let home = Home::new();
+    let path = home.reserve("c").path().to_owned();
+    std::fs::write(path.join("precious"), "x").unwrap();
+    let container = home.store().load_any(&id("c")).unwrap();
+    let error = state::destroy(container).unwrap_err().to_string();
+    assert!(error.contains("not empty"), "{error}");
+    assert_eq!(std::fs::read_to_string(path.join("precious")).unwrap(), "x");
+}
+
+#[test]
+fn creation_is_seen_by_its_lock() {
+    let home = Home::new();
+    let reserved = home.reserve("c");
+    assert_eq!(status(&home, "c"), Status::Creating);
+    {
+        let container = home.load("c").unwrap();
+        let json = serde_json::to_value(container.document().unwrap()).unwrap();
+        assert_eq!(json["status"], "creating");
+        assert_eq!(json["bundle"], "/bundle");
+        assert_eq!(json["pid"], 0);
+    }
+    // A crash of create: the descriptor is closed, nothing else happens.
+    drop(reserved);
+    assert_eq!(status(&home, "c"), Status::Stopped);
+    state::destroy(home.load("c").unwrap()).unwrap();
+    home.reserve("c").abandon().unwrap();
+}
+
+#[test]
+fn a_kept_container_is_not_locked_by_a_child_that_shares_the_descriptor() {
+    let home = Home::new();
+    let mut reserved = home.reserve("c");
+    reserved.commit(&state("c", std::process::id() as i32)).unwrap();
+    let copy = reserved.dir().try_clone_to_owned().unwrap();
+    reserved.keep();
+    home.load("c").unwrap().lock().unwrap();
+    drop(copy);
+}
+
+#[test]
+fn lock_waits_for_create_and_sees_its_end() {
+    let home = Home::new();
+    let sleep = Sleep::new();
+    let mut reserved = home.reserve("ok");
+    let other = home.reserve("gone");
+    let mut ok = home.load("ok").unwrap();
+    let mut gone = home.load("gone").unwrap();
+    assert!(ok.state().is_none());
+    let committed = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(Duration::from_millis(100));
+            reserved.commit(&state("ok", sleep.pid())).unwrap();
+            committed.store(true, Ordering::SeqCst);
+            reserved.keep();
+            other.abandon().unwrap();
+        });
+        ok.lock().unwrap();
+        assert!(committed.load(Ordering::SeqCst));
+        assert_eq!(ok.status().unwrap(), Status::Running);
+        assert_eq!(gone.lock().unwrap_err().kind(), Kind::NotFound);
+    });
+}
+
+#[test]
+fn a_container_made_anew_is_not_the_one_that_was_loaded() {
+    let home = Home::new();
+    home.reserve("c").keep();
+    let mut old = home.load("c").unwrap();
+    state::destroy(home.load("c").unwrap()).unwrap();
+    home.reserve("c").keep();
+    assert_eq!(old.lock().unwrap_err().kind(), Kind::NotFound);
+    assert_eq!(home.names(), ["c"]);
+}
+
+#[test]
+fn broken_state_files_are_one_line_errors_that_name_the_file() {
+    let home = Home::new();
+    let newer = VERSION + 1;
+    let good = serde_json::to_string(&state("c", std::process::id() as i32)).unwrap();
+    let other_id = good.replace("\"id\":\"c\"", "\"id\":\"d\"");
+    let path = home.put_running(&state("c", std::process::id() as i32)).join("state.json");
+    for (bytes, part) in [
+        ("", "EOF"),
+        ("null", "null"),
+        ("{}", "missing field"),
+        ("[]", "invalid length"),
+        (&good[..good.len() / 2], "EOF"),
+        (&format!("{good}x"), "trailing"),
+        (&other_id, "id: \"d\": is not the name of its directory"),
+        (&format!("{{\"version\":{newer}}}"), "written by a newer bulkhead (version 2"),
+        (&good.replace("\"version\":1", "\"version\":2"), "written by a newer bulkhead"),
+        (&good.replace("\"version\":1", "\"version\":0"), "no such version"),
+        (&good.replace("\"version\":1", "\"version\":-1"), "-1"),
+        (&"[".repeat(100_000), "invalid type"),
+    ] {
+        std::fs::write(&path, bytes).unwrap();
+        let error = home.load("c").unwrap_err().to_string();
+        assert!(error.starts_with(&format!("{path:?}: ")), "{error}");
+        assert!(error.contains(part) && !error.contains('\n'), "{part}: {error}");
+        assert!(error.len() < 400, "{error}");
+        // It hides no other container.
+        assert!(home.store().list().unwrap().is_empty());
+    }
+}
+
+#[test]
+fn state_files_that_are_no_files_do_not_block_and_are_refused() {
+    let home = Home::new();
+    let mut sleep = Sleep::new();
+    let good = serde_json::to_string(&state("c", sleep.pid())).unwrap();
+    let path = home.put_running(&state("c", sleep.pid())).join("state.json");
+    let target = home.dir.path().join("target");
+    std::fs::write(&target, good).unwrap();
+    let huge = || std::fs::File::create(&path).unwrap().set_len(1 << 40).unwrap();
+    let fifo = || {
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRUSR).unwrap();
+    };
+    let begin = Instant::now();
+    for (make, why) in [
+        (&(|| symlink(&target, &path).unwrap()) as &dyn Fn(), "not a regular file"),
+        (&fifo, "not a regular file"),
+        (&huge, "bytes long"),
+    ] {
+        std::fs::remove_file(&path).unwrap();
+        make();
+        let error = home.load("c").unwrap_err().to_string();
+        assert_eq!(&error[..path.as_os_str().len() + 4], format!("{path:?}: "));
+        assert!(error.contains(why), "{error}");
+    }
+    assert!(begin.elapsed() < Duration::from_secs(5));
+    // A cleaner may remove it all the same, and touches nobody.
+    let container = home.store().load_any(&id("c")).unwrap();
+    assert!(container.broken().is_some() && container.intent().is_some());
+    state::destroy(container).unwrap();
+    assert!(target.exists() && sleep.alive());
+}
+
+#[test]
+fn readers_never_see_half_a_container() {
+    let home = Home::new();
+    let sleep = Sleep::new();
+    home.store().create_root().unwrap();
+    let mut state = state("c", sleep.pid());
+    // Long enough that a write in place would be seen half done.
+    state.annotations.insert("long".to_owned(), "x".repeat(64 << 10));
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let readers: Vec<_> = (0..64)
+            .map(|_| {
+                scope.spawn(|| {
+                    let store = home.store();
+                    let (mut seen, mut absent) = (0, 0);
+                    while !done.load(Ordering::Relaxed) {
+                        match store.load(&id("c")) {
+                            Ok(container) => {
+                                let status = container.status().unwrap();
+                                let wanted = [Status::Creating, Status::Running];
+                                assert!(wanted.contains(&status), "{status}");
+                                assert_eq!(container.state().is_some(), status == Status::Running);
+                                seen += 1;
+                            }
+                            Err(e) => {
+                                assert_eq!(e.kind(), Kind::NotFound, "{e}");
+                                absent += 1;
+                            }
+                        }
+                        std::thread::sleep(Duration::from_millis(1));
+                    }
+                    (seen, absent)
+                })
+            })
+            .collect();
+        for _ in 0..20 {
+            let mut reserved = home.store().reserve(&id("c"), &intent("c")).unwrap();
+            std::thread::sleep(Duration::from_millis(1));
+            reserved.commit(&state).unwrap();
+            reserved.keep();
+            std::thread::sleep(Duration::from_millis(5));
+            let mut container = home.load("c").unwrap();
+            container.lock().unwrap();
+            container.remove().unwrap();
+        }
+        done.store(true, Ordering::Relaxed);
+        let counts: Vec<(u32, u32)> = readers.into_iter().map(|r| r.join().unwrap()).collect();
+        assert!(counts.iter().map(|c| c.0).sum::<u32>() > 0, "{counts:?}");
+        assert!(counts.iter().map(|c| c.1).sum::<u32>() > 0, "{counts:?}");
+    });
+}
+
+#[test]
+fn many_deletes_of_one_container_all_end_well() {
+    let home = Home::new();
+    for _ in 0..20 {
+        home.reserve("c").keep();
+        std::thread::scope(|scope| {
+            for _ in 0..16 {
+                scope.spawn(|| match home.store().load_any(&id("c")).and_then(state::destroy) {
+                    Ok(()) => {}
+                    Err(e) => assert_eq!(e.kind(), Kind::NotFound, "{e}"),
+                });
+            }
+        });
+        assert!(home.names().is_empty());
+    }
+}
+
+#[test]
+fn creators_and_deleters_race_to_a_clean_end() {
+    let home = Home::new();
+    home.store().create_root().unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..200 {
+                    match home.store().reserve(&id("c"), &intent("c")) {
+                        // What was reserved is there and ours until it is given up.
+                        Ok(reserved) => {
+                            let meta = std::fs::metadata(reserved.path()).unwrap();
+                            let own = nix::sys::stat::fstat(reserved.dir()).unwrap();
+                            assert_eq!(meta.ino(), own.st_ino);
+                            reserved.abandon().unwrap();
+                        }
+                        Err(e) => assert_eq!(e.kind(), Kind::State, "{e}"),
+                    }
+                }
+            });
+            scope.spawn(|| {
+                for _ in 0..200 {
+                    match home.store().load_any(&id("c")).and_then(state::destroy) {
+                        Ok(()) => {}
+                        Err(e) => assert_eq!(e.kind(), Kind::NotFound, "{e}"),
+                    }
+                }
+            });
+        }
+    });
+    assert!(home.names().is_empty());
+}
+
+#[test]
+fn a_live_container_is_not_destroyed() {
+    let home = Home::new();
+    let mut sleep = Sleep::new();
+    home.put(&state("c", sleep.pid()));
+    let error = state::destroy(home.load("c").unwrap()).unwrap_err();
+    assert_eq!(error.to_string(), "delete container \"c\": it is created");
+    assert_eq!(error.kind(), Kind::State);
+    assert!(sleep.alive());
+    assert_eq!(status(&home, "c"), Status::Created);
+}
+
+#[test]
+fn stop_waits_for_the_death() {
+    let home = Home::new();
+    let mut sleep = Sleep::new();
+    home.put_running(&state("c", sleep.pid()));
+    let container = home.load("c").unwrap();
+    state::stop(&container, Duration::from_secs(10)).unwrap();
+    assert_eq!(container.status().unwrap(), Status::Stopped);
+    assert!(!sleep.alive());
+}
+
+#[test]
+fn a_removal_that_fails_half_way_can_be_repeated() {
+    let home = Home::new();
+    let mut dead = state("c", std::process::id() as i32);
+    dead.start_time += 1;
+    let intent = home.put(&dead).join("intent.json");
+    // A directory cannot be unlinked.
+    std::fs::remove_file(&intent).unwrap();
+    std::fs::create_dir(&intent).unwrap();
+    let error = state::destroy(home.load("c").unwrap()).unwrap_err().to_string();
+    assert!(error.contains("remove intent.json: is a directory"), "{error}");
+    // It is still known what it was: the state goes last.
+    assert_eq!(status(&home, "c"), Status::Stopped);
+    assert!(home.load("c").unwrap().state().is_some());
+    std::fs::remove_dir(&intent).unwrap();
+    state::destroy(home.load("c").unwrap()).unwrap();
+    assert!(home.names().is_empty());
+}
+
+#[test]
+fn destroy_runs_the_poststop_hooks_of_the_snapshot_after_the_directory_is_gone() {
+    let home = Home::new();
+    let out = home.dir.path().join("out");
+    let mut state = state("c", std::process::id() as i32);
+    state.start_time += 1;
+    let hook =
+        |script: String| serde_json::json!({"path": "/bin/sh", "args": ["sh", "-c", script]});
+    let gone = home.root().join("c");
+    let config = serde_json::json!({"ociVersion": "1.0.2", "hooks": {"poststop": [
+        hook("exit 1".to_owned()),
+        hook(format!("test ! -e {} && cat > {}", gone.display(), out.display())),
+    ]}});
+    state.config = serde_json::from_str(&config.to_string()).unwrap();
+    home.put(&state);
+    let container = home.load("c").unwrap();
+    assert_eq!(container.config().unwrap().version(), "1.0.2");
+    state::destroy(container).unwrap();
+    let seen: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(out).unwrap()).unwrap();
+    assert_eq!(seen["status"], "stopped");
+    assert_eq!(seen["pid"], 0);
+    assert_eq!(seen["id"], "c");
+    assert_eq!(seen["bundle"], "/bundle");
+    assert_eq!(seen["annotations"]["k"], "v");
+}
+
+#[test]
+fn missing_roots() {
+    let home = Home::new();
+    let error = home.store().list().unwrap_err().to_string();
+    assert!(error.contains("no such file or directory"), "{error}");
+    assert_eq!(home.load("c").unwrap_err().kind(), Kind::NotFound);
+    home.store().create_root().unwrap();
+    assert!(home.store().list().unwrap().is_empty());
+}
+
+#[test]
+fn a_link_to_the_root_directory_is_refused_as_well() {
+    let home = Home::new();
+    let link = home.dir.path().join("link");
+    symlink("/", &link).unwrap();
+    let error = Store::open(Some(&link)).unwrap_err().to_string();
+    assert!(error.ends_with("must not be /"), "{error}");
+    assert!(Path::new("/home").exists());
+}
+
+#[test]
+fn an_odd_umask_does_not_spoil_the_mark() {
+    // umask belongs to the process, so a process of its own: this test's binary, once more.
+    const NAME: &str = "an_odd_umask_does_not_spoil_the_mark";
+    if std::env::var_os("ODD_UMASK").is_some() {
+        nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o277));
+        let home = Home::new();
+        let reserved = home.reserve("c");
+        assert_eq!(std::fs::metadata(reserved.path()).unwrap().mode() & 0o7777, 0o1700);
+        reserved.abandon().unwrap();
+        return;
+    }
+    let status = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", NAME])
+        .env("ODD_UMASK", "1")
+        .status()
+        .unwrap();
+    assert!(status.success());
+}
+
+#[test]
+fn the_default_directory_without_root_privileges() {
+    // The environment and the user belong to the process: this test's binary, once more.
+    const NAME: &str = "the_default_directory_without_root_privileges";
+    if std::env::var_os("WITHOUT_ROOT").is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let nobody = 65534;
+        if nix::unistd::geteuid().is_root() {
+            std::os::unix::fs::chown(dir.path(), Some(nobody), None).unwrap();
+        }
+        for (xdg, wanted) in [(dir.path(), "ok"), (Path::new("relative"), "error")] {
+            let status = Command::new(std::env::current_exe().unwrap())
+                .args(["--exact", NAME])
+                .env("WITHOUT_ROOT", wanted)
+                .env("XDG_RUNTIME_DIR", xdg)
+                .status()
+                .unwrap();
+            assert!(status.success(), "{xdg:?}");
+        }
+        return;
+    }
+    if nix::unistd::geteuid().is_root() {
+        nix::unistd::setuid(nix::unistd::Uid::from_raw(65534)).unwrap();
+    }
+    let store = Store::open(None);
+    if std::env::var_os("WITHOUT_ROOT").unwrap() == "error" {
+        let error = store.unwrap_err().to_string();
+        assert!(error.contains("XDG_RUNTIME_DIR") && error.contains("--root"), "{error}");
+        return;
+    }
+    let store = store.unwrap();
+    assert!(store.list().unwrap().is_empty());
+    assert!(!store.path().exists());
+    let reserved = store.reserve(&id("c"), &intent("c")).unwrap();
+    assert!(store.path().ends_with("bulkhead"));
+    assert_eq!(std::fs::metadata(store.path()).unwrap().mode() & 0o7777, 0o1700);
+    assert_eq!(store.list().unwrap().len(), 1);
+    reserved.abandon().unwrap();
+}
