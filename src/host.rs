@@ -23,11 +23,12 @@ const CAP_SETUID: u32 = 7;
 impl Host {
     /// Asks the kernel.
     pub fn probe() -> Result<Host> {
+        let uid = nix::unistd::geteuid();
         Ok(Host {
-            uid: nix::unistd::geteuid().as_raw(),
+            uid: uid.as_raw(),
             gid: nix::unistd::getegid().as_raw(),
             caps: cred::capget().context("read the runtime's capabilities")?,
-            is_rootless: is_rootless()?,
+            is_rootless: !uid.is_root() || in_user_namespace()?,
         })
     }
 
@@ -42,12 +43,9 @@ impl Host {
     }
 }
 
-fn is_rootless() -> Result<bool> {
-    if !nix::unistd::geteuid().is_root() {
-        return Ok(true);
-    }
-    let path = "/proc/self/uid_map";
-    let map = std::fs::read_to_string(path).with_context(|| format!("read {path}"))?;
-    // user_namespaces(7): the first user namespace maps everything to itself.
-    Ok(!map.split_ascii_whitespace().eq(["0", "0", "4294967295"]))
+/// Whether this process is in a user namespace other than the machine's first, where root is not
+/// root (user_namespaces(7): the first one maps everything to itself).
+pub fn in_user_namespace() -> Result<bool> {
+    let map = crate::fs::read_text("/proc/self/uid_map")?;
+    Ok(map.split_ascii_whitespace().ne(["0", "0", "4294967295"]))
 }

@@ -1,6 +1,5 @@
 //! The `bulkhead` program: parse, dispatch, exit status; nothing else.
-#![forbid(unsafe_code)]
+#![no_main]
 
-fn main() -> std::process::ExitCode {
-    bulkhead::cli::main()
-}
+#[path = "sys/entry.rs"]
+mod entry;

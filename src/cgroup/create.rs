@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
+use crate::host;
 use crate::sys::bpf;
 use crate::{Context, Error, Kind, Result};
 
@@ -50,23 +51,28 @@ impl Plan {
                 Err(error) if self.may_lack(target, &error) => continue,
                 Err(error) => return Err(self.explain(error)),
             };
+            dirs.push(Dir { made: new, ..target.dir.clone() });
+            if new && self.is_bare(index, target) {
+                continue;
+            }
             let fd = files::open_dir(path).with_context(|| format!("open {}", path.display()))?;
             if !new {
                 must_be_unused(&target.dir.path)?;
             }
-            must_be_thawed(&target.dir, fd.as_fd())?;
+            if !new || path.parent() != Some(&target.dir.root) {
+                must_be_thawed(&target.dir, fd.as_fd())?;
+            }
             if target.dir.is_unified() {
                 enable(target)?;
                 must_take_processes(target, fd.as_fd())?;
             }
             if target.dir.has_controller("cpuset") {
-                fill_cpuset(target)?;
+                fill_cpuset(target, new)?;
             }
             for writes in &target.writes {
                 files::apply(fd.as_fd(), path, writes).map_err(|error| self.explain(error))?;
             }
             self.set_devices(index, path, fd.as_fd(), new)?;
-            dirs.push(Dir { made: new, ..target.dir.clone() });
             if target.dir.is_unified() {
                 unified = Some(fd);
             }
@@ -75,6 +81,21 @@ impl Plan {
         let ancestors = made.iter().filter(|dir| !own(dir)).cloned().collect();
         let record = Record::new(self.mode, dirs);
         Ok(Cgroup { record, unified, enter_unified: self.enter_unified, ancestors })
+    }
+
+    /// Whether a new directory is all there is to be done: in most v1 hierarchies it is. One
+    /// that is a child of the root cannot be frozen from above.
+    fn is_bare(&self, index: usize, target: &Target) -> bool {
+        let has_devices = match &self.devices {
+            DeviceControl::V1(at, _) | DeviceControl::Program(at, _) => *at == index,
+            DeviceControl::None => false,
+        };
+        let child_of_root = target.dir.path.parent() == Some(&target.dir.root);
+        !target.dir.is_unified()
+            && !target.dir.has_controller("cpuset")
+            && (child_of_root || !target.dir.has_controller("freezer"))
+            && !target.has_limits()
+            && !has_devices
     }
 
     /// Whether a container can do without a directory that may not be made.
@@ -93,12 +114,8 @@ impl Plan {
 
     fn set_devices(&self, index: usize, path: &Path, dir: BorrowedFd<'_>, new: bool) -> Result<()> {
         let result = match &self.devices {
-            DeviceControl::V1(at, writes) if *at == index => {
-                writes.iter().try_for_each(|(file, value)| {
-                    files::write(dir, file, value)
-                        .map_err(|errno| files::write_error(path, file, value, errno))
-                })
-            }
+            DeviceControl::V1(at, writes) if *at == index => files::write_each(dir, writes)
+                .map_err(|((file, value), errno)| files::write_error(path, file, value, errno)),
             DeviceControl::Program(at, rules) if *at == index => {
                 let program = program(rules);
                 attach(dir, &program, new)
@@ -110,7 +127,7 @@ impl Plan {
             // Who may not limit devices cannot make nodes of them either.
             Err(error)
                 if is_permission(&error)
-                    && (self.options.rootless || in_user_namespace().unwrap_or(false)) =>
+                    && (self.options.rootless || host::in_user_namespace().unwrap_or(false)) =>
             {
                 Ok(())
             }
@@ -121,12 +138,6 @@ impl Plan {
 
 fn is_permission(error: &Error) -> bool {
     matches!(error.errno(), Some(Errno::EPERM | Errno::EACCES | Errno::EROFS))
-}
-
-/// Whether this process is in a user namespace other than the first, where root is not root.
-fn in_user_namespace() -> std::io::Result<bool> {
-    let map = std::fs::read_to_string("/proc/self/uid_map")?;
-    Ok(map.split_ascii_whitespace().ne(["0", "0", "4294967295"]))
 }
 
 /// Makes the directory and those above it. True if it was not there before.
@@ -279,24 +290,30 @@ fn enable_in(dir: &Path, missing: &[String], needed: &[String]) -> Result<()> {
 /// v1: a new cpuset is empty and takes no process, and its children can have nothing that it
 /// has not. So the new ones above the container's get what the nearest ancestor has that is not
 /// empty itself; and the container's too, for the lists that the configuration does not give.
-fn fill_cpuset(target: &Target) -> Result<()> {
+fn fill_cpuset(target: &Target, new: bool) -> Result<()> {
     let dir = &target.dir;
     for file in ["cpuset.cpus", "cpuset.mems"] {
         let given = !target.inherit.contains(&file);
         let mut empty = Vec::new();
         let mut value = String::new();
-        for path in dir.path.ancestors().skip(usize::from(given)) {
-            let fd = files::open_dir(path).with_context(|| format!("open {}", path.display()))?;
-            let text = files::read(fd.as_fd(), file)
-                .map_err(|errno| files::read_error(path, file, errno))?;
+        let mut above = dir.path.ancestors();
+        if given {
+            above.next();
+        } else if new {
+            // Empty, or filled by cgroup.clone_children with what it is about to get.
+            empty.extend(above.next());
+        }
+        for path in above {
+            let text =
+                files::read_in(path, file).map_err(|errno| files::read_error(path, file, errno))?;
             text.trim().clone_into(&mut value);
             if !value.is_empty() || path == dir.root {
                 break;
             }
-            empty.push((path, fd));
+            empty.push(path);
         }
-        for (path, fd) in empty.into_iter().rev() {
-            files::write(fd.as_fd(), file, &value)
+        for path in empty.into_iter().rev() {
+            files::write_in(path, file, &value)
                 .map_err(|errno| files::write_error(path, file, &value, errno))?;
         }
     }
@@ -414,8 +431,7 @@ impl Cgroup {
 }
 
 fn enter(dir: &Dir, pid: i32) -> Result<()> {
-    let fd = files::open_dir(&dir.path).with_context(|| format!("open {}", dir.path.display()))?;
     let value = pid.to_string();
-    files::write(fd.as_fd(), "cgroup.procs", &value)
+    files::write_in(&dir.path, "cgroup.procs", &value)
         .map_err(|errno| files::write_error(&dir.path, "cgroup.procs", &value, errno))
 }

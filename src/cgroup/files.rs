@@ -54,11 +54,53 @@ fn read_fd(fd: BorrowedFd<'_>) -> Sys<String> {
     }
 }
 
+/// The whole text of a file of the cgroup `dir`, for which the directory need not be open.
+pub fn read_in(dir: &Path, file: &str) -> Sys<String> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let fd = openat(CWD, dir.join(file), flags, Mode::empty()).map_err(errno)?;
+    read_fd(fd.as_fd())
+}
+
 /// One write(2) of `value` to a cgroup's file.
 pub fn write(dir: BorrowedFd<'_>, file: &str, value: &str) -> Sys<()> {
     let fd = openat(dir, file, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()).map_err(errno)?;
+    write_fd(fd.as_fd(), value)
+}
+
+/// The same for a cgroup whose directory is not open.
+pub fn write_in(dir: &Path, file: &str, value: &str) -> Sys<()> {
+    let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+    let fd = openat(CWD, dir.join(file), flags, Mode::empty()).map_err(errno)?;
+    write_fd(fd.as_fd(), value)
+}
+
+/// A file and the value for it.
+pub type FileValue = (&'static str, String);
+
+/// One write(2) for each value, in order; a file that is written several times in a row is opened
+/// once. An error tells which write it was.
+pub fn write_each<'a>(
+    dir: BorrowedFd<'_>,
+    writes: &'a [FileValue],
+) -> std::result::Result<(), (&'a FileValue, Errno)> {
+    let mut open: Option<(&str, OwnedFd)> = None;
+    for write in writes {
+        let (file, value) = write;
+        if open.as_ref().is_none_or(|(name, _)| name != file) {
+            let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+            let fd = openat(dir, *file, flags, Mode::empty()).map_err(|e| (write, errno(e)))?;
+            open = Some((file, fd));
+        }
+        if let Some((_, fd)) = &open {
+            write_fd(fd.as_fd(), value).map_err(|errno| (write, errno))?;
+        }
+    }
+    Ok(())
+}
+
+fn write_fd(fd: BorrowedFd<'_>, value: &str) -> Sys<()> {
     loop {
-        match rustix::io::write(&fd, value.as_bytes()) {
+        match rustix::io::write(fd, value.as_bytes()) {
             Ok(_) => return Ok(()),
             // Reclaim for a memory limit can be interrupted, and is then repeated.
             Err(rustix::io::Errno::INTR) => {}

@@ -3,14 +3,13 @@
 //! Two sources, both cheap: the magic numbers of what is mounted below /sys/fs/cgroup, and
 //! /proc/self/cgroup. The mount table is not read: it can be thousands of lines long.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::statfs;
 use serde::{Deserialize, Serialize};
 
 use super::record::{Dir, Record};
-use crate::{Context, Result};
+use crate::Result;
 
 /// Where the hierarchies are mounted, by convention of every distribution.
 pub const MOUNT: &str = "/sys/fs/cgroup";
@@ -87,7 +86,7 @@ impl Layout {
         if magic != Some(CGROUP2_MAGIC) && magic != Some(TMPFS_MAGIC) {
             return Ok(Layout { mode: Mode::None, unified: None, v1: Vec::new() });
         }
-        let lines = fs::read_to_string("/proc/self/cgroup").context("read /proc/self/cgroup")?;
+        let lines = crate::fs::read_text("/proc/self/cgroup")?;
         if magic == Some(CGROUP2_MAGIC) {
             let unified = Some(unified(mount, &lines)?);
             return Ok(Layout { mode: Mode::Unified, unified, v1: Vec::new() });
@@ -117,9 +116,7 @@ fn unified(root: &Path, lines: &str) -> Result<Unified> {
         .find(|(options, _)| options.is_empty())
         .map_or("/", |(_, path)| path)
         .to_owned();
-    let file = root.join("cgroup.controllers");
-    let controllers =
-        fs::read_to_string(&file).with_context(|| format!("read {}", file.display()))?;
+    let controllers = crate::fs::read_text(&format!("{}/cgroup.controllers", root.display()))?;
     let controllers = controllers.split_ascii_whitespace().map(str::to_owned).collect();
     Ok(Unified { root: root.to_owned(), own, controllers })
 }

@@ -147,6 +147,21 @@ impl Record {
         Ok(pids)
     }
 
+    /// Removes what this runtime made, if there is nothing in it any more; whether there was not.
+    /// The usual end of a container whose pid namespace has died: no signal, no wait.
+    pub fn remove_if_empty(&self) -> Result<bool> {
+        for dir in self.checked()?.iter().filter(|dir| dir.made) {
+            match rmdir(&dir.path) {
+                Ok(()) | Err(Errno::ENOENT) => {}
+                Err(Errno::EBUSY) => return Ok(false),
+                Err(errno) => {
+                    return Err(errno).with_context(|| format!("rmdir {}", dir.path.display()));
+                }
+            }
+        }
+        Ok(true)
+    }
+
     /// Removes what this runtime made: the container's directories with all below them. To be
     /// called when the processes are dead; waits for the kernel to notice. Can be repeated.
     pub fn remove(&self) -> Result<()> {

@@ -12,7 +12,6 @@ pub mod start;
 pub mod state;
 
 use std::io::Write;
-use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
@@ -21,25 +20,27 @@ pub use args::{ListFormat, LogFormat, LogLevel, Rootless, SpecArgs};
 
 use crate::launch::selfexe;
 use crate::log::{self, Format, Level};
-use crate::{Context, Error, Kind, Result, sys};
+use crate::{Context, Error, Kind, Result, sys, tty};
 
 /// The program: the exit status of the command, or 1 after its error was told.
-pub fn main() -> ExitCode {
+pub fn main() -> u8 {
+    // Before anything else: it executes the program once more, and what was done is done twice.
+    let protected = selfexe::protect_if(|arg| arg == "create" || arg == "run");
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(usage) => {
             // Help goes to standard output, a usage error to standard error.
             let printed = usage.print();
             let failed = usage.use_stderr() || printed.is_err();
-            return ExitCode::from(u8::from(failed));
+            return u8::from(failed);
         }
     };
-    let result = set_up(&cli.global).and_then(|()| dispatch(cli));
+    let result = set_up(&cli.global).and(protected).and_then(|()| dispatch(cli));
     match result {
-        Ok(status) => ExitCode::from(u8::try_from(status).unwrap_or(1)),
+        Ok(status) => u8::try_from(status).unwrap_or(1),
         Err(error) => {
             log::error(&error);
-            ExitCode::FAILURE
+            1
         }
     }
 }
@@ -56,7 +57,10 @@ fn set_up(global: &Global) -> Result<()> {
         LogLevel::Debug => Level::Debug,
     };
     let file = global.log.as_deref().filter(|path| !path.as_os_str().is_empty());
+    tty::stdio::ensure_open()?;
     log::init(file, format, level)?;
+    // Who reads our messages may hang up; that must not end a create half-way.
+    sys::term::ignore(libc::SIGPIPE).context("ignore SIGPIPE")?;
     // Whoever started us may ignore it, and then no child's exit status could be read.
     sys::spawn::default_sigchld().context("set SIGCHLD to its default")
 }
@@ -73,15 +77,9 @@ fn dispatch(cli: Cli) -> Result<i32> {
         return Err(Error::new(Kind::Invalid, "no command given"));
     };
     match command {
-        Command::Create(args) => {
-            selfexe::protect()?;
-            create::run(global, &args)
-        }
+        Command::Create(args) => create::run(global, &args),
         Command::Start(args) => start::run(global, &args),
-        Command::Run(args) => {
-            selfexe::protect()?;
-            run::run(global, &args)
-        }
+        Command::Run(args) => run::run(global, &args),
         Command::State(args) => state::run(global, &args),
         Command::Kill(args) => kill::run(global, &args),
         Command::Delete(args) => delete::run(global, &args),

@@ -34,7 +34,7 @@ pub fn run(global: &Global, args: &RunArgs) -> Result<i32> {
     let exit = supervise(&child, options, signals).with_context(name);
     if !args.keep {
         let id = Id::new(args.create.id.as_str())?;
-        let removed = store.load_any(&id).and_then(|container| {
+        let removed = store.load_locked(&id).and_then(|container| {
             if exit.is_err() {
                 state::stop(&container, state::DEATH)?;
             }

@@ -21,6 +21,8 @@ use std::os::unix::ffi::OsStringExt;
 use rustix::fs::{FileType, OFlags, Stat};
 use rustix::io::Errno;
 
+use crate::{Context, Error, Kind};
+
 /// For error texts and look-ups: every descriptor of this program is close-on-exec.
 pub const PATH: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
 
@@ -28,6 +30,27 @@ pub const PATH: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
 pub fn is_char_device(stat: &Stat, major: u32, minor: u32) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
         && stat.st_rdev == rustix::fs::makedev(major, minor)
+}
+
+/// The whole text of a small file of procfs, sysfs or a cgroup. std's own reader asks for sizes
+/// that these file systems do not know, and reads in small steps.
+pub fn read_text(path: &str) -> crate::Result<String> {
+    let read = || -> rustix::io::Result<Vec<u8>> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let file = rustix::fs::open(path, flags, rustix::fs::Mode::empty())?;
+        let mut text = Vec::new();
+        let mut buffer = [0; 4096];
+        loop {
+            match rustix::io::read(&file, &mut buffer) {
+                Ok(0) => return Ok(text),
+                Ok(length) => text.extend(buffer.iter().take(length)),
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+    };
+    let text = read().with_context(|| format!("read {path}"))?;
+    String::from_utf8(text).map_err(|e| Error::new(Kind::System, format!("read {path}: {e}")))
 }
 
 /// The text of the symbolic link that `name` in `dir` is (or `dir` itself if `name` is empty).

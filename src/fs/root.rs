@@ -75,18 +75,38 @@ impl Root {
     /// The directory `path`, made with all its parents (mode 0755) where missing. A dangling link
     /// on the way has its target made, inside the root.
     pub fn make_dir(&self, path: &Path) -> Result<OwnedFd> {
+        Ok(self.find_or_make_dir(path)?.0)
+    }
+
+    /// The same, and whether it was there before.
+    pub fn find_or_make_dir(&self, path: &Path) -> Result<(OwnedFd, bool)> {
         match self.open(path, PATH | OFlags::DIRECTORY) {
+            Ok(dir) => return Ok((dir, true)),
             Err(Errno::NOENT) => {}
-            answer => {
-                return answer.with_context(|| format!("find directory {path:?} in the rootfs"));
+            Err(errno) => {
+                let what = format!("find directory {path:?} in the rootfs");
+                return Err(Error::from(errno).context(what));
             }
         }
-        let place = self.place(path)?;
-        match place {
-            None => self.open(path, PATH | OFlags::DIRECTORY).map_err(Error::from),
-            Some(place) => make_child_dir(&place),
-        }
-        .with_context(|| format!("create directory {path:?} in the rootfs"))
+        let made = match self.make_last(path) {
+            Some(made) => Ok(made),
+            None => match self.place(path)? {
+                None => self.open(path, PATH | OFlags::DIRECTORY).map_err(Error::from),
+                Some(place) => make_child_dir(&place),
+            },
+        };
+        let made = made.with_context(|| format!("create directory {path:?} in the rootfs"))?;
+        Ok((made, false))
+    }
+
+    /// The usual case: only the last name is missing. mkdir(2) follows no link, so one that
+    /// dangles there is EEXIST, and [`Root::place`] takes over.
+    fn make_last(&self, path: &Path) -> Option<OwnedFd> {
+        let (parent, name) = (path.parent()?, path.file_name()?);
+        let dir = self.open(parent, PATH | OFlags::DIRECTORY).ok()?;
+        rustix::fs::mkdirat(&dir, name, Mode::from_raw_mode(0o755)).ok()?;
+        let flags = PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW;
+        rustix::fs::openat(&dir, name, flags, Mode::empty()).ok()
     }
 
     /// The file `path` (anything but a directory will do if it exists), made empty (mode 0644,

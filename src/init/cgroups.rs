@@ -3,13 +3,13 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{CWD, Mode, OFlags};
-use rustix::mount::{OpenTreeFlags, open_tree};
+use rustix::fs::{CWD, Mode};
+use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 
-use super::Init;
 use super::mounts::{attach, make};
+use super::{Init, done};
 use crate::cgroup::{CgroupMount, Layout};
-use crate::fs::{PATH, Root};
+use crate::fs::Root;
 use crate::launch::prepare;
 use crate::plan::options::{MountAttr, SuperFlags};
 use crate::plan::{Choice, Mount};
@@ -30,9 +30,11 @@ pub fn mount(init: &Init<'_>, root: &Root, mount: &Mount) -> Result<()> {
         [CgroupMount::Unified { name, dir }] if name.is_empty() => {
             let tree = view.unified(dir)?;
             prepare::apply_propagation(tree.as_fd(), mount)?;
-            attach(tree.as_fd(), target.as_fd())
+            attach(tree.as_fd(), target)?;
+            done(tree);
+            Ok(())
         }
-        parts => view.many(parts, target.as_fd(), mount),
+        parts => view.many(parts, target, mount),
     }
 }
 
@@ -83,7 +85,7 @@ impl View {
         Ok(tree)
     }
 
-    fn many(&self, parts: &[CgroupMount], target: BorrowedFd<'_>, mount: &Mount) -> Result<()> {
+    fn many(&self, parts: &[CgroupMount], target: OwnedFd, mount: &Mount) -> Result<()> {
         let data = [("mode".to_owned(), Some("755".to_owned()))];
         let writable = self.attributes & !MountAttr::RDONLY.0;
         let top = make("tmpfs", "tmpfs", SuperFlags::default(), &data, writable)?;
@@ -106,16 +108,19 @@ impl View {
             let change = Change { set: MountAttr::RDONLY.0, ..Change::default() };
             prepare::set(top.as_fd(), false, change).context("make it read-only")?;
         }
-        prepare::apply_propagation(top.as_fd(), mount)
+        prepare::apply_propagation(top.as_fd(), mount)?;
+        done(top);
+        Ok(())
     }
 }
 
 fn attach_below(top: BorrowedFd<'_>, name: &str, tree: OwnedFd) -> Result<()> {
     let put = || -> Result<()> {
+        // By name: the tmpfs is new, and nobody else has its descriptor.
         rustix::fs::mkdirat(top, name, Mode::from_raw_mode(0o755))?;
-        let flags = PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW;
-        let dir = rustix::fs::openat(top, name, flags, Mode::empty())?;
-        attach(tree.as_fd(), dir.as_fd())
+        move_mount(&tree, "", top, name, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
+        done(tree);
+        Ok(())
     };
     put().with_context(|| format!("mount hierarchy {name:?}"))
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, FileType, Gid, Mode, Uid};
 use rustix::io::Errno;
 
+use super::done;
 use super::mounts::attach;
 use crate::fs::Root;
 use crate::launch::prepare::Trees;
@@ -34,6 +35,9 @@ pub fn all(plan: &Plan, root: &Root, trees: &Trees) -> Result<()> {
             None => make(device, held.as_fd(), name),
         }
         .with_context(|| format!("make device {:?}", device.path))?;
+    }
+    if let Some((_, dir)) = parent {
+        done(dir);
     }
     if plan.populate_dev { links(root) } else { Ok(()) }
 }
@@ -85,7 +89,7 @@ fn bind(device: &Device, dir: BorrowedFd<'_>, name: &OsStr, tree: BorrowedFd<'_>
         Err(errno) => return Err(Error::from(errno)),
     }
     let target = rustix::fs::openat(dir, name, crate::fs::PATH | OFlags::NOFOLLOW, Mode::empty())?;
-    attach(tree, target.as_fd())
+    attach(tree, target)
 }
 
 fn links(root: &Root) -> Result<()> {
@@ -94,24 +98,31 @@ fn links(root: &Root) -> Result<()> {
         link(dev.as_fd(), name, target)?;
     }
     // The container's own instance of devpts, not the host's.
-    match rustix::fs::statat(&dev, "ptmx", AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(stat) if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink => {
-            rustix::fs::unlinkat(&dev, "ptmx", AtFlags::empty())
-                .context("replace \"/dev/ptmx\" of the rootfs")?;
-        }
-        _ => {}
+    if !link(dev.as_fd(), "ptmx", "pts/ptmx")? {
+        own_ptmx(dev.as_fd()).context("replace \"/dev/ptmx\" of the rootfs")?;
     }
-    link(dev.as_fd(), "ptmx", "pts/ptmx")?;
     if rustix::fs::access("/proc/kcore", rustix::fs::Access::EXISTS).is_ok() {
         link(dev.as_fd(), "core", "/proc/kcore")?;
+    }
+    done(dev);
+    Ok(())
+}
+
+/// A node of that name is the host's terminals; a link is the image's own business.
+fn own_ptmx(dev: BorrowedFd<'_>) -> Result<()> {
+    let stat = rustix::fs::statat(dev, "ptmx", AtFlags::SYMLINK_NOFOLLOW)?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink {
+        rustix::fs::unlinkat(dev, "ptmx", AtFlags::empty())?;
+        link(dev, "ptmx", "pts/ptmx")?;
     }
     Ok(())
 }
 
-/// What the image has there already is its own business.
-fn link(dev: BorrowedFd<'_>, name: &str, target: &str) -> Result<()> {
+/// What the image has there already is its own business. Whether the link was made.
+fn link(dev: BorrowedFd<'_>, name: &str, target: &str) -> Result<bool> {
     match rustix::fs::symlinkat(target, dev, name) {
-        Ok(()) | Err(Errno::EXIST) => Ok(()),
+        Ok(()) => Ok(true),
+        Err(Errno::EXIST) => Ok(false),
         Err(errno) => Err(Error::from(errno).context(format!("link \"/dev/{name}\""))),
     }
 }

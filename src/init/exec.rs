@@ -13,7 +13,7 @@ use crate::hooks;
 use crate::plan::Process;
 use crate::state::Status;
 use crate::sync::{ToInit, ToParent, encode_error, read};
-use crate::sys::exec::{Exec, cloexec_from, close_range};
+use crate::sys::exec::{Exec, close_range};
 use crate::sys::seccomp as filter;
 use crate::tty::signals::reset_signals_for_exec;
 use crate::{Context, Error, Kind, Result};
@@ -26,6 +26,10 @@ pub fn run(init: &Init<'_>, umask: Mode) -> Result<i32> {
     let Some(process) = &init.plan.process else { return without_process(init) };
     let mask = process.identity.umask.map_or(umask, Mode::from_bits_truncate);
     nix::sys::stat::umask(mask);
+    // Before the first path that the image chooses: while a descriptor of a host directory is open,
+    // /proc/self/fd/N is a way out, for a working directory (CVE-2024-21626) as for a link in the
+    // place of /etc/passwd.
+    close_others(init)?;
     let env = with_home(process);
     let program = find(process, &env)?;
     if process.no_new_privileges {
@@ -36,9 +40,6 @@ pub fn run(init: &Init<'_>, umask: Mode) -> Result<i32> {
     // clears the death signal anyway, and a filter may soon refuse to change it.
     prctl::set_death_signal(0)
         .map_err(|e| Error::from(Errno::from_raw(e)).context("clear the death signal"))?;
-    // No descriptor of a host directory may be left when the working directory is entered, or
-    // /proc/self/fd/N is a way out (CVE-2024-21626).
-    close_others(init)?;
     reset_signals_for_exec(init.signals)?;
 
     let exec = Exec::new(&program, &process.args, &env);
@@ -132,10 +133,9 @@ fn close_others(init: &Init<'_>) -> Result<()> {
             first = kept + 1;
         }
     }
-    close_range(first, u32::MAX).context("close descriptors")?;
-    // A kept one could lie in the range of those to preserve only if the caller had left a hole
-    // there, which was refused; all of ours are close-on-exec.
-    cloexec_from(3 + init.plan.preserve_fds).context("close descriptors")
+    // The kept ones are close-on-exec, like every descriptor of this program; one of them could
+    // lie among those to preserve only if the caller had left a hole there, which was refused.
+    close_range(first, u32::MAX).context("close descriptors")
 }
 
 fn enter_cwd(process: &Process) -> Result<()> {

@@ -17,6 +17,7 @@ mod stdio;
 
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::sys::stat::Mode;
 
@@ -41,6 +42,8 @@ pub struct Init<'a> {
     pub fifos: Option<&'a Fifos>,
     /// Where the terminal's master goes; `None`: to the runtime itself.
     pub console: Option<&'a OwnedFd>,
+    /// The terminal's size where the spec gives none: the caller's, in the foreground.
+    pub size: Option<nix::pty::Winsize>,
     /// The container's cgroups, for its own view of them.
     pub cgroups: &'a cgroup::Record,
     /// Whether the runtime says when init is in its cgroups.
@@ -128,7 +131,8 @@ fn second_half(init: &Init<'_>) -> Result<i32> {
 /// container's namespaces, but with the host's root file system still in sight.
 fn create_hooks(init: &Init<'_>) -> Result<()> {
     let hooks = &init.plan.hooks;
-    if !hooks.prestart.is_empty() || !hooks.create_runtime.is_empty() {
+    if hooks.has_create() {
+        // Also for createContainer hooks alone: the runtime owes poststop hooks from here on.
         init.parent.tell_parent(&ToParent::NeedHooks)?;
         init.parent.wait_for(ToInit::HooksDone)?;
     }
@@ -137,6 +141,19 @@ fn create_hooks(init: &Init<'_>) -> Result<()> {
         hooks::run_all("createContainer", &hooks.create_container, &state)?;
     }
     Ok(())
+}
+
+/// How many descriptors init leaves open until its end.
+const HELD: u32 = 200;
+
+/// Done with a descriptor. Before the program runs one close_range(2) closes all that init has
+/// opened; closing one by one would be a sixth of its system calls. Up to a number, because there
+/// can be thousands of mounts, and RLIMIT_NOFILE.
+fn done(descriptor: OwnedFd) {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    if COUNT.fetch_add(1, Ordering::Relaxed) < HELD {
+        std::mem::forget(descriptor);
+    }
 }
 
 impl Init<'_> {

@@ -10,8 +10,8 @@ use rustix::mount::{
     fsconfig_set_string, fsmount, fsopen, move_mount,
 };
 
-use super::Init;
-use crate::fs::{PATH, Root, copy_tree};
+use super::{Init, done};
+use crate::fs::{Root, copy_tree};
 use crate::launch::prepare::{self, Trees};
 use crate::plan::mounts::MountKind;
 use crate::plan::options::{MountAttr, SuperFlags};
@@ -40,7 +40,7 @@ fn one(init: &Init<'_>, root: &Root, trees: &Trees, mount: &Mount) -> Result<()>
             } else {
                 root.make_file(destination)?
             };
-            attach(tree.as_fd(), target.as_fd())
+            attach(tree.as_fd(), target)
         }
         MountKind::New(fstype, source) => new_filesystem(init.plan, root, mount, fstype, source),
         MountKind::Cgroup => super::cgroups::mount(init, root, mount),
@@ -52,9 +52,11 @@ fn one(init: &Init<'_>, root: &Root, trees: &Trees, mount: &Mount) -> Result<()>
 }
 
 /// Puts a detached mount on a place that is held open.
-pub fn attach(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<()> {
+pub fn attach(mount: BorrowedFd<'_>, target: OwnedFd) -> Result<()> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-    Ok(move_mount(mount, "", target, "", flags)?)
+    move_mount(mount, "", &target, "", flags)?;
+    done(target);
+    Ok(())
 }
 
 fn new_filesystem(
@@ -64,39 +66,37 @@ fn new_filesystem(
     fstype: &str,
     source: &str,
 ) -> Result<()> {
-    let existed = root.open(&mount.destination, PATH | OFlags::DIRECTORY).ok();
-    let target = match fstype {
+    let (target, existed) = match fstype {
         // A link in the place of /proc or /sys is an image that wants them elsewhere
         // (CVE-2019-19921, CVE-2025-54867).
-        "proc" | "sysfs" => no_link(root, &mount.destination)?,
-        _ => match existed.as_ref() {
-            Some(dir) => dir.try_clone()?,
-            None => root.make_dir(&mount.destination)?,
-        },
+        "proc" | "sysfs" => (no_link(root, &mount.destination)?, true),
+        _ => root.find_or_make_dir(&mount.destination)?,
     };
     let mut data = mount.options.data.clone();
-    if fstype == "tmpfs" && !data.iter().any(|(key, _)| key == "mode") {
+    if fstype == "tmpfs" && existed && !data.iter().any(|(key, _)| key == "mode") {
         // A tmpfs without a mode takes that of the directory it hides.
-        if let Some(dir) = &existed {
-            let mode = rustix::fs::fstat(dir)?.st_mode & 0o7777;
-            data.push(("mode".into(), Some(format!("{mode:o}"))));
-        }
+        let mode = rustix::fs::fstat(&target)?.st_mode & 0o7777;
+        data.push(("mode".into(), Some(format!("{mode:o}"))));
     }
     let late = read_only_late(plan, mount);
-    let attributes = mount.options.set.0 & !if late { MountAttr::RDONLY.0 } else { 0 };
+    let read_only = if late { MountAttr::RDONLY.0 } else { 0 };
+    let attributes = mount.options.set.0 & !read_only;
     let new = make(fstype, source, mount.options.super_flags, &data, attributes)?;
     if mount.options.tmpcopyup {
         copy_up(root, mount, new.as_fd())?;
     }
-    let mut change = Change::default();
-    change.set |= mount.options.rec_set.0;
-    change.clear |= mount.options.rec_clear.0;
+    let change = Change {
+        set: mount.options.rec_set.0 & !read_only,
+        clear: mount.options.rec_clear.0,
+        propagation: 0,
+    };
     prepare::set(new.as_fd(), true, change)?;
     prepare::apply_propagation(new.as_fd(), mount)?;
-    attach(new.as_fd(), target.as_fd())?;
+    attach(new.as_fd(), target)?;
     if mount.options.super_flags.set & SuperFlags::IVERSION != 0 {
         with_iversion(plan, mount, new.as_fd())?;
     }
+    done(new);
     Ok(())
 }
 
@@ -104,7 +104,8 @@ fn new_filesystem(
 /// contents copied up.
 pub fn read_only_late(plan: &Plan, mount: &Mount) -> bool {
     let dev = plan.populate_dev && mount.destination == Path::new("/dev");
-    mount.options.set.contains(MountAttr::RDONLY) && (dev || mount.options.tmpcopyup)
+    let read_only = (mount.options.set | mount.options.rec_set).contains(MountAttr::RDONLY);
+    read_only && (dev || mount.options.tmpcopyup)
 }
 
 /// fsopen(2), fsconfig(2), fsmount(2): a new file system as a detached mount.
@@ -146,10 +147,12 @@ pub fn make(
         fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
             .with_context(|| format!("mount file system type {fstype:?}"))
     };
-    configure().map_err(|error| match kernel_message(context.as_fd()) {
+    let made = configure().map_err(|error| match kernel_message(context.as_fd()) {
         Some(message) => error.context(format!("the kernel says {message:?}")),
         None => error,
-    })
+    });
+    done(context);
+    made
 }
 
 /// The read-only flag of the file system itself matters where there is a device behind it; the
@@ -171,8 +174,14 @@ fn kernel_message(context: BorrowedFd<'_>) -> Option<String> {
 
 /// The directory itself: no component of its path may be a link.
 pub fn no_link(root: &Root, path: &Path) -> Result<OwnedFd> {
-    root.make_dir(path)?;
-    root.find_no_links(path).map_err(|errno| match errno {
+    let found = match root.find_no_links(path) {
+        Err(Errno::NOENT) => {
+            root.make_dir(path)?;
+            root.find_no_links(path)
+        }
+        answer => answer,
+    };
+    found.map_err(|errno| match errno {
         Errno::LOOP => Error::new(
             Kind::Invalid,
             format!("{path:?} is a symbolic link in the rootfs, which is refused for this type"),

@@ -7,6 +7,7 @@ use nix::mount::{MntFlags, MsFlags};
 use rustix::fs::CWD;
 use rustix::mount::{MoveMountFlags, move_mount};
 
+use super::done;
 use crate::fs::Root;
 use crate::launch::prepare::{self, Trees};
 use crate::plan::{Choice, Plan};
@@ -36,19 +37,21 @@ pub fn attach(plan: &Plan, trees: &Trees) -> Result<Root> {
 /// bundle are for the container's root. Hooks that enter the namespace look for the mount at the
 /// bundle's own path, and in a joined namespace the root is not ours to cover.
 fn attach_point(plan: &Plan) -> &Path {
-    let hooks = &plan.hooks;
-    let hooked = !hooks.prestart.is_empty()
-        || !hooks.create_runtime.is_empty()
-        || !hooks.create_container.is_empty();
-    if hooked || plan.namespaces.mount.path().is_some() { &plan.rootfs } else { Path::new("/") }
+    if plan.hooks.has_create() || plan.namespaces.mount.path().is_some() {
+        &plan.rootfs
+    } else {
+        Path::new("/")
+    }
 }
 
 /// The working directory is made where it is missing, as the engines expect; inside the root,
 /// whatever links say.
 pub fn make_cwd(plan: &Plan, root: &Root) -> Result<()> {
     match &plan.process {
-        Some(process) => root.make_dir(&process.cwd).map(drop).context("process.cwd"),
-        None => Ok(()),
+        Some(process) if process.cwd != Path::new("/") => {
+            root.make_dir(&process.cwd).map(done).context("process.cwd")
+        }
+        _ => Ok(()),
     }
 }
 

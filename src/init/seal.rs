@@ -6,8 +6,8 @@ use std::path::Path;
 use rustix::io::Errno;
 use rustix::mount::{OpenTreeFlags, open_tree};
 
-use super::Init;
 use super::mounts::{attach, make, read_only_late};
+use super::{Init, done};
 use crate::fs::Root;
 use crate::launch::prepare::{self, Trees};
 use crate::plan::Plan;
@@ -54,13 +54,13 @@ pub fn sysctls(init: &Init<'_>) -> Result<()> {
 pub fn paths(plan: &Plan, root: &Root, trees: &Trees) -> Result<()> {
     for path in &plan.readonly {
         if let Some(there) = existing(root, path)? {
-            read_only(there.as_fd()).with_context(|| format!("make {path:?} read-only"))?;
+            read_only(there).with_context(|| format!("make {path:?} read-only"))?;
         }
     }
     let mut mask = Mask { null: trees.null.as_fd(), null_attached: false, empty: None };
     for path in &plan.masked {
         if let Some(there) = existing(root, path)? {
-            mask.hide(there.as_fd()).with_context(|| format!("mask {path:?}"))?;
+            mask.hide(there).with_context(|| format!("mask {path:?}"))?;
         }
     }
     Ok(())
@@ -77,11 +77,13 @@ fn existing(root: &Root, path: &Path) -> Result<Option<OwnedFd>> {
 }
 
 /// The same files once more, on top of themselves, read-only with everything below.
-fn read_only(there: BorrowedFd<'_>) -> Result<()> {
-    let tree = clone_mount(there, true)?;
+fn read_only(there: OwnedFd) -> Result<()> {
+    let tree = clone_mount(there.as_fd(), true)?;
     let change = Change { set: libc::MOUNT_ATTR_RDONLY, ..Change::default() };
     prepare::set(tree.as_fd(), true, change)?;
-    attach(tree.as_fd(), there)
+    attach(tree.as_fd(), there)?;
+    done(tree);
+    Ok(())
 }
 
 fn clone_mount(there: BorrowedFd<'_>, recursive: bool) -> Result<OwnedFd> {
@@ -94,6 +96,14 @@ fn clone_mount(there: BorrowedFd<'_>, recursive: bool) -> Result<OwnedFd> {
     Ok(open_tree(there, "", flags)?)
 }
 
+/// Only an attached mount can be cloned (before Linux 6.15), so the first one is used itself.
+fn attach_copy(mount: BorrowedFd<'_>, there: OwnedFd) -> Result<()> {
+    let copy = clone_mount(mount, false)?;
+    attach(copy.as_fd(), there)?;
+    done(copy);
+    Ok(())
+}
+
 /// Hides files behind /dev/null and directories behind one empty, read-only tmpfs that they all
 /// share (a tmpfs for each would burden a host of many containers).
 struct Mask<'a> {
@@ -103,16 +113,16 @@ struct Mask<'a> {
 }
 
 impl Mask<'_> {
-    fn hide(&mut self, there: BorrowedFd<'_>) -> Result<()> {
-        if !prepare::is_dir(there)? {
+    fn hide(&mut self, there: OwnedFd) -> Result<()> {
+        if !prepare::is_dir(there.as_fd())? {
             if !self.null_attached {
                 self.null_attached = true;
                 return attach(self.null, there);
             }
-            return attach(clone_mount(self.null, false)?.as_fd(), there);
+            return attach_copy(self.null, there);
         }
         match &self.empty {
-            Some(empty) => attach(clone_mount(empty.as_fd(), false)?.as_fd(), there),
+            Some(empty) => attach_copy(empty.as_fd(), there),
             None => {
                 let attributes = libc::MOUNT_ATTR_RDONLY
                     | libc::MOUNT_ATTR_NOSUID

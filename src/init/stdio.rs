@@ -7,7 +7,7 @@ use nix::unistd::Uid;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
-use super::Init;
+use super::{Init, done};
 use crate::fs::{Root, is_char_device};
 use crate::plan::Choice;
 use crate::sync::ToParent;
@@ -21,20 +21,21 @@ pub fn fix(init: &Init<'_>, root: &Root) -> Result<()> {
     if process.terminal {
         return Ok(());
     }
-    if init.plan.namespaces.mount != Choice::Inherit {
-        match root.open(Path::new("/dev/null"), OFlags::RDWR | OFlags::NOCTTY) {
-            // An image's own file of that name is not what was handed in (CVE-2025-31133).
-            Ok(null) if is_char_device(&rustix::fs::fstat(&null)?, 1, 3) => {
-                stdio::reopen_null(null.as_fd())?;
-            }
-            // Without a /dev/null of its own the container keeps the one it was given.
-            Ok(_) | Err(Errno::NOENT | Errno::ACCESS | Errno::NXIO | Errno::PERM) => {}
-            Err(errno) => {
-                return Err(Error::from(errno).context("open \"/dev/null\" in the rootfs"));
-            }
+    let null = match root.open(Path::new("/dev/null"), OFlags::RDWR | OFlags::NOCTTY) {
+        // An image's own file of that name is not what was handed in (CVE-2025-31133).
+        Ok(null) if is_char_device(&rustix::fs::fstat(&null)?, 1, 3) => Some(null),
+        // Without a /dev/null of its own the container keeps the one it was given.
+        Ok(_) | Err(Errno::NOENT | Errno::ACCESS | Errno::NXIO | Errno::PERM) => None,
+        Err(errno) => {
+            return Err(Error::from(errno).context("open \"/dev/null\" in the rootfs"));
         }
+    };
+    let uid = Uid::from_raw(process.identity.uid);
+    stdio::adopt(null.as_ref().map(AsFd::as_fd), uid, false)?;
+    if let Some(null) = null {
+        done(null);
     }
-    stdio::give_to(Uid::from_raw(process.identity.uid), false)
+    Ok(())
 }
 
 /// Makes the terminal in the container's devpts, gives the master away, and makes the slave the
@@ -46,7 +47,7 @@ pub fn terminal(init: &Init<'_>, root: &Root) -> Result<()> {
         let what = "open \"/dev/pts/ptmx\" in the rootfs";
         pty::verify_ptmx(root.find(path).context(what)?.as_fd())?;
         let ptmx = root.open(path, OFlags::RDWR | OFlags::NOCTTY).context(what)?;
-        pty::open(ptmx, process.console_size)
+        pty::open(ptmx, process.console_size.or(init.size))
     };
     let pty = pty().context("process.terminal")?;
     if init.plan.namespaces.mount != Choice::Inherit && init.plan.populate_dev {
@@ -61,5 +62,5 @@ pub fn terminal(init: &Init<'_>, root: &Root) -> Result<()> {
         }
     }
     pty::attach(pty.slave.as_fd()).context("attach the terminal")?;
-    stdio::give_to(Uid::from_raw(process.identity.uid), true)
+    stdio::adopt(None, Uid::from_raw(process.identity.uid), true)
 }

@@ -30,7 +30,7 @@ use crate::state::{self, Id, Intent, Reserved, State, Status, Store};
 use crate::sync::{self, Socket, ToInit, ToParent};
 use crate::sys::clone::{Child, clone3};
 use crate::sys::pidfd;
-use crate::tty::socket;
+use crate::tty::{socket, supervise};
 use crate::{Context, Error, Kind, Result, hooks, log, spec};
 
 /// What a command asks for.
@@ -160,12 +160,15 @@ fn make(
     let cgroup = undo.cgroup.insert(cgroup_plan.create().map_err(early)?);
     let (socket, init_socket) = sync::pair().map_err(early)?;
     let mut socket = Some(socket);
+    let foreground_terminal =
+        console.is_none() && plan.process.as_ref().is_some_and(|process| process.terminal);
     let init = Init {
         plan,
         prepared: &prepared,
         parent: &init_socket,
         fifos: fifos.as_ref(),
         console: console.as_ref(),
+        size: foreground_terminal.then(supervise::caller_size).flatten(),
         cgroups: cgroup.record(),
         waits_for_cgroup: cgroup.needs_enter(),
         signals: request.signals,
@@ -336,10 +339,11 @@ impl Undo {
         }
         let Some(cgroup) = &self.cgroup else { return };
         let record = cgroup.record();
-        if self.child.is_some() && !self.private_pid {
-            if let Err(error) = record.kill_all() {
-                log::warn(error);
-            }
+        if self.child.is_some()
+            && !self.private_pid
+            && let Err(error) = record.kill_all()
+        {
+            log::warn(error);
         }
         if let Err(error) = record.remove() {
             log::warn(error);

@@ -21,9 +21,16 @@ use crate::{Context, Error, Result};
 
 const EXE: &str = "/proc/self/exe";
 
+/// [`protect`] if one of the arguments is a command that makes a container. It need not be the
+/// command: to protect without a need costs a moment, no more.
+pub fn protect_if(makes_container: impl Fn(&str) -> bool) -> Result<()> {
+    let asked = std::env::args_os().any(|arg| arg.to_str().is_some_and(&makes_container));
+    if asked { protect() } else { Ok(()) }
+}
+
 /// Returns if the executable cannot be overwritten from a container; else executes it again from
 /// where it cannot, and does not return.
-pub fn protect() -> Result<()> {
+fn protect() -> Result<()> {
     let exe = rustix::fs::openat(CWD, EXE, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
     let exe = exe.with_context(|| format!("open {EXE}"))?;
     if !can_be_overwritten(&exe)? {

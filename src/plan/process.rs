@@ -97,8 +97,7 @@ fn available(namespaces: &Namespaces, host: &Host) -> Result<u64> {
     if !namespaces.has_user() {
         return Ok(host.caps.permitted);
     }
-    let path = "/proc/sys/kernel/cap_last_cap";
-    let text = std::fs::read_to_string(path).with_context(|| format!("read {path}"))?;
+    let text = crate::fs::read_text("/proc/sys/kernel/cap_last_cap")?;
     let last: u32 = text.trim().parse().unwrap_or(40);
     Ok(u64::MAX >> (63 - last.min(63)))
 }

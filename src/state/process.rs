@@ -43,8 +43,7 @@ pub fn boot_id() -> Result<&'static str> {
     if let Some(id) = ID.get() {
         return Ok(id);
     }
-    let path = "/proc/sys/kernel/random/boot_id";
-    let id = std::fs::read_to_string(path).with_context(|| format!("read {path}"))?;
+    let id = crate::fs::read_text("/proc/sys/kernel/random/boot_id")?;
     Ok(ID.get_or_init(|| id.trim_end().to_owned()))
 }
 

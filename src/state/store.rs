@@ -133,6 +133,14 @@ impl Store {
         }
     }
 
+    /// The container of `id` as [`Store::load_any`] finds it, locked.
+    pub fn load_locked(&self, id: &Id) -> Result<Container> {
+        match self.try_open()? {
+            Some(root) => Container::load_locked(root, id),
+            None => Err(not_found(id)),
+        }
+    }
+
     /// All containers, sorted by id. What vanishes meanwhile is left out, and what cannot be read
     /// as well, with a warning. A default directory that does not exist holds none.
     pub fn list(&self) -> Result<Vec<Container>> {
@@ -310,15 +318,24 @@ pub(super) fn is_named(root: &Root, id: &Id, dir: &OwnedFd) -> Result<bool> {
 /// else: a directory with other content stays, and is an error.
 pub(super) fn remove(root: &Root, id: &Id, dir: &OwnedFd) -> Result<()> {
     let what = || format!("remove {:?}", root.path.join(id.as_str()));
-    let (state, intent) = (file::temporary(STATE_FILE), file::temporary(INTENT_FILE));
     // The state last, so that a reader never takes a dying container for a beginning one.
-    for name in [START_FIFO, RESULT_FIFO, &state, &intent, INTENT_FILE, STATE_FILE] {
+    for name in [INTENT_FILE, STATE_FILE] {
         file::unlink(dir.as_fd(), name).with_context(what)?;
     }
-    match rustix::fs::unlinkat(&root.fd, id.as_str(), AtFlags::REMOVEDIR) {
+    let rmdir = || match rustix::fs::unlinkat(&root.fd, id.as_str(), AtFlags::REMOVEDIR) {
         Err(rustix::io::Errno::NOENT) => Ok(()),
-        other => other.with_context(what),
+        other => other,
+    };
+    match rmdir() {
+        // Never started, or a crash in the middle of a write.
+        Err(rustix::io::Errno::NOTEMPTY) => {}
+        other => return other.with_context(what),
     }
+    let (state, intent) = (file::temporary(STATE_FILE), file::temporary(INTENT_FILE));
+    for name in [START_FIFO, RESULT_FIFO, &state, &intent] {
+        file::unlink(dir.as_fd(), name).with_context(what)?;
+    }
+    rmdir().with_context(what)
 }
 
 fn same(a: &Stat, b: &Stat) -> bool {
@@ -351,25 +368,12 @@ fn xdg_runtime_dir() -> Result<Option<PathBuf>> {
     if std::env::var_os("USER").as_deref() == Some(OsStr::new("root")) {
         return Ok(None);
     }
-    let map = std::fs::read_to_string("/proc/self/uid_map").context("read /proc/self/uid_map")?;
-    Ok((!is_identity(&map)).then_some(dir))
-}
-
-/// user_namespaces(7): the first user namespace maps everything to itself.
-fn is_identity(uid_map: &str) -> bool {
-    uid_map.split_ascii_whitespace().eq(["0", "0", "4294967295"])
+    Ok(crate::host::in_user_namespace()?.then_some(dir))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn knows_the_first_user_namespace() {
-        assert!(is_identity("         0          0 4294967295\n"));
-        assert!(!is_identity("0 1000 1\n1 100000 65536\n"));
-        assert!(!is_identity(""));
-    }
 
     #[test]
     fn roots_that_are_none() {

@@ -56,12 +56,3 @@ pub fn close_range(first: u32, last: u32) -> nix::Result<()> {
     check(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) })?;
     Ok(())
 }
-
-/// Marks every descriptor from `first` up close-on-exec, close_range(2).
-pub fn cloexec_from(first: u32) -> nix::Result<()> {
-    // SAFETY: integers only; no descriptor is closed by this call.
-    check(unsafe {
-        libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC)
-    })?;
-    Ok(())
-}

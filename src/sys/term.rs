@@ -100,6 +100,13 @@ pub fn default_action(signal: i32) -> Result<()> {
     if previous == libc::SIG_ERR { Err(Errno::last()) } else { Ok(()) }
 }
 
+/// Has signal number `signal` ignored.
+pub fn ignore(signal: i32) -> Result<()> {
+    // SAFETY: SIG_IGN installs no code of ours, so no handler's safety is at stake.
+    let previous = unsafe { libc::signal(signal, libc::SIG_IGN) };
+    if previous == libc::SIG_ERR { Err(Errno::last()) } else { Ok(()) }
+}
+
 /// Which of the descriptors 0, 1 and 2 are closed: one poll(2), no change.
 pub fn closed_stdio() -> Result<[bool; 3]> {
     let mut fds = [0, 1, 2].map(|fd| libc::pollfd { fd, events: 0, revents: 0 });
@@ -115,8 +122,8 @@ pub fn closed_stdio() -> Result<[bool; 3]> {
 
 /// Standard input, output and error.
 ///
-/// They are open in every process of ours: the Rust runtime, and `tty::stdio::ensure_open`, open
-/// what the caller had closed, and nothing here closes them.
+/// They are open in every process of ours: `tty::stdio::ensure_open` opens what the caller had
+/// closed, and nothing here closes them.
 pub fn stdio() -> [BorrowedFd<'static>; 3] {
     // SAFETY: see above; the standard library lends out the same three on the same grounds.
     unsafe { [BorrowedFd::borrow_raw(0), BorrowedFd::borrow_raw(1), BorrowedFd::borrow_raw(2)] }

@@ -14,17 +14,18 @@ use crate::{Context, Result, sys};
 ///
 /// Dropping it changes nothing, on purpose: a second Ctrl-C must not kill the runtime while it
 /// deletes the container whose end the first one brought. [`SignalGuard::restore`] undoes it.
+///
+/// Children inherit the mask, those of [`std::process::Command`] too; a hook, for example, must
+/// have it set back by whoever starts it.
 #[derive(Debug)]
 pub struct SignalGuard {
     saved: SigSet,
 }
 
 impl SignalGuard {
-    /// Blocks every signal in this (the only) thread. Two system calls.
+    /// Blocks every signal in this (the only) thread. The caller has given SIGCHLD its default
+    /// action, or the kernel would throw our children's exit statuses away.
     pub fn block() -> Result<SignalGuard> {
-        // A caller that ignores SIGCHLD hands that down to us; then the kernel would throw our
-        // children's exit statuses away.
-        sys::term::default_action(libc::SIGCHLD).context("signal SIGCHLD")?;
         let saved =
             SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK).context("block signals")?;
         Ok(SignalGuard { saved })
@@ -47,19 +48,27 @@ impl SignalGuard {
     }
 }
 
-/// Gives the 29 standard signals that can have one their default action, then sets `mask`: what a
-/// program may expect at its start. For init, as late as possible, and for other children that
-/// execve(2) while signals are blocked.
-///
-/// execve(2) resets handlers by itself, but not ignored signals, and there are always some: the
-/// Rust runtime ignores SIGPIPE, nohup(1) SIGHUP, a shell in the background SIGINT and SIGQUIT.
-/// To learn which (from /proc/self/status) would cost several times what setting all of them
-/// does. Real-time signals are left: nothing starts programs with one of these ignored.
+/// What callers are known to hand down ignored: this program itself (SIGPIPE), nohup(1) (SIGHUP),
+/// shells in the background (SIGINT, SIGQUIT), job control, Python (SIGPIPE, SIGXFSZ), service
+/// managers (SIGTERM).
+const HANDED_DOWN: [i32; 9] = [
+    libc::SIGHUP,
+    libc::SIGINT,
+    libc::SIGQUIT,
+    libc::SIGPIPE,
+    libc::SIGTERM,
+    libc::SIGTSTP,
+    libc::SIGTTIN,
+    libc::SIGTTOU,
+    libc::SIGXFSZ,
+];
+
+/// Gives signals that the caller may have had ignored their default action, then sets `mask`:
+/// what a program may expect at its start. For init, as late as possible, and for other children
+/// that execve(2) while signals are blocked. execve resets handlers by itself, but not these.
 pub fn reset_signals_for_exec(mask: &SigSet) -> Result<()> {
-    for signal in 1..=31 {
-        if signal != libc::SIGKILL && signal != libc::SIGSTOP {
-            sys::term::default_action(signal).context("reset signals")?;
-        }
+    for signal in HANDED_DOWN {
+        sys::term::default_action(signal).context("reset signals")?;
     }
     mask.thread_set_mask().context("restore the signal mask")
 }

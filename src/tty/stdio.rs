@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, IntoRawFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstat, major, makedev, minor};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, makedev};
 use nix::unistd::{Uid, dup2_stderr, dup2_stdin, dup2_stdout, fchown, isatty};
 
 use crate::{Context, Error, Kind, Result, sys};
@@ -41,40 +41,28 @@ fn is_null(stat: &FileStat) -> bool {
     stat.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFCHR.bits() && stat.st_rdev == makedev(1, 3)
 }
 
-/// Replaces each of 0, 1 and 2 that is the host's `/dev/null` with the container's, so that a
-/// process which opens `/dev/stdout` again is not refused (or let through) by the host's inode.
+/// Makes 0, 1 and 2 the container's own.
 ///
-/// `null` is a descriptor (read-write) of the container's `/dev/null`, checked here to be
-/// character device 1:3 (CVE-2025-31133).
-pub fn reopen_null(null: BorrowedFd<'_>) -> Result<()> {
-    let stat = fstat(null).context("fstat /dev/null")?;
-    if !is_null(&stat) {
-        let (major, minor) = (major(stat.st_rdev), minor(stat.st_rdev));
-        let why = format!("/dev/null: not character device 1:3 but {major}:{minor}");
-        return Err(Error::new(Kind::Invalid, why));
-    }
+/// What is the host's `/dev/null` becomes `null`, the container's (which the caller has checked
+/// to be character device 1:3: CVE-2025-31133), so that a process which opens `/dev/stdout` again
+/// is not refused (or let through) by the host's inode. Without one it stays.
+///
+/// What else it is goes to the container's user, who otherwise could not open `/dev/stdout` or
+/// `/dev/tty` again. The group stays: devpts' `gid` option has set it. A terminal that is not the
+/// container's own (`own_terminal` tells whether it has one) is left alone, because taking the
+/// caller's terminal away from the caller is no way to run a container. EPERM and EINVAL mean
+/// that the owner or the user is not mapped in this user namespace, EROFS that `/dev` is
+/// read-only: the process may still use what is open.
+pub fn adopt(null: Option<BorrowedFd<'_>>, uid: Uid, own_terminal: bool) -> Result<()> {
     for (number, (fd, copy)) in sys::term::stdio().into_iter().zip(COPY_TO).enumerate() {
-        if is_null(&fstat(fd).with_context(|| format!("fstat descriptor {number}"))?) {
-            copy(null).with_context(|| format!("dup2 /dev/null to {number}"))?;
-        }
-    }
-    Ok(())
-}
-
-/// Gives 0, 1 and 2 to the container's user, who otherwise could not open `/dev/stdout` or
-/// `/dev/tty` again. The group stays: devpts' `gid` option has set it.
-///
-/// Left alone: `/dev/null`, and a terminal that is not the container's own (`own_terminal` tells
-/// whether it has one), because taking the caller's terminal away from the caller is no way to
-/// run a container. EPERM and EINVAL mean that the owner or the user is not mapped in this user
-/// namespace, EROFS that `/dev` is read-only: the process may still use what is open.
-pub fn give_to(uid: Uid, own_terminal: bool) -> Result<()> {
-    for (number, fd) in sys::term::stdio().into_iter().enumerate() {
         let stat = fstat(fd).with_context(|| format!("fstat descriptor {number}"))?;
-        if stat.st_uid == uid.as_raw() || is_null(&stat) {
+        if is_null(&stat) {
+            if let Some(null) = null {
+                copy(null).with_context(|| format!("dup2 /dev/null to {number}"))?;
+            }
             continue;
         }
-        if !own_terminal && isatty(fd).unwrap_or(false) {
+        if stat.st_uid == uid.as_raw() || !own_terminal && isatty(fd).unwrap_or(false) {
             continue;
         }
         match fchown(fd.as_fd(), Some(uid), None) {

@@ -1,0 +1,89 @@
+//! What the end-to-end tests share: a bundle builder, the runtime's command line with a time limit
+//! on every call, and readers of what the kernel says. Every container made here is deleted at the
+//! end of its test, and a test fails if anything of it is left then.
+//!
+//! The binary under test is `BULKHEAD_BIN`, else the one cargo built. `BULKHEAD_TEST_SKIPS` names a
+//! file that collects the tests that could not run, with the reason.
+
+// Each test program uses its own part of this.
+#![allow(dead_code, unused_macros, unused_imports)]
+
+mod bundle;
+mod container;
+mod kernel;
+mod runtime;
+
+use std::fmt::Debug;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+pub use bundle::Bundle;
+pub use container::Container;
+pub use kernel::{
+    Proc, Version, cgroup_file, cgroup_mounts, controller, kernel_at_least, leftovers, ns_link,
+    unprivileged_user_namespaces,
+};
+pub use runtime::{Ran, Runtime};
+pub use serde_json::{Value, json};
+
+/// How long any one call of the runtime, or any wait for the kernel, may take.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Leaves the test because this machine cannot run it, and says so where it is seen.
+macro_rules! skip {
+    ($($reason:tt)*) => {{
+        fn here() {}
+        $crate::support::record_skip(std::any::type_name_of_val(&here), &format!($($reason)*));
+        return;
+    }};
+}
+pub(crate) use skip;
+
+/// Writes one skipped test into the file that `hack/test.sh` reads.
+pub fn record_skip(function: &str, reason: &str) {
+    let test = function.trim_end_matches("::here");
+    eprintln!("skipped: {test}: {reason}");
+    if let Some(path) = std::env::var_os("BULKHEAD_TEST_SKIPS") {
+        let mut file = OpenOptions::new().append(true).create(true).open(path).unwrap();
+        let view = std::env::var("BULKHEAD_TEST_CGROUP").unwrap_or_default();
+        file.write_all(format!("{test}\t{view}\t{reason}\n").as_bytes()).unwrap();
+    }
+}
+
+/// Asks until there is an answer; fails the test when there is none in time.
+pub fn wait_for<T>(what: impl Debug, mut ask: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(Instant::now() < end, "waited {PATIENCE:?} in vain for {what:?}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Like [`wait_for`], for a condition.
+pub fn wait_until(what: impl Debug, mut holds: impl FnMut() -> bool) {
+    wait_for(what, || holds().then_some(()));
+}
+
+/// The value after `key=` in a program's output.
+#[track_caller]
+pub fn said<'a>(output: &'a str, key: &str) -> &'a str {
+    output
+        .lines()
+        .find_map(|line| line.strip_prefix(key)?.strip_prefix('='))
+        .unwrap_or_else(|| panic!("nothing is said about {key:?} in:\n{output}"))
+}
+
+/// Runs a test for every row of a table, to the end, and fails if one of them failed.
+pub fn for_each_row<T: std::panic::RefUnwindSafe>(
+    rows: &[T],
+    test: impl Fn(&T) + std::panic::RefUnwindSafe,
+) {
+    let failed: Vec<usize> = (0..rows.len())
+        .filter(|number| std::panic::catch_unwind(|| test(&rows[*number])).is_err())
+        .collect();
+    assert!(failed.is_empty(), "rows {failed:?} of {} failed (see above)", rows.len());
+}
