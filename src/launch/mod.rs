@@ -253,9 +253,13 @@ impl Launch {
     /// `create`: init now waits for `start`, and no longer for this process.
     pub fn leave(self) -> Result<()> {
         match self.socket.tell_init(ToInit::Go) {
-            Ok(()) => {
+            Ok(true) => {
                 self.reserved.keep();
                 Ok(())
+            }
+            Ok(false) => {
+                let error = talk::last_words(&self.socket, &self.child);
+                Err(self.undo(error))
             }
             Err(error) => Err(self.undo(error)),
         }
@@ -264,7 +268,9 @@ impl Launch {
     /// `run`: init goes on to execve; then the poststart hooks.
     pub fn start(mut self) -> Result<Running> {
         let go = || -> Result<()> {
-            self.socket.tell_init(ToInit::Go)?;
+            if !self.socket.tell_init(ToInit::Go)? {
+                return Err(talk::last_words(&self.socket, &self.child));
+            }
             match self.socket.next()? {
                 // Close-on-exec: the program runs.
                 None => Ok(()),
