@@ -36,10 +36,7 @@ pub fn run(init: &Init<'_>, umask: Mode) -> Result<i32> {
         prctl::set_no_new_privileges(true)
             .map_err(|e| Error::from(Errno::from_raw(e)).context("set no_new_privs"))?;
     }
-    // From here on the end of the runtime is seen as the end of file on its socket: changing ids
-    // clears the death signal anyway, and a filter may soon refuse to change it.
-    prctl::set_death_signal(0)
-        .map_err(|e| Error::from(Errno::from_raw(e)).context("clear the death signal"))?;
+    outlive_runtime()?;
     reset_signals_for_exec(init.signals)?;
 
     let exec = Exec::new(&program, &process.args, &env);
@@ -78,6 +75,13 @@ pub fn run(init: &Init<'_>, umask: Mode) -> Result<i32> {
     report_late(init, error)
 }
 
+/// From here on the end of the runtime is seen as the end of file on its socket: changing ids
+/// clears the death signal anyway, and a filter may soon refuse to change it.
+fn outlive_runtime() -> Result<()> {
+    prctl::set_death_signal(0)
+        .map_err(|e| Error::from(Errno::from_raw(e)).context("clear the death signal"))
+}
+
 /// create's init waits on its FIFO; run's goes on. The FIFO was open before, for reading and
 /// writing, so that neither side ever blocks in open(2).
 fn wait_for_start(init: &Init<'_>) -> Result<()> {
@@ -105,6 +109,8 @@ fn report_late(init: &Init<'_>, error: Error) -> Result<i32> {
 
 /// The spec allows a container without a process; it can be created, and never started.
 fn without_process(init: &Init<'_>) -> Result<i32> {
+    close_others(init)?;
+    outlive_runtime()?;
     init.parent.tell_parent(&ToParent::Ready)?;
     init.parent.wait_for(ToInit::Go)?;
     wait_for_start(init)?;
