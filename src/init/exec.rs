@@ -41,10 +41,6 @@ pub fn run(init: &Init<'_>, umask: Mode) -> Result<i32> {
 
     let exec = Exec::new(&program, &process.args, &env);
     let early = !process.no_new_privileges || process.listener.is_some();
-    // Without no_new_privs loading a filter needs CAP_SYS_ADMIN, so it comes before that goes.
-    if !process.no_new_privileges {
-        seccomp(init, process)?;
-    }
     let entered = enter_cwd(process);
     identity::assume(init.plan, &process.identity)?;
     // A directory that root may not enter (on NFS, say) may be open to the user.
@@ -52,6 +48,12 @@ pub fn run(init: &Init<'_>, umask: Mode) -> Result<i32> {
         enter_cwd(process)?;
     }
     inside_cwd(process)?;
+    // Without no_new_privs loading a filter needs CAP_SYS_ADMIN, so it comes before that goes; but
+    // after all that needs system calls which the filter may refuse.
+    if !process.no_new_privileges && process.seccomp.is_some() {
+        identity::regain(&process.identity)?;
+        seccomp(init, process)?;
+    }
     identity::set_capabilities(&process.identity.caps)?;
     if process.no_new_privileges && early {
         seccomp(init, process)?;
@@ -154,7 +156,10 @@ fn inside_cwd(process: &Process) -> Result<()> {
         Ok(path) if path.is_absolute() => Ok(()),
         // It was removed meanwhile, or its parents cannot be read by this user.
         Err(Errno::EACCES) => Ok(()),
-        _ => Err(Error::invalid("process.cwd", &process.cwd, "not inside the root file system")),
+        Ok(_) | Err(Errno::ENOENT) => {
+            Err(Error::invalid("process.cwd", &process.cwd, "not inside the root file system"))
+        }
+        Err(errno) => Err(Error::from(errno).context("check process.cwd")),
     }
 }
 
