@@ -10,6 +10,7 @@ use nix::unistd::{AccessFlags, access};
 
 use super::{Init, identity};
 use crate::hooks;
+use crate::launch;
 use crate::plan::Process;
 use crate::state::Status;
 use crate::sync::{ToInit, ToParent, encode_error, read};
@@ -41,6 +42,9 @@ pub fn run(init: &Init<'_>, umask: Mode) -> Result<i32> {
 
     let exec = Exec::new(&program, &process.args, &env);
     let early = !process.no_new_privileges || process.listener.is_some();
+    if process.sets_own_rlimits {
+        launch::set_rlimits(process, None)?;
+    }
     let entered = enter_cwd(process);
     identity::assume(init.plan, &process.identity)?;
     // A directory that root may not enter (on NFS, say) may be open to the user.

@@ -25,7 +25,7 @@ use self::talk::Talk;
 use crate::cgroup::{self, Cgroup};
 use crate::host::Host;
 use crate::init::{self, Init};
-use crate::plan::{Kind as Ns, Options, Plan};
+use crate::plan::{Kind as Ns, Options, Plan, Process};
 use crate::state::{self, Id, Intent, Reserved, State, Status, Store};
 use crate::sync::{self, Socket, ToInit, ToParent};
 use crate::sys::clone::{Child, clone3};
@@ -198,7 +198,10 @@ fn make(
         hooks_ran: false,
         master: None,
     };
-    let answer = talk.until_ready().and_then(|()| set_rlimits(plan, talk.child.pid));
+    let answer = talk.until_ready().and_then(|()| match &plan.process {
+        Some(process) if !process.sets_own_rlimits => set_rlimits(process, Some(talk.child.pid)),
+        _ => Ok(()),
+    });
     let (hooks_ran, master, pid) = (talk.hooks_ran, talk.master.take(), talk.child.pid);
     answer.map_err(|error| (error, hooks_ran))?;
     let state = with_pid(state, pid).map_err(|error| (error, hooks_ran))?;
@@ -446,15 +449,15 @@ fn intent(state: &State) -> Intent {
     }
 }
 
-/// Last of all, when init makes nothing any more: a small RLIMIT_NOFILE or RLIMIT_FSIZE would get
-/// in its own way; and from outside, because in a user namespace it may not raise a limit.
-fn set_rlimits(plan: &Plan, pid: i32) -> Result<()> {
-    let Some(process) = &plan.process else { return Ok(()) };
+/// Sets the limits of a process, or one's own. From outside it is done last of all, when init
+/// makes nothing any more: a small RLIMIT_NOFILE or RLIMIT_FSIZE would get in its own way; and in
+/// a user namespace it may not raise a limit.
+pub fn set_rlimits(process: &Process, pid: Option<i32>) -> Result<()> {
     // RLIM_INFINITY is the largest number; rustix has no number for it.
     let value = |n: u64| (n != u64::MAX).then_some(n);
     for limit in &process.rlimits {
         let new = Rlimit { current: value(limit.soft), maximum: value(limit.hard) };
-        prlimit(Pid::from_raw(pid), limit.resource, new).map_err(|errno| {
+        prlimit(pid.and_then(Pid::from_raw), limit.resource, new).map_err(|errno| {
             let wanted = format!("soft {}, hard {}", limit.soft, limit.hard);
             Error::from(errno).context(format!("process.rlimits: set {} to {wanted}", limit.name))
         })?;
