@@ -673,3 +673,17 @@ fn the_old_root_is_out_of_reach() {
     assert_eq!(mounts.len(), expected, "{mounts:#?}");
     assert_eq!(mounts[0].mount_point, Path::new("/"));
 }
+
+#[test]
+fn options_of_a_file_system_mean_nothing_on_a_bind() {
+    let mut c = Container::with_script("ls /mnt");
+    fs::create_dir(c.path().join("data")).unwrap();
+    c.file("data/file", "");
+    let data = c.path().join("data").to_str().unwrap().to_owned();
+    c.mount("/mnt", "", &data, &["nosuid", "mode=755", "size=1k", "bind"]);
+    let ran = c.run().ok();
+    assert_eq!(ran.stdout, "file\n");
+    for key in ["\"mode\": ignored", "\"size\": ignored"] {
+        assert!(ran.stderr.contains(key), "{ran:#?}");
+    }
+}

@@ -112,10 +112,8 @@ impl Plan {
         let namespaces = Namespaces::new(linux.namespaces().as_deref().unwrap_or(&[]))?;
         let route = Route::new(&namespaces, host);
         let ids = IdMaps::new(&linux, &namespaces, host)?;
-        let mounts = mounts::plan(spec.mounts().as_deref().unwrap_or(&[]), &options.bundle)?;
-        if namespaces.mount == Choice::Inherit && !mounts.is_empty() {
-            return Err(Error::unsupported("mounts without a mount namespace of the container"));
-        }
+        let list = spec.mounts().as_deref().unwrap_or(&[]);
+        let mounts = mounts::plan(list, &options.bundle, warnings)?;
         let populate_dev = !mounts::binds_dev(&mounts);
         let process = match spec.process() {
             Some(process) => Some(Process::new(
