@@ -6,11 +6,13 @@
 //! instance of it.
 
 mod copy_up;
+mod own_mount;
 mod proc;
 mod root;
 mod walk;
 
 pub use copy_up::copy_tree;
+pub use own_mount::OwnMount;
 pub use proc::Proc;
 pub use root::Root;
 

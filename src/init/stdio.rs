@@ -9,7 +9,6 @@ use rustix::io::Errno;
 
 use super::{Init, done};
 use crate::fs::{Root, is_char_device};
-use crate::plan::Choice;
 use crate::sync::ToParent;
 use crate::tty::{pty, socket, stdio};
 use crate::{Context, Error, Result};
@@ -50,7 +49,7 @@ pub fn terminal(init: &Init<'_>, root: &Root) -> Result<()> {
         pty::open(ptmx, process.console_size.or(init.size))
     };
     let pty = pty().context("process.terminal")?;
-    if init.plan.namespaces.mount != Choice::Inherit && init.plan.populate_dev {
+    if init.plan.mounts_root() && init.plan.populate_dev {
         let target = root.make_file(Path::new("/dev/console"))?;
         pty::bind_console(pty.slave.as_fd(), target.as_fd())?;
     }

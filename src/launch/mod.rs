@@ -23,6 +23,7 @@ use self::fifo::Fifos;
 use self::prepare::Prepared;
 use self::talk::Talk;
 use crate::cgroup::{self, Cgroup};
+use crate::fs::OwnMount;
 use crate::host::Host;
 use crate::init::{self, Init};
 use crate::plan::{Kind as Ns, Options, Plan, Process};
@@ -115,7 +116,13 @@ pub fn launch(store: &Store, request: &Request<'_>) -> Result<Launch> {
 
     let state = first_state(request, &plan, &host, &cgroup_plan, &loaded.raw)?;
     let reserved = store.reserve(&request.id, &intent(&state))?;
-    let mut undo = Undo { child: None, cgroup: None, private_pid: plan.has_private_pid() };
+    let mut undo = Undo {
+        child: None,
+        cgroup: None,
+        private_pid: plan.has_private_pid(),
+        mount: None,
+        rootfs: plan.rootfs.clone(),
+    };
     let made = make(&plan, &cgroup_plan, request, &host, &state, &reserved, console, &mut undo);
     match made {
         Ok((socket, master, state, poststop_owed)) => {
@@ -155,6 +162,8 @@ fn make(
     let early = |error: Error| (error, false);
     let prepared = Prepared::new(plan, host).map_err(early)?;
     maps::own_idmaps(plan, prepared.trees.as_ref(), &prepared.proc).map_err(early)?;
+    let trees = prepared.trees.as_ref().filter(|_| plan.mounts_in_callers_namespace());
+    undo.mount = trees.map(|trees| OwnMount::of(trees.root.as_fd())).transpose().map_err(early)?;
     let fifos = request.waits_for_start.then(|| Fifos::make(reserved.dir()));
     let fifos = fifos.transpose().map_err(early)?;
     let cgroup = undo.cgroup.insert(cgroup_plan.create().map_err(early)?);
@@ -204,7 +213,8 @@ fn make(
     });
     let (hooks_ran, master, pid) = (talk.hooks_ran, talk.master.take(), talk.child.pid);
     answer.map_err(|error| (error, hooks_ran))?;
-    let state = with_pid(state, pid).map_err(|error| (error, hooks_ran))?;
+    let mut state = with_pid(state, pid).map_err(|error| (error, hooks_ran))?;
+    state.own_mount = undo.mount;
     Ok((socket, master, state, hooks_ran))
 }
 
@@ -297,6 +307,8 @@ impl Launch {
             child: Some(self.child),
             cgroup: Some(self.cgroup),
             private_pid: self.plan.has_private_pid(),
+            mount: self.state.own_mount,
+            rootfs: self.plan.rootfs.clone(),
         };
         undo.run();
         owe_poststop(self.poststop_owed, &self.plan, &self.state);
@@ -321,11 +333,13 @@ struct Undo {
     child: Option<Child>,
     cgroup: Option<Cgroup>,
     private_pid: bool,
+    mount: Option<OwnMount>,
+    rootfs: PathBuf,
 }
 
 impl Undo {
-    /// Kills init and all that it may have started, and removes the cgroup. What fails here is
-    /// told as a warning: the error that led here is the story.
+    /// Kills init and all that it may have started, removes the cgroup, and unmounts. What fails
+    /// here is told as a warning: the error that led here is the story.
     fn run(self) {
         if let Some(child) = &self.child {
             let end = || -> Result<()> {
@@ -339,6 +353,9 @@ impl Undo {
             if let Err(error) = end() {
                 log::warn(error.context("kill the container's init"));
             }
+        }
+        if let Some(Err(error)) = self.mount.map(|mount| mount.detach(&self.rootfs)) {
+            log::warn(error);
         }
         let Some(cgroup) = &self.cgroup else { return };
         let record = cgroup.record();
@@ -426,6 +443,7 @@ fn first_state(
         private_pid: plan.has_private_pid(),
         annotations: plan.annotations.clone().into_iter().collect(),
         has_process: plan.process.is_some(),
+        own_mount: None,
         rootless: host.is_rootless,
         systemd_cgroup: false,
         config: RawValue::from_string(text).map_err(|e| invalid(e.to_string()))?,
