@@ -19,6 +19,7 @@ pub struct Host {
 
 const CAP_SYS_ADMIN: u32 = 21;
 const CAP_SETUID: u32 = 7;
+const CAP_SYS_RESOURCE: u32 = 24;
 
 impl Host {
     /// Asks the kernel.
@@ -35,6 +36,11 @@ impl Host {
     /// Whether it may mount, join and make namespaces without a user namespace of its own making.
     pub fn is_privileged(&self) -> bool {
         self.caps.effective & (1 << CAP_SYS_ADMIN) != 0
+    }
+
+    /// Whether it may set the limits of a process of another user, prlimit(2).
+    pub fn may_limit_others(&self) -> bool {
+        self.caps.effective & (1 << CAP_SYS_RESOURCE) != 0
     }
 
     /// Whether it may write any mapping of a user namespace itself.

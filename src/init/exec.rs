@@ -10,6 +10,7 @@ use nix::unistd::{AccessFlags, access};
 
 use super::{Init, identity};
 use crate::hooks;
+use crate::launch;
 use crate::plan::Process;
 use crate::state::Status;
 use crate::sync::{ToInit, ToParent, encode_error, read};
@@ -36,17 +37,13 @@ pub fn run(init: &Init<'_>, umask: Mode) -> Result<i32> {
         prctl::set_no_new_privileges(true)
             .map_err(|e| Error::from(Errno::from_raw(e)).context("set no_new_privs"))?;
     }
-    // From here on the end of the runtime is seen as the end of file on its socket: changing ids
-    // clears the death signal anyway, and a filter may soon refuse to change it.
-    prctl::set_death_signal(0)
-        .map_err(|e| Error::from(Errno::from_raw(e)).context("clear the death signal"))?;
+    outlive_runtime()?;
     reset_signals_for_exec(init.signals)?;
 
     let exec = Exec::new(&program, &process.args, &env);
     let early = !process.no_new_privileges || process.listener.is_some();
-    // Without no_new_privs loading a filter needs CAP_SYS_ADMIN, so it comes before that goes.
-    if !process.no_new_privileges {
-        seccomp(init, process)?;
+    if process.sets_own_rlimits {
+        launch::set_rlimits(process, None)?;
     }
     let entered = enter_cwd(process);
     identity::assume(init.plan, &process.identity)?;
@@ -55,6 +52,12 @@ pub fn run(init: &Init<'_>, umask: Mode) -> Result<i32> {
         enter_cwd(process)?;
     }
     inside_cwd(process)?;
+    // Without no_new_privs loading a filter needs CAP_SYS_ADMIN, so it comes before that goes; but
+    // after all that needs system calls which the filter may refuse.
+    if !process.no_new_privileges && process.seccomp.is_some() {
+        identity::regain(&process.identity)?;
+        seccomp(init, process)?;
+    }
     identity::set_capabilities(&process.identity.caps)?;
     if process.no_new_privileges && early {
         seccomp(init, process)?;
@@ -76,6 +79,13 @@ pub fn run(init: &Init<'_>, umask: Mode) -> Result<i32> {
         Err(error) => error,
     };
     report_late(init, error)
+}
+
+/// From here on the end of the runtime is seen as the end of file on its socket: changing ids
+/// clears the death signal anyway, and a filter may soon refuse to change it.
+fn outlive_runtime() -> Result<()> {
+    prctl::set_death_signal(0)
+        .map_err(|e| Error::from(Errno::from_raw(e)).context("clear the death signal"))
 }
 
 /// create's init waits on its FIFO; run's goes on. The FIFO was open before, for reading and
@@ -105,6 +115,8 @@ fn report_late(init: &Init<'_>, error: Error) -> Result<i32> {
 
 /// The spec allows a container without a process; it can be created, and never started.
 fn without_process(init: &Init<'_>) -> Result<i32> {
+    close_others(init)?;
+    outlive_runtime()?;
     init.parent.tell_parent(&ToParent::Ready)?;
     init.parent.wait_for(ToInit::Go)?;
     wait_for_start(init)?;

@@ -23,6 +23,18 @@ pub fn assume(plan: &Plan, identity: &Identity) -> Result<()> {
     Ok(())
 }
 
+/// Makes what has been kept effective once more: the change of ids has cleared that set.
+pub fn regain(identity: &Identity) -> Result<()> {
+    if identity.uid == 0 {
+        return Ok(());
+    }
+    let regain = || -> Result<()> {
+        let caps = cred::capget()?;
+        Ok(cred::capset(cred::Caps { effective: caps.permitted, ..caps })?)
+    };
+    regain().context("regain the capabilities kept")
+}
+
 /// The last privilege goes here.
 pub fn set_capabilities(caps: &CapSets) -> Result<()> {
     cred::capset(caps.main()).context("set the capabilities")?;

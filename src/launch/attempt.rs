@@ -12,9 +12,10 @@ use super::prepare::Prepared;
 use super::talk::{self, Talk};
 use super::{Request, maps, record};
 use crate::cgroup::{self, Cgroup};
+use crate::fs::OwnMount;
 use crate::host::Host;
 use crate::init::{self, Init};
-use crate::plan::{Kind as Ns, Plan};
+use crate::plan::{Kind as Ns, Plan, Process};
 use crate::state::{self, Reserved, State, Status};
 use crate::sync::{self, Socket, ToInit, ToParent};
 use crate::sys::clone::{Child, clone3};
@@ -82,9 +83,12 @@ impl Launch {
         request: &Request<'_>,
         console: Option<OwnedFd>,
     ) -> Result<()> {
-        let (plan, state) = (&self.plan, &self.state);
+        let plan = &self.plan;
         let prepared = Prepared::new(plan, host)?;
         maps::own_idmaps(plan, prepared.trees.as_ref(), &prepared.proc)?;
+        let trees = prepared.trees.as_ref().filter(|_| plan.mounts_in_callers_namespace());
+        self.state.own_mount = trees.map(|t| OwnMount::of(t.root.as_fd())).transpose()?;
+        let state = &self.state;
         let fifos = request.waits_for_start.then(|| Fifos::make(self.reserved.dir()));
         let fifos = fifos.transpose()?;
         let cgroup = self.cgroup.insert(cgroup.create()?);
@@ -138,7 +142,9 @@ impl Launch {
     /// Writes what must be there before init goes on.
     fn commit(&mut self, request: &Request<'_>) -> Result<()> {
         let child = self.child.as_ref().ok_or_else(not_made)?;
-        set_rlimits(&self.plan, child.pid)?;
+        if let Some(process) = self.plan.process.as_ref().filter(|p| !p.sets_own_rlimits) {
+            set_rlimits(process, Some(child.pid))?;
+        }
         record::set_pid(&mut self.state, child.pid)?;
         self.reserved.commit(&self.state)?;
         if let Some(path) = &request.pid_file {
@@ -212,6 +218,9 @@ impl Launch {
         if let Some(child) = &self.child {
             warn(kill(child).context("kill the container's init"));
         }
+        if let Some(mount) = &self.state.own_mount {
+            warn(mount.detach(&self.plan.rootfs));
+        }
         if let Some(cgroup) = self.cgroup {
             if self.child.is_some() && !self.plan.has_private_pid() {
                 warn(cgroup.record().kill_all());
@@ -264,15 +273,15 @@ fn in_pid_namespace(
     cloned
 }
 
-/// Last of all, when init makes nothing any more: a small RLIMIT_NOFILE or RLIMIT_FSIZE would get
-/// in its own way; and from outside, because in a user namespace it may not raise a limit.
-fn set_rlimits(plan: &Plan, pid: i32) -> Result<()> {
-    let Some(process) = &plan.process else { return Ok(()) };
+/// Sets the limits of a process, or one's own. From outside it is done last of all, when init
+/// makes nothing any more: a small RLIMIT_NOFILE or RLIMIT_FSIZE would get in its own way; and in
+/// a user namespace it may not raise a limit.
+pub fn set_rlimits(process: &Process, pid: Option<i32>) -> Result<()> {
     // RLIM_INFINITY is the largest number; rustix has no number for it.
     let value = |n: u64| (n != u64::MAX).then_some(n);
     for limit in &process.rlimits {
         let new = Rlimit { current: value(limit.soft), maximum: value(limit.hard) };
-        prlimit(Pid::from_raw(pid), limit.resource, new).map_err(|errno| {
+        prlimit(pid.and_then(Pid::from_raw), limit.resource, new).map_err(|errno| {
             let wanted = format!("soft {}, hard {}", limit.soft, limit.hard);
             Error::from(errno).context(format!("process.rlimits: set {} to {wanted}", limit.name))
         })?;

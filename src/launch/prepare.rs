@@ -102,7 +102,7 @@ pub fn set(mount: BorrowedFd<'_>, recursive: bool, change: Change) -> Result<()>
 }
 
 /// What a detached tree starts with: nothing may pass out of it. `extra` are attributes to set.
-fn base(propagation: MsFlags, extra: u64) -> Change {
+pub fn base(propagation: MsFlags, extra: u64) -> Change {
     let private = propagation.intersects(MsFlags::MS_PRIVATE | MsFlags::MS_UNBINDABLE);
     let kind = if private { libc::MS_PRIVATE } else { libc::MS_SLAVE };
     Change { set: extra, clear: 0, propagation: kind }

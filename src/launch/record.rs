@@ -38,6 +38,7 @@ pub fn state(
         private_pid: plan.has_private_pid(),
         annotations: plan.annotations.clone().into_iter().collect(),
         has_process: plan.process.is_some(),
+        own_mount: None,
         rootless: host.is_rootless,
         systemd_cgroup: false,
         config: RawValue::from_string(text).map_err(|e| invalid(e.to_string()))?,

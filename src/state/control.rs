@@ -134,6 +134,12 @@ pub fn destroy(mut container: Container) -> Result<()> {
             }
         }
     }
+    if container.this_boot()?
+        && let Some(state) = container.state()
+        && let Some(mount) = state.own_mount
+    {
+        mount.detach(&state.rootfs).with_context(name)?;
+    }
     container.remove()?;
     if let Some((hooks, state)) = poststop {
         hooks::run_all_logging("poststop", &hooks, &state);
