@@ -102,7 +102,7 @@ fn what_cannot_be_executed_is_told() {
         ("no-such-program", "executable file not found in $PATH"),
         ("/bin/no-such-program", "no such file or directory"),
         ("/etc/passwd", "permission denied"),
-        ("/etc", ""),
+        ("/etc", "is a directory: permission denied"),
         ("/etc/passwd/x", "not a directory"),
     ];
     for (program, words) in cases {
