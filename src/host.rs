@@ -19,6 +19,7 @@ pub struct Host {
 
 const CAP_SYS_ADMIN: u32 = 21;
 const CAP_SETUID: u32 = 7;
+const CAP_SYS_RESOURCE: u32 = 24;
 
 impl Host {
     /// Asks the kernel.
@@ -40,6 +41,11 @@ impl Host {
     /// Whether it may write any mapping of a user namespace itself.
     pub fn can_map_any_id(&self) -> bool {
         self.caps.effective & (1 << CAP_SETUID) != 0
+    }
+
+    /// Whether it may set the resource limits of a process of another user (prlimit(2)).
+    pub fn can_limit_others(&self) -> bool {
+        self.caps.effective & (1 << CAP_SYS_RESOURCE) != 0
     }
 }
 

@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use nix::sys::stat::Mode;
 use nix::unistd::{AccessFlags, access};
 
-use super::{Init, identity};
+use super::{Init, identity, limits};
 use crate::hooks;
 use crate::plan::Process;
 use crate::state::Status;
@@ -46,6 +46,7 @@ pub fn run(init: &Init<'_>, umask: Mode) -> Result<i32> {
     let early = !process.no_new_privileges || process.listener.is_some();
     // Without no_new_privs loading a filter needs CAP_SYS_ADMIN, so it comes before that goes.
     if !process.no_new_privileges {
+        own_limits(process)?;
         seccomp(init, process)?;
     }
     let entered = enter_cwd(process);
@@ -56,6 +57,9 @@ pub fn run(init: &Init<'_>, umask: Mode) -> Result<i32> {
     }
     inside_cwd(process)?;
     identity::set_capabilities(&process.identity.caps)?;
+    if process.no_new_privileges {
+        own_limits(process)?;
+    }
     if process.no_new_privileges && early {
         seccomp(init, process)?;
     }
@@ -76,6 +80,11 @@ pub fn run(init: &Init<'_>, umask: Mode) -> Result<i32> {
         Err(error) => error,
     };
     report_late(init, error)
+}
+
+/// As late as it can be, but before a filter that may refuse it.
+fn own_limits(process: &Process) -> Result<()> {
+    if process.limits_itself { limits::set(&process.rlimits, None) } else { Ok(()) }
 }
 
 /// create's init waits on its FIFO; run's goes on. The FIFO was open before, for reading and

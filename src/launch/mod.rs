@@ -17,7 +17,7 @@ use std::time::SystemTime;
 use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::SigSet;
 use rustix::fs::{CWD, Mode};
-use rustix::process::{Pid, Rlimit, WaitId, WaitIdOptions, prlimit, waitid};
+use rustix::process::{WaitId, WaitIdOptions, waitid};
 use serde_json::value::RawValue;
 
 use self::fifo::Fifos;
@@ -26,7 +26,7 @@ use self::talk::Talk;
 use crate::cgroup::{self, Cgroup};
 use crate::fs::write_whole;
 use crate::host::Host;
-use crate::init::{self, Init};
+use crate::init::{self, Init, limits};
 use crate::plan::{Kind as Ns, Options, Plan};
 use crate::state::{self, Id, Intent, Reserved, State, Status, Store};
 use crate::sync::{self, Socket, ToInit, ToParent};
@@ -457,17 +457,10 @@ fn intent(state: &State) -> Intent {
 /// Last of all, when init makes nothing any more: a small RLIMIT_NOFILE or RLIMIT_FSIZE would get
 /// in its own way; and from outside, because in a user namespace it may not raise a limit.
 fn set_rlimits(plan: &Plan, pid: i32) -> Result<()> {
-    let Some(process) = &plan.process else { return Ok(()) };
-    // RLIM_INFINITY is the largest number; rustix has no number for it.
-    let value = |n: u64| (n != u64::MAX).then_some(n);
-    for limit in &process.rlimits {
-        let new = Rlimit { current: value(limit.soft), maximum: value(limit.hard) };
-        prlimit(Pid::from_raw(pid), limit.resource, new).map_err(|errno| {
-            let wanted = format!("soft {}, hard {}", limit.soft, limit.hard);
-            Error::from(errno).context(format!("process.rlimits: set {} to {wanted}", limit.name))
-        })?;
+    match &plan.process {
+        Some(process) if !process.limits_itself => limits::set(&process.rlimits, Some(pid)),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// Whole or not at all: who waits for the file must never read half a number. No newline.

@@ -30,8 +30,10 @@ pub struct Process {
     pub identity: Identity,
     /// prctl(2) PR_SET_NO_NEW_PRIVS
     pub no_new_privileges: bool,
-    /// Set by the parent, which may raise them.
+    /// setrlimit(2)
     pub rlimits: Vec<Rlimit>,
+    /// Whether init sets them: a runtime without CAP_SYS_RESOURCE may not, for another user.
+    pub limits_itself: bool,
     /// /proc/self/oom_score_adj
     pub oom_score_adj: Option<i32>,
     /// The compiled filter.
@@ -84,6 +86,7 @@ impl Process {
             identity: Identity::new(process.user(), caps),
             no_new_privileges: process.no_new_privileges().unwrap_or(false),
             rlimits: rlimits(process.rlimits().as_deref().unwrap_or(&[])),
+            limits_itself: !host.can_limit_others(),
             oom_score_adj: process.oom_score_adj(),
             seccomp,
             listener,
