@@ -102,7 +102,7 @@ fn what_cannot_be_executed_is_told() {
         ("no-such-program", "executable file not found in $PATH"),
         ("/bin/no-such-program", "no such file or directory"),
         ("/etc/passwd", "permission denied"),
-        ("/etc", ""),
+        ("/etc", "is a directory: permission denied"),
         ("/etc/passwd/x", "not a directory"),
     ];
     for (program, words) in cases {
@@ -151,6 +151,52 @@ fn limits_are_set_exactly() {
     ] {
         assert_eq!(process.limit(name), (soft.to_owned(), hard.to_owned()), "{name}");
     }
+}
+
+/// Root of a machine that is a container itself has no CAP_SYS_RESOURCE, and podman asks for limits
+/// always: with `--user`, init is of another user when the runtime could set them.
+#[test]
+fn limits_are_set_for_another_user_without_the_right_to_raise_them() {
+    for no_new_privileges in [true, false] {
+        let mut c = Container::with_script("exec sleep 600");
+        c.rt.through = vec!["setpriv".into(), "--bounding-set=-sys_resource".into()];
+        c.set("/process/noNewPrivileges", json!(no_new_privileges))
+            .set("/process/user", json!({"uid": 1000, "gid": 1000}))
+            // It may refuse what it likes: the limits are there before it is.
+            .set(
+                "/linux/seccomp",
+                json!({"defaultAction": "SCMP_ACT_ALLOW", "architectures": [], "syscalls": [
+                    {"names": ["prlimit64", "setrlimit"], "action": "SCMP_ACT_ERRNO"}
+                ]}),
+            )
+            .set(
+                "/process/rlimits",
+                json!([
+                    {"type": "RLIMIT_NOFILE", "soft": 100, "hard": 200},
+                    {"type": "RLIMIT_NPROC", "soft": 500, "hard": 600}
+                ]),
+            );
+        c.run_detached();
+        let process = c.process();
+        wait_until("execve", || process.read("cmdline").contains("sleep"));
+        for (name, soft, hard) in
+            [("Max open files", "100", "200"), ("Max processes", "500", "600")]
+        {
+            assert_eq!(process.limit(name), (soft.to_owned(), hard.to_owned()), "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_limit_above_the_callers_names_the_missing_right() {
+    let mut c = Container::new();
+    c.rt.through = ["setpriv", "--bounding-set=-sys_resource", "prlimit", "--nofile=1000:1000"]
+        .iter()
+        .map(Into::into)
+        .collect();
+    c.set("/process/rlimits", json!([{"type": "RLIMIT_NOFILE", "soft": 2000, "hard": 2000}]));
+    c.run().refused(&["RLIMIT_NOFILE", "hard 2000", "CAP_SYS_RESOURCE", "operation not permitted"]);
+    c.assert_gone();
 }
 
 #[test]

@@ -8,9 +8,8 @@ use nix::errno::Errno;
 use nix::sys::stat::Mode;
 use nix::unistd::{AccessFlags, access};
 
-use super::{Init, identity};
+use super::{Init, identity, limits};
 use crate::hooks;
-use crate::launch;
 use crate::plan::Process;
 use crate::state::Status;
 use crate::sync::{ToInit, ToParent, encode_error, read};
@@ -43,7 +42,7 @@ pub fn run(init: &Init<'_>, umask: Mode) -> Result<i32> {
     let exec = Exec::new(&program, &process.args, &env);
     let early = !process.no_new_privileges || process.listener.is_some();
     if process.sets_own_rlimits {
-        launch::set_rlimits(process, None)?;
+        limits::set(&process.rlimits, None)?;
     }
     let entered = enter_cwd(process);
     identity::assume(init.plan, &process.identity)?;

@@ -10,6 +10,7 @@ mod devices;
 mod enter;
 mod exec;
 mod identity;
+pub(crate) mod limits;
 mod mounts;
 mod rootfs;
 mod seal;

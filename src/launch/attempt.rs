@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns};
-use rustix::process::{Pid, Rlimit, WaitId, WaitIdOptions, prlimit, waitid};
+use rustix::process::{WaitId, WaitIdOptions, waitid};
 
 use super::fifo::Fifos;
 use super::prepare::Prepared;
@@ -14,8 +14,8 @@ use super::{Request, maps, record};
 use crate::cgroup::{self, Cgroup};
 use crate::fs::OwnMount;
 use crate::host::Host;
-use crate::init::{self, Init};
-use crate::plan::{Kind as Ns, Plan, Process};
+use crate::init::{self, Init, limits};
+use crate::plan::{Kind as Ns, Plan};
 use crate::state::{self, Reserved, State, Status};
 use crate::sync::{self, Socket, ToInit, ToParent};
 use crate::sys::clone::{Child, clone3};
@@ -143,7 +143,7 @@ impl Launch {
     fn commit(&mut self, request: &Request<'_>) -> Result<()> {
         let child = self.child.as_ref().ok_or_else(not_made)?;
         if let Some(process) = self.plan.process.as_ref().filter(|p| !p.sets_own_rlimits) {
-            set_rlimits(process, Some(child.pid))?;
+            limits::set(&process.rlimits, Some(child.pid))?;
         }
         record::set_pid(&mut self.state, child.pid)?;
         self.reserved.commit(&self.state)?;
@@ -271,20 +271,4 @@ fn in_pid_namespace(
     setns(own.as_fd(), CloneFlags::CLONE_NEWPID)
         .context("return to the runtime's pid namespace")?;
     cloned
-}
-
-/// Sets the limits of a process, or one's own. From outside it is done last of all, when init
-/// makes nothing any more: a small RLIMIT_NOFILE or RLIMIT_FSIZE would get in its own way; and in
-/// a user namespace it may not raise a limit.
-pub fn set_rlimits(process: &Process, pid: Option<i32>) -> Result<()> {
-    // RLIM_INFINITY is the largest number; rustix has no number for it.
-    let value = |n: u64| (n != u64::MAX).then_some(n);
-    for limit in &process.rlimits {
-        let new = Rlimit { current: value(limit.soft), maximum: value(limit.hard) };
-        prlimit(pid.and_then(Pid::from_raw), limit.resource, new).map_err(|errno| {
-            let wanted = format!("soft {}, hard {}", limit.soft, limit.hard);
-            Error::from(errno).context(format!("process.rlimits: set {} to {wanted}", limit.name))
-        })?;
-    }
-    Ok(())
 }

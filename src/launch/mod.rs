@@ -16,7 +16,7 @@ use std::path::PathBuf;
 
 use nix::sys::signal::SigSet;
 
-pub use self::attempt::{Launch, Running, set_rlimits};
+pub use self::attempt::{Launch, Running};
 use crate::cgroup;
 use crate::host::Host;
 use crate::plan::{Options, Plan};
