@@ -352,7 +352,7 @@ impl Undo {
                 log::warn(error);
             }
         }
-        if let Err(error) = record.remove() {
+        if let Err(error) = record.abandon() {
             log::warn(error);
         }
     }
