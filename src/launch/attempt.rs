@@ -225,7 +225,7 @@ impl Launch {
             if self.child.is_some() && !self.plan.has_private_pid() {
                 warn(cgroup.record().kill_all());
             }
-            warn(cgroup.abandon());
+            warn(cgroup.record().abandon());
         }
         warn(self.reserved.abandon());
         let poststop = &self.plan.hooks.poststop;
