@@ -57,6 +57,13 @@ pub struct Hooks {
 }
 
 impl Hooks {
+    /// Whether there are any of the three kinds that run while the container is created.
+    pub fn has_create(&self) -> bool {
+        !self.prestart.is_empty()
+            || !self.create_runtime.is_empty()
+            || !self.create_container.is_empty()
+    }
+
     /// Checks and converts the `hooks` object of a configuration.
     pub fn from_spec(hooks: Option<&oci_spec::runtime::Hooks>) -> Result<Hooks> {
         let Some(hooks) = hooks else { return Ok(Hooks::default()) };

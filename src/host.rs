@@ -23,11 +23,12 @@ const CAP_SETUID: u32 = 7;
 impl Host {
     /// Asks the kernel.
     pub fn probe() -> Result<Host> {
+        let uid = nix::unistd::geteuid();
         Ok(Host {
-            uid: nix::unistd::geteuid().as_raw(),
+            uid: uid.as_raw(),
             gid: nix::unistd::getegid().as_raw(),
             caps: cred::capget().context("read the runtime's capabilities")?,
-            is_rootless: !nix::unistd::geteuid().is_root() || in_user_namespace()?,
+            is_rootless: !uid.is_root() || in_user_namespace()?,
         })
     }
 

@@ -416,6 +416,25 @@ fn stop_waits_for_the_death() {
 }
 
 #[test]
+fn a_removal_that_fails_half_way_can_be_repeated() {
+    let home = Home::new();
+    let mut dead = state("c", std::process::id() as i32);
+    dead.start_time += 1;
+    let intent = home.put(&dead).join("intent.json");
+    // A directory cannot be unlinked.
+    std::fs::remove_file(&intent).unwrap();
+    std::fs::create_dir(&intent).unwrap();
+    let error = state::destroy(home.load("c").unwrap()).unwrap_err().to_string();
+    assert!(error.contains("remove intent.json: is a directory"), "{error}");
+    // It is still known what it was: the state goes last.
+    assert_eq!(status(&home, "c"), Status::Stopped);
+    assert!(home.load("c").unwrap().state().is_some());
+    std::fs::remove_dir(&intent).unwrap();
+    state::destroy(home.load("c").unwrap()).unwrap();
+    assert!(home.names().is_empty());
+}
+
+#[test]
 fn destroy_runs_the_poststop_hooks_of_the_snapshot_after_the_directory_is_gone() {
     let home = Home::new();
     let out = home.dir.path().join("out");
@@ -480,4 +499,44 @@ fn an_odd_umask_does_not_spoil_the_mark() {
         .status()
         .unwrap();
     assert!(status.success());
+}
+
+#[test]
+fn the_default_directory_without_root_privileges() {
+    // The environment and the user belong to the process: this test's binary, once more.
+    const NAME: &str = "the_default_directory_without_root_privileges";
+    if std::env::var_os("WITHOUT_ROOT").is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let nobody = 65534;
+        if nix::unistd::geteuid().is_root() {
+            std::os::unix::fs::chown(dir.path(), Some(nobody), None).unwrap();
+        }
+        for (xdg, wanted) in [(dir.path(), "ok"), (Path::new("relative"), "error")] {
+            let status = Command::new(std::env::current_exe().unwrap())
+                .args(["--exact", NAME])
+                .env("WITHOUT_ROOT", wanted)
+                .env("XDG_RUNTIME_DIR", xdg)
+                .status()
+                .unwrap();
+            assert!(status.success(), "{xdg:?}");
+        }
+        return;
+    }
+    if nix::unistd::geteuid().is_root() {
+        nix::unistd::setuid(nix::unistd::Uid::from_raw(65534)).unwrap();
+    }
+    let store = Store::open(None);
+    if std::env::var_os("WITHOUT_ROOT").unwrap() == "error" {
+        let error = store.unwrap_err().to_string();
+        assert!(error.contains("XDG_RUNTIME_DIR") && error.contains("--root"), "{error}");
+        return;
+    }
+    let store = store.unwrap();
+    assert!(store.list().unwrap().is_empty());
+    assert!(!store.path().exists());
+    let reserved = store.reserve(&id("c"), &intent("c")).unwrap();
+    assert!(store.path().ends_with("bulkhead"));
+    assert_eq!(std::fs::metadata(store.path()).unwrap().mode() & 0o7777, 0o1700);
+    assert_eq!(store.list().unwrap().len(), 1);
+    reserved.abandon().unwrap();
 }

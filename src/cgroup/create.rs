@@ -67,7 +67,7 @@ impl Plan {
                 must_take_processes(target, fd.as_fd())?;
             }
             if target.dir.has_controller("cpuset") {
-                fill_cpuset(target)?;
+                fill_cpuset(target, new)?;
             }
             for writes in &target.writes {
                 files::apply(fd.as_fd(), path, writes).map_err(|error| self.explain(error))?;
@@ -290,13 +290,20 @@ fn enable_in(dir: &Path, missing: &[String], needed: &[String]) -> Result<()> {
 /// v1: a new cpuset is empty and takes no process, and its children can have nothing that it
 /// has not. So the new ones above the container's get what the nearest ancestor has that is not
 /// empty itself; and the container's too, for the lists that the configuration does not give.
-fn fill_cpuset(target: &Target) -> Result<()> {
+fn fill_cpuset(target: &Target, new: bool) -> Result<()> {
     let dir = &target.dir;
     for file in ["cpuset.cpus", "cpuset.mems"] {
         let given = !target.inherit.contains(&file);
         let mut empty = Vec::new();
         let mut value = String::new();
-        for path in dir.path.ancestors().skip(usize::from(given)) {
+        let mut above = dir.path.ancestors();
+        if given {
+            above.next();
+        } else if new {
+            // Empty, or filled by cgroup.clone_children with what it is about to get.
+            empty.extend(above.next());
+        }
+        for path in above {
             let text =
                 files::read_in(path, file).map_err(|errno| files::read_error(path, file, errno))?;
             text.trim().clone_into(&mut value);

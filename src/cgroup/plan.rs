@@ -48,8 +48,8 @@ pub(super) struct Target {
 
 impl Target {
     fn is_full(&self) -> bool {
-        let knobs = self.writes.iter().flatten().flat_map(|write| &write.knobs);
-        let limit = knobs.filter(|knob| knob.file == "pids.max").next_back();
+        let mut knobs = self.writes.iter().flatten().flat_map(|write| &write.knobs);
+        let limit = knobs.rfind(|knob| knob.file == "pids.max");
         limit.is_some_and(|knob| knob.value.trim() == "0")
     }
 

@@ -39,12 +39,13 @@ pub struct Global {
     #[arg(long, global = true, value_name = "FILE", help_heading = "Global options")]
     pub log: Option<PathBuf>,
 
-    /// Form of the log's lines.
+    /// Form of the log's lines: text or json.
     #[arg(
         long,
         global = true,
         value_name = "FORMAT",
         default_value = "text",
+        hide_possible_values = true,
         help_heading = "Global options"
     )]
     pub log_format: LogFormat,
@@ -53,12 +54,13 @@ pub struct Global {
     #[arg(long, global = true, help_heading = "Global options")]
     pub debug: bool,
 
-    /// Least level to log.
+    /// Least level to log: error, warning or debug.
     #[arg(
         long,
         global = true,
         value_name = "LEVEL",
         default_value = "warning",
+        hide_possible_values = true,
         help_heading = "Global options"
     )]
     pub log_level: LogLevel,
@@ -67,9 +69,15 @@ pub struct Global {
     #[arg(long, global = true, help_heading = "Global options")]
     pub systemd_cgroup: bool,
 
-    /// Whether a cgroup that may not be used is ignored; auto: if not root. Only before the
-    /// command's name, because `spec` has an option of the same name.
-    #[arg(long, value_name = "WHETHER", default_value = "auto", help_heading = "Global options")]
+    /// Ignore a cgroup that may not be used: true, false, or auto (if not root). Only before the
+    /// command, because `spec` has an option of the same name.
+    #[arg(
+        long,
+        value_name = "WHETHER",
+        default_value = "auto",
+        hide_possible_values = true,
+        help_heading = "Global options"
+    )]
     pub rootless: Rootless,
 }
 
@@ -227,8 +235,14 @@ pub struct DeleteArgs {
 /// Arguments of `list`.
 #[derive(Debug, Clone, Args)]
 pub struct ListArgs {
-    /// Form of the output.
-    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    /// Form of the output: table or json.
+    #[arg(
+        short,
+        long,
+        value_name = "FORMAT",
+        default_value = "table",
+        hide_possible_values = true
+    )]
     pub format: ListFormat,
 
     /// Print ids only.

@@ -35,7 +35,7 @@ pub fn main() -> u8 {
             return u8::from(failed);
         }
     };
-    let result = set_up(&cli.global).and_then(|()| protected).and_then(|()| dispatch(cli));
+    let result = set_up(&cli.global).and(protected).and_then(|()| dispatch(cli));
     match result {
         Ok(status) => u8::try_from(status).unwrap_or(1),
         Err(error) => {

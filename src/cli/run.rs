@@ -28,13 +28,13 @@ pub fn run(global: &Global, args: &RunArgs) -> Result<i32> {
     if args.detach {
         return Ok(0);
     }
-    let Running { child, master, .. } = running;
+    let Running { child, master } = running;
     let child = Child { pid: child.pid, pidfd: child.pidfd };
     let options = Options { master, subreaper, forward_signals: true };
     let exit = supervise(&child, options, signals).with_context(name);
     if !args.keep {
         let id = Id::new(args.create.id.as_str())?;
-        let removed = store.load_any(&id).and_then(|container| {
+        let removed = store.load_locked(&id).and_then(|container| {
             if exit.is_err() {
                 state::stop(&container, state::DEATH)?;
             }

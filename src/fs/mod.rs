@@ -9,10 +9,12 @@ mod copy_up;
 mod proc;
 mod root;
 mod walk;
+mod whole;
 
 pub use copy_up::copy_tree;
 pub use proc::Proc;
 pub use root::Root;
+pub use whole::write_whole;
 
 use std::ffi::OsString;
 use std::os::fd::{AsFd, BorrowedFd};

@@ -42,6 +42,8 @@ pub struct Init<'a> {
     pub fifos: Option<&'a Fifos>,
     /// Where the terminal's master goes; `None`: to the runtime itself.
     pub console: Option<&'a OwnedFd>,
+    /// The terminal's size where the spec gives none: the caller's, in the foreground.
+    pub size: Option<nix::pty::Winsize>,
     /// The container's cgroups, for its own view of them.
     pub cgroups: &'a cgroup::Record,
     /// Whether the runtime says when init is in its cgroups.
@@ -129,7 +131,8 @@ fn second_half(init: &Init<'_>) -> Result<i32> {
 /// container's namespaces, but with the host's root file system still in sight.
 fn create_hooks(init: &Init<'_>) -> Result<()> {
     let hooks = &init.plan.hooks;
-    if !hooks.prestart.is_empty() || !hooks.create_runtime.is_empty() {
+    if hooks.has_create() {
+        // Also for createContainer hooks alone: the runtime owes poststop hooks from here on.
         init.parent.tell_parent(&ToParent::NeedHooks)?;
         init.parent.wait_for(ToInit::HooksDone)?;
     }

@@ -41,11 +41,11 @@ pub fn attach(plan: &Plan, trees: &Trees) -> Result<Root> {
 /// bundle are for the container's root. Hooks that enter the namespace look for the mount at the
 /// bundle's own path, and in a joined namespace the root is not ours to cover.
 fn attach_point(plan: &Plan) -> &Path {
-    let hooks = &plan.hooks;
-    let hooked = !hooks.prestart.is_empty()
-        || !hooks.create_runtime.is_empty()
-        || !hooks.create_container.is_empty();
-    if hooked || plan.namespaces.mount.path().is_some() { &plan.rootfs } else { Path::new("/") }
+    if plan.hooks.has_create() || plan.namespaces.mount.path().is_some() {
+        &plan.rootfs
+    } else {
+        Path::new("/")
+    }
 }
 
 /// The working directory is made where it is missing, as the engines expect; inside the root,

@@ -24,7 +24,9 @@ pub fn fix(init: &Init<'_>, root: &Root) -> Result<()> {
     let null = own_null(init, root)?;
     let uid = Uid::from_raw(process.identity.uid);
     stdio::adopt(null.as_ref().map(AsFd::as_fd), uid, false)?;
-    null.map(done);
+    if let Some(null) = null {
+        done(null);
+    }
     Ok(())
 }
 
@@ -61,7 +63,7 @@ pub fn terminal(init: &Init<'_>, root: &Root) -> Result<()> {
         pty::verify_ptmx(there.as_fd())?;
         let flags = OFlags::RDWR | OFlags::NOCTTY;
         let ptmx = init.prepared.proc.reopen(there.as_fd(), flags).context(what)?;
-        pty::open(ptmx, process.console_size)
+        pty::open(ptmx, process.console_size.or(init.size))
     };
     let pty = pty().context("process.terminal")?;
     if init.plan.namespaces.mount != Choice::Inherit && init.plan.populate_dev {

@@ -46,6 +46,17 @@ impl Container {
         Ok(Container { root: root.clone(), id: id.clone(), dir, contents, locked: false })
     }
 
+    /// The same with the lock taken first, so that everything is read once.
+    pub(super) fn load_locked(root: &Arc<Root>, id: &Id) -> Result<Container> {
+        let dir = store::open_container(root, id)?;
+        store::lock(&dir)?;
+        if !store::is_named(root, id, &dir)? {
+            return Err(store::not_found(id));
+        }
+        let contents = read(root, id, &dir, true)?;
+        Ok(Container { root: root.clone(), id: id.clone(), dir, contents, locked: true })
+    }
+
     /// An error for what only a cleaner can use.
     pub(super) fn readable(self) -> Result<Container> {
         match self.contents {
@@ -232,10 +243,11 @@ fn read(root: &Root, id: &Id, dir: &OwnedFd, locked: bool) -> Result<Contents> {
         Err(rustix::io::Errno::WOULDBLOCK) => return Ok(Contents::Creating(intent)),
         Err(e) => return Err(e).context("lock the container"),
     }
-    // create may have ended, in either way, between the read and the lock.
-    let again = read_state(root, id, dir);
+    // create may have ended between the reads and the lock, and the container been deleted as well,
+    // so that what was read is as good as nothing.
+    let again = read(root, id, dir, true);
     rustix::fs::flock(dir, FlockOperation::Unlock).context("unlock the container")?;
-    Ok(again?.unwrap_or(Contents::Unfinished(Some(intent))))
+    again
 }
 
 fn read_state(root: &Root, id: &Id, dir: &OwnedFd) -> Result<Option<Contents>> {

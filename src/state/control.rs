@@ -38,10 +38,18 @@ fn not_running() -> Error {
 }
 
 fn signal_live(state: &State, init: BorrowedFd<'_>, signal: i32, all: bool) -> Result<()> {
+    let rest = all && !matches!(signal, 0 | libc::SIGKILL);
+    if rest && state.cgroup.pids()?.contains(&state.pid) {
+        return signal_cgroup(&state.cgroup, signal);
+    }
     match pidfd::send_signal(init, signal) {
         Ok(()) => {}
         Err(Errno::ESRCH) => return Err(not_running()),
         Err(e) => return Err(e).with_context(|| format!("send signal {signal} to {}", state.pid)),
+    }
+    if rest {
+        // init has left its cgroup, or there is none.
+        return signal_cgroup(&state.cgroup, signal);
     }
     if signal == libc::SIGKILL {
         if all || !state.private_pid {
@@ -51,9 +59,6 @@ fn signal_live(state: &State, init: BorrowedFd<'_>, signal: i32, all: bool) -> R
         if state.cgroup.frozen()? {
             state.cgroup.thaw()?;
         }
-    } else if all && signal != 0 {
-        // init gets it twice: once where no process can be missed, once as a member.
-        signal_cgroup(&state.cgroup, signal)?;
     }
     Ok(())
 }

@@ -133,6 +133,14 @@ impl Store {
         }
     }
 
+    /// The container of `id` as [`Store::load_any`] finds it, locked.
+    pub fn load_locked(&self, id: &Id) -> Result<Container> {
+        match self.try_open()? {
+            Some(root) => Container::load_locked(root, id),
+            None => Err(not_found(id)),
+        }
+    }
+
     /// All containers, sorted by id. What vanishes meanwhile is left out, and what cannot be read
     /// as well, with a warning. A default directory that does not exist holds none.
     pub fn list(&self) -> Result<Vec<Container>> {
@@ -310,15 +318,24 @@ pub(super) fn is_named(root: &Root, id: &Id, dir: &OwnedFd) -> Result<bool> {
 /// else: a directory with other content stays, and is an error.
 pub(super) fn remove(root: &Root, id: &Id, dir: &OwnedFd) -> Result<()> {
     let what = || format!("remove {:?}", root.path.join(id.as_str()));
-    let (state, intent) = (file::temporary(STATE_FILE), file::temporary(INTENT_FILE));
     // The state last, so that a reader never takes a dying container for a beginning one.
-    for name in [START_FIFO, RESULT_FIFO, &state, &intent, INTENT_FILE, STATE_FILE] {
+    for name in [INTENT_FILE, STATE_FILE] {
         file::unlink(dir.as_fd(), name).with_context(what)?;
     }
-    match rustix::fs::unlinkat(&root.fd, id.as_str(), AtFlags::REMOVEDIR) {
+    let rmdir = || match rustix::fs::unlinkat(&root.fd, id.as_str(), AtFlags::REMOVEDIR) {
         Err(rustix::io::Errno::NOENT) => Ok(()),
-        other => other.with_context(what),
+        other => other,
+    };
+    match rmdir() {
+        // Never started, or a crash in the middle of a write.
+        Err(rustix::io::Errno::NOTEMPTY) => {}
+        other => return other.with_context(what),
     }
+    let (state, intent) = (file::temporary(STATE_FILE), file::temporary(INTENT_FILE));
+    for name in [START_FIFO, RESULT_FIFO, &state, &intent] {
+        file::unlink(dir.as_fd(), name).with_context(what)?;
+    }
+    rmdir().with_context(what)
 }
 
 fn same(a: &Stat, b: &Stat) -> bool {

@@ -81,21 +81,18 @@ pub fn set_key_permissions(serial: i32, mask: u32) -> nix::Result<()> {
 /// Drops one capability from the bounding set, prctl(2) PR_CAPBSET_DROP. EINVAL: the kernel knows
 /// no capability of that number.
 pub fn drop_bounding(capability: u32) -> nix::Result<()> {
+    let number = libc::c_ulong::from(capability);
     // SAFETY: integers only.
-    check(
-        unsafe { libc::prctl(libc::PR_CAPBSET_DROP, libc::c_ulong::from(capability), 0, 0, 0) }
-            .into(),
-    )?;
+    let result = unsafe { libc::prctl(libc::PR_CAPBSET_DROP, number, 0, 0, 0) };
+    check(result.into())?;
     Ok(())
 }
 
 /// Raises one capability in the ambient set, prctl(2) PR_CAP_AMBIENT.
 pub fn raise_ambient(capability: u32) -> nix::Result<()> {
-    let raise = libc::PR_CAP_AMBIENT_RAISE as libc::c_ulong;
+    let (raise, number) = (libc::PR_CAP_AMBIENT_RAISE, libc::c_ulong::from(capability));
     // SAFETY: integers only.
-    check(
-        unsafe { libc::prctl(libc::PR_CAP_AMBIENT, raise, libc::c_ulong::from(capability), 0, 0) }
-            .into(),
-    )?;
+    let result = unsafe { libc::prctl(libc::PR_CAP_AMBIENT, raise as libc::c_ulong, number, 0, 0) };
+    check(result.into())?;
     Ok(())
 }

@@ -331,20 +331,30 @@ impl Rest {
         Rest { relay, left: REST }
     }
 
-    /// Moves what can be moved now; then tells whether all of it has gone out.
-    pub(super) fn step(&mut self, ready: bool) -> Result<bool, Gone> {
-        while self.left > 0 && self.relay.to_caller.has_room() {
-            match self.relay.to_caller.fill(self.relay.master.as_fd(), self.left) {
-                Ok(length @ 1..) => self.left = self.left.saturating_sub(length),
-                Err(Errno::EINTR) => {}
-                Ok(_) | Err(_) => self.left = 0,
+    /// Moves what can be moved now; then tells whether all of it has gone out. If not, it is
+    /// standard output that is waited for.
+    pub(super) fn step(&mut self, mut ready: bool) -> Result<bool, Gone> {
+        loop {
+            while self.left > 0 && self.relay.to_caller.has_room() {
+                match self.relay.to_caller.fill(self.relay.master.as_fd(), self.left) {
+                    Ok(length @ 1..) => self.left = self.left.saturating_sub(length),
+                    Err(Errno::EINTR) => {}
+                    Ok(_) | Err(_) => self.left = 0,
+                }
             }
+            self.relay.write_output(ready)?;
+            if !self.relay.to_caller.is_empty() {
+                return Ok(false);
+            }
+            // Room again, for what the terminal may still hold.
+            if self.left == 0 {
+                return Ok(true);
+            }
+            ready = false;
         }
-        self.relay.write_output(ready)?;
-        Ok(self.left == 0 && self.relay.to_caller.is_empty())
     }
 
-    /// Standard output, if that is what it waits for.
+    /// Standard output, for as long as [`Rest::step`] is not done.
     pub(super) fn interest(&self) -> Option<(BorrowedFd<'_>, PollFlags)> {
         let [_, _, output] = self.relay.interests();
         output
@@ -372,5 +382,46 @@ mod tests {
         assert_eq!(buffer.pending(), b"fghijkl");
         buffer.consume(100);
         assert!(buffer.is_empty() && buffer.has_room());
+    }
+
+    /// A terminal that holds 3000 bytes, and the relay of it into a large pipe.
+    fn rest_of_3000() -> Option<(Rest, OwnedFd)> {
+        let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+        // Only root may open it outside of containers.
+        let ptmx = open("/dev/pts/ptmx", flags, Mode::empty()).ok()?;
+        let pty = super::super::pty::open(ptmx, None).unwrap();
+        let mut relay = Relay::open(pty.master).unwrap();
+        let (near, far) = nix::unistd::pipe().unwrap();
+        fcntl(&far, FcntlArg::F_SETPIPE_SZ(1 << 20)).unwrap();
+        relay.output = Output::Own(far);
+        write(&pty.slave, &[b'x'; 3000]).unwrap();
+        Some((Rest::of(relay), near))
+    }
+
+    fn all_of(rest: Rest, near: OwnedFd) -> Vec<u8> {
+        drop(rest);
+        let mut bytes = Vec::new();
+        std::io::Read::read_to_end(&mut std::fs::File::from(near), &mut bytes).unwrap();
+        bytes
+    }
+
+    /// The buffer is nearly full, then goes out all at once: there is more behind it.
+    #[test]
+    fn the_rest_is_more_than_what_fits() {
+        let Some((mut rest, near)) = rest_of_3000() else { return };
+        rest.relay.to_caller.end = OUTPUT_SIZE - 100;
+        assert!(rest.step(false).is_ok_and(|done| done));
+        let bytes = all_of(rest, near);
+        assert_eq!(bytes.len(), OUTPUT_SIZE - 100 + 3000);
+        assert!(bytes.ends_with(&[b'x'; 3000]));
+    }
+
+    /// Whoever writes on and on is not followed.
+    #[test]
+    fn the_rest_has_an_end() {
+        let Some((mut rest, near)) = rest_of_3000() else { return };
+        rest.left = 1000;
+        assert!(rest.step(false).is_ok_and(|done| done));
+        assert_eq!(all_of(rest, near).len(), 1000);
     }
 }

@@ -14,17 +14,18 @@ use crate::{Context, Result, sys};
 ///
 /// Dropping it changes nothing, on purpose: a second Ctrl-C must not kill the runtime while it
 /// deletes the container whose end the first one brought. [`SignalGuard::restore`] undoes it.
+///
+/// Children inherit the mask, those of [`std::process::Command`] too; a hook, for example, must
+/// have it set back by whoever starts it.
 #[derive(Debug)]
 pub struct SignalGuard {
     saved: SigSet,
 }
 
 impl SignalGuard {
-    /// Blocks every signal in this (the only) thread. Two system calls.
+    /// Blocks every signal in this (the only) thread. The caller has given SIGCHLD its default
+    /// action, or the kernel would throw our children's exit statuses away.
     pub fn block() -> Result<SignalGuard> {
-        // A caller that ignores SIGCHLD hands that down to us; then the kernel would throw our
-        // children's exit statuses away.
-        sys::term::default_action(libc::SIGCHLD).context("signal SIGCHLD")?;
         let saved =
             SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK).context("block signals")?;
         Ok(SignalGuard { saved })

@@ -13,6 +13,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::pty::Winsize;
 use nix::sys::signalfd::SignalFd;
 use nix::unistd::getpid;
 use rustix::process::{Pid, WaitOptions, WaitStatus, wait, waitpid};
@@ -66,6 +67,15 @@ impl Exit {
     }
 }
 
+/// The size of the caller's terminal, if one of standard input, output and error is one.
+///
+/// For [`super::pty::open`] when the configuration gives no size: then it is there before the
+/// container's program starts and asks for it. Taken after [`SignalGuard::block`], so that a
+/// change in between is seen as a SIGWINCH.
+pub fn caller_size() -> Option<Winsize> {
+    CallerTerminal::find()?.size().ok()
+}
+
 /// Stays until the container's process has ended, and what it wrote to its terminal has gone out.
 ///
 /// The caller's terminal is back in its old settings on return, whatever the result. Signals stay
@@ -105,6 +115,7 @@ impl Front<'_> {
     fn set_up_terminal(&mut self) -> Result<()> {
         let Some(relay) = &self.relay else { return Ok(()) };
         let Some(mut terminal) = CallerTerminal::find() else { return Ok(()) };
+        // Later than `caller_size` would have been, but better than none.
         if !relay.has_size() {
             relay.resize(&terminal);
         }

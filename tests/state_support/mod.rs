@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::{Child, Command};
+use std::sync::Mutex;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bulkhead::cgroup::Record;
@@ -16,6 +17,7 @@ use nix::sys::stat::Mode;
 /// A state directory of its own, removed at the end.
 pub struct Home {
     pub dir: tempfile::TempDir,
+    inits: Mutex<Vec<std::fs::File>>,
 }
 
 /// A child that is killed and waited for at the end.
@@ -88,7 +90,7 @@ pub fn state(name: &str, pid: i32) -> State {
 
 impl Home {
     pub fn new() -> Home {
-        Home { dir: tempfile::tempdir().unwrap() }
+        Home { dir: tempfile::tempdir().unwrap(), inits: Mutex::default() }
     }
 
     pub fn root(&self) -> PathBuf {
@@ -107,7 +109,11 @@ impl Home {
     pub fn put(&self, state: &State) -> PathBuf {
         let mut reserved = self.reserve(state.id.as_str());
         let path = reserved.path().to_owned();
-        nix::unistd::mkfifo(&path.join(START_FIFO), Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
+        let fifo = path.join(START_FIFO);
+        nix::unistd::mkfifo(&fifo, Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
+        // As init holds it: a FIFO that nobody reads is a left-over.
+        let init = std::fs::OpenOptions::new().read(true).write(true).open(fifo).unwrap();
+        self.inits.lock().unwrap().push(init);
         reserved.commit(state).unwrap();
         reserved.keep();
         path

@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# Builds the static release binary and prints its path as the last line of stdout; everything else
+# goes to stderr. Installs the Debian packages that the build needs, if they are missing.
+#
+#   bin=$(hack/build.sh)
+#
+# CARGO_TARGET_DIR is honoured.
+set -euo pipefail
+# shellcheck source=hack/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+[ $# -eq 0 ] || die "takes no arguments"
+need_cargo
+need_packages gcc libc6-dev pkg-config libseccomp-dev binutils
+cd "$top"
+
+triple=$(rustc -vV | sed -n 's/^host: //p')
+[ -n "$triple" ] || die "rustc does not name its host triple"
+libdir=$(pkg-config --variable=libdir libseccomp) || die "pkg-config does not know libseccomp"
+[ -f "$libdir/libseccomp.a" ] || die "$libdir/libseccomp.a is missing (Debian: libseccomp-dev)"
+
+export LIBSECCOMP_LINK_TYPE=static LIBSECCOMP_LIB_PATH=$libdir
+commit=$(git rev-parse HEAD 2>/dev/null || true)
+if [ -n "$commit" ]; then
+    [ -z "$(git status --porcelain)" ] || commit+=-dirty
+    export BULKHEAD_COMMIT=$commit
+fi
+
+# Static and not position independent: no dynamic loader and no relocations at start-up, which is
+# most of such a short process. As the target's flags, so that they do not reach procedural macros,
+# which cannot be static; RUSTFLAGS would win over them and is therefore folded in.
+flags="-C target-feature=+crt-static -C relocation-model=static ${RUSTFLAGS:-}"
+unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS
+upper=${triple^^}
+export "CARGO_TARGET_${upper//-/_}_RUSTFLAGS=$flags"
+
+note "building for $triple"
+cargo build --release --locked --target "$triple" --bin bulkhead >&2 </dev/null
+
+target=${CARGO_TARGET_DIR:-target}
+bin=$(cd "$target/$triple/release" && pwd)/bulkhead
+headers=$(readelf -lW "$bin") || die "not an ELF file: $bin"
+case $headers in
+*INTERP* | *DYNAMIC*) die "not static: $bin" ;;
+esac
+note "static, $(stat -c %s "$bin") bytes"
+printf '%s\n' "$bin"

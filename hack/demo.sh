@@ -1,0 +1,332 @@
+#!/usr/bin/env bash
+# Shows that a container is contained, with a proof for each control: what the process inside saw,
+# and what the host's kernel says about it. Builds bulkhead, makes a busybox bundle in a temporary
+# directory, runs it, and removes everything again. Exits non-zero if one proof fails.
+#
+#   hack/demo.sh
+#
+# BULKHEAD_BIN=PATH uses that binary instead of building one.
+# shellcheck disable=SC2016 # scripts for the container's shell are quoted on purpose
+set -euo pipefail
+# shellcheck source=hack/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+need_packages busybox-static jq util-linux
+bin=${BULKHEAD_BIN:-}
+[ -n "$bin" ] || bin=$("$top/hack/build.sh" | tail -n 1)
+[ -x "$bin" ] || die "not an executable: $bin"
+if [ "$(id -u)" -ne 0 ]; then
+    note "not root: continuing through sudo (the limits and the system's cgroups need it)"
+    exec sudo env "BULKHEAD_BIN=$bin" "${BASH_SOURCE[0]}"
+fi
+
+work=$(mktemp -d "${TMPDIR:-/tmp}/bulkhead-demo-XXXXXX")
+chmod 0755 "$work"
+ids=()
+rt() { "$bin" --root "$work/state" "$@"; }
+
+cleanup() {
+    local id
+    for id in "${ids[@]}"; do
+        rt delete --force "$id" >/dev/null 2>&1 || {
+            note "cannot delete the container $id: its bundle and state are kept in $work"
+            exit 1
+        }
+    done
+    rm -rf --one-file-system "$work"
+}
+trap cleanup EXIT
+trap 'exit 130' INT TERM
+
+# ---- how a proof is printed ---------------------------------------------------------------------
+
+failures=0 proofs=0
+green='' red='' dim='' bold='' off=''
+if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then
+    green=$'\e[32m' red=$'\e[31m' dim=$'\e[2m' bold=$'\e[1m' off=$'\e[0m'
+fi
+columns=$(tput cols 2>/dev/null || echo 120)
+[ -t 1 ] || columns=120
+
+heading() { printf '\n%s%s%s\n' "$bold" "$1" "$off"; }
+row() { # word, colour, what was asked, inside, host
+    if [ "$columns" -ge 110 ]; then
+        printf '%s%s%s  %-31s  %-31s  %s\n' "$2" "$1" "$off" "$3" "$4" "$5"
+    else
+        printf '%s%s%s  %s\n      %sinside:%s %s\n      %shost:%s   %s\n' \
+            "$2" "$1" "$off" "$3" "$dim" "$off" "$4" "$dim" "$off" "$5"
+    fi
+}
+# prove VERDICT ASKED INSIDE HOST: passes if VERDICT is not empty.
+prove() {
+    proofs=$((proofs + 1))
+    if [ -n "$1" ]; then
+        row PASS "$green" "$2" "${3:-(nothing)}" "${4:-(nothing)}"
+    else
+        row FAIL "$red" "$2" "${3:-(nothing)}" "${4:-(nothing)}"
+        failures=$((failures + 1))
+    fi
+}
+
+# ---- bundles --------------------------------------------------------------------------------------
+
+busybox=$(command -v busybox)
+mkdir -p "$work/rootfs"/{bin,dev,proc,sys,tmp,vault,keys}
+cp "$busybox" "$work/rootfs/bin/busybox"
+for applet in $("$busybox" --list); do
+    [ "$applet" = busybox ] || ln -s busybox "$work/rootfs/bin/$applet"
+done
+echo "not for the container" >"$work/rootfs/vault/code"
+echo "root's own key" >"$work/root-only"
+chmod 0600 "$work/root-only"
+: >"$work/rootfs/keys/root-only"
+
+# bundle NAME SCRIPT [JQ-FILTER...]: the configuration is what `spec` writes, with what the demo asks
+# for on top. Each filter sees $work.
+bundle() {
+    local name=$1 script=$2 dir=$work/$1 filter
+    shift 2
+    mkdir "$dir"
+    (cd "$dir" && "$bin" spec)
+    printf '%s\n' "$script" >"$dir/inside.sh"
+    set -- '
+        .process.terminal = false | .process.cwd = "/" | .process.noNewPrivileges = true
+        | .process.args = ["/bin/sh", "/tmp/inside.sh"]
+        | .process.env = ["PATH=/bin"]
+        | .root = {path: ($work + "/rootfs"), readonly: true}
+        | .hostname = $name
+        | .mounts += [
+            {destination: "/tmp", type: "tmpfs", source: "tmpfs", options: ["nosuid", "nodev"]},
+            {destination: "/tmp/inside.sh", type: "bind", source: "inside.sh", options: ["bind", "ro"]},
+            {destination: "/keys/root-only", type: "bind", source: ($work + "/root-only"), options: ["bind", "ro"]}]
+        | .linux.cgroupsPath = "/bulkhead-demo-" + $serial + "-" + $name
+        | .linux.namespaces = [{type: "pid"}, {type: "network"}, {type: "ipc"}, {type: "uts"},
+            {type: "mount"}, {type: "cgroup"}]' "$@"
+    for filter in "$@"; do
+        jq --arg work "$work" --arg name "$name" --arg serial $$ "$filter" \
+            "$dir/config.json" >"$dir/config.new"
+        mv "$dir/config.new" "$dir/config.json"
+    done
+}
+
+# launch NAME: created and started; what it prints is in $work/NAME/out, its host pid in $pid.
+launch() {
+    local id=demo-$$-$1
+    ids+=("$id")
+    rt create --bundle "$work/$1" --pid-file "$work/$1/pid" "$id" \
+        >"$work/$1/out" 2>"$work/$1/err" </dev/null || {
+        sed 's/^/      /' "$work/$1/err" >&2
+        die "create of the container \"$1\" failed"
+    }
+    pid=$(cat "$work/$1/pid")
+    rt start "$id"
+}
+
+# said NAME KEY: what the process inside reported under KEY, waiting for it for up to ten seconds.
+said() {
+    local tries=100
+    while ! grep -q "^$2=" "$work/$1/out"; do
+        tries=$((tries - 1))
+        [ $tries -gt 0 ] || break
+        sleep 0.1
+    done
+    sed -n "s/^$2=//p" "$work/$1/out" | head -n 1
+}
+status() { awk -v key="$2:" '$1 == key { print $2 }' "/proc/$1/status"; }
+
+# cgroup_file PID CONTROLLER V1-NAME V2-NAME: the path of that control file, v1 or v2.
+cgroup_file() {
+    local path mount
+    path=$(awk -F: -v c="$2" '{ n = split($2, a, ","); for (i = 1; i <= n; i++) if (a[i] == c) print $3 }' "/proc/$1/cgroup")
+    if [ -n "$path" ]; then
+        mount=$(findmnt --list --noheadings --types cgroup --options "$2" --output TARGET | head -n 1)
+        if [ -n "$mount" ]; then
+            echo "$mount$path/$3"
+            return
+        fi
+    fi
+    path=$(sed -n 's/^0:://p' "/proc/$1/cgroup")
+    mount=$(findmnt --list --noheadings --types cgroup2 --output TARGET | head -n 1)
+    echo "$mount$path/$4"
+}
+
+namespaces='for n in cgroup ipc mnt net pid uts user; do
+    echo "ns-$n=$(readlink /proc/self/ns/$n)"
+done'
+
+echo "bulkhead's demonstration, with $("$bin" --version | head -n 1), Linux $(uname -r), cgroups $(cgroup_mode)"
+[ "$columns" -lt 110 ] || row "    " "$bold" "what was asked" "what the process inside saw" "what the host saw"
+
+# ---- 1. one container, looked at from both sides ------------------------------------------------
+
+heading "One container"
+# Blocked with an errno that nothing else would give, so that the refusal is the filter's.
+masked=/proc/version
+for file in /proc/kcore /proc/keys /proc/timer_list; do
+    if [ "$(head -c 64 "$file" 2>/dev/null | wc -c)" -gt 0 ]; then masked=$file; fi
+done
+bundle plain "$namespaces"'
+echo "write=$(touch /new 2>&1)"
+for set in CapInh CapPrm CapEff CapBnd CapAmb NoNewPrivs; do
+    echo "$set=$(awk -v k=$set: "\$1 == k { print \$2 }" /proc/self/status)"
+done
+echo "file=$(touch /tmp/f && echo made)"
+echo "mkdir=$(mkdir /tmp/d 2>&1)"
+echo "masked=$(head -c 64 '"$masked"' | wc -c)"
+echo "vault=$(ls -A /vault)."
+echo "key=$(cat /keys/root-only 2>&1)"
+echo "hostname=$(hostname)"
+echo "pid=$$"
+exec sleep 600' '
+    .process.capabilities = {bounding: ["CAP_KILL", "CAP_NET_BIND_SERVICE"],
+        permitted: ["CAP_KILL", "CAP_NET_BIND_SERVICE"],
+        effective: ["CAP_KILL", "CAP_NET_BIND_SERVICE"], inheritable: [], ambient: []}
+    | .linux.seccomp = {defaultAction: "SCMP_ACT_ALLOW", syscalls: [
+        {names: ["mkdir", "mkdirat"], action: "SCMP_ACT_ERRNO", errnoRet: 95}]}
+    | .linux.maskedPaths += ["/vault", "'"$masked"'"]'
+launch plain
+said plain pid >/dev/null
+
+for n in pid mnt net ipc uts cgroup; do
+    inside=$(said plain "ns-$n")
+    host=$(readlink "/proc/$pid/ns/$n")
+    own=$(readlink "/proc/self/ns/$n")
+    prove "$([[ $inside && $inside == "$host" && $inside != "$own" ]] && echo yes)" \
+        "its own $n namespace" "$inside" "same; the host's is ${own#*:}"
+done
+inside=$(said plain pid)
+host=$(sed -n 's/^NSpid:\t//p' "/proc/$pid/status")
+prove "$([[ $inside == 1 && $host == "$pid"$'\t'1 ]] && echo yes)" \
+    "it is process 1" "pid $inside" "pid ${host%$'\t'*}, which is ${host#*$'\t'} inside"
+inside=$(said plain hostname)
+host=$(uname -n)
+prove "$([[ $inside == plain && $host != plain ]] && echo yes)" "a host name of its own" "$inside" "$host"
+
+inside=$(said plain write)
+host=$(awk '$5 == "/" { print $6 }' "/proc/$pid/mountinfo")
+prove "$([[ $inside == *"Read-only file system"* && ,$host, == *,ro,* && ! -e $work/rootfs/new ]] && echo yes)" \
+    "root file system read-only" "${inside#touch: }" "mountinfo: / $host"
+
+# CAP_KILL is bit 5, CAP_NET_BIND_SERVICE bit 10.
+wanted=0000000000000420 none=0000000000000000
+for set in CapBnd CapPrm CapEff CapInh CapAmb; do
+    mask=$wanted
+    case $set in CapInh | CapAmb) mask=$none ;; esac
+    inside=$(said plain $set)
+    host=$(status "$pid" $set)
+    if [ $mask = $none ]; then asked="$set: none"; else asked="$set: kill, net_bind_service"; fi
+    prove "$([[ $inside == "$mask" && $host == "$mask" ]] && echo yes)" "$asked" "$inside" "$host"
+done
+
+inside=$(said plain mkdir)
+host=$(status "$pid" Seccomp)
+prove "$([[ $inside == *"not supported"* && $host == 2 && $(said plain file) == made ]] && echo yes)" \
+    "mkdir blocked with EOPNOTSUPP" "${inside##*: }" "Seccomp: $host (filter)"
+inside=$(said plain NoNewPrivs)
+host=$(status "$pid" NoNewPrivs)
+prove "$([[ $inside == 1 && $host == 1 ]] && echo yes)" "no new privileges" "NoNewPrivs: $inside" "NoNewPrivs: $host"
+
+inside=$(said plain masked)
+host=$(head -c 64 "$masked" | wc -c)
+prove "$([[ $inside == 0 && $host -gt 0 ]] && echo yes)" "$masked masked" "$inside bytes" "$host bytes and more"
+inside=$(said plain vault)
+host=$(ls "$work/rootfs/vault")
+prove "$([[ $inside == . && $host == code ]] && echo yes)" \
+    "a directory masked" "/vault holds \"${inside%.}\"" "rootfs/vault holds \"$host\""
+plain_key=$(said plain key)
+
+# ---- 2. limits --------------------------------------------------------------------------------------
+
+heading "Limits"
+limit=$((32 << 20))
+# Without this a machine with swap would page the process out instead.
+swap=null
+[ "$(wc -l </proc/swaps)" -le 1 ] || swap=$limit
+bundle memory '
+head -c 200000000 /dev/zero | tail >/dev/null
+echo "hog=exit status $?"
+exec sleep 600' ".linux.resources.memory = ({limit: $limit, swap: $swap} | del(.[] | nulls))"
+launch memory
+inside=$(said memory hog)
+file=$(cgroup_file "$pid" memory memory.limit_in_bytes memory.max)
+host=$(cat "$file" 2>/dev/null || true)
+prove "$([[ $host == "$limit" ]] && echo yes)" "32 MiB of memory" "(next line)" "${file##*/}: $host"
+file=$(cgroup_file "$pid" memory memory.oom_control memory.events)
+host=$(awk '$1 == "oom_kill" { print $2 }' "$file" 2>/dev/null || true)
+prove "$([[ $inside == "exit status 137" && ${host:-0} -ge 1 ]] && echo yes)" \
+    "a process of 200 MB killed" "$inside" "oom_kill $host in ${file##*/}"
+
+limit=40
+bundle pids '
+until [ -e /tmp/go ]; do sleep 0.05; done
+# A process whose fork is refused stays, or the bomb would end by itself.
+bomb() {
+    trap "exec sleep 600" EXIT
+    bomb & bomb & wait
+}
+bomb 2>/dev/null' ".linux.resources.pids = {limit: $limit}"
+launch pids
+file=$(cgroup_file "$pid" pids pids.max pids.max)
+host=$(cat "$file" 2>/dev/null || true)
+peak=0
+# The bomb waits inside until the limit is known to be there: this host is to survive.
+if [ "$host" = $limit ]; then : >"/proc/$pid/root/tmp/go"; fi
+for _ in $(seq 20); do
+    now=$(cat "${file%/*}/pids.current" 2>/dev/null || echo 0)
+    [ "$now" -le "$peak" ] || peak=$now
+    sleep 0.05
+done
+refused=$(awk '$1 == "max" { print $2 }' "${file%/*}/pids.events" 2>/dev/null || echo 0)
+prove "$([[ $host == "$limit" && $peak -gt 10 && $peak -le $limit && ${refused:-0} -gt 0 ]] && echo yes)" \
+    "$limit processes, and a fork bomb" "at most $peak at once" "pids.max $host; $refused forks refused"
+started=$(date +%s%N)
+/bin/true
+took=$((($(date +%s%N) - started) / 1000000))
+rt delete --force "demo-$$-pids"
+prove "$([[ $took -lt 2000 && ! -e $file ]] && echo yes)" \
+    "the host lives on" "(killed and deleted)" "starts a process in $took ms"
+
+# ---- 3. root that is nobody -------------------------------------------------------------------------
+
+heading "The same container, with root inside mapped to nobody outside"
+bundle mapped "$namespaces"'
+echo "uid=$(id -u)"
+echo "key=$(cat /keys/root-only 2>&1)"
+exec sleep 600' '
+    .linux.namespaces += [{type: "user"}]
+    | .linux.uidMappings = [{containerID: 0, hostID: 100000, size: 65536}]
+    | .linux.gidMappings = [{containerID: 0, hostID: 100000, size: 65536}]'
+launch mapped
+inside=$(said mapped ns-user)
+host=$(readlink "/proc/$pid/ns/user")
+own=$(readlink /proc/self/ns/user)
+prove "$([[ $inside && $inside == "$host" && $inside != "$own" ]] && echo yes)" \
+    "its own user namespace" "$inside" "same; the host's is ${own#*:}"
+inside=$(said mapped uid)
+host=$(status "$pid" Uid)
+prove "$([[ $inside == 0 && $host == 100000 ]] && echo yes)" "root inside, nobody outside" "uid $inside" "uid $host"
+inside=$(said mapped key)
+prove "$([[ $inside == *"Permission denied"* && $plain_key == "root's own key" ]] && echo yes)" \
+    "root's 0600 file, mounted in" "${inside##*: }" "without the mapping: read"
+
+# ---- 4. nothing is left ---------------------------------------------------------------------------------
+
+heading "Afterwards"
+for id in "${ids[@]}"; do rt delete --force "$id"; done
+cgroups=$(find /sys/fs/cgroup -type d -name "bulkhead-demo-$$-*" | wc -l)
+mounts=$(grep -c "$work" /proc/self/mountinfo || true)
+states=$(find "$work/state" -mindepth 1 -maxdepth 1 -name "demo-*" | wc -l)
+alive=0
+for file in "$work"/*/pid; do
+    # One that nobody has reaped yet is dead all the same.
+    state=$(awk '$1 == "State:" { print $2 }' "/proc/$(cat "$file")/status" 2>/dev/null || echo gone)
+    case $state in gone | Z | X) ;; *) alive=$((alive + 1)) ;; esac
+done
+prove "$([[ $alive == 0 && $cgroups == 0 && $mounts == 0 && $states == 0 ]] && echo yes)" \
+    "delete leaves nothing" "$alive processes left" "$cgroups cgroups, $mounts mounts, $states states left"
+
+if [ $failures -ne 0 ]; then
+    printf '\n%s%d of %d proofs failed%s\n' "$red" $failures $proofs "$off"
+    exit 1
+fi
+printf '\n%sall %d proofs hold%s\n' "$green" $proofs "$off"

@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# Runs a command where /sys/fs/cgroup is a pure cgroup v2 mount, in a private mount namespace: on a
+# hybrid or v1 machine the other mode can be exercised without touching the machine's own mounts.
+#
+#   hack/in-cgroup2.sh COMMAND [ARGUMENT...]
+set -euo pipefail
+# shellcheck source=hack/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+[ $# -gt 0 ] || die "usage: $0 COMMAND [ARGUMENT...]"
+[ "$(id -u)" -eq 0 ] || die "must run as root"
+# shellcheck disable=SC2016 # expanded by the inner shell
+exec unshare --mount --propagation private sh -c '
+    umount --recursive --lazy /sys/fs/cgroup &&
+    mount -t cgroup2 -o nosuid,nodev,noexec cgroup2 /sys/fs/cgroup &&
+    exec "$@"' sh "$@"

@@ -1,0 +1,77 @@
+#!/usr/bin/env bash
+# Shared by the scripts here; to be sourced. Everything it says goes to stderr, so that a caller's
+# stdout stays its own.
+# shellcheck shell=bash
+
+# The repository's root, whatever the caller's directory.
+top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+export top
+
+note() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
+die() {
+    note "error: $*"
+    exit 1
+}
+
+# Runs a command as root: directly, or through sudo.
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then
+        "$@"
+    elif command -v sudo >/dev/null 2>&1; then
+        sudo "$@"
+    else
+        die "this needs root and there is no sudo: $*"
+    fi
+}
+
+# Installs those of the named Debian packages that are missing; does nothing at all if none is.
+need_packages() {
+    local package missing=()
+    if ! command -v dpkg-query >/dev/null 2>&1 || ! command -v apt-get >/dev/null 2>&1; then
+        note "not a Debian system: taking for granted that these are installed: $*"
+        return 0
+    fi
+    for package in "$@"; do
+        case $(dpkg-query -W -f='${Status}' "$package" 2>/dev/null) in
+        *" installed") ;;
+        *) missing+=("$package") ;;
+        esac
+    done
+    [ ${#missing[@]} -gt 0 ] || return 0
+    note "installing from Debian: ${missing[*]}"
+    # The package lists may be empty (a fresh image) or old: refresh them only if they do not do.
+    install_packages "${missing[@]}" >&2 </dev/null || {
+        note "refreshing the package lists and trying again"
+        as_root apt-get -q update >&2 </dev/null || die "apt-get update failed"
+        install_packages "${missing[@]}" >&2 </dev/null || die "cannot install: ${missing[*]}"
+    }
+}
+
+install_packages() {
+    as_root env DEBIAN_FRONTEND=noninteractive \
+        apt-get -q -y --no-install-recommends install "$@"
+}
+
+# Puts cargo on PATH: rustup's place is often missing from it in scripts and under sudo.
+need_cargo() {
+    if ! command -v cargo >/dev/null 2>&1; then
+        local dir
+        for dir in "${CARGO_HOME:-}/bin" "${HOME:-}/.cargo/bin" /usr/local/cargo/bin; do
+            if [ -x "$dir/cargo" ]; then
+                PATH=$dir:$PATH
+                export PATH
+                break
+            fi
+        done
+    fi
+    command -v cargo >/dev/null 2>&1 ||
+        die "cargo not found: install Rust 1.88 or newer (https://www.rust-lang.org/tools/install)"
+}
+
+# Which cgroups this machine has: v1, hybrid or v2.
+cgroup_mode() {
+    case $(stat -f -c %T /sys/fs/cgroup 2>/dev/null) in
+    cgroup2fs) echo v2 ;;
+    *) if [ -d /sys/fs/cgroup/unified ]; then echo hybrid; else echo v1; fi ;;
+    esac
+}

@@ -1,0 +1,164 @@
+#!/usr/bin/env bash
+# Every check there is, in one command: build, format, lints, scripts, documentation, unit tests,
+# and the end-to-end tests against the static binary, on the cgroups of this machine and then, if
+# those are v1 or hybrid, in a private pure cgroup v2 view. Last, a search for anything left behind.
+#
+#   hack/test.sh [FILTER...]      the filters go to `cargo test` (a fast look at a few tests)
+#
+# With CI=true, a test that could not run fails the whole, unless it is on the list below.
+# BULKHEAD_BIN=PATH tests that binary (a peer of the same command line too) instead of building one.
+set -euo pipefail
+# shellcheck source=hack/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+cd "$top"
+
+# Tests that a machine may be unable to run, each with what it lacks then.
+may_skip=(
+    identity::oom_score             # a caller whose own value is 1000 already
+    limits::block_io_throttles      # a root file system on no disk of its own, or no blkio
+    limits::hugetlb_limit           # no huge pages
+    limits::v1_                     # no cgroup v1
+    mounts::idmapped_mount          # a file system that may not know idmapped mounts
+    namespaces::time_               # a kernel without time namespaces
+    rootless::                      # unprivileged user namespaces switched off
+    seccomp::foreign_architecture   # a machine other than x86_64
+)
+# Tests that have to run in one of the two views of cgroups; which one has the controllers is the
+# machine's affair.
+one_view_is_enough=(limits:: cleanup::a_limit_too cleanup::memory_above)
+
+results=()
+failed=0
+step() {
+    local name=$1 started=$SECONDS
+    shift
+    printf '\n== %s\n' "$name" >&2
+    if "$@" </dev/null; then
+        results+=("ok      $name ($((SECONDS - started)) s)")
+    else
+        results+=("FAILED  $name ($((SECONDS - started)) s)")
+        failed=1
+    fi
+}
+
+# cargo runs the test programs through this when they need root and we are not.
+runner() {
+    if [ "$(id -u)" -ne 0 ]; then
+        echo "sudo --preserve-env=BULKHEAD_BIN,BULKHEAD_TEST_CGROUP,BULKHEAD_TEST_SKIPS,CI $*"
+    else
+        echo "$*"
+    fi
+}
+
+tests() {
+    local mode=$1 through
+    shift
+    case $mode in
+    here) through=$(runner) ;;
+    v2) through=$(runner "$top/hack/in-cgroup2.sh") ;;
+    esac
+    local cargo=(cargo test --locked --no-fail-fast)
+    [ -z "$through" ] || cargo+=(--config "target.'cfg(all())'.runner = '$through'")
+    BULKHEAD_TEST_CGROUP=$mode "${cargo[@]}" "$@"
+}
+
+documentation() { RUSTDOCFLAGS="-D warnings" cargo doc --quiet --locked --no-deps; }
+
+# Nothing of ours may be left: a process, a mount, a cgroup, a directory of state or a bundle.
+leaks() {
+    local found=0 path
+    leak() {
+        found=1
+        printf 'left behind: %s\n' "$*" >&2
+    }
+    for path in /proc/[0-9]*; do
+        # A dead process that nobody has reaped yet holds nothing.
+        case $(sed -n 's/^State:[[:space:]]*//p' "$path/status" 2>/dev/null) in "" | Z* | X*) continue ;; esac
+        if as_root grep -q "bulkhead-test-" "$path/cgroup" 2>/dev/null; then
+            leak "process ${path##*/} in $(grep -m1 -o 'bulkhead-test-.*' "$path/cgroup")"
+        elif as_root grep -qa "^/[^ ]*bulkhead-test-" "$path/cmdline" 2>/dev/null; then
+            leak "process ${path##*/}: $(tr '\0' ' ' <"$path/cmdline")"
+        fi
+    done
+    while read -r path; do leak "mount $path"; done < <(grep "bulkhead-test-" /proc/self/mountinfo || true)
+    while read -r path; do leak "cgroup $path"; done < <(find /sys/fs/cgroup -type d -name '*bulkhead-test-*')
+    while read -r path; do leak "directory $path"; done < <(
+        find "${TMPDIR:-/tmp}" /run -maxdepth 2 -name 'bulkhead-test-*' 2>/dev/null
+    )
+    while read -r path; do leak "user $path"; done < <(grep '^bulkhead-test' /etc/passwd /etc/subuid /etc/subgid)
+    return $found
+}
+
+# listed NAME PREFIX...: the name starts with one of the prefixes.
+listed() {
+    local name=$1 prefix
+    shift
+    for prefix in "$@"; do
+        case $name in "$prefix"*) return 0 ;; esac
+    done
+    return 1
+}
+
+skips() {
+    local status=0 test view reason
+    [ -s "$BULKHEAD_TEST_SKIPS" ] || {
+        echo "every test ran" >&2
+        return 0
+    }
+    while IFS=$'\t' read -r test view reason; do
+        printf 'skipped (%s): %s: %s\n' "$view" "$test" "$reason" >&2
+        if listed "$test" "${may_skip[@]}"; then continue; fi
+        if listed "$test" "${one_view_is_enough[@]}" && [ "$mode" != v2 ] &&
+            [ "$(cut -f 1,2 "$BULKHEAD_TEST_SKIPS" | sort -u | grep -c "^$test$(printf '\t')")" -lt 2 ]; then
+            continue
+        fi
+        if [ "${CI:-}" = true ]; then
+            printf '         (not on the list of tests that may be skipped)\n' >&2
+            status=1
+        fi
+    done < <(sort -u "$BULKHEAD_TEST_SKIPS")
+    return $status
+}
+
+need_packages busybox-static crun git iproute2 jq procps python3 runc shellcheck strace uidmap \
+    util-linux bsdutils gcc libc6-dev libseccomp-dev pkg-config
+need_cargo
+
+BULKHEAD_TEST_SKIPS=$(mktemp "${TMPDIR:-/tmp}/bulkhead-skips-XXXXXX")
+chmod 0666 "$BULKHEAD_TEST_SKIPS"
+trap 'rm -f "$BULKHEAD_TEST_SKIPS"' EXIT
+export BULKHEAD_TEST_SKIPS
+
+if [ -z "${BULKHEAD_BIN:-}" ]; then
+    printf '\n== build\n' >&2
+    BULKHEAD_BIN=$(hack/build.sh | tail -n 1)
+fi
+[ -x "$BULKHEAD_BIN" ] || die "no binary to test: $BULKHEAD_BIN"
+export BULKHEAD_BIN
+
+if [ $# -eq 0 ]; then
+    step "format" cargo fmt --check
+    step "lints" cargo clippy --all-targets --locked -- -D warnings
+    step "scripts" shellcheck -x hack/*.sh .ci/run
+    step "documentation" documentation
+fi
+mode=$(cgroup_mode)
+step "tests, cgroups of this machine ($mode)" tests here "$@"
+if [ "$mode" = v2 ]; then
+    results+=("ok      (cgroup v2 is what this machine has: no second run)")
+elif grep -qw cgroup2 /proc/filesystems; then
+    step "end-to-end tests, private cgroup v2 view" tests v2 --test '*' "$@"
+else
+    results+=("FAILED  the kernel has no cgroup v2: that half could not be tested")
+    failed=1
+fi
+step "nothing left behind" leaks
+step "skipped tests" skips
+
+printf '\n' >&2
+printf '%s\n' "${results[@]}"
+if [ $failed -ne 0 ]; then
+    echo "FAILED"
+    exit 1
+fi
+echo "all good"

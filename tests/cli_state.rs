@@ -1,0 +1,377 @@
+//! `state`, `list`, `kill` and `delete` of the real program, and what it says when it fails.
+
+mod state_support;
+
+use std::fs::File;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use state_support::{Home, Sleep, state};
+
+fn bulkhead() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_bulkhead"))
+}
+
+fn run(home: &Home, args: &[&str]) -> Output {
+    bulkhead().arg("--root").arg(home.root()).args(args).output().unwrap()
+}
+
+/// Standard output of a command that must succeed in silence.
+fn ok(home: &Home, args: &[&str]) -> String {
+    let output = run(home, args);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), stderr.as_str()), (Some(0), ""), "{args:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The one line of a command that must fail.
+fn err(home: &Home, args: &[&str]) -> String {
+    let output = run(home, args);
+    assert_eq!(output.status.code(), Some(1), "{args:?}");
+    assert_eq!(output.stdout, b"", "{args:?}");
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(text.matches('\n').count(), 1, "{text}");
+    text.strip_prefix("bulkhead: ").unwrap().trim_end().to_owned()
+}
+
+#[test]
+fn state_prints_the_document() {
+    let home = Home::new();
+    let sleep = Sleep::new();
+    home.put_running(&state("c", sleep.pid()));
+    let text = ok(&home, &["state", "c"]);
+    assert!(text.starts_with("{\n  \"ociVersion\": \"1.2.1\",\n  \"id\": \"c\",\n"), "{text}");
+    let json: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(json["status"], "running");
+    assert_eq!(json["pid"], sleep.pid());
+    assert_eq!(json["bundle"], "/bundle");
+    assert_eq!(json["rootfs"], "/bundle/rootfs");
+    assert_eq!(json["annotations"]["k"], "v");
+    humantime::parse_rfc3339(json["created"].as_str().unwrap()).unwrap();
+    drop(sleep);
+    let json: Value = serde_json::from_str(&ok(&home, &["state", "c"])).unwrap();
+    assert_eq!((&json["status"], &json["pid"]), (&"stopped".into(), &0.into()));
+}
+
+#[test]
+fn unknown_containers() {
+    let home = Home::new();
+    for _ in 0..2 {
+        for args in [&["state", "x"][..], &["kill", "x", "9"], &["delete", "x"]] {
+            assert_eq!(err(&home, args), "container does not exist: \"x\"");
+        }
+        ok(&home, &["delete", "--force", "x"]);
+        // The second time with a state directory.
+        home.store().create_root().unwrap();
+    }
+    for name in ["", ".", "..", "a/b", "a\nb", "\u{e9}", &"x".repeat(1025)] {
+        for command in ["state", "kill", "delete"] {
+            let error = err(&home, &[command, name]);
+            assert!(error.starts_with("container id: "), "{error}");
+        }
+    }
+    assert!(err(&home, &["delete", "--force", ".."]).starts_with("container id: "));
+}
+
+#[test]
+fn only_our_directories_are_deleted() {
+    let home = Home::new();
+    let victim = home.dir.path().join("home");
+    std::fs::create_dir(&victim).unwrap();
+    std::fs::write(victim.join("state.json"), "precious").unwrap();
+    let output = bulkhead().arg("--root").arg(home.dir.path()).args(["delete", "home"]).output();
+    let text = String::from_utf8(output.unwrap().stderr).unwrap();
+    assert!(text.contains("container does not exist"), "{text}");
+    let forced =
+        bulkhead().arg("--root").arg(home.dir.path()).args(["delete", "-f", "home"]).output();
+    assert_eq!(forced.unwrap().status.code(), Some(0));
+    assert_eq!(std::fs::read_to_string(victim.join("state.json")).unwrap(), "precious");
+    for root in ["/", "//", ""] {
+        let output = bulkhead().args(["--root", root, "delete", "-f", "home"]).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{root:?}");
+    }
+    let output = bulkhead().args(["--root", "/etc/passwd", "list"]).output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(text, "bulkhead: open the state directory \"/etc/passwd\": not a directory\n");
+}
+
+#[test]
+fn kill_sends_what_was_asked_for() {
+    for (words, number) in [
+        (&["c"][..], 15),
+        (&["c", "KILL"], 9),
+        (&["c", "sigusr1"], 10),
+        (&["--all", "c", "9"], 9),
+        (&["c", "RTMIN+3"], 37),
+        (&["c", "64"], 64),
+    ] {
+        let home = Home::new();
+        let mut sleep = Sleep::new();
+        home.put(&state("c", sleep.pid()));
+        ok(&home, &[&["kill"], words].concat());
+        assert_eq!(sleep.0.wait().unwrap().signal(), Some(number), "{words:?}");
+        for words in [&["kill", "c", "9"][..], &["kill", "--all", "c", "9"]] {
+            assert_eq!(err(&home, words), "kill container \"c\": container not running");
+        }
+    }
+    let home = Home::new();
+    for signal in ["65", "SIGFOO", "-"] {
+        assert_eq!(
+            err(&home, &["kill", "c", signal]),
+            format!("signal: {signal:?}: unknown signal")
+        );
+    }
+}
+
+#[test]
+fn delete_wants_a_stopped_container_or_force() {
+    let home = Home::new();
+    let mut sleep = Sleep::new();
+    let path = home.put(&state("c", sleep.pid()));
+    for status in ["created", "running"] {
+        let error = err(&home, &["delete", "c"]);
+        assert!(error.contains(status) && error.contains("--force"), "{error}");
+        assert!(sleep.alive() && path.join("state.json").exists());
+        let _ = std::fs::remove_file(path.join(bulkhead::state::START_FIFO));
+    }
+    ok(&home, &["delete", "--force", "c"]);
+    assert_eq!(sleep.0.wait().unwrap().signal(), Some(9));
+    assert!(home.names().is_empty());
+    ok(&home, &["delete", "--force", "c"]);
+    // The id is free, and a stopped container needs no force.
+    let mut sleep = Sleep::new();
+    home.put(&state("c", sleep.pid()));
+    sleep.make_zombie();
+    ok(&home, &["delete", "c"]);
+    assert!(home.names().is_empty());
+}
+
+#[test]
+fn delete_cleans_what_a_dead_create_left() {
+    let home = Home::new();
+    for force in [false, true] {
+        let args = if force { &["delete", "-f", "c"][..] } else { &["delete", "c"] };
+        // After the intent; before it; in the middle of writing either file.
+        drop(home.reserve("c"));
+        ok(&home, args);
+        let path = home.reserve("c").path().to_owned();
+        std::fs::rename(path.join("intent.json"), path.join("intent.json.tmp")).unwrap();
+        assert_eq!(ok(&home, &["list", "-q"]), "");
+        ok(&home, args);
+        drop(home.reserve("c"));
+        std::fs::write(path.join("state.json.tmp"), "{\"ver").unwrap();
+        ok(&home, args);
+        assert!(home.names().is_empty());
+    }
+}
+
+#[test]
+fn delete_of_a_container_that_is_being_created() {
+    let home = Home::new();
+    let reserved = home.reserve("c");
+    let error = err(&home, &["delete", "c"]);
+    assert!(error.contains("it is creating"), "{error}");
+    // With force it waits for create's end.
+    let mut child =
+        bulkhead().arg("--root").arg(home.root()).args(["delete", "-f", "c"]).spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(200));
+    assert!(child.try_wait().unwrap().is_none());
+    reserved.abandon().unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn delete_of_a_broken_state() {
+    let home = Home::new();
+    let mut sleep = Sleep::new();
+    let path = home.put(&state("c", sleep.pid()));
+    std::fs::write(path.join("state.json"), "null").unwrap();
+    let error = err(&home, &["delete", "c"]);
+    assert!(
+        error.contains("--force") && error.contains("state.json\": invalid type: null"),
+        "{error}"
+    );
+    let output = run(&home, &["delete", "-f", "c"]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(String::from_utf8(output.stderr).unwrap().starts_with("bulkhead: warning: "));
+    assert!(home.names().is_empty() && sleep.alive());
+    // What a newer version wrote is left to it.
+    let path = home.put(&state("c", sleep.pid()));
+    std::fs::write(path.join("state.json"), "{\"version\": 2}").unwrap();
+    assert!(err(&home, &["delete", "-f", "c"]).contains("newer bulkhead"));
+}
+
+#[test]
+fn list_formats() {
+    let home = Home::new();
+    home.store().create_root().unwrap();
+    assert_eq!(ok(&home, &["list", "-f", "json"]), "[]\n");
+    assert_eq!(ok(&home, &["list", "-q"]), "");
+    let sleep = Sleep::new();
+    home.put(&state("b", sleep.pid()));
+    home.put_running(&state("a", sleep.pid()));
+    let _creating = home.reserve("c");
+    assert_eq!(ok(&home, &["list", "-q"]), "a\nb\nc\n");
+    let table = ok(&home, &["list"]);
+    let rows: Vec<Vec<_>> = table.lines().map(|l| l.split_whitespace().collect()).collect();
+    assert_eq!(rows[0], ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"]);
+    let pid = sleep.pid().to_string();
+    assert_eq!(&rows[1][..4], ["a", &pid, "running", "/bundle"]);
+    assert_eq!(&rows[2][..4], ["b", &pid, "created", "/bundle"]);
+    assert_eq!(&rows[3][..4], ["c", "0", "creating", "/bundle"]);
+    let json: Value = serde_json::from_str(&ok(&home, &["list", "--format", "json"])).unwrap();
+    assert_eq!(json[1]["status"], "created");
+    assert_eq!(json.as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn list_of_missing_roots() {
+    let home = Home::new();
+    assert!(err(&home, &["list"]).contains("no such file or directory"));
+    if nix::unistd::geteuid().is_root() {
+        return; // what follows would look into the machine's own directory
+    }
+    let output = bulkhead().arg("list").env("XDG_RUNTIME_DIR", home.dir.path()).output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+}
+
+#[test]
+fn errors_go_to_the_log_and_to_stderr_once_each() {
+    let home = Home::new();
+    let log = home.dir.path().join("log");
+    let path = log.to_str().unwrap();
+    let json = ["--log", path, "--log-format", "json", "state", "x"];
+    for _ in 0..2 {
+        assert_eq!(err(&home, &json), "container does not exist: \"x\"");
+    }
+    let lines = std::fs::read_to_string(&log).unwrap();
+    let lines: Vec<Value> = lines.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    assert_eq!(lines.len(), 2, "appended, one a failure");
+    for line in &lines {
+        assert_eq!(line["level"], "error");
+        assert_eq!(line["msg"], "container does not exist: \"x\"");
+        humantime::parse_rfc3339(line["time"].as_str().unwrap()).unwrap();
+    }
+
+    std::fs::remove_file(&log).unwrap();
+    err(&home, &["state", "x", "--log", path]);
+    let text = std::fs::read_to_string(&log).unwrap();
+    assert!(text.ends_with(" level=error msg=\"container does not exist: \\\"x\\\"\"\n"), "{text}");
+
+    // Without a file the JSON line is what stderr gets, and all of it.
+    let output = run(&home, &["--log-format", "json", "state", "x"]);
+    let line: Value = serde_json::from_slice(&output.stderr).unwrap();
+    assert_eq!(line["level"], "error");
+
+    let error = err(&home, &["--log", "/nonexistent/log", "list"]);
+    assert_eq!(error, "open the log file \"/nonexistent/log\": no such file or directory");
+}
+
+#[test]
+fn usage() {
+    let run = |args: &[&str]| bulkhead().args(args).output().unwrap();
+    for args in
+        [&["frobnicate"][..], &["--log-format", "xml", "list"], &["state"], &["state", "a", "b"]]
+    {
+        let output = run(args);
+        assert_eq!(output.status.code(), Some(1), "{args:?}");
+        assert!(!output.stderr.is_empty() && output.stdout.is_empty(), "{args:?}");
+    }
+    assert!(String::from_utf8_lossy(&run(&["frobnicate"]).stderr).contains("'frobnicate'"));
+    let none = run(&[]);
+    assert_eq!(none.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&none.stderr).contains("Usage: bulkhead"));
+    for args in [
+        &["--help"][..],
+        &["help"],
+        &["create", "--help"],
+        &["help", "kill"],
+        &["-v"],
+        &["--version"],
+    ] {
+        let output = run(args);
+        assert_eq!(
+            (output.status.code(), output.stderr.as_slice()),
+            (Some(0), &b""[..]),
+            "{args:?}"
+        );
+        assert!(!output.stdout.is_empty());
+    }
+    let version = String::from_utf8(run(&["--version"]).stdout).unwrap();
+    assert!(version.starts_with("bulkhead version ") && version.contains("\nspec: 1.2.1\n"));
+}
+
+#[test]
+fn odd_standard_streams() {
+    let home = Home::new();
+    let sleep = Sleep::new();
+    home.put_running(&state("c", sleep.pid()));
+    let full = || File::options().write(true).open("/dev/full").unwrap();
+    for args in [&["state", "c"][..], &["list"], &["list", "-q"], &["--version"], &["--help"]] {
+        let mut command = bulkhead();
+        command.arg("--root").arg(home.root()).args(args).stdout(full());
+        let output = command.stderr(Stdio::piped()).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{args:?}");
+        // A log that cannot be written is no crash either.
+        assert_eq!(command.stderr(full()).status().unwrap().code(), Some(1), "{args:?}");
+    }
+    // Closed ones: the directory's descriptor must not become standard output.
+    let script = "exec \"$0\" --root \"$1\" delete -f c <&- >&- 2>&-";
+    let status = Command::new("/bin/sh")
+        .args(["-c", script, env!("CARGO_BIN_EXE_bulkhead")])
+        .arg(home.root())
+        .status()
+        .unwrap();
+    assert_eq!(status.code(), Some(0));
+    assert!(home.names().is_empty());
+}
+
+#[test]
+fn a_killed_runtime_takes_its_hook_along() {
+    let home = Home::new();
+    let pid_file = home.dir.path().join("pid");
+    let mut state = state("c", std::process::id() as i32);
+    state.start_time += 1;
+    let script = format!("echo $$ > {0}.tmp; mv {0}.tmp {0}; exec sleep 100", pid_file.display());
+    let config = serde_json::json!({"ociVersion": "1.0.2", "hooks": {"poststop": [
+        {"path": "/bin/sh", "args": ["sh", "-c", script]}]}});
+    state.config = serde_json::from_str(&config.to_string()).unwrap();
+    home.put(&state);
+    let mut delete =
+        bulkhead().arg("--root").arg(home.root()).args(["delete", "c"]).spawn().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let wait = |done: &dyn Fn() -> bool| {
+        while !done() {
+            assert!(Instant::now() < deadline);
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    };
+    wait(&|| pid_file.exists());
+    let hook: i32 = std::fs::read_to_string(&pid_file).unwrap().trim().parse().unwrap();
+    assert!(Path::new(&format!("/proc/{hook}")).exists());
+    delete.kill().unwrap();
+    delete.wait().unwrap();
+    wait(&|| bulkhead::state::process_start_time(hook).unwrap().is_none());
+}
+
+#[test]
+fn hooks_work_where_the_caller_ignores_sigchld() {
+    let home = Home::new();
+    let mut state = state("c", std::process::id() as i32);
+    state.start_time += 1;
+    let config = serde_json::json!({"ociVersion": "1.0.2", "hooks": {"poststop": [
+        {"path": "/bin/sh", "args": ["sh", "-c", "exit 5"]}]}});
+    state.config = serde_json::from_str(&config.to_string()).unwrap();
+    home.put(&state);
+    let output = Command::new("/usr/bin/env")
+        .args(["--ignore-signal=CHLD", env!("CARGO_BIN_EXE_bulkhead"), "--root"])
+        .arg(home.root())
+        .args(["delete", "c"])
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(text.contains("warning: hook poststop[0] \"/bin/sh\": exit status 5"), "{text}");
+}

@@ -1,0 +1,675 @@
+//! The container's file systems: every mount is read back from its mountinfo, and the host's own
+//! files are looked at for harm.
+
+mod support;
+
+use std::fs;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
+use std::path::Path;
+
+use support::*;
+
+/// Sleeps as the container's process, so that the kernel can be asked about its mounts.
+fn asleep() -> Container {
+    Container::with_script("exec sleep 600")
+}
+
+/// Calls the runtime in a private mount namespace in which `script` has run first, so that a
+/// test's mounts never appear on the host.
+fn after_mounting(c: &mut Container, script: &str) {
+    let words = format!("{script} && exec \"$@\"");
+    c.rt.through = ["unshare", "--mount", "--propagation", "private", "sh", "-ec", &words, "sh"]
+        .iter()
+        .map(Into::into)
+        .collect();
+}
+
+#[test]
+fn every_type_of_file_system() {
+    let mut c = asleep();
+    let data = c.path().join("data");
+    fs::create_dir(&data).unwrap();
+    c.mount("/mnt/bind", "bind", data.to_str().unwrap(), &["bind"]);
+    c.mount("/mnt/none", "none", data.to_str().unwrap(), &["rbind"]);
+    c.mount("/mnt/tmpfs", "tmpfs", "named", &[]);
+    c.mount("/mnt/ramfs", "ramfs", "ramfs", &[]);
+    c.run_detached();
+    let process = c.process();
+    for (place, kind) in [
+        ("/proc", "proc"),
+        ("/dev", "tmpfs"),
+        ("/dev/pts", "devpts"),
+        ("/dev/shm", "tmpfs"),
+        ("/dev/mqueue", "mqueue"),
+        ("/sys", "sysfs"),
+        ("/mnt/tmpfs", "tmpfs"),
+        ("/mnt/ramfs", "ramfs"),
+    ] {
+        assert_eq!(process.mount(place).fs_type, kind, "{place}");
+    }
+    assert_eq!(process.mount("/mnt/tmpfs").mount_source.as_deref(), Some("named"));
+    for place in ["/mnt/bind", "/mnt/none"] {
+        let root = process.mount(place).root;
+        assert!(root.ends_with("/data"), "{place} is {root:?}");
+    }
+}
+
+#[test]
+fn options_of_a_mount_point() {
+    // What is asked for; what mountinfo must have; what it must not have.
+    let cases: &[(&[&str], &[&str], &[&str])] = &[
+        (&[], &["rw"], &["ro", "nosuid", "nodev", "noexec"]),
+        (&["ro"], &["ro"], &["rw"]),
+        (&["rw"], &["rw"], &["ro"]),
+        (&["ro", "rw"], &["rw"], &["ro"]),
+        (&["rw", "ro"], &["ro"], &["rw"]),
+        (&["nosuid"], &["nosuid", "rw"], &["nodev", "noexec"]),
+        (&["nosuid", "suid"], &[], &["nosuid"]),
+        (&["nodev"], &["nodev"], &["nosuid"]),
+        (&["nodev", "dev"], &[], &["nodev"]),
+        (&["noexec"], &["noexec"], &["nosuid"]),
+        (&["noexec", "exec"], &[], &["noexec"]),
+        (&["relatime"], &["relatime"], &["noatime"]),
+        (&["noatime"], &["noatime"], &["relatime"]),
+        (&["strictatime"], &[], &["noatime", "relatime"]),
+        (&["nodiratime"], &["nodiratime"], &["noatime"]),
+        (&["nodiratime", "noatime"], &["nodiratime", "noatime"], &[]),
+        (&["defaults"], &["rw"], &["ro"]),
+        (&["ro", "nosuid", "nodev", "noexec"], &["ro", "nosuid", "nodev", "noexec"], &["rw"]),
+    ];
+    let mut c = asleep();
+    let data = c.path().join("data");
+    fs::create_dir(&data).unwrap();
+    for (number, (asked, _, _)) in cases.iter().enumerate() {
+        c.mount(&format!("/mnt/tmpfs{number}"), "tmpfs", "tmpfs", asked);
+        let mut asked = asked.to_vec();
+        asked.push("bind");
+        c.mount(&format!("/mnt/bind{number}"), "bind", data.to_str().unwrap(), &asked);
+    }
+    c.run_detached();
+    let process = c.process();
+    for (number, (asked, present, absent)) in cases.iter().enumerate() {
+        for kind in ["tmpfs", "bind"] {
+            let options = process.mount_options(&format!("/mnt/{kind}{number}"));
+            for option in *present {
+                assert!(options.contains(*option), "{kind} {asked:?}: no {option} in {options:?}");
+            }
+            for option in *absent {
+                assert!(!options.contains(*option), "{kind} {asked:?}: {option} in {options:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn nosymfollow_is_a_mount_option() {
+    let mut c = Container::with_script("cat /mnt/link; echo cat=$?; exec sleep 600");
+    let data = c.path().join("data");
+    fs::create_dir(&data).unwrap();
+    fs::write(data.join("file"), "text\n").unwrap();
+    symlink("file", data.join("link")).unwrap();
+    c.mount("/mnt", "bind", data.to_str().unwrap(), &["bind", "nosymfollow"]);
+    let ran = c.run_detached();
+    let output = ran.wait_for("cat=");
+    assert!(c.process().mount_options("/mnt").contains("nosymfollow"));
+    assert_ne!(said(&output, "cat"), "0", "the link was followed");
+}
+
+#[test]
+fn options_of_the_file_system() {
+    let mut c = Container::with_script("df -k /mnt | tail -n 1; stat -c %a /mnt; exec sleep 600");
+    c.mount("/mnt", "tmpfs", "tmpfs", &["size=1m", "mode=0711", "nr_inodes=77"]);
+    let ran = c.run_detached();
+    let output = ran.wait_for("711");
+    assert_eq!(output.split_whitespace().nth(1), Some("1024"), "{output}");
+    let options = c.process().mount("/mnt").super_options;
+    let value = |name: &str| options.get(name).cloned().flatten();
+    assert_eq!(value("size").as_deref(), Some("1024k"));
+    assert_eq!(value("mode").as_deref(), Some("711"));
+    assert_eq!(value("nr_inodes").as_deref(), Some("77"));
+}
+
+#[test]
+fn a_tmpfs_takes_the_mode_of_what_it_covers() {
+    let mut c = Container::with_script("stat -c %a /mnt/given; stat -c %a /mnt/made");
+    let given = c.rootfs().join("mnt/given");
+    fs::create_dir(&given).unwrap();
+    fs::set_permissions(&given, fs::Permissions::from_mode(0o2750)).unwrap();
+    c.mount("/mnt/given", "tmpfs", "tmpfs", &[]);
+    c.mount("/mnt/made", "tmpfs", "tmpfs", &["mode=0700"]);
+    assert_eq!(c.output(), "2750\n700\n");
+}
+
+#[test]
+fn a_bind_is_not_recursive_and_rbind_is() {
+    let mut c = Container::with_script("ls /mnt/bind/sub /mnt/rbind/sub");
+    fs::create_dir_all(c.path().join("data/sub")).unwrap();
+    let data = c.path().join("data").to_str().unwrap().to_owned();
+    after_mounting(&mut c, &format!("mount -t tmpfs sub {data}/sub && touch {data}/sub/below"));
+    c.mount("/mnt/bind", "bind", &data, &["bind"]);
+    c.mount("/mnt/rbind", "bind", &data, &["rbind"]);
+    let output = c.output();
+    c.rt.through.clear();
+    assert_eq!(output, "/mnt/bind/sub:\n\n/mnt/rbind/sub:\nbelow\n");
+}
+
+#[test]
+fn recursive_options_reach_the_mounts_below() {
+    // Asked for on an rbind; the mount point's word; the word of the mount below it.
+    let cases: &[(&str, &str, bool)] = &[
+        ("ro", "ro", false),
+        ("rro", "ro", true),
+        ("nosuid", "nosuid", false),
+        ("rnosuid", "nosuid", true),
+        ("rnodev", "nodev", true),
+        ("rnoexec", "noexec", true),
+        ("rnoatime", "noatime", true),
+        ("rnodiratime", "nodiratime", true),
+    ];
+    let mut c = asleep();
+    fs::create_dir_all(c.path().join("data/sub")).unwrap();
+    let data = c.path().join("data").to_str().unwrap().to_owned();
+    after_mounting(&mut c, &format!("mount -t tmpfs sub {data}/sub"));
+    for (option, _, _) in cases {
+        c.mount(&format!("/mnt/{option}"), "bind", &data, &["rbind", option]);
+    }
+    c.run_detached();
+    c.rt.through.clear();
+    let process = c.process();
+    for (option, word, below) in cases {
+        let top = process.mount_options(&format!("/mnt/{option}"));
+        assert!(top.contains(*word), "{option}: {top:?}");
+        let sub = process.mount_options(&format!("/mnt/{option}/sub"));
+        assert_eq!(sub.contains(*word), *below, "below {option}: {sub:?}");
+    }
+}
+
+#[test]
+fn read_only_keeps_what_the_source_forbids() {
+    let mut c = asleep();
+    fs::create_dir(c.path().join("data")).unwrap();
+    let data = c.path().join("data").to_str().unwrap().to_owned();
+    after_mounting(&mut c, &format!("mount -t tmpfs -o nosuid,nodev,noexec data {data}"));
+    c.mount("/mnt", "bind", &data, &["bind", "ro"]);
+    c.run_detached();
+    c.rt.through.clear();
+    let options = c.process().mount_options("/mnt");
+    for option in ["ro", "nosuid", "nodev", "noexec"] {
+        assert!(options.contains(option), "no {option} in {options:?}");
+    }
+}
+
+#[test]
+fn propagation_of_each_mount() {
+    let mut c = asleep();
+    let cases = [
+        ("shared", "shared"),
+        ("rshared", "shared"),
+        ("private", "private"),
+        ("rprivate", "private"),
+        ("unbindable", "unbindable"),
+        ("runbindable", "unbindable"),
+    ];
+    for (option, _) in cases {
+        c.mount(&format!("/mnt/{option}"), "tmpfs", "tmpfs", &[option]);
+    }
+    c.run_detached();
+    for (option, word) in cases {
+        assert_eq!(c.process().propagation(&format!("/mnt/{option}")), word, "{option}");
+    }
+}
+
+#[test]
+fn a_slave_has_its_master_on_the_host() {
+    // In the foreground: the master is in the caller's namespace and lives no longer than it.
+    let mut c = Container::with_script("cat /proc/self/mountinfo");
+    fs::create_dir(c.path().join("data")).unwrap();
+    let data = c.path().join("data").to_str().unwrap().to_owned();
+    after_mounting(&mut c, &format!("mount -t tmpfs data {data} && mount --make-shared {data}"));
+    c.mount("/mnt/slave", "bind", &data, &["bind", "slave"]);
+    c.mount("/mnt/rslave", "bind", &data, &["rbind", "rslave"]);
+    c.mount("/mnt/private", "bind", &data, &["bind", "private"]);
+    let output = c.output();
+    c.rt.through.clear();
+    for (place, master) in [("/mnt/slave", true), ("/mnt/rslave", true), ("/mnt/private", false)] {
+        let line = output.lines().find(|line| line.split(' ').nth(4) == Some(place)).unwrap();
+        assert_eq!(line.contains(" master:"), master, "{line}");
+        assert!(!line.contains(" shared:"), "{line}");
+    }
+}
+
+#[test]
+fn propagation_of_the_root() {
+    for (asked, word) in [
+        (Some("private"), "private"),
+        (Some("rprivate"), "private"),
+        (Some("unbindable"), "unbindable"),
+        (Some("shared"), "shared"),
+        (Some("slave"), "private"),
+        (Some("rslave"), "private"),
+        (None, "private"),
+    ] {
+        let mut c = asleep();
+        if let Some(asked) = asked {
+            c.set("/linux/rootfsPropagation", json!(asked));
+        }
+        c.run_detached();
+        // A slave whose master is not shared is private to the eye.
+        assert_eq!(c.process().propagation("/"), word, "{asked:?}");
+    }
+}
+
+#[test]
+fn what_is_mounted_inside_stays_inside() {
+    let mut c = Container::with_script("mount -t tmpfs inner /mnt && echo mounted; exec sleep 600");
+    c.capabilities(&["CAP_SYS_ADMIN"]);
+    // The host's root as systemd makes it: shared.
+    let seen = c.path().join("seen").to_str().unwrap().to_owned();
+    let script =
+        format!("mount --make-rshared / && (sleep 1; cat /proc/self/mountinfo > {seen}) &");
+    let words = format!("{script} exec \"$@\"");
+    c.rt.through =
+        ["unshare", "--mount", "sh", "-c", &words, "sh"].iter().map(Into::into).collect();
+    let ran = c.run_detached();
+    c.rt.through.clear();
+    ran.wait_for("mounted");
+    let table = wait_for("the host's table", || {
+        fs::read_to_string(&seen).ok().filter(|text| text.ends_with('\n'))
+    });
+    assert!(!table.contains("inner"), "{table}");
+    assert!(!table.contains(c.rootfs().to_str().unwrap()), "{table}");
+}
+
+#[test]
+fn tmpcopyup_copies_what_it_covers() {
+    let mut c = Container::with_script(
+        "cat /data/sub/file; stat -c '%a %u' /data/sub/file; readlink /data/link; echo new > /data/sub/file; echo write=$?",
+    );
+    fs::create_dir_all(c.rootfs().join("data/sub")).unwrap();
+    let file = c.rootfs().join("data/sub/file");
+    fs::write(&file, "old\n").unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
+    symlink("sub/file", c.rootfs().join("data/link")).unwrap();
+    c.mount("/data", "tmpfs", "tmpfs", &["tmpcopyup"]);
+    assert_eq!(c.output(), "old\n640 0\nsub/file\nwrite=0\n");
+    assert_eq!(
+        fs::read_to_string(file).unwrap(),
+        "old\n",
+        "the write reached the root file system"
+    );
+}
+
+#[test]
+fn tmpcopyup_and_read_only() {
+    let mut c = Container::with_script("cat /data/file; echo new > /data/file; echo write=$?");
+    fs::create_dir_all(c.rootfs().join("data")).unwrap();
+    fs::write(c.rootfs().join("data/file"), "old\n").unwrap();
+    c.mount("/data", "tmpfs", "tmpfs", &["tmpcopyup", "ro"]);
+    assert_eq!(c.output(), "old\nwrite=1\n");
+}
+
+#[test]
+fn sources_may_be_relative_files_and_links() {
+    let mut c = Container::with_script(
+        "cat /mnt/relative/file /mnt/one /mnt/link; echo x > /mnt/one; echo write=$?",
+    );
+    fs::create_dir(c.path().join("data")).unwrap();
+    c.file("data/file", "in the bundle\n");
+    c.file("single", "single\n");
+    symlink("single", c.path().join("link")).unwrap();
+    let link = c.path().join("link").to_str().unwrap().to_owned();
+    c.mount("/mnt/relative", "bind", "data", &["bind"]);
+    c.mount("/mnt/one", "bind", "single", &["bind", "ro"]);
+    c.mount("/mnt/link", "bind", &link, &["bind"]);
+    assert_eq!(c.output(), "in the bundle\nsingle\nsingle\nwrite=1\n");
+    assert!(c.rootfs().join("mnt/one").is_file());
+}
+
+#[test]
+fn mounts_are_made_in_the_order_listed() {
+    let mut c = Container::with_script("ls -A /mnt /mnt/deep/er; cat /twice");
+    fs::write(c.rootfs().join("mnt/covered"), "").unwrap();
+    c.file("first", "first\n");
+    c.file("second", "second\n");
+    c.mount("/mnt", "tmpfs", "tmpfs", &[]);
+    c.mount("/mnt/deep/er", "tmpfs", "tmpfs", &[]);
+    c.mount("/mnt/deep/er/file", "bind", "first", &["bind"]);
+    c.mount("/twice", "bind", "first", &["bind"]);
+    c.mount("/twice", "bind", "second", &["bind"]);
+    assert_eq!(c.output(), "/mnt:\ndeep\n\n/mnt/deep/er:\nfile\nsecond\n");
+}
+
+/// A directory of the host that a container must not change: what it holds, to the inode.
+struct Canary {
+    path: std::path::PathBuf,
+    before: Vec<String>,
+}
+
+impl Canary {
+    fn new(c: &Container) -> Self {
+        let path = c.path().join("canary");
+        fs::create_dir_all(path.join("sub")).unwrap();
+        fs::write(path.join("file"), "alive\n").unwrap();
+        let before = Canary::look(&path);
+        Canary { path, before }
+    }
+
+    fn look(dir: &Path) -> Vec<String> {
+        let mut seen = Vec::new();
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            let meta = fs::symlink_metadata(&path).unwrap();
+            seen.push(format!("{path:?} {} {:o} {}", meta.ino(), meta.mode(), meta.len()));
+            if meta.is_dir() {
+                seen.extend(Canary::look(&path));
+            }
+        }
+        seen.sort();
+        seen
+    }
+
+    #[track_caller]
+    fn assert_alive(&self) {
+        assert_eq!(Canary::look(&self.path), self.before, "the host's directory was changed");
+        let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        assert!(!table.contains(self.path.to_str().unwrap()), "mounted on the host: {table}");
+    }
+}
+
+#[test]
+fn a_destination_through_links_stays_inside() {
+    for kind in ["directory", "file", "tmpfs", "made"] {
+        for up in [false, true] {
+            let mut c = Container::with_script("cat /proc/self/mountinfo");
+            let canary = Canary::new(&c);
+            let mut target = canary.path.to_str().unwrap().to_owned();
+            if up {
+                target = format!("../../../../../../../..{target}");
+            }
+            symlink(&target, c.rootfs().join("link")).unwrap();
+            c.file("one", "");
+            fs::create_dir(c.path().join("data")).unwrap();
+            match kind {
+                "directory" => c.mount("/link", "bind", "data", &["bind"]),
+                "file" => c.mount("/link/file", "bind", "one", &["bind"]),
+                "tmpfs" => c.mount("/link/sub", "tmpfs", "tmpfs", &[]),
+                _ => c.mount("/link/new/dir", "tmpfs", "tmpfs", &[]),
+            };
+            let ran = c.run();
+            canary.assert_alive();
+            // It may be refused; if it is not, the mount is below the container's own root.
+            if ran.status.success() {
+                assert!(c.rootfs().join(canary.path.strip_prefix("/").unwrap()).exists(), "{kind}");
+            } else {
+                assert_eq!(ran.stderr.lines().count(), 1, "{ran:#?}");
+            }
+            c.assert_gone();
+        }
+    }
+}
+
+#[test]
+fn proc_and_sys_must_be_directories_of_their_own() {
+    for name in ["proc", "sys"] {
+        let c = Container::with_script("true");
+        let canary = Canary::new(&c);
+        fs::remove_dir(c.rootfs().join(name)).unwrap();
+        fs::create_dir(c.rootfs().join("elsewhere")).unwrap();
+        symlink("elsewhere", c.rootfs().join(name)).unwrap();
+        c.create().refused(&[name]);
+        canary.assert_alive();
+        c.assert_gone();
+    }
+}
+
+#[test]
+fn a_dev_that_is_a_link_makes_nothing_on_the_host() {
+    let mut c = Container::with_script("true");
+    let canary = Canary::new(&c);
+    fs::write(canary.path.join("ptmx"), "").unwrap();
+    let canary = Canary { before: Canary::look(&canary.path), path: canary.path };
+    fs::remove_dir(c.rootfs().join("dev")).unwrap();
+    symlink(&canary.path, c.rootfs().join("dev")).unwrap();
+    c.set("/mounts", json!([{"destination": "/proc", "type": "proc", "source": "proc"}]));
+    c.run();
+    canary.assert_alive();
+    c.assert_gone();
+}
+
+#[test]
+fn a_read_only_root() {
+    let mut c = Container::with_script(
+        "touch /new 2>&1; touch /etc/new 2>&1; touch /tmp/new && echo tmp fine; touch /dev/shm/new && echo shm fine; echo done; exec sleep 600",
+    );
+    c.set("/root/readonly", json!(true));
+    c.mount("/tmp", "tmpfs", "tmpfs", &[]);
+    let ran = c.run_detached();
+    let output = ran.wait_for("done");
+    assert_eq!(output.matches("Read-only file system").count(), 2, "{output}");
+    assert!(output.contains("tmp fine") && output.contains("shm fine"), "{output}");
+    assert!(c.process().mount_options("/").contains("ro"));
+    assert!(!c.rootfs().join("new").exists());
+}
+
+#[test]
+fn the_root_is_writable_unless_asked_otherwise() {
+    let c = Container::with_script("echo text > /made");
+    c.run().ok();
+    assert_eq!(fs::read_to_string(c.rootfs().join("made")).unwrap(), "text\n");
+}
+
+#[test]
+fn default_devices_have_their_numbers_and_modes() {
+    let c = asleep();
+    c.run_detached();
+    let process = c.process();
+    for (name, major, minor) in [
+        ("null", 1, 3),
+        ("zero", 1, 5),
+        ("full", 1, 7),
+        ("random", 1, 8),
+        ("urandom", 1, 9),
+        ("tty", 5, 0),
+    ] {
+        let meta = fs::symlink_metadata(process.inside(&format!("/dev/{name}"))).unwrap();
+        assert!(meta.file_type().is_char_device(), "{name}");
+        let device = (nix::sys::stat::major(meta.rdev()), nix::sys::stat::minor(meta.rdev()));
+        assert_eq!(device, (major, minor), "{name}");
+        assert_eq!(meta.mode() & 0o7777, 0o666, "{name}");
+        assert_eq!((meta.uid(), meta.gid()), (0, 0), "{name}");
+    }
+    for (link, target) in [
+        ("fd", "/proc/self/fd"),
+        ("stdin", "/proc/self/fd/0"),
+        ("stdout", "/proc/self/fd/1"),
+        ("stderr", "/proc/self/fd/2"),
+        ("ptmx", "pts/ptmx"),
+    ] {
+        let found = fs::read_link(process.inside(&format!("/dev/{link}"))).unwrap();
+        assert_eq!(found, Path::new(target), "{link}");
+    }
+    assert!(!process.inside("/dev/console").exists(), "a console without a terminal");
+}
+
+#[test]
+fn devices_of_the_configuration() {
+    let mut c = asleep();
+    c.set(
+        "/linux/devices",
+        json!([
+            {"path": "/dev/mine", "type": "c", "major": 1, "minor": 3, "fileMode": 0o640, "uid": 5, "gid": 6},
+            {"path": "/dev/disk", "type": "b", "major": 7, "minor": 0},
+            {"path": "/dev/pipe", "type": "p", "fileMode": 0o600},
+            {"path": "/srv/deep/null", "type": "u", "major": 1, "minor": 3, "fileMode": 0o777}
+        ]),
+    );
+    // A umask must not eat what was asked for.
+    c.rt.through = ["sh", "-c", "umask 077; exec \"$@\"", "sh"].iter().map(Into::into).collect();
+    c.run_detached();
+    c.rt.through.clear();
+    let look = |path: &str| {
+        let meta = fs::symlink_metadata(c.process().inside(path)).unwrap();
+        let kind = match meta.file_type() {
+            kind if kind.is_char_device() => 'c',
+            kind if kind.is_block_device() => 'b',
+            kind if kind.is_fifo() => 'p',
+            _ => '?',
+        };
+        let device = match kind {
+            'p' => (0, 0),
+            _ => (nix::sys::stat::major(meta.rdev()), nix::sys::stat::minor(meta.rdev())),
+        };
+        (kind, device, meta.mode() & 0o7777, (meta.uid(), meta.gid()))
+    };
+    assert_eq!(look("/dev/mine"), ('c', (1, 3), 0o640, (5, 6)));
+    assert_eq!(look("/dev/disk"), ('b', (7, 0), 0o666, (0, 0)));
+    assert_eq!(look("/dev/pipe"), ('p', (0, 0), 0o600, (0, 0)));
+    assert_eq!(look("/srv/deep/null"), ('c', (1, 3), 0o777, (0, 0)));
+}
+
+#[test]
+fn a_device_over_another_file_is_refused() {
+    let mut c = Container::with_script("true");
+    fs::write(c.rootfs().join("etc/device"), "a file\n").unwrap();
+    c.set("/linux/devices", json!([{"path": "/etc/device", "type": "c", "major": 1, "minor": 3}]));
+    c.create().refused(&["/etc/device"]);
+    assert_eq!(fs::read_to_string(c.rootfs().join("etc/device")).unwrap(), "a file\n");
+    c.assert_gone();
+}
+
+#[test]
+fn masked_paths_are_empty_and_stay_so() {
+    let mut c = Container::with_script(
+        "echo file=$(cat /vault/file | wc -c); echo dir=$(ls -A /hidden | wc -l)\n\
+         touch /hidden/new; echo touch=$?; echo proc=$(cat /proc/version | wc -c)\n\
+         umount /hidden; echo umount=$?; echo done; exec sleep 600",
+    );
+    for path in ["vault", "hidden/deep"] {
+        fs::create_dir_all(c.rootfs().join(path)).unwrap();
+    }
+    fs::write(c.rootfs().join("vault/file"), "secret\n").unwrap();
+    fs::write(c.rootfs().join("hidden/deep/file"), "secret\n").unwrap();
+    c.set(
+        "/linux/maskedPaths",
+        json!(["/vault/file", "/hidden", "/proc/version", "/no/such/path"]),
+    );
+    let ran = c.run_detached();
+    let output = ran.wait_for("done");
+    for key in ["file", "dir", "proc"] {
+        assert_eq!(said(&output, key), "0", "{key}: {output}");
+    }
+    for key in ["touch", "umount"] {
+        assert_ne!(said(&output, key), "0", "{key}: {output}");
+    }
+    let process = c.process();
+    assert!(process.mount_options("/hidden").contains("ro"));
+    // What covers a file is the null device and nothing that an image put in its place.
+    let cover = fs::metadata(process.inside("/proc/version")).unwrap();
+    assert!(cover.file_type().is_char_device());
+    assert_eq!((nix::sys::stat::major(cover.rdev()), nix::sys::stat::minor(cover.rdev())), (1, 3));
+}
+
+#[test]
+fn a_masked_path_that_cannot_be_masked_is_an_error() {
+    let mut c = Container::with_script("true");
+    fs::create_dir(c.rootfs().join("loop")).unwrap();
+    symlink("b", c.rootfs().join("loop/a")).unwrap();
+    symlink("a", c.rootfs().join("loop/b")).unwrap();
+    c.set("/linux/maskedPaths", json!(["/loop/a/x"]));
+    c.create().refused(&["/loop/a/x"]);
+    c.assert_gone();
+}
+
+#[test]
+fn read_only_paths() {
+    let mut c = Container::with_script(
+        "echo x > /data/file; echo file=$?; echo x > /open/file; echo open=$?\n\
+         echo 1 > /proc/sys/net/ipv4/ip_forward; echo sysctl=$?; echo done; exec sleep 600",
+    );
+    for dir in ["data", "open"] {
+        fs::create_dir(c.rootfs().join(dir)).unwrap();
+        fs::write(c.rootfs().join(dir).join("file"), "old").unwrap();
+    }
+    c.set("/linux/readonlyPaths", json!(["/data", "/proc/sys", "/no/such/path"]));
+    let ran = c.run_detached();
+    let output = ran.wait_for("done");
+    assert_ne!(said(&output, "file"), "0");
+    assert_ne!(said(&output, "sysctl"), "0");
+    assert_eq!(said(&output, "open"), "0");
+    let options = c.process().mount_options("/proc/sys");
+    for option in ["ro", "nosuid", "nodev", "noexec"] {
+        assert!(options.contains(option), "/proc/sys lost {option}: {options:?}");
+    }
+}
+
+#[test]
+fn sysctls_are_written_inside_only() {
+    let host = fs::read_to_string("/proc/sys/kernel/msgmax").unwrap();
+    let mut c = Container::with_script(
+        "cat /proc/sys/kernel/msgmax /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv4/ip_unprivileged_port_start",
+    );
+    c.set(
+        "/linux/sysctl",
+        json!({"kernel.msgmax": "12345", "net.ipv4.ip_forward": "1", "net/ipv4/ip_unprivileged_port_start": "77"}),
+    );
+    c.set("/linux/readonlyPaths", json!(["/proc/sys"]));
+    assert_eq!(c.output(), "12345\n1\n77\n");
+    assert_eq!(fs::read_to_string("/proc/sys/kernel/msgmax").unwrap(), host);
+}
+
+#[test]
+fn idmapped_mount() {
+    let mut c = Container::with_script("stat -c '%u:%g' /mnt/file; touch /mnt/new; echo touch=$?");
+    c.map_users(100_000, 65536);
+    let data = c.path().join("data");
+    fs::create_dir(&data).unwrap();
+    fs::write(data.join("file"), "").unwrap();
+    use nix::sys::statfs::{BTRFS_SUPER_MAGIC, EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, statfs};
+    let kind = statfs(&data).unwrap().filesystem_type();
+    if ![EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, BTRFS_SUPER_MAGIC].contains(&kind) {
+        skip!("{data:?} is on a file system that may not know idmapped mounts ({kind:?})");
+    }
+    c.push(
+        "/mounts",
+        json!({
+            "destination": "/mnt", "type": "bind", "source": data, "options": ["bind", "idmap"],
+            "uidMappings": [{"containerID": 0, "hostID": 100_000, "size": 65536}],
+            "gidMappings": [{"containerID": 0, "hostID": 100_000, "size": 65536}]
+        }),
+    );
+    assert_eq!(c.output(), "0:0\ntouch=0\n");
+    let made = fs::metadata(data.join("new")).unwrap();
+    assert_eq!((made.uid(), made.gid()), (0, 0), "on the disk it is the host's root");
+}
+
+#[test]
+fn the_cgroup_file_system_shows_its_own_cgroup() {
+    let mut c = Container::with_script(
+        "cat $(find /sys/fs/cgroup -maxdepth 2 -name cgroup.procs | head -n 1)\n\
+         mkdir /sys/fs/cgroup/x || mkdir /sys/fs/cgroup/*/x; echo mkdir=$?; exec sleep 600",
+    );
+    c.mount("/sys/fs/cgroup", "cgroup", "cgroup", &["nosuid", "noexec", "nodev", "relatime", "ro"]);
+    let ran = c.run_detached();
+    let output = ran.wait_for("mkdir=");
+    assert!(output.lines().any(|line| line == "1"), "{output}");
+    assert_ne!(said(&output, "mkdir"), "0", "it is writable");
+    let options = c.process().mount_options("/sys/fs/cgroup");
+    assert!(options.contains("ro") && options.contains("nosuid"), "{options:?}");
+    // Nothing of the cgroups of others.
+    let names = fs::read_dir(c.process().inside("/sys/fs/cgroup")).unwrap();
+    let names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
+    assert!(!names.iter().any(|name| name.to_string_lossy().contains("bulkhead")), "{names:?}");
+}
+
+#[test]
+fn the_old_root_is_out_of_reach() {
+    let c = Container::with_script(
+        "cat /proc/self/mountinfo | wc -l; ls -d /../../../etc/passwd; cat /proc/1/mountinfo; exec sleep 600",
+    );
+    let ran = c.run_detached();
+    ran.wait_for("passwd");
+    let expected = c.config["mounts"].as_array().unwrap().len() + 1;
+    let mounts = c.process().mounts();
+    assert_eq!(mounts.len(), expected, "{mounts:#?}");
+    assert_eq!(mounts[0].mount_point, Path::new("/"));
+}

@@ -1,0 +1,254 @@
+//! Containers of a user without privileges: nobody calls the runtime.
+
+mod support;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use nix::unistd::chown;
+use support::*;
+
+const NOBODY: u32 = 65534;
+
+/// Leaves the test where nobody may make a user namespace.
+macro_rules! need_user_namespaces {
+    () => {
+        if !unprivileged_user_namespaces() {
+            skip!("unprivileged user namespaces are switched off");
+        }
+    };
+}
+
+fn give_to_nobody(path: &Path) {
+    chown(path, Some(NOBODY.into()), Some(NOBODY.into())).unwrap();
+    if path.is_dir() && !path.is_symlink() {
+        for entry in fs::read_dir(path).unwrap() {
+            let entry = entry.unwrap();
+            if !entry.file_type().unwrap().is_symlink() {
+                give_to_nobody(&entry.path());
+            }
+        }
+    }
+}
+
+/// A container that nobody runs, root inside being nobody outside.
+fn of_nobody(script: &str) -> Container {
+    let mut c = Container::with_script(script);
+    c.map_users(NOBODY, 1);
+    // Neither cgroups nor the system's sysfs are an ordinary user's.
+    c.remove("/linux/cgroupsPath").remove("/linux/resources");
+    let mounts = c.config["mounts"].as_array().unwrap().clone();
+    let mounts = mounts.into_iter().filter(|mount| mount["destination"] != "/sys").collect();
+    c.set("/mounts", mounts);
+    // The build's directory may be closed to others.
+    let copy = c.path().join("runtime");
+    fs::copy(&c.rt.binary, &copy).unwrap();
+    fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).unwrap();
+    c.rt.binary = copy;
+    give_to_nobody(c.path());
+    through(&mut c, "");
+    c
+}
+
+/// As nobody, after `first` has run as root in a private mount namespace.
+fn through(c: &mut Container, first: &str) {
+    let words = format!(
+        "{first}\nexec setpriv --reuid={NOBODY} --regid={NOBODY} --clear-groups --inh-caps=-all \"$@\""
+    );
+    c.rt.through = ["unshare", "--mount", "--propagation", "private", "sh", "-ec", &words, "sh"]
+        .iter()
+        .map(Into::into)
+        .collect();
+}
+
+#[test]
+fn root_inside_is_nobody_outside() {
+    need_user_namespaces!();
+    let c = of_nobody("id -u; id -g; echo done; exec sleep 600");
+    let ran = c.run_detached();
+    assert_eq!(ran.wait_for("done"), "0\n0\ndone\n");
+    let process = c.process();
+    assert_eq!(process.status("Uid").split_whitespace().next(), Some("65534"));
+    assert_eq!(process.status("Gid").split_whitespace().next(), Some("65534"));
+    let words = |name: &str| -> Vec<String> {
+        process.read(name).split_whitespace().map(str::to_owned).collect()
+    };
+    assert_eq!(words("uid_map"), ["0", "65534", "1"]);
+    assert_eq!(words("gid_map"), ["0", "65534", "1"]);
+    assert_eq!(words("setgroups"), ["deny"]);
+    for kind in ["user", "mnt", "pid", "net", "ipc", "uts"] {
+        assert_ne!(process.ns(kind), ns_link("self", kind), "{kind}");
+    }
+}
+
+#[test]
+fn the_life_of_a_rootless_container() {
+    need_user_namespaces!();
+    let c = of_nobody("echo up; exec sleep 600");
+    let ran = c.create().ok();
+    assert_eq!(c.status(), "created");
+    c.start().ok();
+    ran.wait_for("up");
+    assert_eq!(c.status(), "running");
+    let all: Vec<Value> =
+        serde_json::from_str(&c.rt.call(&["list", "--format", "json"]).ok().stdout).unwrap();
+    assert_eq!(all[0]["owner"], "nobody");
+    c.delete().refused(&[&c.id]);
+    c.kill("KILL").ok();
+    c.wait_status("stopped");
+    c.delete().ok();
+    c.assert_gone();
+}
+
+#[test]
+fn exit_status_and_output() {
+    need_user_namespaces!();
+    let c = of_nobody("echo out; echo err >&2; exit 7");
+    let ran = c.run();
+    assert_eq!((ran.code(), ran.stdout.as_str()), (Some(7), "out\n"), "{ran:#?}");
+    assert_eq!(ran.stderr, "err\n");
+}
+
+#[test]
+fn it_has_no_power_over_the_host() {
+    need_user_namespaces!();
+    let mut c = of_nobody(
+        "cat /secret; echo cat=$?; echo x > /secret; echo write=$?; chown 1 /etc/passwd; echo chown=$?; mknod /tmp/d c 1 3; echo mknod=$?",
+    );
+    let secret = c.file("secret-of-root", "hidden\n");
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
+    fs::write(c.rootfs().join("secret"), "").unwrap();
+    c.mount("/secret", "bind", secret.to_str().unwrap(), &["bind"]);
+    let ran = c.run().ok();
+    assert!(!ran.stdout.contains("hidden"));
+    for key in ["cat", "write", "chown", "mknod"] {
+        assert_ne!(said(&ran.stdout, key), "0", "{key}: {ran:#?}");
+    }
+}
+
+#[test]
+fn devices_are_the_hosts_own() {
+    need_user_namespaces!();
+    let c = of_nobody(
+        "echo x > /dev/null && head -c 3 /dev/zero | wc -c; stat -c %t:%T /dev/null /dev/urandom; ls -l /dev/fd | grep -c /proc/self/fd",
+    );
+    assert_eq!(c.output(), "3\n1:3\n1:9\n1\n");
+}
+
+#[test]
+fn read_only_root_and_masks() {
+    need_user_namespaces!();
+    let mut c = of_nobody(
+        "touch /new; echo touch=$?; echo mask=$(cat /proc/version | wc -c); echo 1 > /proc/sys/kernel/hostname; echo sysctl=$?",
+    );
+    c.set("/root/readonly", json!(true));
+    c.set("/linux/maskedPaths", json!(["/proc/version"]));
+    c.set("/linux/readonlyPaths", json!(["/proc/sys"]));
+    let output = c.output();
+    assert_ne!(said(&output, "touch"), "0");
+    assert_ne!(said(&output, "sysctl"), "0");
+    assert_eq!(said(&output, "mask"), "0");
+}
+
+#[test]
+fn capabilities_and_seccomp_hold() {
+    need_user_namespaces!();
+    let mut c = of_nobody("mkdir /tmp/d; echo mkdir=$?; exec sleep 600");
+    c.capabilities(&["CAP_KILL"]);
+    c.set(
+        "/linux/seccomp",
+        json!({"defaultAction": "SCMP_ACT_ALLOW",
+               "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO"}]}),
+    );
+    let ran = c.run_detached();
+    assert_eq!(said(&ran.wait_for("mkdir="), "mkdir"), "1");
+    let process = c.process();
+    for set in ["CapBnd", "CapEff", "CapPrm"] {
+        assert_eq!(process.capabilities(set), 1 << 5, "{set}");
+    }
+    assert_eq!(process.status("Seccomp"), "2");
+}
+
+#[test]
+fn a_limit_that_cannot_be_set_is_an_error() {
+    need_user_namespaces!();
+    if controller("memory").is_none() && controller("pids").is_none() {
+        skip!("no controller to limit with");
+    }
+    let (pointer, word) = if controller("pids").is_some() {
+        ("/linux/resources/pids", "cgroup")
+    } else {
+        ("/linux/resources/memory", "cgroup")
+    };
+    let mut c = of_nobody("true");
+    c.set(pointer, json!({"limit": 100 << 20}));
+    c.create().refused(&[word]);
+    c.assert_gone();
+}
+
+#[test]
+fn without_a_user_namespace_nobody_can_do_nothing() {
+    let mut c = of_nobody("true");
+    c.without_namespace("user");
+    c.remove("/linux/uidMappings").remove("/linux/gidMappings");
+    c.create().refused(&[]);
+    c.assert_gone();
+}
+
+/// Ranges of /etc/subuid through newuidmap. The files are replaced in a private mount namespace: the
+/// host's are never touched.
+fn ranges(c: &mut Container) -> bool {
+    if !["/etc/subuid", "/etc/subgid"].iter().all(|path| Path::new(path).is_file()) {
+        return false;
+    }
+    let file = c.file("subids", "nobody:300000:65536\n");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    let file = file.display();
+    through(c, &format!("mount --bind {file} /etc/subuid; mount --bind {file} /etc/subgid"));
+    let map = json!([
+        {"containerID": 0, "hostID": NOBODY, "size": 1},
+        {"containerID": 1, "hostID": 300_000, "size": 65535}
+    ]);
+    c.set("/linux/uidMappings", map.clone()).set("/linux/gidMappings", map);
+    true
+}
+
+#[test]
+fn many_ids_by_newuidmap() {
+    need_user_namespaces!();
+    let mut c =
+        of_nobody("id; touch /tmp/f; chown 1000:1000 /tmp/f; echo chown=$?; exec sleep 600");
+    c.capabilities(&["CAP_CHOWN"]);
+    if !ranges(&mut c) {
+        skip!("there is no /etc/subuid (package uidmap)");
+    }
+    let ran = c.run_detached();
+    through(&mut c, "");
+    let output = ran.wait_for("chown=");
+    assert!(output.contains("uid=0(root) gid=0(root)"), "{output}");
+    assert_eq!(said(&output, "chown"), "0");
+    use std::os::unix::fs::MetadataExt;
+    let meta = fs::metadata(c.rootfs().join("tmp/f")).unwrap();
+    assert_eq!((meta.uid(), meta.gid()), (300_999, 300_999));
+    let map = c.process().read("uid_map");
+    let words: Vec<_> = map.split_whitespace().collect();
+    assert_eq!(words, ["0", "65534", "1", "1", "300000", "65535"]);
+}
+
+#[test]
+fn ids_that_are_not_allotted_are_refused() {
+    need_user_namespaces!();
+    let mut c = of_nobody("true");
+    if !ranges(&mut c) {
+        skip!("there is no /etc/subuid (package uidmap)");
+    }
+    let map = json!([
+        {"containerID": 0, "hostID": NOBODY, "size": 1},
+        {"containerID": 1, "hostID": 500_000, "size": 10}
+    ]);
+    c.set("/linux/uidMappings", map);
+    c.create().refused(&["uid"]);
+    through(&mut c, "");
+    c.assert_gone();
+}

@@ -1,0 +1,354 @@
+//! System call filters: what is blocked is blocked, with the action that was asked for.
+
+mod support;
+
+use support::*;
+
+fn filtered(script: &str, rules: Value) -> Container {
+    let mut c = Container::with_script(script);
+    c.set("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules}));
+    c
+}
+
+#[test]
+fn a_blocked_call_gives_the_errno_asked_for() {
+    for (errno, text) in
+        [(1, "Operation not permitted"), (95, "not supported"), (28, "No space left")]
+    {
+        let c = filtered(
+            "mkdir /tmp/d 2>&1; touch /tmp/f && echo others work",
+            json!([{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": errno}]),
+        );
+        let output = c.output();
+        assert!(output.contains(text), "{errno}: {output}");
+        assert!(output.contains("others work"), "{output}");
+        assert!(!c.rootfs().join("tmp/d").exists());
+    }
+}
+
+#[test]
+fn the_default_errno_is_eperm() {
+    let c = filtered(
+        "mkdir /tmp/d 2>&1",
+        json!([{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO"}]),
+    );
+    assert!(c.run().stdout.contains("Operation not permitted"));
+}
+
+#[test]
+fn an_errno_of_zero_skips_the_call() {
+    let c = filtered(
+        "mkdir /tmp/d; echo status=$?; ls -d /tmp/d 2>/dev/null; true",
+        json!([{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 0}]),
+    );
+    assert_eq!(c.output(), "status=0\n");
+}
+
+#[test]
+fn the_kernel_says_that_a_filter_is_there() {
+    for no_new_privs in [true, false] {
+        let mut c =
+            filtered("exec sleep 600", json!([{"names": ["reboot"], "action": "SCMP_ACT_ERRNO"}]));
+        c.set("/process/noNewPrivileges", json!(no_new_privs));
+        c.run_detached();
+        let process = c.process();
+        wait_until("execve", || process.read("cmdline").contains("sleep"));
+        assert_eq!(process.status("Seccomp"), "2");
+        assert_eq!(process.status("Seccomp_filters"), "1");
+        assert_eq!(process.status("NoNewPrivs"), if no_new_privs { "1" } else { "0" });
+    }
+    let c = Container::with_script("exec sleep 600");
+    c.run_detached();
+    let own = Proc::new(std::process::id().try_into().unwrap());
+    assert_eq!(c.process().status("Seccomp"), own.status("Seccomp"));
+}
+
+#[test]
+fn a_killing_action_kills() {
+    for action in ["SCMP_ACT_KILL", "SCMP_ACT_KILL_PROCESS", "SCMP_ACT_KILL_THREAD"] {
+        let c = filtered(
+            "(exec mkdir /tmp/d); echo status=$?",
+            json!([{"names": ["mkdir", "mkdirat"], "action": action}]),
+        );
+        // 128 and SIGSYS.
+        assert_eq!(c.output(), "status=159\n", "{action}");
+    }
+}
+
+#[test]
+fn a_trap_is_a_signal() {
+    let c = filtered(
+        "(exec mkdir /tmp/d); echo status=$?",
+        json!([{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_TRAP"}]),
+    );
+    assert_eq!(c.output(), "status=159\n");
+}
+
+#[test]
+fn logging_lets_the_call_through() {
+    let c = filtered(
+        "mkdir /tmp/d && echo made",
+        json!([{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_LOG"}]),
+    );
+    assert_eq!(c.output(), "made\n");
+}
+
+#[test]
+fn an_allow_list() {
+    let mut c = Container::with_script("echo fine; mkdir /tmp/d 2>&1; true");
+    let names = [
+        "access",
+        "arch_prctl",
+        "brk",
+        "capget",
+        "capset",
+        "chdir",
+        "clone",
+        "clone3",
+        "close",
+        "close_range",
+        "dup",
+        "dup2",
+        "dup3",
+        "epoll_create1",
+        "epoll_ctl",
+        "epoll_pwait",
+        "execve",
+        "execveat",
+        "exit",
+        "exit_group",
+        "faccessat",
+        "faccessat2",
+        "fchdir",
+        "fchown",
+        "fcntl",
+        "fork",
+        "fstat",
+        "fstatfs",
+        "futex",
+        "getcwd",
+        "getdents64",
+        "getegid",
+        "geteuid",
+        "getgid",
+        "getpgrp",
+        "getpid",
+        "getppid",
+        "getrandom",
+        "gettid",
+        "getuid",
+        "ioctl",
+        "lseek",
+        "lstat",
+        "madvise",
+        "mmap",
+        "mprotect",
+        "munmap",
+        "nanosleep",
+        "newfstatat",
+        "open",
+        "openat",
+        "openat2",
+        "pipe2",
+        "pipe",
+        "poll",
+        "ppoll",
+        "prctl",
+        "pread64",
+        "prlimit64",
+        "read",
+        "readlink",
+        "readlinkat",
+        "rseq",
+        "rt_sigaction",
+        "rt_sigprocmask",
+        "rt_sigreturn",
+        "sched_getaffinity",
+        "sched_yield",
+        "seccomp",
+        "sendmsg",
+        "recvmsg",
+        "sendto",
+        "recvfrom",
+        "set_robust_list",
+        "set_tid_address",
+        "setgid",
+        "setgroups",
+        "setuid",
+        "setresuid",
+        "setresgid",
+        "setsid",
+        "sigaltstack",
+        "stat",
+        "statx",
+        "tgkill",
+        "tkill",
+        "umask",
+        "uname",
+        "vfork",
+        "wait4",
+        "waitid",
+        "write",
+        "writev",
+        "kill",
+        "pidfd_send_signal",
+        "eventfd2",
+        "shutdown",
+        "fstatat64",
+    ];
+    c.set(
+        "/linux/seccomp",
+        json!({
+            "defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 95,
+            "syscalls": [{"names": &names[..], "action": "SCMP_ACT_ALLOW"}]
+        }),
+    );
+    let output = c.output();
+    assert!(output.starts_with("fine\n"), "{output}");
+    assert!(output.contains("not supported"), "{output}");
+}
+
+#[test]
+fn arguments_are_compared() {
+    // chmod of a file with a mode: the mode is argument 1 of chmod and 2 of fchmodat.
+    let cases = [
+        ("SCMP_CMP_EQ", json!(0o600), None, "600", "601"),
+        ("SCMP_CMP_NE", json!(0o600), None, "601", "600"),
+        ("SCMP_CMP_GT", json!(0o600), None, "601", "600"),
+        ("SCMP_CMP_GE", json!(0o600), None, "600", "577"),
+        ("SCMP_CMP_LT", json!(0o600), None, "577", "600"),
+        ("SCMP_CMP_LE", json!(0o600), None, "600", "601"),
+        ("SCMP_CMP_MASKED_EQ", json!(0o4000), Some(0o4000), "4755", "755"),
+    ];
+    for (operator, value, two, blocked, allowed) in cases {
+        let argument = |index: u32| match two {
+            // The mask is `value`, what must remain is `valueTwo`.
+            Some(two) => json!({"index": index, "op": operator, "value": value, "valueTwo": two}),
+            None => json!({"index": index, "op": operator, "value": value}),
+        };
+        let c = filtered(
+            &format!(
+                "chmod {blocked} /tmp/f; echo blocked=$?; chmod {allowed} /tmp/f; echo allowed=$?"
+            ),
+            json!([
+                {"names": ["chmod"], "action": "SCMP_ACT_ERRNO", "args": [argument(1)]},
+                {"names": ["fchmodat"], "action": "SCMP_ACT_ERRNO", "args": [argument(2)]}
+            ]),
+        );
+        std::fs::write(c.rootfs().join("tmp/f"), "").unwrap();
+        assert_eq!(c.output(), "blocked=1\nallowed=0\n", "{operator}");
+    }
+}
+
+#[test]
+fn every_argument_of_a_rule_must_match() {
+    let c = filtered(
+        "mknod /tmp/a p; echo fifo=$?; mknod /tmp/b c 1 3; echo null=$?; mknod /tmp/c c 1 5; echo zero=$?",
+        json!([
+            {"names": ["mknod"], "action": "SCMP_ACT_ERRNO", "args": [
+                {"index": 1, "op": "SCMP_CMP_MASKED_EQ", "value": 0o170000, "valueTwo": 0o020000},
+                {"index": 2, "op": "SCMP_CMP_EQ", "value": 0x103}]},
+            {"names": ["mknodat"], "action": "SCMP_ACT_ERRNO", "args": [
+                {"index": 2, "op": "SCMP_CMP_MASKED_EQ", "value": 0o170000, "valueTwo": 0o020000},
+                {"index": 3, "op": "SCMP_CMP_EQ", "value": 0x103}]}
+        ]),
+    );
+    assert_eq!(c.output(), "fifo=0\nnull=1\nzero=0\n");
+}
+
+#[test]
+fn an_unknown_call_is_passed_over() {
+    let c = filtered(
+        "echo fine",
+        json!([{"names": ["no_such_call_at_all", "mkdir"], "action": "SCMP_ACT_ERRNO"}]),
+    );
+    assert_eq!(c.run().ok().stdout, "fine\n");
+}
+
+#[test]
+fn foreign_architecture() {
+    if !cfg!(target_arch = "x86_64") {
+        skip!("written for x86_64");
+    }
+    // A 32-bit program that calls mkdir("/d", 0755) and exits with its negated result: an ELF file
+    // of one segment, made by hand so that no 32-bit compiler is needed.
+    let code: &[u8] = &[
+        0xb8, 0x27, 0, 0, 0, // mov eax, 39 (mkdir)
+        0xbb, 0x6c, 0x80, 0x04, 0x08, // mov ebx, path
+        0xb9, 0xed, 0x01, 0, 0, // mov ecx, 0755
+        0xcd, 0x80, // int 0x80
+        0x89, 0xc3, // mov ebx, eax
+        0xf7, 0xdb, // neg ebx
+        0xb8, 0x01, 0, 0, 0, // mov eax, 1 (exit)
+        0xcd, 0x80, // int 0x80
+        b'/', b'd', 0, 0,
+    ];
+    let base: u32 = 0x0804_8000;
+    let entry = base + 52 + 32;
+    let mut elf = b"\x7fELF\x01\x01\x01\0\0\0\0\0\0\0\0\0".to_vec();
+    for half in [2u16, 3] {
+        elf.extend(half.to_le_bytes());
+    }
+    for word in [1u32, entry, 52, 0, 0] {
+        elf.extend(word.to_le_bytes());
+    }
+    for half in [52u16, 32, 1, 0, 0, 0] {
+        elf.extend(half.to_le_bytes());
+    }
+    let size = u32::try_from(52 + 32 + code.len()).unwrap();
+    for word in [1u32, 0, base, base, size, size, 5, 0x1000] {
+        elf.extend(word.to_le_bytes());
+    }
+    elf.extend(code);
+    let path = entry + u32::try_from(code.len()).unwrap() - 4;
+    let at = 52 + 32 + 6;
+    elf[at..at + 4].copy_from_slice(&path.to_le_bytes());
+
+    let program = |c: &Container| {
+        let file = c.rootfs().join("bin/thirty-two");
+        std::fs::write(&file, &elf).unwrap();
+        std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+            .unwrap();
+    };
+    let mut plain = Container::new();
+    program(&plain);
+    plain.args(&["/bin/thirty-two"]);
+    let ran = plain.run();
+    if ran.code() != Some(0) {
+        skip!("32-bit programs do not run here: {}", ran.stderr.trim());
+    }
+    assert!(plain.rootfs().join("d").is_dir());
+
+    // The rule covers both architectures.
+    let rules = json!([{"names": ["mkdir"], "action": "SCMP_ACT_ERRNO", "errnoRet": 77}]);
+    let mut both = filtered("", rules.clone());
+    program(&both);
+    both.args(&["/bin/thirty-two"]);
+    both.set("/linux/seccomp/architectures", json!(["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"]));
+    assert_eq!(both.run().code(), Some(77));
+
+    // An architecture that is not listed is killed, not let through.
+    let mut one = filtered("", rules);
+    program(&one);
+    one.args(&["/bin/thirty-two"]);
+    one.set("/linux/seccomp/architectures", json!(["SCMP_ARCH_X86_64"]));
+    assert_eq!(one.run().code(), Some(159));
+    assert!(!one.rootfs().join("d").exists());
+}
+
+#[test]
+fn flags_are_taken() {
+    for flags in [
+        json!([]),
+        json!(["SECCOMP_FILTER_FLAG_LOG"]),
+        json!(["SECCOMP_FILTER_FLAG_TSYNC"]),
+        json!(["SECCOMP_FILTER_FLAG_SPEC_ALLOW"]),
+    ] {
+        let mut c = filtered(
+            "mkdir /tmp/d; echo status=$?",
+            json!([{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO"}]),
+        );
+        c.set("/linux/seccomp/flags", flags.clone());
+        assert_eq!(c.output(), "status=1\n", "{flags}");
+    }
+}
