@@ -115,17 +115,30 @@ impl Socket {
         }
     }
 
-    /// Runtime: tells init.
-    pub fn tell_init(&self, message: ToInit) -> Result<()> {
-        nix::unistd::write(&self.0, &[message as u8]).context("talk to init")?;
-        Ok(())
+    /// Runtime: tells init; false if it has gone. Then its error, or else its end, is what
+    /// [`Socket::next`] gives, and that is the story, not the pipe that broke.
+    pub fn tell_init(&self, message: ToInit) -> Result<bool> {
+        loop {
+            match nix::unistd::write(&self.0, &[message as u8]) {
+                Ok(_) => return Ok(true),
+                Err(Errno::EPIPE | Errno::ECONNRESET) => return Ok(false),
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(Error::from(errno).context("talk to init")),
+            }
+        }
     }
 
     /// Runtime: the next message; `None` at the end of file.
     pub fn next(&self) -> Result<Option<ToParent>> {
         let mut buffer = [0; MAX];
-        let (length, fd) =
-            fdpass::recv_with_fd(self.fd(), &mut buffer).context("listen to init")?;
+        let received = match fdpass::recv_with_fd(self.fd(), &mut buffer) {
+            // Told once, if init has gone without reading all we said; what it said comes after.
+            Err(error) if error.errno() == Some(Errno::ECONNRESET) => {
+                fdpass::recv_with_fd(self.fd(), &mut buffer)
+            }
+            answer => answer,
+        };
+        let (length, fd) = received.context("listen to init")?;
         let Some((tag, payload)) = buffer[..length].split_first() else { return Ok(None) };
         let number = || payload.try_into().map(i32::from_le_bytes).ok();
         let message = match (tag, fd) {
@@ -204,6 +217,20 @@ mod tests {
         let long = Error::new(Kind::Invalid, "x".repeat(10_000));
         assert_eq!(encode_error(&long).len(), MAX);
         assert!(decode_error(b"F").is_none() && decode_error(b"Fx0000text").is_none());
+    }
+
+    #[test]
+    fn last_words_are_heard_after_the_end() {
+        let (runtime, init) = pair().unwrap();
+        assert!(runtime.tell_init(ToInit::CgroupReady).unwrap());
+        let error = Error::new(Kind::System, "no such thing");
+        init.tell_parent(&ToParent::Failed(error)).unwrap();
+        // Gone with our word unread, which is a reset.
+        drop(init);
+        let Some(ToParent::Failed(error)) = runtime.next().unwrap() else { panic!() };
+        assert_eq!(error.to_string(), "no such thing");
+        assert!(!runtime.tell_init(ToInit::Go).unwrap());
+        assert!(runtime.next().unwrap().is_none());
     }
 
     #[test]

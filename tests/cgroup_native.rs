@@ -99,11 +99,14 @@ impl Made {
 impl Drop for Made {
     fn drop(&mut self) {
         let record = self.cgroup.record();
-        let results = [record.kill_all(), record.remove()];
+        let killed = record.kill_all();
+        // Whatever that did: a test that fails must not leave or wait for anything.
+        let _ = record.thaw();
         for child in &mut self.children {
             let _ = child.kill();
             let _ = child.wait();
         }
+        let results = [killed, record.remove()];
         if !std::thread::panicking() {
             results.into_iter().for_each(|result| result.unwrap());
         }
@@ -212,6 +215,59 @@ fn limits_are_what_the_kernel_says() {
         if hugetlb_on_v2() {
             assert_eq!(read(dir, "hugetlb.2MB.max"), "2097152", "unified comes last");
         }
+    }
+}
+
+#[test]
+fn controllers_are_enabled_on_the_way() {
+    if !can_run() || !hugetlb_on_v2() {
+        return;
+    }
+    let limit = r#"{"hugepageLimits":[{"pageSize":"2MB","limit":2097152}]}"#;
+    let plan = plan_at(&format!("/{}/a/b", name("way")), limit).unwrap();
+    let cgroup = plan.create().unwrap();
+    let leaf = cgroup.record().unified().unwrap().path.clone();
+    assert_eq!(read(&leaf, "hugetlb.2MB.max"), "2097152");
+    assert_eq!(read(leaf.parent().unwrap(), "cgroup.subtree_control"), "hugetlb");
+    assert_eq!(read(&leaf, "cgroup.subtree_control"), "");
+    cgroup.abandon().unwrap();
+
+    // Not where processes are in the way: told, and nothing left.
+    let mut made = Made::new("inside", "{}");
+    made.sleeper();
+    let below = plan_at(&format!("/{}/below", name("inside")), limit).unwrap();
+    let error = below.create().unwrap_err().to_string();
+    assert!(error.contains("has processes of its own"), "{error}");
+    assert!(error.contains("write \"+hugetlb\" to /sys/fs/cgroup/"), "{error}");
+    assert!(below.paths().all(|path| !path.exists()));
+}
+
+/// The kernel checks memory against memory and swap, and quota against period and burst, at every
+/// single write: which one must come first depends on what is there.
+#[test]
+fn limits_are_raised_and_lowered() {
+    if !can_run() || Layout::probe().unwrap().mode() == Mode::Unified {
+        return;
+    }
+    let limits = |memory: u64, quota: u64, shares: u64, idle: u8| {
+        format!(
+            r#"{{"memory":{{"limit":{memory},"swap":{memory}}},
+                "cpu":{{"quota":{quota},"period":{quota},"burst":{quota},
+                    "shares":{shares},"idle":{idle}}}}}"#
+        )
+    };
+    let made = Made::new("raise", &limits(16 << 20, 20_000, 300, 0));
+    for (memory, quota, shares) in [(64 << 20, 90_000, 400), (8 << 20, 5_000, 500)] {
+        plan("raise", &limits(memory, quota, shares, 0)).create().unwrap();
+        let (of_memory, of_cpu) = (made.v1("memory").unwrap(), made.v1("cpu").unwrap());
+        assert_eq!(read(of_memory, "memory.limit_in_bytes"), memory.to_string());
+        assert_eq!(read(of_memory, "memory.memsw.limit_in_bytes"), memory.to_string());
+        assert_eq!(read(of_cpu, "cpu.cfs_quota_us"), quota.to_string());
+        assert_eq!(read(of_cpu, "cpu.cfs_period_us"), quota.to_string());
+        assert_eq!(read(of_cpu, "cpu.cfs_burst_us"), quota.to_string());
+        assert_eq!(read(of_cpu, "cpu.shares"), shares.to_string());
+        // An idle cgroup takes shares only when it is not idle any more.
+        fs::write(of_cpu.join("cpu.idle"), "1").unwrap();
     }
 }
 
@@ -445,7 +501,7 @@ fn a_process_that_left_the_v2_cgroup_is_killed_too() {
     fs::write(root.join("cgroup.procs"), pid.to_string()).unwrap();
     assert_eq!(made.record().pids().unwrap(), [pid]);
     made.record().kill_all().unwrap();
-    assert_eq!(made.children[0].wait().unwrap().code(), None);
+    eventually("it is dead", || made.children[0].try_wait().unwrap().is_some());
 }
 
 #[test]

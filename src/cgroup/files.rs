@@ -34,7 +34,7 @@ fn open_below(dir: BorrowedFd<'_>, name: &CString) -> Sys<OwnedFd> {
     openat(dir, name, flags, Mode::empty()).map_err(errno)
 }
 
-/// The whole text of a cgroup's file.
+/// The whole text of a cgroup's file, or of any other of procfs or sysfs.
 pub fn read(dir: BorrowedFd<'_>, file: &str) -> Sys<String> {
     let fd = openat(dir, file, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map_err(errno)?;
     read_fd(fd.as_fd())

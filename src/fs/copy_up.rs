@@ -6,33 +6,45 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, Stat, Uid};
 
 use super::read_link;
-use crate::{Context, Result};
+use crate::{Context, Error, Kind, Result};
 
 /// Copies everything below the directory `from` into the directory `to`: files, directories,
 /// links and special files with owner, mode and times. Links are copied, never followed.
 pub fn copy_tree(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
     let from = rustix::fs::openat(from, ".", READ_DIR, Mode::empty())?;
     let to = rustix::fs::openat(to, ".", READ_DIR, Mode::empty())?;
-    copy_dir(from, to.as_fd())
+    copy_dir(from, to.as_fd(), 0)
 }
+
+/// Deeper than any real tree, and shallow enough for the stack and the descriptors of each level.
+const MAX_DEPTH: u32 = 256;
 
 const READ_DIR: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-fn copy_dir(from: OwnedFd, to: BorrowedFd<'_>) -> Result<()> {
+fn copy_dir(from: OwnedFd, to: BorrowedFd<'_>, depth: u32) -> Result<()> {
+    if depth > MAX_DEPTH {
+        let why = format!("directories are nested deeper than {MAX_DEPTH}");
+        return Err(Error::new(Kind::Invalid, why));
+    }
     for entry in Dir::read_from(&from)? {
         let entry = entry?;
         let name = entry.file_name();
         if name == c"." || name == c".." {
             continue;
         }
-        copy_entry(from.as_fd(), to, name)
+        copy_entry(from.as_fd(), to, name, depth)
             .with_context(|| format!("copy {:?} up", name.to_string_lossy()))?;
     }
     Ok(())
 }
 
-fn copy_entry(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &std::ffi::CStr) -> Result<()> {
+fn copy_entry(
+    from: BorrowedFd<'_>,
+    to: BorrowedFd<'_>,
+    name: &std::ffi::CStr,
+    depth: u32,
+) -> Result<()> {
     let stat = rustix::fs::statat(from, name, AtFlags::SYMLINK_NOFOLLOW)?;
     let mode = Mode::from_raw_mode(stat.st_mode);
     match FileType::from_raw_mode(stat.st_mode) {
@@ -40,7 +52,7 @@ fn copy_entry(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &std::ffi::CStr) -
             rustix::fs::mkdirat(to, name, Mode::RWXU)?;
             let below = rustix::fs::openat(from, name, READ_DIR, Mode::empty())?;
             let target = rustix::fs::openat(to, name, READ_DIR, Mode::empty())?;
-            copy_dir(below, target.as_fd())?;
+            copy_dir(below, target.as_fd(), depth + 1)?;
         }
         FileType::Symlink => {
             let target =
@@ -49,7 +61,8 @@ fn copy_entry(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &std::ffi::CStr) -
             return own(to, name, &stat);
         }
         FileType::RegularFile => {
-            let read = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            // NONBLOCK: it may have become a FIFO since it was looked at.
+            let read = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
             let make = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
             let mut source = File::from(rustix::fs::openat(from, name, read, Mode::empty())?);
             let mut copy = File::from(rustix::fs::openat(to, name, make, Mode::RUSR)?);

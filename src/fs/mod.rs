@@ -9,10 +9,12 @@ mod copy_up;
 mod proc;
 mod root;
 mod walk;
+mod whole;
 
 pub use copy_up::copy_tree;
 pub use proc::Proc;
 pub use root::Root;
+pub use whole::write_whole;
 
 use std::ffi::OsString;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -51,6 +53,16 @@ pub fn read_text(path: &str) -> crate::Result<String> {
     };
     let text = read().with_context(|| format!("read {path}"))?;
     String::from_utf8(text).map_err(|e| Error::new(Kind::System, format!("read {path}: {e}")))
+}
+
+/// The number of the mount that an open file was reached by (statx(2), stx_mnt_id, Linux 5.8).
+pub fn mount_id(file: BorrowedFd<'_>) -> rustix::io::Result<u64> {
+    use rustix::fs::{AtFlags, StatxFlags};
+    let stat = rustix::fs::statx(file, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)?;
+    if stat.stx_mask & StatxFlags::MNT_ID.bits() == 0 {
+        return Err(Errno::NOSYS);
+    }
+    Ok(stat.stx_mnt_id)
 }
 
 /// The text of the symbolic link that `name` in `dir` is (or `dir` itself if `name` is empty).

@@ -2,7 +2,7 @@
 //! nothing a container puts on /proc can catch a write (CVE-2019-16884, CVE-2019-19921,
 //! CVE-2025-52881). No crossing of mounts, no magic links, ever.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
@@ -41,6 +41,17 @@ impl Proc {
             Some(answer) => answer,
             None => walk::open(self.dir.as_fd(), path, flags, Rule::Beneath),
         }
+    }
+
+    /// Opens the very file that an O_PATH descriptor names once more, with `flags`: the way to
+    /// open what an image has chosen is to find it, look at it, and reopen it. Opening some other
+    /// device, or a FIFO, may have an effect before anybody can look.
+    ///
+    /// By the magic link of the descriptor, in the host's procfs: the container's may be anything.
+    pub fn reopen(&self, file: BorrowedFd<'_>, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+        let fds = self.file(Path::new("self/fd"), PATH | OFlags::DIRECTORY)?;
+        let number = file.as_raw_fd().to_string();
+        rustix::fs::openat(&fds, number, flags | OFlags::CLOEXEC, Mode::empty())
     }
 
     /// Writes `text` with one write(2): the files of procfs take a value whole or not at all.

@@ -120,10 +120,23 @@ impl Root {
             let Some(place) = self.place(path)? else {
                 return Ok(self.find(path)?);
             };
-            let flags = OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::RDONLY;
-            let mode = Mode::from_raw_mode(0o644);
-            rustix::fs::openat(&place.dir, &place.name, flags | OFlags::EXCL, mode)?;
-            Ok(rustix::fs::openat(&place.dir, &place.name, PATH | OFlags::NOFOLLOW, mode)?)
+            make_child_file(&place)
+        };
+        make().with_context(|| format!("create file {path:?} in the rootfs"))
+    }
+
+    /// The same where no component may be a link at all; ELOOP if one is. The directory is there.
+    pub fn make_file_no_links(&self, path: &Path) -> Result<OwnedFd> {
+        let make = || -> Result<OwnedFd> {
+            match self.find_no_links(path) {
+                Err(Errno::NOENT) => {}
+                answer => return Ok(answer?),
+            }
+            let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+                return Err(Error::from(Errno::ISDIR));
+            };
+            let place = Place { dir: self.find_no_links(parent)?, name: name.to_owned() };
+            make_child_file(&place)
         };
         make().with_context(|| format!("create file {path:?} in the rootfs"))
     }
@@ -206,6 +219,14 @@ fn make_child_dir(place: &Place) -> Result<OwnedFd> {
     }
     let flags = PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW;
     Ok(rustix::fs::openat(&place.dir, &place.name, flags, Mode::empty())?)
+}
+
+/// A new empty file in a held directory.
+fn make_child_file(place: &Place) -> Result<OwnedFd> {
+    let flags = OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::RDONLY;
+    let mode = Mode::from_raw_mode(0o644);
+    rustix::fs::openat(&place.dir, &place.name, flags | OFlags::EXCL, mode)?;
+    Ok(rustix::fs::openat(&place.dir, &place.name, PATH | OFlags::NOFOLLOW, mode)?)
 }
 
 #[cfg(test)]

@@ -8,10 +8,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path};
 
-use rustix::fs::{CWD, FileType, Mode, OFlags};
+use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::{Errno, Result};
 
-use super::{PATH, read_link};
+use super::{PATH, mount_id, read_link};
 
 /// The kernel's own limit of links in one look-up (path_resolution(7)).
 const MAX_LINKS: u32 = 40;
@@ -33,10 +33,11 @@ pub enum Rule {
 /// Opens `path` below `root` with `flags`, following links (also the last one, unless `flags`
 /// has O_NOFOLLOW).
 pub fn open(root: BorrowedFd<'_>, path: &Path, flags: OFlags, rule: Rule) -> Result<OwnedFd> {
-    let mut held: Vec<OwnedFd> = Vec::new();
+    let mut held: Vec<(OwnedFd, OsString)> = Vec::new();
     let mut rest: VecDeque<OsString> = split(path);
     let mut links = 0;
-    let device = rustix::fs::fstat(root)?.st_dev;
+    // Not the device: a bind mount of another file of the same procfs has the same.
+    let mount = if rule == Rule::Beneath { mount_id(root)? } else { 0 };
     while let Some(name) = rest.pop_front() {
         if name == ".." {
             if held.pop().is_none() && rule == Rule::Beneath {
@@ -44,15 +45,15 @@ pub fn open(root: BorrowedFd<'_>, path: &Path, flags: OFlags, rule: Rule) -> Res
             }
             continue;
         }
-        let here = held.last().map_or(root, |fd| fd.as_fd());
+        let here = held.last().map_or(root, |(dir, _)| dir.as_fd());
         let last = rest.is_empty();
         let next = rustix::fs::openat(here, &name, PATH | OFlags::NOFOLLOW, Mode::empty())?;
         let stat = rustix::fs::fstat(&next)?;
-        if rule == Rule::Beneath && stat.st_dev != device {
+        if rule == Rule::Beneath && mount_id(next.as_fd())? != mount {
             return Err(Errno::XDEV);
         }
         if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink {
-            held.push(next);
+            held.push((next, name));
             continue;
         }
         if rule == Rule::InRootNoLinks {
@@ -98,8 +99,12 @@ fn split(path: &Path) -> VecDeque<OsString> {
 
 /// Turns what was found into a descriptor with the flags asked for. The last name is opened again
 /// from its parent with O_NOFOLLOW and compared, so that a swap in between is seen.
-fn reopen(root: BorrowedFd<'_>, mut held: Vec<OwnedFd>, flags: OFlags) -> Result<OwnedFd> {
-    let Some(found) = held.pop() else {
+fn reopen(
+    root: BorrowedFd<'_>,
+    mut held: Vec<(OwnedFd, OsString)>,
+    flags: OFlags,
+) -> Result<OwnedFd> {
+    let Some((found, name)) = held.pop() else {
         return rustix::fs::openat(root, ".", flags | OFlags::CLOEXEC, Mode::empty());
     };
     let is_dir = FileType::from_raw_mode(rustix::fs::fstat(&found)?.st_mode) == FileType::Directory;
@@ -112,14 +117,14 @@ fn reopen(root: BorrowedFd<'_>, mut held: Vec<OwnedFd>, flags: OFlags) -> Result
     if is_dir {
         return rustix::fs::openat(&found, ".", flags | OFlags::CLOEXEC, Mode::empty());
     }
-    // Only the magic link of an O_PATH descriptor reopens a file that is not a directory; it is
-    // ours, of our own process, and names an inode, not a path.
-    let magic = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&found));
-    let flags = (flags | OFlags::CLOEXEC).difference(OFlags::NOFOLLOW);
-    let opened = rustix::fs::openat(CWD, magic, flags, Mode::empty())?;
+    let dir = held.last().map_or(root, |(dir, _)| dir.as_fd());
+    let opened = rustix::fs::openat(dir, name, flags | LAST, Mode::empty())?;
     let (a, b) = (rustix::fs::fstat(&found)?, rustix::fs::fstat(&opened)?);
     if (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino) { Ok(opened) } else { Err(Errno::XDEV) }
 }
+
+/// What the last name is opened with: what replaced it meanwhile must not be followed.
+const LAST: OFlags = OFlags::NOFOLLOW.union(OFlags::CLOEXEC);
 
 #[cfg(test)]
 mod tests {

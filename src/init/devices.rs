@@ -4,15 +4,17 @@ use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, Gid, Mode, Uid};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 
 use super::done;
-use super::mounts::attach;
-use crate::fs::Root;
+use super::mounts::{attach, no_link};
+use super::seal::clone_mount;
+use crate::fs::{PATH, Root, mount_id};
 use crate::launch::prepare::Trees;
 use crate::plan::devices::LINKS;
 use crate::plan::{Choice, Device, Plan};
+use crate::tty::pty;
 use crate::{Context, Error, Kind, Result};
 
 /// All nodes, then the links.
@@ -21,25 +23,54 @@ pub fn all(plan: &Plan, root: &Root, trees: &Trees) -> Result<()> {
         // Nodes would have to be bound, and there is no mount namespace to bind them in.
         return Ok(());
     }
+    let dev = plan.populate_dev.then(|| own_dev(root, trees)).transpose()?;
     // One look-up serves all the nodes of a directory.
     let mut parent: Option<(PathBuf, OwnedFd)> = None;
     for (i, device) in plan.devices.iter().enumerate() {
         let (dir, name) = split(&device.path)?;
-        if parent.as_ref().is_none_or(|(path, _)| path != dir) {
-            parent = Some((dir.to_owned(), root.make_dir(dir)?));
+        let in_dev = dev.as_ref().filter(|_| dir == Path::new("/dev"));
+        if in_dev.is_none() && parent.as_ref().is_none_or(|(path, _)| path != dir) {
+            // No component may be a link: see `own_dev`.
+            if let Some((_, last)) = parent.replace((dir.to_owned(), no_link(root, dir)?)) {
+                done(last);
+            }
         }
-        let Some((_, held)) = &parent else { continue };
+        let Some(held) = in_dev.or(parent.as_ref().map(|(_, dir)| dir)) else { continue };
+        let held = held.as_fd();
         let tree = trees.devices.get(i).and_then(Option::as_ref);
         match tree {
-            Some(tree) => bind(device, held.as_fd(), name, tree.as_fd()),
-            None => make(device, held.as_fd(), name),
+            Some(tree) => bind(device, held, name, tree.as_fd()),
+            None => make(device, held, name),
         }
         .with_context(|| format!("make device {:?}", device.path))?;
     }
     if let Some((_, dir)) = parent {
         done(dir);
     }
-    if plan.populate_dev { links(root) } else { Ok(()) }
+    if let Some(dev) = dev {
+        links(plan, root, dev.as_fd())?;
+        done(dev);
+    }
+    Ok(())
+}
+
+/// The container's own /dev, to make nodes and links in. An image can have a link in its place,
+/// or one that leads a bind mount of the configuration there: then a directory of the host would
+/// be filled with nodes that every user there may open (CVE-2026-41579).
+fn own_dev(root: &Root, trees: &Trees) -> Result<OwnedFd> {
+    let dev = no_link(root, Path::new("/dev"))?;
+    let mut binds = trees.mounts.iter().flatten().peekable();
+    if binds.peek().is_none() {
+        return Ok(dev);
+    }
+    let mount = mount_id(dev.as_fd()).context("look at \"/dev\" in the rootfs")?;
+    for bind in binds {
+        if mount_id(bind.as_fd()).context("look at a bind mount")? == mount {
+            let why = "\"/dev\" in the rootfs: a symbolic link has led a bind mount there";
+            return Err(Error::new(Kind::Invalid, why));
+        }
+    }
+    Ok(dev)
 }
 
 fn split(path: &Path) -> Result<(&Path, &OsStr)> {
@@ -79,7 +110,6 @@ fn same(device: &Device, dir: BorrowedFd<'_>, name: &OsStr) -> Result<()> {
 
 /// In a user namespace: the host's node on an empty file.
 fn bind(device: &Device, dir: BorrowedFd<'_>, name: &OsStr, tree: BorrowedFd<'_>) -> Result<()> {
-    use rustix::fs::OFlags;
     if same(device, dir, name).is_ok() {
         return Ok(());
     }
@@ -88,32 +118,40 @@ fn bind(device: &Device, dir: BorrowedFd<'_>, name: &OsStr, tree: BorrowedFd<'_>
         Ok(_) | Err(Errno::EXIST) => {}
         Err(errno) => return Err(Error::from(errno)),
     }
-    let target = rustix::fs::openat(dir, name, crate::fs::PATH | OFlags::NOFOLLOW, Mode::empty())?;
+    let target = rustix::fs::openat(dir, name, PATH | OFlags::NOFOLLOW, Mode::empty())?;
     attach(tree, target)
 }
 
-fn links(root: &Root) -> Result<()> {
-    let dev = root.make_dir(Path::new("/dev"))?;
+fn links(plan: &Plan, root: &Root, dev: BorrowedFd<'_>) -> Result<()> {
     for (name, target) in LINKS {
-        link(dev.as_fd(), name, target)?;
+        link(dev, name, target)?;
     }
     // The container's own instance of devpts, not the host's.
-    if !link(dev.as_fd(), "ptmx", "pts/ptmx")? {
-        own_ptmx(dev.as_fd()).context("replace \"/dev/ptmx\" of the rootfs")?;
+    if !link(dev, "ptmx", "pts/ptmx")? && plan.namespaces.mount != Choice::Inherit {
+        own_ptmx(root, dev).context("replace \"/dev/ptmx\" of the rootfs")?;
     }
     if rustix::fs::access("/proc/kcore", rustix::fs::Access::EXISTS).is_ok() {
-        link(dev.as_fd(), "core", "/proc/kcore")?;
+        link(dev, "core", "/proc/kcore")?;
     }
-    done(dev);
     Ok(())
 }
 
-/// A node of that name is the host's terminals; a link is the image's own business.
-fn own_ptmx(dev: BorrowedFd<'_>) -> Result<()> {
-    let stat = rustix::fs::statat(dev, "ptmx", AtFlags::SYMLINK_NOFOLLOW)?;
-    if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink {
-        rustix::fs::unlinkat(dev, "ptmx", AtFlags::empty())?;
-        link(dev, "ptmx", "pts/ptmx")?;
+/// The image has a node there, which may be the host's terminals: the container's own is mounted
+/// over it. Nothing is removed from a directory that may be shared with others.
+fn own_ptmx(root: &Root, dev: BorrowedFd<'_>) -> Result<()> {
+    let flags = PATH | OFlags::NOFOLLOW;
+    let there = rustix::fs::openat(dev, "ptmx", flags, Mode::empty())?;
+    if FileType::from_raw_mode(rustix::fs::fstat(&there)?.st_mode) == FileType::Symlink {
+        // A link is the image's own business.
+        return Ok(());
+    }
+    let own = match root.find_no_links(Path::new("/dev/pts/ptmx")) {
+        Ok(own) => own,
+        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
+        Err(errno) => return Err(Error::from(errno)),
+    };
+    if pty::verify_ptmx(own.as_fd()).is_ok() {
+        attach(clone_mount(own.as_fd(), false)?.as_fd(), there)?;
     }
     Ok(())
 }

@@ -32,6 +32,7 @@ pub fn user_namespace(init: &Init<'_>) -> Result<()> {
                 if hide {
                     not_dumpable()?;
                 }
+                leave_groups()?;
                 join(init, Kind::User)?;
             }
             _ => unshare(CloneFlags::CLONE_NEWUSER).context("make the user namespace")?,
@@ -56,6 +57,16 @@ pub fn user_namespace(init: &Init<'_>) -> Result<()> {
 fn not_dumpable() -> Result<()> {
     prctl::set_dumpable(false)
         .map_err(|e| Error::from(Errno::from_raw(e)).context("hide init from joined namespaces"))
+}
+
+/// The runtime's groups, while it is still allowed: the namespace to join may deny setgroups(2),
+/// and then the container would keep groups of the host (CVE-2022-2989). EPERM: the runtime has no
+/// privileges, and its groups are its user's own.
+fn leave_groups() -> Result<()> {
+    match nix::unistd::setgroups(&[]) {
+        Ok(()) | Err(Errno::EPERM) => Ok(()),
+        Err(errno) => Err(Error::from(errno).context("leave the runtime's groups")),
+    }
 }
 
 /// Ids inside: what is made from now on belongs to the container's root. A namespace without a

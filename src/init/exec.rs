@@ -142,12 +142,11 @@ fn enter_cwd(process: &Process) -> Result<()> {
     nix::unistd::chdir(&process.cwd).with_context(|| format!("process.cwd: {:?}", process.cwd))
 }
 
-/// getcwd(2) marks a directory that is not below the root.
+/// The kernel marks a directory that is not below the root: its path is not absolute. libc's
+/// getcwd would then look for the name itself, with the user's rights, and fail in many ways.
 fn inside_cwd(process: &Process) -> Result<()> {
-    match nix::unistd::getcwd() {
-        Ok(path) if path.is_absolute() => Ok(()),
-        // It was removed meanwhile, or its parents cannot be read by this user.
-        Err(Errno::EACCES) => Ok(()),
+    match rustix::process::getcwd(Vec::new()) {
+        Ok(path) if path.as_bytes().starts_with(b"/") => Ok(()),
         _ => Err(Error::invalid("process.cwd", &process.cwd, "not inside the root file system")),
     }
 }

@@ -118,7 +118,7 @@ fn second_half(init: &Init<'_>) -> Result<i32> {
     if plan.process.as_ref().is_some_and(|process| process.terminal) {
         stdio::terminal(init, &root)?;
     }
-    rootfs::enter(plan, &root)?;
+    rootfs::enter(init, &root)?;
     seal::read_only_mounts(plan, &root)?;
     seal::names(plan)?;
     seal::sysctls(init)?;

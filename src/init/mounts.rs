@@ -184,7 +184,7 @@ pub fn no_link(root: &Root, path: &Path) -> Result<OwnedFd> {
     found.map_err(|errno| match errno {
         Errno::LOOP => Error::new(
             Kind::Invalid,
-            format!("{path:?} is a symbolic link in the rootfs, which is refused for this type"),
+            format!("{path:?} in the rootfs is reached by a symbolic link, which is refused here"),
         ),
         errno => Error::from(errno),
     })

@@ -1,18 +1,22 @@
 //! The root file system: attached, entered, finished.
 
+use std::collections::HashSet;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
+use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags};
-use rustix::fs::CWD;
+use procfs::FromRead;
+use procfs::process::{MountInfo, MountInfos};
+use rustix::fs::{CWD, OFlags};
 use rustix::mount::{MoveMountFlags, move_mount};
 
-use super::done;
-use crate::fs::Root;
+use super::{Init, done};
+use crate::fs::{Root, mount_id};
 use crate::launch::prepare::{self, Trees};
 use crate::plan::{Choice, Plan};
 use crate::sys::mount::{Change, mount_setattr};
-use crate::{Context, Result};
+use crate::{Context, Error, Kind, Result};
 
 /// Puts the detached tree of the root file system into init's mount namespace.
 pub fn attach(plan: &Plan, trees: &Trees) -> Result<Root> {
@@ -56,8 +60,12 @@ pub fn make_cwd(plan: &Plan, root: &Root) -> Result<()> {
 }
 
 /// Makes it the root directory of this process and, with pivot_root(2), of its mount namespace.
-pub fn enter(plan: &Plan, root: &Root) -> Result<()> {
+pub fn enter(init: &Init<'_>, root: &Root) -> Result<()> {
+    let plan = init.plan;
     nix::unistd::fchdir(root.fd()).context("enter the root file system")?;
+    if plan.no_pivot && plan.namespaces.mount == Choice::New {
+        cover_old_root(init, root).context("leave the old root file system (--no-pivot)")?;
+    }
     if plan.no_pivot || plan.namespaces.mount != Choice::New {
         nix::unistd::chroot(".").context("chroot")?;
         return nix::unistd::chdir("/").context("enter the root file system");
@@ -69,6 +77,59 @@ pub fn enter(plan: &Plan, root: &Root) -> Result<()> {
     // The old root, now in ".", must not carry its unmounting out to the host.
     nix::mount::umount2(".", MntFlags::MNT_DETACH).context("unmount the old root")?;
     nix::unistd::chdir("/").context("enter the root file system")
+}
+
+/// What pivot_root(2) would do: without it the host's tree stays in the mount namespace. So the new
+/// root must lie over the whole of it, or who may call chroot(2) walks up and out; and no procfs or
+/// sysfs of it may stay, or the kernel lets a user namespace below mount one without the masks
+/// (mount_namespaces(7), "Restrictions on mount namespaces").
+fn cover_old_root(init: &Init<'_>, root: &Root) -> Result<()> {
+    let table = init.prepared.proc.file(Path::new("self/mountinfo"), OFlags::RDONLY);
+    let table = std::fs::File::from(table.context("open /proc/self/mountinfo")?);
+    let MountInfos(mounts) = MountInfos::from_read(table).map_err(|e| {
+        Error::new(Kind::System, e.to_string()).context("read /proc/self/mountinfo")
+    })?;
+    let own = tree_of(&mounts, i64::try_from(mount_id(root.fd())?).unwrap_or(-1));
+    // The last first: a mount can lie below another one.
+    for mount in mounts.iter().rev() {
+        let kernel_files = matches!(mount.fs_type.as_str(), "proc" | "sysfs");
+        if kernel_files && !own.contains(&i64::from(mount.mnt_id)) {
+            hide(&mount.mount_point).with_context(|| format!("hide {:?}", mount.mount_point))?;
+        }
+    }
+    let place = attach_point(init.plan);
+    if place != Path::new("/") {
+        move_mount(root.fd(), "", CWD, "/", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
+    }
+    Ok(())
+}
+
+/// The numbers of the mount `top` and of all below it, which are listed in any order.
+fn tree_of(mounts: &[MountInfo], top: i64) -> HashSet<i64> {
+    let mut tree = HashSet::from([top]);
+    loop {
+        let before = tree.len();
+        for mount in mounts {
+            if tree.contains(&i64::from(mount.pid)) {
+                tree.insert(mount.mnt_id.into());
+            }
+        }
+        if tree.len() == before {
+            return tree;
+        }
+    }
+}
+
+/// A mount that came from a namespace of more rights cannot be taken away, only covered.
+fn hide(place: &Path) -> Result<()> {
+    match nix::mount::umount2(place, MntFlags::MNT_DETACH) {
+        Err(Errno::EINVAL | Errno::EPERM) => {
+            let flags = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+            nix::mount::mount(Some("tmpfs"), place, Some("tmpfs"), flags, None::<&str>)?;
+            Ok(())
+        }
+        answer => Ok(answer?),
+    }
 }
 
 /// Last of all mounts: the root's own propagation and its read-only flag.

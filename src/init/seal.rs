@@ -67,11 +67,12 @@ pub fn paths(plan: &Plan, root: &Root, trees: &Trees) -> Result<()> {
 }
 
 /// Only a path that is not there needs no protection. Anything else that keeps it from being
-/// found (a link loop, say) is an error: a container must not start without its masks.
+/// found (a link loop, a file in the place of a directory) is an error: a container must not start
+/// without its masks.
 fn existing(root: &Root, path: &Path) -> Result<Option<OwnedFd>> {
     match root.find(path) {
         Ok(there) => Ok(Some(there)),
-        Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+        Err(Errno::NOENT) => Ok(None),
         Err(errno) => Err(Error::from(errno).context(format!("find {path:?} in the rootfs"))),
     }
 }
@@ -86,7 +87,8 @@ fn read_only(there: OwnedFd) -> Result<()> {
     Ok(())
 }
 
-fn clone_mount(there: BorrowedFd<'_>, recursive: bool) -> Result<OwnedFd> {
+/// A detached copy of the mount that a descriptor names.
+pub fn clone_mount(there: BorrowedFd<'_>, recursive: bool) -> Result<OwnedFd> {
     let mut flags = OpenTreeFlags::OPEN_TREE_CLONE
         | OpenTreeFlags::OPEN_TREE_CLOEXEC
         | OpenTreeFlags::AT_EMPTY_PATH;

@@ -1,6 +1,6 @@
 //! Standard input, output and error, and the terminal.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use nix::unistd::Uid;
@@ -21,21 +21,35 @@ pub fn fix(init: &Init<'_>, root: &Root) -> Result<()> {
     if process.terminal {
         return Ok(());
     }
-    let null = match root.open(Path::new("/dev/null"), OFlags::RDWR | OFlags::NOCTTY) {
-        // An image's own file of that name is not what was handed in (CVE-2025-31133).
-        Ok(null) if is_char_device(&rustix::fs::fstat(&null)?, 1, 3) => Some(null),
-        // Without a /dev/null of its own the container keeps the one it was given.
-        Ok(_) | Err(Errno::NOENT | Errno::ACCESS | Errno::NXIO | Errno::PERM) => None,
-        Err(errno) => {
-            return Err(Error::from(errno).context("open \"/dev/null\" in the rootfs"));
-        }
-    };
+    let null = own_null(init, root)?;
     let uid = Uid::from_raw(process.identity.uid);
     stdio::adopt(null.as_ref().map(AsFd::as_fd), uid, false)?;
     if let Some(null) = null {
         done(null);
     }
     Ok(())
+}
+
+/// The container's /dev/null, if it has one: an image's own file of that name is not what was handed
+/// in (CVE-2025-31133), and it is not even opened.
+fn own_null(init: &Init<'_>, root: &Root) -> Result<Option<OwnedFd>> {
+    let what = "open \"/dev/null\" in the rootfs";
+    let there = match root.find(Path::new("/dev/null")) {
+        Ok(there) => there,
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS) => return Ok(None),
+        Err(errno) => return Err(Error::from(errno).context(what)),
+    };
+    if !is_char_device(&rustix::fs::fstat(&there)?, 1, 3) {
+        return Ok(None);
+    }
+    let opened = init.prepared.proc.reopen(there.as_fd(), OFlags::RDWR | OFlags::NOCTTY);
+    done(there);
+    match opened {
+        Ok(null) => Ok(Some(null)),
+        // On a file system without devices: the container keeps the one it was given.
+        Err(Errno::ACCESS | Errno::NXIO | Errno::PERM) => Ok(None),
+        Err(errno) => Err(Error::from(errno).context(what)),
+    }
 }
 
 /// Makes the terminal in the container's devpts, gives the master away, and makes the slave the
@@ -45,13 +59,16 @@ pub fn terminal(init: &Init<'_>, root: &Root) -> Result<()> {
     let pty = || -> Result<pty::Pty> {
         let path = Path::new("/dev/pts/ptmx");
         let what = "open \"/dev/pts/ptmx\" in the rootfs";
-        pty::verify_ptmx(root.find(path).context(what)?.as_fd())?;
-        let ptmx = root.open(path, OFlags::RDWR | OFlags::NOCTTY).context(what)?;
+        let there = root.find(path).context(what)?;
+        pty::verify_ptmx(there.as_fd())?;
+        let flags = OFlags::RDWR | OFlags::NOCTTY;
+        let ptmx = init.prepared.proc.reopen(there.as_fd(), flags).context(what)?;
         pty::open(ptmx, process.console_size.or(init.size))
     };
     let pty = pty().context("process.terminal")?;
     if init.plan.namespaces.mount != Choice::Inherit && init.plan.populate_dev {
-        let target = root.make_file(Path::new("/dev/console"))?;
+        // A link of the image could lead to a file of a volume (CVE-2026-88264).
+        let target = root.make_file_no_links(Path::new("/dev/console"))?;
         pty::bind_console(pty.slave.as_fd(), target.as_fd())?;
     }
     match init.console {

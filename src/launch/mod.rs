@@ -16,6 +16,7 @@ use std::time::SystemTime;
 
 use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::SigSet;
+use rustix::fs::{CWD, Mode};
 use rustix::process::{Pid, Rlimit, WaitId, WaitIdOptions, prlimit, waitid};
 use serde_json::value::RawValue;
 
@@ -23,6 +24,7 @@ use self::fifo::Fifos;
 use self::prepare::Prepared;
 use self::talk::Talk;
 use crate::cgroup::{self, Cgroup};
+use crate::fs::write_whole;
 use crate::host::Host;
 use crate::init::{self, Init};
 use crate::plan::{Kind as Ns, Options, Plan};
@@ -251,9 +253,13 @@ impl Launch {
     /// `create`: init now waits for `start`, and no longer for this process.
     pub fn leave(self) -> Result<()> {
         match self.socket.tell_init(ToInit::Go) {
-            Ok(()) => {
+            Ok(true) => {
                 self.reserved.keep();
                 Ok(())
+            }
+            Ok(false) => {
+                let error = talk::last_words(&self.socket, &self.child);
+                Err(self.undo(error))
             }
             Err(error) => Err(self.undo(error)),
         }
@@ -262,7 +268,9 @@ impl Launch {
     /// `run`: init goes on to execve; then the poststart hooks.
     pub fn start(mut self) -> Result<Running> {
         let go = || -> Result<()> {
-            self.socket.tell_init(ToInit::Go)?;
+            if !self.socket.tell_init(ToInit::Go)? {
+                return Err(talk::last_words(&self.socket, &self.child));
+            }
             match self.socket.next()? {
                 // Close-on-exec: the program runs.
                 None => Ok(()),
@@ -464,22 +472,6 @@ fn set_rlimits(plan: &Plan, pid: i32) -> Result<()> {
 
 /// Whole or not at all: who waits for the file must never read half a number. No newline.
 fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
-    use std::io::Write;
-    use std::os::unix::fs::OpenOptionsExt;
-    let name = path.file_name().ok_or_else(|| Error::sys(nix::errno::Errno::EISDIR))?;
-    let mut temporary = std::ffi::OsString::from(".");
-    temporary.push(name);
-    temporary.push(format!(".{}", std::process::id()));
-    let temporary = path.with_file_name(temporary);
-    let write = || -> std::io::Result<()> {
-        let mut options = std::fs::OpenOptions::new();
-        let options = options.write(true).create_new(true).mode(0o666);
-        options.open(&temporary)?.write_all(pid.to_string().as_bytes())?;
-        std::fs::rename(&temporary, path)
-    };
-    write().map_err(|error| {
-        // It may not even have been made; the first error is the story.
-        let _ = std::fs::remove_file(&temporary);
-        Error::from(error)
-    })
+    let mode = Mode::from_raw_mode(0o666);
+    write_whole(CWD, path, mode, pid.to_string().as_bytes())
 }

@@ -206,7 +206,9 @@ fn joins(namespaces: &Namespaces) -> Result<Vec<(Kind, OwnedFd)>> {
         let refuse = |why: String| {
             Error::invalid(format!("linux.namespaces: {}: path", kind.name()), path, why)
         };
-        let file = rustix::fs::openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        // NONBLOCK: a FIFO in its place must not hold the runtime up.
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(CWD, path, flags, Mode::empty())
             .map_err(|e| refuse(Error::from(e).to_string()))?;
         match ns::namespace_type(file.as_fd()) {
             Ok(found) if found == kind.flag() => joins.push((kind, file)),

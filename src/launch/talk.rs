@@ -75,9 +75,14 @@ impl Talk<'_> {
     fn enter_cgroup(&self) -> Result<()> {
         if self.cgroup.needs_enter() {
             self.cgroup.enter(self.child.pid)?;
-            self.socket.tell_init(ToInit::CgroupReady)?;
+            self.tell(ToInit::CgroupReady)?;
         }
         Ok(())
+    }
+
+    /// If init has gone, the next message says why.
+    fn tell(&self, message: ToInit) -> Result<()> {
+        self.socket.tell_init(message).map(drop)
     }
 
     fn map(&self) -> Result<()> {
@@ -85,7 +90,7 @@ impl Talk<'_> {
             maps::write(ids, self.child.pid, &self.prepared.proc)?;
         }
         maps::container_idmaps(self.plan, self.prepared.trees.as_ref(), self.child.pid)?;
-        self.socket.tell_init(ToInit::Mapped)?;
+        self.tell(ToInit::Mapped)?;
         if self.plan.route.trampoline { Ok(()) } else { self.enter_cgroup() }
     }
 
@@ -107,7 +112,7 @@ impl Talk<'_> {
         let state = state::document(self.state, Status::Creating, self.child.pid).to_json()?;
         hooks::run_all("prestart", &self.plan.hooks.prestart, &state)?;
         hooks::run_all("createRuntime", &self.plan.hooks.create_runtime, &state)?;
-        self.socket.tell_init(ToInit::HooksDone)
+        self.tell(ToInit::HooksDone)
     }
 
     /// The listener is taken out of init: the filter may refuse init every way to send it.
@@ -124,7 +129,15 @@ impl Talk<'_> {
         let pid = self.child.pid;
         let message = ProcessState::new(OCI_VERSION, pid, metadata.clone(), document).to_json()?;
         send_listener(path, &message, listener.as_fd())?;
-        self.socket.tell_init(ToInit::SeccompTaken)
+        self.tell(ToInit::SeccompTaken)
+    }
+}
+
+/// What init said last, or how it ended.
+pub fn last_words(socket: &Socket, child: &Child) -> Error {
+    match socket.next() {
+        Ok(Some(ToParent::Failed(error))) | Err(error) => error,
+        Ok(_) => death(child),
     }
 }
 

@@ -7,7 +7,7 @@
 //! with the cache, the profile is compiled afresh, so that nothing is lost but time.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
@@ -18,6 +18,7 @@ use rustix::io::Errno;
 
 use super::{Filter, build, check, names};
 use crate::Result;
+use crate::fs::write_whole;
 use crate::sys::seccomp::{INSTRUCTION, MAX_INSTRUCTIONS};
 
 /// To be changed with everything that changes what is compiled from the same profile.
@@ -51,7 +52,7 @@ pub fn compile_cached(
     let mut told = Vec::new();
     let filter = build::build(profile, &checked, &mut told)?;
     if let Some(bytes) = encode(&key, &filter.program, &told)
-        && write(&dir, &name, &bytes).is_ok()
+        && write_whole(dir.as_fd(), name.as_ref(), Mode::RUSR | Mode::WUSR, &bytes).is_ok()
     {
         // Too many entries cost disk, not safety; the next one written tries again.
         let _ = prune(&dir);
@@ -178,22 +179,6 @@ fn read(dir: &OwnedFd, name: &str) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(usize::try_from(size).ok()?.saturating_add(1));
     File::from(fd).take(LARGEST).read_to_end(&mut bytes).ok()?;
     Some(bytes)
-}
-
-/// Writes to a name of this process and renames, so that a reader sees an old entry or a new one.
-fn write(dir: &OwnedFd, name: &str, bytes: &[u8]) -> Result<()> {
-    let temporary = format!(".{name}.{}", std::process::id());
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let fd = rustix::fs::openat(dir, &temporary, flags, Mode::RUSR | Mode::WUSR)?;
-    let result = File::from(fd)
-        .write_all(bytes)
-        .map_err(crate::Error::from)
-        .and_then(|()| Ok(rustix::fs::renameat(dir, &temporary, dir, name)?));
-    if result.is_err() {
-        // It may be gone already, and a name that stays is pruned in its turn.
-        let _ = rustix::fs::unlinkat(dir, &temporary, AtFlags::empty());
-    }
-    result
 }
 
 /// Removes the oldest files, whatever they are, until no more than [`ENTRIES`] are left.

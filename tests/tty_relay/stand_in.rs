@@ -129,13 +129,15 @@ pub fn as_closed() -> i32 {
 /// Gives away standard output, if it may, and opens standard input's null again.
 pub fn as_owner() -> i32 {
     let owner = || fstat(std::io::stdout()).unwrap().st_uid;
+    let of_null = || fstat(std::io::stdin()).unwrap().st_uid;
+    let before = of_null();
     let user = nix::unistd::Uid::from_raw(12345);
     stdio::adopt(None, user, false).unwrap();
     let is_terminal = nix::unistd::isatty(std::io::stdout()).unwrap();
     assert_eq!(owner() == 12345, !is_terminal, "not the caller's terminal");
     stdio::adopt(None, user, true).unwrap();
     assert_eq!(owner(), 12345);
-    assert_eq!(fstat(std::io::stdin()).unwrap().st_uid, 0, "not /dev/null");
+    assert_eq!(of_null(), before, "not /dev/null");
     let null = File::options().read(true).append(true).open("/dev/null").unwrap();
     stdio::adopt(Some(null.as_fd()), user, true).unwrap();
     let flags = |fd: std::os::fd::BorrowedFd<'_>| {
