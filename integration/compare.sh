@@ -36,12 +36,33 @@ else
     note "integration/peer has not been built: comparing with runc and crun only"
 fi
 
+# runtime NAME WORD...: runs it. Debian 12's crun 1.8
+# refuses hybrid cgroups, so the v2 mount is hidden from it; and on cgroup v2 it needs
+# CAP_SYS_RESOURCE, without which it has to do without cgroups.
+crun_words=()
+if [ "$(cgroup_mode)" = hybrid ]; then
+    # shellcheck disable=SC2016 # expanded by the inner shell
+    crun_words=(unshare --mount --propagation private
+        sh -c 'umount --lazy /sys/fs/cgroup/unified && exec "$@"' sh)
+fi
+crun_words+=("${program[crun]}")
+if [ "$(cgroup_mode)" = v2 ] && ! setpriv --inh-caps +sys_resource true 2>/dev/null; then
+    note "no CAP_SYS_RESOURCE: crun runs without cgroups"
+    crun_words+=(--cgroup-manager=disabled)
+fi
+runtime() {
+    local words=("${program[$1]}") state=$work/state-$1
+    [ "$1" != crun ] || words=("${crun_words[@]}")
+    shift
+    "${words[@]}" --root "$state" "$@"
+}
+
 work=$(mktemp -d "${TMPDIR:-/tmp}/bulkhead-compare-XXXXXX")
 id=bulkhead-compare-$$
 cleanup() {
     local name
     for name in "${!program[@]}"; do
-        [ ! -d "$work/state-$name/$id" ] || "${program[$name]}" --root "$work/state-$name" delete --force "$id"
+        [ ! -d "$work/state-$name/$id" ] || runtime "$name" delete --force "$id"
     done
     rm -rf --one-file-system "$work"
 }
@@ -77,7 +98,7 @@ for file in /dev/*; do fact "dev:$file" "$(stat -c '%A %u:%g %t:%T' "$file") $(r
 for ns in cgroup ipc mnt net pid time user uts; do fact "ns:$ns" "$(readlink "/proc/self/ns/$ns")"; done
 awk 'NR > 1 { name = $1; i = 2; while ($i !~ /^([0-9]+|unlimited)$/) name = name "-" $(i++)
     print "limit:" name "\t" $i " " $(i + 1) }' /proc/self/limits
-awk -F: '{ print "cgroup:" $2 "\t" $3 }' /proc/self/cgroup
+awk -F: '{ print "cgroup:" ($2 == "" ? "v2" : $2) "\t" $3 }' /proc/self/cgroup
 fact fds "$(ls /proc/self/fd | tr '\n' ' ')"
 fact env "$(env | sort | tr '\n' ' ')"
 fact cwd "$(pwd)"
@@ -116,7 +137,7 @@ bundle() {
 all_bundles() {
     bundle default
     bundle readonly-root '.root.readonly = true'
-    bundle user-namespace '.linux.namespaces += [{type: "user"}, {type: "cgroup"}]
+    bundle user-namespace '.linux.namespaces |= (. + [{type: "user"}, {type: "cgroup"}] | unique)
         | .linux.uidMappings = [{containerID: 0, hostID: 100000, size: 65536}]
         | .linux.gidMappings = .linux.uidMappings'
     bundle masked '.linux.maskedPaths += ["/secret", "/secret-file", "/not-there"]
@@ -152,8 +173,8 @@ limit_files='cpu.shares cpu.cfs_quota_us cpu.cfs_period_us cpuset.cpus cpuset.me
     cpu.max cpu.weight memory.max memory.low memory.high memory.swap.max io.max
     cgroup.type cgroup.freeze cgroup.subtree_control'
 cgroup_dir() { # controllers path
-    case ${1#name=} in
-    '') if [ "$(cgroup_mode)" = v2 ]; then echo "/sys/fs/cgroup$2"; else echo "/sys/fs/cgroup/unified$2"; fi ;;
+    case $1 in
+    v2) if [ "$(cgroup_mode)" = v2 ]; then echo "/sys/fs/cgroup$2"; else echo "/sys/fs/cgroup/unified$2"; fi ;;
     *) echo "/sys/fs/cgroup/${1#name=}$2" ;;
     esac
 }
@@ -176,7 +197,7 @@ host_facts() {
 # facts BUNDLE RUNTIME: into $work/BUNDLE/RUNTIME, sorted.
 facts() {
     local out=$work/$1/$2 line status=0 pid ns left controllers path
-    coproc inside { exec "${program[$2]}" --root "$work/state-$2" run --bundle "$work/$1" "$id" 2>"$out.err"; }
+    coproc inside { runtime "$2" run --bundle "$work/$1" "$id" 2>"$out.err"; }
     # shellcheck disable=SC2154 # set by coproc
     pid=$inside_PID
     exec {from}<&"${inside[0]}" {to}>&"${inside[1]}"
@@ -213,6 +234,8 @@ facts() {
 # ---- the comparison -----------------------------------------------------------------------------
 
 # Prints bundle, field, peer, bulkhead's value and the peer's value, tab-separated and none empty.
+# What only the peer has is the field "no:...", so that an explanation for another value of bulkhead's
+# does not cover that it has none at all.
 differences() { # bundle peer
     awk -F '\t' -v OFS='\t' -v bundle="$1" -v peer="$2" '
         function differ(field, a, b) { print bundle, field, peer, a == "" ? "-" : a, b == "" ? "-" : b }
@@ -221,7 +244,7 @@ differences() { # bundle peer
         END {
             if (theirs["exit"] != 7) { differ("exit", ours["exit"], theirs["exit"]); exit }
             for (f in ours) if (!(f in theirs)) differ(f, ours[f], "(none)")
-            for (f in theirs) if (!(f in ours)) differ(f, "(none)", theirs[f])
+            for (f in theirs) if (!(f in ours)) differ("no:" f, "(none)", theirs[f])
                 else if (ours[f] != theirs[f]) differ(f, ours[f], theirs[f])
         }
     ' "$work/$1/bulkhead" "$work/$1/$2" | sort -t "$(printf '\t')" -k 2,2
@@ -244,6 +267,11 @@ reason() { # bundle field peer
 [ $# -gt 0 ] || set -- "${bundles[@]}"
 total=0 unexplained=0
 for name; do
+    if [ "$name" = limits ] && [ "$(cgroup_mode)" = v2 ] &&
+        ! grep -q pids /sys/fs/cgroup/cgroup.controllers; then
+        note "limits: skipped, this machine's cgroup v2 has no controllers for them"
+        continue
+    fi
     [ -d "$work/$name" ] || die "no such bundle: $name (there are: ${bundles[*]})"
     for runtime in bulkhead "${peers[@]}"; do facts "$name" "$runtime"; done
     grep -q "^exit"$'\t'"7$" "$work/$name/bulkhead" || {
