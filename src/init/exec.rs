@@ -31,7 +31,6 @@ pub fn run(init: &Init<'_>, umask: Mode) -> Result<i32> {
     // place of /etc/passwd.
     close_others(init)?;
     let env = with_home(process);
-    let program = find(process, &env)?;
     if process.no_new_privileges {
         prctl::set_no_new_privileges(true)
             .map_err(|e| Error::from(Errno::from_raw(e)).context("set no_new_privs"))?;
@@ -42,13 +41,6 @@ pub fn run(init: &Init<'_>, umask: Mode) -> Result<i32> {
         .map_err(|e| Error::from(Errno::from_raw(e)).context("clear the death signal"))?;
     reset_signals_for_exec(init.signals)?;
 
-    let exec = Exec::new(&program, &process.args, &env);
-    let early = !process.no_new_privileges || process.listener.is_some();
-    // Without no_new_privs loading a filter needs CAP_SYS_ADMIN, so it comes before that goes.
-    if !process.no_new_privileges {
-        own_limits(process)?;
-        seccomp(init, process)?;
-    }
     let entered = enter_cwd(process);
     identity::assume(init.plan, &process.identity)?;
     // A directory that root may not enter (on NFS, say) may be open to the user.
@@ -56,10 +48,20 @@ pub fn run(init: &Init<'_>, umask: Mode) -> Result<i32> {
         enter_cwd(process)?;
     }
     inside_cwd(process)?;
-    identity::set_capabilities(&process.identity.caps)?;
-    if process.no_new_privileges {
-        own_limits(process)?;
+    // As the user, like execve: what root alone may run is not what stands first in its PATH.
+    let program = find(process, &env)?;
+    let exec = Exec::new(&program, &process.args, &env);
+    // As late as it can be, but before a filter that may refuse it.
+    if process.limits_itself {
+        limits::set(&process.rlimits, None)?;
     }
+    // Without no_new_privs loading a filter needs CAP_SYS_ADMIN, so it comes before that goes.
+    if !process.no_new_privileges && process.seccomp.is_some() {
+        identity::regain_sys_admin()?;
+        seccomp(init, process)?;
+    }
+    identity::set_capabilities(&process.identity.caps)?;
+    let early = !process.no_new_privileges || process.listener.is_some();
     if process.no_new_privileges && early {
         seccomp(init, process)?;
     }
@@ -80,11 +82,6 @@ pub fn run(init: &Init<'_>, umask: Mode) -> Result<i32> {
         Err(error) => error,
     };
     report_late(init, error)
-}
-
-/// As late as it can be, but before a filter that may refuse it.
-fn own_limits(process: &Process) -> Result<()> {
-    if process.limits_itself { limits::set(&process.rlimits, None) } else { Ok(()) }
 }
 
 /// create's init waits on its FIFO; run's goes on. The FIFO was open before, for reading and
