@@ -139,7 +139,7 @@ export BULKHEAD_BIN
 if [ $# -eq 0 ]; then
     step "format" cargo fmt --check
     step "lints" cargo clippy --all-targets --locked -- -D warnings
-    step "scripts" shellcheck -x hack/*.sh .ci/run
+    step "scripts" shellcheck -x hack/*.sh integration/*.sh integration/peer/*.sh .ci/run
     step "documentation" documentation
 fi
 mode=$(cgroup_mode)

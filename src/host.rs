@@ -38,14 +38,14 @@ impl Host {
         self.caps.effective & (1 << CAP_SYS_ADMIN) != 0
     }
 
+    /// Whether it may set the limits of a process of another user, prlimit(2).
+    pub fn may_limit_others(&self) -> bool {
+        self.caps.effective & (1 << CAP_SYS_RESOURCE) != 0
+    }
+
     /// Whether it may write any mapping of a user namespace itself.
     pub fn can_map_any_id(&self) -> bool {
         self.caps.effective & (1 << CAP_SETUID) != 0
-    }
-
-    /// Whether it may set the resource limits of a process of another user (prlimit(2)).
-    pub fn can_limit_others(&self) -> bool {
-        self.caps.effective & (1 << CAP_SYS_RESOURCE) != 0
     }
 }
 

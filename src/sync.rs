@@ -9,6 +9,8 @@
 //!   │ ◄──────────────────────────── NeedMap │ it has made a user namespace of its own
 //!   │ Mapped ────────────────────────────►  │ both maps are written; it becomes root there
 //!   │ CgroupReady ───────────────────────►  │ v1: it is in every cgroup; unshares the namespace
+//!   │ ◄──────────────────────── NeedOffsets │ of a time namespace in a user namespace
+//!   │ OffsetsWritten ────────────────────►  │
 //!   │ ◄────────────────────────── NeedHooks │ mounts are made, the root is not yet entered
 //!   │ HooksDone ─────────────────────────►  │ prestart and createRuntime have run
 //!   │ ◄───────────────────── Console + fd   │ foreground terminal: the master
@@ -40,6 +42,8 @@ pub enum ToParent {
     NeedMap,
     /// The go-between has cloned init; its process id as the runtime sees it.
     Pid(i32),
+    /// It has made a time namespace, whose offsets are to be written.
+    NeedOffsets,
     /// The mounts are made: prestart and createRuntime hooks may run.
     NeedHooks,
     /// The master of the container's terminal.
@@ -58,6 +62,8 @@ pub enum ToParent {
 pub enum ToInit {
     /// The maps are written.
     Mapped = b'm',
+    /// The offsets of the clocks are written.
+    OffsetsWritten = b't',
     /// Init is in its cgroups.
     CgroupReady = b'c',
     /// The hooks have run.
@@ -92,6 +98,7 @@ impl Socket {
         let bytes = match message {
             ToParent::NeedMap => vec![b'M'],
             ToParent::Pid(pid) => tagged(b'P', &pid.to_le_bytes()),
+            ToParent::NeedOffsets => vec![b'T'],
             ToParent::NeedHooks => vec![b'H'],
             ToParent::Console(master) => {
                 return fdpass::send_with_fd(self.fd(), b"C", Some(master.as_fd()))
@@ -144,6 +151,7 @@ impl Socket {
         let message = match (tag, fd) {
             (b'M', None) => Some(ToParent::NeedMap),
             (b'P', None) => number().map(ToParent::Pid),
+            (b'T', None) => Some(ToParent::NeedOffsets),
             (b'H', None) => Some(ToParent::NeedHooks),
             (b'C', Some(fd)) => Some(ToParent::Console(fd)),
             (b'S', None) => number().map(ToParent::SeccompFd),

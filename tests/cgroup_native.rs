@@ -628,7 +628,7 @@ fn abandoned_with_its_parents() {
     }
     let top = name("parents");
     let plan = plan_at(&format!("/{top}/a"), "{}").unwrap();
-    plan.create().unwrap().abandon().unwrap();
+    plan.create().unwrap().record().abandon().unwrap();
     for path in plan.paths() {
         assert!(!path.parent().unwrap().exists(), "{}", path.display());
     }

@@ -100,6 +100,20 @@ fn start_is_refused_unless_created() {
 }
 
 #[test]
+fn a_container_without_a_process_waits_to_be_deleted() {
+    let mut c = Container::new();
+    c.remove("/process");
+    c.create().ok();
+    let process = c.process();
+    // The end of the runtime must not be the end of its init.
+    std::thread::sleep(Duration::from_millis(200));
+    assert!(process.alive());
+    assert_eq!(c.status(), "created");
+    c.start().refused(&["process"]);
+    c.delete_force().ok();
+}
+
+#[test]
 fn start_after_init_died_fails_and_does_not_hang() {
     let c = Container::with_script("exec sleep 600");
     c.create().ok();

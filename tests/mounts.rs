@@ -542,7 +542,9 @@ fn masked_paths_are_empty_and_stay_so() {
     let mut c = Container::with_script(
         "echo file=$(cat /vault/file | wc -c); echo dir=$(ls -A /hidden | wc -l)\n\
          touch /hidden/new; echo touch=$?; echo proc=$(cat /proc/version | wc -c)\n\
-         umount /hidden; echo umount=$?; echo done; exec sleep 600",
+         umount /hidden; echo umount=$?; echo x >/vault/file; echo write=$?\n\
+         chmod 0666 /vault/file; echo chmod=$?; chmod 0666 /proc/version; echo chmod-proc=$?\n\
+         echo done; exec sleep 600",
     );
     for path in ["vault", "hidden/deep"] {
         fs::create_dir_all(c.rootfs().join(path)).unwrap();
@@ -555,10 +557,11 @@ fn masked_paths_are_empty_and_stay_so() {
     );
     let ran = c.run_detached();
     let output = ran.wait_for("done");
-    for key in ["file", "dir", "proc"] {
+    for key in ["file", "dir", "proc", "write"] {
         assert_eq!(said(&output, key), "0", "{key}: {output}");
     }
-    for key in ["touch", "umount"] {
+    // The null device that covers a file is the host's: its mode is not the container's to change.
+    for key in ["touch", "umount", "chmod", "chmod-proc"] {
         assert_ne!(said(&output, key), "0", "{key}: {output}");
     }
     let process = c.process();
@@ -672,4 +675,111 @@ fn the_old_root_is_out_of_reach() {
     let mounts = c.process().mounts();
     assert_eq!(mounts.len(), expected, "{mounts:#?}");
     assert_eq!(mounts[0].mount_point, Path::new("/"));
+}
+
+#[test]
+fn options_of_a_file_system_mean_nothing_on_a_bind() {
+    let mut c = Container::with_script("ls /mnt");
+    fs::create_dir(c.path().join("data")).unwrap();
+    c.file("data/file", "");
+    let data = c.path().join("data").to_str().unwrap().to_owned();
+    c.mount("/mnt", "", &data, &["nosuid", "mode=755", "size=1k", "bind"]);
+    let ran = c.run().ok();
+    assert_eq!(ran.stdout, "file\n");
+    for key in ["\"mode\": ignored", "\"size\": ignored"] {
+        assert!(ran.stderr.contains(key), "{ran:#?}");
+    }
+}
+
+/// A mount namespace for the calls of a test, so that what they mount in their own never appears
+/// on the host.
+struct Apart(std::process::Child);
+
+impl Apart {
+    fn new() -> Apart {
+        let mut unshare = std::process::Command::new("unshare");
+        unshare.args(["--mount", "--propagation", "private", "sleep", "600"]);
+        let holder = Apart(unshare.spawn().unwrap());
+        let own = ns_link("self", "mnt");
+        wait_until("the mount namespace", || holder.namespace() != own);
+        holder
+    }
+
+    fn namespace(&self) -> String {
+        ns_link(&self.0.id().to_string(), "mnt")
+    }
+
+    fn through(&self) -> Vec<std::ffi::OsString> {
+        let file = format!("--mount=/proc/{}/ns/mnt", self.0.id());
+        ["nsenter", &file, "--"].iter().map(Into::into).collect()
+    }
+
+    /// The mounts in it that are below a directory.
+    fn below(&self, dir: &Path) -> Vec<String> {
+        let mounts = fs::read_to_string(format!("/proc/{}/mountinfo", self.0.id())).unwrap();
+        let dir = dir.to_str().unwrap();
+        mounts.lines().filter(|line| line.contains(dir)).map(str::to_owned).collect()
+    }
+}
+
+impl Drop for Apart {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+#[test]
+fn mounts_in_the_callers_mount_namespace_go_with_the_container() {
+    let apart = Apart::new();
+    let mut c = Container::with_script("ls /proc/self/exe && exec sleep 600");
+    c.rt.through = apart.through();
+    c.without_namespace("mount").set("/root/readonly", json!(true));
+    let ran = c.run_detached();
+    ran.wait_for("/proc/self/exe");
+    let process = c.process();
+    assert_eq!(process.ns("mnt"), apart.namespace());
+    assert!(fs::write(process.inside("/file"), "").is_err(), "the root file system is writable");
+    let mounted = apart.below(c.path());
+    assert!(mounted.len() > 5, "{mounted:#?}");
+    assert!(!mounted.iter().any(|line| line.contains("shared:")), "{mounted:#?}");
+    c.kill("KILL").ok();
+    c.wait_status("stopped");
+    c.delete().ok();
+    assert_eq!(apart.below(c.path()), Vec::<String>::new());
+
+    c.args(&["no-such-program"]);
+    c.create().refused(&["no-such-program"]);
+    assert_eq!(apart.below(c.path()), Vec::<String>::new());
+    c.args(&["/bin/true"]);
+    c.output();
+    assert_eq!(apart.below(c.path()), Vec::<String>::new());
+}
+
+#[test]
+fn a_mount_of_somebody_else_in_the_place_of_the_root_is_left_alone() {
+    let mut c = asleep();
+    // Goes first, with the mount that nothing can reach any more.
+    let apart = Apart::new();
+    c.rt.through = apart.through();
+    c.without_namespace("mount");
+    c.run_detached();
+    let rootfs = c.rootfs();
+    let words = format!("mount -t tmpfs mine {0}", rootfs.display());
+    let mut shell = std::process::Command::new("nsenter");
+    shell.args(&apart.through()[1..]).args(["sh", "-c", &words]);
+    assert!(shell.status().unwrap().success());
+    c.delete_force().ok();
+    let left = apart.below(c.path());
+    assert!(left.iter().any(|line| line.contains(" - tmpfs mine ")), "{left:#?}");
+    c.rt.through.clear();
+}
+
+#[test]
+fn a_user_namespace_has_no_right_to_mount_in_the_callers() {
+    let apart = Apart::new();
+    let mut c = Container::new();
+    c.rt.through = apart.through();
+    c.without_namespace("mount").map_users(100_000, 1000);
+    c.create().refused(&["linux.namespaces", "mount namespace"]);
 }

@@ -131,6 +131,18 @@ fn time_has_its_own_boot() {
 }
 
 #[test]
+fn time_in_a_user_namespace() {
+    if !time_namespaces() {
+        skip!("the kernel has no time namespaces");
+    }
+    let mut c = Container::with_script("echo up=$(cut -d. -f1 /proc/uptime); exec sleep 600");
+    c.map_users(100_000, 65536).namespace(json!({"type": "time"}));
+    c.set("/linux/timeOffsets", json!({"boottime": {"secs": 604_800}}));
+    let ran = c.run_detached();
+    assert!(said(&ran.wait_for("up="), "up").parse::<u64>().unwrap() > 604_800);
+}
+
+#[test]
 fn time_joined_by_path() {
     if !time_namespaces() {
         skip!("the kernel has no time namespaces");

@@ -231,6 +231,18 @@ fn a_limit_above_the_callers_names_the_missing_right() {
 }
 
 #[test]
+fn limits_of_another_user_without_the_right_to_limit_others() {
+    let mut c = Container::with_script("exec sleep 600");
+    c.rt.through = ["setpriv", "--bounding-set=-sys_resource"].iter().map(Into::into).collect();
+    c.set("/process/user", json!({"uid": 1000, "gid": 1000}));
+    c.set("/process/rlimits", json!([{"type": "RLIMIT_NOFILE", "soft": 100, "hard": 200}]));
+    c.run_detached();
+    let process = c.process();
+    wait_until("execve", || process.read("cmdline").contains("sleep"));
+    assert_eq!(process.limit("Max open files"), ("100".to_owned(), "200".to_owned()));
+}
+
+#[test]
 fn limits_not_asked_for_are_the_callers() {
     let own = Proc::new(std::process::id().try_into().unwrap());
     let c = Container::with_script("exec sleep 600");

@@ -352,3 +352,26 @@ fn flags_are_taken() {
         assert_eq!(c.output(), "status=1\n", "{flags}");
     }
 }
+
+#[test]
+fn what_the_runtime_itself_needs_may_be_refused() {
+    // getcwd(2) is the runtime's check of the working directory, setuid and chdir come before it.
+    for (uid, private) in [(0, false), (1000, false), (0, true), (1000, true)] {
+        let mut c = Container::new();
+        c.set("/process/noNewPrivileges", json!(private));
+        c.set("/process/user", json!({"uid": uid, "gid": uid}));
+        c.set("/process/cwd", json!("/tmp"));
+        c.set(
+            "/linux/seccomp",
+            json!({
+                "defaultAction": "SCMP_ACT_ALLOW",
+                "syscalls": [{
+                    "names": ["getcwd", "chdir", "setresuid", "setresgid", "setgroups"],
+                    "action": "SCMP_ACT_KILL_PROCESS"
+                }]
+            }),
+        );
+        c.args(&["/bin/cat", "/proc/self/status"]);
+        assert!(c.output().contains("Seccomp:\t2\n"), "uid {uid}, noNewPrivileges {private}");
+    }
+}

@@ -24,8 +24,6 @@ pub struct Cgroup {
     unified: Option<OwnedFd>,
     /// Processes are moved into the v2 cgroup, because the kernel would refuse a clone into it.
     enter_unified: bool,
-    /// Directories that were made on the way, outermost first, without the container's own.
-    ancestors: Vec<PathBuf>,
 }
 
 impl Plan {
@@ -46,12 +44,14 @@ impl Plan {
         let mut unified = None;
         for (index, target) in self.targets.iter().enumerate() {
             let path = &target.dir.path;
+            let before = made.len();
             let new = match make(&target.dir, made) {
                 Ok(new) => new,
                 Err(error) if self.may_lack(target, &error) => continue,
                 Err(error) => return Err(self.explain(error)),
             };
-            dirs.push(Dir { made: new, ..target.dir.clone() });
+            let above = made.len().saturating_sub(before + usize::from(new));
+            dirs.push(Dir { made: new, above, ..target.dir.clone() });
             if new && self.is_bare(index, target) {
                 continue;
             }
@@ -77,10 +77,8 @@ impl Plan {
                 unified = Some(fd);
             }
         }
-        let own = |dir: &PathBuf| dirs.iter().any(|own| own.path == *dir);
-        let ancestors = made.iter().filter(|dir| !own(dir)).cloned().collect();
         let record = Record::new(self.mode, dirs);
-        Ok(Cgroup { record, unified, enter_unified: self.enter_unified, ancestors })
+        Ok(Cgroup { record, unified, enter_unified: self.enter_unified })
     }
 
     /// Whether a new directory is all there is to be done: in most v1 hierarchies it is. One
@@ -353,7 +351,7 @@ fn load_with_more_memory(program: &[bpf::Insn]) -> Result<OwnedFd, Errno> {
 
 impl Cgroup {
     pub(super) fn opened(record: Record, unified: Option<OwnedFd>) -> Cgroup {
-        Cgroup { record, unified, enter_unified: false, ancestors: Vec::new() }
+        Cgroup { record, unified, enter_unified: false }
     }
 
     /// The v2 directory, for clone3 with `CLONE_INTO_CGROUP`. None if there is none, or if a
@@ -389,17 +387,6 @@ impl Cgroup {
     /// What must be stored to find the cgroup again.
     pub fn record(&self) -> &Record {
         &self.record
-    }
-
-    /// Takes back [`Plan::create`], after the processes are gone: the container's directories
-    /// and, if nobody else uses them by now, those that were made above them.
-    pub fn abandon(self) -> Result<()> {
-        drop(self.unified);
-        self.record.remove()?;
-        for dir in self.ancestors.iter().rev() {
-            let _ = std::fs::remove_dir(dir);
-        }
-        Ok(())
     }
 
     /// Gives the v2 cgroup to user `uid` of the host, who then may divide it further but not

@@ -73,6 +73,7 @@ impl Layout {
             root: root.to_owned(),
             path: root.join(own.trim_start_matches('/')),
             made: false,
+            above: 0,
         };
         let v2 = self.unified.iter().map(|u| dir("", &[], &u.root, &u.own));
         let v1 = self.v1.iter().map(|h| dir(&h.name, &h.options, &h.root, &h.own));

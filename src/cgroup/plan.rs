@@ -119,11 +119,14 @@ impl Plan {
     }
 
     /// What must be stored before [`Plan::create`], so that a crash in it can be cleaned up.
-    /// Directories that exist already are marked as not to be removed.
+    /// Directories that exist already are not to be removed.
     pub fn record(&self) -> Record {
         let dirs = self.targets.iter().map(|target| {
-            let exists = target.dir.path.symlink_metadata().is_ok();
-            Dir { made: !exists, ..target.dir.clone() }
+            let missing = |path: &&Path| path.symlink_metadata().is_err();
+            let below_root = |path: &&Path| *path != target.dir.root;
+            let way = target.dir.path.ancestors().take_while(below_root);
+            let new = way.take_while(missing).count();
+            Dir { made: new > 0, above: new.saturating_sub(1), ..target.dir.clone() }
         });
         Record::new(self.mode, dirs.collect())
     }
@@ -168,7 +171,7 @@ fn target(
     wanted: Vec<String>,
 ) -> Target {
     Target {
-        dir: Dir { name, options, root: root.to_owned(), path, made: false },
+        dir: Dir { name, options, root: root.to_owned(), path, made: false, above: 0 },
         writes: [Vec::new(), Vec::new()],
         wanted,
         needed: Vec::new(),

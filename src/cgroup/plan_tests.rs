@@ -85,6 +85,20 @@ fn a_directory_that_exists_is_not_to_be_removed() {
 }
 
 #[test]
+fn directories_on_the_way_are_counted() {
+    let root = tempfile::tempdir().unwrap();
+    std::fs::create_dir(root.path().join("a")).unwrap();
+    let mut layout = hybrid();
+    layout.v1 = vec![v1("devices", "/")];
+    layout.v1[0].root = root.path().to_owned();
+    for (path, above) in [("/a/b/c/d", 2), ("/a/b", 0), ("/a", 0), ("/x/y", 1), ("/x", 0)] {
+        let plan = plan(&layout, Some(path), "{}", Options::default()).unwrap();
+        assert_eq!(plan.record().dirs()[1].above, above, "{path}");
+        assert_eq!(plan.record().dirs()[1].made, path != "/a");
+    }
+}
+
+#[test]
 fn limits_go_to_the_hierarchy_of_their_controller() {
     let resources = r#"{"cpu":{"shares":7,"cpus":"0"},
         "hugepageLimits":[{"pageSize":"2MB","limit":0}]}"#;

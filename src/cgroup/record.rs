@@ -32,6 +32,13 @@ pub struct Dir {
     pub path: PathBuf,
     /// This runtime made it, and may remove it.
     pub made: bool,
+    /// How many directories right above it were made on the way.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub above: usize,
+}
+
+fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 impl Dir {
@@ -174,6 +181,29 @@ impl Record {
         result
     }
 
+    /// Takes back a create that has failed: what [`Record::remove`] does, and the directories that
+    /// were made on the way, if nobody else uses them by now. (Those of a container that was
+    /// there are left to the engine, which may have set limits in them.) Can be repeated.
+    pub fn abandon(&self) -> Result<()> {
+        let mut result = self.remove();
+        for dir in self.checked()? {
+            let above = dir.path.ancestors().skip(1).take(dir.above);
+            for path in above.take_while(|path| *path != dir.root) {
+                match rmdir(path) {
+                    Ok(()) | Err(Errno::ENOENT) => {}
+                    Err(Errno::EBUSY | Errno::ENOTEMPTY) => break,
+                    Err(errno) => {
+                        let failed =
+                            Err(errno).with_context(|| format!("rmdir {}", path.display()));
+                        result = result.and(failed);
+                        break;
+                    }
+                }
+            }
+        }
+        result
+    }
+
     /// The parts of the container's `cgroup` mount, in the order in which they are to be made.
     pub fn mounts(&self) -> Vec<CgroupMount> {
         let mut mounts = Vec::new();
@@ -251,6 +281,7 @@ mod tests {
             root: Path::new("/sys/fs/cgroup").join(name),
             path: path.into(),
             made: true,
+            above: 0,
         }
     }
 

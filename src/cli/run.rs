@@ -28,7 +28,7 @@ pub fn run(global: &Global, args: &RunArgs) -> Result<i32> {
     if args.detach {
         return Ok(0);
     }
-    let Running { child, master, .. } = running;
+    let Running { child, master } = running;
     let child = Child { pid: child.pid, pidfd: child.pidfd };
     let options = Options { master, subreaper, forward_signals: true };
     let exit = supervise(&child, options, signals).with_context(name);

@@ -6,12 +6,14 @@
 //! instance of it.
 
 mod copy_up;
+mod own_mount;
 mod proc;
 mod root;
 mod walk;
 mod whole;
 
 pub use copy_up::copy_tree;
+pub use own_mount::OwnMount;
 pub use proc::Proc;
 pub use root::Root;
 pub use whole::write_whole;

@@ -164,13 +164,21 @@ pub fn network(plan: &Plan) -> Result<()> {
 }
 
 /// The offsets must be written before any process is in the namespace; this one enters it by
-/// execve (time_namespaces(7)).
+/// execve (time_namespaces(7)). In a user namespace the file belongs to the host's root, once
+/// init has become another user.
 pub fn clocks(init: &Init<'_>) -> Result<()> {
     match &init.plan.time_offsets {
-        Some(text) if init.plan.namespaces.time == Choice::New => {
-            init.prepared.proc.write("self/timens_offsets", text.as_bytes())
+        Some(_) if init.plan.namespaces.time != Choice::New => Ok(()),
+        Some(_) if init.plan.namespaces.has_user() => {
+            init.parent.tell_parent(&ToParent::NeedOffsets)?;
+            init.parent.wait_for(ToInit::OffsetsWritten)
         }
-        _ => Ok(()),
+        Some(text) => init
+            .prepared
+            .proc
+            .write("self/timens_offsets", text.as_bytes())
+            .context("linux.timeOffsets"),
+        None => Ok(()),
     }
 }
 

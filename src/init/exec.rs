@@ -35,10 +35,7 @@ pub fn run(init: &Init<'_>, umask: Mode) -> Result<i32> {
         prctl::set_no_new_privileges(true)
             .map_err(|e| Error::from(Errno::from_raw(e)).context("set no_new_privs"))?;
     }
-    // From here on the end of the runtime is seen as the end of file on its socket: changing ids
-    // clears the death signal anyway, and a filter may soon refuse to change it.
-    prctl::set_death_signal(0)
-        .map_err(|e| Error::from(Errno::from_raw(e)).context("clear the death signal"))?;
+    outlive_runtime()?;
     reset_signals_for_exec(init.signals)?;
 
     let entered = enter_cwd(process);
@@ -51,17 +48,17 @@ pub fn run(init: &Init<'_>, umask: Mode) -> Result<i32> {
     // As the user, like execve: what root alone may run is not what stands first in its PATH.
     let program = find(process, &env)?;
     let exec = Exec::new(&program, &process.args, &env);
-    // As late as it can be, but before a filter that may refuse it.
-    if process.limits_itself {
+    let early = !process.no_new_privileges || process.listener.is_some();
+    if process.sets_own_rlimits {
         limits::set(&process.rlimits, None)?;
     }
-    // Without no_new_privs loading a filter needs CAP_SYS_ADMIN, so it comes before that goes.
+    // Without no_new_privs loading a filter needs CAP_SYS_ADMIN, so it comes before that goes; but
+    // after all that needs system calls which the filter may refuse.
     if !process.no_new_privileges && process.seccomp.is_some() {
-        identity::regain_sys_admin()?;
+        identity::regain(&process.identity)?;
         seccomp(init, process)?;
     }
     identity::set_capabilities(&process.identity.caps)?;
-    let early = !process.no_new_privileges || process.listener.is_some();
     if process.no_new_privileges && early {
         seccomp(init, process)?;
     }
@@ -82,6 +79,13 @@ pub fn run(init: &Init<'_>, umask: Mode) -> Result<i32> {
         Err(error) => error,
     };
     report_late(init, error)
+}
+
+/// From here on the end of the runtime is seen as the end of file on its socket: changing ids
+/// clears the death signal anyway, and a filter may soon refuse to change it.
+fn outlive_runtime() -> Result<()> {
+    prctl::set_death_signal(0)
+        .map_err(|e| Error::from(Errno::from_raw(e)).context("clear the death signal"))
 }
 
 /// create's init waits on its FIFO; run's goes on. The FIFO was open before, for reading and
@@ -111,6 +115,8 @@ fn report_late(init: &Init<'_>, error: Error) -> Result<i32> {
 
 /// The spec allows a container without a process; it can be created, and never started.
 fn without_process(init: &Init<'_>) -> Result<i32> {
+    close_others(init)?;
+    outlive_runtime()?;
     init.parent.tell_parent(&ToParent::Ready)?;
     init.parent.wait_for(ToInit::Go)?;
     wait_for_start(init)?;
@@ -241,8 +247,7 @@ fn executable(path: &Path) -> nix::Result<()> {
 
 fn words(errno: Errno, path: &Path) -> String {
     match errno {
-        // execve(2) says EACCES as well, and some engines know only that as 126.
-        Errno::EISDIR => "is a directory: permission denied".into(),
+        Errno::EISDIR => "is a directory".into(),
         Errno::EACCES => "permission denied".into(),
         errno => format!("stat {}: {}", path.display(), Error::from(errno)),
     }

@@ -23,17 +23,16 @@ pub fn assume(plan: &Plan, identity: &Identity) -> Result<()> {
     Ok(())
 }
 
-const CAP_SYS_ADMIN: u32 = 21;
-
-/// A change from root to another user has cleared the effective set; the permitted one is still
-/// whole. This one alone comes back, for what has to be done between the two.
-pub fn regain_sys_admin() -> Result<()> {
-    let caps = cred::capget().context("read the capabilities")?;
-    let effective = caps.effective | (caps.permitted & 1 << CAP_SYS_ADMIN);
-    if effective == caps.effective {
+/// Makes what has been kept effective once more: the change of ids has cleared that set.
+pub fn regain(identity: &Identity) -> Result<()> {
+    if identity.uid == 0 {
         return Ok(());
     }
-    cred::capset(cred::Caps { effective, ..caps }).context("take CAP_SYS_ADMIN again")
+    let regain = || -> Result<()> {
+        let caps = cred::capget()?;
+        Ok(cred::capset(cred::Caps { effective: caps.permitted, ..caps })?)
+    };
+    regain().context("regain the capabilities kept")
 }
 
 /// The last privilege goes here.

@@ -6,7 +6,9 @@ use rustix::process::{Pid, Rlimit, prlimit};
 use crate::plan::process::Rlimit as Limit;
 use crate::{Error, Result};
 
-/// Sets the limits of a process, or of the caller. Only who has CAP_SYS_RESOURCE may raise a hard
+/// Sets the limits of a process, or of the caller. From outside it is done last of all, when init
+/// makes nothing any more (a small RLIMIT_NOFILE or RLIMIT_FSIZE would get in its own way), and
+/// because in a user namespace init may not raise a limit. Only who has CAP_SYS_RESOURCE may raise a hard
 /// limit, or set those of a process with other ids (setrlimit(2)).
 pub fn set(limits: &[Limit], pid: Option<i32>) -> Result<()> {
     // RLIM_INFINITY is the largest number; rustix has no number for it.

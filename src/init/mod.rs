@@ -92,10 +92,10 @@ fn second_half(init: &Init<'_>) -> Result<i32> {
     nix::unistd::setsid().context("setsid")?;
     enter::keyring(plan)?;
     enter::network(plan)?;
-    enter::clocks(init)?;
     if init.waits_for_cgroup {
         init.parent.wait_for(ToInit::CgroupReady)?;
     }
+    enter::clocks(init)?;
     enter::cgroup_namespace(plan)?;
 
     // Modes of nodes and directories are given exactly; the program gets the caller's mask back.

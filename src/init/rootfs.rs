@@ -26,22 +26,27 @@ pub fn attach(plan: &Plan, trees: &Trees) -> Result<Root> {
         mount_setattr(CWD, c"/", libc::AT_RECURSIVE, change, None)
             .context("make the mounts of the new namespace slaves")?;
     }
-    if plan.namespaces.mount == Choice::Inherit {
-        // No mount namespace: the root is entered by chroot, and nothing is mounted.
+    if !plan.mounts_root() {
         return Ok(Root::new(prepare::open_dir(&plan.rootfs)?));
     }
     let place = attach_point(plan);
     move_mount(&trees.root, "", CWD, place, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
         .with_context(|| format!("mount the root file system on {place:?}"))?;
+    if plan.mounts_in_callers_namespace() {
+        // On a shared mount it has become shared itself; what is mounted inside is no business of
+        // other namespaces.
+        prepare::set(trees.root.as_fd(), true, prepare::base(plan.propagation, 0))
+            .context("set the propagation of the root file system")?;
+    }
     let root: OwnedFd = trees.root.try_clone()?;
     Ok(Root::new(root))
 }
 
 /// Over the old root itself: that place is reached whatever the permissions on the way to the
 /// bundle are for the container's root. Hooks that enter the namespace look for the mount at the
-/// bundle's own path, and in a joined namespace the root is not ours to cover.
+/// bundle's own path, and in a namespace of others the root is not ours to cover.
 fn attach_point(plan: &Plan) -> &Path {
-    if plan.hooks.has_create() || plan.namespaces.mount.path().is_some() {
+    if plan.hooks.has_create() || plan.namespaces.mount != Choice::New {
         &plan.rootfs
     } else {
         Path::new("/")
@@ -134,7 +139,7 @@ fn hide(place: &Path) -> Result<()> {
 
 /// Last of all mounts: the root's own propagation and its read-only flag.
 pub fn finish(plan: &Plan, root: &Root) -> Result<()> {
-    if plan.namespaces.mount == Choice::Inherit {
+    if !plan.mounts_root() {
         return Ok(());
     }
     let kind = plan.propagation - MsFlags::MS_REC;

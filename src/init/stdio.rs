@@ -9,7 +9,6 @@ use rustix::io::Errno;
 
 use super::{Init, done};
 use crate::fs::{Root, is_char_device};
-use crate::plan::Choice;
 use crate::sync::ToParent;
 use crate::tty::{pty, socket, stdio};
 use crate::{Context, Error, Result};
@@ -66,7 +65,7 @@ pub fn terminal(init: &Init<'_>, root: &Root) -> Result<()> {
         pty::open(ptmx, process.console_size.or(init.size))
     };
     let pty = pty().context("process.terminal")?;
-    if init.plan.namespaces.mount != Choice::Inherit && init.plan.populate_dev {
+    if init.plan.mounts_root() && init.plan.populate_dev {
         // A link of the image could lead to a file of a volume (CVE-2026-88264).
         let target = root.make_file_no_links(Path::new("/dev/console"))?;
         pty::bind_console(pty.slave.as_fd(), target.as_fd())?;

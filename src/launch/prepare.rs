@@ -68,8 +68,6 @@ impl Trees {
             .with_context(|| format!("open the root file system {:?}", plan.rootfs))?;
         set(root.as_fd(), true, base(plan.propagation, 0))
             .context("set the propagation of the root file system")?;
-        let null = clone_tree(Path::new("/dev/null"), false).context("open /dev/null")?;
-        check_null(null.as_fd())?;
         Ok(Trees {
             root,
             mounts: plan.mounts.iter().map(|m| bind_source(m, plan)).collect::<Result<_>>()?,
@@ -78,7 +76,7 @@ impl Trees {
                 .iter()
                 .map(|device| device_source(device, plan))
                 .collect::<Result<_>>()?,
-            null,
+            null: null_tree()?,
         })
     }
 }
@@ -102,7 +100,7 @@ pub fn set(mount: BorrowedFd<'_>, recursive: bool, change: Change) -> Result<()>
 }
 
 /// What a detached tree starts with: nothing may pass out of it. `extra` are attributes to set.
-fn base(propagation: MsFlags, extra: u64) -> Change {
+pub fn base(propagation: MsFlags, extra: u64) -> Change {
     let private = propagation.intersects(MsFlags::MS_PRIVATE | MsFlags::MS_UNBINDABLE);
     let kind = if private { libc::MS_PRIVATE } else { libc::MS_SLAVE };
     Change { set: extra, clear: 0, propagation: kind }
@@ -179,6 +177,17 @@ fn device_source(device: &crate::plan::Device, plan: &Plan) -> Result<Option<Own
         ));
     }
     Ok(Some(tree))
+}
+
+/// The host's /dev/null to hide files with. Its mount is read-only: a device can be written through
+/// one, but its mode, owner and times cannot be changed, and they are the host's own.
+fn null_tree() -> Result<OwnedFd> {
+    let null = clone_tree(Path::new("/dev/null"), false).context("open /dev/null")?;
+    check_null(null.as_fd())?;
+    let attributes = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC;
+    set(null.as_fd(), false, Change { set: attributes, ..Change::default() })
+        .context("make the mount of /dev/null read-only")?;
+    Ok(null)
 }
 
 fn open_null() -> Result<OwnedFd> {

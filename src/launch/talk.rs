@@ -50,6 +50,7 @@ impl Talk<'_> {
             match self.socket.next()? {
                 Some(ToParent::NeedMap) => self.map()?,
                 Some(ToParent::Pid(pid)) => self.replace_child(pid)?,
+                Some(ToParent::NeedOffsets) => self.set_clocks()?,
                 Some(ToParent::NeedHooks) => self.run_hooks()?,
                 Some(ToParent::Console(master)) => self.master = Some(master),
                 Some(ToParent::SeccompFd(fd)) => self.hand_over_listener(fd)?,
@@ -92,6 +93,14 @@ impl Talk<'_> {
         maps::container_idmaps(self.plan, self.prepared.trees.as_ref(), self.child.pid)?;
         self.tell(ToInit::Mapped)?;
         if self.plan.route.trampoline { Ok(()) } else { self.enter_cgroup() }
+    }
+
+    fn set_clocks(&self) -> Result<()> {
+        if let Some(offsets) = &self.plan.time_offsets {
+            let path = format!("{}/timens_offsets", self.child.pid);
+            self.prepared.proc.write(path, offsets.as_bytes()).context("linux.timeOffsets")?;
+        }
+        self.tell(ToInit::OffsetsWritten)
     }
 
     /// The go-between has done its work.

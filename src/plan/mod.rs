@@ -112,10 +112,8 @@ impl Plan {
         let namespaces = Namespaces::new(linux.namespaces().as_deref().unwrap_or(&[]))?;
         let route = Route::new(&namespaces, host);
         let ids = IdMaps::new(&linux, &namespaces, host)?;
-        let mounts = mounts::plan(spec.mounts().as_deref().unwrap_or(&[]), &options.bundle)?;
-        if namespaces.mount == Choice::Inherit && !mounts.is_empty() {
-            return Err(Error::unsupported("mounts without a mount namespace of the container"));
-        }
+        let list = spec.mounts().as_deref().unwrap_or(&[]);
+        let mounts = mounts::plan(list, &options.bundle, warnings)?;
         let populate_dev = !mounts::binds_dev(&mounts);
         let process = match spec.process() {
             Some(process) => Some(Process::new(
@@ -128,7 +126,7 @@ impl Plan {
             )?),
             None => None,
         };
-        Ok(Plan {
+        let plan = Plan {
             id: options.id.clone(),
             bundle: options.bundle.clone(),
             rootfs: rootfs(&options.bundle, root.path())?,
@@ -156,7 +154,25 @@ impl Plan {
             annotations: spec.annotations().clone().unwrap_or_default(),
             preserve_fds: options.preserve_fds,
             namespaces,
-        })
+        };
+        if plan.mounts_in_callers_namespace() && plan.namespaces.has_user() {
+            let why = "a user namespace without a mount namespace has no right to mount";
+            return Err(Error::invalid_field("linux.namespaces", why));
+        }
+        Ok(plan)
+    }
+
+    /// Whether the root file system is a mount: always in a mount namespace of the container's
+    /// own. In the caller's it is no more than a directory to change the root to, as long as
+    /// nothing is to be mounted.
+    pub fn mounts_root(&self) -> bool {
+        let inherit = self.namespaces.mount == Choice::Inherit;
+        !inherit || !self.mounts.is_empty() || self.readonly_root
+    }
+
+    /// Whether mounts are made in the caller's mount namespace, where they outlive the container.
+    pub fn mounts_in_callers_namespace(&self) -> bool {
+        self.namespaces.mount == Choice::Inherit && self.mounts_root()
     }
 
     /// Whether killing init kills every process of the container.

@@ -35,8 +35,12 @@ pub enum MountKind {
 }
 
 /// Reads the list. Bind sources that are not absolute are relative to the bundle.
-pub fn plan(list: &[oci_spec::runtime::Mount], bundle: &Path) -> Result<Vec<Mount>> {
-    list.iter().enumerate().map(|(index, mount)| one(index, mount, bundle)).collect()
+pub fn plan(
+    list: &[oci_spec::runtime::Mount],
+    bundle: &Path,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<Mount>> {
+    list.iter().enumerate().map(|(index, mount)| one(index, mount, bundle, warnings)).collect()
 }
 
 /// Whether the spec brings a /dev of its own, which is then left as it is.
@@ -46,7 +50,12 @@ pub fn binds_dev(mounts: &[Mount]) -> bool {
         .any(|m| m.destination == Path::new("/dev") && matches!(m.kind, MountKind::Bind(_)))
 }
 
-fn one(index: usize, mount: &oci_spec::runtime::Mount, bundle: &Path) -> Result<Mount> {
+fn one(
+    index: usize,
+    mount: &oci_spec::runtime::Mount,
+    bundle: &Path,
+    warnings: &mut Vec<String>,
+) -> Result<Mount> {
     let field = |name: &str| format!("mounts[{index}].{name}");
     let list = mount.options().as_deref().unwrap_or(&[]);
     let options = options::parse(list).map_err(|bad| {
@@ -59,6 +68,10 @@ fn one(index: usize, mount: &oci_spec::runtime::Mount, bundle: &Path) -> Result<
     } else if options.bind {
         let source = mount.source().as_ref().filter(|s| !s.as_os_str().is_empty());
         let source = source.ok_or_else(|| Error::invalid_field(field("source"), "missing"))?;
+        for (key, _) in &options.data {
+            let field = field("options");
+            warnings.push(format!("{field}: {key:?}: ignored: it means nothing on a bind mount"));
+        }
         MountKind::Bind(bundle.join(source))
     } else if fstype == "cgroup" || fstype == "cgroup2" {
         MountKind::Cgroup

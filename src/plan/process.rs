@@ -30,10 +30,11 @@ pub struct Process {
     pub identity: Identity,
     /// prctl(2) PR_SET_NO_NEW_PRIVS
     pub no_new_privileges: bool,
-    /// setrlimit(2)
+    /// Set by the parent, which may raise them, unless [`Process::sets_own_rlimits`].
     pub rlimits: Vec<Rlimit>,
-    /// Whether init sets them: a runtime without CAP_SYS_RESOURCE may not, for another user.
-    pub limits_itself: bool,
+    /// Whether init sets them itself, before it becomes the user: a runtime without
+    /// CAP_SYS_RESOURCE (in a container, say) may not change those of a process of another user.
+    pub sets_own_rlimits: bool,
     /// /proc/self/oom_score_adj
     pub oom_score_adj: Option<i32>,
     /// The compiled filter.
@@ -74,7 +75,11 @@ impl Process {
         let listener = profile
             .filter(|_| seccomp.as_ref().is_some_and(|filter| filter.notify))
             .and_then(|p| Some((p.listener_path().clone()?, p.listener_metadata().clone())));
+        let identity = Identity::new(process.user(), caps);
         Ok(Process {
+            sets_own_rlimits: !namespaces.has_user()
+                && !host.may_limit_others()
+                && (identity.uid, identity.gid) != (host.uid, host.gid),
             args: strings("process.args", process.args().as_deref().unwrap_or(&[]))?,
             env: environment(process.env().as_deref().unwrap_or(&[]))?,
             cwd: process.cwd().clone(),
@@ -83,10 +88,9 @@ impl Process {
                 Some(size) => pty::console_size(size.height(), size.width())?,
                 None => None,
             },
-            identity: Identity::new(process.user(), caps),
+            identity,
             no_new_privileges: process.no_new_privileges().unwrap_or(false),
             rlimits: rlimits(process.rlimits().as_deref().unwrap_or(&[])),
-            limits_itself: !host.can_limit_others(),
             oom_score_adj: process.oom_score_adj(),
             seccomp,
             listener,

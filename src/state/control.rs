@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
-use super::{Container, State, Status};
+use super::{Container, Intent, State, Status};
 use crate::cgroup::Record;
 use crate::sys::pidfd;
 use crate::{Context, Error, Kind, Result, hooks};
@@ -120,19 +120,27 @@ pub fn destroy(mut container: Container) -> Result<()> {
     };
     // After a reboot the cgroup is gone, and one of its name is somebody else's.
     if container.this_boot()? {
-        let cgroup = match (container.state(), container.intent()) {
-            (Some(state), _) => Some(&state.cgroup),
-            (None, intent) => intent.map(|intent| &intent.cgroup),
-        };
-        if let Some(cgroup) = cgroup {
+        match (container.state(), container.intent()) {
             // The death of init ends a pid namespace; else, or if something was moved into the
             // cgroup from elsewhere, there may be more to kill.
-            let private = container.state().is_some_and(|state| state.private_pid);
-            if !private || !cgroup.remove_if_empty().with_context(name)? {
+            (Some(State { private_pid: true, cgroup, .. }), _)
+                if cgroup.remove_if_empty().with_context(name)? => {}
+            (Some(State { cgroup, .. }), _) => {
                 cgroup.kill_all().with_context(name)?;
                 cgroup.remove().with_context(name)?;
             }
+            (None, Some(Intent { cgroup, .. })) => {
+                cgroup.kill_all().with_context(name)?;
+                cgroup.abandon().with_context(name)?;
+            }
+            (None, None) => {}
         }
+    }
+    if container.this_boot()?
+        && let Some(state) = container.state()
+        && let Some(mount) = state.own_mount
+    {
+        mount.detach(&state.rootfs).with_context(name)?;
     }
     container.remove()?;
     if let Some((hooks, state)) = poststop {

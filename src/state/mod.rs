@@ -34,6 +34,7 @@ pub use process::{boot_id, process_start_time};
 pub use store::{Reserved, Store};
 
 use crate::cgroup;
+use crate::fs::OwnMount;
 use crate::{Error, Kind, Result};
 
 /// The version of the OCI runtime specification that the state complies with.
@@ -106,6 +107,10 @@ pub struct State {
     pub annotations: BTreeMap<String, String>,
     /// Whether the configuration has a `process`, without which `start` is an error.
     pub has_process: bool,
+    /// The root file system's mount, if it is one of the runtime's own mount namespace: the
+    /// container has none, and the mount does not end with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own_mount: Option<OwnMount>,
     /// Whether it was created without root privileges.
     pub rootless: bool,
     /// Whether systemd made the cgroup.
@@ -240,6 +245,7 @@ mod tests {
             private_pid: true,
             annotations: BTreeMap::new(),
             has_process: true,
+            own_mount: None,
             rootless: false,
             systemd_cgroup: false,
             config: RawValue::from_string("{\"ociVersion\":\"1.0.0\"}".into()).unwrap(),

@@ -82,6 +82,7 @@ pub fn state(name: &str, pid: i32) -> State {
         private_pid: true,
         annotations: BTreeMap::from([("k".to_owned(), "v".to_owned())]),
         has_process: true,
+        own_mount: None,
         rootless: false,
         systemd_cgroup: false,
         config: serde_json::from_str(r#"{"ociVersion": "1.0.2"}"#).unwrap(),

@@ -44,8 +44,8 @@ fn mounts() {
              options one by one, or put the whole value in double quotes",
         ),
         (
-            json!({"/mounts/2/options/2": "mode=755"}),
-            "mounts[2].options[2]: \"mode=755\": unknown option for a bind mount",
+            json!({"/mounts/2/options/2": "context=u:o:r"}),
+            "mounts[2].options[2]: \"context=u:o:r\": unknown option for a bind mount",
         ),
         (
             json!({"/mounts/2/options/2": "rshard"}),
@@ -57,6 +57,7 @@ fn mounts() {
         ),
     ]);
     taken(&[
+        json!({"/mounts/2/options/2": "mode=755"}),
         json!({"/mounts/0/destination": format!("/{}", long(4094))}),
         json!({"/mounts/0/destination": "/a/../b"}),
         json!({"/mounts/1/options/4": "tmpcopyup"}),

@@ -1,0 +1,274 @@
+//! One container being made: each side effect is noted as it is made, so that all of them can be
+//! taken back.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::sched::{CloneFlags, setns};
+use rustix::process::{WaitId, WaitIdOptions, waitid};
+
+use super::fifo::Fifos;
+use super::prepare::Prepared;
+use super::talk::{self, Talk};
+use super::{Request, maps, record};
+use crate::cgroup::{self, Cgroup};
+use crate::fs::OwnMount;
+use crate::host::Host;
+use crate::init::{self, Init, limits};
+use crate::plan::{Kind as Ns, Plan};
+use crate::state::{self, Reserved, State, Status};
+use crate::sync::{self, Socket, ToInit, ToParent};
+use crate::sys::clone::{Child, clone3};
+use crate::sys::pidfd;
+use crate::tty::{fdpass, socket, supervise};
+use crate::{Context, Error, Kind, Result, hooks, log};
+
+/// A container whose init is ready and waits for the word to go on.
+#[derive(Debug)]
+pub struct Launch {
+    plan: Plan,
+    state: State,
+    reserved: Reserved,
+    cgroup: Option<Cgroup>,
+    child: Option<Child>,
+    socket: Option<Socket>,
+    master: Option<OwnedFd>,
+    poststop_owed: bool,
+}
+
+/// A container whose program runs.
+#[derive(Debug)]
+pub struct Running {
+    /// Its process.
+    pub child: Child,
+    /// The terminal's master, in the foreground.
+    pub master: Option<OwnedFd>,
+}
+
+impl Launch {
+    /// Nothing is made yet but the reserved directory.
+    pub(super) fn new(plan: Plan, state: State, reserved: Reserved) -> Launch {
+        Launch {
+            plan,
+            state,
+            reserved,
+            cgroup: None,
+            child: None,
+            socket: None,
+            master: None,
+            poststop_owed: false,
+        }
+    }
+
+    /// Makes all of it, or nothing.
+    pub(super) fn run(
+        mut self,
+        host: &Host,
+        cgroup: &cgroup::Plan,
+        request: &Request<'_>,
+        console: Option<OwnedFd>,
+    ) -> Result<Launch> {
+        let made = self.make(host, cgroup, request, console);
+        match made.and_then(|()| self.commit(request)) {
+            Ok(()) => Ok(self),
+            Err(error) => Err(self.undo(error)),
+        }
+    }
+
+    /// Descriptors, cgroup, init, and all that init asks for until it is ready.
+    fn make(
+        &mut self,
+        host: &Host,
+        cgroup: &cgroup::Plan,
+        request: &Request<'_>,
+        console: Option<OwnedFd>,
+    ) -> Result<()> {
+        let plan = &self.plan;
+        let prepared = Prepared::new(plan, host)?;
+        maps::own_idmaps(plan, prepared.trees.as_ref(), &prepared.proc)?;
+        let trees = prepared.trees.as_ref().filter(|_| plan.mounts_in_callers_namespace());
+        self.state.own_mount = trees.map(|t| OwnMount::of(t.root.as_fd())).transpose()?;
+        let state = &self.state;
+        let fifos = request.waits_for_start.then(|| Fifos::make(self.reserved.dir()));
+        let fifos = fifos.transpose()?;
+        let cgroup = self.cgroup.insert(cgroup.create()?);
+        let (socket, init_socket) = sync::pair()?;
+        let mut socket = Some(socket);
+        let foreground_terminal =
+            console.is_none() && plan.process.as_ref().is_some_and(|process| process.terminal);
+        let init = Init {
+            plan,
+            prepared: &prepared,
+            parent: &init_socket,
+            fifos: fifos.as_ref(),
+            console: console.as_ref(),
+            size: foreground_terminal.then(supervise::caller_size).flatten(),
+            cgroups: cgroup.record(),
+            waits_for_cgroup: cgroup.needs_enter(),
+            signals: request.signals,
+            hook_state: &|status, pid| state::document(state, status, pid).to_json(),
+        };
+        let cloned = in_pid_namespace(plan, &prepared, || {
+            clone3(plan.route.clone_flags as u64, cgroup.clone_fd(), || {
+                // Its copy of the runtime's end would hide the runtime's death from init.
+                drop(socket.take());
+                init::run(&init)
+            })
+            .context("clone init")
+        });
+        // Likewise here: without it the end of init is an end of file.
+        drop(init_socket);
+        let child = self.child.insert(cloned?);
+        let Some(socket) = socket else {
+            return Err(Error::new(Kind::System, "the socket to init is gone"));
+        };
+        let mut talk = Talk {
+            plan,
+            prepared: &prepared,
+            socket: &socket,
+            cgroup,
+            state,
+            child,
+            hooks_ran: false,
+            master: None,
+        };
+        let ready = talk.until_ready();
+        self.poststop_owed = talk.hooks_ran;
+        self.master = talk.master.take();
+        self.socket = Some(socket);
+        ready
+    }
+
+    /// Writes what must be there before init goes on.
+    fn commit(&mut self, request: &Request<'_>) -> Result<()> {
+        let child = self.child.as_ref().ok_or_else(not_made)?;
+        if let Some(process) = self.plan.process.as_ref().filter(|p| !p.sets_own_rlimits) {
+            limits::set(&process.rlimits, Some(child.pid))?;
+        }
+        record::set_pid(&mut self.state, child.pid)?;
+        self.reserved.commit(&self.state)?;
+        if let Some(path) = &request.pid_file {
+            record::write_pid_file(path, child.pid)?;
+        }
+        if let Some(path) = &request.pidfd_socket {
+            let socket = socket::connect("--pidfd-socket", path)?;
+            let pid = child.pid.to_string();
+            fdpass::send_with_fd(socket.as_fd(), pid.as_bytes(), Some(child.pidfd.as_fd()))
+                .with_context(|| format!("--pidfd-socket: send to {path:?}"))?;
+        }
+        Ok(())
+    }
+
+    /// `create`: init now waits for `start`, and no longer for this process.
+    pub fn leave(self) -> Result<()> {
+        match self.go() {
+            Ok(_) => {
+                self.reserved.keep();
+                Ok(())
+            }
+            Err(error) => Err(self.undo(error)),
+        }
+    }
+
+    /// `run`: init goes on to execve; then the poststart hooks.
+    pub fn start(mut self) -> Result<Running> {
+        let started = self.go().and_then(|socket| match socket.next()? {
+            // Close-on-exec: the program runs.
+            None => Ok(()),
+            Some(ToParent::Failed(error)) => Err(error),
+            Some(_) => Err(Error::new(Kind::System, "init said something unexpected")),
+        });
+        if let Err(error) = started.and_then(|()| self.poststart()) {
+            // It was created, so what undoes it is its end, with all that belongs to that.
+            self.poststop_owed = true;
+            return Err(self.undo(error));
+        }
+        let child = self.child.take().ok_or_else(not_made)?;
+        self.reserved.keep();
+        Ok(Running { child, master: self.master })
+    }
+
+    /// Tells init to go on.
+    fn go(&self) -> Result<&Socket> {
+        let (Some(socket), Some(child)) = (&self.socket, &self.child) else {
+            return Err(not_made());
+        };
+        if socket.tell_init(ToInit::Go)? {
+            Ok(socket)
+        } else {
+            Err(talk::last_words(socket, child))
+        }
+    }
+
+    fn poststart(&self) -> Result<()> {
+        let hooks = &self.plan.hooks.poststart;
+        if hooks.is_empty() {
+            return Ok(());
+        }
+        let state = state::document(&self.state, Status::Running, self.state.pid).to_json()?;
+        hooks::run_all("poststart", hooks, &state)
+    }
+
+    /// Takes everything back: init and all that it may have started, the cgroup, the directory;
+    /// and when hooks of create have run, the lifecycle goes on at its end with the poststop hooks
+    /// (runtime.md, "Lifecycle"). Returns the error that led here; what fails on the way is told
+    /// as a warning, because that error is the story.
+    fn undo(self, error: Error) -> Error {
+        let warn = |result: Result<()>| result.unwrap_or_else(log::warn);
+        if let Some(child) = &self.child {
+            warn(kill(child).context("kill the container's init"));
+        }
+        if let Some(mount) = &self.state.own_mount {
+            warn(mount.detach(&self.plan.rootfs));
+        }
+        if let Some(cgroup) = self.cgroup {
+            if self.child.is_some() && !self.plan.has_private_pid() {
+                warn(cgroup.record().kill_all());
+            }
+            warn(cgroup.record().abandon());
+        }
+        warn(self.reserved.abandon());
+        let poststop = &self.plan.hooks.poststop;
+        if self.poststop_owed && !poststop.is_empty() {
+            match state::document(&self.state, Status::Stopped, 0).to_json() {
+                Ok(json) => hooks::run_all_logging("poststop", poststop, &json),
+                Err(error) => log::warn(error),
+            }
+        }
+        error
+    }
+}
+
+fn not_made() -> Error {
+    Error::new(Kind::System, "the container has no init")
+}
+
+fn kill(child: &Child) -> Result<()> {
+    match pidfd::send_signal(child.pidfd.as_fd(), libc::SIGKILL) {
+        Ok(()) | Err(Errno::ESRCH) => {}
+        Err(errno) => return Err(Error::from(errno)),
+    }
+    waitid(WaitId::PidFd(child.pidfd.as_fd()), WaitIdOptions::EXITED)?;
+    Ok(())
+}
+
+/// Clones with the joined pid namespace set for children, where the plan wants it so, and sets
+/// the runtime's own again: hooks run in the runtime's namespaces.
+fn in_pid_namespace(
+    plan: &Plan,
+    prepared: &Prepared,
+    clone: impl FnOnce() -> Result<Child>,
+) -> Result<Child> {
+    let join = prepared.joins.iter().find(|(kind, _)| *kind == Ns::Pid);
+    let Some((_, namespace)) = join.filter(|_| plan.route.parent_joins_pid) else {
+        return clone();
+    };
+    let own =
+        std::fs::File::open("/proc/self/ns/pid").context("open the runtime's pid namespace")?;
+    setns(namespace.as_fd(), CloneFlags::CLONE_NEWPID)
+        .with_context(|| format!("join the pid namespace {:?}", plan.namespaces.pid.path()))?;
+    let cloned = clone();
+    setns(own.as_fd(), CloneFlags::CLONE_NEWPID)
+        .context("return to the runtime's pid namespace")?;
+    cloned
+}
