@@ -31,7 +31,6 @@ pub fn run(init: &Init<'_>, umask: Mode) -> Result<i32> {
     // place of /etc/passwd.
     close_others(init)?;
     let env = with_home(process);
-    let program = find(process, &env)?;
     if process.no_new_privileges {
         prctl::set_no_new_privileges(true)
             .map_err(|e| Error::from(Errno::from_raw(e)).context("set no_new_privs"))?;
@@ -39,11 +38,6 @@ pub fn run(init: &Init<'_>, umask: Mode) -> Result<i32> {
     outlive_runtime()?;
     reset_signals_for_exec(init.signals)?;
 
-    let exec = Exec::new(&program, &process.args, &env);
-    let early = !process.no_new_privileges || process.listener.is_some();
-    if process.sets_own_rlimits {
-        limits::set(&process.rlimits, None)?;
-    }
     let entered = enter_cwd(process);
     identity::assume(init.plan, &process.identity)?;
     // A directory that root may not enter (on NFS, say) may be open to the user.
@@ -51,6 +45,13 @@ pub fn run(init: &Init<'_>, umask: Mode) -> Result<i32> {
         enter_cwd(process)?;
     }
     inside_cwd(process)?;
+    // As the user, like execve: what root alone may run is not what stands first in its PATH.
+    let program = find(process, &env)?;
+    let exec = Exec::new(&program, &process.args, &env);
+    let early = !process.no_new_privileges || process.listener.is_some();
+    if process.sets_own_rlimits {
+        limits::set(&process.rlimits, None)?;
+    }
     // Without no_new_privs loading a filter needs CAP_SYS_ADMIN, so it comes before that goes; but
     // after all that needs system calls which the filter may refuse.
     if !process.no_new_privileges && process.seccomp.is_some() {

@@ -157,7 +157,7 @@ pub fn apply_attributes(tree: BorrowedFd<'_>, mount: &Mount) -> Result<()> {
 
 /// In a user namespace nodes cannot be made; the host's own are bound, if they are what is asked.
 fn device_source(device: &crate::plan::Device, plan: &Plan) -> Result<Option<OwnedFd>> {
-    if !plan.namespaces.has_user() || device.kind == rustix::fs::FileType::Fifo {
+    if !plan.in_user_namespace || device.kind == rustix::fs::FileType::Fifo {
         return Ok(None);
     }
     let path = &device.path;
