@@ -34,9 +34,15 @@ fn shows_status() -> Container {
 
 /// Words for `through`: a caller with capabilities in every set, and with groups.
 fn rich_caller() -> Vec<std::ffi::OsString> {
-    ["setpriv", "--groups=4,20,24", "--inh-caps=+chown,+kill,+setuid", "--ambient-caps=+chown,+kill", "--"]
-        .map(Into::into)
-        .to_vec()
+    [
+        "setpriv",
+        "--groups=4,20,24",
+        "--inh-caps=+chown,+kill,+setuid",
+        "--ambient-caps=+chown,+kill",
+        "--",
+    ]
+    .map(Into::into)
+    .to_vec()
 }
 
 #[test]
