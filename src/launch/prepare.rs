@@ -176,17 +176,22 @@ fn device_source(device: &crate::plan::Device, plan: &Plan) -> Result<Option<Own
             ),
         ));
     }
+    only_used(tree.as_fd()).with_context(|| format!("bind device {path:?}"))?;
     Ok(Some(tree))
 }
 
-/// The host's /dev/null to hide files with. Its mount is read-only: a device can be written through
-/// one, but its mode, owner and times cannot be changed, and they are the host's own.
+/// Makes the mount of a host's node read-only: a device can be written through one, but its mode,
+/// owner and times cannot be changed, and they are the host's own.
+fn only_used(node: BorrowedFd<'_>) -> Result<()> {
+    let attributes = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC;
+    set(node, false, Change { set: attributes, ..Change::default() })
+}
+
+/// The host's /dev/null to hide files with.
 fn null_tree() -> Result<OwnedFd> {
     let null = clone_tree(Path::new("/dev/null"), false).context("open /dev/null")?;
     check_null(null.as_fd())?;
-    let attributes = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC;
-    set(null.as_fd(), false, Change { set: attributes, ..Change::default() })
-        .context("make the mount of /dev/null read-only")?;
+    only_used(null.as_fd()).context("make the mount of /dev/null read-only")?;
     Ok(null)
 }
 
