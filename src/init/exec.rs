@@ -247,7 +247,8 @@ fn executable(path: &Path) -> nix::Result<()> {
 
 fn words(errno: Errno, path: &Path) -> String {
     match errno {
-        Errno::EISDIR => "is a directory".into(),
+        // execve(2) says EACCES as well, and some engines know only that as 126.
+        Errno::EISDIR => "is a directory: permission denied".into(),
         Errno::EACCES => "permission denied".into(),
         errno => format!("stat {}: {}", path.display(), Error::from(errno)),
     }
