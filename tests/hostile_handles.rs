@@ -399,6 +399,20 @@ fn environments_do_not_mix() {
 }
 
 #[test]
+fn hooks_write_with_the_umask_of_the_caller() {
+    let mut container = Container::with_script("umask");
+    let report = container.path().join("report");
+    let kinds = ["prestart", "createRuntime", "createContainer", "poststart", "poststop"];
+    for kind in kinds {
+        let script = container.script(kind, &format!("umask >> {}", report.display()));
+        container.push(&format!("/hooks/{kind}"), json!({"path": script}));
+    }
+    container.rt.through = ["sh", "-c", "umask 037; exec \"$@\"", "sh"].map(Into::into).to_vec();
+    assert_eq!(container.output(), "0037\n");
+    assert_eq!(fs::read_to_string(report).unwrap(), "0037\n".repeat(kinds.len()));
+}
+
+#[test]
 fn the_keyring_is_its_own() {
     if !Path::new("/proc/keys").exists() {
         support::skip!("this kernel has no keys");

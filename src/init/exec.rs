@@ -190,7 +190,9 @@ fn home_of(uid: u32) -> Option<String> {
         .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
         .open("/etc/passwd")
         .ok()?;
-    if !file.metadata().ok()?.is_file() {
+    // Files of procfs have no size; reading some of them (kmsg) takes something away.
+    let meta = file.metadata().ok()?;
+    if !meta.is_file() || meta.len() == 0 {
         return None;
     }
     let mut text = Vec::new();

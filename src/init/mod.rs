@@ -113,7 +113,7 @@ fn second_half(init: &Init<'_>) -> Result<i32> {
     let root = ManuallyDrop::new(rootfs::attach(plan, trees)?);
     mounts::all(init, &root, trees)?;
     devices::all(plan, &root, trees)?;
-    create_hooks(init)?;
+    create_hooks(init, umask)?;
     rootfs::make_cwd(plan, &root)?;
     stdio::fix(init, &root)?;
     if plan.process.as_ref().is_some_and(|process| process.terminal) {
@@ -130,7 +130,7 @@ fn second_half(init: &Init<'_>) -> Result<i32> {
 
 /// prestart and createRuntime hooks run beside the runtime, createContainer hooks here: in the
 /// container's namespaces, but with the host's root file system still in sight.
-fn create_hooks(init: &Init<'_>) -> Result<()> {
+fn create_hooks(init: &Init<'_>, umask: Mode) -> Result<()> {
     let hooks = &init.plan.hooks;
     if hooks.has_create() {
         // Also for createContainer hooks alone: the runtime owes poststop hooks from here on.
@@ -139,7 +139,10 @@ fn create_hooks(init: &Init<'_>) -> Result<()> {
     }
     if !hooks.create_container.is_empty() {
         let state = (init.hook_state)(Status::Creating, nix::unistd::getpid().as_raw())?;
+        // What a hook writes on the host is not to be everybody's.
+        let own = nix::sys::stat::umask(umask);
         hooks::run_all("createContainer", &hooks.create_container, &state)?;
+        nix::sys::stat::umask(own);
     }
     Ok(())
 }
