@@ -60,6 +60,11 @@ pub fn start(dir: BorrowedFd<'_>) -> Result<()> {
             });
         }
     };
+    // A file would take the byte, and nobody would ever answer.
+    let kind = FileType::from_raw_mode(rustix::fs::fstat(&start)?.st_mode);
+    if kind != FileType::Fifo {
+        return Err(Error::new(Kind::Invalid, format!("{START_FIFO:?} is not a FIFO")));
+    }
     nix::unistd::write(&start, b"g").context("tell init to start")?;
     let mut answer = [0; 4096];
     loop {

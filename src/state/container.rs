@@ -117,10 +117,12 @@ impl Container {
         }
         // Not whether the FIFO is there, but whether init waits on it: a start that was killed may
         // have left the file.
+        use rustix::io::Errno;
         let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         match rustix::fs::openat(&self.dir, START_FIFO, flags, Mode::empty()) {
             Ok(_) => Ok(Status::Created),
-            Err(rustix::io::Errno::NOENT | rustix::io::Errno::NXIO) => Ok(Status::Running),
+            // Not there, without a reader, or a link or directory: none that init waits on.
+            Err(Errno::NOENT | Errno::NXIO | Errno::LOOP | Errno::ISDIR) => Ok(Status::Running),
             Err(e) => {
                 Err(e).with_context(|| format!("open {START_FIFO} of {:?}", self.id.as_str()))
             }
