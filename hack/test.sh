@@ -81,10 +81,21 @@ remains() {
     find "${TMPDIR:-/tmp}" /run -maxdepth 2 -name 'bulkhead-test-*' 2>/dev/null | sed 's/^/directory /' || true
 }
 
+# Drops what a test program that still runs has made: the number in the name is its pid, and those
+# of this run are over.
+of_dead_tests() {
+    local line pid
+    while read -r line; do
+        pid=${line##*bulkhead-test-}
+        pid=${pid%%[!0-9]*}
+        if [ -z "$pid" ] || [ ! -d "/proc/$pid" ]; then printf '%s\n' "$line"; fi
+    done
+}
+
 # Nothing may be left that was not there before. What is just going is given a few seconds.
 leaks() {
     local left tries=5
-    while left=$(remains | sort -u | comm -13 "$before" -) && [ -n "$left" ]; do
+    while left=$(remains | sort -u | comm -13 "$before" - | of_dead_tests) && [ -n "$left" ]; do
         tries=$((tries - 1))
         if [ $tries -eq 0 ]; then
             printf '%s\n' "$left" | sed 's/^/left behind: /' >&2
