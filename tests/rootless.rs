@@ -189,7 +189,7 @@ fn capabilities_and_seccomp_hold() {
     assert_eq!(said(&ran.wait_for("mkdir="), "mkdir"), "1");
     let process = c.process();
     for set in ["CapBnd", "CapEff", "CapPrm"] {
-        assert_eq!(process.capabilities(set), 1 << 5, "{set}");
+        assert_eq!(process.mask(set), 1 << 5, "{set}");
     }
     assert_eq!(process.status("Seccomp"), "2");
 }
