@@ -182,7 +182,7 @@ fn no_new_privs_stops_a_setuid_program() {
         let mut c = Container::new();
         // busybox's su says so if it is not set-uid root.
         let program = c.rootfs().join("bin/busybox-suid");
-        fs::copy(c.rootfs().join("bin/busybox"), &program).unwrap();
+        support::copy_program(c.rootfs().join("bin/busybox"), &program);
         fs::set_permissions(&program, fs::Permissions::from_mode(0o4755)).unwrap();
         c.args(&["/bin/busybox-suid", "su", "-c", "true"]);
         c.set("/process/user", json!({"uid": 1000, "gid": 1000}));

@@ -436,7 +436,7 @@ fn the_binary_cannot_be_written_from_inside() {
     let mut c = Container::new();
     // The tests beside this one execute the binary: harm is done to a copy.
     let copy = c.path().join("runtime");
-    fs::copy(&c.rt.binary, &copy).unwrap();
+    support::copy_program(&c.rt.binary, &copy);
     c.rt.binary.clone_from(&copy);
     let before = fs::read(&copy).unwrap();
     let script = c.rootfs().join("bin/trick");

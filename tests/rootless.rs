@@ -43,7 +43,7 @@ fn of_nobody(script: &str) -> Container {
     c.set("/mounts", mounts);
     // The build's directory may be closed to others.
     let copy = c.path().join("runtime");
-    fs::copy(&c.rt.binary, &copy).unwrap();
+    support::copy_program(&c.rt.binary, &copy);
     fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).unwrap();
     c.rt.binary = copy;
     give_to_nobody(c.path());

@@ -54,7 +54,7 @@ const STEP_CLOSE: u8 = 2;
 const STEP_EXEC: u8 = 3;
 
 /// Starts `command`. Only descriptors 0, 1 and 2 reach it; the signal mask is empty and SIGPIPE
-/// has its default action. An execve that fails is told by [`Child::failure`].
+/// has its default action. An execve that fails is told by `Child::failure`.
 pub fn spawn(command: &Command<'_>) -> Result<Child> {
     let argv = pointers(command.argv);
     let env = pointers(command.env);
