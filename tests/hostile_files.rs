@@ -201,6 +201,20 @@ fn standard_output_is_where_the_caller_wants_it() {
 }
 
 #[test]
+fn devices_and_directories_of_the_caller_keep_their_owner() {
+    let canary = Canary::new();
+    for name in ["node", "dir", "."] {
+        let mut container = Container::with_script("true");
+        container.set("/process/user", json!({"uid": 1000, "gid": 1000}));
+        let script = format!("exec \"$@\" < '{}'", canary.text(name));
+        container.rt.through = ["sh", "-c", &script, "sh"].map(Into::into).to_vec();
+        container.run().ok();
+        container.rt.through.clear();
+        canary.assert_unchanged();
+    }
+}
+
+#[test]
 fn closed_standard_descriptors_are_not_taken_by_others() {
     for closed in ["<&-", ">&-", "<&- >&-", "<&- >&- 2>&-"] {
         let mut container = Container::with_script(

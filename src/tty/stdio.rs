@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, IntoRawFd};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, makedev};
-use nix::unistd::{Uid, dup2_stderr, dup2_stdin, dup2_stdout, fchown, isatty};
+use nix::unistd::{Uid, dup2_stderr, dup2_stdin, dup2_stdout, fchown};
 
 use crate::{Context, Error, Kind, Result, sys};
 
@@ -41,6 +41,11 @@ fn is_null(stat: &FileStat) -> bool {
     stat.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFCHR.bits() && stat.st_rdev == makedev(1, 3)
 }
 
+fn is_pipe_or_file(stat: &FileStat) -> bool {
+    let kind = stat.st_mode & SFlag::S_IFMT.bits();
+    kind == SFlag::S_IFIFO.bits() || kind == SFlag::S_IFREG.bits()
+}
+
 /// Makes 0, 1 and 2 the container's own.
 ///
 /// What is the host's `/dev/null` becomes `null`, the container's (which the caller has checked
@@ -48,11 +53,12 @@ fn is_null(stat: &FileStat) -> bool {
 /// is not refused (or let through) by the host's inode. Without one it stays.
 ///
 /// What else it is goes to the container's user, who otherwise could not open `/dev/stdout` or
-/// `/dev/tty` again. The group stays: devpts' `gid` option has set it. A terminal that is not the
-/// container's own (`own_terminal` tells whether it has one) is left alone, because taking the
-/// caller's terminal away from the caller is no way to run a container. EPERM and EINVAL mean
-/// that the owner or the user is not mapped in this user namespace, EROFS that `/dev` is
-/// read-only: the process may still use what is open.
+/// `/dev/tty` again: pipes and files, and a terminal if it is the container's own (`own_terminal`
+/// tells whether it has one). Devices and directories of the host are left alone: the caller's
+/// terminal is the caller's, and a user who owned a node like `/dev/zero` could give it to all.
+/// The group stays: devpts' `gid` option has set it. EPERM and EINVAL mean that the owner or the
+/// user is not mapped in this user namespace, EROFS that `/dev` is read-only: the process may
+/// still use what is open.
 pub fn adopt(null: Option<BorrowedFd<'_>>, uid: Uid, own_terminal: bool) -> Result<()> {
     for (number, (fd, copy)) in sys::term::stdio().into_iter().zip(COPY_TO).enumerate() {
         let stat = fstat(fd).with_context(|| format!("fstat descriptor {number}"))?;
@@ -62,7 +68,7 @@ pub fn adopt(null: Option<BorrowedFd<'_>>, uid: Uid, own_terminal: bool) -> Resu
             }
             continue;
         }
-        if stat.st_uid == uid.as_raw() || !own_terminal && isatty(fd).unwrap_or(false) {
+        if stat.st_uid == uid.as_raw() || !own_terminal && !is_pipe_or_file(&stat) {
             continue;
         }
         match fchown(fd.as_fd(), Some(uid), None) {
