@@ -21,13 +21,14 @@ pub fn fix(init: &Init<'_>, root: &Root) -> Result<()> {
     if process.terminal {
         return Ok(());
     }
+    let what = "open \"/dev/null\" in the rootfs";
     let null = match root.open(Path::new("/dev/null"), OFlags::RDWR | OFlags::NOCTTY) {
         // An image's own file of that name is not what was handed in (CVE-2025-31133).
-        Ok(null) if is_char_device(&rustix::fs::fstat(&null)?, 1, 3) => Some(null),
+        Ok(null) if is_char_device(&rustix::fs::fstat(&null).context(what)?, 1, 3) => Some(null),
         // Without a /dev/null of its own the container keeps the one it was given.
         Ok(_) | Err(Errno::NOENT | Errno::ACCESS | Errno::NXIO | Errno::PERM) => None,
         Err(errno) => {
-            return Err(Error::from(errno).context("open \"/dev/null\" in the rootfs"));
+            return Err(Error::from(errno).context(what));
         }
     };
     let uid = Uid::from_raw(process.identity.uid);
