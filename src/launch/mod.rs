@@ -199,8 +199,13 @@ fn make(
         child,
         hooks_ran: false,
         master: None,
+        adopted: !plan.route.trampoline,
     };
     let answer = talk.until_ready().and_then(|()| set_rlimits(plan, talk.child.pid));
+    if answer.is_err() && !talk.adopted {
+        // An init may be there already that only its go-between knew.
+        socket.outlive();
+    }
     let (hooks_ran, master, pid) = (talk.hooks_ran, talk.master.take(), talk.child.pid);
     answer.map_err(|error| (error, hooks_ran))?;
     let state = with_pid(state, pid).map_err(|error| (error, hooks_ran))?;
