@@ -24,6 +24,7 @@ use self::fifo::Fifos;
 use self::prepare::Prepared;
 use self::talk::Talk;
 use crate::cgroup::{self, Cgroup};
+use crate::error::twice;
 use crate::fs::write_whole;
 use crate::host::Host;
 use crate::init::{self, Init};
@@ -83,6 +84,7 @@ pub struct Launch {
     reserved: Reserved,
     cgroup: Cgroup,
     poststop_owed: bool,
+    pid_file: Option<PathBuf>,
 }
 
 /// Does everything up to the point where init waits. The state and the pid file are written; if
@@ -124,8 +126,18 @@ pub fn launch(store: &Store, request: &Request<'_>) -> Result<Launch> {
             let (Some(child), Some(cgroup)) = (undo.child.take(), undo.cgroup.take()) else {
                 return Err(Error::new(Kind::System, "init was not made"));
             };
-            let mut launch =
-                Launch { child, master, state, plan, socket, reserved, cgroup, poststop_owed };
+            let pid_file = None;
+            let mut launch = Launch {
+                child,
+                master,
+                state,
+                plan,
+                socket,
+                reserved,
+                cgroup,
+                poststop_owed,
+                pid_file,
+            };
             match launch.commit(request) {
                 Ok(()) => Ok(launch),
                 Err(error) => Err(launch.undo(error)),
@@ -240,6 +252,7 @@ impl Launch {
         if let Some(path) = &request.pid_file {
             write_pid_file(path, self.child.pid)
                 .with_context(|| format!("--pid-file: write {path:?}"))?;
+            self.pid_file = Some(path.clone());
         }
         if let Some(path) = &request.pidfd_socket {
             let send = || -> Result<()> {
@@ -309,6 +322,12 @@ impl Launch {
             private_pid: self.plan.has_private_pid(),
         };
         undo.run();
+        if let Some(path) = &self.pid_file {
+            let removed = twice(|| Ok(std::fs::remove_file(path)?));
+            if let Err(error) = removed.with_context(|| format!("--pid-file: remove {path:?}")) {
+                log::warn(error);
+            }
+        }
         owe_poststop(self.poststop_owed, &self.plan, &self.state);
         abandon(self.reserved);
         error
@@ -343,21 +362,24 @@ impl Undo {
                     Ok(()) | Err(nix::errno::Errno::ESRCH) => {}
                     Err(errno) => return Err(Error::from(errno)),
                 }
-                waitid(WaitId::PidFd(child.pidfd.as_fd()), WaitIdOptions::EXITED)?;
-                Ok(())
+                match waitid(WaitId::PidFd(child.pidfd.as_fd()), WaitIdOptions::EXITED) {
+                    // It was waited for at the first try.
+                    Ok(_) | Err(rustix::io::Errno::CHILD) => Ok(()),
+                    Err(errno) => Err(Error::from(errno)),
+                }
             };
-            if let Err(error) = end() {
+            if let Err(error) = twice(end) {
                 log::warn(error.context("kill the container's init"));
             }
         }
         let Some(cgroup) = &self.cgroup else { return };
         let record = cgroup.record();
         if self.child.is_some() && !self.private_pid {
-            if let Err(error) = record.kill_all() {
+            if let Err(error) = twice(|| record.kill_all()) {
                 log::warn(error);
             }
         }
-        if let Err(error) = record.abandon() {
+        if let Err(error) = twice(|| record.abandon()) {
             log::warn(error);
         }
     }
@@ -375,7 +397,7 @@ fn owe_poststop(owed: bool, plan: &Plan, state: &State) {
 }
 
 fn abandon(reserved: Reserved) {
-    if let Err(error) = reserved.abandon() {
+    if let Err(error) = twice(|| reserved.abandon()) {
         log::warn(error);
     }
 }

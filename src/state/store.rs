@@ -114,7 +114,7 @@ impl Store {
             Ok(()) => Ok(reserved),
             Err(e) => {
                 // The first error is the story; the directory is empty but for known names.
-                let _ = reserved.abandon();
+                let _ = crate::error::twice(|| reserved.abandon());
                 Err(e)
             }
         }
@@ -243,8 +243,8 @@ impl Reserved {
         file::write(self.dir(), name, &bytes).with_context(what)
     }
 
-    /// Removes the directory: create has failed, and has undone the rest already.
-    pub fn abandon(self) -> Result<()> {
+    /// Removes the directory: create has failed, and has undone the rest already. Can be repeated.
+    pub fn abandon(&self) -> Result<()> {
         remove(&self.root, &self.id, &self.dir)
     }
 
