@@ -108,8 +108,13 @@ impl Socket {
             ToParent::Ready => vec![b'R'],
             ToParent::Failed(error) => encode_error(error),
         };
-        nix::unistd::write(&self.0, &bytes).context("talk to the runtime")?;
-        Ok(())
+        loop {
+            match nix::unistd::write(&self.0, &bytes) {
+                Ok(_) => return Ok(()),
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(Error::from(errno).context("talk to the runtime")),
+            }
+        }
     }
 
     /// Init: waits for `expected`. The end of the runtime is an error, so that init ends too.
