@@ -9,6 +9,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::{AccessFlags, access};
 
 use super::{Init, identity, limits};
+use crate::error::twice;
 use crate::hooks;
 use crate::plan::Process;
 use crate::state::Status;
@@ -66,6 +67,7 @@ pub fn run(init: &Init<'_>, umask: Mode) -> Result<i32> {
     init.parent.tell_parent(&ToParent::Ready)?;
     init.parent.wait_for(ToInit::Go)?;
     let last = || -> Result<Errno> {
+        wait_for_start(init)?;
         start_hooks(init)?;
         // With no_new_privs the filter is the last thing: nothing but execve runs under it.
         if !early {
@@ -73,7 +75,6 @@ pub fn run(init: &Init<'_>, umask: Mode) -> Result<i32> {
         }
         Ok(exec.run())
     };
-    wait_for_start(init)?;
     let error = match last() {
         Ok(errno) => exec_error(process, errno),
         Err(error) => error,
@@ -109,7 +110,9 @@ fn start_hooks(init: &Init<'_>) -> Result<()> {
 /// After Go a `create` has gone: the error is for the `start` that waits.
 fn report_late(init: &Init<'_>, error: Error) -> Result<i32> {
     let Some(fifos) = init.fifos else { return Err(error) };
-    nix::unistd::write(&fifos.result, &encode_error(&error)).context("report to start")?;
+    let text = encode_error(&error);
+    // Without a word, the end of file that follows would be taken for success.
+    twice(|| Ok(nix::unistd::write(&fifos.result, &text)?)).context("report to start")?;
     Ok(1)
 }
 
@@ -119,8 +122,8 @@ fn without_process(init: &Init<'_>) -> Result<i32> {
     outlive_runtime()?;
     init.parent.tell_parent(&ToParent::Ready)?;
     init.parent.wait_for(ToInit::Go)?;
-    wait_for_start(init)?;
-    report_late(init, Error::invalid_field("process", "missing, so there is nothing to start"))
+    let missing = || Error::invalid_field("process", "missing, so there is nothing to start");
+    report_late(init, wait_for_start(init).err().unwrap_or_else(missing))
 }
 
 fn seccomp(init: &Init<'_>, process: &Process) -> Result<()> {

@@ -164,7 +164,7 @@ fn device_source(device: &crate::plan::Device, plan: &Plan) -> Result<Option<Own
     let tree = clone_tree(path, false).with_context(|| {
         format!("bind device {path:?} (in a user namespace the host's own node is bound)")
     })?;
-    let stat = rustix::fs::fstat(&tree)?;
+    let stat = rustix::fs::fstat(&tree).with_context(|| format!("look at device {path:?}"))?;
     let wanted = rustix::fs::makedev(device.major, device.minor);
     if rustix::fs::FileType::from_raw_mode(stat.st_mode) != device.kind || stat.st_rdev != wanted {
         return Err(Error::new(

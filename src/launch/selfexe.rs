@@ -53,7 +53,7 @@ fn can_be_overwritten(exe: &OwnedFd) -> Result<bool> {
         return Ok(false);
     }
     if !nix::unistd::geteuid().is_root() {
-        let stat = rustix::fs::fstat(exe)?;
+        let stat = rustix::fs::fstat(exe).with_context(|| format!("look at {EXE}"))?;
         let others = Mode::WGRP.union(Mode::WOTH);
         let mode = Mode::from_raw_mode(stat.st_mode);
         if stat.st_uid != nix::unistd::geteuid().as_raw() && !mode.intersects(others) {
