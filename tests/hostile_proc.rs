@@ -168,6 +168,18 @@ fn what_is_no_procfs_is_refused() {
         container.rt.through.clear();
         one_line(&ran, &["/proc"]);
     }
+    // A directory with a link to every file of a procfs is none, whatever can be read through it.
+    let mut container = Container::new();
+    let real = container.path().join("real");
+    fs::create_dir(&real).unwrap();
+    let real = real.to_str().unwrap();
+    container.rt.through = in_own_mounts(&format!(
+        "mount --bind /proc {real}; mount -t tmpfs tmpfs /proc; \
+         for file in {real}/*; do ln -s $file /proc/; done"
+    ));
+    let ran = container.run();
+    container.rt.through.clear();
+    one_line(&ran, &["/proc", "not a procfs"]);
 }
 
 #[test]
@@ -211,11 +223,13 @@ fn the_masks_of_procfs_cannot_be_taken_off_by_a_new_one() {
         let mut container = Container::new();
         std::os::unix::fs::symlink("busybox", container.rootfs().join("bin/unshare")).unwrap();
         container
-            .capabilities(&["CAP_SYS_ADMIN"])
+            .capabilities(&["CAP_SETFCAP", "CAP_SETGID", "CAP_SETUID", "CAP_SYS_ADMIN"])
             .push("/linux/maskedPaths", json!("/proc/sys"))
-            .sh("unshare -Urpfm sh -c 'mount -t proc proc /mnt && ls /mnt/sys' 2>&1; echo $?");
+            .sh("unshare -Urpfm sh -c 'id; mount -t proc proc /mnt; ls /mnt/sys' 2>&1; true");
         let ran = container.call("run", options).ok();
-        assert!(ran.stdout.contains("ermitted") && !ran.stdout.contains("kernel"), "{ran:#?}");
+        assert!(ran.stdout.contains("uid=0"), "the attack did not take place: {ran:#?}");
+        assert!(ran.stdout.contains("permission denied"), "{options:?}: {ran:#?}");
+        assert!(!ran.stdout.contains("kernel"), "{options:?}: {ran:#?}");
     }
 }
 
