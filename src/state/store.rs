@@ -245,12 +245,19 @@ impl Reserved {
 
     /// Removes the directory: create has failed, and has undone the rest already. Can be repeated.
     pub fn abandon(&self) -> Result<()> {
-        remove(&self.root, &self.id, &self.dir)
+        remove(&self.root, &self.id, &self.dir)?;
+        self.unlock();
+        Ok(())
     }
 
     /// Leaves the directory and frees the lock: create has succeeded.
     pub fn keep(self) {
-        // An explicit unlock, since init still has a copy of the descriptor.
+        self.unlock();
+    }
+
+    /// An explicit unlock, since init still has a copy of the descriptor.
+    fn unlock(&self) {
+        // What cannot be unlocked is unlocked by our end.
         let _ = rustix::fs::flock(&self.dir, FlockOperation::Unlock);
     }
 }
