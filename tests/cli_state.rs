@@ -113,9 +113,10 @@ fn kill_sends_what_was_asked_for() {
         home.put(&state("c", sleep.pid()));
         ok(&home, &[&["kill"], words].concat());
         assert_eq!(sleep.0.wait().unwrap().signal(), Some(number), "{words:?}");
-        for words in [&["kill", "c", "9"][..], &["kill", "--all", "c", "9"]] {
-            assert_eq!(err(&home, words), "kill container \"c\": container not running");
-        }
+        let error = err(&home, &["kill", "c", "9"]);
+        assert_eq!(error, "kill container \"c\": container not running");
+        // Engines clean up with it after the end.
+        ok(&home, &["kill", "--all", "c", "9"]);
     }
     let home = Home::new();
     for signal in ["65", "SIGFOO", "-"] {
