@@ -64,29 +64,45 @@ tests() {
 
 documentation() { RUSTDOCFLAGS="-D warnings" cargo doc --quiet --locked --no-deps; }
 
-# Nothing of ours may be left: a process, a mount, a cgroup, a directory of state or a bundle.
-leaks() {
-    local found=0 path
-    leak() {
-        found=1
-        printf 'left behind: %s\n' "$*" >&2
-    }
+# What the tests may leave, one thing a line: processes, mounts, cgroups, directories.
+remains() {
+    local path
     for path in /proc/[0-9]*; do
         # A dead process that nobody has reaped yet holds nothing.
         case $(sed -n 's/^State:[[:space:]]*//p' "$path/status" 2>/dev/null) in "" | Z* | X*) continue ;; esac
         if as_root grep -q "bulkhead-test-" "$path/cgroup" 2>/dev/null; then
-            leak "process ${path##*/} in $(grep -m1 -o 'bulkhead-test-.*' "$path/cgroup")"
+            echo "process ${path##*/} in $(grep -m1 -o 'bulkhead-test-.*' "$path/cgroup")"
         elif as_root grep -qa "^/[^ ]*bulkhead-test-" "$path/cmdline" 2>/dev/null; then
-            leak "process ${path##*/}: $(tr '\0' ' ' <"$path/cmdline")"
+            echo "process ${path##*/}: $(tr '\0' ' ' <"$path/cmdline")"
         fi
     done
-    while read -r path; do leak "mount $path"; done < <(grep "bulkhead-test-" /proc/self/mountinfo || true)
-    while read -r path; do leak "cgroup $path"; done < <(find /sys/fs/cgroup -type d -name '*bulkhead-test-*')
-    while read -r path; do leak "directory $path"; done < <(
-        find "${TMPDIR:-/tmp}" /run -maxdepth 2 -name 'bulkhead-test-*' 2>/dev/null
-    )
-    while read -r path; do leak "user $path"; done < <(grep '^bulkhead-test' /etc/passwd /etc/subuid /etc/subgid)
-    return $found
+    grep -o "[^ ]*bulkhead-test-[^ ]*" /proc/self/mountinfo | sed 's/^/mount /' || true
+    find /sys/fs/cgroup -type d -name '*bulkhead-test-*' 2>/dev/null | sed 's/^/cgroup /' || true
+    find "${TMPDIR:-/tmp}" /run -maxdepth 2 -name 'bulkhead-test-*' 2>/dev/null | sed 's/^/directory /' || true
+}
+
+# Drops what a test program that still runs has made: the number in the name is its pid, and those
+# of this run are over.
+of_dead_tests() {
+    local line pid
+    while read -r line; do
+        pid=${line##*bulkhead-test-}
+        pid=${pid%%[!0-9]*}
+        if [ -z "$pid" ] || [ ! -d "/proc/$pid" ]; then printf '%s\n' "$line"; fi
+    done
+}
+
+# Nothing may be left that was not there before. What is just going is given a few seconds.
+leaks() {
+    local left tries=5
+    while left=$(remains | sort -u | comm -13 "$before" - | of_dead_tests) && [ -n "$left" ]; do
+        tries=$((tries - 1))
+        if [ $tries -eq 0 ]; then
+            printf '%s\n' "$left" | sed 's/^/left behind: /' >&2
+            return 1
+        fi
+        sleep 1
+    done
 }
 
 # listed NAME PREFIX...: the name starts with one of the prefixes.
@@ -126,8 +142,10 @@ need_cargo
 
 BULKHEAD_TEST_SKIPS=$(mktemp "${TMPDIR:-/tmp}/bulkhead-skips-XXXXXX")
 chmod 0666 "$BULKHEAD_TEST_SKIPS"
-trap 'rm -f "$BULKHEAD_TEST_SKIPS"' EXIT
+before=$(mktemp "${TMPDIR:-/tmp}/bulkhead-before-XXXXXX")
+trap 'rm -f "$BULKHEAD_TEST_SKIPS" "$before"' EXIT
 export BULKHEAD_TEST_SKIPS
+remains | sort -u >"$before"
 
 if [ -z "${BULKHEAD_BIN:-}" ]; then
     printf '\n== build\n' >&2

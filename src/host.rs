@@ -15,6 +15,8 @@ pub struct Host {
     /// Whether it is not the machine's root: another user, or root of a user namespace (where
     /// podman without root runs its runtime).
     pub is_rootless: bool,
+    /// Whether it is in a user namespace already, be it as root with every capability.
+    pub in_user_namespace: bool,
 }
 
 const CAP_SYS_ADMIN: u32 = 21;
@@ -25,11 +27,13 @@ impl Host {
     /// Asks the kernel.
     pub fn probe() -> Result<Host> {
         let uid = nix::unistd::geteuid();
+        let in_user_namespace = in_user_namespace()?;
         Ok(Host {
             uid: uid.as_raw(),
             gid: nix::unistd::getegid().as_raw(),
             caps: cred::capget().context("read the runtime's capabilities")?,
-            is_rootless: !uid.is_root() || in_user_namespace()?,
+            is_rootless: !uid.is_root() || in_user_namespace,
+            in_user_namespace,
         })
     }
 

@@ -27,7 +27,7 @@
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+use nix::sys::socket::{AddressFamily, Shutdown, SockFlag, SockType, socketpair};
 
 use crate::tty::fdpass;
 use crate::{Context, Error, Kind, Result};
@@ -108,8 +108,13 @@ impl Socket {
             ToParent::Ready => vec![b'R'],
             ToParent::Failed(error) => encode_error(error),
         };
-        nix::unistd::write(&self.0, &bytes).context("talk to the runtime")?;
-        Ok(())
+        loop {
+            match nix::unistd::write(&self.0, &bytes) {
+                Ok(_) => return Ok(()),
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(Error::from(errno).context("talk to the runtime")),
+            }
+        }
     }
 
     /// Init: waits for `expected`. The end of the runtime is an error, so that init ends too.
@@ -160,6 +165,14 @@ impl Socket {
             _ => None,
         };
         message.map(Some).ok_or_else(|| Error::new(Kind::System, "init said something unexpected"))
+    }
+
+    /// Runtime: has everybody on the other side end, whoever it is, and waits until they have.
+    pub fn outlive(&self) {
+        // Where it fails there is nobody any more.
+        if nix::sys::socket::shutdown(self.0.as_raw_fd(), Shutdown::Write).is_ok() {
+            while matches!(self.next(), Ok(Some(_))) {}
+        }
     }
 }
 

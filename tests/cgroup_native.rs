@@ -230,7 +230,7 @@ fn controllers_are_enabled_on_the_way() {
     assert_eq!(read(&leaf, "hugetlb.2MB.max"), "2097152");
     assert_eq!(read(leaf.parent().unwrap(), "cgroup.subtree_control"), "hugetlb");
     assert_eq!(read(&leaf, "cgroup.subtree_control"), "");
-    cgroup.abandon().unwrap();
+    cgroup.record().abandon().unwrap();
 
     // Not where processes are in the way: told, and nothing left.
     let mut made = Made::new("inside", "{}");

@@ -235,6 +235,9 @@ fn the_last_of_two_opposite_options_wins() {
     }
 }
 
+/// What somebody did to a container's directory.
+type Forgery<'a> = Box<dyn Fn(&Path) + 'a>;
+
 /// What may be found in the place of a state file, and what must come of it.
 #[test]
 fn state_files_that_are_something_else_harm_nobody() {
@@ -242,7 +245,7 @@ fn state_files_that_are_something_else_harm_nobody() {
     let secret = canary.text("secret");
     let stranger = std::process::Command::new("sleep").arg("100").spawn().unwrap();
     let stranger = hostile_support::Killed(stranger);
-    let forged: Vec<(&str, Box<dyn Fn(&Path)>)> = vec![
+    let forged: Vec<(&str, Forgery<'_>)> = vec![
         ("null", Box::new(|path| fs::write(path, "null").unwrap())),
         ("{}", Box::new(|path| fs::write(path, "{}").unwrap())),
         (

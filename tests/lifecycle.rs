@@ -131,6 +131,10 @@ fn kill_of_a_stopped_container_is_refused() {
     c.wait_status("stopped");
     c.kill("TERM").refused(&["container not running"]);
     assert_eq!(c.status(), "stopped");
+    // What engines clean up with.
+    for signal in ["0", "TERM", "KILL"] {
+        c.rt.call(&["kill", "--all", &c.id, signal]).ok();
+    }
 }
 
 #[test]

@@ -166,6 +166,19 @@ fn memory_minus_one_is_no_limit() {
 }
 
 #[test]
+fn v1_memory_of_tcp_buffers() {
+    if need!("memory") == Version::V2 {
+        skip!("cgroup v2 has no such control");
+    }
+    let mut c = asleep();
+    let mib = 1u64 << 20;
+    c.set("/linux/resources/memory", json!({"kernelTCP": 48 * mib}));
+    c.run_detached();
+    let found = read(&c, "memory", "memory.kmem.tcp.limit_in_bytes", "");
+    assert_eq!(found, (48 * mib).to_string());
+}
+
+#[test]
 fn v1_memory_swappiness() {
     if need!("memory") != Version::V1 {
         skip!("the memory controller is not under cgroup v1");

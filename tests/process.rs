@@ -122,6 +122,37 @@ fn a_missing_program_fails_create() {
     c.assert_gone();
 }
 
+/// The lookup is the user's, as execve is: what it may not run does not hide what it may.
+#[test]
+fn the_program_is_looked_up_as_the_user() {
+    for no_new_privileges in [true, false] {
+        let mut c = Container::new();
+        for (dir, mode, text) in [("first", 0o700, "first"), ("second", 0o755, "second")] {
+            let dir = c.rootfs().join(dir);
+            fs::create_dir(&dir).unwrap();
+            fs::write(dir.join("prog"), format!("#!/bin/sh\necho {text}\n")).unwrap();
+            fs::set_permissions(dir.join("prog"), fs::Permissions::from_mode(mode)).unwrap();
+        }
+        c.args(&["prog"])
+            .set("/process/env", json!(["PATH=/first:/second"]))
+            .set("/process/noNewPrivileges", json!(no_new_privileges))
+            // Without no_new_privs the filter is loaded in the midst of the change of user.
+            .set(
+                "/linux/seccomp",
+                json!({"defaultAction": "SCMP_ACT_ALLOW", "architectures": [], "syscalls": [
+                    {"names": ["sync"], "action": "SCMP_ACT_ERRNO"}
+                ]}),
+            )
+            .capabilities(&[]);
+        assert_eq!(c.output(), "first\n");
+        c.set("/process/user", json!({"uid": 1000, "gid": 1000}));
+        assert_eq!(c.output(), "second\n");
+        c.args(&["/first/prog"]);
+        c.create().refused(&["/first/prog", "permission denied"]);
+        c.assert_gone();
+    }
+}
+
 #[test]
 fn limits_are_set_exactly() {
     let mut c = Container::with_script("exec sleep 600");
@@ -405,7 +436,7 @@ fn the_binary_cannot_be_written_from_inside() {
     let mut c = Container::new();
     // The tests beside this one execute the binary: harm is done to a copy.
     let copy = c.path().join("runtime");
-    fs::copy(&c.rt.binary, &copy).unwrap();
+    support::copy_program(&c.rt.binary, &copy);
     c.rt.binary.clone_from(&copy);
     let before = fs::read(&copy).unwrap();
     let script = c.rootfs().join("bin/trick");

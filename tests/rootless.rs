@@ -43,7 +43,7 @@ fn of_nobody(script: &str) -> Container {
     c.set("/mounts", mounts);
     // The build's directory may be closed to others.
     let copy = c.path().join("runtime");
-    fs::copy(&c.rt.binary, &copy).unwrap();
+    support::copy_program(&c.rt.binary, &copy);
     fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).unwrap();
     c.rt.binary = copy;
     give_to_nobody(c.path());
@@ -136,6 +136,30 @@ fn devices_are_the_hosts_own() {
     assert_eq!(c.output(), "3\n1:3\n1:9\n1\n");
 }
 
+/// podman without root runs its runtime as root of a user namespace, and asks for no other.
+#[test]
+fn root_of_a_user_namespace_runs_a_container_in_it() {
+    need_user_namespaces!();
+    let mut c = of_nobody(
+        "echo x > /dev/null && head -c 3 /dev/zero | wc -c; stat -c %t:%T /dev/null /dev/tty; id -u; readlink /proc/self/ns/user",
+    );
+    c.without_namespace("user");
+    c.remove("/linux/uidMappings").remove("/linux/gidMappings");
+    // One id, so that setgroups(2) is denied: there is no newuidmap for who has no range.
+    c.rt.through = [
+        &format!("setpriv --reuid={NOBODY} --regid={NOBODY} --clear-groups --inh-caps=-all"),
+        "unshare --user --map-root-user --mount",
+    ]
+    .iter()
+    .flat_map(|words| words.split(' '))
+    .map(Into::into)
+    .collect();
+    let output = c.output();
+    let lines: Vec<_> = output.lines().collect();
+    assert_eq!(lines[..4], ["3", "1:3", "5:0", "0"], "{output}");
+    assert_ne!(lines[4], ns_link("self", "user"));
+}
+
 #[test]
 fn read_only_root_and_masks() {
     need_user_namespaces!();
@@ -165,7 +189,7 @@ fn capabilities_and_seccomp_hold() {
     assert_eq!(said(&ran.wait_for("mkdir="), "mkdir"), "1");
     let process = c.process();
     for set in ["CapBnd", "CapEff", "CapPrm"] {
-        assert_eq!(process.capabilities(set), 1 << 5, "{set}");
+        assert_eq!(process.mask(set), 1 << 5, "{set}");
     }
     assert_eq!(process.status("Seccomp"), "2");
 }

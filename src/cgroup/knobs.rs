@@ -82,7 +82,8 @@ pub fn controller(limit: &Limit, version: Version) -> Option<&str> {
         Limit::Cpus(_) | Limit::Mems(_) => "cpuset",
         Limit::Memory { .. }
         | Limit::MemoryReservation(_)
-        | Limit::KernelMemory(_)
+        | Limit::KernelMemory
+        | Limit::TcpMemory(_)
         | Limit::Swappiness(_)
         | Limit::OomKillerOff
         | Limit::MemoryHierarchy => "memory",
@@ -184,7 +185,8 @@ fn v1(limit: &Limit, warnings: &mut Vec<String>) -> Result<Vec<Write>> {
         Limit::MemoryReservation(amount) => {
             one("memory", "memory.soft_limit_in_bytes", &number_or_minus_1(*amount))
         }
-        Limit::KernelMemory(field) => {
+        Limit::TcpMemory(bytes) => one("memory", "memory.kmem.tcp.limit_in_bytes", bytes),
+        Limit::KernelMemory => {
             warnings.push(format!("{field}: ignored: the kernel has no such limit any more"));
             Vec::new()
         }
@@ -318,7 +320,8 @@ fn v2(limit: &Limit) -> Result<Vec<Write>> {
             lines.into_iter().map(write).collect()
         }
         Limit::CpuRealtime { .. }
-        | Limit::KernelMemory(_)
+        | Limit::KernelMemory
+        | Limit::TcpMemory(_)
         | Limit::Swappiness(_)
         | Limit::OomKillerOff
         | Limit::IoLeafWeight(_)

@@ -131,6 +131,7 @@ fn memory_controls_of_v1_alone() {
         r#"{"memory":{"swappiness":0,"disableOOMKiller":true,"useHierarchy":true}}"#,
         &["memory.swappiness=0", "memory.oom_control=1", "memory.use_hierarchy=1"],
     );
+    v1(r#"{"memory":{"kernelTCP":7}}"#, &["memory.kmem.tcp.limit_in_bytes=7"]);
     v2(r#"{"memory":{"useHierarchy":true}}"#, &[]);
     for (json, field) in [
         (r#"{"memory":{"swappiness":60}}"#, "memory.swappiness"),
@@ -148,7 +149,7 @@ fn memory_controls_of_v1_alone() {
 #[test]
 fn kernel_memory_is_told_on_v1() {
     let mut warnings = Vec::new();
-    let limit = Limit::KernelMemory("linux.resources.memory.kernel");
+    let limit = Limit::KernelMemory;
     assert_eq!(knobs(&limit, Version::V1, &mut warnings).unwrap(), []);
     assert_eq!(warnings.len(), 1);
     assert!(warnings[0].starts_with("linux.resources.memory.kernel: ignored"));

@@ -6,10 +6,11 @@
 use std::path::{Path, PathBuf};
 
 use rustix::fs::statfs;
+use rustix::io::{Errno, retry_on_intr};
 use serde::{Deserialize, Serialize};
 
 use super::record::{Dir, Record};
-use crate::Result;
+use crate::{Context, Result};
 
 /// Where the hierarchies are mounted, by convention of every distribution.
 pub const MOUNT: &str = "/sys/fs/cgroup";
@@ -83,7 +84,7 @@ impl Layout {
     /// Looks at the host.
     pub fn probe() -> Result<Layout> {
         let mount = Path::new(MOUNT);
-        let magic = magic(mount);
+        let magic = magic(mount)?;
         if magic != Some(CGROUP2_MAGIC) && magic != Some(TMPFS_MAGIC) {
             return Ok(Layout { mode: Mode::None, unified: None, v1: Vec::new() });
         }
@@ -92,9 +93,10 @@ impl Layout {
             let unified = Some(unified(mount, &lines)?);
             return Ok(Layout { mode: Mode::Unified, unified, v1: Vec::new() });
         }
-        let v1: Vec<Hierarchy> = parse(&lines).filter_map(hierarchy).collect();
+        let v1 = parse(&lines).filter_map(|line| hierarchy(line).transpose());
+        let v1: Vec<Hierarchy> = v1.collect::<Result<_>>()?;
         let v2 = mount.join("unified");
-        let unified = match self::magic(&v2) {
+        let unified = match self::magic(&v2)? {
             Some(CGROUP2_MAGIC) => Some(unified(&v2, &lines)?),
             _ => None,
         };
@@ -130,27 +132,32 @@ fn parse(lines: &str) -> impl Iterator<Item = (&str, &str)> {
     })
 }
 
-fn hierarchy((options, own): (&str, &str)) -> Option<Hierarchy> {
+fn hierarchy((options, own): (&str, &str)) -> Result<Option<Hierarchy>> {
     if options.is_empty() {
-        return None;
+        return Ok(None);
     }
     // A hierarchy of several controllers is mounted under all their names, or under one of them.
     let whole = options.strip_prefix("name=").unwrap_or(options);
     let single = options.split(',').filter(|name| *name != whole && !name.starts_with("name="));
-    let name = std::iter::once(whole).chain(single).find(|name| {
-        !name.contains('/') && magic(&Path::new(MOUNT).join(name)) == Some(CGROUP_MAGIC)
-    })?;
-    Some(Hierarchy {
-        root: Path::new(MOUNT).join(name),
-        name: name.to_owned(),
-        options: options.split(',').map(str::to_owned).collect(),
-        own: own.to_owned(),
-    })
+    for name in std::iter::once(whole).chain(single).filter(|name| !name.contains('/')) {
+        let root = Path::new(MOUNT).join(name);
+        if magic(&root)? == Some(CGROUP_MAGIC) {
+            let options = options.split(',').map(str::to_owned).collect();
+            let (name, own) = (name.to_owned(), own.to_owned());
+            return Ok(Some(Hierarchy { root, name, options, own }));
+        }
+    }
+    Ok(None)
 }
 
-/// What file system a path is on; none if there is no such path.
-fn magic(path: &Path) -> Option<u64> {
-    statfs(path).ok().map(|stat| stat.f_type as u64)
+/// What file system a path is on; none if there is no such path for us. Any other failure is an
+/// error: a hierarchy must not be missed, or the container would be outside of it.
+fn magic(path: &Path) -> Result<Option<u64>> {
+    match retry_on_intr(|| statfs(path)) {
+        Ok(stat) => Ok(Some(stat.f_type as u64)),
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS) => Ok(None),
+        Err(errno) => Err(errno).with_context(|| format!("statfs {}", path.display())),
+    }
 }
 
 #[cfg(test)]
@@ -166,23 +173,23 @@ mod tests {
 
     #[test]
     fn a_directory_that_is_no_cgroup_is_no_hierarchy() {
-        assert_eq!(hierarchy(("no-such-controller", "/")), None);
-        assert_eq!(hierarchy(("name=../../../proc", "/")), None);
-        assert_eq!(hierarchy(("", "/")), None);
+        assert_eq!(hierarchy(("no-such-controller", "/")).unwrap(), None);
+        assert_eq!(hierarchy(("name=../../../proc", "/")).unwrap(), None);
+        assert_eq!(hierarchy(("", "/")).unwrap(), None);
     }
 
     #[test]
     fn probe_agrees_with_the_kernel() {
         let layout = Layout::probe().unwrap();
         for hierarchy in &layout.v1 {
-            assert_eq!(magic(&hierarchy.root), Some(CGROUP_MAGIC));
+            assert_eq!(magic(&hierarchy.root).unwrap(), Some(CGROUP_MAGIC));
             assert!(hierarchy.root.join("cgroup.procs").exists());
         }
         if let Some(unified) = &layout.unified {
-            assert_eq!(magic(&unified.root), Some(CGROUP2_MAGIC));
+            assert_eq!(magic(&unified.root).unwrap(), Some(CGROUP2_MAGIC));
         }
         let expected = match (layout.unified.is_some(), layout.v1.is_empty()) {
-            (true, _) if magic(Path::new(MOUNT)) == Some(CGROUP2_MAGIC) => Mode::Unified,
+            (true, _) if magic(Path::new(MOUNT)).unwrap() == Some(CGROUP2_MAGIC) => Mode::Unified,
             (true, _) => Mode::Hybrid,
             (false, false) => Mode::Legacy,
             (false, true) => Mode::None,

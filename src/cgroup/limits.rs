@@ -82,8 +82,10 @@ pub enum Limit {
     },
     /// Memory that reclaim leaves alone while there is any elsewhere.
     MemoryReservation(Amount),
-    /// A limit on kernel memory, which no kernel enforces any more. Its field.
-    KernelMemory(&'static str),
+    /// A limit on kernel memory, which no kernel enforces any more.
+    KernelMemory,
+    /// Memory of TCP buffers; v1 only.
+    TcpMemory(u64),
     /// How readily memory is swapped, 0 to 100; v1 only.
     Swappiness(u64),
     /// Processes wait instead of being killed when memory runs out; v1 only.
@@ -164,7 +166,8 @@ impl Limit {
             Limit::Memory { limit: Some(_), .. } => "linux.resources.memory.limit",
             Limit::Memory { .. } => "linux.resources.memory.swap",
             Limit::MemoryReservation(_) => "linux.resources.memory.reservation",
-            Limit::KernelMemory(field) => field,
+            Limit::KernelMemory => "linux.resources.memory.kernel",
+            Limit::TcpMemory(_) => "linux.resources.memory.kernelTCP",
             Limit::Swappiness(_) => "linux.resources.memory.swappiness",
             Limit::OomKillerOff => "linux.resources.memory.disableOOMKiller",
             Limit::MemoryHierarchy => "linux.resources.memory.useHierarchy",
@@ -314,10 +317,11 @@ fn memory_limits(memory: &LinuxMemory, out: &mut Vec<Limit>) -> Result<()> {
     #[allow(deprecated)] // so that it is told, not dropped in silence
     let kernel = memory.kernel();
     if let Some(Amount::Of(_)) = bytes("linux.resources.memory.kernel", kernel)? {
-        out.push(Limit::KernelMemory("linux.resources.memory.kernel"));
+        out.push(Limit::KernelMemory);
     }
-    if let Some(Amount::Of(_)) = bytes("linux.resources.memory.kernelTCP", memory.kernel_tcp())? {
-        out.push(Limit::KernelMemory("linux.resources.memory.kernelTCP"));
+    let tcp = bytes("linux.resources.memory.kernelTCP", memory.kernel_tcp())?;
+    if let Some(Amount::Of(tcp)) = tcp {
+        out.push(Limit::TcpMemory(tcp));
     }
     match memory.swappiness() {
         // What -1, "leave it", looks like to a reader of unsigned numbers.

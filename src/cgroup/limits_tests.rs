@@ -71,7 +71,7 @@ fn memory_and_swap() {
     refused(r#"{"memory":{"swappiness":101}}"#, "must be 0 to 100");
     assert_eq!(ok(r#"{"memory":{"swappiness":0}}"#), [Limit::Swappiness(0)]);
     assert_eq!(ok(r#"{"memory":{"disableOOMKiller":true}}"#), [Limit::OomKillerOff]);
-    assert_eq!(ok(r#"{"memory":{"kernelTCP":1}}"#).len(), 1);
+    assert_eq!(ok(r#"{"memory":{"kernelTCP":1}}"#), [Limit::TcpMemory(1)]);
 }
 
 #[test]

@@ -28,12 +28,12 @@ pub fn main() -> u8 {
     let protected = selfexe::protect_if(|arg| arg == "create" || arg == "run");
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(usage) => {
-            // Help goes to standard output, a usage error to standard error.
-            let printed = usage.print();
-            let failed = usage.use_stderr() || printed.is_err();
-            return u8::from(failed);
+        Err(usage) if usage.use_stderr() => {
+            tell_usage(&usage);
+            return 1;
         }
+        // Help goes to standard output.
+        Err(help) => return u8::from(help.print().is_err()),
     };
     let result = set_up(&cli.global).and(protected).and_then(|()| dispatch(cli));
     match result {
@@ -43,6 +43,20 @@ pub fn main() -> u8 {
             1
         }
     }
+}
+
+/// A wrong word: the usage, then the error as the last line, which is the only one that engines
+/// show.
+fn tell_usage(usage: &clap::Error) {
+    let text = usage.to_string();
+    let (error, rest) = text.split_once("\n\n").unwrap_or((&text, ""));
+    let words: Vec<&str> = error.split_whitespace().skip_while(|word| *word == "error:").collect();
+    let rest = rest.split("\n\n").filter(|part| !part.starts_with("For more information"));
+    let mut lines: Vec<&str> = rest.flat_map(str::lines).filter(|line| !line.is_empty()).collect();
+    let last = format!("bulkhead: {} (see --help)\n", words.join(" "));
+    lines.push(&last);
+    // Nobody is left to be told that nobody could be told.
+    let _ = std::io::stderr().write_all(lines.join("\n").as_bytes());
 }
 
 fn set_up(global: &Global) -> Result<()> {

@@ -2,6 +2,7 @@
 
 use super::args::{Global, RunArgs};
 use super::create;
+use crate::error::twice;
 use crate::launch::{Running, launch};
 use crate::state::{self, Id, Store};
 use crate::tty::signals::SignalGuard;
@@ -34,7 +35,8 @@ pub fn run(global: &Global, args: &RunArgs) -> Result<i32> {
     let exit = supervise(&child, options, signals).with_context(name);
     if !args.keep {
         let id = Id::new(args.create.id.as_str())?;
-        let removed = store.load_locked(&id).and_then(|container| {
+        let removed = twice(|| {
+            let container = store.load_locked(&id)?;
             if exit.is_err() {
                 state::stop(&container, state::DEATH)?;
             }

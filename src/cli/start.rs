@@ -12,11 +12,11 @@ use crate::{Context, Error, Kind, Result, log};
 pub fn run(global: &Global, args: &IdArgs) -> Result<i32> {
     let store = Store::open(global.root.as_deref())?;
     let container = store.load(&Id::new(args.id.as_str())?)?;
-    start(container).with_context(|| format!("start {}", name(&args.id)))?;
+    start(&store, container).with_context(|| format!("start {}", name(&args.id)))?;
     Ok(0)
 }
 
-fn start(mut container: Container) -> Result<()> {
+fn start(store: &Store, mut container: Container) -> Result<()> {
     container.lock()?;
     match container.status()? {
         Status::Created => {}
@@ -38,10 +38,15 @@ fn start(mut container: Container) -> Result<()> {
     });
     if let Err(error) = started {
         // The error is the story; what the clean-up adds is a warning.
-        if let Err(more) =
+        let id = container.id().clone();
+        let end = |container: Container| {
             state::stop(&container, state::DEATH).and_then(|()| state::destroy(container))
-        {
-            log::warn(more);
+        };
+        match end(container).or_else(|_| store.load_locked(&id).and_then(end)) {
+            // Somebody else was faster.
+            Err(more) if more.kind() == Kind::NotFound => {}
+            Err(more) => log::warn(more),
+            Ok(()) => {}
         }
         return Err(error);
     }

@@ -19,7 +19,7 @@ use crate::{Context, Error, Kind, Result};
 
 /// All nodes, then the links.
 pub fn all(plan: &Plan, root: &Root, trees: &Trees) -> Result<()> {
-    if plan.namespaces.mount == Choice::Inherit && plan.namespaces.has_user() {
+    if plan.namespaces.mount == Choice::Inherit && plan.in_user_namespace {
         // Nodes would have to be bound, and there is no mount namespace to bind them in.
         return Ok(());
     }

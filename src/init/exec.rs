@@ -9,6 +9,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::{AccessFlags, access};
 
 use super::{Init, identity, limits};
+use crate::error::twice;
 use crate::hooks;
 use crate::plan::Process;
 use crate::state::Status;
@@ -31,7 +32,6 @@ pub fn run(init: &Init<'_>, umask: Mode) -> Result<i32> {
     // place of /etc/passwd.
     close_others(init)?;
     let env = with_home(process);
-    let program = find(process, &env)?;
     if process.no_new_privileges {
         prctl::set_no_new_privileges(true)
             .map_err(|e| Error::from(Errno::from_raw(e)).context("set no_new_privs"))?;
@@ -39,11 +39,6 @@ pub fn run(init: &Init<'_>, umask: Mode) -> Result<i32> {
     outlive_runtime()?;
     reset_signals_for_exec(init.signals)?;
 
-    let exec = Exec::new(&program, &process.args, &env);
-    let early = !process.no_new_privileges || process.listener.is_some();
-    if process.sets_own_rlimits {
-        limits::set(&process.rlimits, None)?;
-    }
     let entered = enter_cwd(process);
     identity::assume(init.plan, &process.identity)?;
     // A directory that root may not enter (on NFS, say) may be open to the user.
@@ -51,6 +46,13 @@ pub fn run(init: &Init<'_>, umask: Mode) -> Result<i32> {
         enter_cwd(process)?;
     }
     inside_cwd(process)?;
+    // As the user, like execve: what root alone may run is not what stands first in its PATH.
+    let program = find(process, &env)?;
+    let exec = Exec::new(&program, &process.args, &env);
+    let early = !process.no_new_privileges || process.listener.is_some();
+    if process.sets_own_rlimits {
+        limits::set(&process.rlimits, None)?;
+    }
     // Without no_new_privs loading a filter needs CAP_SYS_ADMIN, so it comes before that goes; but
     // after all that needs system calls which the filter may refuse.
     if !process.no_new_privileges && process.seccomp.is_some() {
@@ -65,6 +67,7 @@ pub fn run(init: &Init<'_>, umask: Mode) -> Result<i32> {
     init.parent.tell_parent(&ToParent::Ready)?;
     init.parent.wait_for(ToInit::Go)?;
     let last = || -> Result<Errno> {
+        wait_for_start(init)?;
         start_hooks(init)?;
         // With no_new_privs the filter is the last thing: nothing but execve runs under it.
         if !early {
@@ -72,7 +75,6 @@ pub fn run(init: &Init<'_>, umask: Mode) -> Result<i32> {
         }
         Ok(exec.run())
     };
-    wait_for_start(init)?;
     let error = match last() {
         Ok(errno) => exec_error(process, errno),
         Err(error) => error,
@@ -108,7 +110,9 @@ fn start_hooks(init: &Init<'_>) -> Result<()> {
 /// After Go a `create` has gone: the error is for the `start` that waits.
 fn report_late(init: &Init<'_>, error: Error) -> Result<i32> {
     let Some(fifos) = init.fifos else { return Err(error) };
-    nix::unistd::write(&fifos.result, &encode_error(&error)).context("report to start")?;
+    let text = encode_error(&error);
+    // Without a word, the end of file that follows would be taken for success.
+    twice(|| Ok(nix::unistd::write(&fifos.result, &text)?)).context("report to start")?;
     Ok(1)
 }
 
@@ -118,8 +122,8 @@ fn without_process(init: &Init<'_>) -> Result<i32> {
     outlive_runtime()?;
     init.parent.tell_parent(&ToParent::Ready)?;
     init.parent.wait_for(ToInit::Go)?;
-    wait_for_start(init)?;
-    report_late(init, Error::invalid_field("process", "missing, so there is nothing to start"))
+    let missing = || Error::invalid_field("process", "missing, so there is nothing to start");
+    report_late(init, wait_for_start(init).err().unwrap_or_else(missing))
 }
 
 fn seccomp(init: &Init<'_>, process: &Process) -> Result<()> {
@@ -248,7 +252,8 @@ fn executable(path: &Path) -> nix::Result<()> {
 
 fn words(errno: Errno, path: &Path) -> String {
     match errno {
-        Errno::EISDIR => "is a directory".into(),
+        // execve(2) says EACCES as well, and some engines know only that as 126.
+        Errno::EISDIR => "is a directory: permission denied".into(),
         Errno::EACCES => "permission denied".into(),
         errno => format!("stat {}: {}", path.display(), Error::from(errno)),
     }

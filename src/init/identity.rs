@@ -47,7 +47,7 @@ pub fn set_capabilities(caps: &CapSets) -> Result<()> {
 }
 
 fn unmapped(plan: &Plan) -> &'static str {
-    if plan.namespaces.has_user() { " (is it mapped in the user namespace?)" } else { "" }
+    if plan.in_user_namespace { " (is it mapped in the user namespace?)" } else { "" }
 }
 
 /// All that is not asked for, up to the last one this kernel knows, which may be newer than any
@@ -88,8 +88,8 @@ fn groups(plan: &Plan, identity: &Identity) -> Result<()> {
         ));
     }
     match setgroups(&groups) {
-        // A joined user namespace may deny it as well.
-        Err(Errno::EPERM) if groups.is_empty() && plan.namespaces.has_user() => Ok(()),
+        // A joined user namespace, or the runtime's, may deny it as well.
+        Err(Errno::EPERM) if groups.is_empty() && plan.in_user_namespace => Ok(()),
         answer => answer.with_context(|| format!("set groups {:?}", identity.groups)),
     }
 }

@@ -23,6 +23,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use nix::sys::stat::Mode;
 
 use crate::cgroup;
+use crate::error::twice;
 use crate::hooks;
 use crate::launch::fifo::Fifos;
 use crate::launch::prepare::{Prepared, Trees};
@@ -65,7 +66,8 @@ fn finish(init: &Init<'_>, result: Result<i32>) -> i32 {
         Ok(status) => status,
         Err(error) => {
             // Nobody is left to tell if the runtime has gone.
-            let _ = init.parent.tell_parent(&ToParent::Failed(error));
+            let failed = ToParent::Failed(error);
+            let _ = twice(|| init.parent.tell_parent(&failed));
             1
         }
     }

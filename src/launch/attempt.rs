@@ -2,6 +2,7 @@
 //! taken back.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns};
@@ -12,6 +13,7 @@ use super::prepare::Prepared;
 use super::talk::{self, Talk};
 use super::{Request, maps, record};
 use crate::cgroup::{self, Cgroup};
+use crate::error::twice;
 use crate::fs::OwnMount;
 use crate::host::Host;
 use crate::init::{self, Init, limits};
@@ -33,6 +35,7 @@ pub struct Launch {
     child: Option<Child>,
     socket: Option<Socket>,
     master: Option<OwnedFd>,
+    pid_file: Option<PathBuf>,
     poststop_owed: bool,
 }
 
@@ -56,6 +59,7 @@ impl Launch {
             child: None,
             socket: None,
             master: None,
+            pid_file: None,
             poststop_owed: false,
         }
     }
@@ -131,8 +135,13 @@ impl Launch {
             child,
             hooks_ran: false,
             master: None,
+            adopted: !plan.route.trampoline,
         };
         let ready = talk.until_ready();
+        if ready.is_err() && !talk.adopted {
+            // An init may be there already that only its go-between knew.
+            socket.outlive();
+        }
         self.poststop_owed = talk.hooks_ran;
         self.master = talk.master.take();
         self.socket = Some(socket);
@@ -149,6 +158,7 @@ impl Launch {
         self.reserved.commit(&self.state)?;
         if let Some(path) = &request.pid_file {
             record::write_pid_file(path, child.pid)?;
+            self.pid_file = Some(path.clone());
         }
         if let Some(path) = &request.pidfd_socket {
             let socket = socket::connect("--pidfd-socket", path)?;
@@ -215,19 +225,23 @@ impl Launch {
     /// as a warning, because that error is the story.
     fn undo(self, error: Error) -> Error {
         let warn = |result: Result<()>| result.unwrap_or_else(log::warn);
+        if let Some(path) = &self.pid_file {
+            let removed = twice(|| Ok(std::fs::remove_file(path)?));
+            warn(removed.with_context(|| format!("--pid-file: remove {path:?}")));
+        }
         if let Some(child) = &self.child {
-            warn(kill(child).context("kill the container's init"));
+            warn(twice(|| kill(child)).context("kill the container's init"));
         }
         if let Some(mount) = &self.state.own_mount {
-            warn(mount.detach(&self.plan.rootfs));
+            warn(twice(|| mount.detach(&self.plan.rootfs)));
         }
         if let Some(cgroup) = self.cgroup {
             if self.child.is_some() && !self.plan.has_private_pid() {
-                warn(cgroup.record().kill_all());
+                warn(twice(|| cgroup.record().kill_all()));
             }
-            warn(cgroup.record().abandon());
+            warn(twice(|| cgroup.record().abandon()));
         }
-        warn(self.reserved.abandon());
+        warn(twice(|| self.reserved.abandon()));
         let poststop = &self.plan.hooks.poststop;
         if self.poststop_owed && !poststop.is_empty() {
             match state::document(&self.state, Status::Stopped, 0).to_json() {
@@ -248,8 +262,11 @@ fn kill(child: &Child) -> Result<()> {
         Ok(()) | Err(Errno::ESRCH) => {}
         Err(errno) => return Err(Error::from(errno)),
     }
-    waitid(WaitId::PidFd(child.pidfd.as_fd()), WaitIdOptions::EXITED)?;
-    Ok(())
+    match waitid(WaitId::PidFd(child.pidfd.as_fd()), WaitIdOptions::EXITED) {
+        // It was waited for at the first try.
+        Ok(_) | Err(rustix::io::Errno::CHILD) => Ok(()),
+        Err(errno) => Err(Error::from(errno)),
+    }
 }
 
 /// Clones with the joined pid namespace set for children, where the plan wants it so, and sets

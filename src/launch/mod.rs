@@ -1,5 +1,5 @@
-//! The runtime's side of a create, top to bottom: read, check, plan, reserve; then [`attempt`]
-//! makes it real.
+//! The runtime's side of a create, top to bottom: read, check, plan, reserve; then
+//! `attempt` makes it real.
 //!
 //! After an error the host is as if nothing had been tried (runtime.md, "Errors"): [`Launch`]
 //! knows what has been made so far and undoes exactly that.

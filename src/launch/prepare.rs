@@ -157,14 +157,14 @@ pub fn apply_attributes(tree: BorrowedFd<'_>, mount: &Mount) -> Result<()> {
 
 /// In a user namespace nodes cannot be made; the host's own are bound, if they are what is asked.
 fn device_source(device: &crate::plan::Device, plan: &Plan) -> Result<Option<OwnedFd>> {
-    if !plan.namespaces.has_user() || device.kind == rustix::fs::FileType::Fifo {
+    if !plan.in_user_namespace || device.kind == rustix::fs::FileType::Fifo {
         return Ok(None);
     }
     let path = &device.path;
     let tree = clone_tree(path, false).with_context(|| {
         format!("bind device {path:?} (in a user namespace the host's own node is bound)")
     })?;
-    let stat = rustix::fs::fstat(&tree)?;
+    let stat = rustix::fs::fstat(&tree).with_context(|| format!("look at device {path:?}"))?;
     let wanted = rustix::fs::makedev(device.major, device.minor);
     if rustix::fs::FileType::from_raw_mode(stat.st_mode) != device.kind || stat.st_rdev != wanted {
         return Err(Error::new(
@@ -176,17 +176,22 @@ fn device_source(device: &crate::plan::Device, plan: &Plan) -> Result<Option<Own
             ),
         ));
     }
+    only_used(tree.as_fd()).with_context(|| format!("bind device {path:?}"))?;
     Ok(Some(tree))
 }
 
-/// The host's /dev/null to hide files with. Its mount is read-only: a device can be written through
-/// one, but its mode, owner and times cannot be changed, and they are the host's own.
+/// Makes the mount of a host's node read-only: a device can be written through one, but its mode,
+/// owner and times cannot be changed, and they are the host's own.
+fn only_used(node: BorrowedFd<'_>) -> Result<()> {
+    let attributes = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC;
+    set(node, false, Change { set: attributes, ..Change::default() })
+}
+
+/// The host's /dev/null to hide files with.
 fn null_tree() -> Result<OwnedFd> {
     let null = clone_tree(Path::new("/dev/null"), false).context("open /dev/null")?;
     check_null(null.as_fd())?;
-    let attributes = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC;
-    set(null.as_fd(), false, Change { set: attributes, ..Change::default() })
-        .context("make the mount of /dev/null read-only")?;
+    only_used(null.as_fd()).context("make the mount of /dev/null read-only")?;
     Ok(null)
 }
 

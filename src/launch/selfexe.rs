@@ -21,7 +21,7 @@ use crate::{Context, Error, Result};
 
 const EXE: &str = "/proc/self/exe";
 
-/// [`protect`] if one of the arguments is a command that makes a container. It need not be the
+/// `protect` if one of the arguments is a command that makes a container. It need not be the
 /// command: to protect without a need costs a moment, no more.
 pub fn protect_if(makes_container: impl Fn(&str) -> bool) -> Result<()> {
     let asked = std::env::args_os().any(|arg| arg.to_str().is_some_and(&makes_container));
@@ -53,7 +53,7 @@ fn can_be_overwritten(exe: &OwnedFd) -> Result<bool> {
         return Ok(false);
     }
     if !nix::unistd::geteuid().is_root() {
-        let stat = rustix::fs::fstat(exe)?;
+        let stat = rustix::fs::fstat(exe).with_context(|| format!("look at {EXE}"))?;
         let others = Mode::WGRP.union(Mode::WOTH);
         let mode = Mode::from_raw_mode(stat.st_mode);
         if stat.st_uid != nix::unistd::geteuid().as_raw() && !mode.intersects(others) {

@@ -2,6 +2,9 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use rustix::io::retry_on_intr;
 use rustix::process::{
     Pid, PidfdFlags, PidfdGetfdFlags, WaitId, WaitIdOptions, pidfd_getfd, pidfd_open, waitid,
 };
@@ -35,6 +38,8 @@ pub struct Talk<'a> {
     pub hooks_ran: bool,
     /// The terminal's master, in the foreground.
     pub master: Option<OwnedFd>,
+    /// Whether `child` is the container's own process, and no go-between.
+    pub adopted: bool,
 }
 
 impl Talk<'_> {
@@ -47,6 +52,9 @@ impl Talk<'_> {
             }
         }
         loop {
+            if !self.adopted {
+                self.await_go_between()?;
+            }
             match self.socket.next()? {
                 Some(ToParent::NeedMap) => self.map()?,
                 Some(ToParent::Pid(pid)) => self.replace_child(pid)?,
@@ -57,6 +65,26 @@ impl Talk<'_> {
                 Some(ToParent::Ready) => return Ok(()),
                 Some(ToParent::Failed(error)) => return Err(error),
                 None => return Err(death(self.child)),
+            }
+        }
+    }
+
+    /// Waits for a message or for the end of the go-between: the end of file does not tell it,
+    /// once it has cloned init, which has the socket too and waits for us.
+    fn await_go_between(&self) -> Result<()> {
+        let mut fds = [
+            PollFd::new(self.socket.fd(), PollFlags::POLLIN),
+            PollFd::new(self.child.pidfd.as_fd(), PollFlags::POLLIN),
+        ];
+        let mut timeout = PollTimeout::NONE;
+        loop {
+            match poll(&mut fds, timeout) {
+                Ok(_) if fds[0].any().unwrap_or(true) => return Ok(()),
+                // Its last message may have come in between.
+                Ok(_) if timeout == PollTimeout::NONE => timeout = PollTimeout::ZERO,
+                Ok(_) => return Err(death(self.child)),
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(Error::from(errno).context("wait for init")),
             }
         }
     }
@@ -110,7 +138,8 @@ impl Talk<'_> {
         // It is a child of ours, so its id stays its own until we wait for it.
         let pidfd = pidfd_open(named, PidfdFlags::empty()).context("open the pidfd of init")?;
         let go_between = std::mem::replace(self.child, Child { pid, pidfd });
-        waitid(WaitId::PidFd(go_between.pidfd.as_fd()), WaitIdOptions::EXITED)
+        self.adopted = true;
+        retry_on_intr(|| waitid(WaitId::PidFd(go_between.pidfd.as_fd()), WaitIdOptions::EXITED))
             .context("wait for the go-between")?;
         self.adopt()?;
         self.enter_cgroup()

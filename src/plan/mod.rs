@@ -69,6 +69,9 @@ pub struct Plan {
     pub mounts: Vec<Mount>,
     /// Default devices and those of the spec.
     pub devices: Vec<Device>,
+    /// Whether the container is in a user namespace: one of its own, or the runtime's. No device
+    /// can be made there, and setgroups(2) may be denied.
+    pub in_user_namespace: bool,
     /// Whether devices and links are made at all: not when the spec binds a /dev of its own.
     pub populate_dev: bool,
     /// Paths to hide.
@@ -141,6 +144,7 @@ impl Plan {
             } else {
                 devices::listed(linux.devices().as_deref().unwrap_or(&[]))?
             },
+            in_user_namespace: namespaces.has_user() || host.in_user_namespace,
             populate_dev,
             masked: paths(linux.masked_paths()),
             readonly: paths(linux.readonly_paths()),

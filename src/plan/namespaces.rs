@@ -244,6 +244,7 @@ mod tests {
             gid: 0,
             caps: Caps { effective: all, permitted: all, inheritable: 0 },
             is_rootless: !root,
+            in_user_namespace: false,
         }
     }
 

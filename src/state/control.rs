@@ -13,7 +13,8 @@ use crate::{Context, Error, Kind, Result, hooks};
 /// Sends signal number `signal` to init, or with `all` to every process of the cgroup. SIGKILL
 /// reaches all of them as well where init's death would not end them: without a private pid
 /// namespace. [`Kind::State`], with the words `container not running`, unless the container is
-/// created, running or paused; `all` also serves a dead init that has left processes behind.
+/// created, running or paused; with `all` a stopped one is fine, and what its init has left behind
+/// gets the signal: engines clean up with it after the end.
 pub fn kill(container: &Container, signal: i32, all: bool) -> Result<()> {
     let name = || format!("kill container {:?}", container.id().as_str());
     let status = container.status()?;
@@ -25,9 +26,8 @@ pub fn kill(container: &Container, signal: i32, all: bool) -> Result<()> {
             };
             signal_live(state, init.as_fd(), signal, all)
         }
-        Status::Stopped if all && container.this_boot()? && !state.cgroup.pids()?.is_empty() => {
-            signal_cgroup(&state.cgroup, signal)
-        }
+        Status::Stopped if all && container.this_boot()? => signal_cgroup(&state.cgroup, signal),
+        Status::Stopped if all => Ok(()),
         Status::Stopped | Status::Creating => Err(not_running()),
     }
     .with_context(name)

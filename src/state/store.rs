@@ -94,7 +94,9 @@ impl Store {
                 return Err(e).with_context(|| format!("open the state directory {:?}", self.path));
             }
         };
-        if self.explicit && same(&rustix::fs::fstat(&fd)?, &rustix::fs::stat("/")?) {
+        let is_root = || Ok(same(&rustix::fs::fstat(&fd)?, &rustix::fs::stat("/")?));
+        let checked: rustix::io::Result<bool> = if self.explicit { is_root() } else { Ok(false) };
+        if checked.with_context(|| format!("look at the state directory {:?}", self.path))? {
             return Err(Error::invalid("--root", &self.path, "must not be /"));
         }
         Ok(Some(self.root.get_or_init(|| Arc::new(Root { fd, path: self.path.clone() }))))
@@ -112,7 +114,7 @@ impl Store {
             Ok(()) => Ok(reserved),
             Err(e) => {
                 // The first error is the story; the directory is empty but for known names.
-                let _ = reserved.abandon();
+                let _ = crate::error::twice(|| reserved.abandon());
                 Err(e)
             }
         }
@@ -203,16 +205,17 @@ impl Reserved {
                 }
                 Err(e) => return Err(e).with_context(what),
             }
-            let Some(dir) = open_dir(root, id).with_context(what)? else { continue };
-            lock(&dir).with_context(what)?;
-            if !is_named(root, id, &dir).with_context(what)? {
-                continue;
+            match take(root, id) {
+                Ok(Some(dir)) => {
+                    return Ok(Reserved { root: root.clone(), id: id.clone(), dir, path });
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    // Empty, whoever may have it by now.
+                    let _ = rustix::fs::unlinkat(&root.fd, id.as_str(), AtFlags::REMOVEDIR);
+                    return Err(error.context(what()));
+                }
             }
-            if !is_marked(&rustix::fs::fstat(&dir)?) {
-                // A umask that takes the owner's own bits.
-                rustix::fs::fchmod(&dir, Mode::from_raw_mode(MARK)).with_context(what)?;
-            }
-            return Ok(Reserved { root: root.clone(), id: id.clone(), dir, path });
         }
         Err(Error::new(Kind::State, "removed by others again and again").context(what()))
     }
@@ -240,8 +243,8 @@ impl Reserved {
         file::write(self.dir(), name, &bytes).with_context(what)
     }
 
-    /// Removes the directory: create has failed, and has undone the rest already.
-    pub fn abandon(self) -> Result<()> {
+    /// Removes the directory: create has failed, and has undone the rest already. Can be repeated.
+    pub fn abandon(&self) -> Result<()> {
         remove(&self.root, &self.id, &self.dir)
     }
 
@@ -250,6 +253,20 @@ impl Reserved {
         // An explicit unlock, since init still has a copy of the descriptor.
         let _ = rustix::fs::flock(&self.dir, FlockOperation::Unlock);
     }
+}
+
+/// Opens and locks the directory that was made for `id`; `None` if somebody has removed it.
+fn take(root: &Root, id: &Id) -> Result<Option<OwnedFd>> {
+    let Some(dir) = open_dir(root, id)? else { return Ok(None) };
+    lock(&dir)?;
+    if !is_named(root, id, &dir)? {
+        return Ok(None);
+    }
+    if !is_marked(&rustix::fs::fstat(&dir).context("fstat")?) {
+        // A umask that takes the owner's own bits.
+        rustix::fs::fchmod(&dir, Mode::from_raw_mode(MARK)).context("chmod")?;
+    }
+    Ok(Some(dir))
 }
 
 /// The error for a container that is not there, in words that engines search for.
@@ -307,11 +324,11 @@ pub(super) fn lock(dir: &OwnedFd) -> Result<()> {
 
 /// Whether `dir` is still what `id` names: it may have been removed, and made anew by another.
 pub(super) fn is_named(root: &Root, id: &Id, dir: &OwnedFd) -> Result<bool> {
-    match rustix::fs::statat(&root.fd, id.as_str(), AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(named) => Ok(same(&named, &rustix::fs::fstat(dir)?)),
-        Err(rustix::io::Errno::NOENT) => Ok(false),
-        Err(e) => Err(e.into()),
-    }
+    let named = match rustix::fs::statat(&root.fd, id.as_str(), AtFlags::SYMLINK_NOFOLLOW) {
+        Err(rustix::io::Errno::NOENT) => return Ok(false),
+        other => other.and_then(|named| Ok(same(&named, &rustix::fs::fstat(dir)?))),
+    };
+    named.with_context(|| format!("look at {:?}", root.path.join(id.as_str())))
 }
 
 /// Removes a container's directory and the files that this runtime puts there, never anything

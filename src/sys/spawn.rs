@@ -13,9 +13,10 @@ use std::ptr;
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
-use nix::sys::signal::{SigSet, SigmaskHow};
+use nix::sys::signal::SigSet;
 use rustix::process::{WaitId, WaitIdOptions};
 
+use crate::tty::signals::swap_mask;
 use crate::{Context, Error, Kind, Result};
 
 /// What to execute, and with which standard descriptors.
@@ -52,9 +53,10 @@ pub enum Exit {
 const STEP_STDIO: u8 = 1;
 const STEP_CLOSE: u8 = 2;
 const STEP_EXEC: u8 = 3;
+const STEP_SIGNALS: u8 = 4;
 
 /// Starts `command`. Only descriptors 0, 1 and 2 reach it; the signal mask is empty and SIGPIPE
-/// has its default action. An execve that fails is told by [`Child::failure`].
+/// has its default action. An execve that fails is told by `Child::failure`.
 pub fn spawn(command: &Command<'_>) -> Result<Child> {
     let argv = pointers(command.argv);
     let env = pointers(command.env);
@@ -70,8 +72,7 @@ pub fn spawn(command: &Command<'_>) -> Result<Child> {
     };
 
     // No handler of this process may run in the child, where it would find a strange world.
-    let before =
-        SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK).context("block signals")?;
+    let before = swap_mask(&SigSet::all()).context("block signals")?;
     // SAFETY: the child runs `Launch::run` alone, which makes async-signal-safe calls only and
     // never returns; the memory it reads was copied with the address space.
     let cloned = unsafe { clone_process() };
@@ -80,7 +81,7 @@ pub fn spawn(command: &Command<'_>) -> Result<Child> {
         // copy of vectors and strings that are alive in this frame and its callers.
         unsafe { launch.run() }
     }
-    let restored = before.thread_set_mask();
+    let restored = swap_mask(&before);
     match cloned.context("clone")? {
         Cloned::Parent { pid, pidfd } => {
             let child = Child { pid, pidfd, failure };
@@ -149,6 +150,7 @@ fn exec_failure(pipe: OwnedFd) -> Result<Option<Error>> {
     let what = match step {
         STEP_STDIO => "set up standard input and output",
         STEP_CLOSE => "close descriptors",
+        STEP_SIGNALS => "set the signal mask",
         _ => "execute",
     };
     let errno = Errno::from_raw(i32::from_ne_bytes([a, b, c, d]));
@@ -257,7 +259,9 @@ impl Launch {
             libc::sigaction(libc::SIGPIPE, &default, ptr::null_mut());
             let mut none: libc::sigset_t = std::mem::zeroed();
             libc::sigemptyset(&mut none);
-            libc::sigprocmask(libc::SIG_SETMASK, &none, ptr::null_mut());
+            if libc::sigprocmask(libc::SIG_SETMASK, &none, ptr::null_mut()) != 0 {
+                fail(report, STEP_SIGNALS);
+            }
 
             libc::execve(self.path, self.argv, self.env);
             fail(report, STEP_EXEC)

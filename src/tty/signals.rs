@@ -5,7 +5,7 @@
 //! signalfd(2). Init puts everything back just before execve(2).
 
 use nix::libc;
-use nix::sys::signal::{SigSet, SigmaskHow};
+use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use crate::{Context, Result, sys};
@@ -26,8 +26,7 @@ impl SignalGuard {
     /// Blocks every signal in this (the only) thread. The caller has given SIGCHLD its default
     /// action, or the kernel would throw our children's exit statuses away.
     pub fn block() -> Result<SignalGuard> {
-        let saved =
-            SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK).context("block signals")?;
+        let saved = swap_mask(&SigSet::all()).context("block signals")?;
         Ok(SignalGuard { saved })
     }
 
@@ -38,7 +37,7 @@ impl SignalGuard {
 
     /// Sets the mask from before again. Signals that have come since then arrive now.
     pub fn restore(self) -> Result<()> {
-        self.saved.thread_set_mask().context("restore the signal mask")
+        swap_mask(&self.saved).map(drop).context("restore the signal mask")
     }
 
     /// A descriptor, never blocking, that yields the blocked signals.
@@ -46,6 +45,14 @@ impl SignalGuard {
         SignalFd::with_flags(&SigSet::all(), SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
             .context("signalfd")
     }
+}
+
+/// Sets this thread's signal mask and returns the one from before. Not by pthread_sigmask(3), whose
+/// error number nix takes for success: a program must not start with all signals blocked.
+pub fn swap_mask(mask: &SigSet) -> nix::Result<SigSet> {
+    let mut before = SigSet::empty();
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(mask), Some(&mut before))?;
+    Ok(before)
 }
 
 /// What callers are known to hand down ignored: this program itself (SIGPIPE), nohup(1) (SIGHUP),
@@ -70,5 +77,5 @@ pub fn reset_signals_for_exec(mask: &SigSet) -> Result<()> {
     for signal in HANDED_DOWN {
         sys::term::default_action(signal).context("reset signals")?;
     }
-    mask.thread_set_mask().context("restore the signal mask")
+    swap_mask(mask).map(drop).context("restore the signal mask")
 }

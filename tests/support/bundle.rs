@@ -184,7 +184,7 @@ fn make_rootfs(root: &Path) {
         .find(|path| Path::new(path).exists())
         .expect("busybox is missing (Debian: busybox-static)");
     // A copy and no hard link: a container may write into its root file system.
-    fs::copy(busybox, root.join("bin/busybox")).unwrap();
+    super::copy_program(busybox, root.join("bin/busybox"));
     for applet in APPLETS {
         symlink("busybox", root.join("bin").join(applet)).unwrap();
     }

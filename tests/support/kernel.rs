@@ -48,9 +48,9 @@ impl Proc {
         value.unwrap_or_else(|| panic!("no {field} in {text}")).trim().to_owned()
     }
 
-    /// A capability set, as the mask that the kernel prints.
+    /// A set of the status that the kernel prints as a mask: capabilities or signals.
     #[track_caller]
-    pub fn capabilities(&self, set: &str) -> u64 {
+    pub fn mask(&self, set: &str) -> u64 {
         u64::from_str_radix(&self.status(set), 16).unwrap()
     }
 

@@ -87,3 +87,12 @@ pub fn for_each_row<T: std::panic::RefUnwindSafe>(
         .collect();
     assert!(failed.is_empty(), "rows {failed:?} of {} failed (see above)", rows.len());
 }
+
+/// Copies a program that is to be executed. By another process: a copy that this one has open for
+/// writing is, for a moment, open in every child that another test's thread has just forked, and
+/// execve(2) of it fails with ETXTBSY.
+pub fn copy_program(from: impl AsRef<std::path::Path>, to: impl AsRef<std::path::Path>) {
+    let status =
+        std::process::Command::new("cp").arg("--").arg(from.as_ref()).arg(to.as_ref()).status();
+    assert!(status.unwrap().success(), "cp {:?} {:?}", from.as_ref(), to.as_ref());
+}
