@@ -377,6 +377,8 @@ impl Race {
             )
             .set("/process/cwd", json!("/mnt/x/dir/sub/cwd"))
             .sh("cat /mnt/*/secret /mnt/*/copy/secret; ls -lR /mnt; cat ../../../*/secret; true");
+        // Undisturbed it starts.
+        assert!(container.output().contains("total"));
         Race { canary, container }
     }
 
