@@ -257,7 +257,8 @@ fn not_made() -> Error {
     Error::new(Kind::System, "the container has no init")
 }
 
-fn kill(child: &Child) -> Result<()> {
+/// Kills a child and waits for its end.
+pub fn kill(child: &Child) -> Result<()> {
     match pidfd::send_signal(child.pidfd.as_fd(), libc::SIGKILL) {
         Ok(()) | Err(Errno::ESRCH) => {}
         Err(errno) => return Err(Error::from(errno)),
