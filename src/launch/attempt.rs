@@ -92,10 +92,12 @@ impl Launch {
         maps::own_idmaps(plan, prepared.trees.as_ref(), &prepared.proc)?;
         let trees = prepared.trees.as_ref().filter(|_| plan.mounts_in_callers_namespace());
         self.state.own_mount = trees.map(|t| OwnMount::of(t.root.as_fd())).transpose()?;
-        let state = &self.state;
         let fifos = request.waits_for_start.then(|| Fifos::make(self.reserved.dir()));
         let fifos = fifos.transpose()?;
         let cgroup = self.cgroup.insert(cgroup.create()?);
+        // Without privileges it may be less than what was intended.
+        self.state.cgroup = cgroup.record().clone();
+        let state = &self.state;
         let (socket, init_socket) = sync::pair()?;
         let mut socket = Some(socket);
         let foreground_terminal =
