@@ -52,7 +52,7 @@ pub fn run(
             clone3(0, cgroup.clone_fd(), || {
                 // Its copy of the runtime's end would hide the runtime's death from it.
                 drop(socket.take());
-                child::run(&inside, cgroup.needs_enter())
+                child::run(&inside, talk::init_waits(cgroup, plan.needs_go_between()))
             })
         })
     };
@@ -225,9 +225,11 @@ impl Attempt<'_> {
         }
         if self.cgroup.needs_enter() {
             self.cgroup.enter(self.child.pid)?;
-            self.tell(ToInit::CgroupReady)?;
         }
-        Ok(())
+        match talk::init_waits(self.cgroup, self.plan.needs_go_between()) {
+            true => self.tell(ToInit::CgroupReady),
+            false => Ok(()),
+        }
     }
 
     /// If the process has gone, what it said last is the story.

@@ -110,7 +110,7 @@ impl Launch {
             console: console.as_ref(),
             size: foreground_terminal.then(supervise::caller_size).flatten(),
             cgroups: cgroup.record(),
-            waits_for_cgroup: cgroup.needs_enter(),
+            waits_for_cgroup: talk::init_waits(cgroup, plan.route.trampoline),
             signals: request.signals,
             hook_state: &|status, pid| state::document(state, status, pid).to_json(),
         };

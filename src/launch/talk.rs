@@ -85,9 +85,11 @@ impl Talk<'_> {
     fn enter_cgroup(&self) -> Result<()> {
         if self.cgroup.needs_enter() {
             self.cgroup.enter(self.child.pid)?;
-            self.tell(ToInit::CgroupReady)?;
         }
-        Ok(())
+        match init_waits(self.cgroup, self.plan.route.trampoline) {
+            true => self.tell(ToInit::CgroupReady),
+            false => Ok(()),
+        }
     }
 
     /// If init has gone, the next message says why.
@@ -185,6 +187,12 @@ pub fn hand_over_listener(
         serde_json::to_value(document).map_err(|e| Error::new(Kind::System, e.to_string()))?;
     let message = ProcessState::new(OCI_VERSION, child.pid, metadata.clone(), document);
     send_listener(path, &message.to_json()?, listener.as_fd())
+}
+
+/// Whether a process is told that it is in its cgroups: if somebody has to put it there, and
+/// always behind a go-between, because what it says must not overtake the word of its id.
+pub fn init_waits(cgroup: &Cgroup, go_between: bool) -> bool {
+    cgroup.needs_enter() || go_between
 }
 
 /// What init said last, or how it ended.
