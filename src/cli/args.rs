@@ -1,5 +1,6 @@
 //! The command line: options and their help, no logic.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -134,6 +135,14 @@ pub enum Command {
     Spec(SpecArgs),
     /// Print what this runtime supports as JSON.
     Features,
+    /// List the processes of a container.
+    Ps(PsArgs),
+    /// Stop all processes of a container for a while.
+    Pause(IdArgs),
+    /// Let the processes of a paused container go on.
+    Resume(IdArgs),
+    /// Print what a container uses, and when it runs out of memory.
+    Events(EventsArgs),
 }
 
 /// Arguments of commands that take a container and nothing else.
@@ -269,4 +278,40 @@ pub struct SpecArgs {
     /// For a container without root privileges.
     #[arg(long)]
     pub rootless: bool,
+}
+
+/// Arguments of `ps`.
+#[derive(Debug, Clone, Args)]
+pub struct PsArgs {
+    /// Form of the output: table or json (an array of process ids).
+    #[arg(
+        short,
+        long,
+        value_name = "FORMAT",
+        default_value = "table",
+        hide_possible_values = true
+    )]
+    pub format: ListFormat,
+
+    /// The container, and options for ps(1) after it [default: -ef].
+    // One list: what stands behind the id is not ours, whatever it looks like.
+    #[arg(value_names = ["ID", "PS-OPTION"], required = true, num_args = 1..)]
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub words: Vec<OsString>,
+}
+
+/// Arguments of `events`.
+#[derive(Debug, Clone, Args)]
+pub struct EventsArgs {
+    /// The container.
+    #[arg(value_name = "ID")]
+    pub id: String,
+
+    /// Time between two reports, such as 100ms, 5s or 1m30s.
+    #[arg(long, value_name = "TIME", default_value = "5s", allow_hyphen_values = true)]
+    pub interval: String,
+
+    /// Print one report and end.
+    #[arg(long)]
+    pub stats: bool,
 }

@@ -3,9 +3,13 @@
 pub mod args;
 pub mod create;
 pub mod delete;
+pub mod events;
 pub mod features;
 pub mod kill;
 pub mod list;
+pub mod pause;
+pub mod ps;
+pub mod resume;
 pub mod run;
 pub mod spec;
 pub mod start;
@@ -16,7 +20,7 @@ use std::io::Write;
 use clap::{CommandFactory, Parser};
 
 pub use args::{Cli, Command, CreateArgs, DeleteArgs, Global, IdArgs, KillArgs, ListArgs, RunArgs};
-pub use args::{ListFormat, LogFormat, LogLevel, Rootless, SpecArgs};
+pub use args::{EventsArgs, ListFormat, LogFormat, LogLevel, PsArgs, Rootless, SpecArgs};
 
 use crate::launch::selfexe;
 use crate::log::{self, Format, Level};
@@ -100,6 +104,10 @@ fn dispatch(cli: Cli) -> Result<i32> {
         Command::List(args) => list::run(global, &args),
         Command::Spec(args) => spec::run(args.bundle.as_deref(), args.rootless).map(|()| 0),
         Command::Features => features::run().map(|()| 0),
+        Command::Ps(args) => ps::run(global, &args),
+        Command::Pause(args) => pause::run(global, &args),
+        Command::Resume(args) => resume::run(global, &args),
+        Command::Events(args) => events::run(global, &args),
     }
 }
 
