@@ -20,6 +20,7 @@ mod plan;
 pub mod program;
 mod record;
 pub mod stats;
+mod update;
 
 pub use create::Cgroup;
 pub use layout::{Layout, Mode};
@@ -27,3 +28,4 @@ pub use oom::OomWatch;
 pub use plan::{Options, Plan};
 pub use record::{CgroupMount, Dir, Record};
 pub use stats::Stats;
+pub use update::Undo;

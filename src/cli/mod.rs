@@ -14,13 +14,16 @@ pub mod run;
 pub mod spec;
 pub mod start;
 pub mod state;
+pub mod update;
 
 use std::io::Write;
 
 use clap::{CommandFactory, Parser};
 
 pub use args::{Cli, Command, CreateArgs, DeleteArgs, Global, IdArgs, KillArgs, ListArgs, RunArgs};
-pub use args::{EventsArgs, ListFormat, LogFormat, LogLevel, PsArgs, Rootless, SpecArgs};
+pub use args::{
+    EventsArgs, ListFormat, LogFormat, LogLevel, PsArgs, Rootless, SpecArgs, UpdateArgs,
+};
 
 use crate::launch::selfexe;
 use crate::log::{self, Format, Level};
@@ -108,6 +111,7 @@ fn dispatch(cli: Cli) -> Result<i32> {
         Command::Pause(args) => pause::run(global, &args),
         Command::Resume(args) => resume::run(global, &args),
         Command::Events(args) => events::run(global, &args),
+        Command::Update(args) => update::run(global, &args),
     }
 }
 
@@ -176,6 +180,17 @@ mod tests {
             "list -q",
             "spec --rootless -b B",
             "features",
+            "pause ID",
+            "resume ID",
+            "ps --format json ID",
+            "ps ID -o pid,comm",
+            "ps ID -- -aux",
+            "update --resources=- ID",
+            "update --resources - ID",
+            "update --resources=/tmp/f ID",
+            "update --memory=-1 --cpu-quota -1 --pids-limit=-1 ID",
+            "events --stats ID",
+            "events --interval 100ms ID",
             "-v",
             "--version",
         ] {
