@@ -31,7 +31,8 @@ pub fn run(init: &Init<'_>, umask: Mode) -> Result<i32> {
     // /proc/self/fd/N is a way out, for a working directory (CVE-2024-21626) as for a link in the
     // place of /etc/passwd.
     close_others(init)?;
-    let env = with_home(process);
+    let mut env = with_home(process);
+    init.plan.listen.tell(&mut env, nix::unistd::getpid().as_raw());
     if process.no_new_privileges {
         prctl::set_no_new_privileges(true)
             .map_err(|e| Error::from(Errno::from_raw(e)).context("set no_new_privs"))?;

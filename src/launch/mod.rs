@@ -6,6 +6,7 @@
 
 mod attempt;
 pub mod fifo;
+pub mod listen;
 mod maps;
 pub mod prepare;
 mod record;
@@ -17,6 +18,7 @@ use std::path::PathBuf;
 use nix::sys::signal::SigSet;
 
 pub use self::attempt::{Launch, Running};
+pub use self::listen::Listen;
 use crate::cgroup;
 use crate::host::Host;
 use crate::plan::{Options, Plan};
@@ -79,13 +81,14 @@ pub fn launch(store: &Store, request: &Request<'_>) -> Result<Launch> {
         no_pivot: request.no_pivot,
         no_new_keyring: request.no_new_keyring,
         preserve_fds: request.preserve_fds,
+        listen: Listen::from_environment()?,
         seccomp_cache: request.seccomp_cache.clone(),
     };
     let plan = Plan::new(&loaded.spec, &options, &host, &mut warnings)?;
     let cgroup = plan_cgroup(&loaded.spec, request, rootless, &mut warnings)?;
     let console = request.console_socket.as_deref();
     let console = console.map(|path| socket::connect("--console-socket", path)).transpose()?;
-    check_preserved(request.preserve_fds)?;
+    check_preserved(options.listen.count(), request.preserve_fds)?;
     warnings.iter().for_each(log::warn);
 
     let state = record::state(request, &plan, &host, &cgroup, &loaded.raw)?;
@@ -114,13 +117,19 @@ fn plan_cgroup(
     )
 }
 
-/// Only what the caller has open can be handed on.
-fn check_preserved(count: u32) -> Result<()> {
-    for number in 3..3_u32.saturating_add(count) {
+/// Only what the caller has open can be handed on: first the descriptors of socket activation,
+/// then those that an option names.
+fn check_preserved(listen: u32, preserve: u32) -> Result<()> {
+    let first = 3_u32.saturating_add(listen);
+    for number in 3..first.saturating_add(preserve) {
         let path = format!("/proc/self/fd/{number}");
         if std::fs::symlink_metadata(&path).is_err() {
+            let (field, count) = match number < first {
+                true => ("LISTEN_FDS", listen),
+                false => ("--preserve-fds", preserve),
+            };
             let why = format!("descriptor {number} is not open");
-            return Err(Error::invalid("--preserve-fds", count, why));
+            return Err(Error::invalid(field, count, why));
         }
     }
     Ok(())
