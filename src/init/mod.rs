@@ -97,6 +97,7 @@ fn second_half(init: &Init<'_>) -> Result<i32> {
     if init.waits_for_cgroup {
         init.parent.wait_for(ToInit::CgroupReady)?;
     }
+    limits::all_processors()?;
     enter::clocks(init)?;
     enter::cgroup_namespace(plan)?;
 
