@@ -6,6 +6,7 @@ use nix::sys::signal::SigSet;
 
 use super::args::{CreateArgs, Global, Rootless};
 use crate::launch::{Request, launch};
+use crate::notify;
 use crate::state::{Id, Store};
 use crate::tty::signals::current_mask;
 use crate::{Context, Error, Kind, Result};
@@ -49,6 +50,7 @@ pub fn request<'a>(global: &Global, args: &CreateArgs, signals: &'a SigSet) -> R
             Rootless::Auto => None,
         },
         signals,
+        notify: notify::Host::from_environment()?,
         seccomp_cache: seccomp_cache(),
     })
 }

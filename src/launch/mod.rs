@@ -21,6 +21,7 @@ pub use self::attempt::{Launch, Running};
 pub use self::listen::Listen;
 use crate::cgroup;
 use crate::host::Host;
+use crate::notify;
 use crate::plan::{Options, Plan};
 use crate::state::{Id, Store};
 use crate::tty::socket;
@@ -56,6 +57,8 @@ pub struct Request<'a> {
     pub rootless: Option<bool>,
     /// The signal mask that the container's program starts with.
     pub signals: &'a SigSet,
+    /// The service manager that wants to know when the container is ready.
+    pub notify: Option<notify::Host>,
     /// Where compiled seccomp filters are kept.
     pub seccomp_cache: Option<PathBuf>,
 }
@@ -75,6 +78,9 @@ pub fn launch(store: &Store, request: &Request<'_>) -> Result<Launch> {
         rootless: !host.is_privileged(),
     };
     spec::check(&loaded.spec, &given)?;
+    let dir = store.path().join(request.id.as_str());
+    let notify = request.notify.clone();
+    let notify = notify.filter(|_| notify::add_to(&mut loaded.spec, &dir, &mut warnings));
     let options = Options {
         id: request.id.as_str().to_owned(),
         bundle: request.bundle.clone(),
@@ -94,7 +100,7 @@ pub fn launch(store: &Store, request: &Request<'_>) -> Result<Launch> {
     let state = record::state(request, &plan, &host, &cgroup, &loaded.raw)?;
     // From here on there is something to undo.
     let reserved = store.reserve(&request.id, &record::intent(&state))?;
-    Launch::new(plan, state, reserved).run(&host, &cgroup, request, console)
+    Launch::new(plan, state, reserved, notify).run(&host, &cgroup, request, console)
 }
 
 fn plan_cgroup(

@@ -359,6 +359,7 @@ pub(super) fn remove(root: &Root, id: &Id, dir: &OwnedFd) -> Result<()> {
     for name in [START_FIFO, RESULT_FIFO, &state, &intent] {
         file::unlink(dir.as_fd(), name).with_context(what)?;
     }
+    crate::notify::remove_dir(dir.as_fd()).with_context(what)?;
     rmdir().with_context(what)
 }
 
