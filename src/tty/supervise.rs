@@ -205,7 +205,12 @@ impl Front<'_> {
         if let Some(relay) = &mut self.relay {
             relay.resume_input();
         }
-        self.terminal.as_mut().map_or(Ok(()), CallerTerminal::enter_raw)
+        match self.terminal.as_mut().map_or(Ok(()), CallerTerminal::enter_raw) {
+            // Hung up: with its SIGHUP the kernel sends a SIGCONT. The container gets both, and
+            // may take its time to end.
+            Err(error) if error.errno() == Some(Errno::EIO) => Ok(()),
+            result => result,
+        }
     }
 
     /// Closes the container's terminal, and leaves the caller's, so that Ctrl-C works again
