@@ -200,8 +200,7 @@ impl Reserved {
             match rustix::fs::mkdirat(&root.fd, id.as_str(), Mode::from_raw_mode(MARK)) {
                 Ok(()) => {}
                 Err(rustix::io::Errno::EXIST) => {
-                    return Err(Error::new(Kind::State, "container with given ID already exists")
-                        .context(format!("container {:?}", id.as_str())));
+                    return Err(Error::new(Kind::State, "container with given ID already exists"));
                 }
                 Err(e) => return Err(e).with_context(what),
             }
