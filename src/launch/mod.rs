@@ -9,15 +9,15 @@ pub mod fifo;
 pub mod listen;
 mod maps;
 pub mod prepare;
-mod record;
+pub(crate) mod record;
 pub mod selfexe;
-mod talk;
+pub(crate) mod talk;
 
 use std::path::PathBuf;
 
 use nix::sys::signal::SigSet;
 
-pub use self::attempt::{Launch, Running};
+pub use self::attempt::{Launch, Running, kill};
 pub use self::listen::Listen;
 use crate::cgroup;
 use crate::host::Host;
@@ -125,7 +125,7 @@ fn plan_cgroup(
 
 /// Only what the caller has open can be handed on: first the descriptors of socket activation,
 /// then those that an option names.
-fn check_preserved(listen: u32, preserve: u32) -> Result<()> {
+pub fn check_preserved(listen: u32, preserve: u32) -> Result<()> {
     let first = 3_u32.saturating_add(listen);
     for number in 3..first.saturating_add(preserve) {
         let path = format!("/proc/self/fd/{number}");
