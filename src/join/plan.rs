@@ -11,8 +11,7 @@ use crate::cgroup::Record;
 use crate::host::Host;
 use crate::init::identity::Within;
 use crate::init::limits::Affinity;
-use crate::launch::Listen;
-use crate::plan::{self, Choice, IdMaps, Kind, Namespaces, Process};
+use crate::plan::{self, Choice, IdMaps, Kind, Listen, Namespaces, Process};
 use crate::state::State;
 use crate::{Error, Kind as ErrorKind, Result};
 
