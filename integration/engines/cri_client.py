@@ -8,7 +8,7 @@ import time
 
 import grpc
 
-from .cri_wire import Map, encode, number, text
+from cri_wire import Map, decode, encode, number, text
 
 POD, CONTAINER, NODE, TARGET = 0, 1, 2, 3
 """Values of NamespaceMode."""
@@ -60,7 +60,7 @@ def security(
     }
 
 
-class Cri:
+class Client:
     """The RuntimeService behind a unix socket."""
 
     def __init__(self, socket):
@@ -113,6 +113,10 @@ class Cri:
     def sandbox_ready(self, sandbox):
         """Whether PodSandboxStatus says SANDBOX_READY."""
         return number(self.call("PodSandboxStatus", {1: sandbox}), 1, 3) == 0
+
+    def sandboxes(self):
+        """The ids that ListPodSandbox knows."""
+        return [text(item, 1) for item in decode(self.call("ListPodSandbox", {})).get(1, [])]
 
     # --- containers ----------------------------------------------------------------------------
 
@@ -176,7 +180,5 @@ class Cri:
         return number(answer, 1, 2, 2, 1), number(answer, 1, 3, 2, 1)
 
     def containers(self):
-        """How many containers ListContainers knows."""
-        from .cri_wire import decode
-
-        return len(decode(self.call("ListContainers", {})).get(1, []))
+        """The ids that ListContainers knows."""
+        return [text(item, 1) for item in decode(self.call("ListContainers", {})).get(1, [])]
