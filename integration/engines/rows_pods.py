@@ -1,7 +1,7 @@
 """podman's pods, and podman without root: W24."""
 
 import os
-import time
+import shutil
 
 from configured import status_fields
 from harness import check, contains, equal, eventually, read, row
@@ -31,7 +31,7 @@ def two_in_a_pod(podman, options):
     podman("pod", "start", "pod")
     equal({podman.status(name) for name in ("web", "idle")}, {"running"}, "after pod start")
     podman("pod", "kill", "pod")
-    podman("pod", "rm", "--force", "--time", "0", "pod")
+    podman.remove_pod("pod")
     equal(podman("ps", "-aq").text, "", "containers left")
 
 
@@ -50,7 +50,7 @@ def pod_pid(podman):
     podman("pod", "pause", "pod")
     equal({podman.status(name) for name in ("a", "b")}, {"paused"}, "after pod pause")
     podman("pod", "unpause", "pod")
-    podman("pod", "rm", "--force", "--time", "0", "pod")
+    podman.remove_pod("pod")
 
 
 @row("W24", "podman-rootless", "run without root: output, statuses, ids, capabilities")
@@ -118,8 +118,6 @@ def rootless_pod(podman):
 
 @row("W24", "podman-rootless", "the network of a user (slirp4netns), read-only, seccomp, build", limit=180)
 def rootless_rest(podman):
-    import shutil
-
     if shutil.which("slirp4netns"):
         out = podman.run("--rm", "--network", "slirp4netns", "busybox", "ip", "addr").out
         contains(out, "tap0", "the network device")
