@@ -52,14 +52,34 @@ class Podman:
         run("mount", "-t", "tmpfs", "-o", "mode=1777", "tmpfs", path)
         self.mounted.append(path)
 
+    def cgroups(self):
+        """With v1: a view of the mounted hierarchies and nothing else, that nothing can be added to.
+
+        Where a hierarchy is not mounted, engines make plain directories of its name; podman then takes
+        them for cgroups, and cannot remove them.
+        """
+        top = "/sys/fs/cgroup"
+        mounted = [name for name in os.listdir(top) if os.path.ismount(f"{top}/{name}")]
+        if not mounted:
+            return
+        view = self.workspace.new("cgroup-view")
+        run("mount", "-t", "tmpfs", "-o", "mode=0755", "tmpfs", view)
+        run("mount", "--make-private", view)
+        for name in mounted:
+            os.mkdir(f"{view}/{name}")
+            run("mount", "--bind", f"{top}/{name}", f"{view}/{name}")
+        for name in os.listdir(top):
+            if os.path.islink(f"{top}/{name}"):
+                os.symlink(os.readlink(f"{top}/{name}"), f"{view}/{name}")
+        run("mount", "-o", "remount,bind,ro", view)
+        run("mount", "--rbind", view, top)
+        self.mounted += [view, top]
+
     def places(self):
-        """Its locks, and the addresses that CNI gives away. Then cgroups: where some v1 hierarchies are
-        not mounted, podman makes plain directories in their place, and cannot remove them."""
+        """Its locks, and the addresses that CNI gives away."""
         self.hide("/dev/shm")
         self.hide("/var/lib/cni")
-        if os.path.isdir("/sys/fs/cgroup/memory"):
-            # Only in the mount namespace of the tests; what is mounted below stays as it is.
-            run("mount", "-o", "remount,bind,ro", "/sys/fs/cgroup")
+        self.cgroups()
         write(f"{self.home}/containers.conf", self.config())
         write(
             f"{self.home}/storage.conf",
@@ -81,7 +101,7 @@ class Podman:
     def stop(self):
         self.clean()
         for path in reversed(self.mounted):
-            subprocess.run(["umount", path], check=False)
+            subprocess.run(["umount", "--recursive", path], check=False)
         for path in getattr(self, "made", []):
             os.rmdir(path)
 
