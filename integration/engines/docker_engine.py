@@ -14,13 +14,18 @@ from leaks import descendants
 class Docker:
     name = "docker"
 
-    def __init__(self, workspace, runtime):
+    def __init__(self, workspace, runtime, name="docker", options=()):
+        """`name` and `options` are for a second daemon beside the first."""
         self.workspace, self.runtime = workspace, runtime
-        self.data = workspace.dir("docker-data")
-        # The sockets' paths have to fit into 108 bytes.
-        self.exec_root = workspace.dir("docker-exec")
-        self.socket = f"{workspace.path}/docker.sock"
-        self.log = f"{workspace.path}/docker-{runtime}.log"
+        # Both runtimes use one data directory: the images are imported once.
+        self.data = workspace.dir(f"{name}-data")
+        self.exec_root = workspace.dir(f"{name}-exec")
+        self.socket = f"{workspace.path}/{name}.sock"
+        self.pid_file = f"{workspace.path}/{name}.pid"
+        self.log = f"{workspace.path}/{name}-{runtime}.log"
+        self.called = f"{workspace.path}/{name}-{runtime}.called"
+        self.options = options
+        self.beside = name != "docker"
         self.daemon = None
         self.client = "/usr/bin/docker" if os.path.exists("/usr/bin/docker") else "docker"
         self.env = dict(
@@ -32,35 +37,50 @@ class Docker:
 
     # ---- the daemon ------------------------------------------------------------------------------
 
-    def start(self):
+    def start(self, images=("busybox", "debian", "scratch-hello")):
         program = os.environ["BULKHEAD_BIN"] if self.runtime == "bulkhead" else shutil.which("runc")
         config = write(
             f"{self.workspace.path}/docker.json",
             json.dumps({"runtimes": {"under-test": {"path": program}}}),
         )
-        words = [
+        # The BuildKit inside dockerd takes what it finds as `runc` on PATH.
+        called = f"echo \"$@\" >>{self.called}"
+        path = self.workspace.dir(f"path-{self.runtime}")
+        write(f"{path}/runc", f'#!/bin/sh\n{called}\nexec {program} "$@"\n', 0o755)
+        # A second daemon would take the bridge of the first: it gets a network of its own.
+        words = ["unshare", "--net"] if self.beside else []
+        words += [
             shutil.which("dockerd") or "/usr/sbin/dockerd", "--config-file", config,
-            "--data-root", self.data, "--exec-root", self.exec_root,
-            "--pidfile", f"{self.workspace.path}/docker.pid", "-H", f"unix://{self.socket}",
-            "--default-runtime", "under-test", "--cgroup-parent", f"/{self.workspace.tag}",
-            "--bip", "172.31.200.1/24",
-            "--default-address-pool", "base=172.31.208.0/20,size=24",
+            "--data-root", self.data, "--exec-root", self.exec_root, "--pidfile", self.pid_file,
+            "-H", f"unix://{self.socket}", "--default-runtime", "under-test",
+            "--cgroup-parent", f"/{self.workspace.tag}",
+            "--bip=172.31.200.1/24", "--default-address-pool", "base=172.31.208.0/20,size=24", *self.options,
         ]  # fmt: skip
         with open(self.log, "ab") as log:
             self.daemon = subprocess.Popen(
-                words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                words,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                env=dict(os.environ, PATH=f"{path}:{os.environ['PATH']}"),
             )
         eventually(self.answers, f"dockerd: {self.log}", 60)
-        for name, tar in (
-            ("busybox", self.workspace.images.busybox_tar),
-            ("debian", self.workspace.images.debian_tar),
-            ("scratch", self.workspace.images.scratch_tar),
-        ):
-            if not self("image", "inspect", name, status=None).status == 0:
-                changes = ["--change", "ENV PATH=/usr/sbin:/usr/bin:/sbin:/bin"]
-                self("import", *changes, tar, name, timeout=300)
-        # The first container makes cgroups that stay: they are nobody's leak.
-        self("run", "--rm", "busybox", "true", status=None)
+        made = self.workspace.images
+        tars = {
+            "busybox": made.busybox_tar,
+            "debian": made.debian_tar,
+            "scratch-hello": made.scratch_tar,
+        }
+        for name in images:
+            if self("image", "inspect", name, status=None).status != 0:
+                change = ["--change", "ENV PATH=/usr/sbin:/usr/bin:/sbin:/bin"]
+                self("import", *change, tars[name], name, timeout=300)
+        # The first container makes what stays while the daemon does (cgroups, a mount for the
+        # host's network): they are nobody's leak.
+        for network in ("none", "host"):
+            if network == "none" or not self.beside:
+                self("run", "--rm", "--network", network, "busybox", "true", status=None)
 
     def answers(self):
         check(self.daemon.poll() is None, f"dockerd has ended: {read(self.log)[-1500:]}")
@@ -151,7 +171,12 @@ class Background:
         self.docker, self.args, self.name = docker, args, f"row{Background.count}"
 
     def __enter__(self):
-        self.docker("run", "-d", "--name", self.name, *self.args)
+        try:
+            self.docker("run", "-d", "--name", self.name, *self.args)
+        except BaseException:
+            # Created, but not started.
+            self.docker("rm", "-f", "-v", self.name, status=None)
+            raise
         return self.name
 
     def __exit__(self, kind, error, _trace):

@@ -20,7 +20,12 @@ PACKAGES = (
 
 STATIC = r"""
 #include <unistd.h>
-int main(void) { write(1, "hello from a static program\n", 28); return 0; }
+int main(int argc, char **argv) {
+    (void)argv;
+    if (write(1, "hello from a static program\n", 28) != 28) return 1;
+    while (argc > 1) pause();
+    return 0;
+}
 """
 
 

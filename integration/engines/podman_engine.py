@@ -7,7 +7,7 @@ import subprocess
 
 from configured import INSTALLED, may_raise_limits, program, substitute
 from harness import Cgroup, check, engine, read, run, write
-from terminal import Terminal
+from console import Terminal
 
 KEPT = ("/run/libpod/", "/run/containers", "/run/bulkhead-seccomp")
 """Places of podman itself, and bulkhead's cache of compiled filters."""

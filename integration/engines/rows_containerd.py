@@ -9,7 +9,7 @@ import time
 from configured import status_fields
 from containerd_engine import alive
 from harness import check, contains, equal, eventually, lacks, read, row
-from terminal import Terminal
+from console import Terminal
 
 NO_NEW_PRIVS, FILTERED = "NoNewPrivs", "Seccomp"
 

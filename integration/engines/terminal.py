@@ -1,31 +1,32 @@
-"""Runs a command on a terminal of its own, as a person at a keyboard would."""
+"""A real terminal for a client, and what appears on it."""
 
-import errno
 import fcntl
 import os
 import pty
 import re
 import select
-import signal
 import struct
 import subprocess
 import termios
 import time
 
+from harness import Failure
+
 
 class Terminal:
-    """A command on a pseudo terminal.
+    """Starts a command on a pty of `rows` times `columns`, as its controlling terminal."""
 
-    Use it as a context manager: at the end the command is killed if it still runs.
-    """
-
-    def __init__(self, argv, rows=24, columns=80, env=None, cwd=None):
+    def __init__(self, args, rows, columns, env=None):
         self.master, slave = pty.openpty()
+        self.seen = ""
         self.resize(rows, columns)
-        self.output = b""
-        self.at = 0
         self.process = subprocess.Popen(
-            argv, stdin=slave, stdout=slave, stderr=slave, env=env, cwd=cwd, start_new_session=True,
+            args,
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            env=env,
+            start_new_session=True,
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
         )
         os.close(slave)
@@ -36,55 +37,52 @@ class Terminal:
     def __exit__(self, *_):
         if self.process.poll() is None:
             self.process.kill()
-            self.process.wait()
+        self.process.wait()
         os.close(self.master)
 
     def resize(self, rows, columns):
-        """Sets the size; the kernel sends SIGWINCH to the foreground process group."""
         fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
     def type(self, text):
-        """Types, \\x03 being Ctrl-C."""
         os.write(self.master, text.encode())
 
-    def _read(self, timeout):
-        """Takes in what there is; False at the end of the file."""
-        if not select.select([self.master], [], [], timeout)[0]:
+    def read(self, seconds):
+        """Takes what has come, for at most that long; false at the end of the terminal."""
+        if not select.select([self.master], [], [], seconds)[0]:
             return True
         try:
             data = os.read(self.master, 65536)
-        except OSError as error:
-            if error.errno != errno.EIO:
-                raise
-            data = b""
-        self.output += data
+        except OSError:
+            return False
+        self.seen += data.decode(errors="replace")
         return bool(data)
 
-    def expect(self, pattern, timeout=20):
-        """Reads until a regular expression matches what came since the last match; returns the match."""
-        end = time.monotonic() + timeout
-        open_ = True
+    def expect(self, pattern, seconds=10):
+        """Waits for a regular expression; what came up to its end is taken away."""
+        end = time.monotonic() + seconds
         while True:
-            found = re.search(pattern.encode(), self.output[self.at :])
+            found = re.search(pattern, self.seen)
             if found:
-                self.at += found.end()
+                self.seen = self.seen[found.end() :]
                 return found
-            if not open_ or time.monotonic() > end:
-                raise AssertionError(f"the terminal never showed {pattern!r}; it shows {self.shown()!r}")
-            open_ = self._read(0.2)
+            if time.monotonic() > end or not self.read(0.2):
+                raise Failure(f"no {pattern!r} on the terminal: {self.seen[-500:]!r}")
 
-    def wait(self, timeout=20):
-        """Reads to the end and returns the exit status."""
-        end = time.monotonic() + timeout
-        while self._read(0.1) and time.monotonic() < end:
-            if self.process.poll() is not None and not select.select([self.master], [], [], 0)[0]:
-                break
-        return self.process.wait(max(0.1, end - time.monotonic()))
+    def ask(self, command, pattern, tries=20):
+        """Types a command until its output is as wanted (a new size needs a moment)."""
+        for _ in range(tries):
+            self.type(command + "\n")
+            try:
+                return self.expect(pattern, 0.5)
+            except Failure:
+                continue
+        raise Failure(f"{command}: never {pattern!r}: {self.seen[-500:]!r}")
 
-    def signal(self, number=signal.SIGTERM):
-        """Sends a signal to the command."""
-        self.process.send_signal(number)
-
-    def shown(self):
-        """All output so far as text."""
-        return self.output.decode(errors="replace")
+    def end(self, seconds=20):
+        """The exit status, once the command has ended."""
+        stop = time.monotonic() + seconds
+        while self.process.poll() is None and time.monotonic() < stop:
+            self.read(0.1)
+        if self.process.poll() is None:
+            raise Failure(f"no end after {seconds} s: {self.seen[-500:]!r}")
+        return self.process.returncode
