@@ -6,8 +6,8 @@ import shutil
 import signal
 import subprocess
 
-from harness import Cgroup, Failure, check, engine, eventually, read, run, write
-from leaks import descendants
+from harness import Cgroup, Failure, check, engine, equal, eventually, read, run, write
+from leaks import descendants, tree
 
 
 @engine
@@ -81,7 +81,20 @@ class Docker:
         # host's network): they are nobody's leak.
         for network in ("none", "host"):
             if network == "none" or not self.beside:
-                self("run", "--rm", "--network", network, "busybox", "true", status=None)
+                self("run", "--rm", "--network", network, "busybox", "true")
+        self.prove(program)
+
+    def prove(self, program):
+        """The containers are those of the program under test, and of no other."""
+        other = shutil.which("runc") if self.runtime == "bulkhead" else os.environ["BULKHEAD_BIN"]
+        with self.container("--network", "none", "busybox", "sleep", "1000") as name:
+            known = self.inspect(name, "{{.Id}}")
+            roots = [path for path in tree(self.exec_root, 4) if path.endswith(known)]
+            roots = [os.path.dirname(path) for path in roots if "/runtime-" in path]
+            equal(len(roots), 1, f"directories of the runtime's state: {roots}")
+            told = json.loads(run(program, "--root", roots[0], "state", known).out)
+            equal(told["pid"], self.pid(name), "the pid that the runtime knows")
+            run(other, "--root", roots[0], "state", known, status=1)
 
     def answers(self):
         check(self.daemon.poll() is None, f"dockerd has ended: {read(self.log)[-1500:]}")
