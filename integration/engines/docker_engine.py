@@ -6,8 +6,8 @@ import shutil
 import signal
 import subprocess
 
-from harness import Cgroup, Failure, check, engine, eventually, read, run, write
-from leaks import descendants
+from harness import Cgroup, Failure, check, engine, equal, eventually, read, run, write
+from leaks import descendants, tree
 
 
 @engine
@@ -24,6 +24,7 @@ class Docker:
         self.pid_file = f"{workspace.path}/{name}.pid"
         self.log = f"{workspace.path}/{name}-{runtime}.log"
         self.called = f"{workspace.path}/{name}-{runtime}.called"
+        self.path = workspace.dir(f"{name}-{runtime}-path")
         self.options = options
         self.beside = name != "docker"
         self.daemon = None
@@ -45,8 +46,7 @@ class Docker:
         )
         # The BuildKit inside dockerd takes what it finds as `runc` on PATH.
         called = f"echo \"$@\" >>{self.called}"
-        path = self.workspace.dir(f"path-{self.runtime}")
-        write(f"{path}/runc", f'#!/bin/sh\n{called}\nexec {program} "$@"\n', 0o755)
+        write(f"{self.path}/runc", f'#!/bin/sh\n{called}\nexec {program} "$@"\n', 0o755)
         # A second daemon would take the bridge of the first: it gets a network of its own.
         words = ["unshare", "--net"] if self.beside else []
         words += [
@@ -54,7 +54,8 @@ class Docker:
             "--data-root", self.data, "--exec-root", self.exec_root, "--pidfile", self.pid_file,
             "-H", f"unix://{self.socket}", "--default-runtime", "under-test",
             "--cgroup-parent", f"/{self.workspace.tag}",
-            "--bip=172.31.200.1/24", "--default-address-pool", "base=172.31.208.0/20,size=24", *self.options,
+            "--bip=172.31.200.1/24",
+            "--default-address-pool", "base=172.31.208.0/20,size=24", *self.options,
         ]  # fmt: skip
         with open(self.log, "ab") as log:
             self.daemon = subprocess.Popen(
@@ -63,7 +64,7 @@ class Docker:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                env=dict(os.environ, PATH=f"{path}:{os.environ['PATH']}"),
+                env=dict(os.environ, PATH=f"{self.path}:{os.environ['PATH']}"),
             )
         eventually(self.answers, f"dockerd: {self.log}", 60)
         made = self.workspace.images
@@ -80,7 +81,20 @@ class Docker:
         # host's network): they are nobody's leak.
         for network in ("none", "host"):
             if network == "none" or not self.beside:
-                self("run", "--rm", "--network", network, "busybox", "true", status=None)
+                self("run", "--rm", "--network", network, "busybox", "true")
+        self.prove(program)
+
+    def prove(self, program):
+        """The containers are those of the program under test, and of no other."""
+        other = shutil.which("runc") if self.runtime == "bulkhead" else os.environ["BULKHEAD_BIN"]
+        with self.container("--network", "none", "busybox", "sleep", "1000") as name:
+            known = self.inspect(name, "{{.Id}}")
+            roots = [path for path in tree(self.exec_root, 4) if path.endswith(known)]
+            roots = [os.path.dirname(path) for path in roots if "/runtime-" in path]
+            equal(len(roots), 1, f"directories of the runtime's state: {roots}")
+            told = json.loads(run(program, "--root", roots[0], "state", known).out)
+            equal(told["pid"], self.pid(name), "the pid that the runtime knows")
+            run(other, "--root", roots[0], "state", known, status=1)
 
     def answers(self):
         check(self.daemon.poll() is None, f"dockerd has ended: {read(self.log)[-1500:]}")
@@ -116,7 +130,10 @@ class Docker:
     def keeps(self, path):
         """State that is the daemon's own and no container's."""
         # dockerd sweeps these files up once a minute; a namespace that lives is a mount on one.
-        return path.startswith(f"{self.exec_root}/netns/") or path.endswith(".db")
+        if path.startswith(f"{self.exec_root}/netns/") or path.endswith(".db"):
+            return True
+        # The parent of BuildKit's cgroups stays; what is below it may not.
+        return path.endswith(f"/{self.workspace.tag}/buildkit")
 
     def clean(self):
         """Removes every container, network and volume, whatever a row has left."""

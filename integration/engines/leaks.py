@@ -82,7 +82,8 @@ def seen(engine):
     for line in read("/proc/self/mountinfo").splitlines():
         fields = line.split()
         found.add(f"mount {fields[4]} {fields[fields.index('-') + 1]}")
-    found.update(f"cgroup {path}" for path in cgroups(engine.workspace.tag))
+    tagged = cgroups(engine.workspace.tag)
+    found.update(f"cgroup {path}" for path in tagged if not engine.keeps(path))
     for top in engine.state_dirs():
         found.update(f"state {path}" for path in tree(top, 6) if not engine.keeps(path))
     # /sys/class/net is that of the namespace sysfs was mounted in.

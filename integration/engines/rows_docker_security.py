@@ -153,7 +153,9 @@ def from_scratch(docker):
         eventually(lambda: "hello" in docker("logs", name).out, "its line")
         done = docker("exec", name, "sh", status=None)
         contains(done.both, '"sh": executable file not found in $PATH', "what was not found")
-        check(done.status in (126, 127), f"exit status {done.status}")
+        # Docker 20.10 makes 126 of every failed exec, whatever the runtime says.
+        old = docker("version", "--format", "{{.Server.Version}}").out.startswith("20.10")
+        equal(done.status, 126 if old else 127, "exit status")
         lacks(done.both, "panic", "exec")
     done = docker("run", "--rm", "scratch-hello", "sh", status=127)
     contains(done.err, '"sh": executable file not found in $PATH', "what was not found")
