@@ -11,8 +11,9 @@ set -euo pipefail
 # shellcheck source=hack/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-need_packages busybox-static containerd docker-compose docker.io gcc iproute2 iptables libc6-dev \
-    mmdebstrap podman procps python3 runc util-linux
+need_packages busybox-static containerd containernetworking-plugins docker-compose docker.io gcc \
+    iproute2 iptables libc6-dev mmdebstrap podman procps python3 python3-grpcio runc slirp4netns uidmap \
+    util-linux
 if [ -z "${BULKHEAD_BIN:-}" ]; then
     BULKHEAD_BIN=$("$top/hack/build.sh" | tail -n 1)
 fi

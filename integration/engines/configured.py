@@ -1,11 +1,12 @@
 """The configuration files of integration/config as the drivers use them: only paths are substituted,
 and what the machine itself cannot do. So those files are proven to work."""
 
+import json
 import os
 import re
 import shutil
 
-from harness import Failure, read
+from harness import Failure, equal, read, run
 
 CONFIG = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "config")
 INSTALLED = "/usr/local/sbin/bulkhead"
@@ -17,6 +18,14 @@ CAP_SYS_RESOURCE = 24
 def program(runtime):
     """The path of the runtime under test."""
     return os.environ["BULKHEAD_BIN"] if runtime == "bulkhead" else shutil.which("runc")
+
+
+def prove(runtime, root, container, pid):
+    """The containers are those of the program under test, and of no other."""
+    other = program("runc" if runtime == "bulkhead" else "bulkhead")
+    told = json.loads(run(program(runtime), "--root", root, "state", container).out)
+    equal(told["pid"], pid, "the pid that the runtime under test knows")
+    run(other, "--root", root, "state", container, status=1)
 
 
 def may_raise_limits():

@@ -5,7 +5,7 @@ import os
 import re
 
 from archive import image_archive
-from configured import CONFIG, INSTALLED, may_raise_limits, substitute
+from configured import CONFIG, INSTALLED, may_raise_limits, prove, substitute
 from containerd_engine import BOX, Containerd
 from cri_client import NODE, Client, namespaces
 from harness import Cgroup, check, engine, read
@@ -54,7 +54,8 @@ class Cri(Containerd):
             self("images", "import", archive)
         # The first pod makes directories and cgroups that stay: they are nobody's leak.
         with self.pod("first") as pod:
-            pod.run("first")
+            name = pod.run("first")
+            prove(self.runtime, f"{self.runtime_root}/{self.namespace}", name, self.pid(name))
 
     def launch(self):
         if self.client:

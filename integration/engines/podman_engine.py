@@ -6,7 +6,7 @@ import stat
 import subprocess
 
 from configured import INSTALLED, may_raise_limits, program, substitute
-from harness import Cgroup, check, engine, read, run, write
+from harness import Cgroup, check, engine, equal, read, run, write
 from console import Terminal
 
 KEPT = ("/run/libpod/", "/run/containers", "/run/bulkhead-seccomp")
@@ -97,6 +97,7 @@ class Podman:
             self("import", *changes, tar, f"localhost/{name}", timeout=300)
         # The first container makes directories and cgroups that stay: they are nobody's leak.
         self.run("--rm", "busybox", "true")
+        equal(self("info", "--format", "{{.Host.OCIRuntime.Path}}").text, self.program, "the runtime")
 
     def stop(self):
         self.clean()
