@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 
+from configured import INSTALLED, substitute
 from harness import Cgroup, Failure, check, engine, equal, eventually, read, run, write
 from leaks import descendants, tree
 
@@ -42,7 +43,7 @@ class Docker:
         program = os.environ["BULKHEAD_BIN"] if self.runtime == "bulkhead" else shutil.which("runc")
         config = write(
             f"{self.workspace.path}/docker.json",
-            json.dumps({"runtimes": {"under-test": {"path": program}}}),
+            substitute("daemon.json", [(INSTALLED, program)]),
         )
         # The BuildKit inside dockerd takes what it finds as `runc` on PATH.
         called = f"echo \"$@\" >>{self.called}"
@@ -52,8 +53,7 @@ class Docker:
         words += [
             shutil.which("dockerd") or "/usr/sbin/dockerd", "--config-file", config,
             "--data-root", self.data, "--exec-root", self.exec_root, "--pidfile", self.pid_file,
-            "-H", f"unix://{self.socket}", "--default-runtime", "under-test",
-            "--cgroup-parent", f"/{self.workspace.tag}",
+            "-H", f"unix://{self.socket}", "--cgroup-parent", f"/{self.workspace.tag}",
             "--bip=172.31.200.1/24",
             "--default-address-pool", "base=172.31.208.0/20,size=24", *self.options,
         ]  # fmt: skip
