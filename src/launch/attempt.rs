@@ -90,6 +90,7 @@ impl Launch {
         let plan = &self.plan;
         let prepared = Prepared::new(plan, host)?;
         maps::own_idmaps(plan, prepared.trees.as_ref(), &prepared.proc)?;
+        maps::joined_idmaps(plan, &prepared)?;
         let trees = prepared.trees.as_ref().filter(|_| plan.mounts_in_callers_namespace());
         self.state.own_mount = trees.map(|t| OwnMount::of(t.root.as_fd())).transpose()?;
         let state = &self.state;
