@@ -104,7 +104,10 @@ fn start_hooks(init: &Init<'_>) -> Result<()> {
         return Ok(());
     }
     let state = (init.hook_state)(Status::Created, nix::unistd::getpid().as_raw())?;
-    hooks::run_all("startContainer", hooks, &state)
+    // Programs of the image like the container's own: they get its environment.
+    let env = init.plan.process.as_ref().map(with_home).unwrap_or_default();
+    let hooks: Vec<_> = hooks.iter().map(|hook| hook.inheriting(&env)).collect();
+    hooks::run_all("startContainer", &hooks, &state)
 }
 
 /// After Go a `create` has gone: the error is for the `start` that waits.

@@ -24,6 +24,7 @@ use nix::sys::stat::Mode;
 
 use crate::cgroup;
 use crate::error::twice;
+use crate::fs::Root;
 use crate::hooks;
 use crate::launch::fifo::Fifos;
 use crate::launch::prepare::{Prepared, Trees};
@@ -115,7 +116,7 @@ fn second_half(init: &Init<'_>) -> Result<i32> {
     let root = ManuallyDrop::new(rootfs::attach(plan, trees)?);
     mounts::all(init, &root, trees)?;
     devices::all(plan, &root, trees)?;
-    create_hooks(init, umask)?;
+    create_hooks(init, &root, umask)?;
     rootfs::make_cwd(plan, &root)?;
     stdio::fix(init, &root)?;
     if plan.process.as_ref().is_some_and(|process| process.terminal) {
@@ -132,7 +133,7 @@ fn second_half(init: &Init<'_>) -> Result<i32> {
 
 /// prestart and createRuntime hooks run beside the runtime, createContainer hooks here: in the
 /// container's namespaces, but with the host's root file system still in sight.
-fn create_hooks(init: &Init<'_>, umask: Mode) -> Result<()> {
+fn create_hooks(init: &Init<'_>, root: &Root, umask: Mode) -> Result<()> {
     let hooks = &init.plan.hooks;
     if hooks.has_create() {
         // Also for createContainer hooks alone: the runtime owes poststop hooks from here on.
@@ -141,6 +142,8 @@ fn create_hooks(init: &Init<'_>, umask: Mode) -> Result<()> {
     }
     if !hooks.create_container.is_empty() {
         let state = (init.hook_state)(Status::Creating, nix::unistd::getpid().as_raw())?;
+        // Where those of runc start too; the state has no path of the root file system.
+        nix::unistd::fchdir(root.fd()).context("enter the root file system")?;
         // What a hook writes on the host is not to be everybody's.
         let own = nix::sys::stat::umask(umask);
         hooks::run_all("createContainer", &hooks.create_container, &state)?;
