@@ -22,6 +22,8 @@ pub mod host;
 #[forbid(unsafe_code)]
 pub mod init;
 #[forbid(unsafe_code)]
+pub mod join;
+#[forbid(unsafe_code)]
 pub mod launch;
 #[forbid(unsafe_code)]
 pub mod log;

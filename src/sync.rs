@@ -8,7 +8,8 @@
 //!   │ clone3 ────────────────────────────►  │ (or a go-between, which sends Pid and leaves)
 //!   │ ◄──────────────────────────── NeedMap │ it has made a user namespace of its own
 //!   │ Mapped ────────────────────────────►  │ both maps are written; it becomes root there
-//!   │ CgroupReady ───────────────────────►  │ v1: it is in every cgroup; unshares the namespace
+//!   │ CgroupReady ───────────────────────►  │ v1, or behind a go-between: it is in every cgroup;
+//!   │                                       │ unshares the namespace
 //!   │ ◄──────────────────────── NeedOffsets │ of a time namespace in a user namespace
 //!   │ OffsetsWritten ────────────────────►  │
 //!   │ ◄────────────────────────── NeedHooks │ mounts are made, the root is not yet entered

@@ -128,6 +128,24 @@ impl Record {
         self.dirs.iter().find(|dir| dir.is_unified())
     }
 
+    /// The same with the directories that `which` picks replaced by `below` in each of them.
+    pub fn descend(&mut self, which: impl Fn(&Dir) -> bool, below: &Path) {
+        for dir in self.dirs.iter_mut().filter(|dir| which(dir)) {
+            if !below.as_os_str().is_empty() {
+                dir.path.push(below);
+            }
+        }
+    }
+
+    /// The same with the v2 directory at `path` below the hierarchy's root.
+    pub fn with_unified_at(&self, path: &Path) -> Record {
+        let mut record = self.clone();
+        for dir in record.dirs.iter_mut().filter(|dir| dir.is_unified()) {
+            dir.path = dir.root.join(path.strip_prefix("/").unwrap_or(path));
+        }
+        record
+    }
+
     pub(super) fn checked(&self) -> Result<&[Dir]> {
         self.dirs.iter().try_for_each(Dir::check)?;
         Ok(&self.dirs)

@@ -66,7 +66,7 @@ fn bundle(given: Option<&Path>) -> Result<PathBuf> {
 }
 
 /// A process can have no more descriptors than the kernel's own limit allows.
-fn preserve_fds(count: u32) -> Result<u32> {
+pub fn preserve_fds(count: u32) -> Result<u32> {
     const MOST: u32 = 1 << 20;
     if count < MOST {
         return Ok(count);
@@ -75,7 +75,7 @@ fn preserve_fds(count: u32) -> Result<u32> {
 }
 
 /// Beside the state directories, whatever --root says: a profile is the same in all of them.
-fn seccomp_cache() -> Option<PathBuf> {
+pub fn seccomp_cache() -> Option<PathBuf> {
     let base = if nix::unistd::geteuid().is_root() {
         PathBuf::from("/run")
     } else {

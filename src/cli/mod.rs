@@ -3,6 +3,7 @@
 pub mod args;
 pub mod create;
 pub mod delete;
+pub mod exec;
 pub mod features;
 pub mod kill;
 pub mod list;
@@ -15,7 +16,9 @@ use std::io::Write;
 
 use clap::{CommandFactory, Parser};
 
-pub use args::{Cli, Command, CreateArgs, DeleteArgs, Global, IdArgs, KillArgs, ListArgs, RunArgs};
+pub use args::{
+    Cli, Command, CreateArgs, DeleteArgs, ExecArgs, Global, IdArgs, KillArgs, ListArgs, RunArgs,
+};
 pub use args::{ListFormat, LogFormat, LogLevel, Rootless, SpecArgs};
 
 use crate::launch::selfexe;
@@ -25,7 +28,7 @@ use crate::{Context, Error, Kind, Result, sys, tty};
 /// The program: the exit status of the command, or 1 after its error was told.
 pub fn main() -> u8 {
     // Before anything else: it executes the program once more, and what was done is done twice.
-    let protected = selfexe::protect_if(|arg| arg == "create" || arg == "run");
+    let protected = selfexe::protect_if(|arg| matches!(arg, "create" | "run" | "exec"));
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(usage) if usage.use_stderr() => {
@@ -35,12 +38,16 @@ pub fn main() -> u8 {
         // Help goes to standard output.
         Err(help) => return u8::from(help.print().is_err()),
     };
+    let failure = match cli.command {
+        Some(Command::Exec(_)) => exec::NOT_STARTED,
+        _ => 1,
+    };
     let result = set_up(&cli.global).and(protected).and_then(|()| dispatch(cli));
     match result {
         Ok(status) => u8::try_from(status).unwrap_or(1),
         Err(error) => {
             log::error(&error);
-            1
+            failure
         }
     }
 }
@@ -94,6 +101,7 @@ fn dispatch(cli: Cli) -> Result<i32> {
         Command::Create(args) => create::run(global, &args),
         Command::Start(args) => start::run(global, &args),
         Command::Run(args) => run::run(global, &args),
+        Command::Exec(args) => exec::run(global, &args),
         Command::State(args) => state::run(global, &args),
         Command::Kill(args) => kill::run(global, &args),
         Command::Delete(args) => delete::run(global, &args),
@@ -151,6 +159,15 @@ mod tests {
     }
 
     #[test]
+    fn what_follows_the_command_of_an_exec_is_its_own() {
+        let cli =
+            parse(&["exec", "-e", "A=1", "-u", "5", "c1", "ls", "-e", "--root", "x"]).unwrap();
+        let Some(Command::Exec(args)) = cli.command else { panic!("not exec") };
+        assert_eq!(args.command, ["ls", "-e", "--root", "x"]);
+        assert_eq!((args.env, cli.global.root), (vec!["A=1".to_owned()], None));
+    }
+
+    #[test]
     fn what_engines_call_is_understood() {
         for line in [
             "--root /r --log /l/log.json --log-format json --systemd-cgroup create --bundle B \
@@ -164,6 +181,10 @@ mod tests {
             "run --bundle B --no-pivot --keep ID",
             "run -d -b B --preserve-fds 3 --no-subreaper --pidfd-socket S ID",
             "state ID",
+            "--root /r --log /l --log-format json exec --process F --console-socket P --detach \
+             --pid-file P ID",
+            "exec --pid-file P --process F --detach --console-socket=S ID",
+            "exec ID --process F",
             "list -f json",
             "list -q",
             "spec --rootless -b B",

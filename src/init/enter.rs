@@ -54,7 +54,7 @@ pub fn user_namespace(init: &Init<'_>) -> Result<()> {
 
 /// Processes of a joined namespace must not reach into this one, through ptrace or /proc, while
 /// it still holds descriptors of the host (CVE-2016-9962). execve makes it dumpable again.
-fn not_dumpable() -> Result<()> {
+pub fn not_dumpable() -> Result<()> {
     prctl::set_dumpable(false)
         .map_err(|e| Error::from(Errno::from_raw(e)).context("hide init from joined namespaces"))
 }
@@ -62,7 +62,7 @@ fn not_dumpable() -> Result<()> {
 /// The runtime's groups, while it is still allowed: the namespace to join may deny setgroups(2),
 /// and then the container would keep groups of the host (CVE-2022-2989). EPERM: the runtime has no
 /// privileges, and its groups are its user's own.
-fn leave_groups() -> Result<()> {
+pub fn leave_groups() -> Result<()> {
     match nix::unistd::setgroups(&[]) {
         Ok(()) | Err(Errno::EPERM) => Ok(()),
         Err(errno) => Err(Error::from(errno).context("leave the runtime's groups")),
@@ -71,7 +71,7 @@ fn leave_groups() -> Result<()> {
 
 /// Ids inside: what is made from now on belongs to the container's root. A namespace without a
 /// mapping for 0 leaves init with the overflow id, and its capabilities.
-fn become_root() -> Result<()> {
+pub fn become_root() -> Result<()> {
     let (uid, gid) = (Uid::from_raw(0), Gid::from_raw(0));
     for answer in [setresgid(gid, gid, gid), setresuid(uid, uid, uid)] {
         match answer {
@@ -136,10 +136,11 @@ fn join(init: &Init<'_>, kind: Kind) -> Result<()> {
     Ok(())
 }
 
-/// A session keyring of its own, so that the caller's keys are not the container's.
-pub fn keyring(plan: &Plan) -> Result<()> {
-    let Some(name) = &plan.keyring else { return Ok(()) };
+/// A session keyring of the container's own, so that the caller's keys are not the container's.
+/// `new`: it is made here, and not joined.
+pub fn keyring(name: &std::ffi::CStr, new: bool) -> Result<()> {
     match cred::join_session_keyring(name) {
+        Ok(_) if !new => Ok(()),
         Ok(serial) => cred::set_key_permissions(serial, KEY_PERMISSIONS)
             .context("set the permissions of the session keyring"),
         // No keyrings in this kernel; or a seccomp filter around the runtime itself, which then

@@ -1,19 +1,25 @@
-//! The end of init: the program is found, privileges go, `start` is waited for, execve.
+//! The end of a container's process, whether init or one that `exec` has put into the container:
+//! the program is found, privileges go, `start` is waited for, execve.
 
 use std::ffi::CString;
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
+use nix::sys::signal::SigSet;
 use nix::sys::stat::Mode;
 use nix::unistd::{AccessFlags, access};
+
+use rustix::thread::{CpuSet, sched_setaffinity};
 
 use super::{Init, identity, limits};
 use crate::error::twice;
 use crate::hooks;
+use crate::launch::fifo::Fifos;
 use crate::plan::Process;
 use crate::state::Status;
-use crate::sync::{ToInit, ToParent, encode_error, read};
+use crate::sync::{Socket, ToInit, ToParent, encode_error, read};
 use crate::sys::exec::{Exec, close_range};
 use crate::sys::seccomp as filter;
 use crate::tty::signals::reset_signals_for_exec;
@@ -22,64 +28,153 @@ use crate::{Context, Error, Kind, Result};
 /// execvp(3) where the environment has no PATH.
 const DEFAULT_PATH: &[u8] = b"/bin:/usr/bin";
 
-/// Runs the program. Returns only with an error, or with the status of a container that has none.
+/// What is left to do for a process that has its namespaces, its root and its terminal.
+pub struct Program<'a> {
+    /// What runs, as whom.
+    pub process: &'a Process,
+    /// The user namespace it is in.
+    pub within: identity::Within,
+    /// The processors it may run on.
+    pub affinity: Affinity,
+    /// How many descriptors from 3 up it gets.
+    pub preserve_fds: u32,
+    /// Where to report.
+    pub parent: &'a Socket,
+    /// What `start` opens; `None`: it goes on at once.
+    pub fifos: Option<&'a Fifos>,
+    /// The caller's signal mask, which the program gets back.
+    pub signals: &'a SigSet,
+    /// Between `start` and execve: the startContainer hooks.
+    pub before: &'a dyn Fn() -> Result<()>,
+}
+
+/// Runs init's program. Returns only with an error, or with the status of a container that has
+/// none.
 pub fn run(init: &Init<'_>, umask: Mode) -> Result<i32> {
     let Some(process) = &init.plan.process else { return without_process(init) };
-    let mask = process.identity.umask.map_or(umask, Mode::from_bits_truncate);
-    nix::sys::stat::umask(mask);
-    // Before the first path that the image chooses: while a descriptor of a host directory is open,
-    // /proc/self/fd/N is a way out, for a working directory (CVE-2024-21626) as for a link in the
-    // place of /etc/passwd.
-    close_others(init)?;
-    let env = with_home(process);
-    if process.no_new_privileges {
-        prctl::set_no_new_privileges(true)
-            .map_err(|e| Error::from(Errno::from_raw(e)).context("set no_new_privs"))?;
-    }
-    outlive_runtime()?;
-    reset_signals_for_exec(init.signals)?;
+    let plan = init.plan;
+    let program = Program {
+        process,
+        within: identity::Within {
+            user_namespace: plan.in_user_namespace,
+            denies_setgroups: plan.ids.as_ref().is_some_and(|ids| ids.denies_setgroups()),
+        },
+        affinity: Affinity::All,
+        preserve_fds: plan.preserve_fds,
+        parent: init.parent,
+        fifos: init.fifos,
+        signals: init.signals,
+        before: &|| start_hooks(init),
+    };
+    program.run(umask)
+}
 
-    let entered = enter_cwd(process);
-    identity::assume(init.plan, &process.identity)?;
-    // A directory that root may not enter (on NFS, say) may be open to the user.
-    if entered.is_err() {
-        enter_cwd(process)?;
-    }
-    inside_cwd(process)?;
-    // As the user, like execve: what root alone may run is not what stands first in its PATH.
-    let program = find(process, &env)?;
-    let exec = Exec::new(&program, &process.args, &env);
-    let early = !process.no_new_privileges || process.listener.is_some();
-    if process.sets_own_rlimits {
-        limits::set(&process.rlimits, None)?;
-    }
-    // Without no_new_privs loading a filter needs CAP_SYS_ADMIN, so it comes before that goes; but
-    // after all that needs system calls which the filter may refuse.
-    if !process.no_new_privileges && process.seccomp.is_some() {
-        identity::regain(&process.identity)?;
-        seccomp(init, process)?;
-    }
-    identity::set_capabilities(&process.identity.caps)?;
-    if process.no_new_privileges && early {
-        seccomp(init, process)?;
-    }
-
-    init.parent.tell_parent(&ToParent::Ready)?;
-    init.parent.wait_for(ToInit::Go)?;
-    let last = || -> Result<Errno> {
-        wait_for_start(init)?;
-        start_hooks(init)?;
-        // With no_new_privs the filter is the last thing: nothing but execve runs under it.
-        if !early {
-            seccomp(init, process)?;
+impl Program<'_> {
+    /// Returns only with an error; one that comes after `Go` is told to `start`, if that is what
+    /// the process waited for, and then the exit status is returned.
+    pub fn run(&self, umask: Mode) -> Result<i32> {
+        let process = self.process;
+        let mask = process.identity.umask.map_or(umask, Mode::from_bits_truncate);
+        nix::sys::stat::umask(mask);
+        // Before the first path that the image chooses: while a descriptor of a host directory is
+        // open, /proc/self/fd/N is a way out, for a working directory (CVE-2024-21626) as for a
+        // link in the place of /etc/passwd.
+        close_others(self.preserve_fds, self.parent, self.fifos)?;
+        self.affinity.set()?;
+        let env = with_home(process);
+        if process.no_new_privileges {
+            prctl::set_no_new_privileges(true)
+                .map_err(|e| Error::from(Errno::from_raw(e)).context("set no_new_privs"))?;
         }
-        Ok(exec.run())
-    };
-    let error = match last() {
-        Ok(errno) => exec_error(process, errno),
-        Err(error) => error,
-    };
-    report_late(init, error)
+        outlive_runtime()?;
+        reset_signals_for_exec(self.signals)?;
+
+        let entered = enter_cwd(process);
+        identity::assume(&process.identity, self.within)?;
+        // A directory that root may not enter (on NFS, say) may be open to the user.
+        if entered.is_err() {
+            enter_cwd(process)?;
+        }
+        inside_cwd(process)?;
+        // As the user, like execve: what root alone may run is not what stands first in its PATH.
+        let program = find(process, &env)?;
+        let exec = Exec::new(&program, &process.args, &env);
+        let early = !process.no_new_privileges || process.listener.is_some();
+        if process.sets_own_rlimits {
+            limits::set(&process.rlimits, None)?;
+        }
+        // Without no_new_privs loading a filter needs CAP_SYS_ADMIN, so it comes before that goes;
+        // but after all that needs system calls which the filter may refuse.
+        if !process.no_new_privileges && process.seccomp.is_some() {
+            identity::regain(&process.identity)?;
+            self.seccomp()?;
+        }
+        identity::set_capabilities(&process.identity.caps)?;
+        if process.no_new_privileges && early {
+            self.seccomp()?;
+        }
+
+        self.parent.tell_parent(&ToParent::Ready)?;
+        self.parent.wait_for(ToInit::Go)?;
+        let last = || -> Result<Errno> {
+            wait_for_start(self.fifos)?;
+            (self.before)()?;
+            // With no_new_privs the filter is the last thing: nothing but execve runs under it.
+            if !early {
+                self.seccomp()?;
+            }
+            Ok(exec.run())
+        };
+        let error = match last() {
+            Ok(errno) => exec_error(process, errno),
+            Err(error) => error,
+        };
+        report_late(self.fifos, error)
+    }
+
+    fn seccomp(&self) -> Result<()> {
+        let Some(compiled) = &self.process.seccomp else { return Ok(()) };
+        let listener =
+            filter::load(&compiled.program, compiled.flags).context("load the seccomp filter")?;
+        if let Some(listener) = listener {
+            self.parent.tell_parent(&ToParent::SeccompFd(listener.as_raw_fd()))?;
+            self.parent.wait_for(ToInit::SeccompTaken)?;
+        }
+        Ok(())
+    }
+}
+
+/// Processors that a process may run on, sched_setaffinity(2).
+#[derive(Debug, Clone, Copy)]
+pub enum Affinity {
+    /// All that its cgroup has: those that the caller is bound to (a daemon that pins itself, say)
+    /// are no concern of the container.
+    All,
+    /// These.
+    Only(CpuSet),
+    /// Those that it has.
+    Keep,
+}
+
+impl Affinity {
+    fn set(self) -> Result<()> {
+        let cpus = match self {
+            Affinity::Keep => return Ok(()),
+            Affinity::Only(cpus) => cpus,
+            // The kernel leaves out what is not there.
+            Affinity::All => {
+                let mut all = CpuSet::new();
+                (0..CpuSet::MAX_CPU).for_each(|cpu| all.set(cpu));
+                all
+            }
+        };
+        match (sched_setaffinity(None, &cpus), self) {
+            (Ok(()), _) => Ok(()),
+            // Around the runtime a filter keeps it from that, and the container with it.
+            (Err(rustix::io::Errno::PERM | rustix::io::Errno::NOSYS), Affinity::All) => Ok(()),
+            (Err(errno), _) => Err(Error::from(errno).context("set the CPU affinity")),
+        }
+    }
 }
 
 /// From here on the end of the runtime is seen as the end of file on its socket: changing ids
@@ -91,8 +186,8 @@ fn outlive_runtime() -> Result<()> {
 
 /// create's init waits on its FIFO; run's goes on. The FIFO was open before, for reading and
 /// writing, so that neither side ever blocks in open(2).
-fn wait_for_start(init: &Init<'_>) -> Result<()> {
-    let Some(fifos) = init.fifos else { return Ok(()) };
+fn wait_for_start(fifos: Option<&Fifos>) -> Result<()> {
+    let Some(fifos) = fifos else { return Ok(()) };
     let mut byte = [0];
     read(&fifos.start, &mut byte).context("wait for start")?;
     Ok(())
@@ -111,8 +206,8 @@ fn start_hooks(init: &Init<'_>) -> Result<()> {
 }
 
 /// After Go a `create` has gone: the error is for the `start` that waits.
-fn report_late(init: &Init<'_>, error: Error) -> Result<i32> {
-    let Some(fifos) = init.fifos else { return Err(error) };
+fn report_late(fifos: Option<&Fifos>, error: Error) -> Result<i32> {
+    let Some(fifos) = fifos else { return Err(error) };
     let text = encode_error(&error);
     // Without a word, the end of file that follows would be taken for success.
     twice(|| Ok(nix::unistd::write(&fifos.result, &text)?)).context("report to start")?;
@@ -121,29 +216,22 @@ fn report_late(init: &Init<'_>, error: Error) -> Result<i32> {
 
 /// The spec allows a container without a process; it can be created, and never started.
 fn without_process(init: &Init<'_>) -> Result<i32> {
-    close_others(init)?;
+    close_others(init.plan.preserve_fds, init.parent, init.fifos)?;
     outlive_runtime()?;
     init.parent.tell_parent(&ToParent::Ready)?;
     init.parent.wait_for(ToInit::Go)?;
     let missing = || Error::invalid_field("process", "missing, so there is nothing to start");
-    report_late(init, wait_for_start(init).err().unwrap_or_else(missing))
+    report_late(init.fifos, wait_for_start(init.fifos).err().unwrap_or_else(missing))
 }
 
-fn seccomp(init: &Init<'_>, process: &Process) -> Result<()> {
-    let Some(compiled) = &process.seccomp else { return Ok(()) };
-    let listener =
-        filter::load(&compiled.program, compiled.flags).context("load the seccomp filter")?;
-    if let Some(listener) = listener {
-        use std::os::fd::AsRawFd;
-        init.parent.tell_parent(&ToParent::SeccompFd(listener.as_raw_fd()))?;
-        init.parent.wait_for(ToInit::SeccompTaken)?;
+fn close_others(preserve: u32, parent: &Socket, fifos: Option<&Fifos>) -> Result<()> {
+    let mut kept = vec![parent.as_raw_fd()];
+    if let Some(fifos) = fifos {
+        kept.extend([fifos.start.as_raw_fd(), fifos.result.as_raw_fd()]);
     }
-    Ok(())
-}
-
-fn close_others(init: &Init<'_>) -> Result<()> {
-    let mut first = 3 + init.plan.preserve_fds;
-    for kept in init.kept() {
+    kept.sort_unstable();
+    let mut first = preserve.saturating_add(3);
+    for kept in kept.into_iter().filter_map(|fd| u32::try_from(fd).ok()) {
         if kept >= first {
             if kept > first {
                 close_range(first, kept - 1).context("close descriptors")?;

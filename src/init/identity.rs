@@ -3,23 +3,32 @@
 use nix::errno::Errno;
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 
-use crate::plan::{CapSets, Identity, Plan};
+use crate::plan::{CapSets, Identity};
 use crate::sys::cred;
 use crate::{Context, Error, Kind, Result};
+
+/// The user namespace that the process is in.
+#[derive(Debug, Clone, Copy)]
+pub struct Within {
+    /// It is not the machine's first: ids may have no mapping, and setgroups(2) may be denied.
+    pub user_namespace: bool,
+    /// It denies setgroups(2) for certain.
+    pub denies_setgroups: bool,
+}
 
 /// Bounding set, groups, ids, then the other sets. The order is the kernel's: dropping from the
 /// bounding set needs CAP_SETPCAP, changing ids needs CAP_SETUID and CAP_SETGID, and keepcaps
 /// carries the permitted set over the change.
-pub fn assume(plan: &Plan, identity: &Identity) -> Result<()> {
+pub fn assume(identity: &Identity, within: Within) -> Result<()> {
     let caps = &identity.caps;
     drop_bounding(caps)?;
     prctl::set_keep_capabilities(true)
         .map_err(|e| Error::from(Errno::from_raw(e)).context("keep capabilities"))?;
-    groups(plan, identity)?;
+    groups(identity, within)?;
     let gid = Gid::from_raw(identity.gid);
-    setresgid(gid, gid, gid).with_context(|| format!("become group {gid}{}", unmapped(plan)))?;
+    setresgid(gid, gid, gid).with_context(|| format!("become group {gid}{}", within.unmapped()))?;
     let uid = Uid::from_raw(identity.uid);
-    setresuid(uid, uid, uid).with_context(|| format!("become user {uid}{}", unmapped(plan)))?;
+    setresuid(uid, uid, uid).with_context(|| format!("become user {uid}{}", within.unmapped()))?;
     Ok(())
 }
 
@@ -46,8 +55,10 @@ pub fn set_capabilities(caps: &CapSets) -> Result<()> {
     Ok(())
 }
 
-fn unmapped(plan: &Plan) -> &'static str {
-    if plan.in_user_namespace { " (is it mapped in the user namespace?)" } else { "" }
+impl Within {
+    fn unmapped(self) -> &'static str {
+        if self.user_namespace { " (is it mapped in the user namespace?)" } else { "" }
+    }
 }
 
 /// All that is not asked for, up to the last one this kernel knows, which may be newer than any
@@ -72,9 +83,9 @@ fn drop_bounding(caps: &CapSets) -> Result<()> {
 /// Always set, also when there are none: the runtime's own must not stay (CVE-2022-2989). A user
 /// namespace that an unprivileged user has mapped denies it; then there is nothing to keep either
 /// way, and asking for groups is an error.
-fn groups(plan: &Plan, identity: &Identity) -> Result<()> {
+fn groups(identity: &Identity, within: Within) -> Result<()> {
     let groups: Vec<Gid> = identity.groups.iter().copied().map(Gid::from_raw).collect();
-    if plan.ids.as_ref().is_some_and(|ids| ids.denies_setgroups()) {
+    if within.denies_setgroups {
         if groups.is_empty() {
             return Ok(());
         }
@@ -89,7 +100,7 @@ fn groups(plan: &Plan, identity: &Identity) -> Result<()> {
     }
     match setgroups(&groups) {
         // A joined user namespace, or the runtime's, may deny it as well.
-        Err(Errno::EPERM) if groups.is_empty() && plan.in_user_namespace => Ok(()),
+        Err(Errno::EPERM) if groups.is_empty() && within.user_namespace => Ok(()),
         answer => answer.with_context(|| format!("set groups {:?}", identity.groups)),
     }
 }

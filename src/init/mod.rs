@@ -7,17 +7,17 @@
 
 mod cgroups;
 mod devices;
-mod enter;
-mod exec;
-mod identity;
+pub(crate) mod enter;
+pub(crate) mod exec;
+pub(crate) mod identity;
 pub(crate) mod limits;
 mod mounts;
 mod rootfs;
 mod seal;
-mod stdio;
+pub(crate) mod stdio;
 
 use std::mem::ManuallyDrop;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::sys::stat::Mode;
@@ -63,12 +63,17 @@ pub fn run(init: &Init<'_>) -> i32 {
 }
 
 fn finish(init: &Init<'_>, result: Result<i32>) -> i32 {
+    end(init.parent, result)
+}
+
+/// The exit status of a child that has not reached execve; its error is told.
+pub(crate) fn end(parent: &Socket, result: Result<i32>) -> i32 {
     match result {
         Ok(status) => status,
         Err(error) => {
             // Nobody is left to tell if the runtime has gone.
             let failed = ToParent::Failed(error);
-            let _ = twice(|| init.parent.tell_parent(&failed));
+            let _ = twice(|| parent.tell_parent(&failed));
             1
         }
     }
@@ -93,7 +98,9 @@ fn second_half(init: &Init<'_>) -> Result<i32> {
     let plan = init.plan;
     enter::other_namespaces(init)?;
     nix::unistd::setsid().context("setsid")?;
-    enter::keyring(plan)?;
+    if let Some(name) = &plan.keyring {
+        enter::keyring(name, true)?;
+    }
     enter::network(plan)?;
     if init.waits_for_cgroup {
         init.parent.wait_for(ToInit::CgroupReady)?;
@@ -118,9 +125,19 @@ fn second_half(init: &Init<'_>) -> Result<i32> {
     devices::all(plan, &root, trees)?;
     create_hooks(init, &root, umask)?;
     rootfs::make_cwd(plan, &root)?;
-    stdio::fix(init, &root)?;
-    if plan.process.as_ref().is_some_and(|process| process.terminal) {
-        stdio::terminal(init, &root)?;
+    if let Some(process) = &plan.process {
+        let proc = &init.prepared.proc;
+        if process.terminal {
+            let console = stdio::Console {
+                socket: init.console,
+                parent: init.parent,
+                size: init.size,
+                is_dev_console: plan.mounts_root() && plan.populate_dev,
+            };
+            stdio::terminal(process, proc, &root, &console)?;
+        } else {
+            stdio::fix(process, proc, &root)?;
+        }
     }
     rootfs::enter(init, &root)?;
     seal::read_only_mounts(plan, &root)?;
@@ -162,19 +179,5 @@ fn done(descriptor: OwnedFd) {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     if COUNT.fetch_add(1, Ordering::Relaxed) < HELD {
         std::mem::forget(descriptor);
-    }
-}
-
-impl Init<'_> {
-    /// The descriptors that must outlive everything else here.
-    fn kept(&self) -> Vec<u32> {
-        use std::os::fd::AsRawFd;
-        let mut kept = vec![self.parent.as_raw_fd()];
-        if let Some(fifos) = self.fifos {
-            kept.extend([fifos.start.as_fd().as_raw_fd(), fifos.result.as_fd().as_raw_fd()]);
-        }
-        let mut kept: Vec<u32> = kept.into_iter().filter_map(|fd| u32::try_from(fd).ok()).collect();
-        kept.sort_unstable();
-        kept
     }
 }

@@ -93,10 +93,12 @@ impl Launch {
         maps::joined_idmaps(plan, &prepared)?;
         let trees = prepared.trees.as_ref().filter(|_| plan.mounts_in_callers_namespace());
         self.state.own_mount = trees.map(|t| OwnMount::of(t.root.as_fd())).transpose()?;
-        let state = &self.state;
         let fifos = request.waits_for_start.then(|| Fifos::make(self.reserved.dir()));
         let fifos = fifos.transpose()?;
         let cgroup = self.cgroup.insert(cgroup.create()?);
+        // Without privileges it may be less than what was intended.
+        self.state.cgroup = cgroup.record().clone();
+        let state = &self.state;
         let (socket, init_socket) = sync::pair()?;
         let mut socket = Some(socket);
         let foreground_terminal =
@@ -109,7 +111,7 @@ impl Launch {
             console: console.as_ref(),
             size: foreground_terminal.then(supervise::caller_size).flatten(),
             cgroups: cgroup.record(),
-            waits_for_cgroup: cgroup.needs_enter(),
+            waits_for_cgroup: talk::init_waits(cgroup, plan.route.trampoline),
             signals: request.signals,
             hook_state: &|status, pid| state::document(state, status, pid).to_json(),
         };
@@ -258,7 +260,8 @@ fn not_made() -> Error {
     Error::new(Kind::System, "the container has no init")
 }
 
-fn kill(child: &Child) -> Result<()> {
+/// Kills a child and waits for its end.
+pub fn kill(child: &Child) -> Result<()> {
     match pidfd::send_signal(child.pidfd.as_fd(), libc::SIGKILL) {
         Ok(()) | Err(Errno::ESRCH) => {}
         Err(errno) => return Err(Error::from(errno)),

@@ -8,15 +8,15 @@ mod attempt;
 pub mod fifo;
 mod maps;
 pub mod prepare;
-mod record;
+pub(crate) mod record;
 pub mod selfexe;
-mod talk;
+pub(crate) mod talk;
 
 use std::path::PathBuf;
 
 use nix::sys::signal::SigSet;
 
-pub use self::attempt::{Launch, Running};
+pub use self::attempt::{Launch, Running, kill};
 use crate::cgroup;
 use crate::host::Host;
 use crate::plan::{Options, Plan};
@@ -115,7 +115,7 @@ fn plan_cgroup(
 }
 
 /// Only what the caller has open can be handed on.
-fn check_preserved(count: u32) -> Result<()> {
+pub fn check_preserved(count: u32) -> Result<()> {
     for number in 3..3_u32.saturating_add(count) {
         let path = format!("/proc/self/fd/{number}");
         if std::fs::symlink_metadata(&path).is_err() {

@@ -41,6 +41,7 @@ pub fn state(
         own_mount: None,
         rootless: host.is_rootless,
         systemd_cgroup: false,
+        no_new_keyring: request.no_new_keyring,
         config: RawValue::from_string(text).map_err(|e| invalid(e.to_string()))?,
     })
 }

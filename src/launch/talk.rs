@@ -1,6 +1,7 @@
 //! The runtime's side of the conversation with init (see [`crate::sync`]).
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -53,7 +54,7 @@ impl Talk<'_> {
         }
         loop {
             if !self.adopted {
-                self.await_go_between()?;
+                await_go_between(self.socket, self.child)?;
             }
             match self.socket.next()? {
                 Some(ToParent::NeedMap) => self.map()?,
@@ -65,26 +66,6 @@ impl Talk<'_> {
                 Some(ToParent::Ready) => return Ok(()),
                 Some(ToParent::Failed(error)) => return Err(error),
                 None => return Err(death(self.child)),
-            }
-        }
-    }
-
-    /// Waits for a message or for the end of the go-between: the end of file does not tell it,
-    /// once it has cloned init, which has the socket too and waits for us.
-    fn await_go_between(&self) -> Result<()> {
-        let mut fds = [
-            PollFd::new(self.socket.fd(), PollFlags::POLLIN),
-            PollFd::new(self.child.pidfd.as_fd(), PollFlags::POLLIN),
-        ];
-        let mut timeout = PollTimeout::NONE;
-        loop {
-            match poll(&mut fds, timeout) {
-                Ok(_) if fds[0].any().unwrap_or(true) => return Ok(()),
-                // Its last message may have come in between.
-                Ok(_) if timeout == PollTimeout::NONE => timeout = PollTimeout::ZERO,
-                Ok(_) => return Err(death(self.child)),
-                Err(Errno::EINTR) => {}
-                Err(errno) => return Err(Error::from(errno).context("wait for init")),
             }
         }
     }
@@ -104,9 +85,11 @@ impl Talk<'_> {
     fn enter_cgroup(&self) -> Result<()> {
         if self.cgroup.needs_enter() {
             self.cgroup.enter(self.child.pid)?;
-            self.tell(ToInit::CgroupReady)?;
         }
-        Ok(())
+        match init_waits(self.cgroup, self.plan.route.trampoline) {
+            true => self.tell(ToInit::CgroupReady),
+            false => Ok(()),
+        }
     }
 
     /// If init has gone, the next message says why.
@@ -133,14 +116,8 @@ impl Talk<'_> {
 
     /// The go-between has done its work.
     fn replace_child(&mut self, pid: i32) -> Result<()> {
-        let named = Pid::from_raw(pid)
-            .ok_or_else(|| Error::new(Kind::System, "init has no process id here"))?;
-        // It is a child of ours, so its id stays its own until we wait for it.
-        let pidfd = pidfd_open(named, PidfdFlags::empty()).context("open the pidfd of init")?;
-        let go_between = std::mem::replace(self.child, Child { pid, pidfd });
+        take_over(self.child, pid)?;
         self.adopted = true;
-        retry_on_intr(|| waitid(WaitId::PidFd(go_between.pidfd.as_fd()), WaitIdOptions::EXITED))
-            .context("wait for the go-between")?;
         self.adopt()?;
         self.enter_cgroup()
     }
@@ -153,22 +130,69 @@ impl Talk<'_> {
         self.tell(ToInit::HooksDone)
     }
 
-    /// The listener is taken out of init: the filter may refuse init every way to send it.
     fn hand_over_listener(&self, fd: i32) -> Result<()> {
-        let listener = pidfd_getfd(&self.child.pidfd, fd, PidfdGetfdFlags::empty())
-            .context("take the seccomp listener from init")?;
-        let Some((path, metadata)) = self.plan.process.as_ref().and_then(|p| p.listener.as_ref())
-        else {
-            return Err(Error::invalid_field("linux.seccomp.listenerPath", "missing"));
-        };
+        let to = self.plan.process.as_ref().and_then(|p| p.listener.as_ref());
         let document = state::document(self.state, Status::Creating, self.child.pid);
-        let document =
-            serde_json::to_value(&document).map_err(|e| Error::new(Kind::System, e.to_string()))?;
-        let pid = self.child.pid;
-        let message = ProcessState::new(OCI_VERSION, pid, metadata.clone(), document).to_json()?;
-        send_listener(path, &message, listener.as_fd())?;
+        hand_over_listener(self.child, fd, to, &document)?;
         self.tell(ToInit::SeccompTaken)
     }
+}
+
+/// Waits for a message or for the end of the go-between: the end of file does not tell it,
+/// once it has cloned init, which has the socket too and waits for us.
+pub fn await_go_between(socket: &Socket, child: &Child) -> Result<()> {
+    let mut fds = [
+        PollFd::new(socket.fd(), PollFlags::POLLIN),
+        PollFd::new(child.pidfd.as_fd(), PollFlags::POLLIN),
+    ];
+    let mut timeout = PollTimeout::NONE;
+    loop {
+        match poll(&mut fds, timeout) {
+            Ok(_) if fds[0].any().unwrap_or(true) => return Ok(()),
+            // Its last message may have come in between.
+            Ok(_) if timeout == PollTimeout::NONE => timeout = PollTimeout::ZERO,
+            Ok(_) => return Err(death(child)),
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(Error::from(errno).context("wait for init")),
+        }
+    }
+}
+
+/// The go-between `child` has cloned process `pid`, which takes its place.
+pub fn take_over(child: &mut Child, pid: i32) -> Result<()> {
+    let named = Pid::from_raw(pid)
+        .ok_or_else(|| Error::new(Kind::System, "init has no process id here"))?;
+    // It is a child of ours, so its id stays its own until we wait for it.
+    let pidfd = pidfd_open(named, PidfdFlags::empty()).context("open the pidfd of init")?;
+    let go_between = std::mem::replace(child, Child { pid, pidfd });
+    retry_on_intr(|| waitid(WaitId::PidFd(go_between.pidfd.as_fd()), WaitIdOptions::EXITED))
+        .context("wait for the go-between")?;
+    Ok(())
+}
+
+/// The listener `fd` of a child, to the agent. It is taken out of the child, because the filter may
+/// refuse the child every way to send it.
+pub fn hand_over_listener(
+    child: &Child,
+    fd: i32,
+    to: Option<&(PathBuf, Option<String>)>,
+    document: &state::Document<'_>,
+) -> Result<()> {
+    let listener = pidfd_getfd(&child.pidfd, fd, PidfdGetfdFlags::empty())
+        .context("take the seccomp listener from the container's process")?;
+    let Some((path, metadata)) = to else {
+        return Err(Error::invalid_field("linux.seccomp.listenerPath", "missing"));
+    };
+    let document =
+        serde_json::to_value(document).map_err(|e| Error::new(Kind::System, e.to_string()))?;
+    let message = ProcessState::new(OCI_VERSION, child.pid, metadata.clone(), document);
+    send_listener(path, &message.to_json()?, listener.as_fd())
+}
+
+/// Whether a process is told that it is in its cgroups: if somebody has to put it there, and
+/// always behind a go-between, because what it says must not overtake the word of its id.
+pub fn init_waits(cgroup: &Cgroup, go_between: bool) -> bool {
+    cgroup.needs_enter() || go_between
 }
 
 /// What init said last, or how it ended.
@@ -181,6 +205,11 @@ pub fn last_words(socket: &Socket, child: &Child) -> Error {
 
 /// Why init has gone without a word.
 pub fn death(child: &Child) -> Error {
+    end_of(child).context("container init")
+}
+
+/// How a child that has gone without a word ended.
+pub fn end_of(child: &Child) -> Error {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
     let status = waitid(WaitId::PidFd(child.pidfd.as_fd()), options).ok().flatten();
     let signal = status.as_ref().and_then(rustix::process::WaitIdStatus::terminating_signal);
@@ -195,5 +224,5 @@ pub fn death(child: &Child) -> Error {
         Some(signal) => format!("it was killed by signal {signal}"),
         None => "it ended without a word".to_owned(),
     };
-    Error::new(Kind::System, why).context("container init")
+    Error::new(Kind::System, why)
 }

@@ -238,9 +238,13 @@ fn keyring(options: &Options) -> Result<Option<std::ffi::CString>> {
     if options.no_new_keyring {
         return Ok(None);
     }
-    std::ffi::CString::new(format!("_ses.{}", options.id))
-        .map(Some)
-        .map_err(|_| Error::invalid("container id", &options.id, "holds a NUL"))
+    keyring_name(&options.id).map(Some)
+}
+
+/// The name of a container's session keyring.
+pub fn keyring_name(id: &str) -> Result<std::ffi::CString> {
+    std::ffi::CString::new(format!("_ses.{id}"))
+        .map_err(|_| Error::invalid("container id", id, "holds a NUL"))
 }
 
 /// Lines of `<clock> <seconds> <nanoseconds>`, time_namespaces(7).

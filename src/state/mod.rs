@@ -115,6 +115,9 @@ pub struct State {
     pub rootless: bool,
     /// Whether systemd made the cgroup.
     pub systemd_cgroup: bool,
+    /// Whether it has the session keyring of its creator.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub no_new_keyring: bool,
     /// config.json as it was at create; later edits of the bundle have no effect. Kept as text,
     /// because most readers do not want it.
     pub config: Box<RawValue>,
@@ -248,6 +251,7 @@ mod tests {
             own_mount: None,
             rootless: false,
             systemd_cgroup: false,
+            no_new_keyring: false,
             config: RawValue::from_string("{\"ociVersion\":\"1.0.0\"}".into()).unwrap(),
         }
     }

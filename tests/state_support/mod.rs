@@ -85,6 +85,7 @@ pub fn state(name: &str, pid: i32) -> State {
         own_mount: None,
         rootless: false,
         systemd_cgroup: false,
+        no_new_keyring: false,
         config: serde_json::from_str(r#"{"ociVersion": "1.0.2"}"#).unwrap(),
     }
 }

@@ -102,6 +102,22 @@ impl Container {
         self.rt.call(&["start", &self.id])
     }
 
+    /// `exec OPTIONS ID COMMAND`, whatever comes of it.
+    #[track_caller]
+    pub fn exec(&self, options: &[&str], command: &[&str]) -> Ran {
+        let mut words = vec!["exec"];
+        words.extend(options);
+        words.push(&self.id);
+        words.extend(command);
+        self.rt.call(&words)
+    }
+
+    /// `exec ID sh -c SCRIPT`, which must succeed; gives what it wrote.
+    #[track_caller]
+    pub fn exec_sh(&self, script: &str) -> String {
+        self.exec(&[], &["sh", "-c", script]).ok().stdout
+    }
+
     /// `state`, whatever comes of it.
     #[track_caller]
     pub fn state_call(&self) -> Ran {

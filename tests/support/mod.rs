@@ -11,6 +11,7 @@
 mod bundle;
 mod container;
 mod kernel;
+pub mod rootless;
 mod runtime;
 
 use std::fmt::Debug;

@@ -165,6 +165,18 @@ impl Ran {
         self
     }
 
+    /// Fails the test unless the call was an `exec` that could not start its process: exit status
+    /// 255, and one line as for [`Ran::refused`].
+    #[track_caller]
+    pub fn not_started(self, words: &[&str]) -> Self {
+        assert_eq!(self.code(), Some(255), "{self:#?}");
+        assert_eq!(self.stderr.lines().count(), 1, "not one line: {self:#?}");
+        for word in words {
+            assert!(self.stderr.contains(word), "{word:?} is not named: {self:#?}");
+        }
+        self
+    }
+
     /// What a detached container has written by now.
     pub fn later(&self) -> String {
         read(&self.output)

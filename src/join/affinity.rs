@@ -1,0 +1,74 @@
+//! `process.execCPUAffinity` (config.md, "Linux Process").
+
+use oci_spec::runtime::Process;
+use rustix::thread::CpuSet;
+
+use crate::init::exec::Affinity;
+use crate::{Error, Result};
+
+/// The processors of a process that `exec` starts.
+#[derive(Debug, Clone, Copy)]
+pub struct Affinities {
+    /// Those of the runtime itself until the process is in its cgroup.
+    pub initial: Option<CpuSet>,
+    /// Those of the process after that.
+    pub last: Affinity,
+}
+
+impl Affinities {
+    /// Without the field, all that the cgroup has. With it the process keeps the first list, as far
+    /// as its cgroup has them, if no second is given.
+    pub fn new(process: &Process) -> Result<Affinities> {
+        let Some(asked) = process.exec_cpu_affinity() else {
+            return Ok(Affinities { initial: None, last: Affinity::All });
+        };
+        let initial = list("process.execCPUAffinity.initial", asked.initial())?;
+        let last = list("process.execCPUAffinity.final", asked.cpu_affinity_final())?;
+        Ok(Affinities { initial, last: last.map_or(Affinity::Keep, Affinity::Only) })
+    }
+}
+
+/// A list like `0-3,7`; the check has refused what is none. Empty means unset.
+fn list(field: &str, text: &Option<String>) -> Result<Option<CpuSet>> {
+    let Some(text) = text.as_deref().filter(|text| !text.trim().is_empty()) else {
+        return Ok(None);
+    };
+    let bad = |why: String| Error::invalid(field, text, why);
+    let number = |part: &str| {
+        let number = part.trim().parse::<usize>().map_err(|_| bad("is no list of CPUs".into()))?;
+        if number < CpuSet::MAX_CPU {
+            return Ok(number);
+        }
+        Err(bad(format!("CPU {number} is above {}", CpuSet::MAX_CPU - 1)))
+    };
+    let mut cpus = CpuSet::new();
+    for part in text.split(',').filter(|part| !part.trim().is_empty()) {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        for cpu in number(first)?..=number(last)? {
+            cpus.set(cpu);
+        }
+    }
+    Ok(Some(cpus))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cpus(text: &str) -> Vec<usize> {
+        let set = list("f", &Some(text.to_owned())).unwrap().unwrap();
+        (0..CpuSet::MAX_CPU).filter(|cpu| set.is_set(*cpu)).collect()
+    }
+
+    #[test]
+    fn lists_of_cpus() {
+        assert_eq!(cpus("0-3,7"), [0, 1, 2, 3, 7]);
+        assert_eq!(cpus(" 5 , 1"), [1, 5]);
+        assert!(list("f", &Some("".into())).unwrap().is_none());
+        assert!(list("f", &None).unwrap().is_none());
+        for bad in ["x", "1-", "0-99999", "1024"] {
+            let error = list("f", &Some(bad.into())).unwrap_err().to_string();
+            assert!(error.starts_with("f: \""), "{error}");
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! One process on its way into a container: the runtime's side, from the clone to the pid file.
+
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::sched::{CloneFlags, setns};
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::thread::sched_setaffinity;
+
+use super::child::{self, Entrance};
+use super::{Plan, Request, cgroup};
+use crate::cgroup::Cgroup;
+use crate::error::twice;
+use crate::fs::{PATH, Proc};
+use crate::init::limits;
+use crate::launch::{Running, kill, record, talk};
+use crate::plan::Kind;
+use crate::state::{self, State, Status};
+use crate::sync::{self, Socket, ToInit, ToParent};
+use crate::sys::clone::{Child, clone3};
+use crate::tty::{fdpass, socket, supervise};
+use crate::{Context, Error, Kind as ErrorKind, Result, log};
+
+/// Starts the process, or leaves none.
+pub fn run(
+    plan: &Plan,
+    state: &State,
+    init: OwnedFd,
+    request: &Request<'_>,
+    console: Option<OwnedFd>,
+) -> Result<Running> {
+    let proc = Proc::open()?;
+    let entrance = entrance(plan, state, init)?;
+    if let Some(cpus) = &plan.initial_affinity {
+        sched_setaffinity(None, cpus).context("process.execCPUAffinity.initial")?;
+    }
+    let (mut socket, child_socket) = sync::pair().map(|(own, child)| (Some(own), child))?;
+    let terminal = console.is_none() && plan.process.terminal;
+    let inside = child::Inside {
+        plan,
+        entrance: &entrance,
+        proc: &proc,
+        parent: &child_socket,
+        console: console.as_ref(),
+        size: terminal.then(supervise::caller_size).flatten(),
+        signals: request.signals,
+    };
+    let mut cgroup = cgroup::open(plan, state.pid)?;
+    let mut clone = |cgroup: &Cgroup| {
+        in_pid_namespace(plan, &entrance, || {
+            clone3(0, cgroup.clone_fd(), || {
+                // Its copy of the runtime's end would hide the runtime's death from it.
+                drop(socket.take());
+                child::run(&inside, talk::init_waits(cgroup, plan.needs_go_between()))
+            })
+        })
+    };
+    let cloned = match clone(&cgroup)? {
+        Err(errno @ (Errno::EBUSY | Errno::EOPNOTSUPP | Errno::ENOENT | Errno::ENODEV)) => {
+            cgroup = cgroup::fallback(plan, state.pid, refused(errno))?;
+            clone(&cgroup)?
+        }
+        answer => answer,
+    };
+    // Without it the end of the child is an end of file.
+    drop(child_socket);
+    let mut child = cloned.map_err(refused)?;
+    let Some(socket) = socket else {
+        return Err(Error::new(ErrorKind::System, "the socket to the process is gone"));
+    };
+    let mut attempt = Attempt {
+        plan,
+        state,
+        proc: &proc,
+        cgroup: &cgroup,
+        socket: &socket,
+        child: &mut child,
+        master: None,
+        adopted: !plan.needs_go_between(),
+    };
+    match attempt.until_it_runs(request) {
+        Ok(()) => {
+            let master = attempt.master.take();
+            Ok(Running { child, master })
+        }
+        Err(error) => {
+            if !attempt.adopted {
+                // A process may be there already that only its go-between knew.
+                socket.outlive();
+            }
+            let killed = twice(|| kill(&child)).context("kill the process that could not run");
+            killed.unwrap_or_else(log::warn);
+            Err(error)
+        }
+    }
+}
+
+fn refused(errno: Errno) -> Error {
+    Error::from(errno).context("clone the process into the container's cgroup")
+}
+
+/// What leads into the container, opened with the runtime's rights and in its view.
+fn entrance(plan: &Plan, state: &State, init: OwnedFd) -> Result<Entrance> {
+    let pid = state.pid;
+    let open = |name: &str, flags: OFlags| {
+        let path = format!("/proc/{pid}/{name}");
+        rustix::fs::openat(CWD, &path, flags | OFlags::CLOEXEC, Mode::empty())
+            .with_context(|| format!("open {path}"))
+    };
+    let mut kinds = plan.kinds.clone();
+    if plan.has(Kind::User) && is_own_user_namespace(pid)? {
+        // setns(2) refuses the one that the caller is in.
+        kinds.retain(|kind| *kind != Kind::User);
+    }
+    // A new one is entered by execve only, so an init that waits for `start` is not yet in its own.
+    let time = kinds.contains(&Kind::Time);
+    let time = time.then(|| open("ns/time_for_children", OFlags::RDONLY)).transpose()?;
+    // Without a mount namespace of its own the container is where init changed its root to.
+    let inherits = !plan.has(Kind::Mount);
+    let root = inherits.then(|| open("root", PATH | OFlags::DIRECTORY)).transpose()?;
+    Ok(Entrance { init, kinds, time, root })
+}
+
+fn is_own_user_namespace(pid: i32) -> Result<bool> {
+    use std::os::unix::fs::MetadataExt;
+    let look = |path: String| {
+        std::fs::metadata(&path)
+            .map(|meta| (meta.dev(), meta.ino()))
+            .with_context(|| format!("look at {path}"))
+    };
+    Ok(look(format!("/proc/{pid}/ns/user"))? == look("/proc/self/ns/user".into())?)
+}
+
+/// Clones with the container's pid namespace set for children, and sets the runtime's own again.
+fn in_pid_namespace(
+    plan: &Plan,
+    entrance: &Entrance,
+    clone: impl FnOnce() -> nix::Result<Child>,
+) -> Result<nix::Result<Child>> {
+    if !plan.parent_joins_pid {
+        return Ok(clone());
+    }
+    let own = File::open("/proc/self/ns/pid").context("open the runtime's pid namespace")?;
+    setns(entrance.init.as_fd(), CloneFlags::CLONE_NEWPID)
+        .context("join the container's pid namespace")?;
+    let cloned = clone();
+    setns(own.as_fd(), CloneFlags::CLONE_NEWPID)
+        .context("return to the runtime's pid namespace")?;
+    Ok(cloned)
+}
+
+struct Attempt<'a> {
+    plan: &'a Plan,
+    state: &'a State,
+    proc: &'a Proc,
+    cgroup: &'a Cgroup,
+    socket: &'a Socket,
+    child: &'a mut Child,
+    master: Option<OwnedFd>,
+    adopted: bool,
+}
+
+impl Attempt<'_> {
+    fn until_it_runs(&mut self, request: &Request<'_>) -> Result<()> {
+        if self.adopted {
+            self.adopt()?;
+        }
+        self.until_ready()?;
+        if !self.plan.process.sets_own_rlimits {
+            limits::set(&self.plan.process.rlimits, Some(self.child.pid))?;
+        }
+        if let Some(path) = &request.pidfd_socket {
+            let to = socket::connect("--pidfd-socket", path)?;
+            let pid = self.child.pid.to_string();
+            fdpass::send_with_fd(to.as_fd(), pid.as_bytes(), Some(self.child.pidfd.as_fd()))
+                .with_context(|| format!("--pidfd-socket: send to {path:?}"))?;
+        }
+        self.tell(ToInit::Go)?;
+        match self.socket.next()? {
+            // Close-on-exec: the program runs.
+            None => {}
+            Some(ToParent::Failed(error)) => return Err(error),
+            Some(_) => return Err(unexpected()),
+        }
+        // Last: an engine knows a failed exec by the missing file.
+        match &request.pid_file {
+            Some(path) => record::write_pid_file(path, self.child.pid),
+            None => Ok(()),
+        }
+    }
+
+    fn until_ready(&mut self) -> Result<()> {
+        loop {
+            if !self.adopted {
+                talk::await_go_between(self.socket, self.child)?;
+            }
+            match self.socket.next()? {
+                Some(ToParent::Pid(pid)) => {
+                    talk::take_over(self.child, pid)?;
+                    self.adopted = true;
+                    self.adopt()?;
+                }
+                Some(ToParent::Console(master)) => self.master = Some(master),
+                Some(ToParent::SeccompFd(fd)) => {
+                    let document = state::document(self.state, Status::Running, self.state.pid);
+                    let to = self.plan.process.listener.as_ref();
+                    talk::hand_over_listener(self.child, fd, to, &document)?;
+                    self.tell(ToInit::SeccompTaken)?;
+                }
+                Some(ToParent::Ready) => return Ok(()),
+                Some(ToParent::Failed(error)) => return Err(error),
+                Some(_) => return Err(unexpected()),
+                None => return Err(self.death()),
+            }
+        }
+    }
+
+    /// What is done to the process from outside, because only the runtime may have the right.
+    fn adopt(&self) -> Result<()> {
+        if let Some(score) = self.plan.process.oom_score_adj {
+            let path = format!("{}/oom_score_adj", self.child.pid);
+            let written = self.proc.write(path, score.to_string().as_bytes());
+            written.context("process.oomScoreAdj")?;
+        }
+        if self.cgroup.needs_enter() {
+            self.cgroup.enter(self.child.pid)?;
+        }
+        match talk::init_waits(self.cgroup, self.plan.needs_go_between()) {
+            true => self.tell(ToInit::CgroupReady),
+            false => Ok(()),
+        }
+    }
+
+    /// If the process has gone, what it said last is the story.
+    fn tell(&self, message: ToInit) -> Result<()> {
+        if self.socket.tell_init(message)? {
+            return Ok(());
+        }
+        match self.socket.next() {
+            Ok(Some(ToParent::Failed(error))) | Err(error) => Err(error),
+            Ok(_) => Err(self.death()),
+        }
+    }
+
+    fn death(&self) -> Error {
+        talk::end_of(self.child).context("process in the container")
+    }
+}
+
+fn unexpected() -> Error {
+    Error::new(ErrorKind::System, "the process said something unexpected")
+}

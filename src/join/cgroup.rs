@@ -1,0 +1,132 @@
+//! Into which cgroups the process goes: the container's, those below it that `--cgroup` names, or
+//! where init has gone meanwhile.
+
+use std::path::{Component, Path, PathBuf};
+use std::str::FromStr;
+
+use nix::errno::Errno;
+
+use super::Plan;
+use crate::cgroup::{Cgroup, Record};
+use crate::{Context, Error, Result, fs};
+
+/// One `--cgroup`: `PATH`, or `CONTROLLER[,CONTROLLER…]:PATH` for hierarchies of v1.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubCgroup {
+    /// Empty: every hierarchy.
+    pub controllers: Vec<String>,
+    /// Below the container's own cgroup.
+    pub path: PathBuf,
+}
+
+impl FromStr for SubCgroup {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<SubCgroup> {
+        let bad = |why: &str| Err(Error::invalid("--cgroup", text, why));
+        let (controllers, path) = match text.split_once(':') {
+            Some((names, path)) => (names.split(',').map(str::to_owned).collect(), path),
+            None => (Vec::new(), text),
+        };
+        if controllers.iter().any(String::is_empty) {
+            return bad("the name of a controller before the \":\" is empty");
+        }
+        if path.is_empty() {
+            return bad("names no cgroup (\"/\" is the container's own)");
+        }
+        let mut below = PathBuf::new();
+        for component in Path::new(path).components() {
+            match component {
+                Component::Normal(name) => below.push(name),
+                Component::RootDir | Component::CurDir => {}
+                Component::ParentDir | Component::Prefix(_) => {
+                    return bad("bad sub cgroup path: must stay below the container's cgroup");
+                }
+            }
+        }
+        Ok(SubCgroup { controllers, path: below })
+    }
+}
+
+/// The container's cgroups, with those of `asked` in place of their parents.
+pub fn inside(own: &Record, asked: &[SubCgroup]) -> Result<Record> {
+    let mut record = own.clone();
+    let mut named: Vec<&str> = Vec::new();
+    for sub in asked {
+        let text = || sub.path.display().to_string();
+        if sub.controllers.is_empty() {
+            if asked.len() > 1 {
+                let why = "several need a controller each (CONTROLLER:PATH)";
+                return Err(Error::invalid("--cgroup", text(), why));
+            }
+            if own.dirs().is_empty() {
+                return Err(Error::invalid("--cgroup", text(), "the container has no cgroup"));
+            }
+            record.descend(|_| true, &sub.path);
+        }
+        for controller in &sub.controllers {
+            if named.contains(&controller.as_str()) {
+                return Err(Error::invalid("--cgroup", controller, "is given twice"));
+            }
+            named.push(controller);
+            let name = format!("name={controller}");
+            let has = |option: &str| option == controller || option == name;
+            let found = own.dirs().iter().find(|dir| dir.options.iter().any(|o| has(o)));
+            let Some(dir) = found else {
+                let why = "the container has no cgroup of that controller (unknown controller)";
+                return Err(Error::invalid("--cgroup", controller, why));
+            };
+            // Controllers that share a hierarchy share its directories: once is enough.
+            let target = dir.path.join(&sub.path);
+            record.descend(|other| other.path == dir.path, &sub.path);
+            if !record.dirs().iter().any(|dir| dir.path == target || sub.path == Path::new("")) {
+                let why = "shares its hierarchy with a controller that has another path";
+                return Err(Error::invalid("--cgroup", controller, why));
+            }
+        }
+    }
+    Ok(record)
+}
+
+/// Opens the cgroups. Where the container's v2 cgroup is gone, init's own will do, unless one was
+/// asked for by name.
+pub fn open(plan: &Plan, init: i32) -> Result<Cgroup> {
+    match plan.cgroup.open() {
+        Err(error) if error.errno() == Some(Errno::ENOENT) => fallback(plan, init, error),
+        answer => answer,
+    }
+}
+
+/// Where init is by now: the kernel refuses processes to a v2 cgroup with controllers below it
+/// (cgroups(7), "no internal processes"), so an init that uses some has left it.
+pub fn fallback(plan: &Plan, init: i32, why: Error) -> Result<Cgroup> {
+    if plan.cgroup_is_explicit || plan.cgroup.unified().is_none() {
+        return Err(why);
+    }
+    let text = fs::read_text(&format!("/proc/{init}/cgroup"))?;
+    let path = text.lines().find_map(|line| line.strip_prefix("0::")).filter(|path| {
+        // "/.." is how the kernel shows one that is outside of the cgroup namespace.
+        !Path::new(path).components().any(|part| part == Component::ParentDir)
+    });
+    let Some(path) = path else { return Err(why) };
+    let record = plan.cgroup.with_unified_at(Path::new(path));
+    record.open().context("the cgroup of the container's init")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_option_takes() {
+        let parse = |text: &str| text.parse::<SubCgroup>();
+        assert_eq!(parse("/").unwrap(), SubCgroup { controllers: vec![], path: "".into() });
+        assert_eq!(parse("a/b").unwrap().path, Path::new("a/b"));
+        let named = parse("cpu,cpuacct:/x").unwrap();
+        assert_eq!(named.controllers, ["cpu", "cpuacct"]);
+        assert_eq!(named.path, Path::new("x"));
+        for bad in ["", "cpu:", ":x", "cpu,:x", "..", "a/../b", "cpu:../x"] {
+            assert!(parse(bad).unwrap_err().to_string().starts_with("--cgroup: "), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! `exec`: another process in a container that is there already. The same road as a create with a
+//! shorter plan: the state and the process asked for become a [`Plan`], one clone3 makes the child,
+//! and the child ends in the room where init ends, too.
+//!
+//! Everything comes from the state as it was at create; the bundle is not read again (runtime.md,
+//! "Lifecycle": later edits of config.json have no effect). Nothing outlives the process but its
+//! pid file, so there is nothing to undo but the process.
+
+mod affinity;
+mod attempt;
+mod cgroup;
+mod child;
+mod plan;
+pub mod process;
+
+use std::path::PathBuf;
+
+use nix::sys::signal::SigSet;
+
+pub use self::cgroup::SubCgroup;
+pub use self::plan::Plan;
+use crate::host::Host;
+use crate::launch::{Running, check_preserved};
+use crate::state::{Container, State, Status};
+use crate::tty::socket;
+use crate::{Error, Kind, Result, log, spec};
+
+/// What a command asks for.
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// What is to run.
+    pub process: process::Asked,
+    /// Where the terminal's master goes.
+    pub console_socket: Option<PathBuf>,
+    /// Where a pidfd of the process goes.
+    pub pidfd_socket: Option<PathBuf>,
+    /// Where its process id is written, once it runs.
+    pub pid_file: Option<PathBuf>,
+    /// Descriptors from 3 up that it gets.
+    pub preserve_fds: u32,
+    /// Cgroups below the container's own, in place of those.
+    pub cgroups: Vec<SubCgroup>,
+    /// A paused container is no error: the process waits until it is resumed, and so does this.
+    pub ignore_paused: bool,
+    /// The runtime does not stay in the foreground.
+    pub detached: bool,
+    /// The signal mask that the program starts with.
+    pub signals: &'a SigSet,
+    /// Where compiled seccomp filters are kept.
+    pub seccomp_cache: Option<PathBuf>,
+}
+
+/// Starts the process; returns when it runs.
+///
+/// # Errors
+/// [`Kind::State`] if the container is stopped, paused or not yet created; [`Kind::Invalid`] for
+/// a process that cannot be; and what goes wrong on the way to execve. Then there is no process.
+pub fn join(container: &Container, request: &Request<'_>) -> Result<Running> {
+    let mut warnings = Vec::new();
+    let state = running(container, request.ignore_paused)?;
+    let host = Host::probe()?;
+    let config = container.config()?;
+    let process = process::resolve(&config, &request.process, &mut warnings)?;
+    let given = spec::Given {
+        console_socket: request.console_socket.is_some(),
+        detached: request.detached,
+        rootless: !host.is_privileged(),
+    };
+    spec::check_process(&process, &config, &given)?;
+    let plan = Plan::new(&config, &process, state, request, &host, &mut warnings)?;
+    let console = request.console_socket.as_deref();
+    let console = console.map(|path| socket::connect("--console-socket", path)).transpose()?;
+    check_preserved(request.preserve_fds)?;
+    let init = container.pidfd()?.ok_or_else(stopped)?;
+    warnings.iter().for_each(log::warn);
+    attempt::run(&plan, state, init, request, console)
+}
+
+fn running(container: &Container, ignore_paused: bool) -> Result<&State> {
+    let refuse = |why: &str| Err(Error::new(Kind::State, why));
+    match container.status()? {
+        Status::Created | Status::Running => {}
+        Status::Paused if ignore_paused => {}
+        Status::Paused => {
+            return refuse("cannot exec in a paused container (--ignore-paused waits for resume)");
+        }
+        Status::Creating => return refuse("cannot exec while the container is being created"),
+        Status::Stopped => return Err(stopped()),
+    }
+    container.state().ok_or_else(stopped)
+}
+
+fn stopped() -> Error {
+    Error::new(Kind::State, "cannot exec in a stopped container: container not running")
+}
