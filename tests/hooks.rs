@@ -177,6 +177,20 @@ fn a_start_container_hook_without_an_environment_gets_the_processes() {
     assert_eq!(read("given"), "none\n");
 }
 
+/// With no_new_privs as without it.
+#[test]
+fn start_container_hooks_run_under_the_filter() {
+    for no_new_privileges in [true, false] {
+        let mut c = Container::with_script("mkdir /by-program; exec sleep 600");
+        c.set("/process/noNewPrivileges", json!(no_new_privileges));
+        let rules = json!([{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO"}]);
+        c.set("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules}));
+        inner_hook(&mut c, "mkdir /by-hook; true");
+        c.run_detached();
+        assert!(!c.rootfs().join("by-hook").exists(), "no_new_privs {no_new_privileges}");
+    }
+}
+
 /// Where runc starts them too.
 #[test]
 fn create_container_hooks_start_in_the_root_file_system() {

@@ -44,8 +44,8 @@ pub struct Program<'a> {
     pub fifos: Option<&'a Fifos>,
     /// The caller's signal mask, which the program gets back.
     pub signals: &'a SigSet,
-    /// Between `start` and execve: the startContainer hooks.
-    pub before: &'a dyn Fn() -> Result<()>,
+    /// Between `start` and execve: the startContainer hooks, if there are any.
+    pub before: Option<&'a dyn Fn() -> Result<()>>,
 }
 
 /// Runs init's program. Returns only with an error, or with the status of a container that has
@@ -53,6 +53,7 @@ pub struct Program<'a> {
 pub fn run(init: &Init<'_>, umask: Mode) -> Result<i32> {
     let Some(process) = &init.plan.process else { return without_process(init) };
     let plan = init.plan;
+    let hooks = || start_hooks(init);
     let program = Program {
         process,
         within: identity::Within {
@@ -64,7 +65,7 @@ pub fn run(init: &Init<'_>, umask: Mode) -> Result<i32> {
         parent: init.parent,
         fifos: init.fifos,
         signals: init.signals,
-        before: &|| start_hooks(init),
+        before: if plan.hooks.start_container.is_empty() { None } else { Some(&hooks) },
     };
     program.run(umask)
 }
@@ -99,7 +100,9 @@ impl Program<'_> {
         // As the user, like execve: what root alone may run is not what stands first in its PATH.
         let program = find(process, &env)?;
         let exec = Exec::new(&program, &process.args, &env);
-        let early = !process.no_new_privileges || process.listener.is_some();
+        // Hooks are programs of the image, and not to run outside of the filter.
+        let early =
+            !process.no_new_privileges || process.listener.is_some() || self.before.is_some();
         if process.sets_own_rlimits {
             limits::set(&process.rlimits, None)?;
         }
@@ -118,7 +121,7 @@ impl Program<'_> {
         self.parent.wait_for(ToInit::Go)?;
         let last = || -> Result<Errno> {
             wait_for_start(self.fifos)?;
-            (self.before)()?;
+            self.before.map_or(Ok(()), |before| before())?;
             // With no_new_privs the filter is the last thing: nothing but execve runs under it.
             if !early {
                 self.seccomp()?;
@@ -194,14 +197,11 @@ fn wait_for_start(fifos: Option<&Fifos>) -> Result<()> {
 }
 
 fn start_hooks(init: &Init<'_>) -> Result<()> {
-    let hooks = &init.plan.hooks.start_container;
-    if hooks.is_empty() {
-        return Ok(());
-    }
     let state = (init.hook_state)(Status::Created, nix::unistd::getpid().as_raw())?;
     // Programs of the image like the container's own: they get its environment.
     let env = init.plan.process.as_ref().map(with_home).unwrap_or_default();
-    let hooks: Vec<_> = hooks.iter().map(|hook| hook.inheriting(&env)).collect();
+    let hooks = init.plan.hooks.start_container.iter();
+    let hooks: Vec<_> = hooks.map(|hook| hook.inheriting(&env)).collect();
     hooks::run_all("startContainer", &hooks, &state)
 }
 
