@@ -13,7 +13,7 @@ use nix::unistd::{AccessFlags, access};
 
 use rustix::thread::{CpuSet, sched_setaffinity};
 
-use super::{Init, identity, limits};
+use super::{Init, identity, limits, scheduling};
 use crate::error::twice;
 use crate::hooks;
 use crate::launch::fifo::Fifos;
@@ -82,6 +82,7 @@ impl Program<'_> {
         // link in the place of /etc/passwd.
         close_others(self.preserve_fds, self.parent, self.fifos)?;
         self.affinity.set()?;
+        scheduling::set_own(&process.scheduling)?;
         let env = with_home(process);
         if process.no_new_privileges {
             prctl::set_no_new_privileges(true)

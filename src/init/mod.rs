@@ -13,6 +13,7 @@ pub(crate) mod identity;
 pub(crate) mod limits;
 mod mounts;
 mod rootfs;
+pub(crate) mod scheduling;
 mod seal;
 pub(crate) mod stdio;
 

@@ -16,7 +16,7 @@ use crate::cgroup::{self, Cgroup};
 use crate::error::twice;
 use crate::fs::OwnMount;
 use crate::host::Host;
-use crate::init::{self, Init, limits};
+use crate::init::{self, Init, limits, scheduling};
 use crate::plan::{Kind as Ns, Plan};
 use crate::state::{self, Reserved, State, Status};
 use crate::sync::{self, Socket, ToInit, ToParent};
@@ -156,6 +156,9 @@ impl Launch {
         let child = self.child.as_ref().ok_or_else(not_made)?;
         if let Some(process) = self.plan.process.as_ref().filter(|p| !p.sets_own_rlimits) {
             limits::set(&process.rlimits, Some(child.pid))?;
+        }
+        if let Some(process) = &self.plan.process {
+            scheduling::set_of(&process.scheduling, child.pid)?;
         }
         record::set_pid(&mut self.state, child.pid)?;
         self.reserved.commit(&self.state)?;

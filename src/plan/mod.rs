@@ -8,6 +8,7 @@ pub mod mounts;
 pub mod namespaces;
 pub mod options;
 pub mod process;
+pub mod scheduling;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -121,7 +122,7 @@ impl Plan {
         let process = match spec.process() {
             Some(process) => Some(Process::new(
                 process,
-                linux.seccomp().as_ref(),
+                Some(&linux),
                 &namespaces,
                 options.seccomp_cache.as_deref(),
                 host,
