@@ -226,7 +226,7 @@ fn must_take_processes(target: &Target, fd: BorrowedFd<'_>) -> Result<()> {
 }
 
 /// Enables controllers for the children of every cgroup above the container's.
-fn enable(target: &Target) -> Result<()> {
+pub(super) fn enable(target: &Target) -> Result<()> {
     let (root, path) = (&target.dir.root, &target.dir.path);
     let Some(parent) = path.parent().filter(|_| !target.wanted.is_empty()) else { return Ok(()) };
     // Children have no more than their parents, so this one alone usually tells that all is done.

@@ -40,7 +40,8 @@ pub fn read(dir: BorrowedFd<'_>, file: &str) -> Sys<String> {
     read_fd(fd.as_fd())
 }
 
-fn read_fd(fd: BorrowedFd<'_>) -> Sys<String> {
+/// The whole text of an open file, from its beginning.
+pub fn read_fd(fd: BorrowedFd<'_>) -> Sys<String> {
     let mut out = Vec::new();
     let mut buffer = [0; 4096];
     loop {

@@ -14,12 +14,18 @@ mod kill;
 pub mod knobs;
 mod layout;
 pub mod limits;
+mod oom;
 mod place;
 mod plan;
 pub mod program;
 mod record;
+pub mod stats;
+mod update;
 
 pub use create::Cgroup;
 pub use layout::{Layout, Mode};
+pub use oom::OomWatch;
 pub use plan::{Options, Plan};
 pub use record::{CgroupMount, Dir, Record};
+pub use stats::Stats;
+pub use update::Undo;

@@ -47,6 +47,17 @@ pub(super) struct Target {
 }
 
 impl Target {
+    /// A directory that is there already, with nothing to be written yet.
+    pub fn of(dir: &Dir) -> Target {
+        Target {
+            dir: dir.clone(),
+            writes: [Vec::new(), Vec::new()],
+            wanted: Vec::new(),
+            needed: Vec::new(),
+            inherit: Vec::new(),
+        }
+    }
+
     fn is_full(&self) -> bool {
         let mut knobs = self.writes.iter().flatten().flat_map(|write| &write.knobs);
         let limit = knobs.rfind(|knob| knob.file == "pids.max");
@@ -170,17 +181,12 @@ fn target(
     path: PathBuf,
     wanted: Vec<String>,
 ) -> Target {
-    Target {
-        dir: Dir { name, options, root: root.to_owned(), path, made: false, above: 0 },
-        writes: [Vec::new(), Vec::new()],
-        wanted,
-        needed: Vec::new(),
-        inherit: Vec::new(),
-    }
+    let dir = Dir { name, options, root: root.to_owned(), path, made: false, above: 0 };
+    Target { wanted, ..Target::of(&dir) }
 }
 
 /// Adds the writes of one limit to the hierarchy that has its controller.
-fn add(
+pub(super) fn add(
     layout: &Layout,
     targets: &mut [Target],
     limit: &Limit,

@@ -1,8 +1,9 @@
 //! The command line: options and their help, no logic.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
 /// A low-level OCI container runtime: makes a contained process from a bundle.
 #[derive(Debug, Parser)]
@@ -136,6 +137,16 @@ pub enum Command {
     Spec(SpecArgs),
     /// Print what this runtime supports as JSON.
     Features,
+    /// List the processes of a container.
+    Ps(PsArgs),
+    /// Stop all processes of a container for a while.
+    Pause(IdArgs),
+    /// Let the processes of a paused container go on.
+    Resume(IdArgs),
+    /// Print what a container uses, and when it runs out of memory.
+    Events(EventsArgs),
+    /// Change the limits of a container.
+    Update(Box<UpdateArgs>),
 }
 
 /// Arguments of commands that take a container and nothing else.
@@ -351,4 +362,137 @@ pub struct ExecArgs {
     /// Take a paused container for no error; the process waits until it is resumed.
     #[arg(long)]
     pub ignore_paused: bool,
+}
+
+/// Arguments of `ps`.
+#[derive(Debug, Clone, Args)]
+pub struct PsArgs {
+    /// Form of the output: table or json (an array of process ids).
+    #[arg(
+        short,
+        long,
+        value_name = "FORMAT",
+        default_value = "table",
+        hide_possible_values = true
+    )]
+    pub format: ListFormat,
+
+    /// The container, and options for ps(1) after it [default: -ef].
+    // One list: what stands behind the id is not ours, whatever it looks like.
+    #[arg(value_names = ["ID", "PS-OPTION"], required = true, num_args = 1..)]
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub words: Vec<OsString>,
+}
+
+/// Arguments of `events`.
+#[derive(Debug, Clone, Args)]
+pub struct EventsArgs {
+    /// The container.
+    #[arg(value_name = "ID")]
+    pub id: String,
+
+    /// Time between two reports, such as 100ms, 5s or 1m30s.
+    #[arg(long, value_name = "TIME", default_value = "5s", allow_hyphen_values = true)]
+    pub interval: String,
+
+    /// Print one report and end.
+    #[arg(long)]
+    pub stats: bool,
+}
+
+/// Arguments of `update`.
+#[derive(Debug, Clone, Args)]
+#[command(group = ArgGroup::new("limits").multiple(true).conflicts_with("resources"))]
+pub struct UpdateArgs {
+    /// The container.
+    #[arg(value_name = "ID")]
+    pub id: String,
+
+    /// File with a linux.resources object; - is standard input. What it leaves out stays.
+    #[arg(short, long, value_name = "FILE")]
+    pub resources: Option<PathBuf>,
+
+    /// Share of block I/O, 10 to 1000.
+    #[arg(long, value_name = "N", group = "limits", allow_negative_numbers = true)]
+    pub blkio_weight: Option<String>,
+
+    /// Length of a period of the CPU quota.
+    #[arg(long, value_name = "MICROSECONDS", group = "limits", allow_negative_numbers = true)]
+    pub cpu_period: Option<String>,
+
+    /// CPU time in each period; -1 is no limit.
+    #[arg(long, value_name = "MICROSECONDS", group = "limits", allow_negative_numbers = true)]
+    pub cpu_quota: Option<String>,
+
+    /// CPU time that may be saved up for later periods.
+    #[arg(long, value_name = "MICROSECONDS", group = "limits", allow_negative_numbers = true)]
+    pub cpu_burst: Option<String>,
+
+    /// Length of a period for real-time processes.
+    #[arg(long, value_name = "MICROSECONDS", group = "limits", allow_negative_numbers = true)]
+    pub cpu_rt_period: Option<String>,
+
+    /// CPU time of real-time processes in each period.
+    #[arg(long, value_name = "MICROSECONDS", group = "limits", allow_negative_numbers = true)]
+    pub cpu_rt_runtime: Option<String>,
+
+    /// Share of CPU time, 2 to 262144.
+    #[arg(long, value_name = "N", group = "limits", allow_negative_numbers = true)]
+    pub cpu_share: Option<String>,
+
+    /// Run only when nobody else wants the CPU.
+    #[arg(long, value_name = "0|1", group = "limits", allow_negative_numbers = true)]
+    pub cpu_idle: Option<String>,
+
+    /// CPUs to run on, such as 0-3,7.
+    #[arg(long, value_name = "LIST", group = "limits", allow_negative_numbers = true)]
+    pub cpuset_cpus: Option<String>,
+
+    /// Memory nodes to use.
+    #[arg(long, value_name = "LIST", group = "limits", allow_negative_numbers = true)]
+    pub cpuset_mems: Option<String>,
+
+    /// Ignored: the kernel has no such limit any more.
+    #[arg(
+        long,
+        value_name = "BYTES",
+        group = "limits",
+        allow_negative_numbers = true,
+        hide = true
+    )]
+    pub kernel_memory: Option<String>,
+
+    /// Memory of TCP buffers; cgroup v1 only.
+    #[arg(
+        long,
+        value_name = "BYTES",
+        group = "limits",
+        allow_negative_numbers = true,
+        hide = true
+    )]
+    pub kernel_memory_tcp: Option<String>,
+
+    /// Memory, such as 512M; -1 is no limit.
+    #[arg(long, value_name = "BYTES", group = "limits", allow_negative_numbers = true)]
+    pub memory: Option<String>,
+
+    /// Memory that is left alone while there is any elsewhere.
+    #[arg(long, value_name = "BYTES", group = "limits", allow_negative_numbers = true)]
+    pub memory_reservation: Option<String>,
+
+    /// Memory and swap together; -1 is no limit.
+    #[arg(long, value_name = "BYTES", group = "limits", allow_negative_numbers = true)]
+    pub memory_swap: Option<String>,
+
+    /// Number of processes and threads; -1 is no limit.
+    #[arg(long, value_name = "N", group = "limits", allow_negative_numbers = true)]
+    pub pids_limit: Option<String>,
+
+    /// Not supported by this version.
+    #[arg(long, value_name = "TEXT", group = "limits", allow_negative_numbers = true)]
+    pub l3_cache_schema: Option<String>,
+
+    /// Not supported by this version.
+    #[arg(long, value_name = "TEXT", group = "limits", allow_negative_numbers = true)]
+    pub mem_bw_schema: Option<String>,
 }

@@ -3,23 +3,28 @@
 pub mod args;
 pub mod create;
 pub mod delete;
+pub mod events;
 pub mod exec;
 pub mod features;
 pub mod kill;
 pub mod list;
+pub mod pause;
+pub mod ps;
+pub mod resume;
 pub mod run;
 pub mod spec;
 pub mod start;
 pub mod state;
+pub mod update;
 
 use std::io::Write;
 
 use clap::{CommandFactory, Parser};
 
 pub use args::{
-    Cli, Command, CreateArgs, DeleteArgs, ExecArgs, Global, IdArgs, KillArgs, ListArgs, RunArgs,
+    Cli, Command, CreateArgs, DeleteArgs, EventsArgs, ExecArgs, Global, IdArgs, KillArgs, ListArgs,
 };
-pub use args::{ListFormat, LogFormat, LogLevel, Rootless, SpecArgs};
+pub use args::{ListFormat, LogFormat, LogLevel, PsArgs, Rootless, RunArgs, SpecArgs, UpdateArgs};
 
 use crate::launch::selfexe;
 use crate::log::{self, Format, Level};
@@ -108,6 +113,11 @@ fn dispatch(cli: Cli) -> Result<i32> {
         Command::List(args) => list::run(global, &args),
         Command::Spec(args) => spec::run(args.bundle.as_deref(), args.rootless).map(|()| 0),
         Command::Features => features::run().map(|()| 0),
+        Command::Ps(args) => ps::run(global, &args),
+        Command::Pause(args) => pause::run(global, &args),
+        Command::Resume(args) => resume::run(global, &args),
+        Command::Events(args) => events::run(global, &args),
+        Command::Update(args) => update::run(global, &args),
     }
 }
 
@@ -189,6 +199,17 @@ mod tests {
             "list -q",
             "spec --rootless -b B",
             "features",
+            "pause ID",
+            "resume ID",
+            "ps --format json ID",
+            "ps ID -o pid,comm",
+            "ps ID -- -aux",
+            "update --resources=- ID",
+            "update --resources - ID",
+            "update --resources=/tmp/f ID",
+            "update --memory=-1 --cpu-quota -1 --pids-limit=-1 ID",
+            "events --stats ID",
+            "events --interval 100ms ID",
             "-v",
             "--version",
         ] {

@@ -94,7 +94,7 @@ pub fn parse_process(raw: &[u8], name: &str) -> Result<LoadedProcess> {
     Ok(LoadedProcess { process, warnings })
 }
 
-fn parse_spec(raw: &[u8], warnings: &mut Vec<String>) -> Result<Spec> {
+pub(super) fn parse_spec(raw: &[u8], warnings: &mut Vec<String>) -> Result<Spec> {
     let text = text(raw)?;
     let mut spec: Spec = decode(text, "", warnings)?;
     version::check(spec.version())?;
@@ -118,7 +118,7 @@ fn decode<T: DeserializeOwned>(text: &str, root: &str, warnings: &mut Vec<String
 }
 
 /// JSON text in the form the spec asks for: UTF-8, no byte order mark, an object.
-fn text(raw: &[u8]) -> Result<&str> {
+pub(super) fn text(raw: &[u8]) -> Result<&str> {
     let bad = |why: String| Err(Error::new(Kind::Invalid, why));
     if raw.starts_with(b"\xef\xbb\xbf") {
         return bad("starts with a byte order mark; save it as UTF-8 without one".to_owned());

@@ -8,7 +8,9 @@ mod audit;
 pub mod check;
 mod explain;
 pub mod load;
+pub mod merge;
 mod version;
 
-pub use check::{Given, check, check_process};
+pub use check::{Given, check, check_process, check_resources};
 pub use load::{Loaded, LoadedProcess, load, load_process, parse, parse_process};
+pub use merge::Changes;

@@ -1,4 +1,4 @@
-//! Signals to a container, and its end.
+//! Signals to a container, its pauses, and its end.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
@@ -31,6 +31,46 @@ pub fn kill(container: &Container, signal: i32, all: bool) -> Result<()> {
         Status::Stopped | Status::Creating => Err(not_running()),
     }
     .with_context(name)
+}
+
+/// Freezes all processes of a container, and returns when they stand still. Takes the lock.
+/// [`Kind::State`], with the words `container not running`, unless it is created or running.
+pub fn pause(container: &mut Container) -> Result<()> {
+    container.lock()?;
+    let name = || format!("pause container {:?}", container.id().as_str());
+    match (container.status()?, container.state()) {
+        (Status::Created | Status::Running, Some(state)) => {
+            state.cgroup.freeze().with_context(name)
+        }
+        (Status::Paused, _) => {
+            let why = "container not running: it is paused already";
+            Err(Error::new(Kind::State, why)).with_context(name)
+        }
+        _ => Err(not_running()).with_context(name),
+    }
+}
+
+/// Lets a paused container go on. Takes the lock. [`Kind::State`], with the words `container not
+/// paused`, unless it is paused.
+pub fn resume(container: &mut Container) -> Result<()> {
+    container.lock()?;
+    let name = || format!("resume container {:?}", container.id().as_str());
+    match (container.status()?, container.state()) {
+        (Status::Paused, Some(state)) => state.cgroup.thaw().with_context(name),
+        _ => Err(Error::new(Kind::State, "container not paused")).with_context(name),
+    }
+}
+
+/// Ids of all processes in the container's cgroups, in ascending order. [`Kind::State`], with the
+/// words `container not running`, if it is stopped.
+pub fn processes(container: &Container) -> Result<Vec<i32>> {
+    let name = || format!("list the processes of container {:?}", container.id().as_str());
+    match (container.status()?, container.state()) {
+        (Status::Created | Status::Running | Status::Paused, Some(state)) => {
+            state.cgroup.pids().with_context(name)
+        }
+        _ => Err(not_running()).with_context(name),
+    }
 }
 
 fn not_running() -> Error {

@@ -3,12 +3,13 @@
 //! ```text
 //! <root>/<id>/            made by one mkdir; its mode 01700 says that it is ours
 //!     intent.json         before the first side effect: what to clean if create dies
-//!     state.json          once, by create: everything that later commands need
+//!     state.json          by create, and update: everything that later commands need
 //!     exec.fifo           there until the process is started
 //! ```
 //!
 //! No status is stored: it is derived each time from the live process ([`Container::status`]), so
-//! it cannot be stale, and no command but create writes. `create` holds an exclusive flock(2) on
+//! it cannot be stale. Two commands write: `create`, and `update`, which replaces state.json by one
+//! with the new limits in its configuration, under the lock. `create` holds an exclusive flock(2) on
 //! the directory for as long as it works; the kernel frees it if create dies, which is how others
 //! tell a container that is being created from one whose creation has failed.
 
@@ -28,7 +29,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
 pub use container::Container;
-pub use control::{destroy, kill, stop};
+pub use control::{destroy, kill, pause, processes, resume, stop};
 pub use id::Id;
 pub use process::{boot_id, process_start_time};
 pub use store::{Reserved, Store};
@@ -118,8 +119,8 @@ pub struct State {
     /// Whether it has the session keyring of its creator.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub no_new_keyring: bool,
-    /// config.json as it was at create; later edits of the bundle have no effect. Kept as text,
-    /// because most readers do not want it.
+    /// config.json as it was at create, with the limits that `update` has set since; later edits
+    /// of the bundle have no effect. Kept as text, because most readers do not want it.
     pub config: Box<RawValue>,
 }
 

@@ -60,14 +60,7 @@ const RULES: &[Rule] = &[
     devices::nodes,
     devices::unique,
     devices::rules,
-    resources::memory,
-    resources::cpu,
-    resources::pids,
-    resources::block_io,
-    resources::hugepages,
-    resources::network,
-    resources::rdma,
-    resources::unified,
+    resources::all,
     seccomp::rules,
     seccomp::errno,
     seccomp::notify,
@@ -113,6 +106,14 @@ pub fn check(spec: &Spec, given: &Given) -> Result<()> {
 pub fn check_process(process: &Process, spec: &Spec, given: &Given) -> Result<()> {
     PROCESS_RULES.iter().try_for_each(|rule| rule(process, spec, given))?;
     not_built::process(process)
+}
+
+/// Checks `linux.resources` for `update`, but for the device rules, which it leaves alone.
+///
+/// # Errors
+/// The first rule that is broken.
+pub fn check_resources(spec: &Spec) -> Result<()> {
+    resources::all(spec, &Given::default())
 }
 
 /// config.md, "Root": required on Linux.

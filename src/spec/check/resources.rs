@@ -9,6 +9,13 @@ fn resources(spec: &Spec) -> Option<&LinuxResources> {
     linux(spec)?.resources().as_ref()
 }
 
+/// The rules of this file, in order.
+pub fn all(spec: &Spec, given: &Given) -> Result<()> {
+    [memory, cpu, pids, block_io, hugepages, network, rdma, unified]
+        .iter()
+        .try_for_each(|rule| rule(spec, given))
+}
+
 /// config-linux.md, "Memory": bytes or -1; the swap limit counts memory and swap together.
 pub fn memory(spec: &Spec, _: &Given) -> Result<()> {
     let Some(memory) = resources(spec).and_then(|resources| resources.memory().as_ref()) else {

@@ -1,0 +1,132 @@
+//! Word from the kernel that a container has run out of memory.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+
+use nix::errno::Errno;
+use nix::poll::PollFlags;
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use rustix::fs::{Mode, OFlags, openat};
+
+use crate::{Context, Result};
+
+use super::files;
+use super::record::Record;
+
+/// Tells of each time that a container runs out of memory.
+#[derive(Debug)]
+pub struct OomWatch {
+    source: Source,
+}
+
+#[derive(Debug)]
+enum Source {
+    /// v1: an eventfd(2) that the kernel counts in, and the directory.
+    V1(EventFd, PathBuf),
+    /// v2: memory.events, the directory, and how many processes had been killed.
+    V2(OwnedFd, PathBuf, u64),
+}
+
+impl Record {
+    /// A watch on the container's memory, beginning now; nothing if no controller counts it.
+    pub fn watch_oom(&self) -> Result<Option<OomWatch>> {
+        let dirs = self.checked()?;
+        if let Some(dir) = dirs.iter().find(|dir| dir.has_controller("memory")) {
+            let what = || format!("watch {}/memory.oom_control", dir.path.display());
+            let fd = files::open_dir(&dir.path).with_context(what)?;
+            let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+            let control =
+                openat(&fd, "memory.oom_control", flags, Mode::empty()).with_context(what)?;
+            let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
+            let event = EventFd::from_flags(flags).with_context(what)?;
+            let line = format!("{} {}", event.as_fd().as_raw_fd(), control.as_raw_fd());
+            files::write(fd.as_fd(), "cgroup.event_control", &line).with_context(what)?;
+            return Ok(Some(OomWatch { source: Source::V1(event, dir.path.clone()) }));
+        }
+        let Some(dir) = self.unified() else { return Ok(None) };
+        let what = || format!("watch {}/memory.events", dir.path.display());
+        let fd = files::open_dir(&dir.path).with_context(what)?;
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let fd = match openat(&fd, "memory.events", flags, Mode::empty()) {
+            Ok(fd) => fd,
+            Err(rustix::io::Errno::NOENT) => return Ok(None),
+            Err(error) => return Err(error).with_context(what),
+        };
+        let before = kills(fd.as_fd()).with_context(what)?;
+        Ok(Some(OomWatch { source: Source::V2(fd, dir.path.clone(), before) }))
+    }
+}
+
+impl OomWatch {
+    /// What to poll(2), and for what, to learn when to ask [`OomWatch::happened`].
+    pub fn poll(&self) -> (BorrowedFd<'_>, PollFlags) {
+        match &self.source {
+            Source::V1(event, _) => (event.as_fd(), PollFlags::POLLIN),
+            // kernfs announces changes of a file so.
+            Source::V2(fd, ..) => (fd.as_fd(), PollFlags::POLLPRI),
+        }
+    }
+
+    /// Whether the container has run out of memory since the last call. Does not wait.
+    pub fn happened(&mut self) -> Result<bool> {
+        match &mut self.source {
+            Source::V1(event, dir) => match event.read() {
+                // The kernel says the same when the cgroup is removed.
+                Ok(count) => Ok(count > 0 && dir.exists()),
+                Err(Errno::EAGAIN | Errno::EINTR) => Ok(false),
+                Err(errno) => Err(errno).context("read an eventfd"),
+            },
+            Source::V2(fd, dir, before) => match kills(fd.as_fd()) {
+                Ok(now) => {
+                    let more = now > *before;
+                    *before = now;
+                    Ok(more)
+                }
+                // The cgroup was removed.
+                Err(Errno::ENODEV) => Ok(false),
+                Err(errno) => Err(files::read_error(dir, "memory.events", errno)),
+            },
+        }
+    }
+}
+
+/// `oom_kill`: how many processes were killed because there was no memory left.
+fn kills(events: BorrowedFd<'_>) -> std::result::Result<u64, Errno> {
+    Ok(parse(&files::read_fd(events)?))
+}
+
+fn parse(text: &str) -> u64 {
+    let count = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
+    count.and_then(|count| count.trim().parse().ok()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cgroup::layout::Mode;
+    use crate::cgroup::record::Dir;
+
+    #[test]
+    fn kills_are_counted_once() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("c");
+        std::fs::create_dir(&path).unwrap();
+        let events = path.join("memory.events");
+        let dir = Dir {
+            name: String::new(),
+            options: Vec::new(),
+            root: root.path().into(),
+            path,
+            made: false,
+            above: 0,
+        };
+        let record = Record::new(Mode::Unified, vec![dir]);
+        assert!(record.watch_oom().unwrap().is_none());
+        std::fs::write(&events, "oom 9\noom_kill 2\noom_group_kill 7\n").unwrap();
+        let mut watch = record.watch_oom().unwrap().unwrap();
+        assert!(!watch.happened().unwrap());
+        std::fs::write(&events, "oom 9\noom_kill 3\noom_group_kill 7\n").unwrap();
+        assert!(watch.happened().unwrap());
+        assert!(!watch.happened().unwrap());
+    }
+}

@@ -1,0 +1,272 @@
+//! What a container uses: the figures of its cgroups, whichever version each is of.
+//!
+//! The names of the fields are those that runc's `events` command prints (types/events.go there),
+//! because programs read them. A figure whose controller the container has not is 0 or absent, as
+//! it is there.
+
+mod parse;
+mod v1;
+mod v2;
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::Result;
+
+use super::record::Record;
+
+/// All figures of a container.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Stats {
+    /// CPU time.
+    pub cpu: Cpu,
+    /// CPUs and memory nodes.
+    pub cpuset: Cpuset,
+    /// Memory.
+    pub memory: Memory,
+    /// Processes and threads.
+    pub pids: Pids,
+    /// Block devices.
+    pub blkio: Blkio,
+    /// Huge pages, by size (`2MB`).
+    pub hugetlb: BTreeMap<String, Hugetlb>,
+    /// Cache and memory bandwidth; this version limits neither, so there is nothing in it.
+    pub intel_rdt: IntelRdt,
+    /// Interfaces that the runtime made; it makes none, so this is null.
+    pub network_interfaces: Option<Vec<()>>,
+}
+
+/// An object without members.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct IntelRdt {}
+
+/// CPU time.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Cpu {
+    /// What was used.
+    #[serde(skip_serializing_if = "is_default")]
+    pub usage: CpuUsage,
+    /// What was refused for the quota.
+    #[serde(skip_serializing_if = "is_default")]
+    pub throttling: Throttling,
+    /// Time lost waiting for a CPU.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub psi: Option<Psi>,
+}
+
+/// CPU time in nanoseconds since the container was made.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct CpuUsage {
+    /// All of it.
+    #[serde(skip_serializing_if = "is_default")]
+    pub total: u64,
+    /// v1: for each CPU.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub percpu: Vec<u64>,
+    /// v1: in the kernel, for each CPU.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub percpu_kernel: Vec<u64>,
+    /// v1: in programs, for each CPU.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub percpu_user: Vec<u64>,
+    /// In the kernel.
+    pub kernel: u64,
+    /// In programs.
+    pub user: u64,
+}
+
+/// What the CPU quota has done.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Throttling {
+    /// Periods in which something ran.
+    #[serde(skip_serializing_if = "is_default")]
+    pub periods: u64,
+    /// Periods in which the quota was used up.
+    #[serde(skip_serializing_if = "is_default")]
+    pub throttled_periods: u64,
+    /// Nanoseconds that were waited for the next period.
+    #[serde(skip_serializing_if = "is_default")]
+    pub throttled_time: u64,
+}
+
+/// Where processes may run, and the flags of v1's cpuset controller.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[allow(missing_docs)] // each is the v1 file of its name: cpuset(7)
+pub struct Cpuset {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub cpus: Vec<u16>,
+    pub cpu_exclusive: u64,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub mems: Vec<u16>,
+    pub mem_hardwall: u64,
+    pub mem_exclusive: u64,
+    pub memory_migrate: u64,
+    pub memory_spread_page: u64,
+    pub memory_spread_slab: u64,
+    pub memory_pressure: u64,
+    pub sched_load_balance: u64,
+    pub sched_relax_domain_level: i64,
+}
+
+/// Memory in bytes.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Memory {
+    /// The part that caches files.
+    #[serde(skip_serializing_if = "is_default")]
+    pub cache: u64,
+    /// Memory.
+    #[serde(skip_serializing_if = "is_default")]
+    pub usage: MemoryEntry,
+    /// Memory and swap together.
+    #[serde(skip_serializing_if = "is_default")]
+    pub swap: MemoryEntry,
+    /// v1: of the kernel.
+    #[serde(skip_serializing_if = "is_default")]
+    pub kernel: MemoryEntry,
+    /// v1: TCP buffers.
+    #[serde(rename = "kernelTCP", skip_serializing_if = "is_default")]
+    pub kernel_tcp: MemoryEntry,
+    /// memory.stat as it is.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub raw: BTreeMap<String, u64>,
+    /// Time lost waiting for memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub psi: Option<Psi>,
+}
+
+/// One kind of memory in bytes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct MemoryEntry {
+    /// The limit; the largest number if there is none.
+    pub limit: u64,
+    /// What is in use.
+    #[serde(skip_serializing_if = "is_default")]
+    pub usage: u64,
+    /// The most that ever was.
+    #[serde(skip_serializing_if = "is_default")]
+    pub max: u64,
+    /// v1: how often the limit was hit.
+    pub failcnt: u64,
+}
+
+/// Processes and threads.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Pids {
+    /// How many there are.
+    #[serde(skip_serializing_if = "is_default")]
+    pub current: u64,
+    /// How many there may be; 0 is no limit.
+    #[serde(skip_serializing_if = "is_default")]
+    pub limit: u64,
+}
+
+/// Block devices.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Blkio {
+    /// Bytes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub io_service_bytes_recursive: Vec<BlkioEntry>,
+    /// Operations.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub io_serviced_recursive: Vec<BlkioEntry>,
+    /// Operations that wait.
+    #[serde(rename = "ioQueueRecursive", skip_serializing_if = "Vec::is_empty")]
+    pub io_queued_recursive: Vec<BlkioEntry>,
+    /// Nanoseconds of service.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub io_service_time_recursive: Vec<BlkioEntry>,
+    /// Nanoseconds of waiting.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub io_wait_time_recursive: Vec<BlkioEntry>,
+    /// Operations that became part of others.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub io_merged_recursive: Vec<BlkioEntry>,
+    /// Milliseconds of the device's time.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub io_time_recursive: Vec<BlkioEntry>,
+    /// Sectors.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sectors_recursive: Vec<BlkioEntry>,
+    /// Time lost waiting for devices.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub psi: Option<Psi>,
+}
+
+/// One figure of one block device.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct BlkioEntry {
+    /// The device's driver.
+    #[serde(skip_serializing_if = "is_default")]
+    pub major: u64,
+    /// Which of the driver's devices.
+    #[serde(skip_serializing_if = "is_default")]
+    pub minor: u64,
+    /// `Read`, `Write`, `Sync` and so on.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub op: String,
+    /// The figure.
+    #[serde(skip_serializing_if = "is_default")]
+    pub value: u64,
+}
+
+/// Huge pages of one size, in bytes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Hugetlb {
+    /// Reserved, or in use where the kernel does not count reservations.
+    #[serde(skip_serializing_if = "is_default")]
+    pub usage: u64,
+    /// v1: the most that ever was.
+    #[serde(skip_serializing_if = "is_default")]
+    pub max: u64,
+    /// How often the limit was hit.
+    pub failcnt: u64,
+}
+
+/// Pressure stall information (Documentation/accounting/psi.rst).
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Psi {
+    /// Some tasks waited.
+    #[serde(skip_serializing_if = "is_default")]
+    pub some: PsiData,
+    /// All tasks waited.
+    #[serde(skip_serializing_if = "is_default")]
+    pub full: PsiData,
+}
+
+/// Shares of time in percent, and microseconds in total.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct PsiData {
+    /// Over the last 10 seconds.
+    pub avg10: f64,
+    /// Over the last minute.
+    pub avg60: f64,
+    /// Over the last 5 minutes.
+    pub avg300: f64,
+    /// Since the container was made.
+    pub total: u64,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+impl Record {
+    /// What the container uses now. On a host with both versions each controller's figures are
+    /// read where it is; pressure is counted by v2 alone. An error names the file that could not
+    /// be read or understood, or the directory if the cgroup is gone.
+    pub fn stats(&self) -> Result<Stats> {
+        let mut stats = Stats::default();
+        let dirs = self.checked()?;
+        for dir in dirs.iter().filter(|dir| !dir.is_unified()) {
+            v1::add(dir, &mut stats)?;
+        }
+        let has_v1 = |controller: &str| dirs.iter().any(|dir| dir.has_controller(controller));
+        for dir in dirs.iter().filter(|dir| dir.is_unified()) {
+            v2::add(dir, has_v1, &mut stats)?;
+        }
+        Ok(stats)
+    }
+}

@@ -1,0 +1,190 @@
+//! The few forms that cgroup files have.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use nix::errno::Errno;
+
+use crate::cgroup::files;
+use crate::{Context, Error, Kind, Result};
+
+use super::{BlkioEntry, Psi, PsiData};
+
+/// An open cgroup directory whose files are read.
+pub struct Files<'a> {
+    path: &'a Path,
+    fd: OwnedFd,
+}
+
+impl<'a> Files<'a> {
+    pub fn open(path: &'a Path) -> Result<Files<'a>> {
+        let fd = files::open_dir(path).with_context(|| format!("open {}", path.display()))?;
+        Ok(Files { path, fd })
+    }
+
+    /// The text of a file, if there is such a file.
+    pub fn text(&self, file: &str) -> Result<Option<String>> {
+        match files::read(self.fd.as_fd(), file) {
+            Ok(text) => Ok(Some(text)),
+            // The last is what some kernels say of pressure that they do not count.
+            Err(Errno::ENOENT | Errno::EOPNOTSUPP) => Ok(None),
+            Err(errno) => Err(files::read_error(self.path, file, errno)),
+        }
+    }
+
+    /// What `parse` makes of a file; nothing if there is no such file.
+    pub fn parsed<T>(&self, file: &str, parse: impl Fn(&str) -> Option<T>) -> Result<Option<T>> {
+        let Some(text) = self.text(file)? else { return Ok(None) };
+        let Some(parsed) = parse(&text) else {
+            let first = text.lines().next().unwrap_or_default();
+            let why = format!("{}: {first:?} is not understood", self.path.join(file).display());
+            return Err(Error::new(Kind::System, why));
+        };
+        Ok(Some(parsed))
+    }
+
+    /// A file that is one number, or `max`, which becomes the largest one.
+    pub fn number(&self, file: &str) -> Result<Option<u64>> {
+        self.parsed(file, number)
+    }
+
+    /// The same, 0 if there is no such file.
+    pub fn number_or_0(&self, file: &str) -> Result<u64> {
+        Ok(self.number(file)?.unwrap_or_default())
+    }
+
+    /// A file of lines `key number`.
+    pub fn keyed(&self, file: &str) -> Result<Option<Vec<(String, u64)>>> {
+        self.parsed(file, keyed)
+    }
+
+    pub fn psi(&self, file: &str) -> Result<Option<Psi>> {
+        self.parsed(file, psi)
+    }
+}
+
+pub fn number(text: &str) -> Option<u64> {
+    match text.trim() {
+        "max" => Some(u64::MAX),
+        text => text.parse().ok(),
+    }
+}
+
+fn keyed(text: &str) -> Option<Vec<(String, u64)>> {
+    text.lines()
+        .map(|line| {
+            let (key, value) = line.split_once(' ')?;
+            Some((key.to_owned(), number(value)?))
+        })
+        .collect()
+}
+
+/// The value of `key` among what [`Files::keyed`] gave.
+pub fn value(pairs: &[(String, u64)], key: &str) -> u64 {
+    pairs.iter().find(|(name, _)| name == key).map_or(0, |(_, value)| *value)
+}
+
+/// Numbers with white space between them.
+pub fn numbers(text: &str) -> Option<Vec<u64>> {
+    text.split_whitespace().map(|word| word.parse().ok()).collect()
+}
+
+/// A list of CPUs or memory nodes, `0-3,7`. An empty one is empty.
+pub fn list(text: &str) -> Option<Vec<u16>> {
+    let text = text.trim();
+    let mut out = Vec::new();
+    for part in text.split(',').filter(|_| !text.is_empty()) {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let (first, last): (u16, u16) = (first.parse().ok()?, last.parse().ok()?);
+        if first > last {
+            return None;
+        }
+        out.extend(first..=last);
+    }
+    Some(out)
+}
+
+/// v1's block figures: `8:0 Read 1024`, `8:0 1024`, and a `Total 1024` that is left out.
+pub fn blkio(text: &str) -> Option<Vec<BlkioEntry>> {
+    let lines = text.lines().filter(|line| !line.starts_with("Total "));
+    lines
+        .map(|line| {
+            let words: Vec<&str> = line.split([' ', ':']).collect();
+            let (major, minor, op, value) = match words[..] {
+                [major, minor, value] => (major, minor, "", value),
+                [major, minor, op, value] => (major, minor, op, value),
+                _ => return None,
+            };
+            Some(BlkioEntry {
+                major: major.parse().ok()?,
+                minor: minor.parse().ok()?,
+                op: op.to_owned(),
+                value: value.parse().ok()?,
+            })
+        })
+        .collect()
+}
+
+/// `some avg10=0.00 avg60=0.00 avg300=0.00 total=0`, and the same with `full`.
+fn psi(text: &str) -> Option<Psi> {
+    let mut psi = Psi::default();
+    for line in text.lines() {
+        let (kind, rest) = line.split_once(' ')?;
+        let mut data = PsiData::default();
+        for pair in rest.split_whitespace() {
+            let (key, value) = pair.split_once('=')?;
+            match key {
+                "avg10" => data.avg10 = value.parse().ok()?,
+                "avg60" => data.avg60 = value.parse().ok()?,
+                "avg300" => data.avg300 = value.parse().ok()?,
+                "total" => data.total = value.parse().ok()?,
+                _ => {}
+            }
+        }
+        match kind {
+            "some" => psi.some = data,
+            "full" => psi.full = data,
+            _ => {}
+        }
+    }
+    Some(psi)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_lists_and_pairs() {
+        assert_eq!(number("max\n"), Some(u64::MAX));
+        assert_eq!(number("7\n"), Some(7));
+        assert_eq!(number(""), None);
+        assert_eq!(numbers("1 22 \n"), Some(vec![1, 22]));
+        assert_eq!(list("0-2,7\n"), Some(vec![0, 1, 2, 7]));
+        assert_eq!(list("\n"), Some(vec![]));
+        assert_eq!(list("2-0"), None);
+        assert_eq!(list("0-99999999"), None);
+        let pairs = keyed("anon 1\nfile max\n").unwrap();
+        assert_eq!((value(&pairs, "anon"), value(&pairs, "none")), (1, 0));
+        assert_eq!(keyed("anon\n"), None);
+    }
+
+    #[test]
+    fn block_figures() {
+        let entry = |minor, op: &str, value| BlkioEntry { major: 8, minor, op: op.into(), value };
+        let text = "8:0 Read 5\n8:16 Total 7\n8:16 9\nTotal 12\n";
+        let wanted = vec![entry(0, "Read", 5), entry(16, "Total", 7), entry(16, "", 9)];
+        assert_eq!(blkio(text), Some(wanted));
+        assert_eq!(blkio("8 0\n"), None);
+        assert_eq!(blkio(""), Some(vec![]));
+    }
+
+    #[test]
+    fn pressure() {
+        let text = "some avg10=1.50 avg60=0.00 avg300=0.25 total=12\nfull avg10=0.00 total=3\n";
+        let psi = psi(text).unwrap();
+        assert_eq!(psi.some, PsiData { avg10: 1.5, avg60: 0.0, avg300: 0.25, total: 12 });
+        assert_eq!(psi.full.total, 3);
+        assert_eq!(super::psi("some avg10=x\n"), None);
+    }
+}

@@ -1,0 +1,246 @@
+//! Changing the limits of a container that is there: the rules of create, and a way back.
+
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+
+use nix::errno::Errno;
+use oci_spec::runtime::LinuxResources;
+
+use crate::{Context, Error, Result, log};
+
+use super::create::enable;
+use super::files;
+use super::knobs::Write;
+use super::layout::Layout;
+use super::limits::{Limit, limits};
+use super::plan::{Target, add};
+use super::record::Record;
+
+/// What the files had before [`Record::update`], to be put back if what must go with it fails.
+#[derive(Debug, Default)]
+#[must_use]
+pub struct Undo(Vec<Before>);
+
+/// One file before it was written.
+#[derive(Debug)]
+struct Before {
+    dir: PathBuf,
+    file: String,
+    /// What was there.
+    text: String,
+    /// What brings that back; none if nothing is known to.
+    undo: Option<String>,
+}
+
+impl Record {
+    /// Sets what `given` changes. `old` is what was asked for before and `new` what is now, `given`
+    /// included; a limit is written if it is another one than before, or if `given` names it. The
+    /// device rules stay. On an error everything is as it was. `warnings` collects lines for the
+    /// log.
+    pub fn update(
+        &self,
+        old: Option<&LinuxResources>,
+        new: &LinuxResources,
+        given: &LinuxResources,
+        warnings: &mut Vec<String>,
+    ) -> Result<Undo> {
+        let chosen = choose(old, new, given)?;
+        let mut targets: Vec<Target> = self.checked()?.iter().map(Target::of).collect();
+        let layout = Layout::probe()?;
+        for limit in &chosen {
+            add(&layout, &mut targets, limit, warnings)?;
+        }
+        targets.retain(Target::has_limits);
+        for target in targets.iter().filter(|target| target.dir.is_unified()) {
+            enable(target)?;
+        }
+        let undo = Undo::look(&targets)?;
+        match targets.iter().try_for_each(apply) {
+            Ok(()) => Ok(undo),
+            Err(error) => {
+                undo.roll_back();
+                Err(error)
+            }
+        }
+    }
+}
+
+/// The limits of `new` that are to be written, in their order.
+fn choose(
+    old: Option<&LinuxResources>,
+    new: &LinuxResources,
+    given: &LinuxResources,
+) -> Result<Vec<Limit>> {
+    let before = old.map(limits).transpose()?.unwrap_or_default();
+    // Those whose members depend on each other mean nothing alone, and are looked at one by one.
+    let mut alone = given.clone();
+    alone.set_memory(None).set_cpu(None);
+    let named = limits(&alone)?;
+    let idle = new.cpu().as_ref().and_then(|cpu| cpu.idle()) == Some(1);
+    let mut chosen = limits(new)?;
+    chosen.retain(|limit| {
+        if matches!(limit, Limit::CpuShares(_)) && idle && !names(given, limit) {
+            // What is idle has no share.
+            return false;
+        }
+        !before.contains(limit) || named.contains(limit) || names(given, limit)
+    });
+    Ok(chosen)
+}
+
+/// Whether `given` has a member that `limit` comes from, among those of memory and CPU.
+fn names(given: &LinuxResources, limit: &Limit) -> bool {
+    let memory = given.memory().as_ref();
+    if let Some(memory) = memory {
+        let found = match limit {
+            Limit::Memory { .. } => memory.limit().is_some() || memory.swap().is_some(),
+            Limit::MemoryReservation(_) => memory.reservation().is_some(),
+            Limit::TcpMemory(_) => memory.kernel_tcp().is_some(),
+            Limit::Swappiness(_) => memory.swappiness().is_some(),
+            Limit::OomKillerOff => memory.disable_oom_killer().is_some(),
+            Limit::MemoryHierarchy => memory.use_hierarchy().is_some(),
+            _ => false,
+        };
+        if found {
+            return true;
+        }
+    }
+    let Some(cpu) = given.cpu() else { return false };
+    match limit {
+        // The kernel forgets the share of what it makes idle.
+        Limit::CpuShares(_) => cpu.shares().is_some() || cpu.idle() == Some(0),
+        Limit::CpuIdle(_) => cpu.idle().is_some(),
+        Limit::CpuBandwidth { .. } => {
+            cpu.quota().is_some() || cpu.period().is_some() || cpu.burst().is_some()
+        }
+        Limit::CpuRealtime { .. } => {
+            cpu.realtime_runtime().is_some() || cpu.realtime_period().is_some()
+        }
+        Limit::Cpus(_) => cpu.cpus().is_some(),
+        Limit::Mems(_) => cpu.mems().is_some(),
+        _ => false,
+    }
+}
+
+fn apply(target: &Target) -> Result<()> {
+    let path = &target.dir.path;
+    let fd = files::open_dir(path).with_context(|| format!("open {}", path.display()))?;
+    target.writes.iter().try_for_each(|writes| files::apply(fd.as_fd(), path, writes))
+}
+
+impl Undo {
+    fn look(targets: &[Target]) -> Result<Undo> {
+        let mut before = Vec::new();
+        for target in targets {
+            let path = &target.dir.path;
+            let fd = files::open_dir(path).with_context(|| format!("open {}", path.display()))?;
+            for write in target.writes.iter().flatten() {
+                before.extend(look_at(fd.as_fd(), path, write)?);
+            }
+        }
+        Ok(Undo(before))
+    }
+
+    /// Puts everything back, as far as the kernel lets it; what it does not is a warning.
+    pub fn roll_back(self) {
+        let mut left: Vec<Before> = self.0.into_iter().rev().collect();
+        // Twice, since files that the kernel checks against each other may need another order.
+        for last in [false, true] {
+            left.retain(|before| match before.put_back() {
+                Ok(()) => false,
+                Err(_) if !last => true,
+                Err(error) => {
+                    log::warn(error.context("undo the update"));
+                    false
+                }
+            });
+        }
+    }
+}
+
+/// The file that `write` will change, as it is.
+fn look_at(
+    fd: std::os::fd::BorrowedFd<'_>,
+    path: &std::path::Path,
+    write: &Write,
+) -> Result<Option<Before>> {
+    for knob in &write.knobs {
+        match files::read(fd, &knob.file) {
+            Ok(text) => {
+                let undo = undo(&knob.file, &knob.value, &text);
+                let (dir, file) = (path.to_owned(), knob.file.clone());
+                return Ok(Some(Before { dir, file, text, undo }));
+            }
+            Err(Errno::ENOENT) => {}
+            // One that can only be written has nothing to go back to.
+            Err(Errno::EINVAL | Errno::EACCES | Errno::EPERM) => return Ok(None),
+            Err(errno) => return Err(files::read_error(path, &knob.file, errno)),
+        }
+    }
+    Ok(None)
+}
+
+impl Before {
+    fn put_back(&self) -> Result<()> {
+        let now = files::read_in(&self.dir, &self.file)
+            .map_err(|errno| files::read_error(&self.dir, &self.file, errno))?;
+        if now == self.text {
+            return Ok(());
+        }
+        let Some(value) = &self.undo else {
+            let file = self.dir.join(&self.file);
+            let why = format!("{} had {:?}", file.display(), self.text);
+            return Err(Error::new(crate::Kind::System, why));
+        };
+        files::write_in(&self.dir, &self.file, value)
+            .map_err(|errno| files::write_error(&self.dir, &self.file, value, errno))
+    }
+}
+
+/// What to write to `file`, which had `text` and was given `value`, to have `text` again.
+fn undo(file: &str, value: &str, text: &str) -> Option<String> {
+    if file == "memory.oom_control" {
+        let flag = text.lines().find_map(|line| line.strip_prefix("oom_kill_disable "));
+        return flag.map(str::to_owned);
+    }
+    // A line for each device or interface, which begins with its name.
+    if let Some((key, _)) = value.split_once(' ').filter(|_| is_keyed(file, value)) {
+        let line = text.lines().find(|line| line.split(' ').next() == Some(key));
+        return match (line, reset(file)) {
+            (Some(line), _) => Some(line.to_owned()),
+            (None, Some(reset)) => Some(format!("{key} {reset}")),
+            (None, None) => None,
+        };
+    }
+    let mut lines = text.lines();
+    match (lines.next().unwrap_or_default(), lines.next()) {
+        // An empty write would be no write at all.
+        ("", None) => Some("\n".to_owned()),
+        (line, None) => Some(line.to_owned()),
+        // What is not for one device.
+        (line, Some(_)) if line.starts_with("default ") => Some(line.to_owned()),
+        _ => None,
+    }
+}
+
+fn is_keyed(file: &str, value: &str) -> bool {
+    let device = |word: &str| word.contains(':');
+    value.split(' ').next().is_some_and(device)
+        || ["rdma.max", "net_prio.ifpriomap", "misc.max", "dmem.max"].contains(&file)
+}
+
+/// What takes away the line of one device.
+fn reset(file: &str) -> Option<&'static str> {
+    Some(match file {
+        "io.max" => "rbps=max wbps=max riops=max wiops=max",
+        "io.weight" | "io.bfq.weight" => "default",
+        "rdma.max" => "hca_handle=max hca_object=max",
+        "net_prio.ifpriomap" => "0",
+        file if file.starts_with("blkio.") => "0",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+#[path = "update_tests.rs"]
+mod tests;

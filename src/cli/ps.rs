@@ -1,0 +1,108 @@
+//! `ps`: the processes of a container.
+
+use std::ffi::OsString;
+use std::process::{Command, Stdio};
+
+use super::{Global, ListFormat, PsArgs, print};
+use crate::state::{self, Id, Store};
+use crate::{Context, Error, Kind, Result};
+
+/// Prints the table of the host's ps(1) with the container's lines only, or the ids as JSON.
+pub fn run(global: &Global, args: &PsArgs) -> Result<i32> {
+    let (id, options) = split(&args.words)?;
+    let container = Store::open(global.root.as_deref())?.load(&id)?;
+    let pids = state::processes(&container)?;
+    let text = match args.format {
+        ListFormat::Json => {
+            let text = serde_json::to_string(&pids);
+            text.map_err(|e| Error::new(Kind::System, e.to_string()))? + "\n"
+        }
+        ListFormat::Table => table(&ps(options)?, &pids)?,
+    };
+    print(text.as_bytes()).map(|()| 0)
+}
+
+/// The container's id, and the options for ps(1): what follows, without a `--` in front.
+fn split(words: &[OsString]) -> Result<(Id, &[OsString])> {
+    let Some((id, options)) = words.split_first() else {
+        return Err(Error::invalid_field("ID", "missing"));
+    };
+    let id = id.to_str().ok_or_else(|| Error::invalid("ID", id, "must be UTF-8"))?;
+    let options = match options.split_first() {
+        Some((first, rest)) if first == "--" => rest,
+        _ => options,
+    };
+    Ok((Id::new(id)?, options))
+}
+
+/// What the host's ps(1) prints.
+fn ps(options: &[OsString]) -> Result<String> {
+    let usual = [OsString::from("-ef")];
+    let options = if options.is_empty() { &usual } else { options };
+    let output =
+        Command::new("ps").args(options).stdin(Stdio::null()).output().context("run ps")?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        let why = match said.lines().map(str::trim).find(|line| !line.is_empty()) {
+            Some(line) => format!("{}: {line}", output.status),
+            None => output.status.to_string(),
+        };
+        return Err(Error::new(Kind::System, why)).with_context(|| format!("run ps {options:?}"));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// The header, and the lines whose column `PID` has one of `pids`. A line where it has no number
+/// belongs to no process: ps can be told to print several lines for one.
+fn table(output: &str, pids: &[i32]) -> Result<String> {
+    let header = output.lines().next().unwrap_or_default();
+    let Some(column) = header.split_whitespace().position(|title| title == "PID") else {
+        let why = "ps printed no column PID; choose a format that has one, such as -o pid,comm";
+        return Err(Error::new(Kind::Invalid, why));
+    };
+    let ours = |line: &&str| {
+        let pid = line.split_whitespace().nth(column).and_then(|field| field.parse().ok());
+        pid.is_some_and(|pid| pids.contains(&pid))
+    };
+    let mut text = String::from(header) + "\n";
+    for line in output.lines().skip(1).filter(ours) {
+        text += line;
+        text.push('\n');
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(words: &[&str]) -> Vec<OsString> {
+        words.iter().map(OsString::from).collect()
+    }
+
+    #[test]
+    fn what_follows_the_id_is_for_ps() {
+        for (given, wanted) in [
+            (&["c1"][..], &[][..]),
+            (&["c1", "--", "-o", "pid"], &["-o", "pid"]),
+            (&["c1", "-aux"], &["-aux"]),
+            (&["c1", "--", "--"], &["--"]),
+        ] {
+            let given = words(given);
+            let (id, options) = split(&given).unwrap();
+            assert_eq!((id.as_str(), options), ("c1", &words(wanted)[..]));
+        }
+        assert!(split(&words(&["a/b"])).is_err());
+        assert!(split(&[]).is_err());
+    }
+
+    #[test]
+    fn only_the_lines_of_the_processes_are_kept() {
+        let output = "USER  PID COMMAND\nroot   1 init\nroot  12 a 1\nroot  21 b\n   continued\n";
+        assert_eq!(table(output, &[12, 3]).unwrap(), "USER  PID COMMAND\nroot  12 a 1\n");
+        assert_eq!(table("PID\n", &[1]).unwrap(), "PID\n");
+        for none in ["", "COMMAND\nPID\n", "PPID\n 1\n"] {
+            assert_eq!(table(none, &[1]).unwrap_err().kind(), Kind::Invalid);
+        }
+    }
+}

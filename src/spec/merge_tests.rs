@@ -1,0 +1,145 @@
+use serde_json::json;
+
+use super::*;
+
+fn changes(text: &str) -> Changes {
+    let mut warnings = Vec::new();
+    let changes = Changes::parse(text.as_bytes(), "given", &mut warnings).unwrap();
+    assert!(warnings.is_empty(), "{warnings:?}");
+    changes
+}
+
+fn merged(old: Value, new: Value) -> Value {
+    let config = json!({"ociVersion": "1.0.0", "linux": {"resources": old}}).to_string();
+    let text = changes(&new.to_string()).merge_into(&config).unwrap();
+    let config: Value = serde_json::from_str(&text).unwrap();
+    config["linux"]["resources"].clone()
+}
+
+#[test]
+fn what_is_not_set_stays() {
+    let old = json!({
+        "memory": {"limit": 100, "swap": 200},
+        "cpu": {"shares": 5, "cpus": "0"},
+        "pids": {"limit": 9},
+        "devices": [{"allow": false}],
+    });
+    for nothing in [
+        json!({}),
+        json!({"memory": {"limit": 0, "swap": null}, "cpu": {"shares": 0, "cpus": "", "quota": 0}}),
+        json!({"pids": {}, "blockIO": {"weight": 0}, "unified": {}, "hugepageLimits": null}),
+        json!({"memory": {"swappiness": u64::MAX}}),
+        json!({"devices": [{"allow": true, "access": "rwm"}]}),
+    ] {
+        assert_eq!(merged(old.clone(), nothing.clone()), old, "{nothing}");
+    }
+    let new = json!({"memory": {"limit": 150}, "cpu": {"burst": 0}, "pids": {"limit": 0}});
+    let wanted = json!({
+        "memory": {"limit": 150, "swap": 200},
+        "cpu": {"shares": 5, "cpus": "0", "burst": 0},
+        "pids": {"limit": 0},
+        "devices": [{"allow": false}],
+    });
+    assert_eq!(merged(old, new), wanted);
+}
+
+#[test]
+fn elements_of_lists_are_told_apart_by_name() {
+    let old = json!({
+        "blockIO": {
+            "weightDevice": [{"major": 8, "minor": 0, "weight": 10, "leafWeight": 20}],
+            "throttleReadBpsDevice": [{"major": 8, "minor": 0, "rate": 1}],
+        },
+        "hugepageLimits": [{"pageSize": "2MB", "limit": 1}, {"pageSize": "1GB", "limit": 2}],
+        "rdma": {"a": {"hcaHandles": 1, "hcaObjects": 2}},
+        "unified": {"a.b": "1", "c.d": "2"},
+    });
+    let new = json!({
+        "blockIO": {
+            "weightDevice": [{"major": 8, "minor": 0, "weight": 30}],
+            "throttleReadBpsDevice": [{"major": 8, "minor": 16, "rate": 2}],
+        },
+        "hugepageLimits": [{"pageSize": "1GB", "limit": 3}],
+        "network": {"priorities": [{"name": "eth0", "priority": 1}]},
+        "rdma": {"a": {"hcaObjects": 4}},
+        "unified": {"c.d": "3"},
+    });
+    let wanted = json!({
+        "blockIO": {
+            "weightDevice": [{"major": 8, "minor": 0, "weight": 30, "leafWeight": 20}],
+            "throttleReadBpsDevice": [
+                {"major": 8, "minor": 0, "rate": 1}, {"major": 8, "minor": 16, "rate": 2},
+            ],
+        },
+        "hugepageLimits": [{"pageSize": "2MB", "limit": 1}, {"pageSize": "1GB", "limit": 3}],
+        "network": {"priorities": [{"name": "eth0", "priority": 1}]},
+        "rdma": {"a": {"hcaHandles": 1, "hcaObjects": 4}},
+        "unified": {"a.b": "1", "c.d": "3"},
+    });
+    assert_eq!(merged(old, new), wanted);
+}
+
+#[test]
+fn no_limit_on_memory_lifts_that_on_memory_and_swap() {
+    let old = json!({"memory": {"limit": 100, "swap": 200}});
+    let lifted = merged(old.clone(), json!({"memory": {"limit": -1}}));
+    assert_eq!(lifted, json!({"memory": {"limit": -1}}));
+    let both = json!({"memory": {"limit": -1, "swap": -1}});
+    assert_eq!(merged(old, both.clone()), both);
+}
+
+#[test]
+fn the_rest_of_the_text_stays_as_it_is() {
+    let changes = changes(r#"{"pids":{"limit":5}}"#);
+    for (config, wanted) in [
+        (
+            "{ \"x\" : 1.50,\n \"linux\": {\"a\":\"{\", \"resources\": {\"pids\":{\"limit\":1}} , \"z\":[ ]}, \"y\":\"\\u0041\" }",
+            "{ \"x\" : 1.50,\n \"linux\": {\"a\":\"{\", \"resources\": {\"pids\":{\"limit\":5}} , \"z\":[ ]}, \"y\":\"\\u0041\" }",
+        ),
+        (" { \"x\":1 }", " {\"linux\":{\"resources\":{\"pids\":{\"limit\":5}}}, \"x\":1 }"),
+        ("{ }", "{\"linux\":{\"resources\":{\"pids\":{\"limit\":5}}} }"),
+        ("{\"linux\":{}}", "{\"linux\":{\"resources\":{\"pids\":{\"limit\":5}}}}"),
+        ("{\"linux\": {\"a\":1}}", "{\"linux\": {\"resources\":{\"pids\":{\"limit\":5}},\"a\":1}}"),
+        ("{\"linux\":null}", "{\"linux\":{\"resources\":{\"pids\":{\"limit\":5}}}}"),
+        (
+            "{\"linux\":{\"resources\":null,\"a\":1}}",
+            "{\"linux\":{\"resources\":{\"pids\":{\"limit\":5}},\"a\":1}}",
+        ),
+    ] {
+        assert_eq!(changes.merge_into(config).unwrap(), wanted);
+    }
+}
+
+#[test]
+fn bad_values_and_unknown_fields_are_named() {
+    for (text, words) in [
+        ("", &["is empty"][..]),
+        ("[]", &["JSON object"]),
+        ("{\"memory\":{\"limit\":1}", &["line 1"]),
+        ("{\"memory\":{\"limti\":1}}", &["linux.resources.memory.limti", "1", "no such field"]),
+        ("{\"memroy\":{\"limit\":1}}", &["linux.resources.memroy", "no such field"]),
+        ("{\"memory\":{\"limit\":\"1G\"}}", &["linux.resources.memory.limit", "1G"]),
+        ("{\"cpu\":{\"shares\":-1}}", &["linux.resources.cpu.shares", "-1"]),
+        ("{\"memory\":[1]}", &["linux.resources.memory", "[1]"]),
+        ("{\"unified\":{\"a.b\":\"x\\u0000\"}}", &["linux.resources.unified", "NUL"]),
+        ("{\"pids\":{\"limit\":1},\"pids\":{\"limit\":2}}", &["pids", "twice"]),
+        ("{\"hugepageLimits\":[{\"pageSize\":\"2MB\"}]}", &["hugepageLimits[0].limit", "missing"]),
+    ] {
+        let error = Changes::parse(text.as_bytes(), "given", &mut Vec::new()).unwrap_err();
+        assert_eq!(error.kind(), Kind::Invalid, "{text}");
+        let error = error.to_string();
+        assert!(error.starts_with("given: "), "{error}");
+        for word in words {
+            assert!(error.contains(word), "{text}: {word}: {error}");
+        }
+    }
+}
+
+#[test]
+fn kernel_memory_is_told_and_dropped() {
+    let mut warnings = Vec::new();
+    let text = r#"{"memory":{"kernel":1048576}}"#;
+    let changes = Changes::parse(text.as_bytes(), "given", &mut warnings).unwrap();
+    assert_eq!(changes, Changes::default());
+    assert!(warnings[0].contains("linux.resources.memory.kernel"), "{warnings:?}");
+}
