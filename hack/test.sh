@@ -14,12 +14,14 @@ cd "$top"
 
 # Tests that a machine may be unable to run, each with what it lacks then.
 may_skip=(
+    activation::                    # no perl, which sends datagrams from inside
     identity::oom_score             # a caller whose own value is 1000 already
     limits::block_io_throttles      # a root file system on no disk of its own, or no blkio
     limits::hugetlb_limit           # no huge pages
     limits::v1_                     # no cgroup v1
     mounts::idmapped_mount          # a file system that may not know idmapped mounts
     namespaces::time_               # a kernel without time namespaces
+    process::the_callers_cpu        # one processor
     rootless::                      # unprivileged user namespaces switched off
     seccomp::foreign_architecture   # a machine other than x86_64
 )

@@ -28,6 +28,8 @@ pub mod launch;
 #[forbid(unsafe_code)]
 pub mod log;
 #[forbid(unsafe_code)]
+pub mod notify;
+#[forbid(unsafe_code)]
 pub mod plan;
 #[forbid(unsafe_code)]
 pub mod seccomp;

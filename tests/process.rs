@@ -254,6 +254,21 @@ fn limits_not_asked_for_are_the_callers() {
     }
 }
 
+#[test]
+fn the_callers_cpu_affinity_is_not_the_containers() {
+    let list = |status: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+        line.expect("Cpus_allowed_list").trim().to_owned()
+    };
+    let own = list(&fs::read_to_string("/proc/self/status").unwrap());
+    let Some((first, _)) = own.split_once(['-', ',']) else {
+        skip!("there is one CPU here");
+    };
+    let mut c = Container::with_script("cat /proc/self/status");
+    c.rt.through = ["taskset", "--cpu-list", first].iter().map(Into::into).collect();
+    assert_eq!(list(&c.output()), own);
+}
+
 /// The descriptors of a container's process that sleeps.
 fn descriptors(c: &Container) -> Vec<i32> {
     let process = c.process();

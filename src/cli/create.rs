@@ -6,12 +6,14 @@ use nix::sys::signal::SigSet;
 
 use super::args::{CreateArgs, Global, Rootless};
 use crate::launch::{Request, launch};
+use crate::notify;
 use crate::state::{Id, Store};
+use crate::tty::signals::current_mask;
 use crate::{Context, Error, Kind, Result};
 
 /// Creates a container; its process waits for `start`.
 pub fn run(global: &Global, args: &CreateArgs) -> Result<i32> {
-    let signals = SigSet::thread_get_mask().context("read the signal mask")?;
+    let signals = current_mask().context("read the signal mask")?;
     let mut request = request(global, args, &signals)?;
     request.detached = true;
     request.waits_for_start = true;
@@ -48,6 +50,7 @@ pub fn request<'a>(global: &Global, args: &CreateArgs, signals: &'a SigSet) -> R
             Rootless::Auto => None,
         },
         signals,
+        notify: notify::Host::from_environment()?,
         seccomp_cache: seccomp_cache(),
     })
 }

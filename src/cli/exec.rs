@@ -37,7 +37,7 @@ pub fn run(global: &Global, args: &ExecArgs) -> Result<i32> {
     if args.detach {
         return Ok(0);
     }
-    let Running { child, master } = running;
+    let Running { child, master, .. } = running;
     let child = Child { pid: child.pid, pidfd: child.pidfd };
     let options = Options { master, subreaper: false, forward_signals: true };
     Ok(supervise(&child, options, signals).with_context(name)?.status())

@@ -1,12 +1,14 @@
 //! `run`: create and start in one; in the foreground until the process ends.
 
+use std::os::fd::AsFd;
+
 use super::args::{Global, RunArgs};
 use super::create;
 use crate::error::twice;
 use crate::launch::{Running, launch};
 use crate::state::{self, Id, Store};
 use crate::tty::signals::SignalGuard;
-use crate::tty::supervise::{Child, Options, supervise};
+use crate::tty::supervise::{Child, Options, supervise_notifying};
 use crate::{Context, Error, Result, log};
 
 /// The exit status is that of the container's process, or 128 and the number of the signal that
@@ -26,13 +28,19 @@ pub fn run(global: &Global, args: &RunArgs) -> Result<i32> {
     }
     let store = Store::open(global.root.as_deref())?;
     let running = launch(&store, &request).and_then(|launch| launch.start()).with_context(name)?;
+    let Running { child, master, notify } = running;
     if args.detach {
+        if let Some(mut notify) = notify {
+            // It may take long; whoever is tired of waiting leaves the container running.
+            signals.restore()?;
+            notify.set_main_pid(child.pid);
+            notify.until_ready(child.pidfd.as_fd()).with_context(name)?;
+        }
         return Ok(0);
     }
-    let Running { child, master } = running;
     let child = Child { pid: child.pid, pidfd: child.pidfd };
     let options = Options { master, subreaper, forward_signals: true };
-    let exit = supervise(&child, options, signals).with_context(name);
+    let exit = supervise_notifying(&child, options, signals, notify).with_context(name);
     if !args.keep {
         let id = Id::new(args.create.id.as_str())?;
         let removed = twice(|| {

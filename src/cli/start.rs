@@ -1,9 +1,12 @@
 //! `start`: lets a created container's process go on.
 
+use std::os::fd::{AsFd, OwnedFd};
+
 use super::args::{Global, IdArgs};
 use super::create::name;
 use crate::hooks;
 use crate::launch::fifo;
+use crate::notify;
 use crate::state::{self, Container, Id, Status, Store};
 use crate::{Context, Error, Kind, Result, log};
 
@@ -12,11 +15,21 @@ use crate::{Context, Error, Kind, Result, log};
 pub fn run(global: &Global, args: &IdArgs) -> Result<i32> {
     let store = Store::open(global.root.as_deref())?;
     let container = store.load(&Id::new(args.id.as_str())?)?;
-    start(&store, container).with_context(|| format!("start {}", name(&args.id)))?;
+    let host = notify::Host::from_environment()?;
+    let context = || format!("start {}", name(&args.id));
+    if let Some((proxy, init)) = start(&store, container, host).with_context(context)? {
+        proxy.until_ready(init.as_fd()).with_context(context)?;
+    }
     Ok(0)
 }
 
-fn start(store: &Store, mut container: Container) -> Result<()> {
+/// What is left to do is to wait until the program is ready, which the second descriptor ends: a
+/// pidfd of init. The container's lock is free again by then.
+fn start(
+    store: &Store,
+    mut container: Container,
+    host: Option<notify::Host>,
+) -> Result<Option<(notify::Proxy, OwnedFd)>> {
     container.lock()?;
     match container.status()? {
         Status::Created => {}
@@ -32,6 +45,11 @@ fn start(store: &Store, mut container: Container) -> Result<()> {
         // No effect on the container: the caller may still delete it in peace.
         return Err(Error::invalid_field("process", "missing in config.json; nothing to start"));
     }
+    let mut proxy = match &host {
+        Some(host) => notify::Proxy::bind(container.dir(), host)?,
+        None => None,
+    };
+    let init = proxy.as_ref().map(|_| container.pidfd()).transpose()?.flatten();
     let started = fifo::start(container.dir()).and_then(|()| {
         container.forget_fifos()?;
         poststart(&container)
@@ -50,7 +68,10 @@ fn start(store: &Store, mut container: Container) -> Result<()> {
         }
         return Err(error);
     }
-    Ok(())
+    if let (Some(proxy), Some(state)) = (&mut proxy, container.state()) {
+        proxy.set_main_pid(state.pid);
+    }
+    Ok(proxy.zip(init))
 }
 
 fn poststart(container: &Container) -> Result<()> {

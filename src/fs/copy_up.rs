@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, Stat, Uid};
 
-use super::read_link;
+use super::{copy_bytes, read_link};
 use crate::{Context, Error, Kind, Result};
 
 /// Copies everything below the directory `from` into the directory `to`: files, directories,
@@ -66,7 +66,7 @@ fn copy_entry(
             let make = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
             let mut source = File::from(rustix::fs::openat(from, name, read, Mode::empty())?);
             let mut copy = File::from(rustix::fs::openat(to, name, make, Mode::RUSR)?);
-            std::io::copy(&mut source, &mut copy)?;
+            copy_bytes(&mut source, &mut copy)?;
         }
         kind => rustix::fs::mknodat(to, name, kind, Mode::RUSR, stat.st_rdev)?,
     }

@@ -19,6 +19,8 @@ pub use root::Root;
 pub use whole::write_whole;
 
 use std::ffi::OsString;
+use std::fs::File;
+use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStringExt;
 
@@ -65,6 +67,20 @@ pub fn mount_id(file: BorrowedFd<'_>) -> rustix::io::Result<u64> {
         return Err(Errno::NOSYS);
     }
     Ok(stat.stx_mnt_id)
+}
+
+/// Copies what is left of `from` to `to`. std's own copy uses sendfile(2) and its kin, and panics
+/// on answers that it does not expect of them.
+pub fn copy_bytes(from: &mut File, to: &mut File) -> std::io::Result<()> {
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        match from.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(length) => to.write_all(buffer.get(..length).unwrap_or_default())?,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// The text of the symbolic link that `name` in `dir` is (or `dir` itself if `name` is empty).

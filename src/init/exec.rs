@@ -11,11 +11,11 @@ use nix::sys::signal::SigSet;
 use nix::sys::stat::Mode;
 use nix::unistd::{AccessFlags, access};
 
-use rustix::thread::{CpuSet, sched_setaffinity};
-
-use super::{Init, identity, limits, scheduling};
+use super::limits::{self, Affinity};
+use super::{Init, identity, scheduling};
 use crate::error::twice;
 use crate::hooks;
+use crate::launch::Listen;
 use crate::launch::fifo::Fifos;
 use crate::plan::Process;
 use crate::state::Status;
@@ -36,8 +36,10 @@ pub struct Program<'a> {
     pub within: identity::Within,
     /// The processors it may run on.
     pub affinity: Affinity,
-    /// How many descriptors from 3 up it gets.
+    /// How many descriptors from 3 up it gets, those of `listen` among them.
     pub preserve_fds: u32,
+    /// What it is told of sockets that were handed over.
+    pub listen: &'a Listen,
     /// Where to report.
     pub parent: &'a Socket,
     /// What `start` opens; `None`: it goes on at once.
@@ -62,6 +64,7 @@ pub fn run(init: &Init<'_>, umask: Mode) -> Result<i32> {
         },
         affinity: Affinity::All,
         preserve_fds: plan.preserve_fds,
+        listen: &plan.listen,
         parent: init.parent,
         fifos: init.fifos,
         signals: init.signals,
@@ -83,7 +86,8 @@ impl Program<'_> {
         close_others(self.preserve_fds, self.parent, self.fifos)?;
         self.affinity.set()?;
         scheduling::set_own(&process.scheduling)?;
-        let env = with_home(process);
+        let mut env = with_home(process);
+        self.listen.tell(&mut env, nix::unistd::getpid().as_raw());
         if process.no_new_privileges {
             prctl::set_no_new_privileges(true)
                 .map_err(|e| Error::from(Errno::from_raw(e)).context("set no_new_privs"))?;
@@ -145,39 +149,6 @@ impl Program<'_> {
             self.parent.wait_for(ToInit::SeccompTaken)?;
         }
         Ok(())
-    }
-}
-
-/// Processors that a process may run on, sched_setaffinity(2).
-#[derive(Debug, Clone, Copy)]
-pub enum Affinity {
-    /// All that its cgroup has: those that the caller is bound to (a daemon that pins itself, say)
-    /// are no concern of the container.
-    All,
-    /// These.
-    Only(CpuSet),
-    /// Those that it has.
-    Keep,
-}
-
-impl Affinity {
-    fn set(self) -> Result<()> {
-        let cpus = match self {
-            Affinity::Keep => return Ok(()),
-            Affinity::Only(cpus) => cpus,
-            // The kernel leaves out what is not there.
-            Affinity::All => {
-                let mut all = CpuSet::new();
-                (0..CpuSet::MAX_CPU).for_each(|cpu| all.set(cpu));
-                all
-            }
-        };
-        match (sched_setaffinity(None, &cpus), self) {
-            (Ok(()), _) => Ok(()),
-            // Around the runtime a filter keeps it from that, and the container with it.
-            (Err(rustix::io::Errno::PERM | rustix::io::Errno::NOSYS), Affinity::All) => Ok(()),
-            (Err(errno), _) => Err(Error::from(errno).context("set the CPU affinity")),
-        }
     }
 }
 

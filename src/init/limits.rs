@@ -1,7 +1,8 @@
-//! Resource limits.
+//! Resource limits, and the processors that a process may run on.
 
 use rustix::io::Errno;
 use rustix::process::{Pid, Rlimit, prlimit};
+use rustix::thread::{CpuSet, sched_setaffinity};
 
 use crate::plan::process::Rlimit as Limit;
 use crate::{Error, Result};
@@ -26,4 +27,38 @@ pub fn set(limits: &[Limit], pid: Option<i32>) -> Result<()> {
         })?;
     }
     Ok(())
+}
+
+/// Processors that a process may run on, sched_setaffinity(2).
+#[derive(Debug, Clone, Copy)]
+pub enum Affinity {
+    /// All that its cgroup has. Those that the caller is bound to (a daemon that pins itself, say)
+    /// are no concern of the container, and since Linux 6.2 entering a cgroup does not undo it.
+    All,
+    /// These.
+    Only(CpuSet),
+    /// Those that it has.
+    Keep,
+}
+
+impl Affinity {
+    /// Sets them for the calling process.
+    pub fn set(self) -> Result<()> {
+        let cpus = match self {
+            Affinity::Keep => return Ok(()),
+            Affinity::Only(cpus) => cpus,
+            // The kernel leaves out what is not there.
+            Affinity::All => {
+                let mut all = CpuSet::new();
+                (0..CpuSet::MAX_CPU).for_each(|cpu| all.set(cpu));
+                all
+            }
+        };
+        match (sched_setaffinity(None, &cpus), self) {
+            (Ok(()), _) => Ok(()),
+            // Around the runtime a filter keeps it from that, and the container with it.
+            (Err(Errno::PERM | Errno::NOSYS), Affinity::All) => Ok(()),
+            (Err(errno), _) => Err(Error::from(errno).context("set the CPU affinity")),
+        }
+    }
 }

@@ -38,7 +38,7 @@ pub fn attach(plan: &Plan, trees: &Trees) -> Result<Root> {
         prepare::set(trees.root.as_fd(), true, prepare::base(plan.propagation, 0))
             .context("set the propagation of the root file system")?;
     }
-    let root: OwnedFd = trees.root.try_clone()?;
+    let root: OwnedFd = trees.root.try_clone().context("keep the root file system open")?;
     Ok(Root::new(root))
 }
 

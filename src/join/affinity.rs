@@ -3,7 +3,7 @@
 use oci_spec::runtime::Process;
 use rustix::thread::CpuSet;
 
-use crate::init::exec::Affinity;
+use crate::init::limits::Affinity;
 use crate::{Error, Result};
 
 /// The processors of a process that `exec` starts.

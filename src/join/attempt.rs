@@ -82,7 +82,7 @@ pub fn run(
     match attempt.until_it_runs(request) {
         Ok(()) => {
             let master = attempt.master.take();
-            Ok(Running { child, master })
+            Ok(Running { child, master, notify: None })
         }
         Err(error) => {
             if !attempt.adopted {

@@ -147,6 +147,7 @@ fn second_half(inside: &Inside<'_>, waits_for_cgroup: bool) -> Result<i32> {
         within: plan.within,
         affinity: plan.affinity,
         preserve_fds: plan.preserve_fds,
+        listen: &plan.listen,
         parent: inside.parent,
         fifos: None,
         signals: inside.signals,

@@ -70,7 +70,7 @@ pub fn join(container: &Container, request: &Request<'_>) -> Result<Running> {
     let plan = Plan::new(&config, &process, state, request, &host, &mut warnings)?;
     let console = request.console_socket.as_deref();
     let console = console.map(|path| socket::connect("--console-socket", path)).transpose()?;
-    check_preserved(request.preserve_fds)?;
+    check_preserved(plan.listen.count(), request.preserve_fds)?;
     let init = container.pidfd()?.ok_or_else(stopped)?;
     warnings.iter().for_each(log::warn);
     attempt::run(&plan, state, init, request, console)

@@ -9,8 +9,9 @@ use super::affinity::Affinities;
 use super::{Request, cgroup};
 use crate::cgroup::Record;
 use crate::host::Host;
-use crate::init::exec::Affinity;
 use crate::init::identity::Within;
+use crate::init::limits::Affinity;
+use crate::launch::Listen;
 use crate::plan::{self, Choice, IdMaps, Kind, Namespaces, Process};
 use crate::state::State;
 use crate::{Error, Kind as ErrorKind, Result};
@@ -40,8 +41,10 @@ pub struct Plan {
     pub initial_affinity: Option<CpuSet>,
     /// Processors of the process.
     pub affinity: Affinity,
-    /// How many descriptors from 3 up it gets.
+    /// How many descriptors from 3 up it gets, those of `listen` among them.
     pub preserve_fds: u32,
+    /// What it is told of sockets that were handed over.
+    pub listen: Listen,
 }
 
 impl Plan {
@@ -59,6 +62,7 @@ impl Plan {
         let namespaces = Namespaces::new(list)?;
         let ids = linux.map(|linux| IdMaps::new(linux, &namespaces, host)).transpose()?.flatten();
         let kinds = Kind::ALL.into_iter().filter(|kind| *namespaces.get(*kind) != Choice::Inherit);
+        let listen = Listen::from_environment()?;
         let affinities = Affinities::new(process)?;
         let plan = Plan {
             process: Process::new(
@@ -84,7 +88,8 @@ impl Plan {
             },
             initial_affinity: affinities.initial,
             affinity: affinities.last,
-            preserve_fds: request.preserve_fds,
+            preserve_fds: listen.count().saturating_add(request.preserve_fds),
+            listen,
         };
         if plan.needs_go_between() && !plan.has(Kind::User) {
             let why = "joining the container's pid namespace needs CAP_SYS_ADMIN";

@@ -17,6 +17,7 @@ use crate::error::twice;
 use crate::fs::OwnMount;
 use crate::host::Host;
 use crate::init::{self, Init, limits, scheduling};
+use crate::notify;
 use crate::plan::{Kind as Ns, Plan};
 use crate::state::{self, Reserved, State, Status};
 use crate::sync::{self, Socket, ToInit, ToParent};
@@ -36,6 +37,8 @@ pub struct Launch {
     socket: Option<Socket>,
     master: Option<OwnedFd>,
     pid_file: Option<PathBuf>,
+    service_manager: Option<notify::Host>,
+    notify: Option<notify::Proxy>,
     poststop_owed: bool,
 }
 
@@ -46,11 +49,18 @@ pub struct Running {
     pub child: Child,
     /// The terminal's master, in the foreground.
     pub master: Option<OwnedFd>,
+    /// What the program says of its readiness, to be passed on.
+    pub notify: Option<notify::Proxy>,
 }
 
 impl Launch {
     /// Nothing is made yet but the reserved directory.
-    pub(super) fn new(plan: Plan, state: State, reserved: Reserved) -> Launch {
+    pub(super) fn new(
+        plan: Plan,
+        state: State,
+        reserved: Reserved,
+        service_manager: Option<notify::Host>,
+    ) -> Launch {
         Launch {
             plan,
             state,
@@ -60,6 +70,8 @@ impl Launch {
             socket: None,
             master: None,
             pid_file: None,
+            service_manager,
+            notify: None,
             poststop_owed: false,
         }
     }
@@ -87,6 +99,13 @@ impl Launch {
         request: &Request<'_>,
         console: Option<OwnedFd>,
     ) -> Result<()> {
+        if let Some(host) = &self.service_manager {
+            notify::make_dir(self.reserved.dir())?;
+            // A created container's is made by who starts it, and listens.
+            if !request.waits_for_start {
+                self.notify = notify::Proxy::bind(self.reserved.dir(), host)?;
+            }
+        }
         let plan = &self.plan;
         let prepared = Prepared::new(plan, host)?;
         maps::own_idmaps(plan, prepared.trees.as_ref(), &prepared.proc)?;
@@ -201,7 +220,7 @@ impl Launch {
         }
         let child = self.child.take().ok_or_else(not_made)?;
         self.reserved.keep();
-        Ok(Running { child, master: self.master })
+        Ok(Running { child, master: self.master, notify: self.notify })
     }
 
     /// Tells init to go on.

@@ -6,6 +6,7 @@
 
 mod attempt;
 pub mod fifo;
+pub mod listen;
 mod maps;
 pub mod prepare;
 pub(crate) mod record;
@@ -17,8 +18,10 @@ use std::path::PathBuf;
 use nix::sys::signal::SigSet;
 
 pub use self::attempt::{Launch, Running, kill};
+pub use self::listen::Listen;
 use crate::cgroup;
 use crate::host::Host;
+use crate::notify;
 use crate::plan::{Options, Plan};
 use crate::state::{Id, Store};
 use crate::tty::socket;
@@ -54,6 +57,8 @@ pub struct Request<'a> {
     pub rootless: Option<bool>,
     /// The signal mask that the container's program starts with.
     pub signals: &'a SigSet,
+    /// The service manager that wants to know when the container is ready.
+    pub notify: Option<notify::Host>,
     /// Where compiled seccomp filters are kept.
     pub seccomp_cache: Option<PathBuf>,
 }
@@ -73,25 +78,29 @@ pub fn launch(store: &Store, request: &Request<'_>) -> Result<Launch> {
         rootless: !host.is_privileged(),
     };
     spec::check(&loaded.spec, &given)?;
+    let dir = store.path().join(request.id.as_str());
+    let notify = request.notify.clone();
+    let notify = notify.filter(|_| notify::add_to(&mut loaded.spec, &dir, &mut warnings));
     let options = Options {
         id: request.id.as_str().to_owned(),
         bundle: request.bundle.clone(),
         no_pivot: request.no_pivot,
         no_new_keyring: request.no_new_keyring,
         preserve_fds: request.preserve_fds,
+        listen: Listen::from_environment()?,
         seccomp_cache: request.seccomp_cache.clone(),
     };
     let plan = Plan::new(&loaded.spec, &options, &host, &mut warnings)?;
     let cgroup = plan_cgroup(&loaded.spec, request, rootless, &mut warnings)?;
     let console = request.console_socket.as_deref();
     let console = console.map(|path| socket::connect("--console-socket", path)).transpose()?;
-    check_preserved(request.preserve_fds)?;
+    check_preserved(options.listen.count(), request.preserve_fds)?;
     warnings.iter().for_each(log::warn);
 
     let state = record::state(request, &plan, &host, &cgroup, &loaded.raw)?;
     // From here on there is something to undo.
     let reserved = store.reserve(&request.id, &record::intent(&state))?;
-    Launch::new(plan, state, reserved).run(&host, &cgroup, request, console)
+    Launch::new(plan, state, reserved, notify).run(&host, &cgroup, request, console)
 }
 
 fn plan_cgroup(
@@ -114,13 +123,19 @@ fn plan_cgroup(
     )
 }
 
-/// Only what the caller has open can be handed on.
-pub fn check_preserved(count: u32) -> Result<()> {
-    for number in 3..3_u32.saturating_add(count) {
+/// Only what the caller has open can be handed on: first the descriptors of socket activation,
+/// then those that an option names.
+pub fn check_preserved(listen: u32, preserve: u32) -> Result<()> {
+    let first = 3_u32.saturating_add(listen);
+    for number in 3..first.saturating_add(preserve) {
         let path = format!("/proc/self/fd/{number}");
         if std::fs::symlink_metadata(&path).is_err() {
+            let (field, count) = match number < first {
+                true => ("LISTEN_FDS", listen),
+                false => ("--preserve-fds", preserve),
+            };
             let why = format!("descriptor {number} is not open");
-            return Err(Error::invalid("--preserve-fds", count, why));
+            return Err(Error::invalid(field, count, why));
         }
     }
     Ok(())

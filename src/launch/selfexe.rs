@@ -15,6 +15,7 @@ use rustix::io::Errno;
 use rustix::mount::{OpenTreeFlags, open_tree};
 
 use super::prepare;
+use crate::fs::copy_bytes;
 use crate::sys::exec::Exec;
 use crate::sys::mount::Change;
 use crate::{Context, Error, Result};
@@ -87,7 +88,7 @@ fn sealed_copy(exe: OwnedFd) -> Result<OwnedFd> {
             answer => answer?,
         };
         let (mut from, mut to) = (std::fs::File::from(exe), std::fs::File::from(memory));
-        std::io::copy(&mut from, &mut to)?;
+        copy_bytes(&mut from, &mut to)?;
         let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
         rustix::fs::fcntl_add_seals(&to, seals)?;
         Ok(to.into())

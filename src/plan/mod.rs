@@ -18,6 +18,7 @@ use oci_spec::runtime::Spec;
 
 use crate::hooks::Hooks;
 use crate::host::Host;
+use crate::launch::Listen;
 use crate::{Error, Result, spec};
 
 pub use devices::Device;
@@ -38,8 +39,10 @@ pub struct Options {
     pub no_pivot: bool,
     /// Keep the caller's session keyring.
     pub no_new_keyring: bool,
-    /// How many descriptors from 3 up the container's process gets.
+    /// How many descriptors from 3 up the container's process gets, after those of `listen`.
     pub preserve_fds: u32,
+    /// Descriptors of socket activation.
+    pub listen: Listen,
     /// Where compiled seccomp filters are kept between runs.
     pub seccomp_cache: Option<PathBuf>,
 }
@@ -95,8 +98,10 @@ pub struct Plan {
     pub hooks: Hooks,
     /// From the spec, for the state.
     pub annotations: HashMap<String, String>,
-    /// How many descriptors from 3 up survive into the container.
+    /// How many descriptors from 3 up survive into the container, those of `listen` among them.
     pub preserve_fds: u32,
+    /// What the program is told about the first of them.
+    pub listen: Listen,
 }
 
 impl Plan {
@@ -157,7 +162,8 @@ impl Plan {
             time_offsets: time_offsets(linux.time_offsets().as_ref()),
             hooks: Hooks::from_spec(spec.hooks().as_ref())?,
             annotations: spec.annotations().clone().unwrap_or_default(),
-            preserve_fds: options.preserve_fds,
+            preserve_fds: options.listen.count().saturating_add(options.preserve_fds),
+            listen: options.listen.clone(),
             namespaces,
         };
         if plan.mounts_in_callers_namespace() && plan.namespaces.has_user() {

@@ -5,6 +5,7 @@
 //!     intent.json         before the first side effect: what to clean if create dies
 //!     state.json          by create, and update: everything that later commands need
 //!     exec.fifo           there until the process is started
+//!     notify/             if a service manager wants to know when the container is ready
 //! ```
 //!
 //! No status is stored: it is derived each time from the live process ([`Container::status`]), so

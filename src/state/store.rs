@@ -200,8 +200,7 @@ impl Reserved {
             match rustix::fs::mkdirat(&root.fd, id.as_str(), Mode::from_raw_mode(MARK)) {
                 Ok(()) => {}
                 Err(rustix::io::Errno::EXIST) => {
-                    return Err(Error::new(Kind::State, "container with given ID already exists")
-                        .context(format!("container {:?}", id.as_str())));
+                    return Err(Error::new(Kind::State, "container with given ID already exists"));
                 }
                 Err(e) => return Err(e).with_context(what),
             }
@@ -359,6 +358,7 @@ pub(super) fn remove(root: &Root, id: &Id, dir: &OwnedFd) -> Result<()> {
     for name in [START_FIFO, RESULT_FIFO, &state, &intent] {
         file::unlink(dir.as_fd(), name).with_context(what)?;
     }
+    crate::notify::remove_dir(dir.as_fd()).with_context(what)?;
     rmdir().with_context(what)
 }
 

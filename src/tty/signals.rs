@@ -55,6 +55,13 @@ pub fn swap_mask(mask: &SigSet) -> nix::Result<SigSet> {
     Ok(before)
 }
 
+/// This thread's signal mask.
+pub fn current_mask() -> nix::Result<SigSet> {
+    let mut mask = SigSet::empty();
+    sigprocmask(SigmaskHow::SIG_SETMASK, None, Some(&mut mask))?;
+    Ok(mask)
+}
+
 /// What callers are known to hand down ignored: this program itself (SIGPIPE), nohup(1) (SIGHUP),
 /// shells in the background (SIGINT, SIGQUIT), job control, Python (SIGPIPE, SIGXFSZ), service
 /// managers (SIGTERM).

@@ -21,6 +21,7 @@ use rustix::process::{Pid, WaitOptions, WaitStatus, wait, waitpid};
 use super::relay::{Gone, Relay, Rest};
 pub use super::signals::SignalGuard;
 use super::terminal::CallerTerminal;
+use crate::notify::Proxy;
 use crate::{Context, Error, Kind, Result, sys};
 
 /// The container's process, a child of ours that nobody else waits for.
@@ -81,12 +82,23 @@ pub fn caller_size() -> Option<Winsize> {
 /// The caller's terminal is back in its old settings on return, whatever the result. Signals stay
 /// blocked: see [`SignalGuard`].
 pub fn supervise(child: &Child, options: Options, signals: SignalGuard) -> Result<Exit> {
+    supervise_notifying(child, options, signals, None)
+}
+
+/// The same, and passes on what the container says of its readiness.
+pub fn supervise_notifying(
+    child: &Child,
+    options: Options,
+    signals: SignalGuard,
+    notify: Option<Proxy>,
+) -> Result<Exit> {
     let mut front = Front {
         signals: signals.watch()?,
         child,
         forward: options.forward_signals,
         relay: options.master.map(Relay::open).transpose()?,
         terminal: None,
+        notify,
         failure: None,
     };
     front.set_up_terminal()?;
@@ -96,6 +108,9 @@ pub fn supervise(child: &Child, options: Options, signals: SignalGuard) -> Resul
         }
         front.turn()?;
     };
+    if let Some(notify) = front.notify.take() {
+        notify.finish();
+    }
     front.finish()?;
     // Last, so that the exit status is lost only if output is, too.
     front.failure.map_or(Ok(exit), Err)
@@ -108,6 +123,7 @@ struct Front<'a> {
     forward: bool,
     relay: Option<Relay>,
     terminal: Option<CallerTerminal>,
+    notify: Option<Proxy>,
     failure: Option<Error>,
 }
 
@@ -130,9 +146,16 @@ impl Front<'_> {
         let relayed = self.relay.as_ref().map_or([None; 3], Relay::interests);
         let pidfd = (self.child.pidfd.as_fd(), PollFlags::POLLIN);
         let [a, b, c] = relayed;
-        let [signals, _, a, b, c] = wait_for(&self.signals, [Some(pidfd), a, b, c])?;
+        let notify = self.notify.as_ref().map(Proxy::interest);
+        let others = [Some(pidfd), notify, a, b, c];
+        let [signals, _, notify, a, b, c] = wait_for(&self.signals, others)?;
         if !signals.is_empty() {
             self.take_signals()?;
+        }
+        if !notify.is_empty()
+            && let Some(proxy) = &mut self.notify
+        {
+            proxy.step();
         }
         if let Some(relay) = &mut self.relay
             && let Err(gone) = relay.step([a, b, c], self.terminal.as_ref())
@@ -182,7 +205,12 @@ impl Front<'_> {
         if let Some(relay) = &mut self.relay {
             relay.resume_input();
         }
-        self.terminal.as_mut().map_or(Ok(()), CallerTerminal::enter_raw)
+        match self.terminal.as_mut().map_or(Ok(()), CallerTerminal::enter_raw) {
+            // Hung up: with its SIGHUP the kernel sends a SIGCONT. The container gets both, and
+            // may take its time to end.
+            Err(error) if error.errno() == Some(Errno::EIO) => Ok(()),
+            result => result,
+        }
     }
 
     /// Closes the container's terminal, and leaves the caller's, so that Ctrl-C works again
@@ -209,7 +237,7 @@ impl Front<'_> {
                 }
             }
             let [signals, output, ..] =
-                wait_for(&self.signals, [rest.interest(), None, None, None])?;
+                wait_for(&self.signals, [rest.interest(), None, None, None, None])?;
             ready = !output.is_empty();
             if !signals.is_empty() {
                 while let Some(signal) = self.signals.read_signal().context("read signalfd")? {
@@ -226,16 +254,16 @@ fn ends_us(signal: i32) -> bool {
     matches!(signal, libc::SIGHUP | libc::SIGINT | libc::SIGQUIT | libc::SIGTERM)
 }
 
-/// One poll(2), without a time limit, on the signals and up to four more.
+/// One poll(2), without a time limit, on the signals and up to five more.
 fn wait_for(
     signals: &SignalFd,
-    others: [Option<(BorrowedFd<'_>, PollFlags)>; 4],
-) -> Result<[PollFlags; 5]> {
+    others: [Option<(BorrowedFd<'_>, PollFlags)>; 5],
+) -> Result<[PollFlags; 6]> {
     // In a place that is not used, the signalfd stands with no event: it never hangs up.
     let unused = || PollFd::new(signals.as_fd(), PollFlags::empty());
-    let [a, b, c, d] =
+    let [a, b, c, d, e] =
         others.map(|other| other.map_or_else(unused, |(fd, events)| PollFd::new(fd, events)));
-    let mut fds = [PollFd::new(signals.as_fd(), PollFlags::POLLIN), a, b, c, d];
+    let mut fds = [PollFd::new(signals.as_fd(), PollFlags::POLLIN), a, b, c, d, e];
     loop {
         match poll(&mut fds, PollTimeout::NONE) {
             Ok(_) => return Ok(fds.map(|fd| fd.revents().unwrap_or(PollFlags::all()))),
