@@ -15,6 +15,11 @@ fn scheduler(process: Proc) -> [i64; 3] {
     [19, 40, 41].map(|field| fields[field - 2].parse().unwrap())
 }
 
+/// The nice value that a policy without one leaves as it was.
+fn own_nice() -> i64 {
+    scheduler(Proc::new(i32::try_from(std::process::id()).unwrap()))[0]
+}
+
 fn io_priority(pid: i32) -> String {
     let output = Command::new("ionice").args(["-p", &pid.to_string()]).output().unwrap();
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
@@ -41,12 +46,12 @@ fn exec(c: &Container, options: &[&str]) -> Proc {
 fn policies() {
     let mut cases = vec![
         (json!({"policy": "SCHED_BATCH", "nice": 7}), [7, 0, 3]),
-        (json!({"policy": "SCHED_IDLE"}), [0, 0, 5]),
+        (json!({"policy": "SCHED_IDLE"}), [own_nice(), 0, 5]),
         (json!({"policy": "SCHED_OTHER", "nice": -5}), [-5, 0, 0]),
     ];
     let deadline = json!({"policy": "SCHED_DEADLINE", "flags": ["SCHED_FLAG_RESET_ON_FORK"],
         "runtime": 420_000, "deadline": 1_000_000, "period": 10_000_000});
-    cases.push((deadline, [0, 0, 6]));
+    cases.push((deadline, [own_nice(), 0, 6]));
     for (asked, expected) in &cases {
         let mut c = asleep();
         c.set("/process/scheduler", asked.clone());
@@ -85,7 +90,7 @@ fn exec_takes_over_or_brings_its_own() {
     });
     let file = c.file("process.json", &own.to_string());
     let other = exec(&c, &["--process", file.to_str().unwrap()]);
-    assert_eq!(scheduler(other), [0, 0, 5]);
+    assert_eq!(scheduler(other), [own_nice(), 0, 5]);
     assert_eq!(io_priority(other.pid), "idle");
 }
 
