@@ -7,9 +7,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::sys::signal::SigSet;
 use nix::sys::stat::Mode;
-use nix::unistd::{AccessFlags, access};
+use nix::unistd::{AccessFlags, faccessat};
 
 use super::limits::{self, Affinity};
 use super::{Init, identity, scheduling};
@@ -97,6 +98,7 @@ impl Program<'_> {
 
         let entered = enter_cwd(process);
         identity::assume(&process.identity, self.within)?;
+        identity::regain_reach(&process.identity)?;
         // A directory that root may not enter (on NFS, say) may be open to the user.
         if entered.is_err() {
             enter_cwd(process)?;
@@ -310,7 +312,8 @@ fn executable(path: &Path) -> nix::Result<()> {
     if stat.st_mode & libc::S_IFMT == libc::S_IFDIR {
         return Err(Errno::EISDIR);
     }
-    access(path, AccessFlags::X_OK)
+    // With the effective capabilities: access(2) takes every one from a user that is not root.
+    faccessat(AT_FDCWD, path, AccessFlags::X_OK, AtFlags::AT_EACCESS)
 }
 
 fn words(errno: Errno, path: &Path) -> String {
