@@ -70,14 +70,19 @@ pub fn resume(container: &mut Container) -> Result<()> {
     }
 }
 
-/// Ids of all processes in the container's cgroups, in ascending order. [`Kind::State`], with the
-/// words `container not running`, if it is stopped.
+/// Ids of all processes in the container's cgroups, in ascending order: of a stopped one what has
+/// outlived its init, usually nothing. [`Kind::State`], with the words `container not running`, if
+/// it is not made yet.
 pub fn processes(container: &Container) -> Result<Vec<i32>> {
     let name = || format!("list the processes of container {:?}", container.id().as_str());
     match (container.status()?, container.state()) {
         (Status::Created | Status::Running | Status::Paused, Some(state)) => {
             state.cgroup.pids().with_context(name)
         }
+        (Status::Stopped, Some(state)) if container.this_boot()? => {
+            state.cgroup.pids().with_context(name)
+        }
+        (Status::Stopped, _) => Ok(Vec::new()),
         _ => Err(not_running()).with_context(name),
     }
 }
