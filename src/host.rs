@@ -27,6 +27,7 @@ pub struct Host {
 
 const CAP_SYS_ADMIN: u32 = 21;
 const CAP_SETUID: u32 = 7;
+const CAP_SYS_NICE: u32 = 23;
 const CAP_SYS_RESOURCE: u32 = 24;
 
 impl Host {
@@ -55,6 +56,13 @@ impl Host {
     /// Whether it may set the limits of a process of another user, prlimit(2).
     pub fn may_limit_others(&self) -> bool {
         self.caps.effective & (1 << CAP_SYS_RESOURCE) != 0
+    }
+
+    /// Whether it may set scheduler and I/O priority of a process of another user, to any value:
+    /// sched_setattr(2) and ioprio_set(2) ask for the capability in the machine's first user
+    /// namespace.
+    pub fn may_schedule_others(&self) -> bool {
+        !self.in_user_namespace && self.caps.effective & (1 << CAP_SYS_NICE) != 0
     }
 
     /// Whether it may write any mapping of a user namespace itself.

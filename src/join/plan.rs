@@ -67,7 +67,7 @@ impl Plan {
         let plan = Plan {
             process: Process::new(
                 process,
-                linux.and_then(|linux| linux.seccomp().as_ref()),
+                linux,
                 &namespaces,
                 request.seccomp_cache.as_deref(),
                 host,

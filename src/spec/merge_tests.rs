@@ -145,12 +145,3 @@ fn bad_values_are_named() {
         }
     }
 }
-
-#[test]
-fn kernel_memory_is_told_and_dropped() {
-    let mut warnings = Vec::new();
-    let text = r#"{"memory":{"kernel":1048576}}"#;
-    let changes = Changes::parse(text.as_bytes(), "given", &mut warnings).unwrap();
-    assert_eq!(changes, Changes::default());
-    assert!(warnings[0].contains("linux.resources.memory.kernel"), "{warnings:?}");
-}
