@@ -150,7 +150,9 @@ class Cgroup:
         for line in read(f"/proc/{pid}/cgroup").splitlines():
             _, names, path = line.split(":", 2)
             for name in names.split(","):
-                self.paths[name] = path
+                # A hierarchy that is not mounted here is none: see hack/in-cgroup2.sh.
+                if not name or os.path.isdir(f"/sys/fs/cgroup/{name}{path}"):
+                    self.paths[name] = path
 
     def dir(self, controller):
         """The directory of a controller."""

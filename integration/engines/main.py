@@ -164,6 +164,9 @@ def main():
             for runtime in runtimes if of_engine else []:
                 run_engine(cls, workspace, runtime, of_engine, results)
     finally:
+        # A second signal would leave half of it.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)
         leaks.sweep(workspace.tag)
         if wanted.keep_log:
             os.makedirs(wanted.keep_log, exist_ok=True)
