@@ -28,6 +28,7 @@ class Containerd:
         self.namespace = workspace.tag
         self.daemon = None
         self.mark = 0
+        self.hierarchies = set(os.listdir("/sys/fs/cgroup"))
 
     # ---- the daemon ------------------------------------------------------------------------------
 
@@ -82,6 +83,10 @@ class Containerd:
         if self.daemon:
             self.clean()
             self.end()
+        # Where a v1 hierarchy is not mounted, containerd makes plain directories of its name.
+        for name in set(os.listdir("/sys/fs/cgroup")) - self.hierarchies:
+            for path, _, _ in os.walk(f"/sys/fs/cgroup/{name}", topdown=False):
+                os.rmdir(path)
 
     def pids(self):
         return [self.daemon.pid]

@@ -7,8 +7,8 @@ import re
 from archive import image_archive
 from configured import CONFIG, INSTALLED, may_raise_limits, prove, substitute
 from containerd_engine import BOX, Containerd
-from cri_client import NODE, Client, namespaces
-from harness import Cgroup, check, engine, read
+from cri_client import NODE, Client, CriError, namespaces
+from harness import Cgroup, check, engine, eventually, read
 
 PAUSE = "localhost/pause:1"
 
@@ -62,6 +62,15 @@ class Cri(Containerd):
             self.client.close()
         super().launch()
         self.client = Client(self.socket)
+        eventually(self.serves, "the CRI to be ready")
+
+    def serves(self):
+        """The CRI says "server is not initialized yet" for a moment after the daemon answers."""
+        try:
+            self.client.sandboxes()
+        except CriError:
+            return False
+        return True
 
     def stop(self):
         super().stop()
