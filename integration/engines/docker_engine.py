@@ -29,7 +29,7 @@ class Docker:
         self.options = options
         self.beside = name != "docker"
         self.daemon = None
-        self.client = "/usr/bin/docker" if os.path.exists("/usr/bin/docker") else "docker"
+        self.client = "docker"
         self.env = dict(
             os.environ,
             DOCKER_HOST=f"unix://{self.socket}",
@@ -46,12 +46,12 @@ class Docker:
             substitute("daemon.json", [(INSTALLED, program)]),
         )
         # The BuildKit inside dockerd takes what it finds as `runc` on PATH.
-        called = f"echo \"$@\" >>{self.called}"
+        called = f'echo "$@" >>{self.called}'
         write(f"{self.path}/runc", f'#!/bin/sh\n{called}\nexec {program} "$@"\n', 0o755)
         # A second daemon would take the bridge of the first: it gets a network of its own.
         words = ["unshare", "--net"] if self.beside else []
         words += [
-            shutil.which("dockerd") or "/usr/sbin/dockerd", "--config-file", config,
+            "dockerd", "--config-file", config,
             "--data-root", self.data, "--exec-root", self.exec_root, "--pidfile", self.pid_file,
             "-H", f"unix://{self.socket}", "--cgroup-parent", f"/{self.workspace.tag}",
             "--bip=172.31.200.1/24",

@@ -21,21 +21,25 @@ def hello(docker):
 def terminal(docker):
     words = [docker.client, "run", "-it", "--rm", "busybox", "sh"]
     with Terminal(words, 33, 101, docker.env) as screen:
-        screen.expect("# ", 20)
-        screen.ask("stty size", r"\n33 101\r")
+        screen.shell(33, 101, "0")
         screen.resize(44, 77)
         screen.ask("stty size", r"\n44 77\r")
-        screen.type("tty\n")
-        screen.expect(r"\n/dev/pts/0\r")
-        screen.type("sleep 1000\n")
-        screen.expect("sleep 1000")
-        time.sleep(0.3)
-        screen.type("\x03")
-        screen.expect("# ")
-        screen.type("echo status $?\n")
-        screen.expect(r"\nstatus 130\r")
-        screen.type("exit 7\n")
-        equal(screen.end(), 7, "exit status")
+        screen.interrupt()
+        screen.leave(7)
+
+
+@row("W02", "docker", "exec -it: size, resize, Ctrl-C, exit status")
+def exec_terminal(docker):
+    with docker.container("busybox", "sleep", "1000") as name:
+        words = [docker.client, "exec", "-it", name, "sh"]
+        with Terminal(words, 31, 99, docker.env) as screen:
+            screen.shell(31, 99)
+            screen.resize(44, 77)
+            screen.ask("stty size", r"\n44 77\r")
+            screen.interrupt()
+            screen.leave(5)
+        cgroup = docker.cgroup(name)
+        eventually(lambda: len(cgroup.procs()) == 1, "only init in the cgroup")
 
 
 @row("W02", "docker", "run -t: 100 MB out of a terminal")
@@ -73,7 +77,9 @@ def stop_and_start(docker):
 
 @row("W03", "docker", "attach, logs -f, kill -s, wait, --rm")
 def attach_and_wait(docker):
-    script = "trap 'echo usr1' USR1; for i in 1 2 3; do echo line $i; done; while :; do sleep 0.1; done"
+    script = (
+        "trap 'echo usr1' USR1; for i in 1 2 3; do echo line $i; done; while :; do sleep 0.1; done"
+    )
     docker("run", "-d", "--rm", "--name", "watched", "busybox", "sh", "-c", script)
     logs = docker.spawn("logs", "-f", "watched", stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)
     attached = docker.spawn("attach", "--no-stdin", "watched", stdout=subprocess.PIPE)

@@ -36,7 +36,9 @@ def many_execs(docker):
         cgroup = docker.cgroup(name)
 
         def execute(number):
-            done = docker("exec", name, "sh", "-c", f"echo {number}; exit {number % 100}", status=None)
+            done = docker(
+                "exec", name, "sh", "-c", f"echo {number}; exit {number % 100}", status=None
+            )
             return (done.text, done.status) == (str(number), number % 100)
 
         def several(count):

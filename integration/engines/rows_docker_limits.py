@@ -5,7 +5,7 @@ import os
 import subprocess
 import time
 
-from harness import Skip, check, contains, equal, eventually, read, row, run
+from harness import check, contains, equal, eventually, read, row, run
 
 
 def cpu_seconds(cgroup):
@@ -62,9 +62,6 @@ def fork_bomb(docker):
 
 @row("W07", "docker", "--device-write-bps, --device-write-iops")
 def throttle(docker):
-    v1 = os.path.isdir("/sys/fs/cgroup/blkio")
-    if v1 and not os.path.exists("/sys/fs/cgroup/blkio/blkio.throttle.write_bps_device"):
-        raise Skip("this kernel has no blkio throttling")
     image = f"{docker.workspace.new('loop')}/disk"
     with open(image, "wb") as file:
         file.truncate(64 << 20)
@@ -77,7 +74,7 @@ def throttle(docker):
                 "--device-write-iops", f"{device}:500"]  # fmt: skip
         with docker.container(*slow, "debian", "sleep", "1000") as one:
             cgroup = docker.cgroup(one)
-            if v1:
+            if cgroup.is_v1("blkio"):
                 got = cgroup.read("blkio", "blkio.throttle.write_bps_device", "")
                 equal(got, f"{name} 1048576", "bytes a second")
                 got = cgroup.read("blkio", "blkio.throttle.write_iops_device", "")
