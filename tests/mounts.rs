@@ -239,6 +239,24 @@ fn a_slave_has_its_master_on_the_host() {
 }
 
 #[test]
+fn no_mount_is_a_peer_of_the_hosts() {
+    // A mask, and a device where nodes cannot be made, are the host's own node: mounting on a peer
+    // of it would cover it outside too.
+    for user_namespace in [false, true] {
+        let mut c = Container::with_script("cat /proc/self/mountinfo");
+        if user_namespace {
+            c.map_users(100_000, 65536);
+        }
+        c.set("/linux/maskedPaths", json!(["/proc/keys", "/proc/timer_list", "/proc/acpi"]));
+        after_mounting(&mut c, "mount --make-rshared /");
+        let output = c.output();
+        c.rt.through.clear();
+        assert!(output.contains(" /proc/keys "), "{output}");
+        assert!(!output.contains(" shared:"), "{output}");
+    }
+}
+
+#[test]
 fn propagation_of_the_root() {
     for (asked, word) in [
         (Some("private"), "private"),
@@ -685,6 +703,8 @@ fn the_cgroup_file_system_shows_its_own_cgroup() {
     let names = fs::read_dir(c.process().inside("/sys/fs/cgroup")).unwrap();
     let names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
     assert!(!names.iter().any(|name| name.to_string_lossy().contains("bulkhead")), "{names:?}");
+    // Nor, beside v1, the hierarchy that systemd would take for its own.
+    assert!(!names.iter().any(|name| name == "unified"), "{names:?}");
 }
 
 #[test]
