@@ -5,10 +5,11 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 
 from configured import INSTALLED, substitute
 from harness import Cgroup, Failure, check, engine, equal, eventually, read, run, write
-from leaks import descendants, tree
+from leaks import comm, descendants, tree
 
 
 @engine
@@ -114,18 +115,11 @@ class Docker:
     def pids(self):
         """The daemons: dockerd, its containerd, and BuildKit's helpers if there are any."""
         found = [self.daemon.pid]
-        for pid, _ in descendants(self.daemon.pid):
-            try:
-                name = read(f"/proc/{pid}/comm").strip()
-            except OSError:
-                continue
-            if name == "containerd":
-                found.append(pid)
+        found += [pid for pid, _ in descendants(self.daemon.pid) if comm(pid) == "containerd"]
         return found
 
     def state_dirs(self):
-        private = [f"/run/{name}" for name in ("bulkhead", "containerd", "docker", "runc")]
-        return [self.exec_root, f"{self.data}/containers", *private]
+        return [self.exec_root, f"{self.data}/containers", "/run"]
 
     def keeps(self, path):
         """State that is the daemon's own and no container's."""
@@ -156,6 +150,12 @@ class Docker:
         return subprocess.Popen(
             [self.client, *args], env=self.env, start_new_session=True, **options
         )
+
+    def events(self, name):
+        """The actions that the daemon tells of a container, from its first."""
+        words = ["--since", "1", "--until", f"{time.time():.3f}"]
+        words += ["--filter", f"container={name}", "--format", "{{.Action}}"]
+        return self("events", *words).text.splitlines()
 
     def inspect(self, name, template="{{json .}}"):
         return self("inspect", "--format", template, name).text

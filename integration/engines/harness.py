@@ -31,7 +31,7 @@ class Row:
         self.function, self.limit = function, limit
 
 
-def row(number, engine, title, limit=120):
+def row(number, engine, title, limit=240):
     """Registers a function that takes the engine as a row; `limit` is its time-out in seconds."""
 
     def register(function):
@@ -119,7 +119,7 @@ def check(condition, what):
         raise Failure(what)
 
 
-def eventually(condition, what, seconds=15, step=0.1):
+def eventually(condition, what, seconds=30, step=0.1):
     """Waits until `condition()` is true, and gives what it gave."""
     end = time.monotonic() + seconds
     while True:

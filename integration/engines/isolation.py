@@ -9,8 +9,6 @@ import tempfile
 from harness import read, run
 
 PR_SET_CHILD_SUBREAPER = 36
-# Where engines and runtimes put sockets and state by default: private for the time of a run.
-PRIVATE = "bulkhead containerd containers crun docker libpod netns runc user".split()
 CGROUPS = "/sys/fs/cgroup"
 
 
@@ -28,10 +26,9 @@ def prepare():
     # Shared again, as mounts are where systemd runs.
     run("mount", "--make-rshared", "/")
     run("ip", "link", "set", "lo", "up")
-    for name in PRIVATE:
-        path = f"/run/{name}"
-        os.makedirs(path, exist_ok=True)
-        run("mount", "-t", "tmpfs", "-o", "mode=0755", "tmpfs", path)
+    # Where engines and runtimes put sockets and state by default.
+    run("mount", "-t", "tmpfs", "-o", "mode=0755", "tmpfs", "/run")
+    os.makedirs("/run/lock", mode=0o1777)
     cgroup_view()
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 

@@ -35,6 +35,14 @@ def descendants(of):
     return found
 
 
+def comm(pid):
+    """The name of a process; nothing of one that has just gone."""
+    try:
+        return read(f"/proc/{pid}/comm").strip()
+    except OSError:
+        return ""
+
+
 def reap():
     """Collects orphans that have ended; called between rows, when no command of ours runs."""
     for pid, (parent, state) in parents().items():

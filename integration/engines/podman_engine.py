@@ -7,6 +7,7 @@ import subprocess
 
 from configured import INSTALLED, may_raise_limits, program, substitute
 from harness import Cgroup, check, engine, equal, read, run, write
+from isolation import unmount
 from terminal import Terminal
 
 KEPT = ("/run/libpod/", "/run/containers", "/run/bulkhead-seccomp")
@@ -24,7 +25,7 @@ class Podman:
         self.program = program(runtime)
         # podman refuses a runroot of more than 50 characters.
         self.home = workspace.dir(f"{self.short}{runtime[0]}")
-        self.mounted, self.made = [], []
+        self.mounted = []
         self.prefix = []
         self.cgroup_parent = ["--cgroup-parent", f"/{workspace.tag}"]
         self.env = {
@@ -45,9 +46,8 @@ class Podman:
 
     def hide(self, path):
         """Puts an empty directory over a place that podman cannot be told to leave alone."""
-        if not os.path.isdir(path):
-            os.makedirs(path)
-            self.made.append(path)
+        # If it is made, it stays: removing it would take it away from another run as well.
+        os.makedirs(path, exist_ok=True)
         run("mount", "-t", "tmpfs", "-o", "mode=1777", "tmpfs", path)
         self.mounted.append(path)
 
@@ -79,9 +79,7 @@ class Podman:
     def stop(self):
         self.clean()
         for path in reversed(self.mounted):
-            subprocess.run(["umount", "--recursive", path], check=False)
-        for path in self.made:
-            os.rmdir(path)
+            unmount(path)
 
     def pids(self):
         return []

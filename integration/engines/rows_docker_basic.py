@@ -46,7 +46,7 @@ def exec_terminal(docker):
 def terminal_bulk(docker):
     size = 100 << 20
     script = f"stty raw; yes 0123456789abcdef | head -c {size}"
-    done = docker("run", "-t", "--rm", "busybox", "sh", "-c", script, binary=True)
+    done = docker("run", "-t", "--rm", "busybox", "sh", "-c", script, binary=True, timeout=150)
     line = b"0123456789abcdef\n"
     want = (line * (size // len(line) + 1))[:size]
     equal(len(done.out), size, "bytes")
@@ -85,7 +85,8 @@ def attach_and_wait(docker):
     attached = docker.spawn("attach", "--no-stdin", "watched", stdout=subprocess.PIPE)
     waiter = docker.spawn("wait", "watched", stdout=subprocess.PIPE)
     try:
-        time.sleep(0.7)
+        eventually(lambda: "attach" in docker.events("watched"), "the attached client")
+        time.sleep(1)
         docker("kill", "-s", "USR1", "watched")
         eventually(lambda: "usr1" in docker("logs", "watched").out, "USR1 taken")
         docker("kill", "-s", "KILL", "watched")
@@ -104,9 +105,9 @@ def attach_and_wait(docker):
 @row("W04", "docker", "100 MB through stdin and stdout")
 def pipe(docker):
     data = os.urandom(1 << 20) * 100
-    done = docker("run", "-i", "--rm", "busybox", "cat", stdin=data, binary=True)
+    done = docker("run", "-i", "--rm", "busybox", "cat", stdin=data, binary=True, timeout=150)
     equal(hashlib.sha256(done.out).hexdigest(), hashlib.sha256(data).hexdigest(), "sha256")
-    done = docker("run", "-i", "--rm", "busybox", "sha256sum", stdin=data)
+    done = docker("run", "-i", "--rm", "busybox", "sha256sum", stdin=data, timeout=150)
     contains(done.out, hashlib.sha256(data).hexdigest(), "sha256 inside")
     done = docker("run", "-i", "--rm", "busybox", "sed", "s/a/b/", stdin="banana\n")
     equal(done.out, "bbnana\n", "sed")

@@ -55,7 +55,7 @@ def lifecycle(podman):
     with podman.container("busybox", "sleep", "1000") as name:
         begun = time.monotonic()
         podman("stop", "--time", "1", name)
-        check(0.9 < time.monotonic() - begun < 8, "TERM, then KILL after a second")
+        check(time.monotonic() - begun >= 1, "KILL came before the time-out")
         equal(podman.inspect(name, "{{.State.ExitCode}}"), "137", "the exit code")
     with podman.container("-i", "busybox", "sh", "-c", "read line; echo got $line; exit 4") as name:
         done = podman("attach", name, stdin="hello\n", status=None)
@@ -70,7 +70,7 @@ def lifecycle(podman):
 @row("W04", "podman", "100 MB through stdin and stdout; further descriptors")
 def pipe(podman):
     data = os.urandom(1 << 20) * 100
-    done = podman.run("-i", "--rm", "busybox", "cat", stdin=data, binary=True)
+    done = podman.run("-i", "--rm", "busybox", "cat", stdin=data, binary=True, timeout=150)
     equal(hashlib.sha256(done.out).hexdigest(), hashlib.sha256(data).hexdigest(), "sha256")
     words = podman.words(
         *podman.run_words("--rm", "--preserve-fds", "2", "busybox", "cat", "/dev/fd/3", "/dev/fd/4")
@@ -194,7 +194,7 @@ def arguments(podman):
     contains(out, "8192", "--shm-size")
 
 
-@row("W19", "podman", "build with RUN steps and two stages", limit=180)
+@row("W19", "podman", "build with RUN steps and two stages")
 def build(podman):
     directory = podman.workspace.new("podman-build")
     write(

@@ -4,7 +4,7 @@ import os
 import shutil
 
 from configured import status_fields
-from harness import check, contains, equal, eventually, read, row
+from harness import Skip, check, contains, equal, eventually, read, row
 from podman_engine import SUBIDS, UID
 
 INFRA = ["--infra-image", "localhost/busybox", "--infra-command", "sleep 1000000"]
@@ -54,6 +54,31 @@ def pod_pid(podman):
     equal({podman.status(name) for name in ("a", "b")}, {"paused"}, "after pod pause")
     podman("pod", "unpause", "pod")
     podman.remove_pod("pod")
+
+
+def reached(podman, name):
+    """What systemd in a container says of its start, once it is over."""
+    words = ["systemctl", "is-system-running", "--wait"]
+    done = podman("exec", name, *words, status=None, timeout=100)
+    return done.text if done.text in ("running", "degraded") else None
+
+
+@row("W24", "podman", "systemd as the container's init reaches its default target")
+def systemd(podman):
+    own = ("cgroup.controllers", "systemd")
+    if not any(os.path.exists(f"/sys/fs/cgroup/{name}") for name in own):
+        raise Skip("this machine cannot run systemd in a container: it has no cgroup for it")
+    podman("import", podman.workspace.images.debian_tar, "localhost/debian", timeout=200)
+    try:
+        with podman.container("--systemd", "always", "debian", "/sbin/init") as name:
+            eventually(lambda: reached(podman, name), "systemd", 90)
+            state = podman("exec", name, "systemctl", "is-active", "default.target").text
+            equal(state, "active", "the default target")
+            equal(podman("exec", name, "cat", "/proc/1/comm").text, "systemd", "process 1")
+            podman("stop", "--time", "60", name)
+            equal(podman.inspect(name, "{{.State.ExitCode}}"), "0", "after SIGRTMIN+3")
+    finally:
+        podman("rmi", "--force", "debian")
 
 
 @row("W24", "podman-rootless", "run without root: output, statuses, ids, capabilities")
@@ -120,12 +145,7 @@ def rootless_pod(podman):
     two_in_a_pod(podman, ["--network", "none"])
 
 
-@row(
-    "W24",
-    "podman-rootless",
-    "the network of a user (slirp4netns), read-only, seccomp, build",
-    limit=180,
-)
+@row("W24", "podman-rootless", "a network of its own (slirp4netns), read-only, seccomp, build")
 def rootless_rest(podman):
     if shutil.which("slirp4netns"):
         out = podman.run("--rm", "--network", "slirp4netns", "busybox", "ip", "addr").out
