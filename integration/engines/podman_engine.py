@@ -10,8 +10,8 @@ from harness import Cgroup, check, engine, equal, read, run, write
 from isolation import unmount
 from terminal import Terminal
 
-KEPT = ("/run/libpod/", "/run/containers", "/run/bulkhead-seccomp")
-"""Places of podman itself, and bulkhead's cache of compiled filters."""
+KEPT = ("/run/libpod/", "/run/containers")
+"""Places of podman itself."""
 
 USER, UID, SUBIDS = "bulkhead-test", 54321, 600000
 
