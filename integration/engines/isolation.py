@@ -9,6 +9,8 @@ import tempfile
 from harness import read, run
 
 PR_SET_CHILD_SUBREAPER = 36
+# Where engines and runtimes put sockets and state by default; they leave these themselves.
+DEFAULTS = "bulkhead containerd containers crun docker libpod lock netns runc user".split()
 CGROUPS = "/sys/fs/cgroup"
 
 
@@ -26,9 +28,11 @@ def prepare():
     # Shared again, as mounts are where systemd runs.
     run("mount", "--make-rshared", "/")
     run("ip", "link", "set", "lo", "up")
-    # Where engines and runtimes put sockets and state by default.
     run("mount", "-t", "tmpfs", "-o", "mode=0755", "tmpfs", "/run")
-    os.makedirs("/run/lock", mode=0o1777)
+    for name in DEFAULTS:
+        os.mkdir(f"/run/{name}")
+        # A mount, as ip(8) and podman make one of the place of network namespaces.
+        run("mount", "-t", "tmpfs", "-o", "mode=0755", "tmpfs", f"/run/{name}")
     cgroup_view()
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
