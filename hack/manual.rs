@@ -112,7 +112,7 @@ fn ids(shell: Shell) -> String {
     let commands: Vec<&str> =
         root.get_subcommands().filter(takes_id).map(Command::get_name).collect();
     match shell {
-        Shell::Bash => BASH_IDS.replace("COMMANDS", &commands.join("|")),
+        Shell::Bash => BASH_IDS.replace("COMMANDS", &commands.join(":* | ")),
         Shell::Fish => commands.iter().map(|name| FISH_IDS.replace("COMMAND", name)).collect(),
         _ => String::new(),
     }
@@ -123,7 +123,8 @@ _bulkhead_or_id() {
     _bulkhead "$@"
     case "$3:$2" in
         *:-*) ;;
-        @(COMMANDS):*) COMPREPLY=( $(compgen -W "$(bulkhead list --quiet 2>/dev/null)" -- "$2") ) ;;
+        COMMANDS:*)
+            COMPREPLY=( $(compgen -W "$(bulkhead list --quiet 2>/dev/null)" -- "$2") ) ;;
     esac
 }
 complete -F _bulkhead_or_id -o bashdefault -o default bulkhead

@@ -64,14 +64,14 @@ pub fn main() -> u8 {
 fn tell_usage(usage: &clap::Error) {
     let text = usage.to_string();
     let (error, rest) = text.split_once("\n\n").unwrap_or((&text, ""));
-    let mut words: Vec<&str> =
-        error.split_whitespace().skip_while(|word| *word == "error:").collect();
-    if let Some(ContextValue::String(name)) = usage.get(ContextKind::InvalidSubcommand) {
-        words = vec!["no such command:", name];
-    }
+    let words = error.split_whitespace().skip_while(|word| *word == "error:");
+    let error = match usage.get(ContextKind::InvalidSubcommand) {
+        Some(ContextValue::String(name)) => format!("no such command: '{}'", name.escape_debug()),
+        _ => words.collect::<Vec<_>>().join(" "),
+    };
     let rest = rest.split("\n\n").filter(|part| !part.starts_with("For more information"));
     let mut lines: Vec<&str> = rest.flat_map(str::lines).filter(|line| !line.is_empty()).collect();
-    let last = format!("bulkhead: {} (see --help)\n", words.join(" "));
+    let last = format!("bulkhead: {error} (see --help)\n");
     lines.push(&last);
     // Nobody is left to be told that nobody could be told.
     let _ = std::io::stderr().write_all(lines.join("\n").as_bytes());
