@@ -59,7 +59,7 @@ fn changes(args: &UpdateArgs) -> Result<Changes> {
     let mut warnings = Vec::new();
     let changes = match args.resources.as_deref().filter(|path| !path.as_os_str().is_empty()) {
         Some(_) if has_limits(&options(args)?) => {
-            let why = "--resources cannot be used with options for limits";
+            let why = "--resources cannot be used with options for limits such as --memory";
             return Err(Error::new(Kind::Invalid, why));
         }
         Some(path) => {
