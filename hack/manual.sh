@@ -9,7 +9,9 @@ set -euo pipefail
 # shellcheck source=hack/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-[ $# -eq 1 ] && [ -n "$1" ] || die "takes one argument: the directory to write to"
+if [ $# -ne 1 ] || [ -z "$1" ]; then
+    die "takes one argument: the directory to write to"
+fi
 need_cargo
 need_packages gcc libc6-dev pkg-config libseccomp-dev
 mkdir -p "$1"

@@ -64,7 +64,8 @@ fn every_command_has_a_page_with_each_of_its_options() {
     let found = fs::read_dir(&pages).unwrap();
     let mut found: Vec<String> =
         found.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    (found.sort(), wanted.sort());
+    found.sort();
+    wanted.sort();
     assert_eq!(found, wanted);
 }
 

@@ -47,9 +47,8 @@ pub struct UpdateArgs {
 
     /// Take the limits from this file, or from -.
     ///
-    /// - is standard input. The form is that of the object linux.resources in config.json; what is
-    /// left out stays.
-    /// Not together with the options below.
+    /// The name - is standard input. The form is that of the object linux.resources in config.json;
+    /// what is left out stays. Not together with the options below.
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub resources: Option<PathBuf>,
 
