@@ -27,8 +27,8 @@ pub struct CreateArgs {
 
     /// Send the terminal's master to this unix socket.
     ///
-    /// Needed to create a container that has a terminal (process.terminal), since then somebody else
-    /// has to read and write it. The descriptor is sent as SCM_RIGHTS.
+    /// Needed by create, and by run --detach, if the container has a terminal (process.terminal):
+    /// somebody else has to read and write it then. The descriptor is sent as SCM_RIGHTS.
     #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath)]
     pub console_socket: Option<PathBuf>,
 

@@ -38,7 +38,10 @@ pub fn normal(words: Vec<OsString>, definition: impl FnOnce() -> Command) -> Vec
                     match value.map(truth) {
                         None | Some(Some(true)) => result.push(spelled(arg)),
                         Some(Some(false)) => {}
-                        Some(None) => result.push(word),
+                        // For clap to refuse, by its whole name.
+                        Some(None) => {
+                            result.push(format!("--{}", name.trim_start_matches('-')).into());
+                        }
                     }
                     continue;
                 }
@@ -131,6 +134,7 @@ mod tests {
             ("run -detach=true --keep=false c", "run --detach c"),
             ("--systemd-cgroup=1 create c", "--systemd-cgroup create c"),
             ("-version", "--version"),
+            ("run -keep=perhaps c", "run --keep=perhaps c"),
             ("run -help", "run --help"),
             ("create c -bundle run -no-pivot", "create c --bundle run --no-pivot"),
             ("update -cpu-quota -1 c", "update --cpu-quota -1 c"),
@@ -150,7 +154,6 @@ mod tests {
             "ps c -format -ef",
             "ps -- c -format",
             "run -db /b c",
-            "run -keep=perhaps c",
             "create --bundle=true c",
             "update --cpu-idle=1 c",
             "-nonsense run",
