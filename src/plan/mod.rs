@@ -4,6 +4,7 @@
 pub mod devices;
 pub mod identity;
 pub mod ids;
+pub mod listen;
 pub mod mounts;
 pub mod namespaces;
 pub mod options;
@@ -18,12 +19,12 @@ use oci_spec::runtime::Spec;
 
 use crate::hooks::Hooks;
 use crate::host::Host;
-use crate::launch::Listen;
 use crate::{Error, Result, spec};
 
 pub use devices::Device;
 pub use identity::{CapSets, Identity};
 pub use ids::{IdMap, IdMaps};
+pub use listen::Listen;
 pub use mounts::{Mount, MountKind};
 pub use namespaces::{Choice, Kind, Namespaces, Route};
 pub use process::{Process, Rlimit};
