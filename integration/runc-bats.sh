@@ -90,7 +90,8 @@ mkdir "$work/tap" "$work/tmp"
 
 # The cgroups of the suite that a case has left behind.
 sweep() {
-    find /sys/fs/cgroup -depth -type d -path '*/runc-cgroups-integration-test*' \
+    find /sys/fs/cgroup -depth -type d \
+        \( -path '*/runc-cgroups-integration-test*' -o -name 'runc-tst-[0-9]*' \) \
         -exec rmdir {} \; 2>/dev/null
 }
 
