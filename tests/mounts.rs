@@ -326,6 +326,33 @@ fn sources_may_be_relative_files_and_links() {
 }
 
 #[test]
+fn a_source_in_what_is_mounted_already_is_what_is_mounted() {
+    for users in [false, true] {
+        let mut c = Container::with_script("cat /final/file /last/file; echo x >/last/new");
+        if users {
+            c.map_users(100_000, 1000);
+        }
+        let data = c.path().join("data");
+        fs::create_dir_all(data.join("sub")).unwrap();
+        fs::write(data.join("sub/file"), "of the host\n").unwrap();
+        // It would be found, if the source were looked up before the mount.
+        fs::create_dir_all(c.rootfs().join("mnt/sub")).unwrap();
+        fs::write(c.rootfs().join("mnt/sub/file"), "of the image\n").unwrap();
+        for place in ["final", "last"] {
+            fs::create_dir(c.rootfs().join(place)).unwrap();
+        }
+        let inside = |path: &str| c.rootfs().join(path).to_str().unwrap().to_owned();
+        let (source, last) = (inside("mnt/sub"), inside("last"));
+        c.mount("/mnt", "bind", data.to_str().unwrap(), &["rbind"]);
+        c.mount("/final", "bind", &source, &["bind", "ro"]);
+        c.mount(&last, "bind", "rootfs/mnt/sub", &["bind", "ro"]);
+        let ran = c.run();
+        assert_eq!(ran.stdout, "of the host\nof the host\n", "{ran:#?}");
+        assert!(ran.stderr.contains("Read-only file system"), "{ran:#?}");
+    }
+}
+
+#[test]
 fn mounts_are_made_in_the_order_listed() {
     let mut c = Container::with_script("ls -A /mnt /mnt/deep/er; cat /twice");
     fs::write(c.rootfs().join("mnt/covered"), "").unwrap();

@@ -339,5 +339,5 @@ fn words(errno: Errno, path: &Path) -> String {
 
 fn exec_error(process: &Process, errno: Errno) -> Error {
     let name = process.args.first().map(|a| a.to_string_lossy().into_owned()).unwrap_or_default();
-    Error::from(errno).context(format!("exec: {name:?}"))
+    Error::from(errno).context(format!("exec {name}"))
 }
