@@ -4,8 +4,10 @@
 //!
 //! A hook gets the state on its standard input, the environment that its configuration gives and
 //! nothing else: neither the runtime's environment nor the container's, whose LD_PRELOAD would run
-//! code of the image in a program of the host (CVE-2025-23266). Its output goes to the runtime,
-//! for the error message; never to the container's own standard output.
+//! code of the image in a program of the host (CVE-2025-23266). A startContainer hook is a program
+//! of the image itself: without an environment of its own it gets that of the process, as under
+//! runc. Its output goes to the runtime, for the error message; never to the container's own
+//! standard output.
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
@@ -35,6 +37,8 @@ pub struct Hook {
     pub args: Vec<CString>,
     /// The whole environment.
     pub env: Vec<CString>,
+    /// Whether the configuration has none, so that it is the runtime's choice.
+    pub default_env: bool,
     /// The longest it may run; no limit if absent.
     pub timeout: Option<Duration>,
 }
@@ -99,7 +103,8 @@ impl Hook {
             args.push(path.clone());
         }
         let mut env = strings(field, "env", hook.env().as_deref())?;
-        if env.is_empty() {
+        let default_env = env.is_empty();
+        if default_env {
             env.extend(CString::new(DEFAULT_ENV));
         }
         let timeout = match hook.timeout() {
@@ -112,7 +117,17 @@ impl Hook {
                 }
             },
         };
-        Ok(Hook { path, args, env, timeout })
+        Ok(Hook { path, args, env, default_env, timeout })
+    }
+
+    /// The same with the environment `env` where the configuration gives none.
+    #[must_use]
+    pub fn inheriting(&self, env: &[CString]) -> Hook {
+        let mut hook = self.clone();
+        if hook.default_env {
+            env.clone_into(&mut hook.env);
+        }
+        hook
     }
 
     /// Runs it to its end; `Err` unless it exits with status 0 within its time.
@@ -283,6 +298,15 @@ mod tests {
         assert_eq!(hook.env.len(), 1);
         assert!(hook.env[0].to_bytes().starts_with(b"PATH=/"));
         assert_eq!(hook.timeout, Some(Duration::from_secs(3)));
+    }
+
+    #[test]
+    fn an_environment_is_inherited_where_none_is_given() {
+        let inherited = [c"A=1".to_owned()];
+        let none = convert(r#"{"path": "/a", "env": []}"#).unwrap();
+        assert_eq!(none.inheriting(&inherited).env, inherited);
+        let own = convert(r#"{"path": "/a", "env": ["B=2"]}"#).unwrap();
+        assert_eq!(own.inheriting(&inherited), own);
     }
 
     #[test]

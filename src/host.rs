@@ -1,5 +1,8 @@
 //! What this host, and this process on it, can do: read once, handed to the plan.
 
+use nix::errno::Errno;
+use nix::sched::{CloneFlags, setns};
+
 use crate::sys::cred;
 use crate::{Context, Result};
 
@@ -17,10 +20,14 @@ pub struct Host {
     pub is_rootless: bool,
     /// Whether it is in a user namespace already, be it as root with every capability.
     pub in_user_namespace: bool,
+    /// Whether it may join a pid namespace and then return to its own. Root of a user namespace
+    /// may not return, if the pid namespace is older than that user namespace.
+    pub may_return_to_pid_namespace: bool,
 }
 
 const CAP_SYS_ADMIN: u32 = 21;
 const CAP_SETUID: u32 = 7;
+const CAP_SYS_NICE: u32 = 23;
 const CAP_SYS_RESOURCE: u32 = 24;
 
 impl Host {
@@ -28,13 +35,17 @@ impl Host {
     pub fn probe() -> Result<Host> {
         let uid = nix::unistd::geteuid();
         let in_user_namespace = in_user_namespace()?;
-        Ok(Host {
+        let mut host = Host {
             uid: uid.as_raw(),
             gid: nix::unistd::getegid().as_raw(),
             caps: cred::capget().context("read the runtime's capabilities")?,
             is_rootless: !uid.is_root() || in_user_namespace,
             in_user_namespace,
-        })
+            may_return_to_pid_namespace: false,
+        };
+        host.may_return_to_pid_namespace =
+            host.is_privileged() && (!in_user_namespace || may_join_own_pid_namespace()?);
+        Ok(host)
     }
 
     /// Whether it may mount, join and make namespaces without a user namespace of its own making.
@@ -47,9 +58,28 @@ impl Host {
         self.caps.effective & (1 << CAP_SYS_RESOURCE) != 0
     }
 
+    /// Whether it may set scheduler and I/O priority of a process of another user, to any value:
+    /// sched_setattr(2) and ioprio_set(2) ask for the capability in the machine's first user
+    /// namespace.
+    pub fn may_schedule_others(&self) -> bool {
+        !self.in_user_namespace && self.caps.effective & (1 << CAP_SYS_NICE) != 0
+    }
+
     /// Whether it may write any mapping of a user namespace itself.
     pub fn can_map_any_id(&self) -> bool {
         self.caps.effective & (1 << CAP_SETUID) != 0
+    }
+}
+
+/// Joins the pid namespace where this process is: that changes nothing, and tells whether it may,
+/// setns(2).
+fn may_join_own_pid_namespace() -> Result<bool> {
+    let path = "/proc/self/ns/pid";
+    let own = std::fs::File::open(path).with_context(|| format!("open {path}"))?;
+    match setns(own, CloneFlags::CLONE_NEWPID) {
+        Ok(()) => Ok(true),
+        Err(Errno::EPERM) => Ok(false),
+        Err(errno) => Err(errno).context("join the runtime's own pid namespace"),
     }
 }
 

@@ -607,14 +607,6 @@ fn what_is_not_supported_is_refused_by_name() {
     refuse(&[
         ("/linux/netDevices", || json!({"eth0": {"name": "eth1"}}), &["netDevices"]),
         ("/linux/intelRdt", || json!({"closID": "x"}), &["intelRdt"]),
-        ("/linux/memoryPolicy", || json!({"mode": "MPOL_BIND", "nodes": "0"}), &["memoryPolicy"]),
-        ("/linux/personality", || json!({"domain": "LINUX32"}), &["personality"]),
-        ("/process/scheduler", || json!({"policy": "SCHED_IDLE"}), &["scheduler"]),
-        (
-            "/process/ioPriority",
-            || json!({"class": "IOPRIO_CLASS_IDLE", "priority": 0}),
-            &["ioPriority"],
-        ),
         ("/linux/mountLabel", || json!("system_u:object_r:container_file_t:s0"), &["mountLabel"]),
         ("/process/selinuxLabel", || json!("system_u:system_r:container_t:s0"), &["selinuxLabel"]),
     ]);

@@ -163,6 +163,48 @@ fn a_hook_without_an_environment_gets_nothing_of_the_containers() {
     assert!(!fs::read_to_string(out).unwrap().contains("LD_PRELOAD"));
 }
 
+/// It is a program of the image, like the container's own, and not one of the host.
+#[test]
+fn a_start_container_hook_without_an_environment_gets_the_processes() {
+    let mut c = Container::with_script("exec sleep 600");
+    c.set("/process/env", json!(["PATH=/bin", "ONE=two"]));
+    let script = "echo $ONE $HOME > /inherited";
+    c.push("/hooks/startContainer", json!({"path": "/bin/sh", "args": ["sh", "-c", script]}));
+    inner_hook(&mut c, "echo ${ONE-none} > /given");
+    c.run_detached();
+    let read = |name: &str| fs::read_to_string(c.rootfs().join(name)).unwrap();
+    assert_eq!(read("inherited"), "two /root\n");
+    assert_eq!(read("given"), "none\n");
+}
+
+/// With no_new_privs as without it.
+#[test]
+fn start_container_hooks_run_under_the_filter() {
+    for no_new_privileges in [true, false] {
+        let mut c = Container::with_script("mkdir /by-program; exec sleep 600");
+        c.set("/process/noNewPrivileges", json!(no_new_privileges));
+        let rules = json!([{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO"}]);
+        c.set("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules}));
+        inner_hook(&mut c, "mkdir /by-hook; true");
+        c.run_detached();
+        assert!(!c.rootfs().join("by-hook").exists(), "no_new_privs {no_new_privileges}");
+    }
+}
+
+/// Where runc starts them too.
+#[test]
+fn create_container_hooks_start_in_the_root_file_system() {
+    let mut c = Container::with_script("exec sleep 600");
+    let data = c.path().join("data");
+    fs::create_dir_all(data.join("below")).unwrap();
+    c.mount("/mnt", "bind", data.to_str().unwrap(), &["bind"]);
+    let script = "echo $PWD $(ls -d mnt/below) >> $LOG; touch ./made";
+    hook(&mut c, "createContainer", "createContainer", script);
+    c.run_detached();
+    assert_eq!(log(&c), [format!("{} mnt/below", c.rootfs().display())]);
+    assert!(c.rootfs().join("made").exists());
+}
+
 #[test]
 fn a_failing_hook_fails_create_and_stops_the_rest() {
     for kind in CREATE_TIME {

@@ -173,6 +173,26 @@ fn kill_reaches_every_process_when_the_pid_namespace_is_shared() {
     wait_until("all are dead", || !init.alive() && children.iter().all(|child| !child.alive()));
 }
 
+/// Init is no special process there: its end is not that of the others.
+#[test]
+fn kill_reaches_what_is_left_of_a_container_in_a_shared_pid_namespace() {
+    let mut c = Container::with_script("sleep 601 & echo ready; exec sleep 600");
+    c.without_namespace("pid");
+    let ran = c.run_detached();
+    ran.wait_for("ready");
+    let init = c.process();
+    let children = init.read(&format!("task/{}/children", init.pid));
+    let child = Proc::new(children.trim().parse().unwrap());
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(init.pid), nix::sys::signal::Signal::SIGKILL)
+        .unwrap();
+    c.wait_status("stopped");
+    c.kill("TERM").refused(&["container not running"]);
+    assert!(child.alive());
+    c.kill("KILL").ok();
+    wait_until("the child is dead", || !child.alive());
+    c.kill("KILL").refused(&["container not running"]);
+}
+
 #[test]
 fn delete_of_a_running_container_needs_force() {
     let c = Container::with_script("exec sleep 600");

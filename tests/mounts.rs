@@ -627,10 +627,8 @@ fn idmapped_mount() {
     let data = c.path().join("data");
     fs::create_dir(&data).unwrap();
     fs::write(data.join("file"), "").unwrap();
-    use nix::sys::statfs::{BTRFS_SUPER_MAGIC, EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, statfs};
-    let kind = statfs(&data).unwrap().filesystem_type();
-    if ![EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, BTRFS_SUPER_MAGIC].contains(&kind) {
-        skip!("{data:?} is on a file system that may not know idmapped mounts ({kind:?})");
+    if !knows_idmapped_mounts(&data) {
+        skip!("{data:?} is on a file system that may not know idmapped mounts");
     }
     c.push(
         "/mounts",
@@ -643,6 +641,31 @@ fn idmapped_mount() {
     assert_eq!(c.output(), "0:0\ntouch=0\n");
     let made = fs::metadata(data.join("new")).unwrap();
     assert_eq!((made.uid(), made.gid()), (0, 0), "on the disk it is the host's root");
+}
+
+/// Without mappings of its own the mount gets those of the container, which are another's here.
+#[test]
+fn idmapped_mount_in_a_joined_user_namespace() {
+    let mut other = asleep();
+    other.map_users(100_000, 65536);
+    other.run_detached();
+    let mut c = Container::with_script("stat -c '%u:%g' /mnt/file");
+    let data = c.path().join("data");
+    fs::create_dir(&data).unwrap();
+    fs::write(data.join("file"), "").unwrap();
+    if !knows_idmapped_mounts(&data) {
+        skip!("{data:?} is on a file system that may not know idmapped mounts");
+    }
+    let user = format!("/proc/{}/ns/user", other.process().pid);
+    c.namespace(json!({"type": "user", "path": user}));
+    c.mount("/mnt", "bind", data.to_str().unwrap(), &["bind", "idmap"]);
+    assert_eq!(c.output(), "0:0\n");
+}
+
+fn knows_idmapped_mounts(path: &Path) -> bool {
+    use nix::sys::statfs::{BTRFS_SUPER_MAGIC, EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, statfs};
+    let kind = statfs(path).unwrap().filesystem_type();
+    [EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, BTRFS_SUPER_MAGIC].contains(&kind)
 }
 
 #[test]

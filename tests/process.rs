@@ -150,6 +150,9 @@ fn the_program_is_looked_up_as_the_user() {
         c.args(&["/first/prog"]);
         c.create().refused(&["/first/prog", "permission denied"]);
         c.assert_gone();
+        // With its capabilities too.
+        c.capabilities(&["CAP_DAC_OVERRIDE"]).args(&["prog"]);
+        assert_eq!(c.output(), "first\n");
     }
 }
 

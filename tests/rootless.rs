@@ -102,18 +102,53 @@ fn root_of_a_user_namespace_runs_a_container_in_it() {
     c.without_namespace("user");
     c.remove("/linux/uidMappings").remove("/linux/gidMappings");
     // One id, so that setgroups(2) is denied: there is no newuidmap for who has no range.
-    c.rt.through = [
-        &format!("setpriv --reuid={NOBODY} --regid={NOBODY} --clear-groups --inh-caps=-all"),
-        "unshare --user --map-root-user --mount",
-    ]
-    .iter()
-    .flat_map(|words| words.split(' '))
-    .map(Into::into)
-    .collect();
+    as_nobody(&mut c, "unshare --user --map-root-user --mount");
     let output = c.output();
     let lines: Vec<_> = output.lines().collect();
     assert_eq!(lines[..4], ["3", "1:3", "5:0", "0"], "{output}");
     assert_ne!(lines[4], ns_link("self", "user"));
+}
+
+/// Calls the runtime as nobody, through these words.
+fn as_nobody(c: &mut Container, words: &str) {
+    let setpriv =
+        format!("setpriv --reuid={NOBODY} --regid={NOBODY} --clear-groups --inh-caps=-all");
+    c.rt.through = setpriv.split(' ').chain(words.split(' ')).map(Into::into).collect();
+}
+
+/// Root of a user namespace has the right to join the pid namespace of a container, but not to come
+/// back to its own, which is the machine's: neither for `exec` nor for a container that joins.
+#[test]
+fn root_of_a_user_namespace_joins_pid_namespaces() {
+    need_user_namespaces!();
+    let in_its_namespace = || {
+        let mut c = of_nobody("exec sleep 600");
+        c.without_namespace("user");
+        c.remove("/linux/uidMappings").remove("/linux/gidMappings");
+        c
+    };
+    let mut c = in_its_namespace();
+    as_nobody(&mut c, "unshare --user --map-root-user --mount");
+    c.run_detached();
+    let init = c.process();
+    let inside = format!("nsenter --user --preserve-credentials --target {}", init.pid);
+    as_nobody(&mut c, &inside);
+    assert_eq!(c.exec_sh("id -u; tr '\\0' ' ' </proc/1/cmdline"), "0\nsleep 600 ");
+    let file = c.path().join("exec-pid");
+    c.exec(&["--detach", "--pid-file", file.to_str().unwrap()], &["sleep", "601"]).ok();
+    let process = Proc::new(fs::read_to_string(&file).unwrap().parse().unwrap());
+    for kind in ["user", "pid", "mnt", "net", "ipc", "uts"] {
+        assert_eq!(process.ns(kind), init.ns(kind), "{kind}");
+    }
+    assert_eq!(c.exec(&[], &["sh", "-c", "exit 7"]).code(), Some(7));
+
+    let mut other = in_its_namespace();
+    let path = format!("/proc/{}/ns/pid", init.pid);
+    other.without_namespace("pid").namespace(json!({"type": "pid", "path": path}));
+    as_nobody(&mut other, &format!("{inside} unshare --mount"));
+    other.run_detached();
+    assert_eq!(other.process().ns("pid"), init.ns("pid"));
+    assert_ne!(other.process().ns("mnt"), init.ns("mnt"));
 }
 
 #[test]

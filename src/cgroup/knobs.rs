@@ -115,7 +115,7 @@ fn unified_controller(file: &str) -> &str {
 pub fn knobs(limit: &Limit, version: Version, warnings: &mut Vec<String>) -> Result<Vec<Write>> {
     match version {
         Version::V1 => v1(limit, warnings),
-        Version::V2 => v2(limit),
+        Version::V2 => v2(limit, warnings),
     }
 }
 
@@ -186,10 +186,7 @@ fn v1(limit: &Limit, warnings: &mut Vec<String>) -> Result<Vec<Write>> {
             one("memory", "memory.soft_limit_in_bytes", &number_or_minus_1(*amount))
         }
         Limit::TcpMemory(bytes) => one("memory", "memory.kmem.tcp.limit_in_bytes", bytes),
-        Limit::KernelMemory => {
-            warnings.push(format!("{field}: ignored: the kernel has no such limit any more"));
-            Vec::new()
-        }
+        Limit::KernelMemory => no_kernel_memory(field, warnings),
         Limit::Swappiness(value) => one("memory", "memory.swappiness", value),
         Limit::OomKillerOff => one("memory", "memory.oom_control", &1),
         Limit::MemoryHierarchy => one("memory", "memory.use_hierarchy", &1),
@@ -240,7 +237,7 @@ fn v1(limit: &Limit, warnings: &mut Vec<String>) -> Result<Vec<Write>> {
     })
 }
 
-fn v2(limit: &Limit) -> Result<Vec<Write>> {
+fn v2(limit: &Limit, warnings: &mut Vec<String>) -> Result<Vec<Write>> {
     let field = limit.field();
     let one = |controller, file, value: &dyn ToString| {
         vec![Write::new(controller, field, file, value.to_string())]
@@ -319,8 +316,8 @@ fn v2(limit: &Limit) -> Result<Vec<Write>> {
             let write = |line| Write::new(unified_controller(file), field, file, line).coupled();
             lines.into_iter().map(write).collect()
         }
+        Limit::KernelMemory => no_kernel_memory(field, warnings),
         Limit::CpuRealtime { .. }
-        | Limit::KernelMemory
         | Limit::TcpMemory(_)
         | Limit::Swappiness(_)
         | Limit::OomKillerOff
@@ -328,6 +325,13 @@ fn v2(limit: &Limit) -> Result<Vec<Write>> {
         | Limit::NetClass(_)
         | Limit::NetPriority { .. } => return no_such(),
     })
+}
+
+/// Engines have asked for it for years, and the kernel has not had it since Linux 5.16: the one
+/// limit that is told and left out.
+fn no_kernel_memory(field: &str, warnings: &mut Vec<String>) -> Vec<Write> {
+    warnings.push(format!("{field}: ignored: the kernel has no such limit any more"));
+    Vec::new()
 }
 
 /// The same on both versions.

@@ -136,7 +136,6 @@ fn memory_controls_of_v1_alone() {
     for (json, field) in [
         (r#"{"memory":{"swappiness":60}}"#, "memory.swappiness"),
         (r#"{"memory":{"disableOOMKiller":true}}"#, "memory.disableOOMKiller"),
-        (r#"{"memory":{"kernel":1}}"#, "memory.kernel"),
         (r#"{"memory":{"kernelTCP":1}}"#, "memory.kernelTCP"),
         (r#"{"blockIO":{"leafWeight":10}}"#, "blockIO.leafWeight"),
         (r#"{"network":{"classID":1}}"#, "network.classID"),
@@ -147,12 +146,13 @@ fn memory_controls_of_v1_alone() {
 }
 
 #[test]
-fn kernel_memory_is_told_on_v1() {
-    let mut warnings = Vec::new();
-    let limit = Limit::KernelMemory;
-    assert_eq!(knobs(&limit, Version::V1, &mut warnings).unwrap(), []);
-    assert_eq!(warnings.len(), 1);
-    assert!(warnings[0].starts_with("linux.resources.memory.kernel: ignored"));
+fn kernel_memory_is_told() {
+    for version in [Version::V1, Version::V2] {
+        let mut warnings = Vec::new();
+        assert_eq!(knobs(&Limit::KernelMemory, version, &mut warnings).unwrap(), []);
+        assert_eq!(warnings.len(), 1);
+        assert!(warnings[0].starts_with("linux.resources.memory.kernel: ignored"));
+    }
 }
 
 #[test]
@@ -167,7 +167,7 @@ fn check_before_update_looks_at_the_usage_on_v2() {
 #[test]
 fn pids() {
     for version in [v1, v2] {
-        version(r#"{"pids":{"limit":0}}"#, &["pids.max=0"]);
+        version(r#"{"pids":{"limit":0}}"#, &["pids.max=1"]);
         version(r#"{"pids":{"limit":-1}}"#, &["pids.max=max"]);
         version(r#"{"pids":{"limit":12}}"#, &["pids.max=12"]);
     }

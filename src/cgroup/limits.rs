@@ -195,9 +195,11 @@ impl Limit {
 pub fn limits(resources: &LinuxResources) -> Result<Vec<Limit>> {
     let mut out = Vec::new();
     if let Some(pids) = resources.pids() {
-        // 0 is a limit: no process may be started (config-linux.md, "PIDs").
+        // 0 is a limit: no process may be started (config-linux.md, "PIDs"). So it is with 1, which
+        // the first one takes, and which systemd can be told as well.
         out.push(Limit::Pids(match pids.limit() {
             ..0 => Amount::Max,
+            0 => Amount::Of(1),
             limit => Amount::Of(limit.unsigned_abs()),
         }));
     }

@@ -38,7 +38,7 @@ fn what_is_not_set_is_no_limit() {
 
 #[test]
 fn pids_has_a_zero() {
-    assert_eq!(ok(r#"{"pids":{"limit":0}}"#), [Limit::Pids(Amount::Of(0))]);
+    assert_eq!(ok(r#"{"pids":{"limit":0}}"#), [Limit::Pids(Amount::Of(1))]);
     assert_eq!(ok(r#"{"pids":{"limit":7}}"#), [Limit::Pids(Amount::Of(7))]);
     assert_eq!(ok(r#"{"pids":{"limit":-1}}"#), [Limit::Pids(Amount::Max)]);
 }

@@ -158,7 +158,7 @@ fn a_full_cgroup_is_not_cloned_into() {
     let layout = v2(&["pids"]);
     let full =
         |resources| plan(&layout, None, resources, Options::default()).unwrap().enter_unified;
-    assert!(full(r#"{"pids":{"limit":0}}"#));
+    assert!(!full(r#"{"pids":{"limit":0}}"#));
     assert!(!full(r#"{"pids":{"limit":1}}"#));
     assert!(!full("{}"));
     assert!(full(r#"{"pids":{"limit":1},"unified":{"pids.max":"0"}}"#));

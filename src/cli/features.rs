@@ -65,6 +65,18 @@ fn linux() -> Value {
         },
         "apparmor": { "enabled": false },
         "selinux": { "enabled": false },
+        "memoryPolicy": {
+            "modes": [
+                "MPOL_BIND",
+                "MPOL_DEFAULT",
+                "MPOL_INTERLEAVE",
+                "MPOL_LOCAL",
+                "MPOL_PREFERRED",
+                "MPOL_PREFERRED_MANY",
+                "MPOL_WEIGHTED_INTERLEAVE",
+            ],
+            "flags": ["MPOL_F_NUMA_BALANCING", "MPOL_F_RELATIVE_NODES", "MPOL_F_STATIC_NODES"],
+        },
         "intelRdt": { "enabled": false },
         "mountExtensions": { "idmap": { "enabled": true } },
         "netDevices": { "enabled": false },
@@ -126,6 +138,17 @@ mod tests {
         assert!(capabilities.len() >= 41, "{capabilities:?}");
         for name in capabilities {
             serde_json::from_value::<Capability>(json!(name)).unwrap();
+        }
+    }
+
+    #[test]
+    fn memory_policies_are_taken_by_the_parser() {
+        let policy = &linux()["memoryPolicy"];
+        let modes = policy["modes"].as_array().unwrap();
+        assert_eq!(modes.len(), 7);
+        for mode in modes {
+            let wanted = json!({"mode": mode, "flags": policy["flags"]});
+            serde_json::from_value::<oci_spec::runtime::LinuxMemoryPolicy>(wanted).unwrap();
         }
     }
 

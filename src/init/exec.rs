@@ -7,17 +7,17 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::sys::signal::SigSet;
 use nix::sys::stat::Mode;
-use nix::unistd::{AccessFlags, access};
+use nix::unistd::{AccessFlags, faccessat};
 
 use super::limits::{self, Affinity};
-use super::{Init, identity};
+use super::{Init, identity, scheduling};
 use crate::error::twice;
 use crate::hooks;
-use crate::launch::Listen;
 use crate::launch::fifo::Fifos;
-use crate::plan::Process;
+use crate::plan::{Listen, Process};
 use crate::state::Status;
 use crate::sync::{Socket, ToInit, ToParent, encode_error, read};
 use crate::sys::exec::{Exec, close_range};
@@ -46,8 +46,8 @@ pub struct Program<'a> {
     pub fifos: Option<&'a Fifos>,
     /// The caller's signal mask, which the program gets back.
     pub signals: &'a SigSet,
-    /// Between `start` and execve: the startContainer hooks.
-    pub before: &'a dyn Fn() -> Result<()>,
+    /// Between `start` and execve: the startContainer hooks, if there are any.
+    pub before: Option<&'a dyn Fn() -> Result<()>>,
 }
 
 /// Runs init's program. Returns only with an error, or with the status of a container that has
@@ -55,6 +55,7 @@ pub struct Program<'a> {
 pub fn run(init: &Init<'_>, umask: Mode) -> Result<i32> {
     let Some(process) = &init.plan.process else { return without_process(init) };
     let plan = init.plan;
+    let hooks = || start_hooks(init);
     let program = Program {
         process,
         within: identity::Within {
@@ -67,7 +68,7 @@ pub fn run(init: &Init<'_>, umask: Mode) -> Result<i32> {
         parent: init.parent,
         fifos: init.fifos,
         signals: init.signals,
-        before: &|| start_hooks(init),
+        before: if plan.hooks.start_container.is_empty() { None } else { Some(&hooks) },
     };
     program.run(umask)
 }
@@ -84,6 +85,7 @@ impl Program<'_> {
         // link in the place of /etc/passwd.
         close_others(self.preserve_fds, self.parent, self.fifos)?;
         self.affinity.set()?;
+        scheduling::set_own(&process.scheduling)?;
         let mut env = with_home(process);
         self.listen.tell(&mut env, nix::unistd::getpid().as_raw());
         if process.no_new_privileges {
@@ -95,6 +97,7 @@ impl Program<'_> {
 
         let entered = enter_cwd(process);
         identity::assume(&process.identity, self.within)?;
+        identity::regain_reach(&process.identity)?;
         // A directory that root may not enter (on NFS, say) may be open to the user.
         if entered.is_err() {
             enter_cwd(process)?;
@@ -103,7 +106,9 @@ impl Program<'_> {
         // As the user, like execve: what root alone may run is not what stands first in its PATH.
         let program = find(process, &env)?;
         let exec = Exec::new(&program, &process.args, &env);
-        let early = !process.no_new_privileges || process.listener.is_some();
+        // Hooks are programs of the image, and not to run outside of the filter.
+        let early =
+            !process.no_new_privileges || process.listener.is_some() || self.before.is_some();
         if process.sets_own_rlimits {
             limits::set(&process.rlimits, None)?;
         }
@@ -122,7 +127,7 @@ impl Program<'_> {
         self.parent.wait_for(ToInit::Go)?;
         let last = || -> Result<Errno> {
             wait_for_start(self.fifos)?;
-            (self.before)()?;
+            self.before.map_or(Ok(()), |before| before())?;
             // With no_new_privs the filter is the last thing: nothing but execve runs under it.
             if !early {
                 self.seccomp()?;
@@ -165,12 +170,12 @@ fn wait_for_start(fifos: Option<&Fifos>) -> Result<()> {
 }
 
 fn start_hooks(init: &Init<'_>) -> Result<()> {
-    let hooks = &init.plan.hooks.start_container;
-    if hooks.is_empty() {
-        return Ok(());
-    }
     let state = (init.hook_state)(Status::Created, nix::unistd::getpid().as_raw())?;
-    hooks::run_all("startContainer", hooks, &state)
+    // Programs of the image like the container's own: they get its environment.
+    let env = init.plan.process.as_ref().map(with_home).unwrap_or_default();
+    let hooks = init.plan.hooks.start_container.iter();
+    let hooks: Vec<_> = hooks.map(|hook| hook.inheriting(&env)).collect();
+    hooks::run_all("startContainer", &hooks, &state)
 }
 
 /// After Go a `create` has gone: the error is for the `start` that waits.
@@ -306,7 +311,8 @@ fn executable(path: &Path) -> nix::Result<()> {
     if stat.st_mode & libc::S_IFMT == libc::S_IFDIR {
         return Err(Errno::EISDIR);
     }
-    access(path, AccessFlags::X_OK)
+    // With the effective capabilities: access(2) takes every one from a user that is not root.
+    faccessat(AT_FDCWD, path, AccessFlags::X_OK, AtFlags::AT_EACCESS)
 }
 
 fn words(errno: Errno, path: &Path) -> String {

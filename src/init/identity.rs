@@ -44,6 +44,21 @@ pub fn regain(identity: &Identity) -> Result<()> {
     regain().context("regain the capabilities kept")
 }
 
+/// Makes those effective by which the user reaches files that are not its own, as they will be at
+/// execve: else a program would not be found that can be executed.
+pub fn regain_reach(identity: &Identity) -> Result<()> {
+    const REACH: u64 = 1 << 1 | 1 << 2; // CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+    let wanted = identity.caps.main().effective & REACH;
+    if identity.uid == 0 || wanted == 0 {
+        return Ok(());
+    }
+    let regain = || -> Result<()> {
+        let caps = cred::capget()?;
+        Ok(cred::capset(cred::Caps { effective: caps.permitted & wanted, ..caps })?)
+    };
+    regain().context("regain the capabilities to reach files")
+}
+
 /// The last privilege goes here.
 pub fn set_capabilities(caps: &CapSets) -> Result<()> {
     cred::capset(caps.main()).context("set the capabilities")?;

@@ -13,6 +13,7 @@ pub(crate) mod identity;
 pub(crate) mod limits;
 mod mounts;
 mod rootfs;
+pub(crate) mod scheduling;
 mod seal;
 pub(crate) mod stdio;
 
@@ -24,6 +25,7 @@ use nix::sys::stat::Mode;
 
 use crate::cgroup;
 use crate::error::twice;
+use crate::fs::Root;
 use crate::hooks;
 use crate::launch::fifo::Fifos;
 use crate::launch::prepare::{Prepared, Trees};
@@ -122,7 +124,7 @@ fn second_half(init: &Init<'_>) -> Result<i32> {
     let root = ManuallyDrop::new(rootfs::attach(plan, trees)?);
     mounts::all(init, &root, trees)?;
     devices::all(plan, &root, trees)?;
-    create_hooks(init, umask)?;
+    create_hooks(init, &root, umask)?;
     rootfs::make_cwd(plan, &root)?;
     if let Some(process) = &plan.process {
         let proc = &init.prepared.proc;
@@ -149,7 +151,7 @@ fn second_half(init: &Init<'_>) -> Result<i32> {
 
 /// prestart and createRuntime hooks run beside the runtime, createContainer hooks here: in the
 /// container's namespaces, but with the host's root file system still in sight.
-fn create_hooks(init: &Init<'_>, umask: Mode) -> Result<()> {
+fn create_hooks(init: &Init<'_>, root: &Root, umask: Mode) -> Result<()> {
     let hooks = &init.plan.hooks;
     if hooks.has_create() {
         // Also for createContainer hooks alone: the runtime owes poststop hooks from here on.
@@ -158,6 +160,8 @@ fn create_hooks(init: &Init<'_>, umask: Mode) -> Result<()> {
     }
     if !hooks.create_container.is_empty() {
         let state = (init.hook_state)(Status::Creating, nix::unistd::getpid().as_raw())?;
+        // Where those of runc start too; the state has no path of the root file system.
+        nix::unistd::fchdir(root.fd()).context("enter the root file system")?;
         // What a hook writes on the host is not to be everybody's.
         let own = nix::sys::stat::umask(umask);
         hooks::run_all("createContainer", &hooks.create_container, &state)?;

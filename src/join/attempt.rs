@@ -13,7 +13,7 @@ use super::{Plan, Request, cgroup};
 use crate::cgroup::Cgroup;
 use crate::error::twice;
 use crate::fs::{PATH, Proc};
-use crate::init::limits;
+use crate::init::{limits, scheduling};
 use crate::launch::{Running, kill, record, talk};
 use crate::plan::Kind;
 use crate::state::{self, State, Status};
@@ -170,6 +170,7 @@ impl Attempt<'_> {
         if !self.plan.process.sets_own_rlimits {
             limits::set(&self.plan.process.rlimits, Some(self.child.pid))?;
         }
+        scheduling::set_of(&self.plan.process.scheduling, self.child.pid)?;
         if let Some(path) = &request.pidfd_socket {
             let to = socket::connect("--pidfd-socket", path)?;
             let pid = self.child.pid.to_string();

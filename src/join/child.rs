@@ -151,7 +151,7 @@ fn second_half(inside: &Inside<'_>, waits_for_cgroup: bool) -> Result<i32> {
         parent: inside.parent,
         fifos: None,
         signals: inside.signals,
-        before: &|| Ok(()),
+        before: None,
     };
     program.run(umask)
 }

@@ -11,8 +11,7 @@ use crate::cgroup::Record;
 use crate::host::Host;
 use crate::init::identity::Within;
 use crate::init::limits::Affinity;
-use crate::launch::Listen;
-use crate::plan::{self, Choice, IdMaps, Kind, Namespaces, Process};
+use crate::plan::{self, Choice, IdMaps, Kind, Listen, Namespaces, Process};
 use crate::state::State;
 use crate::{Error, Kind as ErrorKind, Result};
 
@@ -25,7 +24,8 @@ pub struct Plan {
     pub kinds: Vec<Kind>,
     /// The runtime itself joins the pid namespace around the clone, which changes its children's
     /// only. Else, if the container has one, a go-between does: an unprivileged runtime has rights
-    /// over it only from within the container's user namespace.
+    /// over it only from within the container's user namespace, and root of a user namespace may
+    /// join it but not return.
     pub parent_joins_pid: bool,
     /// The user namespace that the process ends up in.
     pub within: Within,
@@ -67,14 +67,14 @@ impl Plan {
         let plan = Plan {
             process: Process::new(
                 process,
-                linux.and_then(|linux| linux.seccomp().as_ref()),
+                linux,
                 &namespaces,
                 request.seccomp_cache.as_deref(),
                 host,
                 warnings,
             )?,
             kinds: kinds.collect(),
-            parent_joins_pid: namespaces.pid != Choice::Inherit && host.is_privileged(),
+            parent_joins_pid: namespaces.pid != Choice::Inherit && host.may_return_to_pid_namespace,
             within: Within {
                 user_namespace: namespaces.has_user() || host.in_user_namespace,
                 denies_setgroups: ids.is_some_and(|ids| ids.denies_setgroups()),
@@ -91,7 +91,7 @@ impl Plan {
             preserve_fds: listen.count().saturating_add(request.preserve_fds),
             listen,
         };
-        if plan.needs_go_between() && !plan.has(Kind::User) {
+        if plan.needs_go_between() && !plan.has(Kind::User) && !plan.is_privileged {
             let why = "joining the container's pid namespace needs CAP_SYS_ADMIN";
             return Err(Error::new(ErrorKind::System, why));
         }

@@ -16,7 +16,7 @@ use crate::cgroup::{self, Cgroup};
 use crate::error::twice;
 use crate::fs::OwnMount;
 use crate::host::Host;
-use crate::init::{self, Init, limits};
+use crate::init::{self, Init, limits, scheduling};
 use crate::notify;
 use crate::plan::{Kind as Ns, Plan};
 use crate::state::{self, Reserved, State, Status};
@@ -109,6 +109,7 @@ impl Launch {
         let plan = &self.plan;
         let prepared = Prepared::new(plan, host)?;
         maps::own_idmaps(plan, prepared.trees.as_ref(), &prepared.proc)?;
+        maps::joined_idmaps(plan, &prepared)?;
         let trees = prepared.trees.as_ref().filter(|_| plan.mounts_in_callers_namespace());
         self.state.own_mount = trees.map(|t| OwnMount::of(t.root.as_fd())).transpose()?;
         let fifos = request.waits_for_start.then(|| Fifos::make(self.reserved.dir()));
@@ -174,6 +175,9 @@ impl Launch {
         let child = self.child.as_ref().ok_or_else(not_made)?;
         if let Some(process) = self.plan.process.as_ref().filter(|p| !p.sets_own_rlimits) {
             limits::set(&process.rlimits, Some(child.pid))?;
+        }
+        if let Some(process) = &self.plan.process {
+            scheduling::set_of(&process.scheduling, child.pid)?;
         }
         record::set_pid(&mut self.state, child.pid)?;
         self.reserved.commit(&self.state)?;

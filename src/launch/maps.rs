@@ -7,10 +7,10 @@ use nix::fcntl::OFlag;
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 
-use super::prepare::Trees;
+use super::prepare::{Prepared, Trees};
 use crate::fs::Proc;
 use crate::plan::ids::{IdMap, IdMaps, Writer};
-use crate::plan::{Mount, Plan};
+use crate::plan::{Kind as Namespace, Mount, Plan};
 use crate::sys::clone::clone3;
 use crate::sys::mount::{Change, mount_setattr};
 use crate::{Context, Error, Kind, Result};
@@ -67,13 +67,25 @@ pub fn own_idmaps(plan: &Plan, trees: Option<&Trees>, proc: &Proc) -> Result<()>
 
 /// Gives those without the container's own: once its maps are written.
 pub fn container_idmaps(plan: &Plan, trees: Option<&Trees>, pid: i32) -> Result<()> {
-    let wanted = |mount: &&Mount| matches!(mount.idmap, Some(None));
-    let mut mounts = plan.mounts.iter().filter(wanted).peekable();
+    let mut mounts = implied(plan).peekable();
     if mounts.peek().is_none() {
         return Ok(());
     }
     let namespace = open_namespace(pid)?;
     mounts.try_for_each(|mount| apply(mount, trees, &namespace))
+}
+
+/// The same where the container joins a user namespace: its maps are there from the beginning.
+pub fn joined_idmaps(plan: &Plan, prepared: &Prepared) -> Result<()> {
+    let Some((_, namespace)) = prepared.joins.iter().find(|(kind, _)| *kind == Namespace::User)
+    else {
+        return Ok(());
+    };
+    implied(plan).try_for_each(|mount| apply(mount, prepared.trees.as_ref(), namespace))
+}
+
+fn implied(plan: &Plan) -> impl Iterator<Item = &Mount> {
+    plan.mounts.iter().filter(|mount| matches!(mount.idmap, Some(None)))
 }
 
 fn label(mount: &Mount) -> String {

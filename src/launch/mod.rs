@@ -6,7 +6,6 @@
 
 mod attempt;
 pub mod fifo;
-pub mod listen;
 mod maps;
 pub mod prepare;
 pub(crate) mod record;
@@ -18,11 +17,10 @@ use std::path::PathBuf;
 use nix::sys::signal::SigSet;
 
 pub use self::attempt::{Launch, Running, kill};
-pub use self::listen::Listen;
 use crate::cgroup;
 use crate::host::Host;
 use crate::notify;
-use crate::plan::{Options, Plan};
+use crate::plan::{Listen, Options, Plan};
 use crate::state::{Id, Store};
 use crate::tty::socket;
 use crate::{Error, Result, log, spec};

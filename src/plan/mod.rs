@@ -4,10 +4,12 @@
 pub mod devices;
 pub mod identity;
 pub mod ids;
+pub mod listen;
 pub mod mounts;
 pub mod namespaces;
 pub mod options;
 pub mod process;
+pub mod scheduling;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -17,12 +19,12 @@ use oci_spec::runtime::Spec;
 
 use crate::hooks::Hooks;
 use crate::host::Host;
-use crate::launch::Listen;
 use crate::{Error, Result, spec};
 
 pub use devices::Device;
 pub use identity::{CapSets, Identity};
 pub use ids::{IdMap, IdMaps};
+pub use listen::Listen;
 pub use mounts::{Mount, MountKind};
 pub use namespaces::{Choice, Kind, Namespaces, Route};
 pub use process::{Process, Rlimit};
@@ -126,7 +128,7 @@ impl Plan {
         let process = match spec.process() {
             Some(process) => Some(Process::new(
                 process,
-                linux.seccomp().as_ref(),
+                Some(&linux),
                 &namespaces,
                 options.seccomp_cache.as_deref(),
                 host,
@@ -228,8 +230,10 @@ fn propagation(name: Option<&str>) -> Result<MsFlags> {
     })
 }
 
+/// A path that is listed twice is mounted over once.
 fn paths(list: &Option<Vec<String>>) -> Vec<PathBuf> {
-    list.iter().flatten().map(PathBuf::from).collect()
+    let mut seen = std::collections::HashSet::new();
+    list.iter().flatten().filter(|path| seen.insert(*path)).map(PathBuf::from).collect()
 }
 
 fn sysctl(map: Option<&HashMap<String, String>>) -> Vec<(String, String)> {
@@ -271,6 +275,12 @@ fn time_offsets(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn paths_are_taken_once() {
+        let list = ["/b", "/a", "/b"].map(str::to_owned).to_vec();
+        assert_eq!(paths(&Some(list)), [Path::new("/b"), Path::new("/a")]);
+    }
 
     #[test]
     fn propagation_names() {

@@ -184,7 +184,8 @@ pub struct Route {
     /// pid namespace takes effect for children only and must belong to the user namespace.
     pub trampoline: bool,
     /// The runtime itself joins the pid namespace around the clone (that changes its children's
-    /// only). Else, if one is joined, the go-between does.
+    /// only). Else, if one is joined, the go-between does: also where the runtime is root of a user
+    /// namespace that may not return to its own pid namespace.
     pub parent_joins_pid: bool,
     /// Joined namespaces are entered with the runtime's own rights, before the user namespace.
     pub join_before_user: bool,
@@ -206,10 +207,11 @@ impl Route {
             Choice::Join(_) => true,
             Choice::New => join_before_user,
         };
-        let parent_joins_pid = namespaces.is_joined(Kind::Pid) && host.is_privileged();
+        let parent_joins_pid = namespaces.is_joined(Kind::Pid) && host.may_return_to_pid_namespace;
         let pid_needs_child =
             namespaces.pid == Choice::New || namespaces.is_joined(Kind::Pid) && !parent_joins_pid;
-        let trampoline = late_user && pid_needs_child;
+        let trampoline = late_user && pid_needs_child
+            || namespaces.is_joined(Kind::Pid) && !parent_joins_pid && host.is_privileged();
         let mut clone_flags = 0;
         if namespaces.user == Choice::New && !late_user {
             clone_flags |= libc::CLONE_NEWUSER;
@@ -245,6 +247,7 @@ mod tests {
             caps: Caps { effective: all, permitted: all, inheritable: 0 },
             is_rootless: !root,
             in_user_namespace: false,
+            may_return_to_pid_namespace: root,
         }
     }
 
@@ -311,5 +314,9 @@ mod tests {
         let namespaces = Namespaces { pid: join(), user: join(), ..Namespaces::default() };
         let route = Route::new(&namespaces, &host(false));
         assert!(!route.parent_joins_pid && route.trampoline);
+        let namespaces = Namespaces { pid: join(), ..Namespaces::default() };
+        let podman = Host { may_return_to_pid_namespace: false, ..host(true) };
+        let route = Route::new(&namespaces, &podman);
+        assert!(!route.parent_joins_pid && route.trampoline && !route.late_user);
     }
 }

@@ -3,11 +3,12 @@
 use std::ffi::CString;
 use std::path::{Path, PathBuf};
 
-use oci_spec::runtime::{LinuxSeccomp, PosixRlimitType};
+use oci_spec::runtime::{Linux, PosixRlimitType};
 use rustix::process::Resource;
 
 use super::identity::{CapSets, Identity};
 use super::namespaces::Namespaces;
+use super::scheduling::Scheduling;
 use crate::host::Host;
 use crate::seccomp::{self, Filter};
 use crate::tty::pty;
@@ -41,6 +42,8 @@ pub struct Process {
     pub seccomp: Option<Filter>,
     /// Where the notify descriptor of that filter goes, and what goes with it.
     pub listener: Option<(PathBuf, Option<String>)>,
+    /// Processor time, disk, memory, kind of machine.
+    pub scheduling: Scheduling,
 }
 
 /// One limit of getrlimit(2).
@@ -57,10 +60,10 @@ pub struct Rlimit {
 }
 
 impl Process {
-    /// Reads `process` and compiles `linux.seccomp`.
+    /// Reads `process`, and of `linux` what concerns processes: seccomp, memory policy, personality.
     pub fn new(
         process: &oci_spec::runtime::Process,
-        profile: Option<&LinuxSeccomp>,
+        linux: Option<&Linux>,
         namespaces: &Namespaces,
         cache: Option<&Path>,
         host: &Host,
@@ -68,6 +71,7 @@ impl Process {
     ) -> Result<Process> {
         let available = available(namespaces, host)?;
         let caps = CapSets::new(process.capabilities().as_ref(), available, warnings);
+        let profile = linux.and_then(|linux| linux.seccomp().as_ref());
         let seccomp = profile
             .map(|profile| seccomp::compile_cached(profile, cache, warnings))
             .transpose()
@@ -76,6 +80,7 @@ impl Process {
             .filter(|_| seccomp.as_ref().is_some_and(|filter| filter.notify))
             .and_then(|p| Some((p.listener_path().clone()?, p.listener_metadata().clone())));
         let identity = Identity::new(process.user(), caps);
+        let scheduling = Scheduling::new(process, linux, host)?;
         Ok(Process {
             sets_own_rlimits: !namespaces.has_user()
                 && !host.may_limit_others()
@@ -94,6 +99,7 @@ impl Process {
             oom_score_adj: process.oom_score_adj(),
             seccomp,
             listener,
+            scheduling,
         })
     }
 }

@@ -35,6 +35,7 @@ pub fn explain<T: DeserializeOwned>(
     let process = if root.is_empty() { value.get_mut("process") } else { Some(&mut value) };
     let mut repaired = process.is_some_and(|process| repair_process(process, warnings));
     repaired |= repair_hugepages(&mut value);
+    repaired |= root == "process" && add_user(&mut value);
     if repaired {
         serde_path_to_error::deserialize(&value)
             .map_err(|error| invalid(error.path(), &error.inner().to_string(), &value, root))
@@ -154,6 +155,17 @@ fn repair_process(process: &mut Value, warnings: &mut Vec<String>) -> bool {
         }
     }
     repaired
+}
+
+/// A process.json without a user is for root, as runc has it; people write them by hand.
+fn add_user(process: &mut Value) -> bool {
+    match process {
+        Value::Object(process) if !process.contains_key("user") => {
+            process.insert("user".into(), serde_json::json!({"uid": 0, "gid": 0}));
+            true
+        }
+        _ => false,
+    }
 }
 
 /// The spec's limit is unsigned, the crate's is signed; the kernel counts no further anyway.

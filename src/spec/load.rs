@@ -64,12 +64,13 @@ pub struct LoadedProcess {
 
 /// Reads and parses a config.json.
 pub fn load(path: &Path) -> Result<Loaded> {
-    parse(read(path)?, &path.to_string_lossy())
+    parse(read(path, Fifo::Refused)?, &path.to_string_lossy())
 }
 
-/// Reads and parses a process.json by the same rules.
+/// Reads and parses a process.json by the same rules; but it can be a FIFO, since the caller names
+/// it on the command line, where a shell has `<(...)`, and without a user it is for root.
 pub fn load_process(path: &Path) -> Result<LoadedProcess> {
-    parse_process(&read(path)?, &path.to_string_lossy())
+    parse_process(&read(path, Fifo::Taken)?, &path.to_string_lossy())
 }
 
 /// Parses a configuration; `name` stands for it in errors.
@@ -143,16 +144,25 @@ pub(super) fn text(raw: &[u8]) -> Result<&str> {
     Ok(text)
 }
 
-/// Reads a regular file of at most [`MAX_BYTES`]; anything else is refused without blocking.
-fn read(path: &Path) -> Result<Vec<u8>> {
+/// Whether a file may be a FIFO. In a bundle one could hold the runtime for ever.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fifo {
+    Refused,
+    Taken,
+}
+
+/// Reads a regular file of at most [`MAX_BYTES`]; anything else is refused without blocking, but
+/// for a FIFO where one is wanted.
+fn read(path: &Path, fifo: Fifo) -> Result<Vec<u8>> {
     let refuse = |what: &str| {
         let name = path.to_string_lossy();
         Err(Error::new(Kind::Invalid, format!("{name}: is {what}, not a regular file")))
     };
     // O_NONBLOCK: a FIFO without a writer must not hold the runtime. std adds O_CLOEXEC.
+    let nonblock = if fifo == Fifo::Refused { libc::O_NONBLOCK } else { 0 };
     let file = OpenOptions::new()
         .read(true)
-        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
+        .custom_flags(nonblock | libc::O_NOCTTY)
         .open(path)
         .with_context(|| format!("open {}", path.display()));
     let mut file = match file {
@@ -165,9 +175,9 @@ fn read(path: &Path) -> Result<Vec<u8>> {
     let kind = meta.file_type();
     if kind.is_dir() {
         return refuse("a directory");
-    } else if kind.is_fifo() {
+    } else if kind.is_fifo() && fifo == Fifo::Refused {
         return refuse("a FIFO");
-    } else if !kind.is_file() {
+    } else if !kind.is_file() && !kind.is_fifo() {
         return refuse("a device");
     }
     let mut raw = Vec::new();

@@ -270,4 +270,21 @@ fn a_process_by_the_same_rules() {
     assert_eq!(parse(process).unwrap_err(), "p: process.user: an object is expected, not an array");
     let file = temporary(br#"{"user": {}, "cwd": "/"}"#);
     assert!(load_process(file.path()).unwrap().warnings.is_empty());
+    assert_eq!(
+        parse(json!({"args": ["a"]})).unwrap_err(),
+        "p: process.cwd: missing; the spec requires it"
+    );
+}
+
+/// What a shell makes of `exec --process <(...)`, where people leave out the user.
+#[test]
+fn a_process_can_come_through_a_pipe() {
+    use std::os::fd::AsRawFd;
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    writer.write_all(br#"{"cwd": "/", "args": ["a"]}"#).unwrap();
+    drop(writer);
+    let path = format!("/proc/self/fd/{}", reader.as_raw_fd());
+    assert!(load(Path::new(&path)).unwrap_err().to_string().contains("FIFO"));
+    let process = load_process(Path::new(&path)).unwrap().process;
+    assert_eq!((process.user().uid(), process.user().gid()), (0, 0));
 }

@@ -44,15 +44,17 @@ const OTHERS: &[&str] = &["devices", "hugepageLimits", "rdma", "unified"];
 /// What tells the elements of a list apart.
 const NAMES: &[&str] = &["major", "minor", "pageSize", "name"];
 
+type Known<'a> = &'a dyn Fn(&str) -> bool;
+
 /// Limits to change: a `linux.resources` object without what is not set.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Changes(Map<String, Value>);
 
 impl Changes {
     /// Reads a `linux.resources` object; `name` stands for the text in errors. Members that the
-    /// specification does not know are an error: they would be a limit that is not set. The device
-    /// rules are left out, because `update` does not change them. `warnings` collects lines for
-    /// the log.
+    /// specification does not know are ignored, as it demands (config.md, "Extensibility"), but told
+    /// in `warnings`: they may be a limit with a slip of the pen. The device rules are left out,
+    /// because `update` does not change them.
     pub fn parse(raw: &[u8], name: &str, warnings: &mut Vec<String>) -> Result<Changes> {
         Changes::read(raw, warnings).with_context(|| name.to_owned())
     }
@@ -63,13 +65,21 @@ impl Changes {
         let Value::Object(mut members) = value else {
             return Err(Error::new(Kind::Invalid, "must hold a JSON object"));
         };
-        known("linux.resources", &members, |name| {
+        let mut drop_unknown = |field: &str, members: &mut Map<String, Value>, known: Known<'_>| {
+            members.retain(|name, _| {
+                if !known(name) {
+                    warnings.push(format!("{field}.{name}: ignored: there is no such field"));
+                }
+                known(name)
+            });
+        };
+        drop_unknown("linux.resources", &mut members, &|name| {
             OTHERS.contains(&name) || SECTIONS.iter().any(|(section, ..)| *section == name)
-        })?;
+        });
         for (section, zero, rest) in SECTIONS {
-            if let Some(Value::Object(found)) = members.get(*section) {
+            if let Some(Value::Object(found)) = members.get_mut(*section) {
                 let field = format!("linux.resources.{section}");
-                known(&field, found, |name| zero.contains(&name) || rest.contains(&name))?;
+                drop_unknown(&field, found, &|name| zero.contains(&name) || rest.contains(&name));
             }
         }
         // The whole text in its place, so that every rule about it applies, and errors name it so.
@@ -80,12 +90,6 @@ impl Changes {
             if let Some(Value::Object(found)) = members.get_mut(*section) {
                 found.retain(|name, value| !unset(value, zero.contains(&name.as_str())));
             }
-        }
-        if let Some(Value::Object(memory)) = members.get_mut("memory")
-            && memory.remove("kernel").is_some()
-        {
-            let why = "ignored: the kernel has no such limit any more";
-            warnings.push(format!("linux.resources.memory.kernel: {why}"));
         }
         members.retain(|_, value| match value {
             Value::Object(found) => !found.is_empty(),
@@ -120,17 +124,6 @@ impl Changes {
         let text =
             serde_json::to_string(&members).map_err(|e| Error::new(Kind::System, e.to_string()))?;
         Ok(place.splice(config, &text))
-    }
-}
-
-fn known(field: &str, members: &Map<String, Value>, is: impl Fn(&str) -> bool) -> Result<()> {
-    match members.iter().find(|(name, _)| !is(name)) {
-        Some((name, value)) => {
-            let shown: String = value.to_string().chars().take(80).collect();
-            let why = format!("{field}.{name}: {shown}: there is no such field");
-            Err(Error::new(Kind::Invalid, why))
-        }
-        None => Ok(()),
     }
 }
 

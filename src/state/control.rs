@@ -14,7 +14,8 @@ use crate::{Context, Error, Kind, Result, hooks};
 /// reaches all of them as well where init's death would not end them: without a private pid
 /// namespace. [`Kind::State`], with the words `container not running`, unless the container is
 /// created, running or paused; with `all` a stopped one is fine, and what its init has left behind
-/// gets the signal: engines clean up with it after the end.
+/// gets the signal: engines clean up with it after the end. SIGKILL gets there without `all` too,
+/// if there is anything.
 pub fn kill(container: &Container, signal: i32, all: bool) -> Result<()> {
     let name = || format!("kill container {:?}", container.id().as_str());
     let status = container.status()?;
@@ -28,9 +29,17 @@ pub fn kill(container: &Container, signal: i32, all: bool) -> Result<()> {
         }
         Status::Stopped if all && container.this_boot()? => signal_cgroup(&state.cgroup, signal),
         Status::Stopped if all => Ok(()),
+        Status::Stopped if signal == libc::SIGKILL && survivors(container, state)? => {
+            state.cgroup.kill_all()
+        }
         Status::Stopped | Status::Creating => Err(not_running()),
     }
     .with_context(name)
+}
+
+/// Whether processes of a stopped container live on, as they can in a pid namespace of others.
+fn survivors(container: &Container, state: &State) -> Result<bool> {
+    Ok(!state.private_pid && container.this_boot()? && !state.cgroup.pids()?.is_empty())
 }
 
 /// Freezes all processes of a container, and returns when they stand still. Takes the lock.
@@ -61,14 +70,19 @@ pub fn resume(container: &mut Container) -> Result<()> {
     }
 }
 
-/// Ids of all processes in the container's cgroups, in ascending order. [`Kind::State`], with the
-/// words `container not running`, if it is stopped.
+/// Ids of all processes in the container's cgroups, in ascending order: of a stopped one what has
+/// outlived its init, usually nothing. [`Kind::State`], with the words `container not running`, if
+/// it is not made yet.
 pub fn processes(container: &Container) -> Result<Vec<i32>> {
     let name = || format!("list the processes of container {:?}", container.id().as_str());
     match (container.status()?, container.state()) {
         (Status::Created | Status::Running | Status::Paused, Some(state)) => {
             state.cgroup.pids().with_context(name)
         }
+        (Status::Stopped, Some(state)) if container.this_boot()? => {
+            state.cgroup.pids().with_context(name)
+        }
+        (Status::Stopped, _) => Ok(Vec::new()),
         _ => Err(not_running()).with_context(name),
     }
 }

@@ -8,6 +8,7 @@ pub mod exec;
 pub mod mount;
 pub mod ns;
 pub mod pidfd;
+pub mod sched;
 pub mod seccomp;
 pub mod spawn;
 pub mod term;

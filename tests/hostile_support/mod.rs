@@ -182,15 +182,20 @@ impl Swapper {
     pub fn start(a: &Path, b: &Path, pause: Duration) -> Swapper {
         let stop = Arc::new(AtomicBool::new(false));
         let (flag, a, b) = (stop.clone(), a.to_owned(), b.to_owned());
+        let (first, begun) = std::sync::mpsc::channel();
         let thread = std::thread::spawn(move || {
             let mut turns = 0;
             while !flag.load(Ordering::Relaxed) {
-                renameat2(AT_FDCWD, &a, AT_FDCWD, &b, RenameFlags::RENAME_EXCHANGE).unwrap();
+                exchange(&a, &b);
                 turns += 1;
+                // Nobody listens after the first.
+                let _ = first.send(());
                 std::thread::sleep(pause);
             }
             turns
         });
+        // On a busy machine the thread might not run before what it is to disturb is over.
+        begun.recv().unwrap();
         Swapper { stop, thread: Some(thread) }
     }
 
@@ -199,6 +204,11 @@ impl Swapper {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.take().map_or(0, |thread| thread.join().unwrap())
     }
+}
+
+/// Two names for each other.
+pub fn exchange(a: &Path, b: &Path) {
+    renameat2(AT_FDCWD, a, AT_FDCWD, b, RenameFlags::RENAME_EXCHANGE).unwrap();
 }
 
 impl Drop for Swapper {

@@ -2,9 +2,9 @@
 
 use std::path::Component;
 
-use oci_spec::runtime::{LinuxNamespaceType, Spec};
+use oci_spec::runtime::{LinuxNamespaceType, MemoryPolicyFlagType, MemoryPolicyModeType, Spec};
 
-use super::{Given, each, linux, namespace, set};
+use super::{Given, each, linux, namespace, resources, set};
 use crate::{Error, Result};
 
 /// config-linux.md, "Masked Paths" and "Readonly Paths": absolute.
@@ -70,6 +70,32 @@ pub fn personality(spec: &Spec, _: &Given) -> Result<()> {
         }
         None => Ok(()),
     }
+}
+
+/// config-linux.md, "Memory policy", and set_mempolicy(2).
+pub fn memory_policy(spec: &Spec, _: &Given) -> Result<()> {
+    use MemoryPolicyFlagType::{MpolFRelativeNodes, MpolFStaticNodes};
+    use MemoryPolicyModeType::{MpolDefault, MpolLocal, MpolPreferred};
+    let Some(policy) = linux(spec).and_then(|linux| linux.memory_policy().as_ref()) else {
+        return Ok(());
+    };
+    let field = "linux.memoryPolicy.nodes";
+    let nodes = policy.nodes().as_deref().unwrap_or_default();
+    resources::number_list(field, nodes)?;
+    let mode = policy.mode();
+    match (mode, nodes.is_empty()) {
+        (MpolDefault | MpolLocal, false) => {
+            return Err(Error::invalid(field, nodes, format!("{mode} takes no nodes")));
+        }
+        (MpolDefault | MpolLocal | MpolPreferred, _) | (_, false) => {}
+        (_, true) => return Err(Error::invalid_field(field, format!("{mode} needs a node"))),
+    }
+    let has = |flag| each(policy.flags()).any(|(_, listed)| *listed == flag);
+    if has(MpolFStaticNodes) && has(MpolFRelativeNodes) {
+        let why = "MPOL_F_STATIC_NODES and MPOL_F_RELATIVE_NODES exclude each other";
+        return Err(Error::invalid_field("linux.memoryPolicy.flags", why));
+    }
+    Ok(())
 }
 
 /// config-linux.md, "Network Devices"; names as the kernel takes them (dev_valid_name).

@@ -52,6 +52,7 @@ const RULES: &[Rule] = &[
     linux::rootfs_propagation,
     linux::mount_label,
     linux::personality,
+    linux::memory_policy,
     linux::net_devices,
     linux::intel_rdt,
     linux::cgroups_path,
@@ -78,6 +79,7 @@ const PROCESS_RULES: &[ProcessRule] = &[
     process::oom_score_adj,
     process::labels,
     process::io_priority,
+    process::scheduler,
     process::exec_cpu_affinity,
 ];
 

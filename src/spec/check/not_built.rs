@@ -12,15 +12,11 @@ type Asked<T> = (&'static str, fn(&T) -> bool);
 const PROCESS: &[Asked<Process>] = &[
     ("process.apparmorProfile", |p| set(p.apparmor_profile()).is_some()),
     ("process.selinuxLabel", |p| set(p.selinux_label()).is_some()),
-    ("process.scheduler", |p| p.scheduler().is_some()),
-    ("process.ioPriority", |p| p.io_priority().is_some()),
 ];
 
 const CONFIG: &[Asked<Spec>] = &[
     ("linux.mountLabel", |s| linux(s).is_some_and(|l| set(l.mount_label()).is_some())),
-    ("linux.personality", |s| linux(s).is_some_and(|l| l.personality().is_some())),
     ("linux.intelRdt", |s| linux(s).is_some_and(|l| l.intel_rdt().is_some())),
-    ("linux.memoryPolicy", |s| linux(s).is_some_and(|l| l.memory_policy().is_some())),
     ("linux.netDevices", |s| {
         linux(s).and_then(|l| l.net_devices().as_ref()).is_some_and(|devices| !devices.is_empty())
     }),

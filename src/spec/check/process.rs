@@ -1,6 +1,6 @@
 //! process: the rules of `create`, `run` and `exec`.
 
-use oci_spec::runtime::{LinuxNamespaceType, Process, Spec};
+use oci_spec::runtime::{LinuxNamespaceType, LinuxSchedulerPolicy, Process, Spec};
 
 use super::{Given, each, joined, linux, mappings, namespace, resources};
 use crate::{Error, Result};
@@ -156,6 +156,38 @@ pub fn io_priority(process: &Process, _: &Spec, _: &Given) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// config.md, "Linux Process", and sched_setattr(2): what a policy does not use must not be there,
+/// since it would be ignored.
+pub fn scheduler(process: &Process, _: &Spec, _: &Given) -> Result<()> {
+    use LinuxSchedulerPolicy::{SchedDeadline, SchedFifo, SchedRr};
+    let Some(scheduler) = process.scheduler() else { return Ok(()) };
+    let (own, policy) = ("process.scheduler", *scheduler.policy());
+    if let Some(nice) = scheduler.nice().filter(|nice| !(-20..=19).contains(nice)) {
+        return Err(Error::invalid(format!("{own}.nice"), nice, "must be from -20 to 19"));
+    }
+    let priority = scheduler.priority().unwrap_or(0);
+    let (levels, why) = match policy {
+        SchedFifo | SchedRr => (1..=99, "must be from 1 to 99"),
+        _ => (0..=0, "means nothing but with SCHED_FIFO and SCHED_RR"),
+    };
+    if !levels.contains(&priority) {
+        return Err(Error::invalid(format!("{own}.priority"), priority, why));
+    }
+    let times = [
+        ("runtime", scheduler.runtime()),
+        ("deadline", scheduler.deadline()),
+        ("period", scheduler.period()),
+    ];
+    for (name, nanoseconds) in times {
+        let nanoseconds = nanoseconds.unwrap_or(0);
+        if nanoseconds != 0 && policy != SchedDeadline {
+            let why = "means nothing but with SCHED_DEADLINE";
+            return Err(Error::invalid(format!("{own}.{name}"), nanoseconds, why));
+        }
+    }
+    Ok(())
 }
 
 /// config.md, "Linux Process": lists of CPUs.

@@ -275,3 +275,30 @@ fn net_devices() {
     taken(&[json!({"/linux/resources/network":
                    {"classID": 1, "priorities": [{"name": fifteen, "priority": 1}]}})]);
 }
+
+#[test]
+fn memory_policy() {
+    let policy = |mode: &str, nodes: &str, flags: &[&str]| json!({"/linux/memoryPolicy": {"mode": mode, "nodes": nodes, "flags": flags}});
+    refused(&[
+        (
+            policy("MPOL_DEFAULT", "0-7", &[]),
+            "linux.memoryPolicy.nodes: \"0-7\": MPOL_DEFAULT takes no nodes",
+        ),
+        (policy("MPOL_BIND", "", &[]), "linux.memoryPolicy.nodes: MPOL_BIND needs a node"),
+        (
+            policy("MPOL_BIND", "0-9876543210", &[]),
+            "linux.memoryPolicy.nodes: \"0-9876543210\": not a list of numbers and ranges such as \
+             \"0-3,7\"",
+        ),
+        (
+            policy("MPOL_BIND", "0", &["MPOL_F_STATIC_NODES", "MPOL_F_RELATIVE_NODES"]),
+            "linux.memoryPolicy.flags: MPOL_F_STATIC_NODES and MPOL_F_RELATIVE_NODES exclude each \
+             other",
+        ),
+    ]);
+    taken(&[
+        policy("MPOL_DEFAULT", "", &[]),
+        policy("MPOL_PREFERRED", "", &[]),
+        policy("MPOL_INTERLEAVE", "0-3,7", &["MPOL_F_STATIC_NODES"]),
+    ]);
+}

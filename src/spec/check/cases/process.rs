@@ -1,6 +1,6 @@
 //! The rules of a process, and what is not built yet.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{outcome, refused, taken, userns, with};
 use crate::spec::check::{Given, check_process};
@@ -154,6 +154,40 @@ fn process_limits() {
 }
 
 #[test]
+fn scheduler() {
+    let with = |more: Value| {
+        let mut scheduler = json!({"policy": "SCHED_OTHER"});
+        scheduler.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        json!({"/process/scheduler": scheduler})
+    };
+    refused(&[
+        (with(json!({"nice": 20})), "process.scheduler.nice: 20: must be from -20 to 19"),
+        (with(json!({"nice": -21})), "process.scheduler.nice: -21: must be from -20 to 19"),
+        (
+            with(json!({"priority": 1})),
+            "process.scheduler.priority: 1: means nothing but with SCHED_FIFO and SCHED_RR",
+        ),
+        (
+            with(json!({"policy": "SCHED_FIFO"})),
+            "process.scheduler.priority: 0: must be from 1 to 99",
+        ),
+        (
+            with(json!({"policy": "SCHED_RR", "priority": 100})),
+            "process.scheduler.priority: 100: must be from 1 to 99",
+        ),
+        (
+            with(json!({"period": 5})),
+            "process.scheduler.period: 5: means nothing but with SCHED_DEADLINE",
+        ),
+    ]);
+    taken(&[
+        with(json!({"nice": -20})),
+        with(json!({"policy": "SCHED_RR", "priority": 99})),
+        with(json!({"policy": "SCHED_DEADLINE", "runtime": 1, "deadline": 2, "period": 3})),
+    ]);
+}
+
+#[test]
 fn labels() {
     refused(&[
         (
@@ -178,16 +212,8 @@ fn not_built_is_refused_by_name() {
     for (pointer, value, field) in [
         ("/process/apparmorProfile", json!("p"), "process.apparmorProfile"),
         ("/process/selinuxLabel", json!("u:r:t:s0"), "process.selinuxLabel"),
-        ("/process/scheduler", json!({"policy": "SCHED_FIFO"}), "process.scheduler"),
-        (
-            "/process/ioPriority",
-            json!({"class": "IOPRIO_CLASS_BE", "priority": 7}),
-            "process.ioPriority",
-        ),
         ("/linux/mountLabel", json!("u:r:t:s0:c1,c2"), "linux.mountLabel"),
-        ("/linux/personality", json!({"domain": "LINUX"}), "linux.personality"),
         ("/linux/intelRdt", json!({"closID": "/", "memBwSchema": "MB:0=20"}), "linux.intelRdt"),
-        ("/linux/memoryPolicy", json!({"mode": "MPOL_LOCAL"}), "linux.memoryPolicy"),
         ("/linux/netDevices", json!({"eth0": {"name": "c_eth0"}}), "linux.netDevices"),
     ] {
         let expected = format!("{field}: not supported by this version of bulkhead");

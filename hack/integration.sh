@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Runs the exercises of integration/engines under real engines from Debian's packages, with bulkhead
+# and, beside it, runc as the runtime, and prints one table. The daemons are private: own sockets and
+# roots, own mount and network namespaces. Fails if a row fails with bulkhead.
+#
+#   hack/integration.sh [--only ROW]... [--engine NAME]... [--runtime bulkhead|runc|both] [--keep-log DIR]
+#
+#   BULKHEAD_BIN     the binary to test (default: what hack/build.sh makes)
+#   BULKHEAD_CACHE   where the Debian image is kept (default: /var/cache/bulkhead-integration)
+set -euo pipefail
+# shellcheck source=hack/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+need_packages busybox-static containerd containernetworking-plugins docker-compose docker.io gcc \
+    iproute2 iptables libc6-dev mmdebstrap podman procps python3 python3-grpcio runc slirp4netns uidmap \
+    util-linux
+if [ -z "${BULKHEAD_BIN:-}" ]; then
+    BULKHEAD_BIN=$("$top/hack/build.sh" | tail -n 1)
+fi
+[ -x "$BULKHEAD_BIN" ] || die "no binary to test: $BULKHEAD_BIN"
+BULKHEAD_BIN=$(realpath "$BULKHEAD_BIN")
+as_root env "BULKHEAD_BIN=$BULKHEAD_BIN" ${BULKHEAD_CACHE:+"BULKHEAD_CACHE=$BULKHEAD_CACHE"} \
+    PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 /usr/bin/python3 "$top/integration/engines/main.py" "$@"

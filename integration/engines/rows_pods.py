@@ -1,0 +1,133 @@
+"""podman's pods, and podman without root: W24."""
+
+import os
+import shutil
+
+from configured import status_fields
+from harness import check, contains, equal, eventually, read, row
+from podman_engine import SUBIDS, UID
+
+INFRA = ["--infra-image", "localhost/busybox", "--infra-command", "sleep 1000000"]
+
+
+def two_in_a_pod(podman, options):
+    """A pod of two containers that talk over the loopback device they share."""
+    serve = "mkdir /www; echo served >/www/index.html; exec httpd -f -p 8080 -h /www"
+    podman("pod", "create", "--name", "pod", *options, *INFRA)
+    podman("run", "-d", "--pod", "pod", "--name", "web", "busybox", "sh", "-c", serve)
+    podman("run", "-d", "--pod", "pod", "--name", "idle", "busybox", "sleep", "1000")
+    eventually(
+        lambda: podman("exec", "idle", "wget", "-qO-", "http://127.0.0.1:8080/", status=None).out
+        == "served\n",
+        "the other container of the pod",
+    )
+    pids = [podman.pid(name) for name in ("web", "idle")]
+    for kind in ("net", "ipc", "uts"):
+        equal(len({os.readlink(f"/proc/{pid}/ns/{kind}") for pid in pids}), 1, f"{kind} of a pod")
+    equal(len({os.readlink(f"/proc/{pid}/ns/pid") for pid in pids}), 2, "pid namespaces")
+    check(os.readlink(f"/proc/{pids[0]}/ns/net") != os.readlink("/proc/self/ns/net"), "the host's network")
+    podman("pod", "stop", "--time", "1", "pod")
+    equal({podman.status(name) for name in ("web", "idle")}, {"exited"}, "after pod stop")
+    podman("pod", "start", "pod")
+    equal({podman.status(name) for name in ("web", "idle")}, {"running"}, "after pod start")
+    podman("pod", "kill", "pod")
+    podman.remove_pod("pod")
+    equal(podman("ps", "-aq").text, "", "containers left")
+
+
+@row("W24", "podman", "a pod of two containers: stop, start, kill, rm")
+def pod(podman):
+    two_in_a_pod(podman, [*podman.cgroup_parent, "--network", "none"])
+
+
+@row("W24", "podman", "a pod that shares its pid namespace, and pauses")
+def pod_pid(podman):
+    podman("pod", "create", "--name", "pod", *podman.cgroup_parent, "--network", "none",
+           "--share", "net,pid,ipc", *INFRA)  # fmt: skip
+    podman("run", "-d", "--pod", "pod", "--name", "a", "busybox", "sleep", "1001")
+    podman("run", "-d", "--pod", "pod", "--name", "b", "busybox", "sleep", "1002")
+    contains(podman("exec", "a", "ps").out, "sleep 1002", "the other's processes")
+    podman("pod", "pause", "pod")
+    equal({podman.status(name) for name in ("a", "b")}, {"paused"}, "after pod pause")
+    podman("pod", "unpause", "pod")
+    podman.remove_pod("pod")
+
+
+@row("W24", "podman-rootless", "run without root: output, statuses, ids, capabilities")
+def rootless(podman):
+    done = podman.run("--rm", "busybox", "echo", "hello")
+    equal((done.out, done.err), ("hello\n", ""), "what echo wrote")
+    podman.run("--rm", "busybox", "sh", "-c", "exit 42", status=42)
+    podman.run("--rm", "busybox", "nosuchprogram", status=127)
+    podman.run("--rm", "busybox", "/etc/passwd", status=126)
+    with podman.container("busybox", "sleep", "1000") as name:
+        fields = status_fields(read(f"/proc/{podman.pid(name)}/status"))
+        equal(fields["Uid"].split(), [str(UID)] * 4, "root's id outside")
+        equal(fields["Gid"].split(), [str(UID)] * 4, "root's group outside")
+    with podman.container("-u", "alice", "busybox", "sleep", "1000") as name:
+        fields = status_fields(read(f"/proc/{podman.pid(name)}/status"))
+        equal(fields["Uid"].split(), [str(SUBIDS + 499)] * 4, "alice's id outside")
+        equal(int(fields["CapEff"], 16), 0, "alice's effective set")
+    with podman.container("--userns", "keep-id", "busybox", "sleep", "1000") as name:
+        fields = status_fields(read(f"/proc/{podman.pid(name)}/status"))
+        equal(fields["Uid"].split(), [str(UID)] * 4, "the user's own id outside")
+        equal(podman("exec", name, "id", "-u").text, str(UID), "the user's own id inside")
+    secret = podman.workspace.new("rootless-secret")
+    with open(f"{secret}/secret", "w", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+        file.write("top secret\n")
+    done = podman.run("--rm", "-v", f"{secret}:/mnt", "busybox", "cat", "/mnt/secret", status=1)
+    contains(done.err, "Permission denied", "a file of the host's root")
+
+
+@row("W24", "podman-rootless", "exec, terminal, pause or not, stop, logs, volumes")
+def rootless_life(podman):
+    with podman.container("-v", "data:/data", "busybox", "sh", "-c", "echo started; exec sleep 1000") as name:
+        eventually(lambda: "started" in podman("logs", name).out, "the log")
+        done = podman("exec", name, "sh", "-c", "echo out; echo err >&2; id -u; exit 7", status=7)
+        equal((done.out, done.err), ("out\n0\n", "err\n"), "exec")
+        equal(podman("exec", "-u", "alice", name, "id", "-u").text, "500", "exec -u")
+        podman("exec", name, "nosuchprogram", status=127)
+        equal(podman("exec", "-i", name, "cat", stdin="through\n").out, "through\n", "exec -i")
+        one = status_fields(podman("exec", name, "cat", "/proc/1/status").out)
+        two = status_fields(podman("exec", name, "cat", "/proc/self/status").out)
+        for field in ("CapBnd", "CapEff", "Seccomp", "NoNewPrivs"):
+            equal(two[field], one[field], f"{field} of what exec started")
+        with podman.terminal("exec", "-it", name, "sh", rows=31, columns=99) as screen:
+            screen.expect(r"# ")
+            screen.type("stty size; tty\n")
+            screen.expect(r"31 99\r+\n/dev/pts/\d+\r+\n")
+            screen.type("exit 5\n")
+            equal(screen.wait(), 5, "the exit status of exec -it")
+        podman("exec", name, "touch", "/data/kept")
+        podman("stop", "--time", "1", name)
+        podman("start", name)
+        equal(podman("exec", name, "ls", "/data").out, "kept\n", "the volume after a restart")
+    podman("volume", "rm", "--force", "data")
+    with podman.terminal(*podman.run_words("--rm", "-it", "busybox", "sh"), rows=33, columns=101) as screen:
+        screen.expect(r"# ")
+        screen.type("stty size\n")
+        screen.expect(r"33 101\r+\n")
+        screen.type("exit 9\n")
+        equal(screen.wait(), 9, "the exit status of run -it")
+
+
+@row("W24", "podman-rootless", "a pod of two containers")
+def rootless_pod(podman):
+    two_in_a_pod(podman, ["--network", "none"])
+
+
+@row("W24", "podman-rootless", "the network of a user (slirp4netns), read-only, seccomp, build", limit=180)
+def rootless_rest(podman):
+    if shutil.which("slirp4netns"):
+        out = podman.run("--rm", "--network", "slirp4netns", "busybox", "ip", "addr").out
+        contains(out, "tap0", "the network device")
+    done = podman.run("--rm", "--read-only", "busybox", "touch", "/x", status=1)
+    contains(done.err, "Read-only file system", "the root")
+    contains(podman.run("--rm", "busybox", "grep", "^Seccomp:", "/proc/self/status").out, "2", "seccomp")
+    directory = podman.workspace.new("rootless-build")
+    os.chmod(directory, 0o755)
+    with open(f"{directory}/Containerfile", "w") as file:
+        file.write("FROM localhost/busybox\nRUN id -u >/built && echo yes >>/built\nCMD cat /built\n")
+    podman("build", "--network", "none", "--runtime", podman.program, "-t", "built", directory, timeout=120)
+    equal(podman.run("--rm", "built").out, "0\nyes\n", "what was built")
+    podman("rmi", "--force", "built")

@@ -1,0 +1,73 @@
+//! How the kernel schedules a process, where its memory comes from, and which kind of machine it
+//! is told it runs on.
+
+use super::check;
+
+/// linux/ioprio.h
+const IOPRIO_WHO_PROCESS: libc::c_int = 1;
+const IOPRIO_CLASS_SHIFT: u32 = 13;
+
+/// The arguments of sched_setattr(2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Attributes {
+    /// SCHED_*
+    pub policy: u32,
+    /// SCHED_FLAG_*
+    pub flags: u64,
+    /// Nice value, for the policies that know one.
+    pub nice: i32,
+    /// Static priority, for the realtime policies.
+    pub priority: u32,
+    /// Nanoseconds, SCHED_DEADLINE.
+    pub runtime: u64,
+    /// Nanoseconds, SCHED_DEADLINE.
+    pub deadline: u64,
+    /// Nanoseconds, SCHED_DEADLINE.
+    pub period: u64,
+}
+
+/// Sets the policy of the process `pid`, 0 being the caller; sched_setattr(2).
+pub fn set_attributes(pid: i32, attributes: &Attributes) -> nix::Result<()> {
+    let attr = libc::sched_attr {
+        size: size_of::<libc::sched_attr>() as u32,
+        sched_policy: attributes.policy,
+        sched_flags: attributes.flags,
+        sched_nice: attributes.nice,
+        sched_priority: attributes.priority,
+        sched_runtime: attributes.runtime,
+        sched_deadline: attributes.deadline,
+        sched_period: attributes.period,
+    };
+    let flags: libc::c_uint = 0;
+    // SAFETY: `attr` lives through the call and says its own size.
+    check(unsafe { libc::syscall(libc::SYS_sched_setattr, pid, &raw const attr, flags) })?;
+    Ok(())
+}
+
+/// Sets class (1 realtime, 2 best effort, 3 idle) and level of the process `pid`, 0 being the
+/// caller; ioprio_set(2).
+pub fn set_io_priority(pid: i32, class: u32, level: u32) -> nix::Result<()> {
+    let value = class << IOPRIO_CLASS_SHIFT | level;
+    // SAFETY: integers only.
+    check(unsafe { libc::syscall(libc::SYS_ioprio_set, IOPRIO_WHO_PROCESS, pid, value) })?;
+    Ok(())
+}
+
+/// Sets the NUMA policy of the caller and of what it executes, set_mempolicy(2). `nodes` is a bit
+/// mask, the lowest node in the lowest bit of the first word; empty for none.
+pub fn set_memory_policy(mode: i32, nodes: &[libc::c_ulong]) -> nix::Result<()> {
+    let mask = if nodes.is_empty() { std::ptr::null() } else { nodes.as_ptr() };
+    // The kernel looks at one bit less than it is told.
+    let bits = if nodes.is_empty() { 0 } else { nodes.len() * libc::c_ulong::BITS as usize + 1 };
+    // SAFETY: `mask` is null with a count of 0, or points to that many bits less one, rounded up to
+    // words.
+    check(unsafe { libc::syscall(libc::SYS_set_mempolicy, mode, mask, bits) })?;
+    Ok(())
+}
+
+/// Sets the caller's execution domain, which execve(2) keeps; personality(2).
+pub fn set_personality(domain: libc::c_ulong) -> nix::Result<()> {
+    // SAFETY: an integer only.
+    check(unsafe { libc::personality(domain) }.into())?;
+    Ok(())
+}
