@@ -314,6 +314,24 @@ fn a_slave_has_its_master_on_the_host() {
 }
 
 #[test]
+fn no_mount_is_a_peer_of_the_hosts() {
+    // A mask, and a device where nodes cannot be made, are the host's own node: mounting on a peer
+    // of it would cover it outside too.
+    for user_namespace in [false, true] {
+        let mut c = Container::with_script("cat /proc/self/mountinfo");
+        if user_namespace {
+            c.map_users(100_000, 65536);
+        }
+        c.set("/linux/maskedPaths", json!(["/proc/keys", "/proc/timer_list", "/proc/acpi"]));
+        after_mounting(&mut c, "mount --make-rshared /");
+        let output = c.output();
+        c.rt.through.clear();
+        assert!(output.contains(" /proc/keys "), "{output}");
+        assert!(!output.contains(" shared:"), "{output}");
+    }
+}
+
+#[test]
 fn propagation_of_the_root() {
     for (asked, word) in [
         (Some("private"), "private"),

@@ -279,6 +279,8 @@ fn the_cgroup_file_system_shows_its_own_cgroup() {
     let names = fs::read_dir(c.process().inside("/sys/fs/cgroup")).unwrap();
     let names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
     assert!(!names.iter().any(|name| name.to_string_lossy().contains("bulkhead")), "{names:?}");
+    // Nor, beside v1, the hierarchy that systemd would take for its own.
+    assert!(!names.iter().any(|name| name == "unified"), "{names:?}");
 }
 
 #[test]

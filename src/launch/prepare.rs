@@ -187,10 +187,11 @@ fn device_source(device: &crate::plan::Device, plan: &Plan) -> Result<Option<Own
 }
 
 /// Makes the mount of a host's node read-only: a device can be written through one, but its mode,
-/// owner and times cannot be changed, and they are the host's own.
+/// owner and times cannot be changed, and they are the host's own. And private: on a peer of the
+/// host's /dev a container that may mount would mount over the host's node.
 fn only_used(node: BorrowedFd<'_>) -> Result<()> {
     let attributes = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC;
-    set(node, false, Change { set: attributes, ..Change::default() })
+    set(node, false, Change { set: attributes, clear: 0, propagation: libc::MS_PRIVATE })
 }
 
 /// The host's /dev/null to hide files with.
