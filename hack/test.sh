@@ -19,6 +19,7 @@ may_skip=(
     limits::block_io_throttles      # a root file system on no disk of its own, or no blkio
     limits::hugetlb_limit           # no huge pages
     limits::v1_                     # no cgroup v1
+    manual::other_shells            # no zsh or no fish
     mounts::idmapped_mount          # a file system that may not know idmapped mounts
     namespaces::time_               # a kernel without time namespaces
     process::the_callers_cpu        # one processor
@@ -138,7 +139,7 @@ skips() {
     return $status
 }
 
-need_packages busybox-static crun git iproute2 jq procps python3 runc shellcheck strace uidmap \
+need_packages busybox-static crun git groff-base iproute2 jq procps python3 runc shellcheck strace uidmap \
     util-linux bsdutils gcc libc6-dev libseccomp-dev pkg-config
 need_cargo
 

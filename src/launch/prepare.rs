@@ -83,11 +83,17 @@ impl Trees {
 
 /// open_tree(2) of a path, as a detached clone.
 fn clone_tree(path: &Path, recursive: bool) -> Result<OwnedFd> {
-    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    if recursive {
-        flags |= OpenTreeFlags::AT_RECURSIVE;
-    }
-    Ok(open_tree(CWD, path, flags)?)
+    Ok(open_tree(CWD, path, clone_flags(recursive))?)
+}
+
+/// The same of a place that is held open.
+pub fn clone_open(place: BorrowedFd<'_>, recursive: bool) -> Result<OwnedFd> {
+    Ok(open_tree(place, "", clone_flags(recursive) | OpenTreeFlags::AT_EMPTY_PATH)?)
+}
+
+fn clone_flags(recursive: bool) -> OpenTreeFlags {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    if recursive { flags | OpenTreeFlags::AT_RECURSIVE } else { flags }
 }
 
 /// mount_setattr(2) on a mount that a descriptor names.
