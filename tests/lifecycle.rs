@@ -556,3 +556,21 @@ fn an_unwritable_pid_file_fails_create() {
     c.call("create", &["--pid-file", file.to_str().unwrap()]).refused(&["no/such/dir"]);
     c.assert_gone();
 }
+
+#[test]
+fn debug_tells_what_is_made() {
+    let mut c = Container::with_script("echo out");
+    let log = c.path().join("log");
+    c.rt.global = ["--debug", "--log", log.to_str().unwrap()].map(Into::into).to_vec();
+    c.create().ok();
+    let init = c.process().pid();
+    let text = fs::read_to_string(&log).unwrap();
+    for words in [
+        format!("level=debug msg=\"bulkhead {}: [", env!("CARGO_PKG_VERSION")),
+        format!("/{}\"\n", c.id),
+        format!("level=debug msg=\"init is process {init} and is ready"),
+    ] {
+        assert!(text.contains(&words), "{words:?} in {text}");
+    }
+    c.rt.global.clear();
+}

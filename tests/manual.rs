@@ -19,7 +19,9 @@ use support::*;
 fn manual() -> &'static Path {
     static MADE: OnceLock<PathBuf> = OnceLock::new();
     MADE.get_or_init(|| {
-        let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("manual");
+        // Test programs may run each test in a process of its own.
+        let name = format!("manual-{}", std::process::id());
+        let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         let _ = fs::remove_dir_all(&directory);
         generator::write(&directory).unwrap();
         directory

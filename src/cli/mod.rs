@@ -94,7 +94,12 @@ fn set_up(global: &Global) -> Result<()> {
     // Who reads our messages may hang up; that must not end a create half-way.
     sys::term::ignore(libc::SIGPIPE).context("ignore SIGPIPE")?;
     // Whoever started us may ignore it, and then no child's exit status could be read.
-    sys::spawn::default_sigchld().context("set SIGCHLD to its default")
+    sys::spawn::default_sigchld().context("set SIGCHLD to its default")?;
+    if log::debugging() {
+        let words: Vec<_> = std::env::args_os().skip(1).collect();
+        log::debug(format_args!("bulkhead {}: {words:?}", env!("CARGO_PKG_VERSION")));
+    }
+    Ok(())
 }
 
 fn dispatch(cli: Cli) -> Result<i32> {
