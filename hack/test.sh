@@ -26,6 +26,8 @@ may_skip=(
     process::the_callers_cpu        # one processor
     rootless::                      # unprivileged user namespaces switched off
     seccomp::foreign_architecture   # a machine other than x86_64
+    update::a_quota_that_the_parent # no cgroup v1
+    update::block_io_throttles      # no cgroup v1
 )
 # Tests that have to run in one of the views of cgroups; which one has the controllers is the
 # machine's affair. All of them run in the virtual machine too.
