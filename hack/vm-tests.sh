@@ -26,8 +26,9 @@ need_cargo
 stage=$(mktemp -d "${TMPDIR:-/tmp}/bulkhead-vm-tests-XXXXXX")
 trap 'rm -rf "$stage"' EXIT
 chmod 0755 "$stage"
+: >"$stage/skips"
 cp "$BULKHEAD_BIN" "$stage/bulkhead"
-cargo test --locked --no-run --message-format=json "${programs[@]/#/--test=}" |
+cargo test --locked --no-run --message-format=json-render-diagnostics "${programs[@]/#/--test=}" |
     jq -r 'select(.profile.test? and .executable) | "\(.target.name) \(.executable)"' >"$stage/list"
 while read -r name executable; do
     # Without the debug information they are a tenth as large.
@@ -39,7 +40,7 @@ inside='
 stage=$1 failed=
 read -ra programs <<<"$2"
 shift 2
-export BULKHEAD_BIN=/usr/local/bin/bulkhead BULKHEAD_TEST_CGROUP=vm BULKHEAD_TEST_PATIENCE=300
+export BULKHEAD_BIN=/usr/local/bin/bulkhead BULKHEAD_TEST_CGROUP=vm BULKHEAD_TEST_PATIENCE=120
 export BULKHEAD_TEST_SKIPS=$stage/skips
 cp "$stage/bulkhead" $BULKHEAD_BIN
 for name in "${programs[@]}"; do
@@ -53,7 +54,9 @@ done
 status=0
 hack/vm run --suite "$suite" --share "$stage" bash -c "$inside" inside \
     "$stage" "${programs[*]}" "$@" || status=$?
-if [ -n "${BULKHEAD_TEST_SKIPS:-}" ] && [ -f "$stage/skips" ]; then
+if [ -n "${BULKHEAD_TEST_SKIPS:-}" ]; then
     cat "$stage/skips" >>"$BULKHEAD_TEST_SKIPS"
+else
+    sort -u "$stage/skips" | sed 's/^/skipped: /' >&2
 fi
 exit $status

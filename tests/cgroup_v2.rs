@@ -330,6 +330,29 @@ fn controllers_are_enabled_all_the_way_down() {
     }
 }
 
+/// The kernel would take some controllers there, and make all children unfit for processes.
+#[test]
+fn a_parent_with_processes_is_left_as_it_was() {
+    need!("memory", "pids", "cpu");
+    let holder = asleep();
+    holder.run_detached();
+    let kind = || (read(&holder, "cgroup.type"), read(&holder, "cgroup.subtree_control"));
+    let before = kind();
+    assert_eq!(before, ("domain".to_owned(), String::new()));
+
+    let mut c = asleep();
+    let path = format!("/{}/{}", holder.id, c.id);
+    c.set("/linux/cgroupsPath", json!(path));
+    c.run_detached();
+    assert_eq!(kind(), before);
+    c.delete_force().ok();
+
+    c.set("/linux/resources/cpu", json!({"shares": 100}));
+    c.set("/linux/resources/memory", json!({"limit": 64 << 20}));
+    c.create().refused(&["has processes of its own", "+memory", &holder.id]);
+    assert_eq!(kind(), before);
+}
+
 /// Such as systemd: it moves itself down, and gives its cgroup's children controllers. The cgroup
 /// itself takes no process any more.
 #[test]
