@@ -12,6 +12,9 @@ set -euo pipefail
 # shellcheck source=hack/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
+case " $* " in
+*" -h "* | *" --help "*) sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0" && exit ;;
+esac
 need_packages busybox-static conmon containerd containernetworking-plugins docker-compose \
     docker.io gcc iproute2 iptables libc6-dev mmdebstrap podman procps python3 python3-grpcio runc \
     slirp4netns uidmap util-linux
