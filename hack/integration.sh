@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs the exercises of integration/engines under real engines from Debian's packages, with bulkhead
-# and, beside it, runc as the runtime, and prints one table. The daemons are private: own sockets and
-# roots, own mount and network namespaces. Fails if a row fails with bulkhead.
+# and, beside it, runc as the runtime, and prints one table. The daemons are private: own sockets
+# and roots, own mount and network namespaces. Fails if a row fails with bulkhead.
 #
 #   hack/integration.sh [--only ROW]... [--engine NAME]... [--runtime bulkhead|runc|both]
 #                       [--keep-log DIR]
@@ -12,8 +12,11 @@ set -euo pipefail
 # shellcheck source=hack/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-need_packages busybox-static conmon containerd containernetworking-plugins docker-compose docker.io \
-    gcc iproute2 iptables libc6-dev mmdebstrap podman procps python3 python3-grpcio runc \
+case " $* " in
+*" -h "* | *" --help "*) sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0" && exit ;;
+esac
+need_packages busybox-static conmon containerd containernetworking-plugins docker-compose \
+    docker.io gcc iproute2 iptables libc6-dev mmdebstrap podman procps python3 python3-grpcio runc \
     slirp4netns uidmap util-linux
 if [ -z "${BULKHEAD_BIN:-}" ]; then
     BULKHEAD_BIN=$("$top/hack/build.sh" | tail -n 1)

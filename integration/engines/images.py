@@ -52,13 +52,15 @@ def debian():
     words, stdin = sources()
     part = f"{path}.{os.getpid()}.tar"
     try:
-        run(
+        done = run(
             "mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(PACKAGES)}",
-            SUITE, part, *words, stdin=stdin, timeout=900,
+            SUITE, part, *words, stdin=stdin, timeout=900, status=None,
         )  # fmt: skip
+        if done.status != 0:
+            told = [line for line in done.err.splitlines() if line.startswith("E:")]
+            why = "; ".join(told)[:300]
+            raise Failure(f"mmdebstrap cannot make the image; are the apt sources reachable? {why}")
         os.rename(part, path)
-    except Failure as failure:
-        raise Failure(f"the Debian image cannot be made: {str(failure)[-300:]}") from None
     finally:
         if os.path.exists(part):
             os.unlink(part)
