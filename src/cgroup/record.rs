@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
-use crate::{Context, Error, Kind, Result};
+use crate::systemd::Unit;
+use crate::{Context, Error, Kind, Result, log};
 
 use super::create::Cgroup;
 use super::files;
@@ -73,6 +74,9 @@ pub struct Record {
     mode: Mode,
     #[serde(default)]
     dirs: Vec<Dir>,
+    /// The unit that systemd has made for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    unit: Option<Unit>,
 }
 
 /// What the container's `cgroup` mount consists of.
@@ -105,7 +109,17 @@ pub enum CgroupMount {
 
 impl Record {
     pub(super) fn new(mode: Mode, dirs: Vec<Dir>) -> Record {
-        Record { mode, dirs }
+        Record { mode, dirs, unit: None }
+    }
+
+    /// Of a container in a unit. Without directories it is a unit that is to be made.
+    pub(super) fn of_unit(mode: Mode, dirs: Vec<Dir>, unit: Unit) -> Record {
+        Record { mode, dirs, unit: Some(unit) }
+    }
+
+    /// The unit that systemd has made for it.
+    pub fn unit(&self) -> Option<&Unit> {
+        self.unit.as_ref()
     }
 
     /// Of a container without a cgroup.
@@ -184,12 +198,23 @@ impl Record {
                 }
             }
         }
+        self.stop_unit();
         Ok(true)
+    }
+
+    /// Without its processes a scope ends by itself, unless it has failed; so a container can go
+    /// even when systemd does not answer.
+    fn stop_unit(&self) {
+        if let Some(unit) = self.unit.as_ref().filter(|_| !self.dirs.is_empty()) {
+            unit.stop().unwrap_or_else(log::warn);
+        }
     }
 
     /// Removes what this runtime made: the container's directories with all below them. To be
     /// called when the processes are dead; waits for the kernel to notice. Can be repeated.
     pub fn remove(&self) -> Result<()> {
+        self.checked()?;
+        self.stop_unit();
         // All are tried, and the first failure told.
         let mut result = Ok(());
         for dir in self.checked()?.iter().filter(|dir| dir.made) {
@@ -203,6 +228,9 @@ impl Record {
     /// were made on the way, if nobody else uses them by now. (Those of a container that was
     /// there are left to the engine, which may have set limits in them.) Can be repeated.
     pub fn abandon(&self) -> Result<()> {
+        if let Some(unit) = self.unit.as_ref().filter(|_| self.dirs.is_empty()) {
+            return unit.abandon();
+        }
         let mut result = self.remove();
         for dir in self.checked()? {
             let above = dir.path.ancestors().skip(1).take(dir.above);
