@@ -27,6 +27,8 @@ pub struct Cgroup {
     enter_unified: bool,
     /// What is to be made by systemd as soon as there is a process for it.
     awaited: Option<Plan>,
+    /// systemd moves processes there, because this user may not.
+    by_systemd: bool,
 }
 
 impl Plan {
@@ -37,7 +39,13 @@ impl Plan {
         if self.unit.is_some() {
             let record = Record::new(self.mode, Vec::new());
             let awaited = Some(self.clone());
-            return Ok(Cgroup { record, unified: None, enter_unified: false, awaited });
+            return Ok(Cgroup {
+                record,
+                unified: None,
+                enter_unified: false,
+                awaited,
+                by_systemd: false,
+            });
         }
         let mut made = Vec::new();
         self.create_all(&mut made).inspect_err(|_| {
@@ -87,7 +95,13 @@ impl Plan {
             }
         }
         let record = Record::new(self.mode, dirs);
-        Ok(Cgroup { record, unified, enter_unified: self.enter_unified, awaited: None })
+        Ok(Cgroup {
+            record,
+            unified,
+            enter_unified: self.enter_unified,
+            awaited: None,
+            by_systemd: false,
+        })
     }
 
     /// Whether a new directory is all there is to be done: in most v1 hierarchies it is. One
@@ -361,13 +375,13 @@ fn load_with_more_memory(program: &[bpf::Insn]) -> Result<OwnedFd, Errno> {
 
 impl Cgroup {
     pub(super) fn opened(record: Record, unified: Option<OwnedFd>) -> Cgroup {
-        Cgroup { record, unified, enter_unified: false, awaited: None }
+        Cgroup { record, unified, enter_unified: false, awaited: None, by_systemd: false }
     }
 
     /// The v2 directory, for clone3 with `CLONE_INTO_CGROUP`. None if there is none, or if a
     /// limit forbids it: then [`Cgroup::enter`] moves the process there.
     pub fn clone_fd(&self) -> Option<BorrowedFd<'_>> {
-        if self.enter_unified { None } else { self.unified_fd() }
+        if self.enter_unified || self.by_systemd { None } else { self.unified_fd() }
     }
 
     fn unified_fd(&self) -> Option<BorrowedFd<'_>> {
@@ -379,16 +393,28 @@ impl Cgroup {
     pub fn needs_enter(&self) -> bool {
         self.awaited.is_some()
             || self.enter_unified
+            || self.by_systemd
             || self.record.dirs().iter().any(|dir| !dir.is_unified())
     }
 
     /// Moves process `pid` into all directories where clone3 did not put it.
     pub fn enter(&self, pid: i32) -> Result<()> {
+        if let Some(unit) = self.record.unit().filter(|_| self.by_systemd) {
+            return unit.attach(&self.record.below_unit(), pid);
+        }
         self.record
             .dirs()
             .iter()
             .filter(|dir| self.enter_unified || !dir.is_unified())
             .try_for_each(|dir| enter(dir, pid))
+    }
+
+    /// The same cgroup, into which systemd puts processes, for a user whom the kernel has refused
+    /// (`EACCES`): the cgroup above both, that of the login session and the container's, is not
+    /// his. None if systemd has not made it.
+    pub fn by_systemd(mut self) -> Option<Cgroup> {
+        self.by_systemd = self.record.unit().is_some() && self.record.mode() == Mode::Unified;
+        self.by_systemd.then_some(self)
     }
 
     /// If systemd is to make the cgroup, it is asked now, for one with process `pid` in it; then

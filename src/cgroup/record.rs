@@ -127,6 +127,15 @@ impl Record {
         Record::new(Mode::None, Vec::new())
     }
 
+    /// Where in the unit's cgroup the v2 directory is; empty for the unit's own.
+    pub(super) fn below_unit(&self) -> PathBuf {
+        let Some((unit, dir)) = self.unit.as_ref().zip(self.unified()) else {
+            return PathBuf::new();
+        };
+        let is_unit = |part: &Component<'_>| part.as_os_str() == unit.name.as_str();
+        dir.path.components().skip_while(|part| !is_unit(part)).skip(1).collect()
+    }
+
     /// How cgroups were set up when it was made.
     pub fn mode(&self) -> Mode {
         self.mode

@@ -103,7 +103,7 @@ impl Request {
             .with_context(|| format!("--systemd-cgroup: start {:?}", self.unit.name))
     }
 
-    fn start_within(&self, pid: i32, limit: Duration) -> Result<PathBuf> {
+    pub(super) fn start_within(&self, pid: i32, limit: Duration) -> Result<PathBuf> {
         let mut bus = self.unit.connect(limit)?;
         watch_jobs(&mut bus)?;
         let properties = known(&mut bus, &self.all(pid)?)?;
@@ -207,6 +207,20 @@ impl Unit {
         self.connect(START)
             .and_then(|mut bus| set(&mut bus))
             .with_context(|| format!("set the properties of {:?}", self.name))
+    }
+
+    /// Moves process `pid` into the unit's cgroup, or into `below` of it. For a user who has no right
+    /// to take a process out of the cgroup of the login session.
+    pub fn attach(&self, below: &Path, pid: i32) -> Result<()> {
+        let pid = u32::try_from(pid).map_err(|_| Error::new(Kind::System, "no process id"))?;
+        let below = below.to_str().ok_or_else(|| Error::new(Kind::Invalid, "is not UTF-8"))?;
+        let pids = Value::Array("u".to_owned(), vec![Value::U32(pid)]);
+        let arguments = vec![Value::str(&self.name), Value::str(format!("/{below}")), pids];
+        let attach =
+            |bus: &mut Bus| Ok(manager(bus, "AttachProcessesToUnit", arguments).map(drop)?);
+        self.connect(START)
+            .and_then(|mut bus| attach(&mut bus))
+            .with_context(|| format!("put the process into {:?}", self.name))
     }
 
     fn get(

@@ -15,6 +15,8 @@
 mod address;
 pub mod annotations;
 mod bus;
+#[cfg(test)]
+mod fake;
 mod manager;
 mod names;
 mod text;
