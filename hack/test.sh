@@ -23,6 +23,7 @@ may_skip=(
     namespaces::time_               # a kernel without time namespaces
     process::the_callers_cpu        # one processor
     rootless::                      # unprivileged user namespaces switched off
+    systemd::                       # a machine that does not run systemd (hack/vm has one)
     seccomp::foreign_architecture   # a machine other than x86_64
 )
 # Tests that have to run in one of the two views of cgroups; which one has the controllers is the
