@@ -249,6 +249,23 @@ fn a_failed_unit_of_that_name_is_replaced_and_a_live_one_is_not() {
     assert_no_unit(&unit);
 }
 
+/// A failed unit would keep its name from the next container.
+#[test]
+fn a_unit_that_has_failed_goes_with_the_container() {
+    need_systemd!();
+    let mut c = with_unit("exec sleep 600");
+    // The first process of a pid namespace does not hear SIGTERM.
+    let (run, stop) = ("org.systemd.property.RuntimeMaxSec", "org.systemd.property.TimeoutStopSec");
+    c.set("/annotations", json!({ run: "2", stop: "1" }));
+    create(&mut c).ok();
+    c.start().ok();
+    wait_until("the end of its time", || property(&unit(&c), "ActiveState") == "failed");
+    c.wait_status("stopped");
+    c.delete().ok();
+    assert_no_unit(&unit(&c));
+    c.assert_gone();
+}
+
 #[test]
 fn the_unit_may_be_a_slice() {
     need_systemd!();
@@ -262,7 +279,9 @@ fn the_unit_may_be_a_slice() {
     c.start().ok();
     assert_eq!(c.exec_sh("echo fine").trim(), "fine");
     c.delete_force().ok();
-    assert_no_unit(&name);
+    // A slice is loaded as soon as somebody asks for it.
+    assert_eq!(property(&name, "ActiveState"), "inactive");
+    assert_eq!(property(&name, "TasksMax"), "infinity");
     assert!(!PathBuf::from(format!("/sys/fs/cgroup/bt.slice/{name}")).exists());
 }
 

@@ -434,7 +434,10 @@ impl Cgroup {
         self.record = Record::of_unit(plan.mode, dirs, request.unit.clone());
         // systemd moves it only into a scope, and on v1 only where it has a use for the hierarchy.
         self.enter_unified = request.slice.is_none() || plan.mode != Mode::Unified;
-        self.unified = plan.create_all(&mut Vec::new())?.unified;
+        let made = plan.create_all(&mut Vec::new())?;
+        self.unified = made.unified;
+        let dirs = made.record.dirs().iter().map(|dir| Dir { made: true, ..dir.clone() });
+        self.record = Record::of_unit(plan.mode, dirs.collect(), request.unit.clone());
         Ok(())
     }
 

@@ -164,9 +164,6 @@ impl Plan {
     /// What must be stored before [`Plan::create`], so that a crash in it can be cleaned up.
     /// Directories that exist already are not to be removed.
     pub fn record(&self) -> Record {
-        if let Some(request) = &self.unit {
-            return Record::of_unit(self.mode, Vec::new(), request.unit.clone());
-        }
         let dirs = self.targets.iter().map(|target| {
             let missing = |path: &&Path| path.symlink_metadata().is_err();
             let below_root = |path: &&Path| *path != target.dir.root;
@@ -174,7 +171,10 @@ impl Plan {
             let new = way.take_while(missing).count();
             Dir { made: new > 0, above: new.saturating_sub(1), ..target.dir.clone() }
         });
-        Record::new(self.mode, dirs.collect())
+        let Some(request) = &self.unit else { return Record::new(self.mode, dirs.collect()) };
+        // systemd makes that of v2, and ends it; those of v1 that it has no use for are our own.
+        let ours = dirs.filter(|dir| self.mode != Mode::Unified && dir.made);
+        Record::of_unit(self.mode, ours.collect(), request.unit.clone()).planned()
     }
 
     /// The directories, v1 and v2, that the container will have.

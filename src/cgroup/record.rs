@@ -77,6 +77,9 @@ pub struct Record {
     /// The unit that systemd has made for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     unit: Option<Unit>,
+    /// It is not known whether the unit was ever made.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    unit_is_planned: bool,
 }
 
 /// What the container's `cgroup` mount consists of.
@@ -109,12 +112,17 @@ pub enum CgroupMount {
 
 impl Record {
     pub(super) fn new(mode: Mode, dirs: Vec<Dir>) -> Record {
-        Record { mode, dirs, unit: None }
+        Record { mode, dirs, unit: None, unit_is_planned: false }
     }
 
-    /// Of a container in a unit. Without directories it is a unit that is to be made.
+    /// Of a container in a unit.
     pub(super) fn of_unit(mode: Mode, dirs: Vec<Dir>, unit: Unit) -> Record {
-        Record { mode, dirs, unit: Some(unit) }
+        Record { unit: Some(unit), ..Record::new(mode, dirs) }
+    }
+
+    /// The same of a unit that is yet to be made, and may not be ours if there is one of its name.
+    pub(super) fn planned(self) -> Record {
+        Record { unit_is_planned: true, ..self }
     }
 
     /// The unit that systemd has made for it.
@@ -214,7 +222,7 @@ impl Record {
     /// Without its processes a scope ends by itself, unless it has failed; so a container can go
     /// even when systemd does not answer.
     fn stop_unit(&self) {
-        if let Some(unit) = self.unit.as_ref().filter(|_| !self.dirs.is_empty()) {
+        if let Some(unit) = self.unit.as_ref().filter(|_| !self.unit_is_planned) {
             unit.stop().unwrap_or_else(log::warn);
         }
     }
@@ -237,8 +245,8 @@ impl Record {
     /// were made on the way, if nobody else uses them by now. (Those of a container that was
     /// there are left to the engine, which may have set limits in them.) Can be repeated.
     pub fn abandon(&self) -> Result<()> {
-        if let Some(unit) = self.unit.as_ref().filter(|_| self.dirs.is_empty()) {
-            return unit.abandon();
+        if let Some(unit) = self.unit.as_ref().filter(|_| self.unit_is_planned) {
+            unit.abandon()?;
         }
         let mut result = self.remove();
         for dir in self.checked()? {
