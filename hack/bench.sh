@@ -105,6 +105,7 @@ command_of() {
     alive) words+=(create --bundle "$work/sleep" "$id-alive") ;;
     state) words+=(state "$id-alive") ;;
     dead) words+=(delete --force "$id-alive") ;;
+    exec) words+=(exec "$id-alive" true) && [ "$2" != libcontainer ] ;;
     list) words+=(list) && [ "$2" != libcontainer ] ;;
     version) words=("${program[$2]}" --version) ;;
     esac
@@ -164,20 +165,20 @@ memory_row() {
     print_row "peak memory of \`run\`" '%.1f MB'
 }
 
-syscalls() { # name
+syscalls() { # row, name
     local words
-    command_of run "$1"
+    command_of "$1" "$2"
     strace -f -c -o "$work/calls" "${words[@]}" >/dev/null 2>&1 </dev/null
     awk '$1 ~ /^[0-9.]+$/ && $NF != "total" { n += $4 } END { print n }' "$work/calls"
 }
-syscalls_row() {
+syscalls_row() { # row
     local name
     declare -A cell=()
     for name in "${names[@]}"; do
-        works run "$name" || continue
-        cell[$name]=$(syscalls "$name")
+        works "$1" "$name" || continue
+        cell[$name]=$(syscalls "$1" "$name")
     done
-    print_row "system calls of \`run\`" '%d'
+    print_row "system calls of \`$1\`" '%d'
 }
 
 # ---- the tables ---------------------------------------------------------------------------------
@@ -196,6 +197,8 @@ table() { # title
         command_of alive "$name"
         "${words[@]}" </dev/null >/dev/null 2>&1
     done
+    time_row exec "\`exec\` of \`true\`"
+    syscalls_row exec
     time_row state "\`state\`"
     time_row list "\`list\` of one container"
     for name in "${names[@]}"; do
@@ -204,7 +207,7 @@ table() { # title
     done
     time_row version "\`--version\`"
     memory_row
-    syscalls_row
+    syscalls_row run
     [ ${#crun_words[@]} -eq 0 ] ||
         printf '\ncrun lacks CAP_SYS_RESOURCE here and makes no cgroup: it does less work than the others.\n'
     for name in "${!broken[@]}"; do printf '\n%s did not run here: %s\n' "$name" "${broken[$name]}"; done
@@ -235,7 +238,7 @@ if [ "${BULKHEAD_BENCH_VIEW:-}" = v1 ]; then
 fi
 table "cgroup v2"
 # The fewest of three: a busy machine interrupts some calls, which are then made again.
-calls=$(for _ in 1 2 3; do syscalls bulkhead; done | sort -n | head -n 1)
+calls=$(for _ in 1 2 3; do syscalls run bulkhead; done | sort -n | head -n 1)
 if [ "$calls" -le $limit ]; then verdict=ok; else verdict=FAIL; fi
 printf '\nsystem calls of bulkhead run on cgroup v2: %s of at most %s: %s\n' "$calls" $limit $verdict
 [ $verdict = ok ]

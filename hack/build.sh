@@ -4,6 +4,8 @@
 #
 #   bin=$(hack/build.sh)
 #
+# hack/manual.sh makes the man pages and shell completions that go with it.
+#
 # CARGO_TARGET_DIR is honoured.
 set -euo pipefail
 # shellcheck source=hack/lib.sh

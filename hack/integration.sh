@@ -3,7 +3,8 @@
 # and, beside it, runc as the runtime, and prints one table. The daemons are private: own sockets and
 # roots, own mount and network namespaces. Fails if a row fails with bulkhead.
 #
-#   hack/integration.sh [--only ROW]... [--engine NAME]... [--runtime bulkhead|runc|both] [--keep-log DIR]
+#   hack/integration.sh [--only ROW]... [--engine NAME]... [--runtime bulkhead|runc|both]
+#                       [--keep-log DIR]
 #
 #   BULKHEAD_BIN     the binary to test (default: what hack/build.sh makes)
 #   BULKHEAD_CACHE   where the Debian image is kept (default: /var/cache/bulkhead-integration)
@@ -11,13 +12,20 @@ set -euo pipefail
 # shellcheck source=hack/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-need_packages busybox-static containerd containernetworking-plugins docker-compose docker.io gcc \
-    iproute2 iptables libc6-dev mmdebstrap podman procps python3 python3-grpcio runc slirp4netns uidmap \
-    util-linux
+need_packages busybox-static conmon containerd containernetworking-plugins docker-compose docker.io \
+    gcc iproute2 iptables libc6-dev mmdebstrap podman procps python3 python3-grpcio runc \
+    slirp4netns uidmap util-linux
 if [ -z "${BULKHEAD_BIN:-}" ]; then
     BULKHEAD_BIN=$("$top/hack/build.sh" | tail -n 1)
 fi
 [ -x "$BULKHEAD_BIN" ] || die "no binary to test: $BULKHEAD_BIN"
 BULKHEAD_BIN=$(realpath "$BULKHEAD_BIN")
-as_root env "BULKHEAD_BIN=$BULKHEAD_BIN" ${BULKHEAD_CACHE:+"BULKHEAD_CACHE=$BULKHEAD_CACHE"} \
-    PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 /usr/bin/python3 "$top/integration/engines/main.py" "$@"
+# PATH: the programs of those packages, of one version, and not what else a machine has elsewhere.
+words=(env "BULKHEAD_BIN=$BULKHEAD_BIN" ${BULKHEAD_CACHE:+"BULKHEAD_CACHE=$BULKHEAD_CACHE"}
+    PATH=/usr/sbin:/usr/bin:/sbin:/bin PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+    /usr/bin/python3 "$top/integration/engines/main.py" "$@")
+if [ "$(id -u)" -ne 0 ]; then
+    words=(sudo "${words[@]}")
+fi
+# No shell stays between a caller's signal and the cleaning up.
+exec "${words[@]}"

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Every check there is, in one command: build, format, lints, scripts, documentation, unit tests,
-# and the end-to-end tests against the static binary, on the cgroups of this machine and then, if
-# those are v1 or hybrid, in a private pure cgroup v2 view. Last, a search for anything left behind.
+# and the end-to-end tests against the static binary: on the cgroups of this machine; if those are v1
+# or hybrid, in a private pure cgroup v2 view; and those that cgroups matter to in a virtual machine,
+# which has cgroup v2 with every controller (hack/vm). Last, a search for anything left behind.
 #
 #   hack/test.sh [FILTER...]      the filters go to `cargo test` (a fast look at a few tests)
 #
@@ -19,6 +20,7 @@ may_skip=(
     limits::block_io_throttles      # a root file system on no disk of its own, or no blkio
     limits::hugetlb_limit           # no huge pages
     limits::v1_                     # no cgroup v1
+    manual::other_shells            # no zsh or no fish
     mounts::idmapped_mount          # a file system that may not know idmapped mounts
     namespaces::time_               # a kernel without time namespaces
     process::the_callers_cpu        # one processor
@@ -26,9 +28,11 @@ may_skip=(
     systemd::                       # a machine that does not run systemd (hack/vm has one)
     seccomp::foreign_architecture   # a machine other than x86_64
 )
-# Tests that have to run in one of the two views of cgroups; which one has the controllers is the
-# machine's affair.
-one_view_is_enough=(limits:: cleanup::a_limit_too cleanup::memory_above)
+# Tests that have to run in one of the views of cgroups; which one has the controllers is the
+# machine's affair. All of them run in the virtual machine too.
+one_view_is_enough=(limits:: update:: events:: exec_cgroup:: cgroup_v2:: cleanup::a_limit_too
+    cleanup::memory_above)
+views=0
 
 results=()
 failed=0
@@ -55,6 +59,7 @@ runner() {
 
 tests() {
     local mode=$1 through
+    views=$((views + 1))
     shift
     case $mode in
     here) through=$(runner) ;;
@@ -63,6 +68,23 @@ tests() {
     local cargo=(cargo test --locked --no-fail-fast)
     [ -z "$through" ] || cargo+=(--config "target.'cfg(all())'.runner = '$through'")
     BULKHEAD_TEST_CGROUP=$mode "${cargo[@]}" "$@"
+}
+
+# Fails only in CI if there can be no virtual machine here.
+no_machine=
+machine() {
+    local status=0
+    hack/vm-tests.sh "$@" || status=$?
+    case $status in
+    126)
+        no_machine=1
+        [ "${CI:-}" != true ]
+        ;;
+    *)
+        views=$((views + 1))
+        return $status
+        ;;
+    esac
 }
 
 documentation() { RUSTDOCFLAGS="-D warnings" cargo doc --quiet --locked --no-deps; }
@@ -127,8 +149,8 @@ skips() {
     while IFS=$'\t' read -r test view reason; do
         printf 'skipped (%s): %s: %s\n' "$view" "$test" "$reason" >&2
         if listed "$test" "${may_skip[@]}"; then continue; fi
-        if listed "$test" "${one_view_is_enough[@]}" && [ "$mode" != v2 ] &&
-            [ "$(cut -f 1,2 "$BULKHEAD_TEST_SKIPS" | sort -u | grep -c "^$test$(printf '\t')")" -lt 2 ]; then
+        if listed "$test" "${one_view_is_enough[@]}" &&
+            [ "$(cut -f 1,2 "$BULKHEAD_TEST_SKIPS" | sort -u | grep -c "^$test$(printf '\t')")" -lt $views ]; then
             continue
         fi
         if [ "${CI:-}" = true ]; then
@@ -139,7 +161,7 @@ skips() {
     return $status
 }
 
-need_packages busybox-static crun git iproute2 jq procps python3 runc shellcheck strace uidmap \
+need_packages busybox-static crun git groff-base iproute2 jq procps python3 runc shellcheck strace uidmap \
     util-linux bsdutils gcc libc6-dev libseccomp-dev pkg-config
 need_cargo
 
@@ -160,7 +182,7 @@ export BULKHEAD_BIN
 if [ $# -eq 0 ]; then
     step "format" cargo fmt --check
     step "lints" cargo clippy --all-targets --locked -- -D warnings
-    step "scripts" shellcheck -x hack/*.sh integration/*.sh integration/peer/*.sh .ci/run
+    step "scripts" shellcheck -x hack/vm hack/*.sh integration/*.sh integration/peer/*.sh .ci/run
     step "documentation" documentation
 fi
 mode=$(cgroup_mode)
@@ -173,6 +195,14 @@ else
     results+=("FAILED  the kernel has no cgroup v2: that half could not be tested")
     failed=1
 fi
+name="end-to-end tests, virtual machine"
+case " $*" in
+*" -"*) results+=("NOT RUN $name: options of cargo were given") ;;
+*)
+    step "$name" machine "$@"
+    [ -z "$no_machine" ] || results+=("NOT RUN $name: CGROUP V2 WITH EVERY CONTROLLER WAS NOT TESTED (see above why)")
+    ;;
+esac
 step "nothing left behind" leaks
 step "skipped tests" skips
 

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
+use nix::sys::signal::Signal;
 use rustix::fs::{MemfdFlags, OFlags, SealFlags};
 
 use crate::sys::pidfd::poll_timeout;
@@ -161,7 +162,7 @@ impl Hook {
         match exit? {
             Exit::Code(0) => Ok(()),
             Exit::Code(code) => Err(tail.explain(format!("exit status {code}"))),
-            Exit::Signal(signal) => Err(tail.explain(format!("killed by signal {signal}"))),
+            Exit::Signal(signal) => Err(tail.explain(killed_by(signal))),
         }
     }
 }
@@ -191,6 +192,15 @@ pub fn run_all_logging(kind: &str, hooks: &[Hook], state: &[u8]) {
         if let Err(error) = hook.run(state).with_context(|| name(kind, index, hook)) {
             crate::log::warn(&error);
         }
+    }
+}
+
+/// SIGSYS is what a seccomp filter kills with, which nobody knows by its number.
+fn killed_by(signal: i32) -> String {
+    match Signal::try_from(signal) {
+        Ok(Signal::SIGSYS) => "killed by SIGSYS (bad system call: by the seccomp filter?)".into(),
+        Ok(signal) => format!("killed by {signal}"),
+        Err(_) => format!("killed by signal {signal}"),
     }
 }
 

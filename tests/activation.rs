@@ -147,7 +147,7 @@ impl Manager {
     }
 
     fn of(socket: UnixDatagram, address: String) -> Manager {
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.set_read_timeout(Some(*PATIENCE)).unwrap();
         Manager { socket, address }
     }
 
@@ -214,7 +214,7 @@ fn a_detached_run_and_start_wait_until_it_is_ready() {
             state.status.success() && state.stdout.contains("\"running\"")
         });
         manager.nothing_more();
-        manager.socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        manager.socket.set_read_timeout(Some(*PATIENCE)).unwrap();
         let runtime = Proc::new(running.child.id().try_into().unwrap());
         assert!(runtime.alive(), "it did not wait");
         fs::write(&go, "").unwrap();

@@ -8,6 +8,8 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use bulkhead::cli::Cli;
+use clap::CommandFactory;
 use serde_json::Value;
 use state_support::{Home, Sleep, state};
 
@@ -282,6 +284,21 @@ fn usage() {
         assert!(!output.stderr.is_empty() && output.stdout.is_empty(), "{args:?}");
     }
     assert!(String::from_utf8_lossy(&run(&["frobnicate"]).stderr).contains("'frobnicate'"));
+    for (args, last) in [
+        (&["checkpoint", "--help"][..], "bulkhead: no such command: 'checkpoint' (see --help)"),
+        (&["restore", "c"], "bulkhead: no such command: 'restore' (see --help)"),
+        (&["help", "frobnicate"], "bulkhead: no such command: 'frobnicate' (see --help)"),
+        (&["run", "-nonsense", "c"], "bulkhead: unexpected argument '-n' found (see --help)"),
+    ] {
+        let output = run(args);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(
+            (output.status.code(), errors.lines().last()),
+            (Some(1), Some(last)),
+            "{args:?}"
+        );
+        assert!(errors.lines().any(|line| line.starts_with("Usage: bulkhead")), "{errors}");
+    }
     let none = run(&[]);
     assert_eq!(none.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&none.stderr).contains("Usage: bulkhead"));
@@ -290,7 +307,10 @@ fn usage() {
         &["help"],
         &["create", "--help"],
         &["help", "kill"],
+        &["run", "-help"],
+        &["exec", "-h"],
         &["-v"],
+        &["-version"],
         &["--version"],
     ] {
         let output = run(args);
@@ -303,6 +323,25 @@ fn usage() {
     }
     let version = String::from_utf8(run(&["--version"]).stdout).unwrap();
     assert!(version.starts_with("bulkhead version ") && version.contains("\nspec: 1.2.1\n"));
+}
+
+/// Where a terminal is 80 columns wide, and where nobody knows how wide it is.
+#[test]
+fn help_fits_into_80_columns() {
+    let root = Cli::command();
+    let names = root.get_subcommands().map(|command| command.get_name());
+    for name in names.chain(["--log-format=text"]) {
+        for form in ["-h", "--help"] {
+            let output = bulkhead().args([name, form]).output().unwrap();
+            assert_eq!(output.status.code(), Some(0), "{name} {form}");
+            let text = String::from_utf8(output.stdout).unwrap();
+            let long: Vec<&str> = text.lines().filter(|line| line.chars().count() > 80).collect();
+            assert_eq!(long, [""; 0], "{name} {form}");
+            // In the short form each option is on a line with what it does.
+            let bare = |line: &&str| line.starts_with("      --") && !line[8..].contains("  ");
+            assert!(form != "-h" || !text.lines().any(|line| bare(&line)), "{text}");
+        }
+    }
 }
 
 #[test]

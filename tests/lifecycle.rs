@@ -137,6 +137,35 @@ fn kill_of_a_stopped_container_is_refused() {
     }
 }
 
+/// The kernel keeps the default action of a signal from process 1.
+#[test]
+fn kill_ends_a_created_container() {
+    for signal in ["TERM", "INT", "HUP", "QUIT"] {
+        for shared in [false, true] {
+            let mut c = Container::with_script("exec sleep 600");
+            if shared {
+                c.without_namespace("pid");
+            }
+            c.create().ok();
+            c.kill(signal).ok();
+            c.wait_status("stopped");
+            c.start().refused(&[]);
+            c.delete().ok();
+        }
+    }
+}
+
+/// And its program starts with the default actions.
+#[test]
+fn a_started_program_handles_no_signal() {
+    let c = Container::with_script("exec sleep 600");
+    c.create().ok();
+    c.start().ok();
+    let process = c.process();
+    wait_until("execve", || process.read("cmdline").contains("sleep"));
+    assert_eq!(process.status("SigCgt"), "0000000000000000");
+}
+
 #[test]
 fn kill_takes_names_and_numbers() {
     let c = Container::with_script(
@@ -526,4 +555,22 @@ fn an_unwritable_pid_file_fails_create() {
     let file = c.path().join("no/such/dir/pid");
     c.call("create", &["--pid-file", file.to_str().unwrap()]).refused(&["no/such/dir"]);
     c.assert_gone();
+}
+
+#[test]
+fn debug_tells_what_is_made() {
+    let mut c = Container::with_script("echo out");
+    let log = c.path().join("log");
+    c.rt.global = ["--debug", "--log", log.to_str().unwrap()].map(Into::into).to_vec();
+    c.create().ok();
+    let init = c.process().pid();
+    let text = fs::read_to_string(&log).unwrap();
+    for words in [
+        format!("level=debug msg=\"bulkhead {}: [", env!("CARGO_PKG_VERSION")),
+        format!("/{}\"\n", c.id),
+        format!("level=debug msg=\"init is process {init} and is ready"),
+    ] {
+        assert!(text.contains(&words), "{words:?} in {text}");
+    }
+    c.rt.global.clear();
 }

@@ -4,10 +4,85 @@
 mod support;
 
 use std::fs;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 
 use support::*;
+
+/// A directory of the host that a container must not change: what it holds, to the inode.
+struct Canary {
+    path: std::path::PathBuf,
+    before: Vec<String>,
+}
+
+impl Canary {
+    fn new(c: &Container) -> Self {
+        let path = c.path().join("canary");
+        fs::create_dir_all(path.join("sub")).unwrap();
+        fs::write(path.join("file"), "alive\n").unwrap();
+        let before = Canary::look(&path);
+        Canary { path, before }
+    }
+
+    fn look(dir: &Path) -> Vec<String> {
+        let mut seen = Vec::new();
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            let meta = fs::symlink_metadata(&path).unwrap();
+            seen.push(format!("{path:?} {} {:o} {}", meta.ino(), meta.mode(), meta.len()));
+            if meta.is_dir() {
+                seen.extend(Canary::look(&path));
+            }
+        }
+        seen.sort();
+        seen
+    }
+
+    #[track_caller]
+    fn assert_alive(&self) {
+        assert_eq!(Canary::look(&self.path), self.before, "the host's directory was changed");
+        let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        assert!(!table.contains(self.path.to_str().unwrap()), "mounted on the host: {table}");
+    }
+}
+
+/// A mount namespace for the calls of a test, so that what they mount in their own never appears
+/// on the host.
+struct Apart(std::process::Child);
+
+impl Apart {
+    fn new() -> Apart {
+        let mut unshare = std::process::Command::new("unshare");
+        unshare.args(["--mount", "--propagation", "private", "sleep", "600"]);
+        let holder = Apart(unshare.spawn().unwrap());
+        let own = ns_link("self", "mnt");
+        wait_until("the mount namespace", || holder.namespace() != own);
+        holder
+    }
+
+    fn namespace(&self) -> String {
+        ns_link(&self.0.id().to_string(), "mnt")
+    }
+
+    fn through(&self) -> Vec<std::ffi::OsString> {
+        let file = format!("--mount=/proc/{}/ns/mnt", self.0.id());
+        ["nsenter", &file, "--"].iter().map(Into::into).collect()
+    }
+
+    /// The mounts in it that are below a directory.
+    fn below(&self, dir: &Path) -> Vec<String> {
+        let mounts = fs::read_to_string(format!("/proc/{}/mountinfo", self.0.id())).unwrap();
+        let dir = dir.to_str().unwrap();
+        mounts.lines().filter(|line| line.contains(dir)).map(str::to_owned).collect()
+    }
+}
+
+impl Drop for Apart {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
 
 /// Sleeps as the container's process, so that the kernel can be asked about its mounts.
 fn asleep() -> Container {
@@ -239,6 +314,24 @@ fn a_slave_has_its_master_on_the_host() {
 }
 
 #[test]
+fn no_mount_is_a_peer_of_the_hosts() {
+    // A mask, and a device where nodes cannot be made, are the host's own node: mounting on a peer
+    // of it would cover it outside too.
+    for user_namespace in [false, true] {
+        let mut c = Container::with_script("cat /proc/self/mountinfo");
+        if user_namespace {
+            c.map_users(100_000, 65536);
+        }
+        c.set("/linux/maskedPaths", json!(["/proc/keys", "/proc/timer_list", "/proc/acpi"]));
+        after_mounting(&mut c, "mount --make-rshared /");
+        let output = c.output();
+        c.rt.through.clear();
+        assert!(output.contains(" /proc/keys "), "{output}");
+        assert!(!output.contains(" shared:"), "{output}");
+    }
+}
+
+#[test]
 fn propagation_of_the_root() {
     for (asked, word) in [
         (Some("private"), "private"),
@@ -326,6 +419,33 @@ fn sources_may_be_relative_files_and_links() {
 }
 
 #[test]
+fn a_source_in_what_is_mounted_already_is_what_is_mounted() {
+    for users in [false, true] {
+        let mut c = Container::with_script("cat /final/file /last/file; echo x >/last/new");
+        if users {
+            c.map_users(100_000, 1000);
+        }
+        let data = c.path().join("data");
+        fs::create_dir_all(data.join("sub")).unwrap();
+        fs::write(data.join("sub/file"), "of the host\n").unwrap();
+        // It would be found, if the source were looked up before the mount.
+        fs::create_dir_all(c.rootfs().join("mnt/sub")).unwrap();
+        fs::write(c.rootfs().join("mnt/sub/file"), "of the image\n").unwrap();
+        for place in ["final", "last"] {
+            fs::create_dir(c.rootfs().join(place)).unwrap();
+        }
+        let inside = |path: &str| c.rootfs().join(path).to_str().unwrap().to_owned();
+        let (source, last) = (inside("mnt/sub"), inside("last"));
+        c.mount("/mnt", "bind", data.to_str().unwrap(), &["rbind"]);
+        c.mount("/final", "bind", &source, &["bind", "ro"]);
+        c.mount(&last, "bind", "rootfs/mnt/sub", &["bind", "ro"]);
+        let ran = c.run();
+        assert_eq!(ran.stdout, "of the host\nof the host\n", "{ran:#?}");
+        assert!(ran.stderr.contains("Read-only file system"), "{ran:#?}");
+    }
+}
+
+#[test]
 fn mounts_are_made_in_the_order_listed() {
     let mut c = Container::with_script("ls -A /mnt /mnt/deep/er; cat /twice");
     fs::write(c.rootfs().join("mnt/covered"), "").unwrap();
@@ -337,43 +457,6 @@ fn mounts_are_made_in_the_order_listed() {
     c.mount("/twice", "bind", "first", &["bind"]);
     c.mount("/twice", "bind", "second", &["bind"]);
     assert_eq!(c.output(), "/mnt:\ndeep\n\n/mnt/deep/er:\nfile\nsecond\n");
-}
-
-/// A directory of the host that a container must not change: what it holds, to the inode.
-struct Canary {
-    path: std::path::PathBuf,
-    before: Vec<String>,
-}
-
-impl Canary {
-    fn new(c: &Container) -> Self {
-        let path = c.path().join("canary");
-        fs::create_dir_all(path.join("sub")).unwrap();
-        fs::write(path.join("file"), "alive\n").unwrap();
-        let before = Canary::look(&path);
-        Canary { path, before }
-    }
-
-    fn look(dir: &Path) -> Vec<String> {
-        let mut seen = Vec::new();
-        for entry in fs::read_dir(dir).unwrap() {
-            let path = entry.unwrap().path();
-            let meta = fs::symlink_metadata(&path).unwrap();
-            seen.push(format!("{path:?} {} {:o} {}", meta.ino(), meta.mode(), meta.len()));
-            if meta.is_dir() {
-                seen.extend(Canary::look(&path));
-            }
-        }
-        seen.sort();
-        seen
-    }
-
-    #[track_caller]
-    fn assert_alive(&self) {
-        assert_eq!(Canary::look(&self.path), self.before, "the host's directory was changed");
-        let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
-        assert!(!table.contains(self.path.to_str().unwrap()), "mounted on the host: {table}");
-    }
 }
 
 #[test]
@@ -406,218 +489,6 @@ fn a_destination_through_links_stays_inside() {
             c.assert_gone();
         }
     }
-}
-
-#[test]
-fn proc_and_sys_must_be_directories_of_their_own() {
-    for name in ["proc", "sys"] {
-        let c = Container::with_script("true");
-        let canary = Canary::new(&c);
-        fs::remove_dir(c.rootfs().join(name)).unwrap();
-        fs::create_dir(c.rootfs().join("elsewhere")).unwrap();
-        symlink("elsewhere", c.rootfs().join(name)).unwrap();
-        c.create().refused(&[name]);
-        canary.assert_alive();
-        c.assert_gone();
-    }
-}
-
-#[test]
-fn a_dev_that_is_a_link_makes_nothing_on_the_host() {
-    let mut c = Container::with_script("true");
-    let canary = Canary::new(&c);
-    fs::write(canary.path.join("ptmx"), "").unwrap();
-    let canary = Canary { before: Canary::look(&canary.path), path: canary.path };
-    fs::remove_dir(c.rootfs().join("dev")).unwrap();
-    symlink(&canary.path, c.rootfs().join("dev")).unwrap();
-    c.set("/mounts", json!([{"destination": "/proc", "type": "proc", "source": "proc"}]));
-    c.run();
-    canary.assert_alive();
-    c.assert_gone();
-}
-
-#[test]
-fn a_read_only_root() {
-    let mut c = Container::with_script(
-        "touch /new 2>&1; touch /etc/new 2>&1; touch /tmp/new && echo tmp fine; touch /dev/shm/new && echo shm fine; echo done; exec sleep 600",
-    );
-    c.set("/root/readonly", json!(true));
-    c.mount("/tmp", "tmpfs", "tmpfs", &[]);
-    let ran = c.run_detached();
-    let output = ran.wait_for("done");
-    assert_eq!(output.matches("Read-only file system").count(), 2, "{output}");
-    assert!(output.contains("tmp fine") && output.contains("shm fine"), "{output}");
-    assert!(c.process().mount_options("/").contains("ro"));
-    assert!(!c.rootfs().join("new").exists());
-}
-
-#[test]
-fn the_root_is_writable_unless_asked_otherwise() {
-    let c = Container::with_script("echo text > /made");
-    c.run().ok();
-    assert_eq!(fs::read_to_string(c.rootfs().join("made")).unwrap(), "text\n");
-}
-
-#[test]
-fn default_devices_have_their_numbers_and_modes() {
-    let c = asleep();
-    c.run_detached();
-    let process = c.process();
-    for (name, major, minor) in [
-        ("null", 1, 3),
-        ("zero", 1, 5),
-        ("full", 1, 7),
-        ("random", 1, 8),
-        ("urandom", 1, 9),
-        ("tty", 5, 0),
-    ] {
-        let meta = fs::symlink_metadata(process.inside(&format!("/dev/{name}"))).unwrap();
-        assert!(meta.file_type().is_char_device(), "{name}");
-        let device = (nix::sys::stat::major(meta.rdev()), nix::sys::stat::minor(meta.rdev()));
-        assert_eq!(device, (major, minor), "{name}");
-        assert_eq!(meta.mode() & 0o7777, 0o666, "{name}");
-        assert_eq!((meta.uid(), meta.gid()), (0, 0), "{name}");
-    }
-    for (link, target) in [
-        ("fd", "/proc/self/fd"),
-        ("stdin", "/proc/self/fd/0"),
-        ("stdout", "/proc/self/fd/1"),
-        ("stderr", "/proc/self/fd/2"),
-        ("ptmx", "pts/ptmx"),
-    ] {
-        let found = fs::read_link(process.inside(&format!("/dev/{link}"))).unwrap();
-        assert_eq!(found, Path::new(target), "{link}");
-    }
-    assert!(!process.inside("/dev/console").exists(), "a console without a terminal");
-}
-
-#[test]
-fn devices_of_the_configuration() {
-    let mut c = asleep();
-    c.set(
-        "/linux/devices",
-        json!([
-            {"path": "/dev/mine", "type": "c", "major": 1, "minor": 3, "fileMode": 0o640, "uid": 5, "gid": 6},
-            {"path": "/dev/disk", "type": "b", "major": 7, "minor": 0},
-            {"path": "/dev/pipe", "type": "p", "fileMode": 0o600},
-            {"path": "/srv/deep/null", "type": "u", "major": 1, "minor": 3, "fileMode": 0o777}
-        ]),
-    );
-    // A umask must not eat what was asked for.
-    c.rt.through = ["sh", "-c", "umask 077; exec \"$@\"", "sh"].iter().map(Into::into).collect();
-    c.run_detached();
-    c.rt.through.clear();
-    let look = |path: &str| {
-        let meta = fs::symlink_metadata(c.process().inside(path)).unwrap();
-        let kind = match meta.file_type() {
-            kind if kind.is_char_device() => 'c',
-            kind if kind.is_block_device() => 'b',
-            kind if kind.is_fifo() => 'p',
-            _ => '?',
-        };
-        let device = match kind {
-            'p' => (0, 0),
-            _ => (nix::sys::stat::major(meta.rdev()), nix::sys::stat::minor(meta.rdev())),
-        };
-        (kind, device, meta.mode() & 0o7777, (meta.uid(), meta.gid()))
-    };
-    assert_eq!(look("/dev/mine"), ('c', (1, 3), 0o640, (5, 6)));
-    assert_eq!(look("/dev/disk"), ('b', (7, 0), 0o666, (0, 0)));
-    assert_eq!(look("/dev/pipe"), ('p', (0, 0), 0o600, (0, 0)));
-    assert_eq!(look("/srv/deep/null"), ('c', (1, 3), 0o777, (0, 0)));
-}
-
-#[test]
-fn a_device_over_another_file_is_refused() {
-    let mut c = Container::with_script("true");
-    fs::write(c.rootfs().join("etc/device"), "a file\n").unwrap();
-    c.set("/linux/devices", json!([{"path": "/etc/device", "type": "c", "major": 1, "minor": 3}]));
-    c.create().refused(&["/etc/device"]);
-    assert_eq!(fs::read_to_string(c.rootfs().join("etc/device")).unwrap(), "a file\n");
-    c.assert_gone();
-}
-
-#[test]
-fn masked_paths_are_empty_and_stay_so() {
-    let mut c = Container::with_script(
-        "echo file=$(cat /vault/file | wc -c); echo dir=$(ls -A /hidden | wc -l)\n\
-         touch /hidden/new; echo touch=$?; echo proc=$(cat /proc/version | wc -c)\n\
-         umount /hidden; echo umount=$?; echo x >/vault/file; echo write=$?\n\
-         chmod 0666 /vault/file; echo chmod=$?; chmod 0666 /proc/version; echo chmod-proc=$?\n\
-         echo done; exec sleep 600",
-    );
-    for path in ["vault", "hidden/deep"] {
-        fs::create_dir_all(c.rootfs().join(path)).unwrap();
-    }
-    fs::write(c.rootfs().join("vault/file"), "secret\n").unwrap();
-    fs::write(c.rootfs().join("hidden/deep/file"), "secret\n").unwrap();
-    c.set(
-        "/linux/maskedPaths",
-        json!(["/vault/file", "/hidden", "/proc/version", "/no/such/path"]),
-    );
-    let ran = c.run_detached();
-    let output = ran.wait_for("done");
-    for key in ["file", "dir", "proc", "write"] {
-        assert_eq!(said(&output, key), "0", "{key}: {output}");
-    }
-    // The null device that covers a file is the host's: its mode is not the container's to change.
-    for key in ["touch", "umount", "chmod", "chmod-proc"] {
-        assert_ne!(said(&output, key), "0", "{key}: {output}");
-    }
-    let process = c.process();
-    assert!(process.mount_options("/hidden").contains("ro"));
-    // What covers a file is the null device and nothing that an image put in its place.
-    let cover = fs::metadata(process.inside("/proc/version")).unwrap();
-    assert!(cover.file_type().is_char_device());
-    assert_eq!((nix::sys::stat::major(cover.rdev()), nix::sys::stat::minor(cover.rdev())), (1, 3));
-}
-
-#[test]
-fn a_masked_path_that_cannot_be_masked_is_an_error() {
-    let mut c = Container::with_script("true");
-    fs::create_dir(c.rootfs().join("loop")).unwrap();
-    symlink("b", c.rootfs().join("loop/a")).unwrap();
-    symlink("a", c.rootfs().join("loop/b")).unwrap();
-    c.set("/linux/maskedPaths", json!(["/loop/a/x"]));
-    c.create().refused(&["/loop/a/x"]);
-    c.assert_gone();
-}
-
-#[test]
-fn read_only_paths() {
-    let mut c = Container::with_script(
-        "echo x > /data/file; echo file=$?; echo x > /open/file; echo open=$?\n\
-         echo 1 > /proc/sys/net/ipv4/ip_forward; echo sysctl=$?; echo done; exec sleep 600",
-    );
-    for dir in ["data", "open"] {
-        fs::create_dir(c.rootfs().join(dir)).unwrap();
-        fs::write(c.rootfs().join(dir).join("file"), "old").unwrap();
-    }
-    c.set("/linux/readonlyPaths", json!(["/data", "/proc/sys", "/no/such/path"]));
-    let ran = c.run_detached();
-    let output = ran.wait_for("done");
-    assert_ne!(said(&output, "file"), "0");
-    assert_ne!(said(&output, "sysctl"), "0");
-    assert_eq!(said(&output, "open"), "0");
-    let options = c.process().mount_options("/proc/sys");
-    for option in ["ro", "nosuid", "nodev", "noexec"] {
-        assert!(options.contains(option), "/proc/sys lost {option}: {options:?}");
-    }
-}
-
-#[test]
-fn sysctls_are_written_inside_only() {
-    let host = fs::read_to_string("/proc/sys/kernel/msgmax").unwrap();
-    let mut c = Container::with_script(
-        "cat /proc/sys/kernel/msgmax /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv4/ip_unprivileged_port_start",
-    );
-    c.set(
-        "/linux/sysctl",
-        json!({"kernel.msgmax": "12345", "net.ipv4.ip_forward": "1", "net/ipv4/ip_unprivileged_port_start": "77"}),
-    );
-    c.set("/linux/readonlyPaths", json!(["/proc/sys"]));
-    assert_eq!(c.output(), "12345\n1\n77\n");
-    assert_eq!(fs::read_to_string("/proc/sys/kernel/msgmax").unwrap(), host);
 }
 
 #[test]
@@ -669,38 +540,6 @@ fn knows_idmapped_mounts(path: &Path) -> bool {
 }
 
 #[test]
-fn the_cgroup_file_system_shows_its_own_cgroup() {
-    let mut c = Container::with_script(
-        "cat $(find /sys/fs/cgroup -maxdepth 2 -name cgroup.procs | head -n 1)\n\
-         mkdir /sys/fs/cgroup/x || mkdir /sys/fs/cgroup/*/x; echo mkdir=$?; exec sleep 600",
-    );
-    c.mount("/sys/fs/cgroup", "cgroup", "cgroup", &["nosuid", "noexec", "nodev", "relatime", "ro"]);
-    let ran = c.run_detached();
-    let output = ran.wait_for("mkdir=");
-    assert!(output.lines().any(|line| line == "1"), "{output}");
-    assert_ne!(said(&output, "mkdir"), "0", "it is writable");
-    let options = c.process().mount_options("/sys/fs/cgroup");
-    assert!(options.contains("ro") && options.contains("nosuid"), "{options:?}");
-    // Nothing of the cgroups of others.
-    let names = fs::read_dir(c.process().inside("/sys/fs/cgroup")).unwrap();
-    let names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
-    assert!(!names.iter().any(|name| name.to_string_lossy().contains("bulkhead")), "{names:?}");
-}
-
-#[test]
-fn the_old_root_is_out_of_reach() {
-    let c = Container::with_script(
-        "cat /proc/self/mountinfo | wc -l; ls -d /../../../etc/passwd; cat /proc/1/mountinfo; exec sleep 600",
-    );
-    let ran = c.run_detached();
-    ran.wait_for("passwd");
-    let expected = c.config["mounts"].as_array().unwrap().len() + 1;
-    let mounts = c.process().mounts();
-    assert_eq!(mounts.len(), expected, "{mounts:#?}");
-    assert_eq!(mounts[0].mount_point, Path::new("/"));
-}
-
-#[test]
 fn options_of_a_file_system_mean_nothing_on_a_bind() {
     let mut c = Container::with_script("ls /mnt");
     fs::create_dir(c.path().join("data")).unwrap();
@@ -711,44 +550,6 @@ fn options_of_a_file_system_mean_nothing_on_a_bind() {
     assert_eq!(ran.stdout, "file\n");
     for key in ["\"mode\": ignored", "\"size\": ignored"] {
         assert!(ran.stderr.contains(key), "{ran:#?}");
-    }
-}
-
-/// A mount namespace for the calls of a test, so that what they mount in their own never appears
-/// on the host.
-struct Apart(std::process::Child);
-
-impl Apart {
-    fn new() -> Apart {
-        let mut unshare = std::process::Command::new("unshare");
-        unshare.args(["--mount", "--propagation", "private", "sleep", "600"]);
-        let holder = Apart(unshare.spawn().unwrap());
-        let own = ns_link("self", "mnt");
-        wait_until("the mount namespace", || holder.namespace() != own);
-        holder
-    }
-
-    fn namespace(&self) -> String {
-        ns_link(&self.0.id().to_string(), "mnt")
-    }
-
-    fn through(&self) -> Vec<std::ffi::OsString> {
-        let file = format!("--mount=/proc/{}/ns/mnt", self.0.id());
-        ["nsenter", &file, "--"].iter().map(Into::into).collect()
-    }
-
-    /// The mounts in it that are below a directory.
-    fn below(&self, dir: &Path) -> Vec<String> {
-        let mounts = fs::read_to_string(format!("/proc/{}/mountinfo", self.0.id())).unwrap();
-        let dir = dir.to_str().unwrap();
-        mounts.lines().filter(|line| line.contains(dir)).map(str::to_owned).collect()
-    }
-}
-
-impl Drop for Apart {
-    fn drop(&mut self) {
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
     }
 }
 

@@ -5,6 +5,7 @@ mod support;
 
 use std::process::Command;
 
+use support::rootless::of_nobody;
 use support::*;
 
 /// Nice value, realtime priority and policy of /proc/PID/stat (proc_pid_stat(5), 19, 40 and 41).
@@ -71,6 +72,27 @@ fn a_user_namespace_is_no_hindrance() {
     c.run_detached();
     assert_eq!(scheduler(c.process()), [-5, 0, 0]);
     assert_eq!(io_priority(c.process().pid), "realtime: prio 6");
+}
+
+/// Without privileges the process sets its own, as far as anybody may; the rest is an error.
+#[test]
+fn without_root() {
+    if !unprivileged_user_namespaces() {
+        skip!("unprivileged user namespaces are switched off");
+    }
+    let mut c = of_nobody("exec sleep 600");
+    c.set("/process/scheduler", json!({"policy": "SCHED_BATCH", "nice": 15}));
+    c.set("/process/ioPriority", json!({"class": "IOPRIO_CLASS_IDLE", "priority": 0}));
+    c.run_detached();
+    assert_eq!(scheduler(c.process()), [15, 0, 3]);
+    assert_eq!(io_priority(c.process().pid), "idle");
+    let mut c = of_nobody("exec sleep 600");
+    c.set("/process/scheduler", json!({"policy": "SCHED_FIFO", "priority": 1}));
+    let ran = c.create();
+    assert_ne!(ran.status.code(), Some(0), "{ran:#?}");
+    assert!(ran.stderr.contains("process.scheduler: set SCHED_FIFO"), "{ran:#?}");
+    assert!(ran.stderr.contains("CAP_SYS_NICE"), "{ran:#?}");
+    c.assert_gone();
 }
 
 #[test]

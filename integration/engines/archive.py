@@ -6,7 +6,9 @@ import json
 import tarfile
 
 
-def image_archive(path, rootfs_tar, tag, command=("sh",), env=("PATH=/usr/sbin:/usr/bin:/sbin:/bin",)):
+def image_archive(
+    path, rootfs_tar, tag, command=("sh",), env=("PATH=/usr/sbin:/usr/bin:/sbin:/bin",)
+):
     """Writes an archive with one layer to `path`, and returns it."""
     with open(rootfs_tar, "rb") as file:
         layer = file.read()

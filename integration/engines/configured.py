@@ -1,5 +1,5 @@
-"""The configuration files of integration/config as the drivers use them: only paths are substituted,
-and what the machine itself cannot do. So those files are proven to work."""
+"""The configuration files of integration/config as the drivers use them: only paths are
+substituted, and what the machine itself cannot do. So those files are proven to work."""
 
 import json
 import os
@@ -29,8 +29,8 @@ def prove(runtime, root, container, pid):
 
 
 def may_raise_limits():
-    """Whether this process has CAP_SYS_RESOURCE. Without it neither OOM scores nor resource limits go
-    beyond its own, whatever the runtime."""
+    """Whether this process has CAP_SYS_RESOURCE. Without it neither OOM scores nor resource limits
+    go beyond its own, whatever the runtime."""
     effective = int(re.search(r"^CapEff:\s*(\w+)", read("/proc/self/status"), re.M)[1], 16)
     return bool(effective >> CAP_SYS_RESOURCE & 1)
 

@@ -1,4 +1,4 @@
-"""containerd, as `ctr` drives it: a private daemon, configured by integration/config/containerd.toml."""
+"""containerd, as `ctr` drives it: a private daemon, configured by config/containerd.toml."""
 
 import os
 import re
@@ -28,7 +28,6 @@ class Containerd:
         self.namespace = workspace.tag
         self.daemon = None
         self.mark = 0
-        self.hierarchies = set(os.listdir("/sys/fs/cgroup"))
 
     # ---- the daemon ------------------------------------------------------------------------------
 
@@ -83,10 +82,6 @@ class Containerd:
         if self.daemon:
             self.clean()
             self.end()
-        # Where a v1 hierarchy is not mounted, containerd makes plain directories of its name.
-        for name in set(os.listdir("/sys/fs/cgroup")) - self.hierarchies:
-            for path, _, _ in os.walk(f"/sys/fs/cgroup/{name}", topdown=False):
-                os.rmdir(path)
 
     def pids(self):
         return [self.daemon.pid]
@@ -111,7 +106,7 @@ class Containerd:
             self("container", "rm", name, status=None)
 
     def errors(self):
-        """What the daemon and its shims have logged since the last call and is worse than a warning."""
+        """What the daemon and its shims have logged since the last call, worse than a warning."""
         text = read(self.log)
         new, self.mark = text[self.mark :], len(text)
         return [line for line in new.splitlines() if self.is_error(line)]
@@ -162,7 +157,9 @@ class Containerd:
     def exec(self, name, *command, options=(), **how):
         """`ctr task exec`; returns what harness.run does."""
         Containerd.execs = getattr(Containerd, "execs", 0) + 1
-        return self("task", "exec", "--exec-id", f"e{Containerd.execs}", *options, name, *command, **how)
+        return self(
+            "task", "exec", "--exec-id", f"e{Containerd.execs}", *options, name, *command, **how
+        )
 
     def container(self, name, options=(), command=("sleep", "1000")):
         """A container in the background, removed at the end of the `with` block."""
@@ -181,11 +178,18 @@ class Background:
         fine = 0 if kind is None else None
         if self.ctr.status(self.name) is not None:
             self.ctr("task", "kill", "-s", "KILL", self.name, status=None)
-            eventually(lambda: self.ctr.status(self.name) == "STOPPED", "the end") if kind is None else 0
+            (
+                eventually(lambda: self.ctr.status(self.name) == "STOPPED", "the end")
+                if kind is None
+                else 0
+            )
             self.ctr("task", "rm", "-f", self.name, status=None)
         self.ctr("container", "rm", self.name, status=fine)
 
 
 def alive(pid):
     """Whether a process is there and no zombie."""
-    return os.path.exists(f"/proc/{pid}") and read(f"/proc/{pid}/stat").rpartition(")")[2].split()[0] != "Z"
+    return (
+        os.path.exists(f"/proc/{pid}")
+        and read(f"/proc/{pid}/stat").rpartition(")")[2].split()[0] != "Z"
+    )

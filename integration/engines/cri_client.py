@@ -1,7 +1,7 @@
 """A small client of the Kubernetes container runtime interface (CRI), as a kubelet drives it.
 
-gRPC is Debian's python3-grpcio, used with raw bytes; the messages are made by cri_wire from the field
-numbers of runtime.v1, of which only those that the tests use are here.
+gRPC is Debian's python3-grpcio, used with raw bytes; the messages are made by cri_wire from the
+field numbers of runtime.v1, of which only those that the tests use are here.
 """
 
 import time
@@ -40,8 +40,19 @@ def seccomp(kind, path=None):
 
 
 def security(
-    add=(), drop=(), privileged=None, spaces=None, user=None, username=None, group=None, groups=(),
-    readonly=None, no_new_privs=None, masked=None, read_only_paths=None, profile=None,
+    add=(),
+    drop=(),
+    privileged=None,
+    spaces=None,
+    user=None,
+    username=None,
+    group=None,
+    groups=(),
+    readonly=None,
+    no_new_privs=None,
+    masked=None,
+    read_only_paths=None,
+    profile=None,
 ):
     """LinuxContainerSecurityContext. A path list of None leaves the field out."""
     return {
@@ -121,8 +132,18 @@ class Client:
     # --- containers ----------------------------------------------------------------------------
 
     def create(
-        self, sandbox, pod, name, image, command, context=None, limits=None, env=None, cwd=None,
-        mounts=(), tty=False,
+        self,
+        sandbox,
+        pod,
+        name,
+        image,
+        command,
+        context=None,
+        limits=None,
+        env=None,
+        cwd=None,
+        mounts=(),
+        tty=False,
     ):
         """CreateContainer: returns its id. `mounts` are (host, container, read-only)."""
         config = {

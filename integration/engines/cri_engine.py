@@ -1,5 +1,5 @@
-"""containerd's CRI, as a kubelet drives it: a private daemon, configured by containerd-cri.toml, and the
-handler that runtimeclass.yaml names."""
+"""containerd's CRI, as a kubelet drives it: a private daemon, configured by containerd-cri.toml,
+and the handler that runtimeclass.yaml names."""
 
 import os
 import re
@@ -35,7 +35,10 @@ class Cri(Containerd):
             ("/etc/cni/net.d", f"{self.home}/cni"),
             (INSTALLED, self.program),
             # State beside that of a bulkhead in use on this machine, not among it.
-            ("SystemdCgroup = false", f'SystemdCgroup = false\n        Root = "{self.runtime_root}"'),
+            (
+                "SystemdCgroup = false",
+                f'SystemdCgroup = false\n        Root = "{self.runtime_root}"',
+            ),
         ]
         if not may_raise_limits():
             changes.append(("restrict_oom_score_adj = false", "restrict_oom_score_adj = true"))

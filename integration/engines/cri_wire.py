@@ -1,13 +1,14 @@
 """The little of the protocol buffers wire format that the CRI needs.
 
-A message is a dict from field number to value. Values to encode: bool and int (varint), str and bytes,
-dict (a message), Map (string keys and values) and lists of these (repeated fields, not packed, which
-every decoder takes). A decoded message maps each number to the list of its raw values: int or bytes.
+A message is a dict from field number to value. Values to encode: bool and int (varint), str and
+bytes, dict (a message), Map (string keys and values) and lists of these (repeated fields, not
+packed, which every decoder takes). A decoded message maps each number to the list of its raw
+values: int or bytes.
 """
 
 
 class Map(dict):
-    """A protobuf map<string, string>, which on the wire is a list of messages {1: key, 2: value}."""
+    """A protobuf map<string, string>: on the wire a list of messages {1: key, 2: value}."""
 
 
 def varint(number):
@@ -78,7 +79,7 @@ def decode(data):
 
 
 def get(data, *path, default=None):
-    """The value at a path of field numbers: get(reply, 1, 4) is field 4 of the message in field 1."""
+    """The value at a path of field numbers: get(reply, 1, 4) is field 4 of message 1."""
     value = data
     for number in path:
         values = decode(value).get(number)

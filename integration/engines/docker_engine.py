@@ -5,10 +5,11 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 
 from configured import INSTALLED, substitute
 from harness import Cgroup, Failure, check, engine, equal, eventually, read, run, write
-from leaks import descendants, tree
+from leaks import comm, descendants, tree
 
 
 @engine
@@ -29,7 +30,7 @@ class Docker:
         self.options = options
         self.beside = name != "docker"
         self.daemon = None
-        self.client = "/usr/bin/docker" if os.path.exists("/usr/bin/docker") else "docker"
+        self.client = "docker"
         self.env = dict(
             os.environ,
             DOCKER_HOST=f"unix://{self.socket}",
@@ -46,12 +47,12 @@ class Docker:
             substitute("daemon.json", [(INSTALLED, program)]),
         )
         # The BuildKit inside dockerd takes what it finds as `runc` on PATH.
-        called = f"echo \"$@\" >>{self.called}"
+        called = f'echo "$@" >>{self.called}'
         write(f"{self.path}/runc", f'#!/bin/sh\n{called}\nexec {program} "$@"\n', 0o755)
         # A second daemon would take the bridge of the first: it gets a network of its own.
         words = ["unshare", "--net"] if self.beside else []
         words += [
-            shutil.which("dockerd") or "/usr/sbin/dockerd", "--config-file", config,
+            "dockerd", "--config-file", config,
             "--data-root", self.data, "--exec-root", self.exec_root, "--pidfile", self.pid_file,
             "-H", f"unix://{self.socket}", "--cgroup-parent", f"/{self.workspace.tag}",
             "--bip=172.31.200.1/24",
@@ -114,18 +115,11 @@ class Docker:
     def pids(self):
         """The daemons: dockerd, its containerd, and BuildKit's helpers if there are any."""
         found = [self.daemon.pid]
-        for pid, _ in descendants(self.daemon.pid):
-            try:
-                name = read(f"/proc/{pid}/comm").strip()
-            except OSError:
-                continue
-            if name == "containerd":
-                found.append(pid)
+        found += [pid for pid, _ in descendants(self.daemon.pid) if comm(pid) == "containerd"]
         return found
 
     def state_dirs(self):
-        private = [f"/run/{name}" for name in ("bulkhead", "containerd", "docker", "runc")]
-        return [self.exec_root, f"{self.data}/containers", *private]
+        return [self.exec_root, f"{self.data}/containers", "/run"]
 
     def keeps(self, path):
         """State that is the daemon's own and no container's."""
@@ -156,6 +150,12 @@ class Docker:
         return subprocess.Popen(
             [self.client, *args], env=self.env, start_new_session=True, **options
         )
+
+    def events(self, name):
+        """The actions that the daemon tells of a container, from its first."""
+        words = ["--since", "1", "--until", f"{time.time():.3f}"]
+        words += ["--filter", f"container={name}", "--format", "{{.Action}}"]
+        return self("events", *words).text.splitlines()
 
     def inspect(self, name, template="{{json .}}"):
         return self("inspect", "--format", template, name).text

@@ -7,10 +7,11 @@ import time
 
 ROWS = []
 ENGINES = {}
+NUMBERS = [f"W{number:02}" for number in range(1, 26)]
+"""Of the exercises; each has at least one row."""
 
 # What a machine may lack, by the beginning of the reason. Any other skip of a bulkhead row fails.
 MAY_SKIP = {
-    "W07": "this kernel has no blkio throttling",
     "W10": "this machine lacks capabilities",
     "W24": "this machine cannot run systemd in a container",
 }
@@ -30,7 +31,7 @@ class Row:
         self.function, self.limit = function, limit
 
 
-def row(number, engine, title, limit=120):
+def row(number, engine, title, limit=240):
     """Registers a function that takes the engine as a row; `limit` is its time-out in seconds."""
 
     def register(function):
@@ -91,8 +92,9 @@ def run(*args, status=0, timeout=60, stdin=None, env=None, binary=False, cwd=Non
     out = out if binary else out.decode(errors="replace")
     if status is not None and process.returncode != status:
         told = err.strip() or (out.strip() if not binary else "")
+        words = " ".join(args)
         raise Failure(
-            f"exit status {process.returncode} instead of {status}: {' '.join(args)}: {told[-1500:]}"
+            f"exit status {process.returncode} instead of {status}: {words}: {told[-1500:]}"
         )
     return Done(args, process.returncode, out, err)
 
@@ -117,7 +119,7 @@ def check(condition, what):
         raise Failure(what)
 
 
-def eventually(condition, what, seconds=15, step=0.1):
+def eventually(condition, what, seconds=30, step=0.1):
     """Waits until `condition()` is true, and gives what it gave."""
     end = time.monotonic() + seconds
     while True:

@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import tarfile
 
-from harness import write
+from harness import Failure, run, write
 
 SUITE = "bookworm"
 PACKAGES = (
@@ -38,7 +38,7 @@ def sources():
     for path in ("/etc/apt/sources.list.d/debian.sources", "/etc/apt/sources.list"):
         if os.path.exists(path) and os.path.getsize(path):
             return ["-"], open(path, "rb")
-    return [], subprocess.DEVNULL
+    return [], None
 
 
 def debian():
@@ -52,12 +52,13 @@ def debian():
     words, stdin = sources()
     part = f"{path}.{os.getpid()}.tar"
     try:
-        subprocess.run(
-            ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(PACKAGES)}",
-             SUITE, part, *words],
-            stdin=stdin, check=True, timeout=1800,
+        run(
+            "mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(PACKAGES)}",
+            SUITE, part, *words, stdin=stdin, timeout=900,
         )  # fmt: skip
         os.rename(part, path)
+    except Failure as failure:
+        raise Failure(f"the Debian image cannot be made: {str(failure)[-300:]}") from None
     finally:
         if os.path.exists(part):
             os.unlink(part)

@@ -35,6 +35,14 @@ def descendants(of):
     return found
 
 
+def comm(pid):
+    """The name of a process; nothing of one that has just gone."""
+    try:
+        return read(f"/proc/{pid}/comm").strip()
+    except OSError:
+        return ""
+
+
 def reap():
     """Collects orphans that have ended; called between rows, when no command of ours runs."""
     for pid, (parent, state) in parents().items():
@@ -67,6 +75,11 @@ def cgroups(tag):
                 yield path
 
 
+def kept(engine, path):
+    """What is nobody's leak: the engine's own state, and bulkhead's cache of compiled filters."""
+    return engine.keeps(path) or f"{path}/".startswith("/run/bulkhead-seccomp/")
+
+
 def seen(engine):
     """Everything that could leak, one line a thing."""
     found = set()
@@ -85,7 +98,7 @@ def seen(engine):
     tagged = cgroups(engine.workspace.tag)
     found.update(f"cgroup {path}" for path in tagged if not engine.keeps(path))
     for top in engine.state_dirs():
-        found.update(f"state {path}" for path in tree(top, 6) if not engine.keeps(path))
+        found.update(f"state {path}" for path in tree(top, 6) if not kept(engine, path))
     # /sys/class/net is that of the namespace sysfs was mounted in.
     for line in read("/proc/net/dev").splitlines()[2:]:
         found.add(f"interface {line.split(':')[0].strip()}")

@@ -7,10 +7,11 @@ import subprocess
 
 from configured import INSTALLED, may_raise_limits, program, substitute
 from harness import Cgroup, check, engine, equal, read, run, write
-from console import Terminal
+from isolation import unmount
+from terminal import Terminal
 
-KEPT = ("/run/libpod/", "/run/containers", "/run/bulkhead-seccomp")
-"""Places of podman itself, and bulkhead's cache of compiled filters."""
+KEPT = ("/run/libpod/", "/run/containers")
+"""Places of podman itself."""
 
 USER, UID, SUBIDS = "bulkhead-test", 54321, 600000
 
@@ -45,41 +46,15 @@ class Podman:
 
     def hide(self, path):
         """Puts an empty directory over a place that podman cannot be told to leave alone."""
-        self.made = getattr(self, "made", [])
-        if not os.path.isdir(path):
-            os.makedirs(path)
-            self.made.append(path)
+        # If it is made, it stays: removing it would take it away from another run as well.
+        os.makedirs(path, exist_ok=True)
         run("mount", "-t", "tmpfs", "-o", "mode=1777", "tmpfs", path)
         self.mounted.append(path)
-
-    def cgroups(self):
-        """With v1: a view of the mounted hierarchies and nothing else, that nothing can be added to.
-
-        Where a hierarchy is not mounted, engines make plain directories of its name; podman then takes
-        them for cgroups, and cannot remove them.
-        """
-        top = "/sys/fs/cgroup"
-        mounted = [name for name in os.listdir(top) if os.path.ismount(f"{top}/{name}")]
-        if not mounted:
-            return
-        view = self.workspace.new("cgroup-view")
-        run("mount", "-t", "tmpfs", "-o", "mode=0755", "tmpfs", view)
-        run("mount", "--make-private", view)
-        for name in mounted:
-            os.mkdir(f"{view}/{name}")
-            run("mount", "--bind", f"{top}/{name}", f"{view}/{name}")
-        for name in os.listdir(top):
-            if os.path.islink(f"{top}/{name}"):
-                os.symlink(os.readlink(f"{top}/{name}"), f"{view}/{name}")
-        run("mount", "-o", "remount,bind,ro", view)
-        run("mount", "--rbind", view, top)
-        self.mounted += [view, top]
 
     def places(self):
         """Its locks, and the addresses that CNI gives away."""
         self.hide("/dev/shm")
         self.hide("/var/lib/cni")
-        self.cgroups()
         write(f"{self.home}/containers.conf", self.config())
         write(
             f"{self.home}/storage.conf",
@@ -97,24 +72,26 @@ class Podman:
             self("import", *changes, tar, f"localhost/{name}", timeout=300)
         # The first container makes directories and cgroups that stay: they are nobody's leak.
         self.run("--rm", "busybox", "true")
-        equal(self("info", "--format", "{{.Host.OCIRuntime.Path}}").text, self.program, "the runtime")
+        equal(
+            self("info", "--format", "{{.Host.OCIRuntime.Path}}").text, self.program, "the runtime"
+        )
 
     def stop(self):
         self.clean()
         for path in reversed(self.mounted):
-            subprocess.run(["umount", "--recursive", path], check=False)
-        for path in getattr(self, "made", []):
-            os.rmdir(path)
+            unmount(path)
 
     def pids(self):
         return []
 
     def state_dirs(self):
-        # podman mounts its storage onto itself, and takes that away again, when it likes: so that it
-        # is never there when mounts are compared.
-        subprocess.run(["umount", f"{self.home}/root/overlay"], stderr=subprocess.DEVNULL, check=False)
-        return [f"{self.home}/tmp", f"{self.home}/run/overlay-containers",
-                f"{self.home}/root/overlay-containers", f"{self.home}/root/volumes", "/run"]  # fmt: skip
+        # podman mounts its storage onto itself, and takes that away again, when it likes: so that
+        # it is never there when mounts are compared.
+        subprocess.run(
+            ["umount", f"{self.home}/root/overlay"], stderr=subprocess.DEVNULL, check=False
+        )
+        own = ("tmp", "run/overlay-containers", "root/overlay-containers", "root/volumes")
+        return [*(f"{self.home}/{name}" for name in own), "/run"]
 
     def keeps(self, path):
         """Locks, lists and logs of podman itself."""
@@ -142,9 +119,8 @@ class Podman:
 
     def run_words(self, *args):
         """The arguments of `podman run`: without a network unless ARGS name one."""
-        network = [] if any(str(arg).startswith("--network") for arg in args) or "--pod" in args else [
-            "--network", "none"]  # fmt: skip
-        return ["run", *self.cgroup_parent, *network, *args]
+        named = any(str(arg).startswith(("--network", "--pod")) for arg in args)
+        return ["run", *self.cgroup_parent, *([] if named else ["--network", "none"]), *args]
 
     def run(self, *args, **options):
         """`podman run ARGS`."""
@@ -169,8 +145,8 @@ class Podman:
         return Background(self, args)
 
     def remove_pod(self, name):
-        """Removes a pod. Of the hierarchies that have no controller it leaves its cgroups, because the
-        runtime made those and podman does not know of them."""
+        """Removes a pod. Of the hierarchies that have no controller it leaves its cgroups, because
+        the runtime made those and podman does not know of them."""
         pod = self("pod", "inspect", "--format", "{{.ID}}", name).text
         self("pod", "rm", "--force", "--time", "0", name)
         for hierarchy in ("systemd", "unified"):
@@ -178,9 +154,10 @@ class Podman:
             if os.path.isdir(path):
                 os.rmdir(path)
 
-    def terminal(self, *args, **options):
-        """`podman ARGS` on a terminal."""
-        return Terminal(self.words(*args), env=dict(self.env, TERM="xterm"), cwd=self.home, **options)
+    def terminal(self, rows, columns, *args):
+        """`podman ARGS` on a terminal of that size."""
+        env = dict(self.env, TERM="xterm")
+        return Terminal(self.words(*args), rows, columns, env, self.home)
 
 
 class Background:

@@ -6,8 +6,8 @@ import signal
 from configured import status_fields
 from containerd_engine import alive
 from cri_client import (
-    CONTAINER, EXITED, NODE, POD, RUNNING, RUNTIME_DEFAULT, TARGET, UNCONFINED, CriError, namespaces,
-    resources, seccomp, security,
+    CONTAINER, EXITED, NODE, POD, RUNNING, RUNTIME_DEFAULT, TARGET, UNCONFINED, CriError,
+    namespaces, resources, seccomp, security,
 )  # fmt: skip
 from harness import Failure, check, contains, equal, eventually, lacks, read, row
 
@@ -43,8 +43,9 @@ def pod_of_two(cri):
     client = cri.client
     with cri.pod("two") as pod:
         check(client.sandbox_ready(pod.id), "the sandbox is not ready")
-        first = pod.run("first", "sh", "-c", "echo to stdout; echo to stderr >&2; exec sleep 1000",
-                        context=security(spaces=OWN_PID), env={"FOO": "bar"}, cwd="/tmp")  # fmt: skip
+        script = "echo to stdout; echo to stderr >&2; exec sleep 1000"
+        first = pod.run("first", "sh", "-c", script, context=security(spaces=OWN_PID),
+                        env={"FOO": "bar"}, cwd="/tmp")  # fmt: skip
         second = pod.run("second", "sh", "-c", "exit 42", context=security(spaces=OWN_PID))
         equal(client.wait(second), 42, "the exit code of the second")
         equal(client.state(first)[0], RUNNING, "the state of the first")
@@ -83,7 +84,11 @@ def pod_namespaces(cri):
             for shared in ("net", "ipc", "uts"):
                 equal(len({space(pid, shared) for pid in pids}), 1, f"{shared} namespaces")
             equal(len({space(pid, "mnt") for pid in pids}), 3, "mount namespaces")
-            equal(len({space(pid, "pid") for pid in pids}), 3 if name == "own" else 1, "pid namespaces")
+            equal(
+                len({space(pid, "pid") for pid in pids}),
+                3 if name == "own" else 1,
+                "pid namespaces",
+            )
             host = space("self", "pid")
             equal(space(pids[1], "pid") == host, name == "host", "the host's pid namespace")
             equal(space(pids[1], "net"), space("self", "net"), "the host's network")
@@ -95,7 +100,11 @@ def pod_namespaces(cri):
         first = pod.run("first", context=security(spaces=OWN_PID))
         aimed = namespaces(network=NODE, pid=TARGET, target=first)
         second = pod.run("debug", context=security(spaces=aimed))
-        equal(space(pod.pid(second), "pid"), space(pod.pid(first), "pid"), "the target's pid namespace")
+        equal(
+            space(pod.pid(second), "pid"),
+            space(pod.pid(first), "pid"),
+            "the target's pid namespace",
+        )
     clean_log(cri)
 
 
@@ -117,7 +126,9 @@ def limits(cri):
         equal((memory(), quota()), (str(64 << 20), "20000"), "limits")
         if cgroup.is_v1("cpu"):
             equal(cgroup.read("cpu", "cpu.shares", ""), "512", "shares")
-        client.update(name, resources(period=100000, quota=50000, shares=256, memory=96 << 20, cpus="0"))
+        client.update(
+            name, resources(period=100000, quota=50000, shares=256, memory=96 << 20, cpus="0")
+        )
         equal((memory(), quota()), (str(96 << 20), "50000"), "limits after the update")
         if cgroup.is_v1("cpu"):
             equal(cgroup.read("cpu", "cpu.shares", ""), "256", "shares after the update")
@@ -132,13 +143,16 @@ def limits(cri):
 @row("W20", "cri", "ContainerStats against the cgroup")
 def stats(cri):
     with cri.pod("stats") as pod:
-        busy = pod.run("busy", "sh", "-c", "i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done; sleep 1000",
-                       context=security(spaces=OWN_PID))  # fmt: skip
+        script = "i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done; sleep 1000"
+        busy = pod.run("busy", "sh", "-c", script, context=security(spaces=OWN_PID))
         eventually(lambda: cri.client.stats(busy)[0] > 50_000_000, "50 ms of CPU time in the stats")
         cpu, memory = cri.client.stats(busy)
         cgroup = pod.cgroup(busy)
         if cgroup.is_v1("cpuacct"):
-            check(cpu <= int(cgroup.read("cpuacct", "cpuacct.usage", "")), "more CPU than the cgroup had")
+            check(
+                cpu <= int(cgroup.read("cpuacct", "cpuacct.usage", "")),
+                "more CPU than the cgroup had",
+            )
         used = int(cgroup.read("memory", "memory.usage_in_bytes", "memory.current"))
         check(0 < memory <= used + (1 << 20), f"memory: {memory}, the cgroup says {used}")
 
@@ -162,7 +176,12 @@ def capabilities(cri):
     default = 0xA80425FB
     cases = (
         ("plain", {}, default, "0"),
-        ("changed", {"add": ["SYS_TIME"], "drop": ["NET_RAW"]}, (default | 1 << 25) & ~(1 << 13), "0"),
+        (
+            "changed",
+            {"add": ["SYS_TIME"], "drop": ["NET_RAW"]},
+            (default | 1 << 25) & ~(1 << 13),
+            "0",
+        ),
         ("none", {"drop": ["ALL"], "no_new_privs": True}, 0, "1"),
         ("one", {"drop": ["ALL"], "add": ["NET_BIND_SERVICE"], "no_new_privs": True}, 1 << 10, "1"),
     )
@@ -192,10 +211,10 @@ def seccomp_profiles(cri):
             context = security(spaces=OWN_PID, profile=seccomp(kind))
             fields = status_of(pod, f"mode{mode}", context)
             equal(fields["Seccomp"], mode, "the mode of process 1")
-            name = cri.client.containers()[0] if mode == "2" else None
-            if name:
-                code, out, err = cri.client.exec_sync(name, "sh", "-c", "unshare -U true; echo $?; "
-                                                      "grep ^Seccomp: /proc/self/status")  # fmt: skip
+            if mode == "2":
+                name = cri.client.containers()[0]
+                script = "unshare -U true; grep ^Seccomp: /proc/self/status"
+                _, out, err = cri.client.exec_sync(name, "sh", "-c", script)
                 contains(err, "Operation not permitted", "unshare in a container with the profile")
                 contains(out, "Seccomp:\t2", "the mode of what ExecSync starts")
 
@@ -212,7 +231,9 @@ def paths(cri):
         )
         for path, fine in (("/file", False), ("/data/new", True), ("/fixed/other", False)):
             code, _, err = client.exec_sync(name, "sh", "-c", f"echo x >{path}")
-            equal((code == 0, "Read-only file system" in err), (fine, not fine), f"writing to {path}")
+            equal(
+                (code == 0, "Read-only file system" in err), (fine, not fine), f"writing to {path}"
+            )
         equal(read(f"{volume}/new"), "x\n", "what was written")
         masked = client.exec_sync(name, "sh", "-c", "cat /proc/keys /proc/timer_list | wc -c")[1]
         equal(masked.strip(), "0", "bytes of masked files")
@@ -221,7 +242,9 @@ def paths(cri):
         contains(err, "Read-only file system", "writing to a read-only path")
         own = pod.run("own", context=security(spaces=OWN_PID, masked=["/etc/passwd"],
                                               read_only_paths=["/tmp"]))  # fmt: skip
-        equal(client.exec_sync(own, "cat", "/etc/passwd")[1], "", "a masked file of one's own choice")
+        equal(
+            client.exec_sync(own, "cat", "/etc/passwd")[1], "", "a masked file of one's own choice"
+        )
         err = client.exec_sync(own, "touch", "/tmp/x")[2]
         contains(err, "Read-only file system", "a read-only path of one's own choice")
 

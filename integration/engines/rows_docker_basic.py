@@ -21,28 +21,32 @@ def hello(docker):
 def terminal(docker):
     words = [docker.client, "run", "-it", "--rm", "busybox", "sh"]
     with Terminal(words, 33, 101, docker.env) as screen:
-        screen.expect("# ", 20)
-        screen.ask("stty size", r"\n33 101\r")
+        screen.shell(33, 101, "0")
         screen.resize(44, 77)
         screen.ask("stty size", r"\n44 77\r")
-        screen.type("tty\n")
-        screen.expect(r"\n/dev/pts/0\r")
-        screen.type("sleep 1000\n")
-        screen.expect("sleep 1000")
-        time.sleep(0.3)
-        screen.type("\x03")
-        screen.expect("# ")
-        screen.type("echo status $?\n")
-        screen.expect(r"\nstatus 130\r")
-        screen.type("exit 7\n")
-        equal(screen.end(), 7, "exit status")
+        screen.interrupt()
+        screen.leave(7)
+
+
+@row("W02", "docker", "exec -it: size, resize, Ctrl-C, exit status")
+def exec_terminal(docker):
+    with docker.container("busybox", "sleep", "1000") as name:
+        words = [docker.client, "exec", "-it", name, "sh"]
+        with Terminal(words, 31, 99, docker.env) as screen:
+            screen.shell(31, 99)
+            screen.resize(44, 77)
+            screen.ask("stty size", r"\n44 77\r")
+            screen.interrupt()
+            screen.leave(5)
+        cgroup = docker.cgroup(name)
+        eventually(lambda: len(cgroup.procs()) == 1, "only init in the cgroup")
 
 
 @row("W02", "docker", "run -t: 100 MB out of a terminal")
 def terminal_bulk(docker):
     size = 100 << 20
     script = f"stty raw; yes 0123456789abcdef | head -c {size}"
-    done = docker("run", "-t", "--rm", "busybox", "sh", "-c", script, binary=True)
+    done = docker("run", "-t", "--rm", "busybox", "sh", "-c", script, binary=True, timeout=150)
     line = b"0123456789abcdef\n"
     want = (line * (size // len(line) + 1))[:size]
     equal(len(done.out), size, "bytes")
@@ -73,13 +77,16 @@ def stop_and_start(docker):
 
 @row("W03", "docker", "attach, logs -f, kill -s, wait, --rm")
 def attach_and_wait(docker):
-    script = "trap 'echo usr1' USR1; for i in 1 2 3; do echo line $i; done; while :; do sleep 0.1; done"
+    script = (
+        "trap 'echo usr1' USR1; for i in 1 2 3; do echo line $i; done; while :; do sleep 0.1; done"
+    )
     docker("run", "-d", "--rm", "--name", "watched", "busybox", "sh", "-c", script)
     logs = docker.spawn("logs", "-f", "watched", stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)
     attached = docker.spawn("attach", "--no-stdin", "watched", stdout=subprocess.PIPE)
     waiter = docker.spawn("wait", "watched", stdout=subprocess.PIPE)
     try:
-        time.sleep(0.7)
+        eventually(lambda: "attach" in docker.events("watched"), "the attached client")
+        time.sleep(1)
         docker("kill", "-s", "USR1", "watched")
         eventually(lambda: "usr1" in docker("logs", "watched").out, "USR1 taken")
         docker("kill", "-s", "KILL", "watched")
@@ -98,9 +105,9 @@ def attach_and_wait(docker):
 @row("W04", "docker", "100 MB through stdin and stdout")
 def pipe(docker):
     data = os.urandom(1 << 20) * 100
-    done = docker("run", "-i", "--rm", "busybox", "cat", stdin=data, binary=True)
+    done = docker("run", "-i", "--rm", "busybox", "cat", stdin=data, binary=True, timeout=150)
     equal(hashlib.sha256(done.out).hexdigest(), hashlib.sha256(data).hexdigest(), "sha256")
-    done = docker("run", "-i", "--rm", "busybox", "sha256sum", stdin=data)
+    done = docker("run", "-i", "--rm", "busybox", "sha256sum", stdin=data, timeout=150)
     contains(done.out, hashlib.sha256(data).hexdigest(), "sha256 inside")
     done = docker("run", "-i", "--rm", "busybox", "sed", "s/a/b/", stdin="banana\n")
     equal(done.out, "bbnana\n", "sed")

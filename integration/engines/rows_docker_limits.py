@@ -2,16 +2,21 @@
 
 import json
 import os
-import subprocess
+import re
 import time
 
-from harness import Skip, check, contains, equal, eventually, read, row, run
+from harness import check, contains, equal, eventually, read, row, run
 
 
 def cpu_seconds(cgroup):
     if cgroup.is_v1("cpuacct"):
         return int(cgroup.read("cpuacct", "cpuacct.usage", "")) / 1e9
     return int(cgroup.read("cpu", "", "cpu.stat").split()[1]) / 1e6
+
+
+def throttled(cgroup):
+    """How many periods the kernel has cut short."""
+    return int(re.search(r"nr_throttled (\d+)", cgroup.read("cpu", "cpu.stat", "cpu.stat"))[1])
 
 
 @row("W06", "docker", "--cpus, --cpu-shares: a quarter of a CPU at most")
@@ -26,11 +31,13 @@ def cpu(docker):
         else:
             equal(cgroup.read("cpu", "", "cpu.max"), "25000 100000", "quota")
             equal(cgroup.read("cpu", "", "cpu.weight"), "20", "weight")
-        eventually(lambda: len(cgroup.procs()) >= 3, "the stress program's children")
-        before, started = cpu_seconds(cgroup), time.monotonic()
-        time.sleep(3)
-        share = (cpu_seconds(cgroup) - before) / (time.monotonic() - started)
-        check(0.1 < share < 0.29, f"it took {share:.2f} CPU")
+        eventually(lambda: throttled(cgroup) > 2, "the stress program to meet its quota", 40)
+        # The clock around the figures: a busy machine makes the share smaller and never larger.
+        started, before = time.monotonic(), cpu_seconds(cgroup)
+        time.sleep(4)
+        used = cpu_seconds(cgroup) - before
+        share = used / (time.monotonic() - started)
+        check(0 < share < 0.28, f"it took {share:.2f} CPU")
 
 
 @row("W06", "docker", "--memory: 100 MB is killed with 137, 512 MB is not")
@@ -62,9 +69,6 @@ def fork_bomb(docker):
 
 @row("W07", "docker", "--device-write-bps, --device-write-iops")
 def throttle(docker):
-    v1 = os.path.isdir("/sys/fs/cgroup/blkio")
-    if v1 and not os.path.exists("/sys/fs/cgroup/blkio/blkio.throttle.write_bps_device"):
-        raise Skip("this kernel has no blkio throttling")
     image = f"{docker.workspace.new('loop')}/disk"
     with open(image, "wb") as file:
         file.truncate(64 << 20)
@@ -77,7 +81,7 @@ def throttle(docker):
                 "--device-write-iops", f"{device}:500"]  # fmt: skip
         with docker.container(*slow, "debian", "sleep", "1000") as one:
             cgroup = docker.cgroup(one)
-            if v1:
+            if cgroup.is_v1("blkio"):
                 got = cgroup.read("blkio", "blkio.throttle.write_bps_device", "")
                 equal(got, f"{name} 1048576", "bytes a second")
                 got = cgroup.read("blkio", "blkio.throttle.write_iops_device", "")
@@ -146,19 +150,10 @@ def update(docker):
 
 @row("W20", "docker", "events, inspect")
 def events(docker):
-    watch = docker.spawn(
-        "events", "--filter", "type=container", "--format", "{{.Action}}", stdout=subprocess.PIPE
-    )
-    try:
-        time.sleep(0.5)
-        docker("run", "--rm", "--name", "told", "--memory", "20m", "busybox",
-               "dd", "if=/dev/zero", "of=/dev/null", "bs=100M", "count=1", status=137)  # fmt: skip
-        time.sleep(0.5)
-    finally:
-        watch.terminate()
-        seen = watch.communicate()[0].decode().split()
+    docker("run", "--rm", "--name", "told", "--memory", "20m", "busybox",
+           "dd", "if=/dev/zero", "of=/dev/null", "bs=100M", "count=1", status=137)  # fmt: skip
     for action in ("create", "attach", "start", "oom", "die", "destroy"):
-        check(action in seen, f"no event {action}: {seen}")
+        eventually(lambda: action in docker.events("told"), f"the event {action}")
     with docker.container("-e", "A=b", "busybox", "sleep", "1000") as name:
         known = json.loads(docker.inspect(name))
         equal(known["State"]["Status"], "running", "status")

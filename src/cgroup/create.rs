@@ -240,7 +240,7 @@ fn must_take_processes(target: &Target, fd: BorrowedFd<'_>) -> Result<()> {
     if kind.trim() != "domain invalid" {
         return Ok(());
     }
-    if !target.needed.iter().all(|name| ["cpu", "cpuset", "pids"].contains(&name.as_str())) {
+    if !target.needed.iter().all(|name| THREADED.contains(&name.as_str())) {
         let why = "is below a threaded cgroup, where only cpu, cpuset and pids can be limited";
         return Err(Error::new(Kind::State, why).context(format!("cgroup {}", path.display())));
     }
@@ -267,6 +267,9 @@ pub(super) fn enable(target: &Target) -> Result<()> {
 
 const SUBTREE: &str = "cgroup.subtree_control";
 
+/// The controllers that threaded cgroups can have (cgroups(7), "Thread mode").
+const THREADED: [&str; 3] = ["cpu", "cpuset", "pids"];
+
 fn missing(dir: &Path, wanted: &[String]) -> Result<Vec<String>> {
     let fd = files::open_dir(dir).with_context(|| format!("open {}", dir.display()))?;
     let have =
@@ -281,11 +284,14 @@ fn enable_in(dir: &Path, missing: &[String], needed: &[String]) -> Result<()> {
     }
     let fd = files::open_dir(dir).with_context(|| format!("open {}", dir.display()))?;
     let all = missing.iter().map(|name| format!("+{name}")).collect::<Vec<_>>().join(" ");
-    if files::write(fd.as_fd(), SUBTREE, &all).is_ok() {
-        return Ok(());
-    }
-    // One that cannot be had must not keep the others away.
-    for name in missing {
+    let Err(errno) = files::write(fd.as_fd(), SUBTREE, &all) else { return Ok(()) };
+    // One that cannot be had must not keep the others away. But where there are processes, each
+    // that the kernel does take makes the cgroup threaded and its children invalid: so only what
+    // is needed, and first those that are refused there, before anything has changed.
+    let busy = errno == Errno::EBUSY;
+    let mut single: Vec<_> = missing.iter().filter(|one| !busy || needed.contains(one)).collect();
+    single.sort_by_key(|name| THREADED.contains(&name.as_str()));
+    for name in single {
         let value = format!("+{name}");
         match files::write(fd.as_fd(), SUBTREE, &value) {
             Err(errno) if needed.contains(name) => {
@@ -293,6 +299,11 @@ fn enable_in(dir: &Path, missing: &[String], needed: &[String]) -> Result<()> {
                 return Err(match errno {
                     Errno::EBUSY => error.context(format!(
                         "{} has processes of its own, so its children cannot be limited; \
+                         use another cgroupsPath",
+                        dir.display()
+                    )),
+                    Errno::EOPNOTSUPP => error.context(format!(
+                        "{} is threaded, so its children cannot be limited in this; \
                          use another cgroupsPath",
                         dir.display()
                     )),

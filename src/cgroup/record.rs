@@ -270,11 +270,16 @@ impl Record {
     /// The parts of the container's `cgroup` mount, in the order in which they are to be made.
     pub fn mounts(&self) -> Vec<CgroupMount> {
         let mut mounts = Vec::new();
+        // Of a hybrid machine the v1 hierarchies alone: systemd as a container's init takes a
+        // /sys/fs/cgroup/unified that is there for its own, and engines give it the v1 one.
+        let legacy = self.dirs.iter().any(|dir| !dir.is_unified());
         for dir in &self.dirs {
             let path = dir.path.clone();
             if dir.is_unified() {
-                let name = if self.mode == Mode::Unified { "" } else { "unified" };
-                mounts.push(CgroupMount::Unified { name: name.to_owned(), dir: path });
+                if !legacy {
+                    let name = if self.mode == Mode::Unified { "" } else { "unified" };
+                    mounts.push(CgroupMount::Unified { name: name.to_owned(), dir: path });
+                }
                 continue;
             }
             let (name, options) = (dir.name.clone(), dir.options.clone());
@@ -412,7 +417,6 @@ mod tests {
         assert_eq!(
             hybrid.mounts(),
             [
-                CgroupMount::Unified { name: "unified".into(), dir: "/u/a".into() },
                 v1("cpu,cpuacct", &["cpu", "cpuacct"], "/c/a"),
                 v1("systemd", &["name=systemd"], "/s/a"),
                 link("cpu"),

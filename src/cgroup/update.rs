@@ -229,8 +229,23 @@ impl Before {
             let why = format!("{} had {:?}", file.display(), self.text);
             return Err(Error::new(crate::Kind::System, why));
         };
-        files::write_in(&self.dir, &self.file, value)
-            .map_err(|errno| files::write_error(&self.dir, &self.file, value, errno))
+        let mut value = value.clone();
+        let mut written = files::write_in(&self.dir, &self.file, &value);
+        if let (Err(Errno::ENOSPC), Some(inherited)) = (&written, self.inherited()) {
+            value = inherited;
+            written = files::write_in(&self.dir, &self.file, &value);
+        }
+        written.map_err(|errno| files::write_error(&self.dir, &self.file, &value, errno))
+    }
+
+    /// What a v2 cpuset that had no list of its own had in effect: that of the cgroup above. A list,
+    /// once set, can be changed but not taken away while there are processes.
+    fn inherited(&self) -> Option<String> {
+        if !self.file.starts_with("cpuset.") || !self.text.trim().is_empty() {
+            return None;
+        }
+        let text = files::read_in(self.dir.parent()?, &format!("{}.effective", self.file)).ok()?;
+        Some(text.trim().to_owned())
     }
 }
 

@@ -19,6 +19,7 @@ pub mod update;
 
 use std::io::Write;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory, Parser};
 
 pub use args::{
@@ -34,7 +35,8 @@ use crate::{Context, Error, Kind, Result, sys, tty};
 pub fn main() -> u8 {
     // Before anything else: it executes the program once more, and what was done is done twice.
     let protected = selfexe::protect_if(|arg| matches!(arg, "create" | "run" | "exec"));
-    let cli = match Cli::try_parse() {
+    let words = args::normal(std::env::args_os().collect(), Cli::command);
+    let cli = match Cli::try_parse_from(words) {
         Ok(cli) => cli,
         Err(usage) if usage.use_stderr() => {
             tell_usage(&usage);
@@ -62,10 +64,14 @@ pub fn main() -> u8 {
 fn tell_usage(usage: &clap::Error) {
     let text = usage.to_string();
     let (error, rest) = text.split_once("\n\n").unwrap_or((&text, ""));
-    let words: Vec<&str> = error.split_whitespace().skip_while(|word| *word == "error:").collect();
+    let words = error.split_whitespace().skip_while(|word| *word == "error:");
+    let error = match usage.get(ContextKind::InvalidSubcommand) {
+        Some(ContextValue::String(name)) => format!("no such command: '{}'", name.escape_debug()),
+        _ => words.collect::<Vec<_>>().join(" "),
+    };
     let rest = rest.split("\n\n").filter(|part| !part.starts_with("For more information"));
     let mut lines: Vec<&str> = rest.flat_map(str::lines).filter(|line| !line.is_empty()).collect();
-    let last = format!("bulkhead: {} (see --help)\n", words.join(" "));
+    let last = format!("bulkhead: {error} (see --help)\n");
     lines.push(&last);
     // Nobody is left to be told that nobody could be told.
     let _ = std::io::stderr().write_all(lines.join("\n").as_bytes());
@@ -88,7 +94,12 @@ fn set_up(global: &Global) -> Result<()> {
     // Who reads our messages may hang up; that must not end a create half-way.
     sys::term::ignore(libc::SIGPIPE).context("ignore SIGPIPE")?;
     // Whoever started us may ignore it, and then no child's exit status could be read.
-    sys::spawn::default_sigchld().context("set SIGCHLD to its default")
+    sys::spawn::default_sigchld().context("set SIGCHLD to its default")?;
+    if log::debugging() {
+        let words: Vec<_> = std::env::args_os().skip(1).collect();
+        log::debug(format_args!("bulkhead {}: {words:?}", env!("CARGO_PKG_VERSION")));
+    }
+    Ok(())
 }
 
 fn dispatch(cli: Cli) -> Result<i32> {

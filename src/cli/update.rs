@@ -58,6 +58,10 @@ fn changes(args: &UpdateArgs) -> Result<Changes> {
     }
     let mut warnings = Vec::new();
     let changes = match args.resources.as_deref().filter(|path| !path.as_os_str().is_empty()) {
+        Some(_) if has_limits(&options(args)?) => {
+            let why = "--resources cannot be used with options for limits such as --memory";
+            return Err(Error::new(Kind::Invalid, why));
+        }
         Some(path) => {
             let name = if path == Path::new("-") {
                 "standard input".into()
@@ -140,6 +144,11 @@ fn options(args: &UpdateArgs) -> Result<Value> {
         pids.insert("limit".to_owned(), number::<i64>("--pids-limit", text)?.into());
     }
     Ok(json!({"memory": memory, "cpu": cpu, "pids": pids, "blockIO": block_io}))
+}
+
+fn has_limits(resources: &Value) -> bool {
+    let parts = resources.as_object().into_iter().flat_map(Map::values);
+    parts.filter_map(Value::as_object).any(|part| !part.is_empty())
 }
 
 /// An empty option is as good as none: scripts write `--memory "$MEMORY"`.

@@ -41,6 +41,12 @@ pub fn is_char_device(stat: &Stat, major: u32, minor: u32) -> bool {
 /// The whole text of a small file of procfs, sysfs or a cgroup. std's own reader asks for sizes
 /// that these file systems do not know, and reads in small steps.
 pub fn read_text(path: &str) -> crate::Result<String> {
+    let text = read_bytes(path)?;
+    String::from_utf8(text).map_err(|e| Error::new(Kind::System, format!("read {path}: {e}")))
+}
+
+/// The same of a file that holds what others may choose, such as the name of a process.
+pub fn read_bytes(path: &str) -> crate::Result<Vec<u8>> {
     let read = || -> rustix::io::Result<Vec<u8>> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
         let file = rustix::fs::open(path, flags, rustix::fs::Mode::empty())?;
@@ -48,15 +54,19 @@ pub fn read_text(path: &str) -> crate::Result<String> {
         let mut buffer = [0; 4096];
         loop {
             match rustix::io::read(&file, &mut buffer) {
-                Ok(0) => return Ok(text),
-                Ok(length) => text.extend(buffer.iter().take(length)),
+                Ok(length) => {
+                    text.extend(buffer.iter().take(length));
+                    // These file systems fill what they are given, as long as they have lines.
+                    if length < buffer.len() {
+                        return Ok(text);
+                    }
+                }
                 Err(Errno::INTR) => {}
                 Err(errno) => return Err(errno),
             }
         }
     };
-    let text = read().with_context(|| format!("read {path}"))?;
-    String::from_utf8(text).map_err(|e| Error::new(Kind::System, format!("read {path}: {e}")))
+    read().with_context(|| format!("read {path}"))
 }
 
 /// The number of the mount that an open file was reached by (statx(2), stx_mnt_id, Linux 5.8).

@@ -54,6 +54,12 @@ impl Proc {
         rustix::fs::openat(&fds, number, flags | OFlags::CLOEXEC, Mode::empty())
     }
 
+    /// Opens a namespace of the caller, by its name in /proc/self/ns.
+    pub fn own_namespace(&self, name: &str) -> rustix::io::Result<OwnedFd> {
+        let links = self.file(Path::new("self/ns"), PATH | OFlags::DIRECTORY)?;
+        rustix::fs::openat(&links, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+    }
+
     /// Writes `text` with one write(2): the files of procfs take a value whole or not at all.
     pub fn write(&self, path: impl AsRef<Path>, text: &[u8]) -> Result<()> {
         let path = path.as_ref();

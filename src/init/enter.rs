@@ -164,23 +164,30 @@ pub fn network(plan: &Plan) -> Result<()> {
     up().context("bring the loopback device up")
 }
 
-/// The offsets must be written before any process is in the namespace; this one enters it by
-/// execve (time_namespaces(7)). In a user namespace the file belongs to the host's root, once
-/// init has become another user.
+/// The offsets must be written before any process is in the namespace (time_namespaces(7)). In a user
+/// namespace the file belongs to the host's root, once init has become another user.
 pub fn clocks(init: &Init<'_>) -> Result<()> {
+    if init.plan.namespaces.time != Choice::New {
+        return Ok(());
+    }
+    let proc = &init.prepared.proc;
     match &init.plan.time_offsets {
-        Some(_) if init.plan.namespaces.time != Choice::New => Ok(()),
         Some(_) if init.plan.namespaces.has_user() => {
             init.parent.tell_parent(&ToParent::NeedOffsets)?;
-            init.parent.wait_for(ToInit::OffsetsWritten)
+            init.parent.wait_for(ToInit::OffsetsWritten)?;
         }
-        Some(text) => init
-            .prepared
-            .proc
-            .write("self/timens_offsets", text.as_bytes())
-            .context("linux.timeOffsets"),
-        None => Ok(()),
+        Some(text) => {
+            proc.write("self/timens_offsets", text.as_bytes()).context("linux.timeOffsets")?;
+        }
+        None => {}
     }
+    // unshare(2) made it for children alone. execve enters it, but not on older kernels: with 6.1
+    // the program would have the host's clocks.
+    let enter = || -> Result<()> {
+        let namespace = proc.own_namespace("time_for_children")?;
+        Ok(setns(namespace, CloneFlags::from_bits_retain(Kind::Time.flag()))?)
+    };
+    enter().context("enter the time namespace")
 }
 
 /// Made when init is in its cgroup, so that its root is there.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags};
-use nix::sys::signal::SigSet;
+use nix::sys::signal::{SigSet, Signal};
 use nix::sys::stat::Mode;
 use nix::unistd::{AccessFlags, faccessat};
 
@@ -22,6 +22,7 @@ use crate::state::Status;
 use crate::sync::{Socket, ToInit, ToParent, encode_error, read};
 use crate::sys::exec::{Exec, close_range};
 use crate::sys::seccomp as filter;
+use crate::sys::signal;
 use crate::tty::signals::reset_signals_for_exec;
 use crate::{Context, Error, Kind, Result};
 
@@ -94,6 +95,9 @@ impl Program<'_> {
         }
         outlive_runtime()?;
         reset_signals_for_exec(self.signals)?;
+        if self.fifos.is_some() {
+            end_by_signals()?;
+        }
 
         let entered = enter_cwd(process);
         identity::assume(&process.identity, self.within)?;
@@ -158,6 +162,15 @@ impl Program<'_> {
 fn outlive_runtime() -> Result<()> {
     prctl::set_death_signal(0)
         .map_err(|e| Error::from(Errno::from_raw(e)).context("clear the death signal"))
+}
+
+/// Until `start` there is no program that could decide about these: `kill`, whose signal is SIGTERM
+/// unless another is named, ends a created container as it ends a process.
+fn end_by_signals() -> Result<()> {
+    [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM]
+        .into_iter()
+        .try_for_each(signal::exit_on)
+        .context("handle signals until start")
 }
 
 /// create's init waits on its FIFO; run's goes on. The FIFO was open before, for reading and
@@ -326,5 +339,5 @@ fn words(errno: Errno, path: &Path) -> String {
 
 fn exec_error(process: &Process, errno: Errno) -> Error {
     let name = process.args.first().map(|a| a.to_string_lossy().into_owned()).unwrap_or_default();
-    Error::from(errno).context(format!("exec: {name:?}"))
+    Error::from(errno).context(format!("exec {name}"))
 }

@@ -35,12 +35,17 @@ fn one(init: &Init<'_>, root: &Root, trees: &Trees, mount: &Mount) -> Result<()>
         MountKind::Bind(_) => {
             let tree = trees.mounts.get(mount.index).and_then(Option::as_ref);
             let tree = tree.ok_or_else(|| Error::new(Kind::System, "the source is not open"))?;
-            let target = if prepare::is_dir(tree.as_fd())? {
-                root.make_dir(destination)?
-            } else {
-                root.make_file(destination)?
-            };
-            attach(tree.as_fd(), target)
+            bind(root, tree.as_fd(), destination)
+        }
+        MountKind::Own(source) => {
+            let there = root.find(source).with_context(|| format!("find source {source:?}"))?;
+            let tree = prepare::clone_open(there.as_fd(), mount.options.recursive)?;
+            done(there);
+            prepare::set(tree.as_fd(), true, prepare::base(init.plan.propagation, 0))?;
+            prepare::apply_options(tree.as_fd(), mount)?;
+            bind(root, tree.as_fd(), destination)?;
+            done(tree);
+            Ok(())
         }
         MountKind::New(fstype, source) => new_filesystem(init.plan, root, mount, fstype, source),
         MountKind::Cgroup => super::cgroups::mount(init, root, mount),
@@ -49,6 +54,15 @@ fn one(init: &Init<'_>, root: &Root, trees: &Trees, mount: &Mount) -> Result<()>
             prepare::apply_options(there.as_fd(), mount)
         }
     }
+}
+
+fn bind(root: &Root, tree: BorrowedFd<'_>, destination: &Path) -> Result<()> {
+    let target = if prepare::is_dir(tree)? {
+        root.make_dir(destination)?
+    } else {
+        root.make_file(destination)?
+    };
+    attach(tree, target)
 }
 
 /// Puts a detached mount on a place that is held open.

@@ -181,6 +181,7 @@ impl Attempt<'_> {
             fdpass::send_with_fd(to.as_fd(), pid.as_bytes(), Some(self.child.pidfd.as_fd()))
                 .with_context(|| format!("--pidfd-socket: send to {path:?}"))?;
         }
+        log::debug(format_args!("process {} is in the container and ready", self.child.pid));
         self.tell(ToInit::Go)?;
         match self.socket.next()? {
             // Close-on-exec: the program runs.

@@ -117,6 +117,9 @@ impl Launch {
         let cgroup = self.cgroup.insert(cgroup.create()?);
         // Without privileges it may be less than what was intended.
         self.state.cgroup = cgroup.record().clone();
+        for dir in self.state.cgroup.dirs() {
+            log::debug(format_args!("cgroup {}", dir.path.display()));
+        }
         let state = &self.state;
         let (socket, init_socket) = sync::pair()?;
         let mut socket = Some(socket);
@@ -145,6 +148,7 @@ impl Launch {
         // Likewise here: without it the end of init is an end of file.
         drop(init_socket);
         let child = self.child.insert(cloned?);
+        log::debug(format_args!("cloned process {}", child.pid));
         let Some(socket) = socket else {
             return Err(Error::new(Kind::System, "the socket to init is gone"));
         };
@@ -182,6 +186,7 @@ impl Launch {
             scheduling::set_of(&process.scheduling, child.pid)?;
         }
         record::set_pid(&mut self.state, child.pid)?;
+        log::debug(format_args!("init is process {} and is ready", child.pid));
         self.reserved.commit(&self.state)?;
         if let Some(path) = &request.pid_file {
             record::write_pid_file(path, child.pid)?;

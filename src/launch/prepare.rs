@@ -83,11 +83,17 @@ impl Trees {
 
 /// open_tree(2) of a path, as a detached clone.
 fn clone_tree(path: &Path, recursive: bool) -> Result<OwnedFd> {
-    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    if recursive {
-        flags |= OpenTreeFlags::AT_RECURSIVE;
-    }
-    Ok(open_tree(CWD, path, flags)?)
+    Ok(open_tree(CWD, path, clone_flags(recursive))?)
+}
+
+/// The same of a place that is held open.
+pub fn clone_open(place: BorrowedFd<'_>, recursive: bool) -> Result<OwnedFd> {
+    Ok(open_tree(place, "", clone_flags(recursive) | OpenTreeFlags::AT_EMPTY_PATH)?)
+}
+
+fn clone_flags(recursive: bool) -> OpenTreeFlags {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    if recursive { flags | OpenTreeFlags::AT_RECURSIVE } else { flags }
 }
 
 /// mount_setattr(2) on a mount that a descriptor names.
@@ -181,10 +187,11 @@ fn device_source(device: &crate::plan::Device, plan: &Plan) -> Result<Option<Own
 }
 
 /// Makes the mount of a host's node read-only: a device can be written through one, but its mode,
-/// owner and times cannot be changed, and they are the host's own.
+/// owner and times cannot be changed, and they are the host's own. And private: on a peer of the
+/// host's /dev a container that may mount would mount over the host's node.
 fn only_used(node: BorrowedFd<'_>) -> Result<()> {
     let attributes = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC;
-    set(node, false, Change { set: attributes, ..Change::default() })
+    set(node, false, Change { set: attributes, clear: 0, propagation: libc::MS_PRIVATE })
 }
 
 /// The host's /dev/null to hide files with.

@@ -123,7 +123,8 @@ impl Plan {
         let route = Route::new(&namespaces, host);
         let ids = IdMaps::new(&linux, &namespaces, host)?;
         let list = spec.mounts().as_deref().unwrap_or(&[]);
-        let mounts = mounts::plan(list, &options.bundle, warnings)?;
+        let rootfs = rootfs(&options.bundle, root.path())?;
+        let mounts = mounts::plan(list, &options.bundle, &rootfs, warnings)?;
         let populate_dev = !mounts::binds_dev(&mounts);
         let process = match spec.process() {
             Some(process) => Some(Process::new(
@@ -139,7 +140,7 @@ impl Plan {
         let plan = Plan {
             id: options.id.clone(),
             bundle: options.bundle.clone(),
-            rootfs: rootfs(&options.bundle, root.path())?,
+            rootfs,
             readonly_root: root.readonly().unwrap_or(false),
             propagation: propagation(linux.rootfs_propagation().as_deref())?,
             no_pivot: options.no_pivot,

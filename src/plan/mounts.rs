@@ -26,6 +26,9 @@ pub struct Mount {
 pub enum MountKind {
     /// A part of the host's tree, absolute.
     Bind(PathBuf),
+    /// A part of the container's own tree that an earlier mount is on the way to: a path in the
+    /// container.
+    Own(PathBuf),
     /// A new instance of a file system: its type and source.
     New(String, String),
     /// The container's own part of the cgroup tree, in whatever form this host has it.
@@ -38,9 +41,35 @@ pub enum MountKind {
 pub fn plan(
     list: &[oci_spec::runtime::Mount],
     bundle: &Path,
+    rootfs: &Path,
     warnings: &mut Vec<String>,
 ) -> Result<Vec<Mount>> {
-    list.iter().enumerate().map(|(index, mount)| one(index, mount, bundle, warnings)).collect()
+    let mut mounts: Vec<Mount> = Vec::with_capacity(list.len());
+    for (index, mount) in list.iter().enumerate() {
+        let mut mount = one(index, mount, bundle, warnings)?;
+        // Some write where the directory is on the host, as old versions of runc had it.
+        if let Ok(inside) = mount.destination.strip_prefix(rootfs)
+            && rootfs != Path::new("/")
+        {
+            mount.destination = Path::new("/").join(inside);
+        }
+        if let MountKind::Bind(source) = &mount.kind
+            && let Some(own) = within(source, rootfs, &mounts)
+        {
+            mount.kind = MountKind::Own(own);
+        }
+        mounts.push(mount);
+    }
+    Ok(mounts)
+}
+
+/// The path in the container of a source in the root file system that is, or is below, the place
+/// of an earlier mount: by then it means what is mounted there. Sources of the host are opened
+/// before anything is mounted, so that nothing can be put in their place.
+fn within(source: &Path, rootfs: &Path, earlier: &[Mount]) -> Option<PathBuf> {
+    let inside = Path::new("/").join(source.strip_prefix(rootfs).ok()?);
+    let covered = earlier.iter().any(|mount| inside.starts_with(&mount.destination));
+    covered.then_some(inside)
 }
 
 /// Whether the spec brings a /dev of its own, which is then left as it is.
@@ -100,6 +129,23 @@ fn absolute(path: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sources_in_what_is_mounted_are_the_containers_own() {
+        let list: Vec<oci_spec::runtime::Mount> = serde_json::from_str(
+            r#"[{"destination": "/mnt", "type": "tmpfs", "source": "tmpfs"},
+                {"destination": "/b/rootfs/x", "source": "rootfs/mnt/a", "options": ["bind"]},
+                {"destination": "/y", "source": "/b/rootfs/mntx", "options": ["bind"]},
+                {"destination": "/z", "source": "/mnt", "options": ["bind"]}]"#,
+        )
+        .unwrap();
+        let rootfs = Path::new("/b/rootfs");
+        let mounts = plan(&list, Path::new("/b"), rootfs, &mut Vec::new()).unwrap();
+        assert_eq!(mounts[1].kind, MountKind::Own("/mnt/a".into()));
+        assert_eq!(mounts[1].destination, Path::new("/x"));
+        assert_eq!(mounts[2].kind, MountKind::Bind("/b/rootfs/mntx".into()));
+        assert_eq!(mounts[3].kind, MountKind::Bind("/mnt".into()));
+    }
 
     #[test]
     fn destinations() {

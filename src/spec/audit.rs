@@ -153,7 +153,11 @@ pub fn spec_may_hide(spec: &Spec) -> bool {
     let Some(resources) = linux.resources() else { return false };
     let block = resources.block_io().as_ref();
     resources.pids().is_some_and(|pids| pids.limit() == 0)
-        || resources.hugepage_limits().iter().flatten().any(|h| h.limit() == 0)
+        || resources
+            .hugepage_limits()
+            .iter()
+            .flatten()
+            .any(|h| h.limit() == 0 || h.page_size().is_empty())
         || resources.network().as_ref().is_some_and(|n| n.priorities().is_some())
         || block.is_some_and(|block| {
             let throttles = [

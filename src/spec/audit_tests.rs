@@ -81,6 +81,7 @@ fn zeros_are_looked_at() {
         r#"{"linux": {"devices": [{"path": "/a", "type": "c", "major": 1}]}}"#,
         r#"{"linux": {"resources": {"pids": {}}}}"#,
         r#"{"linux": {"resources": {"hugepageLimits": [{"pageSize": "2MB"}]}}}"#,
+        r#"{"linux": {"resources": {"hugepageLimits": [{"limit": 1}]}}}"#,
         r#"{"linux": {"resources": {"network": {"priorities": [{"name": "a"}]}}}}"#,
         r#"{"linux": {"resources": {"blockIO": {"weightDevice": [{"major": 8}]}}}}"#,
         r#"{"linux": {"resources": {"blockIO": {"throttleWriteIOPSDevice":

@@ -33,8 +33,9 @@ pub fn read(dir: BorrowedFd<'_>, name: &str) -> Result<Option<Vec<u8>>> {
     if size > MAX {
         return Err(Error::new(Kind::Invalid, format!("{size} bytes long, more than {MAX}")));
     }
-    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0).saturating_add(1));
-    File::from(fd).take(MAX).read_to_end(&mut bytes)?;
+    // Renamed into place when it was whole, so that one read gives all of it.
+    let mut bytes = vec![0; usize::try_from(size).unwrap_or(0)];
+    File::from(fd).read_exact(&mut bytes)?;
     Ok(Some(bytes))
 }
 

@@ -1,14 +1,13 @@
 //! Who a process number means: a number is given out again after its owner is gone, the pair of
 //! number and start time is not, within one boot.
 
-use std::fs::File;
 use std::sync::OnceLock;
 
 use nix::errno::Errno;
 use procfs::FromRead;
 use procfs::process::Stat;
 
-use crate::{Context, Error, Kind, Result};
+use crate::{Error, Kind, Result};
 
 /// When process `pid` started: field 22 of /proc/pid/stat (proc_pid_stat(5)), in clock ticks since
 /// boot. `None` if there is no such process, or a dead one that nobody has waited for.
@@ -17,15 +16,14 @@ pub fn process_start_time(pid: i32) -> Result<Option<u64>> {
         return Ok(None);
     }
     let path = format!("/proc/{pid}/stat");
-    let stat = File::open(&path).map_err(procfs::ProcError::from).and_then(Stat::from_read);
-    match stat {
+    let text = match crate::fs::read_bytes(&path) {
+        Ok(text) => text,
+        // ESRCH: it died between open and read.
+        Err(e) if matches!(e.errno(), Some(Errno::ENOENT | Errno::ESRCH)) => return Ok(None),
+        Err(e) => return Err(e),
+    };
+    match Stat::from_read(text.as_slice()) {
         Ok(stat) => Ok(alive_since(&stat)),
-        Err(procfs::ProcError::NotFound(_)) => Ok(None),
-        Err(procfs::ProcError::Io(e, _)) => match e.raw_os_error().map(Errno::from_raw) {
-            // It died between open and read.
-            Some(Errno::ENOENT | Errno::ESRCH) => Ok(None),
-            _ => Err(e).with_context(|| format!("read {path}")),
-        },
         Err(e) => Err(Error::new(Kind::System, e.to_string()).context(format!("read {path}"))),
     }
 }
@@ -66,6 +64,19 @@ mod tests {
         assert_eq!(alive_since(&stat('Z', 1)), None);
         assert_eq!(alive_since(&stat('X', 0)), None);
         assert_eq!(alive_since(&stat('Z', 3)), Some(4242));
+    }
+
+    #[test]
+    fn names_are_the_containers_choice() {
+        use std::os::unix::ffi::OsStrExt;
+        let dir = tempfile::tempdir().unwrap();
+        let name = dir.path().join(std::ffi::OsStr::from_bytes(b"\xff\xfe) Z 1"));
+        std::os::unix::fs::symlink("/bin/sleep", &name).unwrap();
+        let mut child = std::process::Command::new(&name).arg("60").spawn().unwrap();
+        let since = process_start_time(child.id().try_into().unwrap());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(since.unwrap().is_some());
     }
 
     #[test]

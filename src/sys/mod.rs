@@ -10,6 +10,7 @@ pub mod ns;
 pub mod pidfd;
 pub mod sched;
 pub mod seccomp;
+pub mod signal;
 pub mod spawn;
 pub mod term;
 

@@ -208,7 +208,7 @@ pub fn leftovers(id: &str, bundle: &Path, root: &Path) -> Vec<String> {
     let ours = fs::read_to_string("/proc/self/mountinfo").unwrap();
     left.extend(ours.lines().filter(|line| line.contains(bundle)).map(|m| format!("mount {m}")));
     // What was killed takes a moment to leave /proc; what lives on is still there after it.
-    let end = Instant::now() + Duration::from_secs(2);
+    let end = Instant::now() + *super::PATIENCE / 15;
     loop {
         let processes = processes_of(id, bundle);
         if processes.is_empty() {
@@ -228,7 +228,7 @@ pub fn scrub(id: &str) {
     for (point, _) in cgroup_mounts() {
         find_cgroups(&point, id, &mut dirs);
     }
-    let end = Instant::now() + Duration::from_secs(5);
+    let end = Instant::now() + *super::PATIENCE / 6;
     while !dirs.is_empty() && Instant::now() < end {
         for dir in &dirs {
             for pid in fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default().lines() {

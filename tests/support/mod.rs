@@ -17,6 +17,7 @@ mod runtime;
 use std::fmt::Debug;
 use std::fs::OpenOptions;
 use std::io::Write;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 pub use bundle::Bundle;
@@ -28,8 +29,12 @@ pub use kernel::{
 pub use runtime::{Ran, Runtime};
 pub use serde_json::{Value, json};
 
-/// How long any one call of the runtime, or any wait for the kernel, may take.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+/// How long any one call of the runtime, or any wait for the kernel, may take: 30 seconds, or as many
+/// as `BULKHEAD_TEST_PATIENCE` says (`hack/vm` is ten times slower than a machine).
+pub static PATIENCE: LazyLock<Duration> = LazyLock::new(|| {
+    let said = std::env::var("BULKHEAD_TEST_PATIENCE").ok();
+    Duration::from_secs(said.map_or(30, |text| text.parse().expect("BULKHEAD_TEST_PATIENCE")))
+});
 
 /// Leaves the test because this machine cannot run it, and says so where it is seen.
 macro_rules! skip {
@@ -54,12 +59,12 @@ pub fn record_skip(function: &str, reason: &str) {
 
 /// Asks until there is an answer; fails the test when there is none in time.
 pub fn wait_for<T>(what: impl Debug, mut ask: impl FnMut() -> Option<T>) -> T {
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + *PATIENCE;
     loop {
         if let Some(answer) = ask() {
             return answer;
         }
-        assert!(Instant::now() < end, "waited {PATIENCE:?} in vain for {what:?}");
+        assert!(Instant::now() < end, "waited {:?} in vain for {what:?}", *PATIENCE);
         std::thread::sleep(Duration::from_millis(5));
     }
 }

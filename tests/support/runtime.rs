@@ -185,7 +185,7 @@ impl Ran {
     /// Waits until a detached container has written `text`, and gives all that it wrote.
     #[track_caller]
     pub fn wait_for(&self, text: &str) -> String {
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + *PATIENCE;
         loop {
             let output = self.later();
             if output.contains(text) {

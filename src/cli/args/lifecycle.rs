@@ -2,58 +2,73 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueHint};
 
 use super::ListFormat;
 
 /// Arguments of `create`, and most of those of `run`.
 #[derive(Debug, Clone, Args)]
 pub struct CreateArgs {
-    /// The new container's name: letters, digits and _ + - . only.
+    /// Name for the container: letters, digits and _ + - . only.
     #[arg(value_name = "ID")]
     pub id: String,
 
-    /// Directory of the bundle [default: the current directory].
-    #[arg(short, long, value_name = "DIR")]
+    /// Bundle [default: the current directory].
+    #[arg(short, long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub bundle: Option<PathBuf>,
 
-    /// Configuration to use in place of the bundle's config.json.
-    #[arg(short = 'f', long, value_name = "FILE")]
+    /// Use this instead of the bundle's config.json.
+    #[arg(short = 'f', long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub config: Option<PathBuf>,
 
-    /// Unix socket to which the terminal's master descriptor is sent.
-    #[arg(long, value_name = "SOCKET")]
-    pub console_socket: Option<PathBuf>,
-
-    /// Unix socket to which a pidfd of the container's process is sent.
-    #[arg(long, value_name = "SOCKET")]
-    pub pidfd_socket: Option<PathBuf>,
-
-    /// File to write the process id to.
-    #[arg(long, value_name = "FILE")]
+    /// Write the id of the process to this file.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub pid_file: Option<PathBuf>,
 
-    /// Use chroot in place of pivot_root, for a root file system on a ramdisk.
+    /// Send the terminal's master to this unix socket.
+    ///
+    /// Needed by create, and by run --detach, if the container has a terminal (process.terminal):
+    /// somebody else has to read and write it then. The descriptor is sent as SCM_RIGHTS.
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath)]
+    pub console_socket: Option<PathBuf>,
+
+    /// Send a pidfd of the process to this unix socket.
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath)]
+    pub pidfd_socket: Option<PathBuf>,
+
+    /// Hand over N more descriptors [default: 0].
+    ///
+    /// They are those from 3 on, and have the same numbers in the process. With socket activation they come after the $LISTEN_FDS descriptors, which are handed over
+    /// anyway.
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    pub preserve_fds: u32,
+
+    /// Use chroot instead of pivot_root.
+    ///
+    /// For a root file system on a ramdisk, which pivot_root refuses. It is the weaker of the two.
     #[arg(long)]
     pub no_pivot: bool,
 
     /// Keep the caller's session keyring.
+    ///
+    /// Otherwise the container gets a new one.
     #[arg(long)]
     pub no_new_keyring: bool,
-
-    /// Number of descriptors, from 3 on, to hand to the process.
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub preserve_fds: u32,
 }
 
 /// Arguments of `run`.
 #[derive(Debug, Clone, Args)]
+#[command(after_long_help = "\
+Examples:
+  bulkhead run web                   the bundle in the current directory
+  bulkhead run --bundle /srv/web web
+  bulkhead run --detach --pid-file web.pid web")]
 pub struct RunArgs {
     /// Those of `create`.
     #[command(flatten)]
     pub create: CreateArgs,
 
-    /// Do not wait for the process.
+    /// Do not wait for the end of the process.
     #[arg(short, long)]
     pub detach: bool,
 
@@ -61,7 +76,7 @@ pub struct RunArgs {
     #[arg(long)]
     pub keep: bool,
 
-    /// Do not adopt the orphans of the container.
+    /// Do not adopt the container's orphans.
     #[arg(long)]
     pub no_subreaper: bool,
 }
@@ -69,15 +84,15 @@ pub struct RunArgs {
 /// Arguments of `kill`.
 #[derive(Debug, Clone, Args)]
 pub struct KillArgs {
-    /// The container.
+    /// Container.
     #[arg(value_name = "ID")]
     pub id: String,
 
-    /// Number or name: 9, KILL, SIGKILL, RTMIN+3.
+    /// Signal: 9, KILL, SIGKILL, RTMIN+3.
     #[arg(value_name = "SIGNAL", default_value = "TERM")]
     pub signal: String,
 
-    /// Signal every process of the container's cgroup.
+    /// Signal every process of the container.
     #[arg(short, long)]
     pub all: bool,
 }
@@ -85,11 +100,11 @@ pub struct KillArgs {
 /// Arguments of `delete`.
 #[derive(Debug, Clone, Args)]
 pub struct DeleteArgs {
-    /// The container.
+    /// Container.
     #[arg(value_name = "ID")]
     pub id: String,
 
-    /// Kill the container first if it still runs; no error if it does not exist.
+    /// Kill a container that runs; take an unknown one for deleted.
     #[arg(short, long)]
     pub force: bool,
 }
@@ -98,13 +113,8 @@ pub struct DeleteArgs {
 #[derive(Debug, Clone, Args)]
 pub struct ListArgs {
     /// Form of the output: table or json.
-    #[arg(
-        short,
-        long,
-        value_name = "FORMAT",
-        default_value = "table",
-        hide_possible_values = true
-    )]
+    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    #[arg(hide_possible_values = true)]
     pub format: ListFormat,
 
     /// Print ids only.
@@ -115,11 +125,13 @@ pub struct ListArgs {
 /// Arguments of `spec`.
 #[derive(Debug, Clone, Args)]
 pub struct SpecArgs {
-    /// Directory to write config.json into [default: the current directory].
-    #[arg(short, long, value_name = "DIR")]
+    /// Bundle to write it into [default: the current directory].
+    #[arg(short, long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub bundle: Option<PathBuf>,
 
-    /// For a container without root privileges.
+    /// Write one that works without root privileges.
+    ///
+    /// It has a user namespace in which the caller is root, and no limits.
     #[arg(long)]
     pub rootless: bool,
 }

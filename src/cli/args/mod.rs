@@ -3,30 +3,38 @@
 mod lifecycle;
 mod process;
 mod resources;
+mod words;
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 pub use lifecycle::{CreateArgs, DeleteArgs, KillArgs, ListArgs, RunArgs, SpecArgs};
 pub use process::{ExecArgs, PsArgs};
 pub use resources::{EventsArgs, UpdateArgs};
+pub use words::normal;
+
+/// Heading of the options that all commands have.
+const GLOBAL: &str = "Global options";
 
 /// A low-level OCI container runtime: makes a contained process from a bundle.
+///
+/// A bundle is a directory with a root file system and a config.json, which says what to run and how
+/// to contain it. ID is the name that a container gets when it is created.
 #[derive(Debug, Parser)]
 #[command(
     name = "bulkhead",
     disable_version_flag = true,
-    disable_help_subcommand = false,
-    after_help = "A bundle is a directory with a config.json and a root file system. \
-                  To run one: bulkhead run --bundle DIR ID"
+    max_term_width = 80,
+    after_help = "'bulkhead help COMMAND' tells more about a command.",
+    after_long_help = EXAMPLES
 )]
 pub struct Cli {
     /// Options for all commands.
     #[command(flatten)]
     pub global: Global,
 
-    /// Print the version, and those of the specification and of libseccomp.
+    /// Print the version, and those of what it builds on.
     #[arg(short = 'v', long)]
     pub version: bool,
 
@@ -35,57 +43,65 @@ pub struct Cli {
     pub command: Option<Command>,
 }
 
+const EXAMPLES: &str = "\
+Examples:
+  bulkhead spec                   write an example config.json
+  bulkhead run web                run the bundle in the current directory
+  bulkhead exec -t web sh         a shell beside the process of web
+  bulkhead kill web TERM          ask it to end
+  bulkhead delete web             remove it once it has
+
+Exit status: 0, or 1 after an error, which is the last line on standard error.
+run and exec exit with the status of the process, or 128 and the number of the
+signal that ended it; exec with 255 if it could not start one.
+
+'bulkhead help COMMAND' tells more about a command.";
+
 /// Options for all commands; all but `--rootless` also after the command's name.
 #[derive(Debug, Clone, Args)]
 pub struct Global {
-    /// Directory of container state [default: /run/bulkhead, or $XDG_RUNTIME_DIR/bulkhead without
-    /// root privileges].
-    #[arg(long, global = true, value_name = "DIR", help_heading = "Global options")]
+    /// State directory [default: /run/bulkhead].
+    ///
+    /// Without root privileges the default is $XDG_RUNTIME_DIR/bulkhead.
+    #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    #[arg(help_heading = GLOBAL)]
     pub root: Option<PathBuf>,
 
-    /// File to append the log to [default: standard error].
-    #[arg(long, global = true, value_name = "FILE", help_heading = "Global options")]
+    /// Append messages to it [default: standard error].
+    ///
+    /// An error is told on standard error as well.
+    #[arg(long, global = true, value_name = "FILE", help_heading = GLOBAL)]
     pub log: Option<PathBuf>,
 
-    /// Form of the log's lines: text or json.
-    #[arg(
-        long,
-        global = true,
-        value_name = "FORMAT",
-        default_value = "text",
-        hide_possible_values = true,
-        help_heading = "Global options"
-    )]
+    /// Form of messages: text or json.
+    #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
+    #[arg(hide_possible_values = true, help_heading = GLOBAL)]
     pub log_format: LogFormat,
 
-    /// Log everything; the same as --log-level debug.
-    #[arg(long, global = true, help_heading = "Global options")]
-    pub debug: bool,
-
-    /// Least level to log: error, warning or debug.
-    #[arg(
-        long,
-        global = true,
-        value_name = "LEVEL",
-        default_value = "warning",
-        hide_possible_values = true,
-        help_heading = "Global options"
-    )]
+    /// Level: error, warning or debug.
+    ///
+    /// Messages that matter less are left out.
+    #[arg(long, global = true, value_name = "LEVEL", default_value = "warning")]
+    #[arg(hide_possible_values = true, help_heading = GLOBAL)]
     pub log_level: LogLevel,
 
-    /// Let systemd make the cgroup; cgroupsPath is then slice:prefix:name.
-    #[arg(long, global = true, help_heading = "Global options")]
+    /// Write all messages, as --log-level debug.
+    #[arg(long, global = true, help_heading = GLOBAL)]
+    pub debug: bool,
+
+    /// Let systemd make the cgroup.
+    ///
+    /// linux.cgroupsPath is then slice:prefix:name.
+    #[arg(long, global = true, help_heading = GLOBAL)]
     pub systemd_cgroup: bool,
 
-    /// Ignore a cgroup that may not be used: true, false, or auto (if not root). Only before the
-    /// command, because `spec` has an option of the same name.
-    #[arg(
-        long,
-        value_name = "WHETHER",
-        default_value = "auto",
-        hide_possible_values = true,
-        help_heading = "Global options"
-    )]
+    /// Do without a cgroup if need be [default: auto].
+    ///
+    /// true does without cgroups that may not be used, false takes that for an error, and auto is
+    /// true for every user but root. Goes before the command, because the command spec has
+    /// an option of the same name.
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    #[arg(hide_possible_values = true, hide_default_value = true, help_heading = GLOBAL)]
     pub rootless: Rootless,
 }
 
@@ -133,42 +149,63 @@ pub enum ListFormat {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Create a container; its process waits for start.
+    /// Make a container from a bundle; its process waits for start.
+    ///
+    /// Everything of the container is there afterwards but the program that it is to run: that one is
+    /// executed by the command start.
     Create(CreateArgs),
-    /// Start the process of a created container.
+    /// Let the process of a created container run.
     Start(IdArgs),
-    /// Create and start a container, and wait for its process.
+    /// Create and start a container, and wait for its end.
+    ///
+    /// Exits with the status of the container's process, or with 128 and the number of the signal
+    /// that ended it. The container is deleted then, unless --keep or --detach is given.
     Run(RunArgs),
     /// Run another process in a container.
+    ///
+    /// The process has the user, environment, limits and seccomp filter of the container's own
+    /// process, unless an option or the file of --process says otherwise. Exits with its status, with
+    /// 128 and the number of the signal that ended it, or with 255 if it could not be started.
     Exec(Box<ExecArgs>),
-    /// Print the state of a container as JSON.
+    /// Print the state of a container, as JSON.
     State(IdArgs),
-    /// Send a signal to a container's process.
-    Kill(KillArgs),
-    /// Remove a stopped container and all that it holds.
-    Delete(DeleteArgs),
     /// List the containers.
     List(ListArgs),
-    /// Write an example config.json.
-    Spec(SpecArgs),
-    /// Print what this runtime supports as JSON.
-    Features,
     /// List the processes of a container.
     Ps(PsArgs),
-    /// Stop all processes of a container for a while.
+    /// Send a signal to the process of a container.
+    Kill(KillArgs),
+    /// Suspend all processes of a container.
     Pause(IdArgs),
     /// Let the processes of a paused container go on.
     Resume(IdArgs),
-    /// Print what a container uses, and when it runs out of memory.
-    Events(EventsArgs),
     /// Change the limits of a container.
+    ///
+    /// Sets all the limits that are given or, after an error, none of them. Limits that are not given
+    /// stay as they are.
     Update(Box<UpdateArgs>),
+    /// Print what a container uses, as lines of JSON.
+    ///
+    /// Prints a line of the type "stats" at every interval, and one of the type "oom" each time
+    /// the container runs out of memory, until the container ends.
+    Events(EventsArgs),
+    /// Remove a stopped container and all that it holds.
+    Delete(DeleteArgs),
+    /// Write an example config.json.
+    ///
+    /// It starts an interactive shell in the root file system "rootfs". A file that is there is never
+    /// written over.
+    Spec(SpecArgs),
+    /// Print what this runtime supports, as JSON.
+    ///
+    /// The form is that of the OCI runtime specification's features document.
+    Features,
 }
 
 /// Arguments of commands that take a container and nothing else.
 #[derive(Debug, Clone, Args)]
 pub struct IdArgs {
-    /// The container.
+    /// Container.
     #[arg(value_name = "ID")]
     pub id: String,
 }

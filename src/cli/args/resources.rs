@@ -2,117 +2,125 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgGroup, Args};
+use clap::{Args, ValueHint};
 
 /// Arguments of `events`.
 #[derive(Debug, Clone, Args)]
+#[command(after_long_help = "\
+Examples:
+  bulkhead events --stats web | jq .data.memory.usage
+  bulkhead events --interval 1s web")]
 pub struct EventsArgs {
-    /// The container.
+    /// Container.
     #[arg(value_name = "ID")]
     pub id: String,
 
-    /// Time between two reports, such as 100ms, 5s or 1m30s.
+    /// Time between lines: 100ms, 5s, 1m30s.
     #[arg(long, value_name = "TIME", default_value = "5s", allow_hyphen_values = true)]
     pub interval: String,
 
-    /// Print one report and end.
+    /// Print one line of figures and end.
     #[arg(long)]
     pub stats: bool,
 }
 
-/// Arguments of `update`.
+const CPU: &str = "CPU";
+const MEMORY: &str = "Memory";
+const OTHER: &str = "Other limits";
+
+/// Arguments of `update`. The values are text, because an empty one is as good as none.
 #[derive(Debug, Clone, Args)]
-#[command(group = ArgGroup::new("limits").multiple(true).conflicts_with("resources"))]
+#[command(allow_negative_numbers = true)]
+#[command(after_long_help = "\
+Examples:
+  bulkhead update --memory 512M --memory-swap 1G web
+  bulkhead update --cpu-period 100000 --cpu-quota 50000 web    half a CPU
+  bulkhead update --pids-limit -1 web
+  echo '{\"memory\": {\"limit\": 268435456}}' | bulkhead update -r - web
+
+BYTES is a number with or without a unit: 268435456, 256M, 1.5GiB. All units
+are powers of 1024. USEC is a number of microseconds.")]
 pub struct UpdateArgs {
-    /// The container.
+    /// Container.
     #[arg(value_name = "ID")]
     pub id: String,
 
-    /// File with a linux.resources object; - is standard input. What it leaves out stays.
-    #[arg(short, long, value_name = "FILE")]
+    /// Take the limits from this file, or from -.
+    ///
+    /// The name - is standard input. The form is that of the object linux.resources in config.json;
+    /// what is left out stays. Not together with the options below.
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub resources: Option<PathBuf>,
 
-    /// Share of block I/O, 10 to 1000.
-    #[arg(long, value_name = "N", group = "limits", allow_negative_numbers = true)]
-    pub blkio_weight: Option<String>,
+    /// Memory; -1 for no limit.
+    #[arg(long, value_name = "BYTES", help_heading = MEMORY)]
+    pub memory: Option<String>,
 
-    /// Length of a period of the CPU quota.
-    #[arg(long, value_name = "MICROSECONDS", group = "limits", allow_negative_numbers = true)]
-    pub cpu_period: Option<String>,
+    /// Memory and swap; -1 for no limit.
+    #[arg(long, value_name = "BYTES", help_heading = MEMORY)]
+    pub memory_swap: Option<String>,
 
-    /// CPU time in each period; -1 is no limit.
-    #[arg(long, value_name = "MICROSECONDS", group = "limits", allow_negative_numbers = true)]
-    pub cpu_quota: Option<String>,
-
-    /// CPU time that may be saved up for later periods.
-    #[arg(long, value_name = "MICROSECONDS", group = "limits", allow_negative_numbers = true)]
-    pub cpu_burst: Option<String>,
-
-    /// Length of a period for real-time processes.
-    #[arg(long, value_name = "MICROSECONDS", group = "limits", allow_negative_numbers = true)]
-    pub cpu_rt_period: Option<String>,
-
-    /// CPU time of real-time processes in each period.
-    #[arg(long, value_name = "MICROSECONDS", group = "limits", allow_negative_numbers = true)]
-    pub cpu_rt_runtime: Option<String>,
-
-    /// Share of CPU time, 2 to 262144.
-    #[arg(long, value_name = "N", group = "limits", allow_negative_numbers = true)]
-    pub cpu_share: Option<String>,
-
-    /// Run only when nobody else wants the CPU.
-    #[arg(long, value_name = "0|1", group = "limits", allow_negative_numbers = true)]
-    pub cpu_idle: Option<String>,
-
-    /// CPUs to run on, such as 0-3,7.
-    #[arg(long, value_name = "LIST", group = "limits", allow_negative_numbers = true)]
-    pub cpuset_cpus: Option<String>,
-
-    /// Memory nodes to use.
-    #[arg(long, value_name = "LIST", group = "limits", allow_negative_numbers = true)]
-    pub cpuset_mems: Option<String>,
+    /// Memory kept when memory is short.
+    #[arg(long, value_name = "BYTES", help_heading = MEMORY)]
+    pub memory_reservation: Option<String>,
 
     /// Ignored: the kernel has no such limit any more.
-    #[arg(
-        long,
-        value_name = "BYTES",
-        group = "limits",
-        allow_negative_numbers = true,
-        hide = true
-    )]
+    #[arg(long, value_name = "BYTES", hide = true)]
     pub kernel_memory: Option<String>,
 
     /// Memory of TCP buffers; cgroup v1 only.
-    #[arg(
-        long,
-        value_name = "BYTES",
-        group = "limits",
-        allow_negative_numbers = true,
-        hide = true
-    )]
+    #[arg(long, value_name = "BYTES", hide = true)]
     pub kernel_memory_tcp: Option<String>,
 
-    /// Memory, such as 512M; -1 is no limit.
-    #[arg(long, value_name = "BYTES", group = "limits", allow_negative_numbers = true)]
-    pub memory: Option<String>,
+    /// Share of contended time, 2 to 262144.
+    #[arg(long, value_name = "N", help_heading = CPU)]
+    pub cpu_share: Option<String>,
 
-    /// Memory that is left alone while there is any elsewhere.
-    #[arg(long, value_name = "BYTES", group = "limits", allow_negative_numbers = true)]
-    pub memory_reservation: Option<String>,
+    /// Time in each period; -1 for no limit.
+    #[arg(long, value_name = "USEC", help_heading = CPU)]
+    pub cpu_quota: Option<String>,
 
-    /// Memory and swap together; -1 is no limit.
-    #[arg(long, value_name = "BYTES", group = "limits", allow_negative_numbers = true)]
-    pub memory_swap: Option<String>,
+    /// Length of a period for --cpu-quota.
+    #[arg(long, value_name = "USEC", help_heading = CPU)]
+    pub cpu_period: Option<String>,
 
-    /// Number of processes and threads; -1 is no limit.
-    #[arg(long, value_name = "N", group = "limits", allow_negative_numbers = true)]
+    /// Time that may be saved for later periods.
+    #[arg(long, value_name = "USEC", help_heading = CPU)]
+    pub cpu_burst: Option<String>,
+
+    /// Time of real-time processes in a period.
+    #[arg(long, value_name = "USEC", help_heading = CPU)]
+    pub cpu_rt_runtime: Option<String>,
+
+    /// Length of a period for --cpu-rt-runtime.
+    #[arg(long, value_name = "USEC", help_heading = CPU)]
+    pub cpu_rt_period: Option<String>,
+
+    /// 1 to run when nobody else wants to.
+    #[arg(long, value_name = "0|1", help_heading = CPU)]
+    pub cpu_idle: Option<String>,
+
+    /// CPUs to run on, such as 0-3,7.
+    #[arg(long, value_name = "LIST", help_heading = CPU)]
+    pub cpuset_cpus: Option<String>,
+
+    /// Memory nodes to use, such as 0-1.
+    #[arg(long, value_name = "LIST", help_heading = CPU)]
+    pub cpuset_mems: Option<String>,
+
+    /// Number of processes and threads; -1 for no limit.
+    #[arg(long, value_name = "N", help_heading = OTHER)]
     pub pids_limit: Option<String>,
 
-    /// Not supported by this version.
-    #[arg(long, value_name = "TEXT", group = "limits", allow_negative_numbers = true)]
+    /// Share of contended I/O, 10 to 1000.
+    #[arg(long, value_name = "N", help_heading = OTHER)]
+    pub blkio_weight: Option<String>,
+
+    /// Intel RDT: refused by this version.
+    #[arg(long, value_name = "TEXT", hide = true)]
     pub l3_cache_schema: Option<String>,
 
-    /// Not supported by this version.
-    #[arg(long, value_name = "TEXT", group = "limits", allow_negative_numbers = true)]
+    /// Intel RDT: refused by this version.
+    #[arg(long, value_name = "TEXT", hide = true)]
     pub mem_bw_schema: Option<String>,
 }
