@@ -174,7 +174,7 @@ fn the_unit_has_the_limits_and_so_has_its_cgroup() {
     assert_eq!(c.status(), "running");
     c.kill("KILL").ok();
     c.wait_status("stopped");
-    c.delete().ok();
+    assert_eq!(c.delete().ok().stderr, "");
     assert_no_unit(&unit);
     c.assert_gone();
 }
@@ -203,7 +203,7 @@ fn an_exec_is_in_the_scope_and_force_ends_it() {
     let pid: i32 = fs::read_to_string(c.path().join("exec.pid")).unwrap().parse().unwrap();
     assert_eq!(cgroup_of(Proc::new(pid)), cgroup_of(c.process()));
     assert!(cgroup_of(Proc::new(pid)).ends_with(&unit(&c)));
-    c.delete_force().ok();
+    assert_eq!(c.delete_force().ok().stderr, "");
     assert_no_unit(&unit(&c));
     c.assert_gone();
 }
@@ -224,7 +224,7 @@ fn of_a_create_that_was_killed_nothing_is_left() {
     running.child.kill().unwrap();
     running.child.wait().unwrap();
     c.rt.global.clear();
-    c.delete_force().ok();
+    assert_eq!(c.delete_force().ok().stderr, "");
     assert_no_unit(&unit(&c));
 }
 
@@ -245,7 +245,7 @@ fn a_failed_unit_of_that_name_is_replaced_and_a_live_one_is_not() {
     other.assert_gone();
     assert_eq!(c.status(), "created");
     assert_eq!(property(&unit, "ActiveState"), "active");
-    c.delete_force().ok();
+    assert_eq!(c.delete_force().ok().stderr, "");
     assert_no_unit(&unit);
 }
 
@@ -261,7 +261,7 @@ fn a_unit_that_has_failed_goes_with_the_container() {
     c.start().ok();
     wait_until("the end of its time", || property(&unit(&c), "ActiveState") == "failed");
     c.wait_status("stopped");
-    c.delete().ok();
+    assert_eq!(c.delete().ok().stderr, "");
     assert_no_unit(&unit(&c));
     c.assert_gone();
 }
@@ -278,7 +278,7 @@ fn the_unit_may_be_a_slice() {
     assert_eq!(property(&name, "TasksMax"), "33");
     c.start().ok();
     assert_eq!(c.exec_sh("echo fine").trim(), "fine");
-    c.delete_force().ok();
+    assert_eq!(c.delete_force().ok().stderr, "");
     // A slice is loaded as soon as somebody asks for it.
     assert_eq!(property(&name, "ActiveState"), "inactive");
     assert_eq!(property(&name, "TasksMax"), "infinity");
@@ -319,7 +319,7 @@ fn a_user_s_own_systemd_has_the_scope_of_a_container_without_root() {
     assert_eq!(cgroup_of(Proc::new(pid)), manager);
     c.rt.call(&["update", "--pids-limit", "44", &c.id]).ok();
     assert_eq!(read(&c, "pids", "", "pids.max"), "44");
-    c.delete_force().ok();
+    assert_eq!(c.delete_force().ok().stderr, "");
     wait_until("the end of the scope", || !Path::new(&format!("/sys/fs/cgroup{manager}")).exists());
     c.assert_gone();
 }

@@ -185,7 +185,7 @@ fn timed_out(fake: &Fake) {
     let begin = Instant::now();
     let error = fake.start().unwrap_err();
     assert!(error.to_string().ends_with("no answer within 0 s (does the bus or systemd hang?)"));
-    assert!(begin.elapsed() >= LIMIT, "it did not wait at all: {error}");
+    assert!(begin.elapsed() >= LIMIT * 9 / 10, "it did not wait at all: {error}");
 }
 
 const JOB: &str = "/org/freedesktop/systemd1/job/7";
@@ -308,7 +308,7 @@ fn a_queue_that_is_full_is_an_error_in_time() {
     let begin = Instant::now();
     let error = request.start_within(77, LIMIT).unwrap_err().to_string();
     assert!(error.ends_with("no answer within 0 s (does the bus or systemd hang?)"), "{error}");
-    assert!(begin.elapsed() >= LIMIT && begin.elapsed() < Duration::from_secs(10));
+    assert!(begin.elapsed() >= LIMIT * 9 / 10 && begin.elapsed() < Duration::from_secs(10));
 }
 
 #[test]
