@@ -25,13 +25,12 @@ may_skip=(
     namespaces::time_               # a kernel without time namespaces
     process::the_callers_cpu        # one processor
     rootless::                      # unprivileged user namespaces switched off
-    systemd::                       # a machine that does not run systemd (hack/vm has one)
     seccomp::foreign_architecture   # a machine other than x86_64
 )
 # Tests that have to run in one of the views of cgroups; which one has the controllers is the
 # machine's affair. All of them run in the virtual machine too.
 one_view_is_enough=(limits:: update:: events:: exec_cgroup:: cgroup_v2:: cleanup::a_limit_too
-    cleanup::memory_above)
+    cleanup::memory_above systemd::)
 views=0
 
 results=()
