@@ -32,7 +32,7 @@ may_skip=(
 # Tests that have to run in one of the views of cgroups; which one has the controllers is the
 # machine's affair. All of them run in the virtual machine too.
 one_view_is_enough=(limits:: update:: events:: exec_cgroup:: cgroup_v2:: cleanup::a_limit_too
-    cleanup::memory_above)
+    cleanup::memory_above systemd::)
 views=0
 
 results=()

@@ -5,8 +5,8 @@
 #   hack/vm-tests.sh [FILTER...]      the filters go to the test programs
 #
 # BULKHEAD_BIN=PATH is the binary they test; otherwise the static one is built. VM_SUITE=trixie for
-# another guest, VM_TESTS="limits update" for other programs. Exit status 126: there can be no
-# virtual machine here.
+# another guest, VM_KERNEL=systemd.unified_cgroup_hierarchy=0 for hybrid cgroups in it (bookworm),
+# VM_TESTS="limits update" for other programs. Exit status 126: there can be no virtual machine here.
 set -euo pipefail
 # shellcheck source=hack/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -14,7 +14,7 @@ cd "$top"
 
 # What the cgroups matter to. A program takes 10 to 40 seconds there.
 programs=(cgroup_v2 cgroup_native limits update events ps_pause exec exec_cgroup lifecycle rootless
-    cleanup)
+    cleanup systemd)
 [ -z "${VM_TESTS:-}" ] || read -ra programs <<<"$VM_TESTS"
 suite=${VM_SUITE:-bookworm}
 
@@ -52,7 +52,7 @@ done
 [ -z "$failed" ] || echo "failed in the virtual machine:$failed"
 [ -z "$failed" ]'
 status=0
-hack/vm run --suite "$suite" --share "$stage" bash -c "$inside" inside \
+hack/vm run --suite "$suite" --kernel "${VM_KERNEL:-}" --share "$stage" bash -c "$inside" inside \
     "$stage" "${programs[*]}" "$@" || status=$?
 if [ -n "${BULKHEAD_TEST_SKIPS:-}" ]; then
     cat "$stage/skips" >>"$BULKHEAD_TEST_SKIPS"

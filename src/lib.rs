@@ -41,6 +41,8 @@ pub mod state;
 pub mod sync;
 pub mod sys;
 #[forbid(unsafe_code)]
+pub mod systemd;
+#[forbid(unsafe_code)]
 pub mod tty;
 
 pub use error::{Context, Error, Kind, Result};

@@ -11,6 +11,7 @@ use crate::host;
 use crate::sys::bpf;
 use crate::{Context, Error, Kind, Result};
 
+use super::Mode;
 use super::files;
 use super::plan::{DeviceControl, Plan, Target};
 use super::program::program;
@@ -24,12 +25,28 @@ pub struct Cgroup {
     unified: Option<OwnedFd>,
     /// Processes are moved into the v2 cgroup, because the kernel would refuse a clone into it.
     enter_unified: bool,
+    /// What is to be made by systemd as soon as there is a process for it.
+    awaited: Option<Plan>,
+    /// systemd moves processes there, because this user may not.
+    by_systemd: bool,
 }
 
 impl Plan {
     /// Makes the directories, sets the limits and attaches the device rules. On an error all
-    /// that it made is gone again.
+    /// that it made is gone again. What systemd is to make is made by [`Cgroup::make_unit`],
+    /// because it takes a process.
     pub fn create(&self) -> Result<Cgroup> {
+        if self.unit.is_some() {
+            let record = Record::new(self.mode, Vec::new());
+            let awaited = Some(self.clone());
+            return Ok(Cgroup {
+                record,
+                unified: None,
+                enter_unified: false,
+                awaited,
+                by_systemd: false,
+            });
+        }
         let mut made = Vec::new();
         self.create_all(&mut made).inspect_err(|_| {
             for dir in made.iter().rev() {
@@ -56,7 +73,7 @@ impl Plan {
                 continue;
             }
             let fd = files::open_dir(path).with_context(|| format!("open {}", path.display()))?;
-            if !new {
+            if !new && self.unit.is_none() {
                 must_be_unused(&target.dir.path)?;
             }
             if !new || path.parent() != Some(&target.dir.root) {
@@ -78,7 +95,13 @@ impl Plan {
             }
         }
         let record = Record::new(self.mode, dirs);
-        Ok(Cgroup { record, unified, enter_unified: self.enter_unified })
+        Ok(Cgroup {
+            record,
+            unified,
+            enter_unified: self.enter_unified,
+            awaited: None,
+            by_systemd: false,
+        })
     }
 
     /// Whether a new directory is all there is to be done: in most v1 hierarchies it is. One
@@ -116,7 +139,8 @@ impl Plan {
                 .map_err(|((file, value), errno)| files::write_error(path, file, value, errno)),
             DeviceControl::Program(at, rules) if *at == index => {
                 let program = program(rules);
-                attach(dir, &program, new)
+                // systemd attaches its own rules beside ours, and both count.
+                attach(dir, &program, new || self.unit.is_some())
                     .with_context(|| format!("attach the device rules to {}", path.display()))
             }
             _ => Ok(()),
@@ -362,13 +386,13 @@ fn load_with_more_memory(program: &[bpf::Insn]) -> Result<OwnedFd, Errno> {
 
 impl Cgroup {
     pub(super) fn opened(record: Record, unified: Option<OwnedFd>) -> Cgroup {
-        Cgroup { record, unified, enter_unified: false }
+        Cgroup { record, unified, enter_unified: false, awaited: None, by_systemd: false }
     }
 
     /// The v2 directory, for clone3 with `CLONE_INTO_CGROUP`. None if there is none, or if a
     /// limit forbids it: then [`Cgroup::enter`] moves the process there.
     pub fn clone_fd(&self) -> Option<BorrowedFd<'_>> {
-        if self.enter_unified { None } else { self.unified_fd() }
+        if self.enter_unified || self.by_systemd { None } else { self.unified_fd() }
     }
 
     fn unified_fd(&self) -> Option<BorrowedFd<'_>> {
@@ -378,16 +402,54 @@ impl Cgroup {
     /// Whether [`Cgroup::enter`] must be called for a process that was cloned into
     /// [`Cgroup::clone_fd`].
     pub fn needs_enter(&self) -> bool {
-        self.enter_unified || self.record.dirs().iter().any(|dir| !dir.is_unified())
+        self.awaited.is_some()
+            || self.enter_unified
+            || self.by_systemd
+            || self.record.dirs().iter().any(|dir| !dir.is_unified())
     }
 
     /// Moves process `pid` into all directories where clone3 did not put it.
     pub fn enter(&self, pid: i32) -> Result<()> {
+        if let Some(unit) = self.record.unit().filter(|_| self.by_systemd) {
+            return unit.attach(&self.record.below_unit(), pid);
+        }
         self.record
             .dirs()
             .iter()
             .filter(|dir| self.enter_unified || !dir.is_unified())
             .try_for_each(|dir| enter(dir, pid))
+    }
+
+    /// The same cgroup, into which systemd puts processes, for a user whom the kernel has refused
+    /// (`EACCES`): the cgroup above both, that of the login session and the container's, is not
+    /// his. None if systemd has not made it.
+    pub fn by_systemd(mut self) -> Option<Cgroup> {
+        self.by_systemd = self.record.unit().is_some() && self.record.mode() == Mode::Unified;
+        self.by_systemd.then_some(self)
+    }
+
+    /// If systemd is to make the cgroup, it is asked now, for one with process `pid` in it; then
+    /// the limits that systemd does not set are set. [`Cgroup::enter`] comes next.
+    pub fn make_unit(&mut self, pid: i32) -> Result<()> {
+        let Some(mut plan) = self.awaited.take() else { return Ok(()) };
+        let Some(request) = &plan.unit else { return Ok(()) };
+        let path = request.start(pid)?;
+        let path = path.strip_prefix("/").unwrap_or(&path);
+        for target in &mut plan.targets {
+            target.dir.path = target.dir.root.join(path);
+            // What systemd has made is ours to remove, when it has failed to.
+            target.dir.made = true;
+        }
+        // From here on it is there, and is to be stopped whatever happens.
+        let dirs = plan.targets.iter().map(|target| target.dir.clone()).collect();
+        self.record = Record::of_unit(plan.mode, dirs, request.unit.clone());
+        // systemd moves it only into a scope, and on v1 only where it has a use for the hierarchy.
+        self.enter_unified = request.slice.is_none() || plan.mode != Mode::Unified;
+        let made = plan.create_all(&mut Vec::new())?;
+        self.unified = made.unified;
+        let dirs = made.record.dirs().iter().map(|dir| Dir { made: true, ..dir.clone() });
+        self.record = Record::of_unit(plan.mode, dirs.collect(), request.unit.clone());
+        Ok(())
     }
 
     /// Moves process `pid` into all directories, however it was cloned.

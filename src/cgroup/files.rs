@@ -168,6 +168,20 @@ fn explain(setting: &Write, error: Error) -> Error {
     error.context(format!("{} ({why})", setting.field))
 }
 
+/// Refuses new limits that are below what is in use, where that was asked for.
+pub fn check_floors<'a>(
+    dir: BorrowedFd<'_>,
+    path: &Path,
+    writes: impl IntoIterator<Item = &'a Write>,
+) -> Result<()> {
+    for write in writes {
+        if let (Some(floor), Some(knob)) = (write.floor, write.knobs.first()) {
+            not_below(dir, path, write, floor, &knob.value)?;
+        }
+    }
+    Ok(())
+}
+
 /// On v2 a limit below the usage would kill at once; on v1 the kernel refuses it.
 fn not_below(
     dir: BorrowedFd<'_>,

@@ -55,6 +55,11 @@ impl Write {
         }
     }
 
+    /// A write of `value` to `file`, wherever it comes from.
+    pub(super) fn text(file: &str, value: &str) -> Self {
+        Write::new(unified_controller(file), "", file, value)
+    }
+
     fn or(mut self, file: &str, value: impl ToString) -> Self {
         self.knobs.push(Knob { file: file.to_owned(), value: value.to_string() });
         self

@@ -20,6 +20,7 @@ mod plan;
 pub mod program;
 mod record;
 pub mod stats;
+mod units;
 mod update;
 
 pub use create::Cgroup;

@@ -12,6 +12,8 @@ use super::layout::{Layout, MOUNT, Mode};
 use super::limits::{Limit, limits};
 use super::place::Place;
 use super::record::{Dir, Record};
+use super::units;
+use crate::systemd::{Names, Property, Request};
 
 /// What the caller knows about itself.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -19,6 +21,8 @@ pub struct Options {
     /// The runtime is not privileged: a cgroup that may not be made is done without, if neither
     /// a limit nor a path is asked for.
     pub rootless: bool,
+    /// systemd makes the cgroup, and `linux.cgroupsPath` is `slice:prefix:name`.
+    pub systemd: bool,
 }
 
 /// How the device rules get to the kernel.
@@ -70,7 +74,7 @@ impl Target {
 }
 
 /// A container's cgroup before it is made.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
     pub(super) mode: Mode,
     pub(super) targets: Vec<Target>,
@@ -80,6 +84,9 @@ pub struct Plan {
     pub(super) explicit: bool,
     /// A limit forbids to clone into the v2 cgroup; a process can still be moved there.
     pub(super) enter_unified: bool,
+    /// The unit that systemd is asked for, once there is a process for it. The directories of
+    /// `targets` are a guess then: systemd says where they are.
+    pub(super) unit: Option<Request>,
 }
 
 impl Plan {
@@ -92,6 +99,7 @@ impl Plan {
             options: Options::default(),
             explicit: false,
             enter_unified: false,
+            unit: None,
         }
     }
 
@@ -106,11 +114,23 @@ impl Plan {
         options: Options,
         warnings: &mut Vec<String>,
     ) -> Result<Plan> {
-        let place = Place::new(id, cgroups_path)?;
+        let mut unit = None;
+        let place = if options.systemd {
+            let names = Names::new(id, cgroups_path, options.rootless)?;
+            unit = Some(Request::new(id, &names, options.rootless)?);
+            Place::new(id, Some(&names.path()?))?
+        } else {
+            Place::new(id, cgroups_path)?
+        };
         let limits = resources.map(limits).transpose()?.unwrap_or_default();
         let listed = resources.and_then(|resources| resources.devices().as_deref());
         let rules = Ruleset::new(listed.unwrap_or_default(), devices)?;
-        let explicit = cgroups_path.is_some_and(|path| !path.as_os_str().is_empty());
+        let explicit =
+            options.systemd || cgroups_path.is_some_and(|path| !path.as_os_str().is_empty());
+        if options.systemd && options.rootless && layout.mode() != Mode::Unified {
+            let why = "without root privileges it needs a host with cgroup v2 alone";
+            return Err(Error::new(Kind::System, why).context("--systemd-cgroup"));
+        }
         if layout.mode() == Mode::None {
             if options.rootless && limits.is_empty() && !explicit {
                 return Ok(Plan { options, ..Plan::none() });
@@ -122,11 +142,23 @@ impl Plan {
         for limit in &limits {
             add(layout, &mut targets, limit, warnings)?;
         }
+        if let Some(unit) = &mut unit {
+            unit.add(settings(layout, &targets, &rules, options));
+        }
         let devices = device_control(&targets, rules, options)?;
         // clone3 into a full cgroup is refused; moving a process there is not.
         let enter_unified =
             targets.iter().filter(|target| target.dir.is_unified()).any(Target::is_full);
-        Ok(Plan { mode: layout.mode(), targets, devices, options, explicit, enter_unified })
+        let mode = layout.mode();
+        Ok(Plan { mode, targets, devices, options, explicit, enter_unified, unit })
+    }
+
+    /// Settings that the unit gets besides; of those of the same name the later one wins. Nothing
+    /// is done if there is no unit.
+    pub fn set(&mut self, properties: Vec<Property>) {
+        if let Some(unit) = &mut self.unit {
+            unit.add(properties);
+        }
     }
 
     /// What must be stored before [`Plan::create`], so that a crash in it can be cleaned up.
@@ -139,7 +171,10 @@ impl Plan {
             let new = way.take_while(missing).count();
             Dir { made: new > 0, above: new.saturating_sub(1), ..target.dir.clone() }
         });
-        Record::new(self.mode, dirs.collect())
+        let Some(request) = &self.unit else { return Record::new(self.mode, dirs.collect()) };
+        // systemd makes that of v2, and ends it; those of v1 that it has no use for are our own.
+        let ours = dirs.filter(|dir| self.mode != Mode::Unified && dir.made);
+        Record::of_unit(self.mode, ours.collect(), request.unit.clone()).planned()
     }
 
     /// The directories, v1 and v2, that the container will have.
@@ -183,6 +218,24 @@ fn target(
 ) -> Target {
     let dir = Dir { name, options, root: root.to_owned(), path, made: false, above: 0 };
     Target { wanted, ..Target::of(&dir) }
+}
+
+/// The settings of a unit: accounting, limits, device rules.
+fn settings(
+    layout: &Layout,
+    targets: &[Target],
+    rules: &Ruleset,
+    options: Options,
+) -> Vec<Property> {
+    let version = units::version(layout.mode());
+    let mut out = units::accounting(version);
+    // The user's own service manager may not limit devices.
+    if !options.rootless {
+        out.extend(units::devices(rules));
+    }
+    let writes = targets.iter().flat_map(|target| target.writes.iter().flatten());
+    out.extend(units::properties(version, writes));
+    out
 }
 
 /// Adds the writes of one limit to the hierarchy that has its controller.

@@ -46,7 +46,7 @@ fn refused(layout: &Layout, resources: &str, message: &str) {
     assert!(error.contains(message), "{error}");
 }
 
-const ROOTLESS: Options = Options { rootless: true };
+const ROOTLESS: Options = Options { rootless: true, systemd: false };
 
 #[test]
 fn every_hierarchy_has_a_directory() {

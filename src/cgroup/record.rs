@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
-use crate::{Context, Error, Kind, Result};
+use crate::systemd::Unit;
+use crate::{Context, Error, Kind, Result, log};
 
 use super::create::Cgroup;
 use super::files;
@@ -73,6 +74,12 @@ pub struct Record {
     mode: Mode,
     #[serde(default)]
     dirs: Vec<Dir>,
+    /// The unit that systemd has made for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    unit: Option<Unit>,
+    /// It is not known whether the unit was ever made.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    unit_is_planned: bool,
 }
 
 /// What the container's `cgroup` mount consists of.
@@ -105,12 +112,36 @@ pub enum CgroupMount {
 
 impl Record {
     pub(super) fn new(mode: Mode, dirs: Vec<Dir>) -> Record {
-        Record { mode, dirs }
+        Record { mode, dirs, unit: None, unit_is_planned: false }
+    }
+
+    /// Of a container in a unit.
+    pub(super) fn of_unit(mode: Mode, dirs: Vec<Dir>, unit: Unit) -> Record {
+        Record { unit: Some(unit), ..Record::new(mode, dirs) }
+    }
+
+    /// The same of a unit that is yet to be made, and may not be ours if there is one of its name.
+    pub(super) fn planned(self) -> Record {
+        Record { unit_is_planned: true, ..self }
+    }
+
+    /// The unit that systemd has made for it.
+    pub fn unit(&self) -> Option<&Unit> {
+        self.unit.as_ref()
     }
 
     /// Of a container without a cgroup.
     pub fn empty() -> Record {
         Record::new(Mode::None, Vec::new())
+    }
+
+    /// Where in the unit's cgroup the v2 directory is; empty for the unit's own.
+    pub(super) fn below_unit(&self) -> PathBuf {
+        let Some((unit, dir)) = self.unit.as_ref().zip(self.unified()) else {
+            return PathBuf::new();
+        };
+        let is_unit = |part: &Component<'_>| part.as_os_str() == unit.name.as_str();
+        dir.path.components().skip_while(|part| !is_unit(part)).skip(1).collect()
     }
 
     /// How cgroups were set up when it was made.
@@ -184,12 +215,23 @@ impl Record {
                 }
             }
         }
+        self.stop_unit();
         Ok(true)
+    }
+
+    /// Without its processes a scope ends by itself, unless it has failed; so a container can go
+    /// even when systemd does not answer.
+    fn stop_unit(&self) {
+        if let Some(unit) = self.unit.as_ref().filter(|_| !self.unit_is_planned) {
+            unit.stop().unwrap_or_else(log::warn);
+        }
     }
 
     /// Removes what this runtime made: the container's directories with all below them. To be
     /// called when the processes are dead; waits for the kernel to notice. Can be repeated.
     pub fn remove(&self) -> Result<()> {
+        self.checked()?;
+        self.stop_unit();
         // All are tried, and the first failure told.
         let mut result = Ok(());
         for dir in self.checked()?.iter().filter(|dir| dir.made) {
@@ -203,6 +245,9 @@ impl Record {
     /// were made on the way, if nobody else uses them by now. (Those of a container that was
     /// there are left to the engine, which may have set limits in them.) Can be repeated.
     pub fn abandon(&self) -> Result<()> {
+        if let Some(unit) = self.unit.as_ref().filter(|_| self.unit_is_planned) {
+            unit.abandon()?;
+        }
         let mut result = self.remove();
         for dir in self.checked()? {
             let above = dir.path.ancestors().skip(1).take(dir.above);

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use nix::errno::Errno;
 use oci_spec::runtime::LinuxResources;
 
+use crate::systemd::{Property, Unit};
 use crate::{Context, Error, Result, log};
 
 use super::create::enable;
@@ -15,11 +16,16 @@ use super::layout::Layout;
 use super::limits::{Limit, limits};
 use super::plan::{Target, add};
 use super::record::Record;
+use super::units;
 
 /// What the files had before [`Record::update`], to be put back if what must go with it fails.
 #[derive(Debug, Default)]
 #[must_use]
-pub struct Undo(Vec<Before>);
+pub struct Undo {
+    files: Vec<Before>,
+    /// The settings of the unit that made the files what they were.
+    unit: Option<(Unit, Vec<Property>)>,
+}
 
 /// One file before it was written.
 #[derive(Debug)]
@@ -54,14 +60,37 @@ impl Record {
         for target in targets.iter().filter(|target| target.dir.is_unified()) {
             enable(target)?;
         }
-        let undo = Undo::look(&targets)?;
-        match targets.iter().try_for_each(apply) {
+        let mut undo = Undo::look(&targets)?;
+        let set = self.set_unit(&targets, &mut undo);
+        match set.and_then(|()| targets.iter().try_for_each(apply)) {
             Ok(()) => Ok(undo),
             Err(error) => {
                 undo.roll_back();
                 Err(error)
             }
         }
+    }
+
+    /// Tells systemd, or it would put its own values back on the next occasion. Before the files
+    /// are written, because it rounds some values.
+    fn set_unit(&self, targets: &[Target], undo: &mut Undo) -> Result<()> {
+        let Some(unit) = self.unit() else { return Ok(()) };
+        for target in targets {
+            let path = &target.dir.path;
+            let fd = files::open_dir(path).with_context(|| format!("open {}", path.display()))?;
+            // Once systemd has written the limit it is too late to refuse it.
+            files::check_floors(fd.as_fd(), path, target.writes.iter().flatten())?;
+        }
+        let version = units::version(self.mode());
+        let writes = targets.iter().flat_map(|target| target.writes.iter().flatten());
+        let new = units::properties(version, writes);
+        let before: Vec<Write> = undo.files.iter().map(Before::as_write).collect();
+        let mut old = units::properties(version, &before);
+        old.retain(|property| new.iter().any(|new| new.name == property.name));
+        // All of them or none.
+        unit.set(&new)?;
+        undo.unit = Some((unit.clone(), old));
+        Ok(())
     }
 }
 
@@ -138,12 +167,15 @@ impl Undo {
                 before.extend(look_at(fd.as_fd(), path, write)?);
             }
         }
-        Ok(Undo(before))
+        Ok(Undo { files: before, unit: None })
     }
 
     /// Puts everything back, as far as the kernel lets it; what it does not is a warning.
     pub fn roll_back(self) {
-        let mut left: Vec<Before> = self.0.into_iter().rev().collect();
+        if let Some((unit, properties)) = &self.unit {
+            unit.set(properties).context("undo the update").unwrap_or_else(log::warn);
+        }
+        let mut left: Vec<Before> = self.files.into_iter().rev().collect();
         // Twice, since files that the kernel checks against each other may need another order.
         for last in [false, true] {
             left.retain(|before| match before.put_back() {
@@ -181,6 +213,11 @@ fn look_at(
 }
 
 impl Before {
+    /// What would have made the file what it was.
+    fn as_write(&self) -> Write {
+        Write::text(&self.file, self.text.trim())
+    }
+
     fn put_back(&self) -> Result<()> {
         let now = files::read_in(&self.dir, &self.file)
             .map_err(|errno| files::read_error(&self.dir, &self.file, errno))?;

@@ -29,9 +29,6 @@ pub fn name(id: &str) -> String {
 
 /// What the command line asks of a launch.
 pub fn request<'a>(global: &Global, args: &CreateArgs, signals: &'a SigSet) -> Result<Request<'a>> {
-    if global.systemd_cgroup {
-        return Err(Error::unsupported("--systemd-cgroup"));
-    }
     Ok(Request {
         id: Id::new(args.id.as_str())?,
         bundle: bundle(args.bundle.as_deref())?,
@@ -49,6 +46,7 @@ pub fn request<'a>(global: &Global, args: &CreateArgs, signals: &'a SigSet) -> R
             Rootless::False => Some(false),
             Rootless::Auto => None,
         },
+        systemd_cgroup: global.systemd_cgroup,
         signals,
         notify: notify::Host::from_environment()?,
         seccomp_cache: seccomp_cache(),

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::plan::options;
 use crate::seccomp::names;
 use crate::state::OCI_VERSION;
-use crate::{Context, Error, Kind, Result};
+use crate::{Context, Error, Kind, Result, systemd};
 
 /// The oldest version of the specification whose configurations are taken.
 pub const OCI_VERSION_MIN: &str = "1.0.0";
@@ -39,8 +39,8 @@ pub fn document() -> Value {
         "mountOptions": options::names(),
         "linux": linux(),
         "annotations": annotations(),
-        // No annotation changes what this runtime does.
-        "potentiallyUnsafeConfigAnnotations": [],
+        // Settings of the systemd unit: one that ends with a dot is a prefix.
+        "potentiallyUnsafeConfigAnnotations": [systemd::annotations::PREFIX],
     })
 }
 
@@ -51,8 +51,8 @@ fn linux() -> Value {
         "cgroup": {
             "v1": true,
             "v2": true,
-            "systemd": false,
-            "systemdUser": false,
+            "systemd": true,
+            "systemdUser": true,
             "rdma": true,
         },
         "seccomp": {

@@ -61,6 +61,10 @@ pub fn run(
             cgroup = cgroup::fallback(plan, state.pid, refused(errno))?;
             clone(&cgroup)?
         }
+        Err(errno @ Errno::EACCES) => {
+            cgroup = cgroup.by_systemd().ok_or_else(|| refused(errno))?;
+            clone(&cgroup)?
+        }
         answer => answer,
     };
     // Without it the end of the child is an end of file.

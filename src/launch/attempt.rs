@@ -171,6 +171,8 @@ impl Launch {
         self.poststop_owed = talk.hooks_ran;
         self.master = talk.master.take();
         self.socket = Some(socket);
+        // If systemd has made it, it is known only now.
+        self.state.cgroup = cgroup.record().clone();
         ready
     }
 

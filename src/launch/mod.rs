@@ -23,7 +23,7 @@ use crate::notify;
 use crate::plan::{Listen, Options, Plan};
 use crate::state::{Id, Store};
 use crate::tty::socket;
-use crate::{Error, Result, log, spec};
+use crate::{Error, Result, log, spec, systemd};
 
 /// What a command asks for.
 #[derive(Debug)]
@@ -53,6 +53,8 @@ pub struct Request<'a> {
     /// Whether a cgroup that may not be used is no error, if no limit is asked for; `None`: yes
     /// without the machine's root.
     pub rootless: Option<bool>,
+    /// systemd makes the cgroup.
+    pub systemd_cgroup: bool,
     /// The signal mask that the container's program starts with.
     pub signals: &'a SigSet,
     /// The service manager that wants to know when the container is ready.
@@ -109,8 +111,8 @@ fn plan_cgroup(
 ) -> Result<cgroup::Plan> {
     let linux = spec.linux().as_ref();
     let layout = cgroup::Layout::probe()?;
-    let options = cgroup::Options { rootless };
-    cgroup::Plan::new(
+    let options = cgroup::Options { rootless, systemd: request.systemd_cgroup };
+    let mut plan = cgroup::Plan::new(
         &layout,
         request.id.as_str(),
         linux.and_then(|l| l.cgroups_path().as_deref()),
@@ -118,7 +120,13 @@ fn plan_cgroup(
         linux.and_then(|l| l.devices().as_deref()).unwrap_or(&[]),
         options,
         warnings,
-    )
+    )?;
+    if request.systemd_cgroup {
+        let annotations = spec.annotations().iter().flatten();
+        let pairs = annotations.map(|(key, value)| (key.as_str(), value.as_str()));
+        plan.set(systemd::annotations::properties(pairs)?);
+    }
+    Ok(plan)
 }
 
 /// Only what the caller has open can be handed on: first the descriptors of socket activation,

@@ -40,7 +40,7 @@ pub fn state(
         has_process: plan.process.is_some(),
         own_mount: None,
         rootless: host.is_rootless,
-        systemd_cgroup: false,
+        systemd_cgroup: request.systemd_cgroup,
         no_new_keyring: request.no_new_keyring,
         config: RawValue::from_string(text).map_err(|e| invalid(e.to_string()))?,
     })

@@ -30,7 +30,7 @@ pub struct Talk<'a> {
     /// To init.
     pub socket: &'a Socket,
     /// Where init is to be.
-    pub cgroup: &'a Cgroup,
+    pub cgroup: &'a mut Cgroup,
     /// What hooks read, but for status and pid.
     pub state: &'a State,
     /// Init; replaced when a go-between has cloned it.
@@ -82,11 +82,13 @@ impl Talk<'_> {
         Ok(())
     }
 
-    fn enter_cgroup(&self) -> Result<()> {
+    fn enter_cgroup(&mut self) -> Result<()> {
+        let waits = init_waits(self.cgroup, self.plan.route.trampoline);
+        self.cgroup.make_unit(self.child.pid)?;
         if self.cgroup.needs_enter() {
             self.cgroup.enter(self.child.pid)?;
         }
-        match init_waits(self.cgroup, self.plan.route.trampoline) {
+        match waits {
             true => self.tell(ToInit::CgroupReady),
             false => Ok(()),
         }
@@ -97,7 +99,7 @@ impl Talk<'_> {
         self.socket.tell_init(message).map(drop)
     }
 
-    fn map(&self) -> Result<()> {
+    fn map(&mut self) -> Result<()> {
         if let Some(ids) = &self.plan.ids {
             maps::write(ids, self.child.pid, &self.prepared.proc)?;
         }

@@ -91,7 +91,8 @@ pub struct Global {
 
     /// Let systemd make the cgroup.
     ///
-    /// linux.cgroupsPath is then slice:prefix:name.
+    /// linux.cgroupsPath is then slice:prefix:name. Only create and run need it: other commands
+    /// know who made the cgroup.
     #[arg(long, global = true, help_heading = GLOBAL)]
     pub systemd_cgroup: bool,
 

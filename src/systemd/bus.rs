@@ -1,0 +1,294 @@
+//! A connection to a message bus. One deadline holds for all that is done on it.
+
+use std::collections::VecDeque;
+use std::io::{ErrorKind, Read, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::sys::socket::sockopt::SendTimeout;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, setsockopt, socket};
+use nix::sys::time::TimeVal;
+
+use super::address::{Address, Target};
+use super::value::Value;
+use super::wire::{CALL, ERROR, Message, NO_REPLY, REPLY, SIGNAL};
+use crate::{Context, Error, Kind, Result};
+
+const BUS: &str = "org.freedesktop.DBus";
+
+/// A line of the handshake is never near this.
+const MAX_LINE: usize = 4096;
+
+/// Signals that are kept while an answer is waited for.
+const MAX_KEPT: usize = 4096;
+
+/// Why a call has no result.
+#[derive(Debug)]
+pub enum Failure {
+    /// It was refused: the error's name and its text.
+    Refused(String, String),
+    /// Nobody could be asked.
+    Broken(Error),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        Failure::Broken(error)
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Error {
+        match failure {
+            Failure::Refused(name, text) => {
+                let name = name.rsplit('.').next().unwrap_or_default();
+                Error::new(Kind::System, format!("{text} ({name})"))
+            }
+            Failure::Broken(error) => error,
+        }
+    }
+}
+
+/// An open connection.
+pub struct Bus {
+    stream: UnixStream,
+    /// What has come in and is not read yet.
+    buffer: Vec<u8>,
+    serial: u32,
+    end: Instant,
+    limit: Duration,
+    direct: bool,
+    signals: VecDeque<Message>,
+}
+
+impl Bus {
+    /// Connects, and says hello. All that is ever done on this connection ends within `limit`.
+    pub fn connect(address: &Address, limit: Duration) -> Result<Bus> {
+        let end = Instant::now() + limit;
+        let mut first = None;
+        for target in address.targets()? {
+            match open(&target, end, limit)
+                .and_then(|stream| Bus::begin(stream, &target, end, limit))
+            {
+                Ok(bus) => return Ok(bus),
+                // The first is the one that there should be.
+                Err(error) => {
+                    first.get_or_insert(error);
+                }
+            }
+        }
+        Err(first.unwrap_or_else(|| timed_out(limit)))
+    }
+
+    fn begin(stream: UnixStream, target: &Target, end: Instant, limit: Duration) -> Result<Bus> {
+        let mut bus = Bus {
+            stream,
+            buffer: Vec::new(),
+            serial: 0,
+            end,
+            limit,
+            direct: target.is_direct(),
+            signals: VecDeque::new(),
+        };
+        bus.authenticate().with_context(|| format!("log in to {}", name(target)))?;
+        if !bus.direct {
+            bus.call(BUS, "/org/freedesktop/DBus", BUS, "Hello", Vec::new())
+                .map_err(|failure| Error::from(failure).context("say hello to the bus"))?;
+        }
+        Ok(bus)
+    }
+
+    /// The kernel tells the bus who we are. We name no user id: in a user namespace ours is not
+    /// what the bus sees.
+    fn authenticate(&mut self) -> Result<()> {
+        self.send(b"\0AUTH EXTERNAL\r\n")?;
+        loop {
+            let line = self.line()?;
+            match line.split(' ').next() {
+                Some("DATA") => self.send(b"DATA\r\n")?,
+                Some("OK") => return self.send(b"BEGIN\r\n"),
+                _ => {
+                    let why = format!("the bus refuses this user ({line:?})");
+                    return Err(Error::new(Kind::System, why));
+                }
+            }
+        }
+    }
+
+    fn line(&mut self) -> Result<String> {
+        loop {
+            if let Some(at) = self.buffer.windows(2).position(|pair| pair == b"\r\n") {
+                let line: Vec<u8> = self.buffer.drain(..at + 2).take(at).collect();
+                return Ok(String::from_utf8_lossy(&line).into_owned());
+            }
+            if self.buffer.len() > MAX_LINE {
+                return Err(Error::new(Kind::System, "the bus speaks no D-Bus"));
+            }
+            self.fill()?;
+        }
+    }
+
+    /// Calls a method and waits for what it returns.
+    pub fn call(
+        &mut self,
+        to: &str,
+        path: &str,
+        interface: &str,
+        member: &str,
+        body: Vec<Value>,
+    ) -> std::result::Result<Vec<Value>, Failure> {
+        let serial = self.say(to, path, interface, member, body, 0)?;
+        loop {
+            let message = self.next_message()?;
+            match message.kind {
+                REPLY if message.reply_serial == serial => return Ok(message.body),
+                ERROR if message.reply_serial == serial => {
+                    let text = message.body.first().and_then(Value::as_str).unwrap_or_default();
+                    return Err(Failure::Refused(message.error, text.to_owned()));
+                }
+                SIGNAL if self.signals.len() < MAX_KEPT => self.signals.push_back(message),
+                _ => {}
+            }
+        }
+    }
+
+    /// Asks for the signals that `rule` describes; without a bus between they come anyway.
+    pub fn subscribe(&mut self, rule: &str) -> Result<()> {
+        if self.direct {
+            return Ok(());
+        }
+        // What is sent later on this connection is also done later.
+        let body = vec![Value::str(rule)];
+        self.say(BUS, "/org/freedesktop/DBus", BUS, "AddMatch", body, NO_REPLY).map(drop)
+    }
+
+    /// Waits for the next signal.
+    pub fn signal(&mut self) -> Result<Message> {
+        loop {
+            if let Some(message) = self.signals.pop_front() {
+                return Ok(message);
+            }
+            let message = self.next_message()?;
+            if message.kind == SIGNAL {
+                return Ok(message);
+            }
+        }
+    }
+
+    fn say(
+        &mut self,
+        to: &str,
+        path: &str,
+        interface: &str,
+        member: &str,
+        body: Vec<Value>,
+        flags: u8,
+    ) -> Result<u32> {
+        self.serial = self.serial.wrapping_add(1).max(1);
+        let message = Message {
+            kind: CALL,
+            flags,
+            serial: self.serial,
+            path: path.to_owned(),
+            interface: interface.to_owned(),
+            member: member.to_owned(),
+            destination: if self.direct { String::new() } else { to.to_owned() },
+            body,
+            ..Message::default()
+        };
+        let bytes = message.encode().ok_or_else(|| {
+            let why = format!("the arguments of {member} are too long, or have a NUL in a text");
+            Error::new(Kind::Invalid, why)
+        })?;
+        self.send(&bytes)?;
+        Ok(self.serial)
+    }
+
+    fn next_message(&mut self) -> Result<Message> {
+        let bad = |what| Error::new(Kind::System, format!("the bus has sent {what}"));
+        loop {
+            if let Some(length) = Message::length(&self.buffer).map_err(bad)?
+                && self.buffer.len() >= length
+            {
+                let bytes: Vec<u8> = self.buffer.drain(..length).collect();
+                return Message::decode(&bytes).map_err(bad);
+            }
+            self.fill()?;
+        }
+    }
+
+    fn left(&self) -> Result<Duration> {
+        left(self.end, self.limit)
+    }
+
+    fn send(&mut self, mut bytes: &[u8]) -> Result<()> {
+        while !bytes.is_empty() {
+            self.stream.set_write_timeout(Some(self.left()?))?;
+            match self.stream.write(bytes) {
+                Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
+                Err(error) => again(&error).ok_or(error).context("write to the bus")?,
+            }
+        }
+        Ok(())
+    }
+
+    fn fill(&mut self) -> Result<()> {
+        let mut bytes = [0; 4096];
+        self.stream.set_read_timeout(Some(self.left()?))?;
+        match self.stream.read(&mut bytes) {
+            Ok(0) => return Err(Error::new(Kind::System, "the bus has hung up")),
+            Ok(count) => self.buffer.extend(bytes.iter().take(count)),
+            Err(error) => again(&error).ok_or(error).context("read from the bus")?,
+        }
+        Ok(())
+    }
+}
+
+/// Whether an operation is to be tried again, or its time is over, which is seen then.
+fn again(error: &std::io::Error) -> Option<()> {
+    use ErrorKind::{Interrupted, TimedOut, WouldBlock};
+    matches!(error.kind(), Interrupted | TimedOut | WouldBlock).then_some(())
+}
+
+fn left(end: Instant, limit: Duration) -> Result<Duration> {
+    let left = end.saturating_duration_since(Instant::now());
+    // 0 would mean no limit at all.
+    if left < Duration::from_millis(1) { Err(timed_out(limit)) } else { Ok(left) }
+}
+
+fn timed_out(limit: Duration) -> Error {
+    let why = format!("no answer within {} s (does the bus or systemd hang?)", limit.as_secs());
+    Error::new(Kind::System, why)
+}
+
+fn name(target: &Target) -> String {
+    match target {
+        Target::Path(path) => format!("{path:?}"),
+        Target::Abstract(name) => format!("abstract {:?}", String::from_utf8_lossy(name)),
+    }
+}
+
+fn open(target: &Target, end: Instant, limit: Duration) -> Result<UnixStream> {
+    let what = || format!("connect to {}", name(target));
+    let address = match target {
+        Target::Path(path) => UnixAddr::new(path),
+        Target::Abstract(name) => UnixAddr::new_abstract(name),
+    };
+    let address = address.with_context(what)?;
+    let flags = SockFlag::SOCK_CLOEXEC;
+    let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None).with_context(what)?;
+    loop {
+        // A bus that accepts nobody makes connect(2) wait as soon as its queue is full.
+        let time = left(end, limit)?;
+        let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+        let time = TimeVal::new(seconds, i64::from(time.subsec_micros()));
+        setsockopt(&socket, SendTimeout, &time).with_context(what)?;
+        match connect(socket.as_raw_fd(), &address) {
+            Ok(()) => return Ok(UnixStream::from(socket)),
+            Err(Errno::EINTR | Errno::EAGAIN) => {}
+            Err(errno) => return Err(errno).with_context(what),
+        }
+    }
+}

@@ -1,0 +1,476 @@
+//! Values in GVariant's text format, as annotations give them.
+//!
+//! <https://docs.gtk.org/glib/gvariant-text-format.html>. All of it but "nothing" and the maybe
+//! types, which D-Bus does not have.
+
+use super::value::Value;
+use super::wire::split;
+
+type Parsed<T> = Result<T, String>;
+
+const MAX_DEPTH: usize = 32;
+
+/// Reads one value.
+pub fn parse(text: &str) -> Parsed<Value> {
+    let mut parser = Parser { rest: text.trim() };
+    let value = parser.value(None, 0)?;
+    match parser.rest.trim_start() {
+        "" => Ok(value),
+        rest => Err(format!("{rest:?} after the value")),
+    }
+}
+
+struct Parser<'a> {
+    rest: &'a str,
+}
+
+impl<'a> Parser<'a> {
+    fn skip(&mut self) {
+        self.rest = self.rest.trim_start();
+    }
+
+    fn eat(&mut self, token: char) -> bool {
+        self.skip();
+        match self.rest.strip_prefix(token) {
+            Some(rest) => {
+                self.rest = rest;
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn expect(&mut self, token: char) -> Parsed<()> {
+        if self.eat(token) { Ok(()) } else { Err(format!("{token:?} is missing")) }
+    }
+
+    /// Letters, digits and what numbers have.
+    fn word(&mut self) -> &'a str {
+        let part = |c: char| c.is_ascii_alphanumeric() || "+-._".contains(c);
+        let end = self.rest.find(|c| !part(c)).unwrap_or(self.rest.len());
+        let (word, rest) = self.rest.split_at(end);
+        self.rest = rest;
+        word
+    }
+
+    fn value(&mut self, wanted: Option<&str>, depth: usize) -> Parsed<Value> {
+        if depth > MAX_DEPTH {
+            return Err("is nested too deep".to_owned());
+        }
+        self.skip();
+        let value = match self.rest.chars().next() {
+            None => return Err("a value is missing".to_owned()),
+            Some('\'' | '"') => self.text(wanted)?,
+            Some('[') => self.array(wanted, depth)?,
+            Some('(') => self.tuple(wanted, depth)?,
+            Some('{') => self.dictionary(wanted, depth)?,
+            Some('<') => {
+                self.expect('<')?;
+                let inner = self.value(None, depth + 1)?;
+                self.expect('>')?;
+                Value::Variant(Box::new(inner))
+            }
+            Some('@') => {
+                self.expect('@')?;
+                let (types, _) = split(self.rest).ok_or("an unknown type after \"@\"")?;
+                self.rest = self.rest.get(types.len()..).unwrap_or_default();
+                self.value(Some(types), depth + 1)?
+            }
+            Some('b') if self.rest.starts_with("b'") || self.rest.starts_with("b\"") => {
+                self.rest = self.rest.get(1..).unwrap_or_default();
+                let text = self.quoted(true)?;
+                // A C string, with its end.
+                Value::bytes(text.into_iter().chain([0]))
+            }
+            Some(_) => self.scalar(wanted, depth)?,
+        };
+        match wanted {
+            Some(types) if value.signature() != types => {
+                Err(format!("is of type {:?} where {types:?} is wanted", value.signature()))
+            }
+            _ => Ok(value),
+        }
+    }
+
+    fn scalar(&mut self, wanted: Option<&str>, depth: usize) -> Parsed<Value> {
+        let word = self.word();
+        let types = match word {
+            "true" => return Ok(Value::Bool(true)),
+            "false" => return Ok(Value::Bool(false)),
+            "boolean" => "b",
+            "byte" => "y",
+            "int16" => "n",
+            "uint16" => "q",
+            "int32" => "i",
+            "uint32" => "u",
+            "int64" => "x",
+            "uint64" => "t",
+            "double" => "d",
+            "string" => "s",
+            "objectpath" => "o",
+            "signature" => "g",
+            _ => return number(word, wanted),
+        };
+        self.value(Some(types), depth + 1)
+    }
+
+    fn text(&mut self, wanted: Option<&str>) -> Parsed<Value> {
+        let bytes = self.quoted(false)?;
+        let text = String::from_utf8(bytes).map_err(|_| "is not UTF-8".to_owned())?;
+        if text.contains('\0') {
+            return Err("has a NUL".to_owned());
+        }
+        Ok(match wanted {
+            Some("o") if is_object_path(&text) => Value::Path(text),
+            Some("o") => return Err(format!("{text:?} is no object path")),
+            Some("g") if is_signature(&text) => Value::Signature(text),
+            Some("g") => return Err(format!("{text:?} is no signature")),
+            _ => Value::Str(text),
+        })
+    }
+
+    /// What stands between quotes. `bytes`: with octal escapes in place of Unicode's.
+    fn quoted(&mut self, bytes: bool) -> Parsed<Vec<u8>> {
+        let mut chars = self.rest.chars();
+        let quote = chars.next();
+        let mut out = Vec::new();
+        let push = |c: char, out: &mut Vec<u8>| {
+            out.extend(c.encode_utf8(&mut [0; 4]).as_bytes());
+        };
+        loop {
+            match chars.next() {
+                None => return Err("a quote is missing".to_owned()),
+                c if c == quote => break,
+                Some('\\') => match chars.next() {
+                    None => return Err("a quote is missing".to_owned()),
+                    Some('a') => out.push(7),
+                    Some('b') => out.push(8),
+                    Some('t') => out.push(b'\t'),
+                    Some('n') => out.push(b'\n'),
+                    Some('v') => out.push(11),
+                    Some('f') => out.push(12),
+                    Some('r') => out.push(b'\r'),
+                    Some('\n') => {}
+                    Some(kind @ ('u' | 'U')) if !bytes => {
+                        let count = if kind == 'u' { 4 } else { 8 };
+                        let digits: String = chars.by_ref().take(count).collect();
+                        let code = u32::from_str_radix(&digits, 16).ok().and_then(char::from_u32);
+                        let code = code.filter(|_| digits.len() == count);
+                        push(code.ok_or(format!("\\{kind}{digits} is no character"))?, &mut out);
+                    }
+                    Some(first @ '0'..='7') if bytes => {
+                        let mut code = first.to_digit(8).unwrap_or_default();
+                        for _ in 0..2 {
+                            let Some(digit) = chars.clone().next().and_then(|c| c.to_digit(8))
+                            else {
+                                break;
+                            };
+                            chars.next();
+                            code = code * 8 + digit;
+                        }
+                        out.push(u8::try_from(code).map_err(|_| "an escape above \\377")?);
+                    }
+                    Some(other) => push(other, &mut out),
+                },
+                Some(other) => push(other, &mut out),
+            }
+        }
+        self.rest = chars.as_str();
+        Ok(out)
+    }
+
+    /// Values up to `end`, separated by commas.
+    fn list(&mut self, end: char, mut each: impl FnMut(&mut Self) -> Parsed<()>) -> Parsed<()> {
+        if self.eat(end) {
+            return Ok(());
+        }
+        loop {
+            each(self)?;
+            if self.eat(end) {
+                return Ok(());
+            }
+            self.expect(',')?;
+            // The tuple of one value has a comma too.
+            if end == ')' && self.eat(end) {
+                return Ok(());
+            }
+        }
+    }
+
+    fn array(&mut self, wanted: Option<&str>, depth: usize) -> Parsed<Value> {
+        self.expect('[')?;
+        let mut element = element_of(wanted)?;
+        let mut list = Vec::new();
+        self.list(']', |parser| {
+            let value = parser.value(element.as_deref(), depth + 1)?;
+            // All are of the type of the first.
+            element.get_or_insert_with(|| value.signature());
+            list.push(value);
+            Ok(())
+        })?;
+        let element = element.ok_or("the type of an empty array is not known (@as [])")?;
+        Ok(Value::Array(element, list))
+    }
+
+    fn tuple(&mut self, wanted: Option<&str>, depth: usize) -> Parsed<Value> {
+        self.expect('(')?;
+        let mut types = match wanted {
+            Some(types) => {
+                let inner = types.strip_prefix('(').and_then(|types| types.strip_suffix(')'));
+                Some(inner.ok_or(format!("is a tuple where {types:?} is wanted"))?)
+            }
+            None => None,
+        };
+        let mut fields = Vec::new();
+        self.list(')', |parser| {
+            let own = match types {
+                Some(rest) => {
+                    let (own, rest) = split(rest).ok_or("the tuple has too many values")?;
+                    types = Some(rest);
+                    Some(own)
+                }
+                None => None,
+            };
+            fields.push(parser.value(own, depth + 1)?);
+            Ok(())
+        })?;
+        // D-Bus has none.
+        if fields.is_empty() {
+            return Err("an empty tuple".to_owned());
+        }
+        Ok(Value::Struct(fields))
+    }
+
+    fn dictionary(&mut self, wanted: Option<&str>, depth: usize) -> Parsed<Value> {
+        self.expect('{')?;
+        let mut types = match element_of(wanted)? {
+            Some(element) => {
+                let inner = element.strip_prefix('{').and_then(|types| types.strip_suffix('}'));
+                let (key, value) = inner
+                    .and_then(split)
+                    .ok_or(format!("is a dictionary where {wanted:?} is wanted"))?;
+                Some((key.to_owned(), value.to_owned()))
+            }
+            None => None,
+        };
+        let mut list = Vec::new();
+        self.list('}', |parser| {
+            let (key, value) = match &types {
+                Some((key, value)) => (Some(key.as_str()), Some(value.as_str())),
+                None => (None, None),
+            };
+            let key = parser.value(key, depth + 1)?;
+            if key.signature().len() != 1 || matches!(key, Value::Variant(_)) {
+                return Err("a key must be a plain value".to_owned());
+            }
+            parser.expect(':')?;
+            let value = parser.value(value, depth + 1)?;
+            types.get_or_insert_with(|| (key.signature(), value.signature()));
+            list.push(Value::Entry(Box::new(key), Box::new(value)));
+            Ok(())
+        })?;
+        let (key, value) = types.ok_or("the type of an empty dictionary is not known")?;
+        Ok(Value::Array(format!("{{{key}{value}}}"), list))
+    }
+}
+
+fn element_of(wanted: Option<&str>) -> Parsed<Option<String>> {
+    match wanted {
+        None => Ok(None),
+        Some(types) => match types.strip_prefix('a') {
+            Some(element) => Ok(Some(element.to_owned())),
+            None => Err(format!("is an array where {types:?} is wanted")),
+        },
+    }
+}
+
+fn number(word: &str, wanted: Option<&str>) -> Parsed<Value> {
+    let bad = || match wanted {
+        Some(types) => format!("{word:?} is no value of type {types:?}"),
+        None => format!("{word:?} is no value (a text needs quotes)"),
+    };
+    let (negative, digits) = match word.strip_prefix('-') {
+        Some(digits) => (true, digits),
+        None => (false, word.strip_prefix('+').unwrap_or(word)),
+    };
+    let first_is_digit = digits.starts_with(|c: char| c.is_ascii_digit() || c == '.');
+    let (radix, plain) = match digits.as_bytes() {
+        [b'0', b'x' | b'X', ..] => (16, digits.get(2..).unwrap_or_default()),
+        [b'0', b'0'..=b'9', ..] => (8, digits),
+        _ => (10, digits),
+    };
+    let whole = match plain.starts_with(['+', '-']) {
+        true => None,
+        false => i128::from_str_radix(plain, radix).ok(),
+    };
+    let whole = whole.map(|value| if negative { -value } else { value });
+    let float = || {
+        let is_float = wanted == Some("d") || word.contains(['.', 'e', 'E']);
+        let value: f64 = word.parse().ok().filter(|_| first_is_digit && is_float)?;
+        value.is_finite().then_some(Value::F64(value))
+    };
+    let value = match (wanted.unwrap_or(if whole.is_some() { "i" } else { "d" }), whole) {
+        ("d", _) => float(),
+        ("y", Some(whole)) => whole.try_into().ok().map(Value::Byte),
+        ("n", Some(whole)) => whole.try_into().ok().map(Value::I16),
+        ("q", Some(whole)) => whole.try_into().ok().map(Value::U16),
+        ("i", Some(whole)) => whole.try_into().ok().map(Value::I32),
+        ("u", Some(whole)) => whole.try_into().ok().map(Value::U32),
+        ("x", Some(whole)) => whole.try_into().ok().map(Value::I64),
+        ("t", Some(whole)) => whole.try_into().ok().map(Value::U64),
+        _ => None,
+    };
+    value.ok_or_else(bad)
+}
+
+fn is_object_path(text: &str) -> bool {
+    let element = |part: &str| {
+        !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    };
+    text == "/" || text.strip_prefix('/').is_some_and(|rest| rest.split('/').all(element))
+}
+
+fn is_signature(text: &str) -> bool {
+    let mut rest = text;
+    while let Some((_, after)) = split(rest) {
+        rest = after;
+    }
+    rest.is_empty() && text.len() <= 255
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values() {
+        let entry =
+            |key: &str, value: Value| Value::Entry(Box::new(Value::str(key)), Box::new(value));
+        for (text, value) in [
+            ("true", Value::Bool(true)),
+            (" boolean false ", Value::Bool(false)),
+            ("1", Value::I32(1)),
+            ("-5", Value::I32(-5)),
+            ("+5", Value::I32(5)),
+            ("0x1F", Value::I32(31)),
+            ("017", Value::I32(15)),
+            ("0", Value::I32(0)),
+            ("1.5", Value::F64(1.5)),
+            ("1e3", Value::F64(1000.0)),
+            ("double 2", Value::F64(2.0)),
+            ("byte 0xff", Value::Byte(255)),
+            ("int16 -3", Value::I16(-3)),
+            ("uint16 3", Value::U16(3)),
+            ("uint32 4294967295", Value::U32(u32::MAX)),
+            ("int64 -9223372036854775808", Value::I64(i64::MIN)),
+            ("uint64 18446744073709551615", Value::U64(u64::MAX)),
+            ("'a b'", Value::str("a b")),
+            ("\"it's\"", Value::str("it's")),
+            (r"'a\'\n\u00e9\\'", Value::str("a'\n\u{e9}\\")),
+            ("string 'x'", Value::str("x")),
+            ("objectpath '/a/b_1'", Value::Path("/a/b_1".into())),
+            ("signature 'a(sv)'", Value::Signature("a(sv)".into())),
+            ("@t 5", Value::U64(5)),
+            ("['a', 'b']", Value::strings(["a", "b"])),
+            ("@as []", Value::strings([])),
+            ("[uint64 1, 2]", Value::Array("t".into(), vec![Value::U64(1), Value::U64(2)])),
+            ("(1, 'a')", Value::Struct(vec![Value::I32(1), Value::str("a")])),
+            ("(1,)", Value::Struct(vec![Value::I32(1)])),
+            (
+                "@a(st) [('/dev/x', 5)]",
+                Value::Array(
+                    "(st)".into(),
+                    vec![Value::Struct(vec![Value::str("/dev/x"), Value::U64(5)])],
+                ),
+            ),
+            ("<1>", Value::Variant(Box::new(Value::I32(1)))),
+            ("{'a': 1}", Value::Array("{si}".into(), vec![entry("a", Value::I32(1))])),
+            ("@a{sv} {}", Value::Array("{sv}".into(), Vec::new())),
+            (
+                "{'a': <true>}",
+                Value::Array(
+                    "{sv}".into(),
+                    vec![entry("a", Value::Variant(Box::new(Value::Bool(true))))],
+                ),
+            ),
+            (r"b'a\1013'", Value::bytes([b'a', 0o101, b'3', 0])),
+        ] {
+            assert_eq!(parse(text), Ok(value), "{text}");
+        }
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        let deep = "[".repeat(1000);
+        for text in [
+            "",
+            " ",
+            "yes",
+            "'a",
+            "\"a'",
+            "a",
+            "[",
+            "[1",
+            "[1,",
+            "[1 2]",
+            "[]",
+            "[1, 'a']",
+            "(",
+            "()",
+            "{",
+            "{}",
+            "{1}",
+            "{1:}",
+            "{[1]: 2}",
+            "<1",
+            "<",
+            "@",
+            "@z 1",
+            "@as 1",
+            "@s 1",
+            "byte 256",
+            "byte -1",
+            "uint32 -1",
+            "int16 40000",
+            "uint64 'x'",
+            "3000000000",
+            "1 2",
+            "0x",
+            "0xg",
+            "--1",
+            "-+1",
+            "1.2.3",
+            "inf",
+            "nan",
+            "1e999",
+            "09",
+            "byte",
+            "uint64",
+            "objectpath 'a'",
+            "objectpath '/a/'",
+            "signature 'z'",
+            "signature '('",
+            r"'\u12'",
+            r"'\ud800'",
+            "'\0'",
+            r"b'\777'",
+            "b'x",
+            "true false",
+            "just 1",
+            "nothing",
+            &deep,
+        ] {
+            assert!(parse(text).is_err(), "{text:?} is {:?}", parse(text));
+        }
+    }
+
+    #[test]
+    fn nothing_panics() {
+        let good = "@a{sv} {'a': <[uint64 1, 0x2]>, \"\\u00e9\": <b'x\\101'>, 'c': <(1, -2.5e3)>}";
+        assert!(parse(good).is_ok());
+        for (at, _) in good.char_indices() {
+            let _ = parse(&good[..at]);
+            let _ = parse(&good[at..]);
+        }
+    }
+}

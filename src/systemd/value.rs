@@ -1,0 +1,93 @@
+//! A value of any D-Bus type.
+
+/// A value and its type.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    /// `y`
+    Byte(u8),
+    /// `b`
+    Bool(bool),
+    /// `n`
+    I16(i16),
+    /// `q`
+    U16(u16),
+    /// `i`
+    I32(i32),
+    /// `u`; also what stands for a file descriptor (`h`), none of which is ever sent to us.
+    U32(u32),
+    /// `x`
+    I64(i64),
+    /// `t`
+    U64(u64),
+    /// `d`
+    F64(f64),
+    /// `s`
+    Str(String),
+    /// `o`
+    Path(String),
+    /// `g`
+    Signature(String),
+    /// `a`, and the type of its elements.
+    Array(String, Vec<Value>),
+    /// `(`...`)`
+    Struct(Vec<Value>),
+    /// `{`..`}`, which stands in arrays only.
+    Entry(Box<Value>, Box<Value>),
+    /// `v`
+    Variant(Box<Value>),
+}
+
+impl Value {
+    /// Its type, as the wire has it.
+    pub fn signature(&self) -> String {
+        let plain = match self {
+            Value::Byte(_) => "y",
+            Value::Bool(_) => "b",
+            Value::I16(_) => "n",
+            Value::U16(_) => "q",
+            Value::I32(_) => "i",
+            Value::U32(_) => "u",
+            Value::I64(_) => "x",
+            Value::U64(_) => "t",
+            Value::F64(_) => "d",
+            Value::Str(_) => "s",
+            Value::Path(_) => "o",
+            Value::Signature(_) => "g",
+            Value::Variant(_) => "v",
+            Value::Array(element, _) => return format!("a{element}"),
+            Value::Struct(fields) => return format!("({})", signature(fields)),
+            Value::Entry(key, value) => {
+                return format!("{{{}{}}}", key.signature(), value.signature());
+            }
+        };
+        plain.to_owned()
+    }
+
+    /// A string.
+    pub fn str(text: impl Into<String>) -> Value {
+        Value::Str(text.into())
+    }
+
+    /// An array of strings.
+    pub fn strings<'a>(list: impl IntoIterator<Item = &'a str>) -> Value {
+        Value::Array("s".to_owned(), list.into_iter().map(Value::str).collect())
+    }
+
+    /// An array of bytes.
+    pub fn bytes(list: impl IntoIterator<Item = u8>) -> Value {
+        Value::Array("y".to_owned(), list.into_iter().map(Value::Byte).collect())
+    }
+
+    /// The text of a string or an object path.
+    pub fn as_str(&self) -> Option<&str> {
+        match self {
+            Value::Str(text) | Value::Path(text) => Some(text),
+            _ => None,
+        }
+    }
+}
+
+/// The types of several values in a row.
+pub fn signature(values: &[Value]) -> String {
+    values.iter().map(Value::signature).collect()
+}

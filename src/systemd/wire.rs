@@ -1,0 +1,527 @@
+//! Messages as bytes. We write little-endian and read either; what comes in may be anything.
+//!
+//! D-Bus Specification, "Type System" and "Message Protocol".
+
+use super::value::{Value, signature};
+
+/// No answer of systemd is near this; the bus itself would allow 128 MiB.
+const MAX_MESSAGE: usize = 4 << 20;
+
+/// How deep containers may be nested (the specification: 32 arrays and 32 structures).
+const MAX_DEPTH: usize = 64;
+
+/// The type of a message.
+pub const CALL: u8 = 1;
+/// The answer to one.
+pub const REPLY: u8 = 2;
+/// The refusal of one.
+pub const ERROR: u8 = 3;
+/// A message to everybody.
+pub const SIGNAL: u8 = 4;
+
+/// Flag of a call that wants no answer.
+pub const NO_REPLY: u8 = 1;
+
+const PATH: u8 = 1;
+const INTERFACE: u8 = 2;
+const MEMBER: u8 = 3;
+const ERROR_NAME: u8 = 4;
+const REPLY_SERIAL: u8 = 5;
+const DESTINATION: u8 = 6;
+const SENDER: u8 = 7;
+const SIGNATURE: u8 = 8;
+
+/// A message, with the parts that we need.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Message {
+    /// [`CALL`], [`REPLY`], [`ERROR`] or [`SIGNAL`].
+    pub kind: u8,
+    /// [`NO_REPLY`] or nothing.
+    pub flags: u8,
+    /// Its number on the connection it came from.
+    pub serial: u32,
+    /// Of a reply or an error: the number of the call.
+    pub reply_serial: u32,
+    /// The object.
+    pub path: String,
+    /// The interface.
+    pub interface: String,
+    /// The method or signal.
+    pub member: String,
+    /// Name of the error.
+    pub error: String,
+    /// Whom it is for.
+    pub destination: String,
+    /// Who sent it.
+    pub sender: String,
+    /// The arguments.
+    pub body: Vec<Value>,
+}
+
+impl Message {
+    /// The bytes to send. `None` if a part is longer than the protocol can say.
+    pub fn encode(&self) -> Option<Vec<u8>> {
+        let mut body = Writer::default();
+        for value in &self.body {
+            body.value(value)?;
+        }
+        let types = signature(&self.body);
+        let mut fields = Vec::new();
+        let mut field = |code: u8, value: Value| {
+            fields.push(Value::Struct(vec![Value::Byte(code), Value::Variant(Box::new(value))]));
+        };
+        if !self.path.is_empty() {
+            field(PATH, Value::Path(self.path.clone()));
+        }
+        for (code, text) in [
+            (INTERFACE, &self.interface),
+            (MEMBER, &self.member),
+            (ERROR_NAME, &self.error),
+            (DESTINATION, &self.destination),
+            (SENDER, &self.sender),
+        ] {
+            if !text.is_empty() {
+                field(code, Value::str(text));
+            }
+        }
+        if self.reply_serial != 0 {
+            field(REPLY_SERIAL, Value::U32(self.reply_serial));
+        }
+        if !types.is_empty() {
+            field(SIGNATURE, Value::Signature(types));
+        }
+        let mut out = Writer::default();
+        out.bytes.extend([b'l', self.kind, self.flags, 1]);
+        out.value(&Value::U32(u32::try_from(body.bytes.len()).ok()?))?;
+        out.value(&Value::U32(self.serial))?;
+        out.value(&Value::Array("(yv)".to_owned(), fields))?;
+        out.align(8);
+        out.bytes.extend(body.bytes);
+        (out.bytes.len() <= MAX_MESSAGE).then_some(out.bytes)
+    }
+
+    /// How many bytes the message has that begins with these; `None` while they are too few to
+    /// tell, an error if it can be no message.
+    pub fn length(bytes: &[u8]) -> Result<Option<usize>, &'static str> {
+        let Some(head) = bytes.get(..16) else { return Ok(None) };
+        let mut reader = Reader::new(head)?;
+        reader.at = 4;
+        let too_long = "a message that is too long";
+        let (body, _, fields) = (reader.u32()?, reader.u32()?, reader.u32()?);
+        let size = |number: u32| usize::try_from(number).map_err(|_| too_long);
+        let head = size(fields)?.checked_add(16 + 7).ok_or(too_long)? & !7;
+        match head.checked_add(size(body)?) {
+            Some(total) if total <= MAX_MESSAGE => Ok(Some(total)),
+            _ => Err(too_long),
+        }
+    }
+
+    /// Reads one whole message.
+    pub fn decode(bytes: &[u8]) -> Result<Message, &'static str> {
+        let mut reader = Reader::new(bytes)?;
+        reader.at = 1;
+        let mut message =
+            Message { kind: reader.byte()?, flags: reader.byte()?, ..Message::default() };
+        reader.at = 8;
+        message.serial = reader.u32()?;
+        let mut types = String::new();
+        let (Value::Array(_, fields), _) = reader.value("a(yv)", 0)? else {
+            return Err("a message without header");
+        };
+        for field in fields {
+            let Value::Struct(mut pair) = field else { continue };
+            let (Some(Value::Variant(value)), Some(Value::Byte(code))) = (pair.pop(), pair.pop())
+            else {
+                continue;
+            };
+            match (code, *value) {
+                (PATH, Value::Path(text)) => message.path = text,
+                (INTERFACE, Value::Str(text)) => message.interface = text,
+                (MEMBER, Value::Str(text)) => message.member = text,
+                (ERROR_NAME, Value::Str(text)) => message.error = text,
+                (DESTINATION, Value::Str(text)) => message.destination = text,
+                (SENDER, Value::Str(text)) => message.sender = text,
+                (REPLY_SERIAL, Value::U32(number)) => message.reply_serial = number,
+                (SIGNATURE, Value::Signature(text)) => types = text,
+                _ => {}
+            }
+        }
+        reader.align(8)?;
+        // The body's values are aligned to its own start, which is a multiple of 8.
+        let mut rest = types.as_str();
+        while !rest.is_empty() {
+            let (value, after) = reader.value(rest, 0)?;
+            message.body.push(value);
+            rest = after;
+        }
+        Ok(message)
+    }
+}
+
+/// To what a value of this type is aligned.
+fn alignment(types: &str) -> usize {
+    match types.as_bytes().first() {
+        Some(b'n' | b'q') => 2,
+        Some(b'b' | b'i' | b'u' | b's' | b'o' | b'a' | b'h') => 4,
+        Some(b'x' | b't' | b'd' | b'(' | b'{') => 8,
+        _ => 1,
+    }
+}
+
+/// The first complete type of a signature, and the rest of it.
+pub fn split(types: &str) -> Option<(&str, &str)> {
+    let mut depth = 0_usize;
+    for (at, byte) in types.bytes().enumerate() {
+        match byte {
+            b'a' => continue,
+            b'(' | b'{' => depth = depth.checked_add(1)?,
+            b')' | b'}' => depth = depth.checked_sub(1)?,
+            b'y' | b'b' | b'n' | b'q' | b'i' | b'u' | b'x' | b't' | b'd' | b's' | b'o' | b'g'
+            | b'v' | b'h' => {}
+            _ => return None,
+        }
+        if depth == 0 {
+            return types.split_at_checked(at + 1);
+        }
+    }
+    None
+}
+
+#[derive(Default)]
+struct Writer {
+    bytes: Vec<u8>,
+}
+
+impl Writer {
+    fn align(&mut self, to: usize) {
+        self.bytes.resize(self.bytes.len().next_multiple_of(to), 0);
+    }
+
+    fn fixed<const N: usize>(&mut self, bytes: [u8; N]) {
+        self.align(N);
+        self.bytes.extend(bytes);
+    }
+
+    fn text(&mut self, text: &str) -> Option<()> {
+        self.fixed(u32::try_from(text.len()).ok()?.to_le_bytes());
+        self.bytes.extend(text.as_bytes());
+        self.bytes.push(0);
+        // The end of the text for whoever reads it.
+        (!text.contains('\0')).then_some(())
+    }
+
+    fn types(&mut self, text: &str) -> Option<()> {
+        self.bytes.push(u8::try_from(text.len()).ok()?);
+        self.bytes.extend(text.as_bytes());
+        self.bytes.push(0);
+        Some(())
+    }
+
+    fn value(&mut self, value: &Value) -> Option<()> {
+        match value {
+            Value::Byte(value) => self.bytes.push(*value),
+            Value::Bool(value) => self.fixed(u32::from(*value).to_le_bytes()),
+            Value::I16(value) => self.fixed(value.to_le_bytes()),
+            Value::U16(value) => self.fixed(value.to_le_bytes()),
+            Value::I32(value) => self.fixed(value.to_le_bytes()),
+            Value::U32(value) => self.fixed(value.to_le_bytes()),
+            Value::I64(value) => self.fixed(value.to_le_bytes()),
+            Value::U64(value) => self.fixed(value.to_le_bytes()),
+            Value::F64(value) => self.fixed(value.to_le_bytes()),
+            Value::Str(text) | Value::Path(text) => self.text(text)?,
+            Value::Signature(text) => self.types(text)?,
+            Value::Variant(inner) => {
+                self.types(&inner.signature())?;
+                self.value(inner)?;
+            }
+            Value::Struct(fields) => {
+                self.align(8);
+                fields.iter().try_for_each(|field| self.value(field))?;
+            }
+            Value::Entry(key, value) => {
+                self.align(8);
+                self.value(key)?;
+                self.value(value)?;
+            }
+            Value::Array(element, list) => {
+                self.align(4);
+                let at = self.bytes.len();
+                self.bytes.extend([0; 4]);
+                // The padding before the first element does not count.
+                self.align(alignment(element));
+                let start = self.bytes.len();
+                list.iter().try_for_each(|value| self.value(value))?;
+                let length = u32::try_from(self.bytes.len().checked_sub(start)?).ok()?;
+                self.bytes.get_mut(at..at + 4)?.copy_from_slice(&length.to_le_bytes());
+            }
+        }
+        Some(())
+    }
+}
+
+const SHORT: &str = "a message that ends too early";
+
+struct Reader<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    little: bool,
+}
+
+impl<'a> Reader<'a> {
+    fn new(bytes: &'a [u8]) -> Result<Self, &'static str> {
+        let little = match bytes.first() {
+            Some(b'l') => true,
+            Some(b'B') => false,
+            _ => return Err("what is no D-Bus message"),
+        };
+        Ok(Reader { bytes, at: 0, little })
+    }
+
+    fn align(&mut self, to: usize) -> Result<(), &'static str> {
+        self.at = self.at.checked_next_multiple_of(to).ok_or(SHORT)?;
+        Ok(())
+    }
+
+    fn take(&mut self, count: usize) -> Result<&'a [u8], &'static str> {
+        let end = self.at.checked_add(count).ok_or(SHORT)?;
+        let taken = self.bytes.get(self.at..end).ok_or(SHORT)?;
+        self.at = end;
+        Ok(taken)
+    }
+
+    fn byte(&mut self) -> Result<u8, &'static str> {
+        let [byte] = self.fixed()?;
+        Ok(byte)
+    }
+
+    /// Little-endian, whatever it is on the wire.
+    fn fixed<const N: usize>(&mut self) -> Result<[u8; N], &'static str> {
+        self.align(N)?;
+        let mut out: [u8; N] = self.take(N)?.try_into().map_err(|_| SHORT)?;
+        if !self.little {
+            out.reverse();
+        }
+        Ok(out)
+    }
+
+    fn u32(&mut self) -> Result<u32, &'static str> {
+        Ok(u32::from_le_bytes(self.fixed()?))
+    }
+
+    fn size(&mut self) -> Result<usize, &'static str> {
+        usize::try_from(self.u32()?).map_err(|_| SHORT)
+    }
+
+    fn text(&mut self, length: usize) -> Result<String, &'static str> {
+        let text = self.take(length)?;
+        self.take(1)?;
+        String::from_utf8(text.to_vec()).map_err(|_| "a text that is not UTF-8")
+    }
+
+    /// A value of the first type of `types`, and the types after it.
+    fn value<'t>(
+        &mut self,
+        types: &'t str,
+        depth: usize,
+    ) -> Result<(Value, &'t str), &'static str> {
+        if depth > MAX_DEPTH {
+            return Err("a message that is nested too deep");
+        }
+        let (own, rest) = split(types).ok_or("a message of unknown types")?;
+        let inner = |from: usize, cut: usize| {
+            own.get(from..own.len().saturating_sub(cut)).ok_or("a message of unknown types")
+        };
+        let value = match own.as_bytes().first() {
+            Some(b'y') => Value::Byte(self.byte()?),
+            Some(b'b') => Value::Bool(self.u32()? != 0),
+            Some(b'n') => Value::I16(i16::from_le_bytes(self.fixed()?)),
+            Some(b'q') => Value::U16(u16::from_le_bytes(self.fixed()?)),
+            Some(b'i') => Value::I32(i32::from_le_bytes(self.fixed()?)),
+            Some(b'u' | b'h') => Value::U32(self.u32()?),
+            Some(b'x') => Value::I64(i64::from_le_bytes(self.fixed()?)),
+            Some(b't') => Value::U64(u64::from_le_bytes(self.fixed()?)),
+            Some(b'd') => Value::F64(f64::from_le_bytes(self.fixed()?)),
+            Some(b's') => {
+                let length = self.size()?;
+                Value::Str(self.text(length)?)
+            }
+            Some(b'o') => {
+                let length = self.size()?;
+                Value::Path(self.text(length)?)
+            }
+            Some(b'g') => Value::Signature(self.types()?),
+            Some(b'v') => {
+                let types = self.types()?;
+                let (value, rest) = self.value(&types, depth + 1)?;
+                if !rest.is_empty() {
+                    return Err("a variant of several values");
+                }
+                Value::Variant(Box::new(value))
+            }
+            Some(b'(') => {
+                self.align(8)?;
+                let mut fields = Vec::new();
+                let mut rest = inner(1, 1)?;
+                while !rest.is_empty() {
+                    let (field, after) = self.value(rest, depth + 1)?;
+                    fields.push(field);
+                    rest = after;
+                }
+                Value::Struct(fields)
+            }
+            Some(b'{') => {
+                self.align(8)?;
+                let (key, after) = self.value(inner(1, 1)?, depth + 1)?;
+                let (value, after) = self.value(after, depth + 1)?;
+                if !after.is_empty() {
+                    return Err("a message of unknown types");
+                }
+                Value::Entry(Box::new(key), Box::new(value))
+            }
+            Some(b'a') => {
+                let element = inner(1, 0)?;
+                let length = self.size()?;
+                self.align(alignment(element))?;
+                let end = self.at.checked_add(length).ok_or(SHORT)?;
+                if end > self.bytes.len() {
+                    return Err(SHORT);
+                }
+                let mut list = Vec::new();
+                while self.at < end {
+                    let before = self.at;
+                    list.push(self.value(element, depth + 1)?.0);
+                    if self.at == before {
+                        // An empty structure takes no bytes.
+                        return Err("a message of unknown types");
+                    }
+                }
+                Value::Array(element.to_owned(), list)
+            }
+            _ => return Err("a message of unknown types"),
+        };
+        Ok((value, rest))
+    }
+
+    fn types(&mut self) -> Result<String, &'static str> {
+        let length = usize::from(self.byte()?);
+        self.text(length)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn every_type() -> Vec<Value> {
+        vec![
+            Value::Byte(1),
+            Value::Bool(true),
+            Value::I16(-2),
+            Value::U16(3),
+            Value::I32(-4),
+            Value::U32(5),
+            Value::I64(-6),
+            Value::U64(u64::MAX),
+            Value::F64(0.5),
+            Value::str("s\u{e9}"),
+            Value::Path("/a".into()),
+            Value::Signature("a(yv)".into()),
+            Value::strings(["x", ""]),
+            Value::bytes([1, 2]),
+            Value::Array("t".into(), Vec::new()),
+            Value::Struct(vec![Value::Byte(1), Value::U64(2)]),
+            Value::Array(
+                "{sv}".into(),
+                vec![Value::Entry(
+                    Box::new(Value::str("k")),
+                    Box::new(Value::Variant(Box::new(Value::bytes([7])))),
+                )],
+            ),
+            Value::Array("(st)".into(), vec![Value::Struct(vec![Value::str("p"), Value::U64(1)])]),
+        ]
+    }
+
+    fn message() -> Message {
+        Message {
+            kind: CALL,
+            serial: 7,
+            path: "/org".into(),
+            interface: "a.b".into(),
+            member: "Do".into(),
+            destination: "c.d".into(),
+            body: every_type(),
+            ..Message::default()
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let bytes = message().encode().unwrap();
+        assert_eq!(Message::length(&bytes), Ok(Some(bytes.len())));
+        assert_eq!(Message::decode(&bytes).unwrap(), message());
+    }
+
+    // The example of the specification's "Marshaling" section is an array of one 64-bit integer.
+    #[test]
+    fn bytes_are_those_of_the_specification() {
+        let mut writer = Writer::default();
+        writer.value(&Value::Array("x".into(), vec![Value::I64(5)])).unwrap();
+        assert_eq!(writer.bytes, [8, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0]);
+        let mut writer = Writer::default();
+        writer.value(&Value::str("foo")).unwrap();
+        writer.value(&Value::Signature("ay".into())).unwrap();
+        assert_eq!(writer.bytes, b"\x03\0\0\0foo\0\x02ay\0");
+    }
+
+    #[test]
+    fn big_endian_is_read() {
+        let head = *b"B\x02\x00\x01\x00\x00\x00\x04\x00\x00\x00\x09\x00\x00\x00\x0f";
+        let fields = *b"\x05\x01u\x00\x00\x00\x00\x07\x08\x01g\x00\x01u\x00";
+        let mut bytes = [&head[..], &fields[..], &[0]].concat();
+        bytes.extend([0, 0, 0, 42]);
+        let message = Message::decode(&bytes).unwrap();
+        assert_eq!((message.kind, message.serial, message.reply_serial), (REPLY, 9, 7));
+        assert_eq!(message.body, [Value::U32(42)]);
+    }
+
+    #[test]
+    fn nothing_that_comes_in_panics() {
+        let good = message().encode().unwrap();
+        for end in 0..good.len() {
+            let _ = Message::length(&good[..end]);
+            assert!(Message::decode(&good[..end]).is_err(), "{end}");
+        }
+        for at in 0..good.len() {
+            for byte in [0, 1, 0x7f, 0xff, b'a', b'(', b'v'] {
+                let mut bad = good.clone();
+                bad[at] = byte;
+                let _ = Message::length(&bad);
+                let _ = Message::decode(&bad);
+            }
+        }
+        let deep = "a".repeat(100) + "y";
+        let mut reader = Reader { bytes: &[b'l'; 1000], at: 0, little: true };
+        assert!(reader.value(&deep, 0).is_err());
+        let mut reader = Reader { bytes: &[1; 100], at: 0, little: true };
+        assert!(reader.value("a()", 0).is_err());
+    }
+
+    #[test]
+    fn signatures_are_split() {
+        assert_eq!(split("a(sv)su"), Some(("a(sv)", "su")));
+        assert_eq!(split("(a{sv}y)"), Some(("(a{sv}y)", "")));
+        for bad in ["", "a", "(", "(s", ")", "z", "s\u{e9}"] {
+            let left = split(bad).map(|(_, rest)| rest);
+            assert!(left.is_none() || left == Some("\u{e9}"), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_said_is_not() {
+        let mut long = message();
+        long.body = vec![Value::str("x".repeat(MAX_MESSAGE))];
+        assert_eq!(long.encode(), None);
+        long.body = vec![Value::str("a\0b")];
+        assert_eq!(long.encode(), None);
+    }
+}
