@@ -113,3 +113,19 @@ fn open_directories_of_the_caller_are_no_working_directory() {
     }
     c.rt.through.clear();
 }
+
+#[test]
+fn a_runtime_in_a_chroot_keeps_its_containers_in() {
+    let mut c = Container::new();
+    c.args(&["sleep", "600"]);
+    fs::write(c.rootfs().join("marker"), "inside").unwrap();
+    let place = c.path().join("chroot");
+    fs::create_dir(&place).unwrap();
+    let words = format!("mount --rbind / {0}; exec chroot {0} \"$@\"", place.display());
+    c.rt.through = ["unshare", "--mount", "--propagation", "private", "sh", "-ec", &words, "sh"]
+        .map(Into::into)
+        .to_vec();
+    c.run_detached();
+    assert_eq!(c.exec(&[], &["cat", "/marker"]).ok().stdout, "inside");
+    assert_eq!(c.exec(&[], &["ls", "-d", "/../marker"]).ok().stdout, "/../marker\n");
+}

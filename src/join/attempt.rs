@@ -120,9 +120,11 @@ fn entrance(plan: &Plan, state: &State, init: OwnedFd) -> Result<Entrance> {
     // A new one is entered by execve only, so an init that waits for `start` is not yet in its own.
     let time = kinds.contains(&Kind::Time);
     let time = time.then(|| open("ns/time_for_children", OFlags::RDONLY)).transpose()?;
-    // Without a mount namespace of its own the container is where init changed its root to.
-    let inherits = !plan.has(Kind::Mount);
-    let root = inherits.then(|| open("root", PATH | OFlags::DIRECTORY)).transpose()?;
+    // setns(2) gives the root of the mount namespace. That is not the container's, if it has no
+    // namespace of its own, or if the runtime that made it was in a chroot: then it is the host's.
+    // An unprivileged runtime may not look before execve, nor has it a chroot to be in.
+    let opens = !plan.has(Kind::Mount) || plan.is_privileged;
+    let root = opens.then(|| open("root", PATH | OFlags::DIRECTORY)).transpose()?;
     Ok(Entrance { init, kinds, time, root })
 }
 

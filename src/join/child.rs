@@ -28,7 +28,7 @@ pub struct Entrance {
     pub kinds: Vec<Kind>,
     /// The time namespace.
     pub time: Option<OwnedFd>,
-    /// Init's root directory, where the container has no mount namespace.
+    /// Init's root directory, where it may not be that of its mount namespace.
     pub root: Option<OwnedFd>,
 }
 
