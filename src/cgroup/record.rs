@@ -135,6 +135,13 @@ impl Record {
         Record::new(Mode::None, Vec::new())
     }
 
+    /// The same without the directories that were there before. A create that has died may not
+    /// have found out yet that others live in them.
+    pub fn made(&self) -> Record {
+        let dirs = self.dirs.iter().filter(|dir| dir.made).cloned().collect();
+        Record { dirs, ..self.clone() }
+    }
+
     /// Where in the unit's cgroup the v2 directory is; empty for the unit's own.
     pub(super) fn below_unit(&self) -> PathBuf {
         let Some((unit, dir)) = self.unit.as_ref().zip(self.unified()) else {
@@ -376,6 +383,15 @@ mod tests {
         let mut root = dir("", &[], "/etc/x");
         root.root = "/".into();
         assert!(Record::new(Mode::Unified, vec![root]).remove().is_err());
+    }
+
+    #[test]
+    fn what_was_there_before_is_told_apart() {
+        let mut there = dir("freezer", &["freezer"], "/sys/fs/cgroup/freezer/there");
+        there.made = false;
+        let new = dir("", &[], "/sys/fs/cgroup/unified/new");
+        let record = Record::new(Mode::Hybrid, vec![there, new.clone()]);
+        assert_eq!(record.made().dirs(), [new]);
     }
 
     #[test]

@@ -135,7 +135,7 @@ pub fn stop(container: &Container, limit: Duration) -> Result<()> {
     let Some(state) = container.state() else {
         // The pid is not known; init is in the cgroup, if it was ever made.
         return match container.intent() {
-            Some(intent) => intent.cgroup.kill_all().with_context(name),
+            Some(intent) => intent.cgroup.made().kill_all().with_context(name),
             None => Ok(()),
         };
     };
@@ -184,7 +184,7 @@ pub fn destroy(mut container: Container) -> Result<()> {
                 cgroup.remove().with_context(name)?;
             }
             (None, Some(Intent { cgroup, .. })) => {
-                cgroup.kill_all().with_context(name)?;
+                cgroup.made().kill_all().with_context(name)?;
                 cgroup.abandon().with_context(name)?;
             }
             (None, None) => {}
