@@ -31,7 +31,7 @@ class Cri(Containerd):
     def config(self):
         changes = [
             *self.paths(),
-            ("registry.k8s.io/pause:3.6", PAUSE),
+            ("  # True where the", f'  sandbox_image = "{PAUSE}"\n  # True where the'),
             ("/etc/cni/net.d", f"{self.home}/cni"),
             (INSTALLED, self.program),
             # State beside that of a bulkhead in use on this machine, not among it.

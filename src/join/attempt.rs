@@ -117,15 +117,12 @@ fn entrance(plan: &Plan, state: &State, init: OwnedFd) -> Result<Entrance> {
         // setns(2) refuses the one that the caller is in.
         kinds.retain(|kind| *kind != Kind::User);
     }
-    // A new one is entered by execve only, so an init that waits for `start` is not yet in its own.
-    let time = kinds.contains(&Kind::Time);
-    let time = time.then(|| open("ns/time_for_children", OFlags::RDONLY)).transpose()?;
     // setns(2) gives the root of the mount namespace. That is not the container's, if it has no
     // namespace of its own, or if the runtime that made it was in a chroot: then it is the host's.
     // An unprivileged runtime may not look before execve, nor has it a chroot to be in.
     let opens = !plan.has(Kind::Mount) || plan.is_privileged;
     let root = opens.then(|| open("root", PATH | OFlags::DIRECTORY)).transpose()?;
-    Ok(Entrance { init, kinds, time, root })
+    Ok(Entrance { init, kinds, root })
 }
 
 fn is_own_user_namespace(pid: i32) -> Result<bool> {

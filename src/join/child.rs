@@ -26,8 +26,6 @@ pub struct Entrance {
     pub init: OwnedFd,
     /// Those to be joined.
     pub kinds: Vec<Kind>,
-    /// The time namespace.
-    pub time: Option<OwnedFd>,
     /// Init's root directory, where it may not be that of its mount namespace.
     pub root: Option<OwnedFd>,
 }
@@ -78,26 +76,14 @@ fn die_with_runtime() -> Result<()> {
 }
 
 fn join_namespaces(inside: &Inside<'_>) -> Result<()> {
-    let Entrance { init, kinds, time, .. } = inside.entrance;
+    let Entrance { init, kinds, .. } = inside.entrance;
     // Processes of the container must not reach into this one while it holds descriptors of the
     // host (CVE-2016-9962).
     enter::not_dumpable()?;
-    let join_time = || match time {
-        Some(time) => setns(time.as_fd(), CloneFlags::from_bits_retain(libc::CLONE_NEWTIME))
-            .context("join the container's time namespace"),
-        None => Ok(()),
-    };
-    if inside.plan.is_privileged {
-        join_time()?;
-    }
     if kinds.contains(&Kind::User) {
         enter::leave_groups()?;
     }
-    let here = |kind: &&Kind| match kind {
-        Kind::Time => false,
-        Kind::Pid => inside.plan.needs_go_between(),
-        _ => true,
-    };
+    let here = |kind: &&Kind| **kind != Kind::Pid || inside.plan.needs_go_between();
     let flags = kinds.iter().filter(here).fold(0, |flags, kind| flags | kind.flag());
     if flags != 0 {
         setns(init.as_fd(), CloneFlags::from_bits_retain(flags)).map_err(|errno| match errno {
@@ -108,7 +94,7 @@ fn join_namespaces(inside: &Inside<'_>) -> Result<()> {
     if kinds.contains(&Kind::User) {
         enter::become_root()?;
     }
-    if inside.plan.is_privileged { Ok(()) } else { join_time() }
+    Ok(())
 }
 
 /// The process itself: session, keyring, terminal, program.
