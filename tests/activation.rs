@@ -244,9 +244,9 @@ fn the_wait_ends_with_the_container_and_with_a_signal() {
         let state = c.state_call();
         state.status.success() && state.stdout.contains("\"running\"")
     });
-    wait_until("an interrupt", || {
+    wait_until("a signal", || {
         let pid = nix::unistd::Pid::from_raw(running.child.id().try_into().unwrap());
-        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
         running.child.try_wait().unwrap().is_some()
     });
     assert_eq!(c.status(), "running");
