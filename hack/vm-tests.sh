@@ -49,8 +49,20 @@ for name in "${programs[@]}"; do
     timeout 600 "$stage/$name" "$@" || failed+=" $name"
     echo "-- $name took $((SECONDS - started)) s"
 done
+# What is just going is given a few seconds.
+for try in 1 2 3 4 5; do
+    left=$(
+        find /sys/fs/cgroup -type d -name "*bulkhead-test-*"
+        grep -ls "^frozen 1" $(find /sys/fs/cgroup -name cgroup.events)
+        systemctl list-units --all --plain --no-legend "*bulkhead-test-*"
+    )
+    [ -n "$left" ] || break
+    sleep 1
+done
+[ -z "$left" ] || echo "left in the virtual machine:
+$left"
 [ -z "$failed" ] || echo "failed in the virtual machine:$failed"
-[ -z "$failed" ]'
+[ -z "$failed$left" ]'
 status=0
 hack/vm run --suite "$suite" --kernel "${VM_KERNEL:-}" --share "$stage" bash -c "$inside" inside \
     "$stage" "${programs[*]}" "$@" || status=$?
