@@ -14,7 +14,7 @@ cd "$top"
 
 # What the cgroups matter to. A program takes 10 to 40 seconds there.
 programs=(cgroup_v2 cgroup_native limits update events ps_pause exec exec_cgroup lifecycle rootless
-    cleanup systemd)
+    cleanup systemd nested)
 [ -z "${VM_TESTS:-}" ] || read -ra programs <<<"$VM_TESTS"
 suite=${VM_SUITE:-bookworm}
 
