@@ -6,44 +6,8 @@ use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, symlink};
 use std::path::Path;
 
+use support::canary::Canary;
 use support::*;
-
-/// A directory of the host that a container must not change: what it holds, to the inode.
-struct Canary {
-    path: std::path::PathBuf,
-    before: Vec<String>,
-}
-
-impl Canary {
-    fn new(c: &Container) -> Self {
-        let path = c.path().join("canary");
-        fs::create_dir_all(path.join("sub")).unwrap();
-        fs::write(path.join("file"), "alive\n").unwrap();
-        let before = Canary::look(&path);
-        Canary { path, before }
-    }
-
-    fn look(dir: &Path) -> Vec<String> {
-        let mut seen = Vec::new();
-        for entry in fs::read_dir(dir).unwrap() {
-            let path = entry.unwrap().path();
-            let meta = fs::symlink_metadata(&path).unwrap();
-            seen.push(format!("{path:?} {} {:o} {}", meta.ino(), meta.mode(), meta.len()));
-            if meta.is_dir() {
-                seen.extend(Canary::look(&path));
-            }
-        }
-        seen.sort();
-        seen
-    }
-
-    #[track_caller]
-    fn assert_alive(&self) {
-        assert_eq!(Canary::look(&self.path), self.before, "the host's directory was changed");
-        let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
-        assert!(!table.contains(self.path.to_str().unwrap()), "mounted on the host: {table}");
-    }
-}
 
 /// Sleeps as the container's process, so that the kernel can be asked about its mounts.
 fn asleep() -> Container {
@@ -69,7 +33,7 @@ fn a_dev_that_is_a_link_makes_nothing_on_the_host() {
     let mut c = Container::with_script("true");
     let canary = Canary::new(&c);
     fs::write(canary.path.join("ptmx"), "").unwrap();
-    let canary = Canary { before: Canary::look(&canary.path), path: canary.path };
+    let canary = canary.seen_again();
     fs::remove_dir(c.rootfs().join("dev")).unwrap();
     symlink(&canary.path, c.rootfs().join("dev")).unwrap();
     c.set("/mounts", json!([{"destination": "/proc", "type": "proc", "source": "proc"}]));

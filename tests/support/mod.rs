@@ -9,6 +9,7 @@
 #![allow(dead_code, unused_macros, unused_imports)]
 
 mod bundle;
+pub mod canary;
 mod container;
 mod kernel;
 pub mod rootless;

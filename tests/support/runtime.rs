@@ -157,19 +157,19 @@ impl Ran {
     /// stderr, which holds every one of `words`.
     #[track_caller]
     pub fn refused(self, words: &[&str]) -> Self {
-        assert_eq!(self.code(), Some(1), "{self:#?}");
-        assert_eq!(self.stderr.lines().count(), 1, "not one line: {self:#?}");
-        for word in words {
-            assert!(self.stderr.contains(word), "{word:?} is not named: {self:#?}");
-        }
-        self
+        self.failed(1, words)
     }
 
     /// Fails the test unless the call was an `exec` that could not start its process: exit status
     /// 255, and one line as for [`Ran::refused`].
     #[track_caller]
     pub fn not_started(self, words: &[&str]) -> Self {
-        assert_eq!(self.code(), Some(255), "{self:#?}");
+        self.failed(255, words)
+    }
+
+    #[track_caller]
+    fn failed(self, status: i32, words: &[&str]) -> Self {
+        assert_eq!(self.code(), Some(status), "{self:#?}");
         assert_eq!(self.stderr.lines().count(), 1, "not one line: {self:#?}");
         for word in words {
             assert!(self.stderr.contains(word), "{word:?} is not named: {self:#?}");
