@@ -9,7 +9,7 @@ use nix::errno::Errno;
 
 use crate::host;
 use crate::sys::bpf;
-use crate::{Context, Error, Kind, Result};
+use crate::{Context, Error, Kind, Result, log};
 
 use super::Mode;
 use super::files;
@@ -69,6 +69,7 @@ impl Plan {
             };
             let above = made.len().saturating_sub(before + usize::from(new));
             dirs.push(Dir { made: new, above, ..target.dir.clone() });
+            log::debug(format_args!("cgroup {}", path.display()));
             if new && self.is_bare(index, target) {
                 continue;
             }

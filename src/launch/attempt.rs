@@ -117,9 +117,6 @@ impl Launch {
         let cgroup = self.cgroup.insert(cgroup.create()?);
         // Without privileges it may be less than what was intended.
         self.state.cgroup = cgroup.record().clone();
-        for dir in self.state.cgroup.dirs() {
-            log::debug(format_args!("cgroup {}", dir.path.display()));
-        }
         let state = &self.state;
         let (socket, init_socket) = sync::pair()?;
         let mut socket = Some(socket);
