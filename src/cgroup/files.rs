@@ -182,7 +182,7 @@ pub fn check_floors<'a>(
     Ok(())
 }
 
-/// On v2 a limit below the usage would kill at once; on v1 the kernel refuses it.
+/// A limit below the usage would kill at once on v2, and have much swapped on v1.
 fn not_below(
     dir: BorrowedFd<'_>,
     path: &Path,

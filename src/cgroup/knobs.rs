@@ -173,12 +173,14 @@ fn v1(limit: &Limit, warnings: &mut Vec<String>) -> Result<Vec<Write>> {
         Limit::CpuIdle(idle) => vec![cpu_idle(field, *idle)],
         Limit::Cpus(list) => one("cpuset", "cpuset.cpus", list),
         Limit::Mems(list) => one("cpuset", "cpuset.mems", list),
-        Limit::Memory { limit, total, check: _ } => {
-            // The kernel itself refuses a limit below what is in use (EBUSY).
+        Limit::Memory { limit, total, check } => {
             let mut out = Vec::new();
             if let Some(limit) = limit {
                 let value = number_or_minus_1(*limit);
-                out.push(Write::new("memory", field, "memory.limit_in_bytes", value).coupled());
+                let mut write = Write::new("memory", field, "memory.limit_in_bytes", value);
+                // Without being told the kernel refuses only what it cannot swap (EBUSY).
+                write.floor = check.then_some("memory.usage_in_bytes");
+                out.push(write.coupled());
             }
             if let Some(total) = total {
                 let (field, value) = ("linux.resources.memory.swap", number_or_minus_1(*total));
