@@ -146,6 +146,13 @@ impl Plan {
             unit.add(settings(layout, &targets, &rules, options));
         }
         let devices = device_control(&targets, rules, options)?;
+        if let (Some(_), DeviceControl::V1(_, writes)) = (&unit, &devices)
+            && !units::can_keep(writes)
+        {
+            let why = "systemd has no words for an exception from what is allowed, and would let \
+                       it go on cgroup v1; name what is allowed, or leave out --systemd-cgroup";
+            return Err(Error::new(Kind::Invalid, why).context("linux.resources.devices"));
+        }
         // clone3 into a full cgroup is refused; moving a process there is not.
         let enter_unified =
             targets.iter().filter(|target| target.dir.is_unified()).any(Target::is_full);

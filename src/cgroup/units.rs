@@ -94,6 +94,9 @@ fn v2(knob: &Knob) -> Option<Property> {
         "memory.low" => "MemoryLow",
         "memory.min" => "MemoryMin",
         "memory.swap.max" => "MemorySwapMax",
+        "memory.zswap.max" => {
+            return Some(Property::since(253, "MemoryZSwapMax", Value::U64(amount(value)?)));
+        }
         "cpu.weight" => "CPUWeight",
         "io.weight" => "IOWeight",
         "pids.max" => return tasks(knob),
@@ -181,6 +184,12 @@ pub fn devices(rules: &Ruleset) -> Vec<Property> {
         Property::new("DevicePolicy", Value::str("strict")),
         Property::new("DeviceAllow", Value::Array("(ss)".to_owned(), list)),
     ]
+}
+
+/// Whether systemd can be told of rules in the form that cgroup v1 has. It writes its own over
+/// those that are there whenever it looks at the unit, so that others would not last.
+pub fn can_keep(writes: &[(&'static str, String)]) -> bool {
+    matches!(writes, [("devices.allow", _)]) || allowed(writes).is_some()
 }
 
 fn allowed(writes: &[(&'static str, String)]) -> Option<Vec<Value>> {

@@ -225,6 +225,7 @@ fn unified_files_have_properties_too() {
         ("memory.low", " 5\n", "MemoryLow=5"),
         ("memory.max", "max", "MemoryMax=infinity"),
         ("memory.swap.max", "0", "MemorySwapMax=0"),
+        ("memory.zswap.max", "4096", "MemoryZSwapMax=4096"),
         ("memory.oom.group", "1", "OOMPolicy=kill"),
         ("memory.oom.group", "0", "OOMPolicy=continue"),
         ("pids.max", "0", "TasksMax=1"),
@@ -303,5 +304,26 @@ fn device_rules_are_a_list_of_what_is_allowed() {
             {"allow":false,"type":"c","major":4,"minor":2,"access":"r"}]"#,
     ] {
         assert_eq!(device_list(rules), None, "{rules}");
+    }
+}
+
+#[test]
+fn what_systemd_would_undo_on_v1_is_known() {
+    for (rules, kept) in [
+        (r#"[]"#, true),
+        (r#"[{"allow":false,"access":"rwm"}]"#, true),
+        (r#"[{"allow":true,"access":"rwm"}]"#, true),
+        (r#"[{"allow":true,"type":"c","major":4,"access":"rw"}]"#, true),
+        (
+            r#"[{"allow":true,"access":"rwm"},{"allow":false,"type":"c","major":1,"minor":1,"access":"r"}]"#,
+            false,
+        ),
+        (r#"[{"allow":true,"type":"c","minor":1,"access":"r"}]"#, false),
+    ] {
+        let text = format!(r#"{{"devices":{rules}}}"#);
+        let resources: LinuxResources = serde_json::from_str(&text).unwrap();
+        let list = resources.devices().as_deref().unwrap_or_default();
+        let writes = Ruleset::new(list, &[]).unwrap().v1().unwrap();
+        assert_eq!(can_keep(&writes), kept, "{rules}");
     }
 }
