@@ -100,7 +100,7 @@ fn a_bus_that_hangs_up_leaves_nothing() {
     let listener = UnixListener::bind(&socket).unwrap();
     let server = std::thread::spawn(move || drop(listener.accept().unwrap()));
     c.rt.global = vec!["--systemd-cgroup".into()];
-    let mut command = c.rt.command(&["create", "--bundle", c.path().to_str().unwrap(), &c.id]);
+    let mut command = c.rt.command(&c.words("create", &[]));
     command.env("DBUS_SYSTEM_BUS_ADDRESS", format!("unix:path={}", socket.display()));
     c.rt.spawn(command).wait().refused(&["--systemd-cgroup", "service manager"]);
     server.join().unwrap();
@@ -179,6 +179,28 @@ fn the_unit_has_the_limits_and_so_has_its_cgroup() {
     c.assert_gone();
 }
 
+/// systemd writes the device rules of cgroup v1 again with every property, one by one.
+#[test]
+fn no_device_is_refused_while_limits_change() {
+    need_systemd!();
+    let mut c = with_unit(
+        "echo ready; while :; do true >/dev/null || echo refused; true </dev/zero || echo refused; done",
+    );
+    c.set("/linux/resources/pids", json!({"limit": 33}));
+    let ran = create(&mut c).ok();
+    c.start().ok();
+    for limit in 40..60 {
+        c.rt.call(&["update", "--pids-limit", &limit.to_string(), &c.id]).ok();
+    }
+    assert_eq!(c.status(), "running");
+    assert_eq!(ran.later(), "ready\n");
+    // One that is paused stays so.
+    c.rt.call(&["pause", &c.id]).ok();
+    c.rt.call(&["update", "--pids-limit", "70", &c.id]).ok();
+    assert_eq!(c.status(), "paused");
+    c.rt.call(&["resume", &c.id]).ok();
+}
+
 #[test]
 fn an_update_that_fails_changes_neither_unit_nor_cgroup() {
     need_systemd!();
@@ -217,7 +239,7 @@ fn of_a_create_that_was_killed_nothing_is_left() {
     c.set("/hooks", json!({"createRuntime": [{"path": hook}]}));
     c.write();
     c.rt.global = vec!["--systemd-cgroup".into()];
-    let command = c.rt.command(&["create", "--bundle", c.path().to_str().unwrap(), &c.id]);
+    let command = c.rt.command(&c.words("create", &[]));
     let mut running = c.rt.spawn(command);
     wait_until("the hook", || there.exists());
     assert_eq!(property(&unit(&c), "ActiveState"), "active");

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use nix::errno::Errno;
 use oci_spec::runtime::LinuxResources;
 
-use crate::systemd::{Property, Unit};
+use crate::systemd::Property;
 use crate::{Context, Error, Result, log};
 
 use super::create::enable;
@@ -23,8 +23,8 @@ use super::units;
 #[must_use]
 pub struct Undo {
     files: Vec<Before>,
-    /// The settings of the unit that made the files what they were.
-    unit: Option<(Unit, Vec<Property>)>,
+    /// The settings of the unit that made the files what they were, and whose unit it is.
+    unit: Option<(Record, Vec<Property>)>,
 }
 
 /// One file before it was written.
@@ -74,7 +74,9 @@ impl Record {
     /// Tells systemd, or it would put its own values back on the next occasion. Before the files
     /// are written, because it rounds some values.
     fn set_unit(&self, targets: &[Target], undo: &mut Undo) -> Result<()> {
-        let Some(unit) = self.unit() else { return Ok(()) };
+        if self.unit().is_none() {
+            return Ok(());
+        }
         for target in targets {
             let path = &target.dir.path;
             let fd = files::open_dir(path).with_context(|| format!("open {}", path.display()))?;
@@ -88,9 +90,25 @@ impl Record {
         let mut old = units::properties(version, &before);
         old.retain(|property| new.iter().any(|new| new.name == property.name));
         // All of them or none.
-        unit.set(&new)?;
-        undo.unit = Some((unit.clone(), old));
+        self.set_properties(&new)?;
+        undo.unit = Some((self.clone(), old));
         Ok(())
+    }
+
+    /// Sets properties of the unit, if there is one. With any of them systemd writes the device
+    /// rules of cgroup v1 anew, first of all that nothing is allowed: meanwhile nothing of the
+    /// container runs, which would see devices refused that it may open.
+    fn set_properties(&self, properties: &[Property]) -> Result<()> {
+        let Some(unit) = self.unit() else { return Ok(()) };
+        let stops = self.dirs().iter().any(|dir| dir.has_controller("devices"))
+            && self.freezer()?.is_some()
+            && !self.frozen()?;
+        if !stops {
+            return unit.set(properties);
+        }
+        self.freeze()?;
+        let set = unit.set(properties);
+        self.thaw().and(set)
     }
 }
 
@@ -172,8 +190,8 @@ impl Undo {
 
     /// Puts everything back, as far as the kernel lets it; what it does not is a warning.
     pub fn roll_back(self) {
-        if let Some((unit, properties)) = &self.unit {
-            unit.set(properties).context("undo the update").unwrap_or_else(log::warn);
+        if let Some((record, properties)) = &self.unit {
+            record.set_properties(properties).context("undo the update").unwrap_or_else(log::warn);
         }
         let mut left: Vec<Before> = self.files.into_iter().rev().collect();
         // Twice, since files that the kernel checks against each other may need another order.
