@@ -7,7 +7,8 @@
 # --systemd has systemd make the cgroups; in the virtual machine:
 #   hack/vm run --share DIR env BULKHEAD_BIN=DIR/bulkhead hack/burst.sh --systemd
 # BULKHEAD_BIN is the binary (default: what hack/build.sh makes). A program that cannot run a single
-# container here is left out, with the reason.
+# container here is left out, with the reason. BURST_PATIENCE is how many seconds all calls together
+# may take (300): those that have not ended then are killed, and have failed.
 set -euo pipefail
 # shellcheck source=hack/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -49,7 +50,7 @@ prepare() {
 # at_once NAME PROGRAM WORDS...: the call for each container, all at the same time; prints the
 # milliseconds until the last has ended, and fails if one has.
 at_once() {
-    local name=$1 program=$2 number started failed=0 pids=()
+    local name=$1 program=$2 number started failed=0 pids=() watch
     shift 2
     started=$(date +%s%N)
     for number in $(seq "$count"); do
@@ -57,7 +58,13 @@ at_once() {
             </dev/null >/dev/null 2>"$work/$name/$number/$1.err" &
         pids+=($!)
     done
+    (
+        sleep "${BURST_PATIENCE:-300}"
+        kill -KILL "${pids[@]}"
+    ) </dev/null >/dev/null 2>&1 &
+    watch=$!
     for number in "${pids[@]}"; do wait "$number" || failed=$((failed + 1)); done
+    kill "$watch"
     echo "$((($(date +%s%N) - started) / 1000000))"
     [ $failed -eq 0 ] || {
         note "$name: $failed of $count calls of $1 failed: $(cat "$work/$name"/*/"$1.err" | sort | uniq -c | sort -rn | head -n 3)"

@@ -1,22 +1,35 @@
 #!/usr/bin/env bash
 # Runs those end-to-end tests that want a machine with cgroup v2 and every controller, in one boot
-# of hack/vm. They are built here; nothing that needs a toolchain runs there.
+# of hack/vm: the runtime makes the cgroups, and then systemd does. They are built here; nothing that
+# needs a toolchain runs there.
 #
 #   hack/vm-tests.sh [FILTER...]      the filters go to the test programs
 #
 # BULKHEAD_BIN=PATH is the binary they test; otherwise the static one is built. VM_SUITE=trixie for
 # another guest, VM_KERNEL=systemd.unified_cgroup_hierarchy=0 for hybrid cgroups in it (bookworm),
-# VM_TESTS="limits update" for other programs. Exit status 126: there can be no virtual machine here.
+# VM_TESTS="limits update" for other programs, VM_DRIVERS=systemd for one of the two drivers. Exit
+# status 126: there can be no virtual machine here.
 set -euo pipefail
 # shellcheck source=hack/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$top"
 
 # What the cgroups matter to. A program takes 10 to 40 seconds there.
-programs=(cgroup_v2 cgroup_native limits update events ps_pause exec exec_cgroup lifecycle rootless
-    cleanup systemd nested)
+programs=(cgroup_v2 cgroup_native limits limits_felt block_io update events ps_pause exec exec_cgroup
+    lifecycle rootless cleanup systemd nested)
+# Those of them that are told apart by who makes the cgroup.
+with_systemd=(cgroup_v2 limits limits_felt block_io update events ps_pause exec exec_cgroup lifecycle
+    cleanup)
 [ -z "${VM_TESTS:-}" ] || read -ra programs <<<"$VM_TESTS"
 suite=${VM_SUITE:-bookworm}
+runs=()
+for driver in ${VM_DRIVERS:-cgroupfs systemd}; do
+    for name in "${programs[@]}"; do
+        case "$driver ${with_systemd[*]} " in
+        cgroupfs\ * | *" $name "*) runs+=("$driver:$name") ;;
+        esac
+    done
+done
 
 hack/vm build --suite "$suite" >/dev/null
 need_packages binutils jq
@@ -37,16 +50,23 @@ done <"$stage/list"
 
 # shellcheck disable=SC2016 # expanded in the guest
 inside='
-stage=$1 failed=
-read -ra programs <<<"$2"
-shift 2
-export BULKHEAD_BIN=/usr/local/bin/bulkhead BULKHEAD_TEST_CGROUP=vm BULKHEAD_TEST_PATIENCE=120
+stage=$1 view=$2 failed=
+read -ra runs <<<"$3"
+shift 3
+export BULKHEAD_BIN=/usr/local/bin/bulkhead BULKHEAD_TEST_PATIENCE=120
 export BULKHEAD_TEST_SKIPS=$stage/skips
 cp "$stage/bulkhead" $BULKHEAD_BIN
-for name in "${programs[@]}"; do
+# Memory that is swapped stays in memory, only elsewhere.
+modprobe zram && echo 256M >/sys/block/zram0/disksize
+mkswap /dev/zram0 >/dev/null && swapon /dev/zram0
+for run in "${runs[@]}"; do
     started=$SECONDS
-    echo "-- $name"
-    timeout 600 "$stage/$name" "$@" || failed+=" $name"
+    name=${run#*:}
+    export BULKHEAD_TEST_DRIVER=${run%%:*}
+    export BULKHEAD_TEST_CGROUP=$view
+    [ $BULKHEAD_TEST_DRIVER = cgroupfs ] || BULKHEAD_TEST_CGROUP+=", $BULKHEAD_TEST_DRIVER"
+    echo "-- $name ($BULKHEAD_TEST_CGROUP)"
+    timeout 600 "$stage/$name" "$@" || failed+=" $run"
     echo "-- $name took $((SECONDS - started)) s"
 done
 # What is just going is given a few seconds.
@@ -65,7 +85,7 @@ $left"
 [ -z "$failed$left" ]'
 status=0
 hack/vm run --suite "$suite" --kernel "${VM_KERNEL:-}" --share "$stage" bash -c "$inside" inside \
-    "$stage" "${programs[*]}" "$@" || status=$?
+    "$stage" "vm${VM_KERNEL:+, $VM_KERNEL}" "${runs[*]}" "$@" || status=$?
 if [ -n "${BULKHEAD_TEST_SKIPS:-}" ]; then
     cat "$stage/skips" >>"$BULKHEAD_TEST_SKIPS"
 else

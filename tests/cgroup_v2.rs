@@ -5,7 +5,7 @@ mod support;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use support::*;
 
@@ -26,7 +26,7 @@ macro_rules! need {
 
 /// The container's cgroup, which its processes need not be in.
 fn dir(c: &Container) -> PathBuf {
-    controller("memory").unwrap().1.join(&c.id)
+    c.cgroup(&controller("memory").unwrap().1)
 }
 
 fn read(c: &Container, file: &str) -> String {
@@ -93,14 +93,14 @@ fn who_is_killed_is_counted_and_the_others_live() {
     assert_eq!(figure(&c, "memory.events", "oom_kill"), 1);
     assert_eq!(c.status(), "running");
 
-    // With the group flag nobody is spared.
+    // With the group flag nobody is spared, and none is left to keep systemd's scope.
     let mut c = Container::with_script("tail /dev/zero; echo child=$?; exec sleep 600");
     c.set("/linux/resources/memory", json!({"limit": 24 << 20, "swap": 24 << 20}));
     c.set("/linux/resources/unified", json!({"memory.oom.group": "1"}));
     let ran = c.run_detached();
     c.wait_status("stopped");
     assert_eq!(ran.later(), "");
-    assert!(figure(&c, "memory.events", "oom_kill") >= 2);
+    assert!(by_systemd() || figure(&c, "memory.events", "oom_kill") >= 2);
 }
 
 #[test]
@@ -112,25 +112,6 @@ fn shares_are_a_weight() {
         c.create().ok();
         assert_eq!(read(&c, "cpu.weight"), weight, "{shares}");
     }
-}
-
-#[test]
-fn a_quota_holds() {
-    need!("cpu");
-    let mut c = Container::with_script("while :; do :; done");
-    c.set("/linux/resources/cpu", json!({"quota": 5000, "period": 50_000, "burst": 1000}));
-    c.run_detached();
-    assert_eq!(read(&c, "cpu.max"), "5000 50000");
-    assert_eq!(read(&c, "cpu.max.burst"), "1000");
-    wait_until("throttled", || figure(&c, "cpu.stat", "nr_throttled") >= 10);
-    let (start, before) = (Instant::now(), figure(&c, "cpu.stat", "usage_usec"));
-    std::thread::sleep(Duration::from_millis(1000));
-    let used = figure(&c, "cpu.stat", "usage_usec") - before;
-    // A tenth, and what was saved up or is accounted late.
-    let fifth = start.elapsed().as_micros() / 5;
-    assert!(u128::from(used) < fifth, "{used} of {fifth} us");
-    update(&c, &["--cpu-quota=-1"]).ok();
-    assert_eq!(read(&c, "cpu.max"), "max 50000");
 }
 
 #[test]
@@ -149,73 +130,6 @@ fn a_cpuset_is_moved() {
     }
 }
 
-/// A loop device over a file, gone with this.
-struct Loop(String);
-
-impl Loop {
-    fn new(file: &Path) -> Option<Loop> {
-        fs::File::create(file).unwrap().set_len(16 << 20).unwrap();
-        let output = Command::new("losetup").args(["--find", "--show"]).arg(file).output().ok()?;
-        let name = String::from_utf8(output.stdout).unwrap().trim().to_owned();
-        output.status.success().then_some(Loop(name))
-    }
-
-    fn number(&self) -> (u64, u64) {
-        use std::os::unix::fs::MetadataExt;
-        let device = fs::metadata(&self.0).unwrap().rdev();
-        (nix::sys::stat::major(device), nix::sys::stat::minor(device))
-    }
-}
-
-impl Drop for Loop {
-    fn drop(&mut self) {
-        let status = Command::new("losetup").args(["--detach", &self.0]).status();
-        assert!(status.unwrap().success(), "detach {}", self.0);
-    }
-}
-
-#[test]
-fn writes_to_a_disk_are_slowed_down() {
-    need!("io");
-    let mut c = asleep();
-    let Some(disk) = Loop::new(&c.path().join("disk")) else { skip!("no loop devices here") };
-    let (major, minor) = disk.number();
-    let at = |rate: u64| json!([{"major": major, "minor": minor, "rate": rate}]);
-    c.push(
-        "/linux/resources/devices",
-        json!({"allow": true, "type": "b", "major": major, "minor": minor, "access": "rwm"}),
-    );
-    c.push(
-        "/linux/devices",
-        json!({"path": "/dev/disk", "type": "b", "major": major, "minor": minor}),
-    );
-    c.set(
-        "/linux/resources/blockIO",
-        json!({"weight": 500, "throttleWriteBpsDevice": at(1 << 20)}),
-    );
-    c.run_detached();
-    let limits = |text: &str| format!("{major}:{minor} {text}");
-    assert_eq!(read(&c, "io.max"), limits("rbps=max wbps=1048576 riops=max wiops=max"));
-    if !dir(&c).join("io.bfq.weight").exists() {
-        assert_eq!(read(&c, "io.weight"), "default 4950");
-    }
-    let write = |count: u32| {
-        let start = Instant::now();
-        let script = format!("dd if=/dev/zero of=/dev/disk bs=64k count={count} oflag=direct");
-        c.exec(&[], &["sh", "-c", &script]).ok();
-        start.elapsed()
-    };
-    // 4 MiB at 1 MiB a second; the first slice is free.
-    let took = write(64);
-    assert!(took >= Duration::from_secs(3), "{took:?}");
-    // Another key of the same device joins the first, and 0 takes one away.
-    update_by(&c, json!({"blockIO": {"throttleReadIOPSDevice": at(50)}})).ok();
-    assert_eq!(read(&c, "io.max"), limits("rbps=max wbps=1048576 riops=50 wiops=max"));
-    update_by(&c, json!({"blockIO": {"throttleWriteBpsDevice": at(0)}})).ok();
-    assert_eq!(read(&c, "io.max"), limits("rbps=max wbps=max riops=50 wiops=max"));
-    c.delete_force().ok();
-}
-
 #[test]
 fn a_fork_bomb_is_held() {
     need!("pids");
@@ -230,28 +144,6 @@ fn a_fork_bomb_is_held() {
     c.delete_force().ok();
     assert!(begin.elapsed() < *PATIENCE);
     c.assert_gone();
-}
-
-#[test]
-fn devices_are_refused_before_and_after_an_update() {
-    need!("pids");
-    let mut c = asleep();
-    c.capabilities(&["CAP_MKNOD", "CAP_SYSLOG", "CAP_SYS_ADMIN", "CAP_DAC_OVERRIDE"]);
-    c.push(
-        "/linux/resources/devices",
-        json!({"allow": true, "type": "c", "major": 1, "minor": 11, "access": "r"}),
-    );
-    c.run_detached();
-    c.exec_sh("mknod /tmp/kmsg c 1 11; mknod /tmp/disk b 7 0");
-    for options in [&[][..], &["--pids-limit", "30"], &["--memory", "64M", "--cpu-share", "9"]] {
-        update(&c, options).ok();
-        c.exec_sh("head -c 1 /tmp/kmsg >/dev/null");
-        for script in ["echo x >/tmp/kmsg", "head -c 1 /tmp/disk"] {
-            let ran = c.exec(&[], &["sh", "-c", script]);
-            assert_ne!(ran.code(), Some(0), "{script}");
-            assert!(ran.stderr.contains("Operation not permitted"), "{script}: {ran:#?}");
-        }
-    }
 }
 
 #[test]
@@ -289,6 +181,9 @@ fn unified_comes_last() {
 #[test]
 fn init_is_born_in_its_cgroup() {
     need!("memory");
+    if by_systemd() {
+        skip!("systemd makes the cgroup for a process that is there already");
+    }
     // One that ends: strace waits for all that it traces.
     let mut c = Container::new();
     let trace = c.path().join("trace");
@@ -341,7 +236,7 @@ fn a_parent_with_processes_is_left_as_it_was() {
     assert_eq!(before, ("domain".to_owned(), String::new()));
 
     let mut c = asleep();
-    let path = format!("/{}/{}", holder.id, c.id);
+    let path = holder.cgroup(Path::new("/")).join(&c.id);
     c.set("/linux/cgroupsPath", json!(path));
     c.run_detached();
     assert_eq!(kind(), before);

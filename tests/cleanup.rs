@@ -140,10 +140,9 @@ fn kill_during(c: &Container, words: &[&str], delay: Duration) {
 #[test]
 fn a_runtime_killed_during_create() {
     let c = Container::with_script("exec sleep 600");
-    let bundle = c.path().to_str().unwrap();
     for step in 0..40 {
         let delay = Duration::from_micros(250 * step);
-        kill_during(&c, &["create", "--bundle", bundle, &c.id], delay);
+        kill_during(&c, &c.words("create", &[]), delay);
         c.delete_force().ok();
         let left = c.leftovers();
         assert!(left.is_empty(), "killed after {delay:?}: {left:#?}");
@@ -156,10 +155,9 @@ fn a_runtime_killed_during_create() {
 #[test]
 fn a_runtime_killed_during_run() {
     let c = Container::with_script("exec sleep 600");
-    let bundle = c.path().to_str().unwrap();
     for step in 0..20 {
         let delay = Duration::from_micros(700 * step);
-        kill_during(&c, &["run", "--bundle", bundle, &c.id], delay);
+        kill_during(&c, &c.words("run", &[]), delay);
         c.delete_force().ok();
         let left = c.leftovers();
         assert!(left.is_empty(), "killed after {delay:?}: {left:#?}");

@@ -80,7 +80,8 @@ fn an_init_that_has_left_its_v2_cgroup_is_followed() {
     let elsewhere = dir.with_file_name(format!("{}-elsewhere", c.id));
     fs::create_dir(&elsewhere).unwrap();
     fs::write(elsewhere.join("cgroup.procs"), c.process().pid().to_string()).unwrap();
-    fs::remove_dir(dir).unwrap();
+    // systemd may have been faster.
+    wait_until("an empty cgroup to go", || fs::remove_dir(dir).is_ok() || !dir.exists());
     let file = c.path().join("exec-pid");
     let ran = c.exec(&["-d", "--pid-file", file.to_str().unwrap()], &["sleep", "601"]);
     let joined = ran.code() == Some(0);

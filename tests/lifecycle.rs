@@ -3,6 +3,7 @@
 mod support;
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
@@ -75,9 +76,7 @@ fn a_second_container_of_the_same_id_is_refused() {
 fn of_many_creates_at_once_one_wins() {
     let c = Container::with_script("exec sleep 600");
     c.write();
-    let bundle = c.path().to_str().unwrap();
-    let calls: Vec<_> =
-        (0..6).map(|_| c.rt.spawn(c.rt.command(&["create", "--bundle", bundle, &c.id]))).collect();
+    let calls: Vec<_> = (0..6).map(|_| c.rt.spawn(c.rt.command(&c.words("create", &[])))).collect();
     let codes: Vec<_> = calls.into_iter().map(|call| call.wait().code()).collect();
     assert_eq!(codes.iter().filter(|code| **code == Some(0)).count(), 1, "{codes:?}");
     assert_eq!(c.status(), "created");
@@ -266,7 +265,7 @@ fn delete_takes_cgroups_made_inside_along() {
     c.run_detached();
     let made: Vec<_> = cgroup_mounts()
         .into_iter()
-        .map(|(point, _)| point.join(&c.id))
+        .map(|(point, _)| c.cgroup(&point))
         .filter(|dir| dir.is_dir())
         .map(|dir| dir.join("a/b"))
         .collect();
@@ -362,8 +361,7 @@ fn run_gives_128_and_the_signal() {
             c.without_namespace("pid");
         }
         c.write();
-        let bundle = c.path().to_str().unwrap();
-        let call = c.rt.spawn(c.rt.command(&["run", "--bundle", bundle, &c.id]));
+        let call = c.rt.spawn(c.rt.command(&c.words("run", &[])));
         wait_until("it runs", || call.stdout().contains("ready"));
         kill(Pid::from_raw(c.process().pid), signal).unwrap();
         assert_eq!(call.wait().code(), Some(code), "{signal}");
@@ -378,8 +376,7 @@ fn run_forwards_signals() {
             format!("trap 'echo caught; exit 9' {name}; echo ready; while :; do sleep 0.02; done");
         let c = Container::with_script(&script);
         c.write();
-        let bundle = c.path().to_str().unwrap();
-        let call = c.rt.spawn(c.rt.command(&["run", "--bundle", bundle, &c.id]));
+        let call = c.rt.spawn(c.rt.command(&c.words("run", &[])));
         wait_until("it runs", || call.stdout().contains("ready"));
         let runtime = Pid::from_raw(call.child.id().try_into().unwrap());
         kill(runtime, format!("SIG{name}").parse::<Signal>().unwrap()).unwrap();
@@ -396,8 +393,7 @@ fn run_passes_stdin_and_stdout_whole() {
     let input: Vec<u8> = (0..3_000_000u32).flat_map(|n| [b'a' + (n % 23) as u8]).collect();
     let file = c.path().join("input");
     fs::write(&file, &input).unwrap();
-    let bundle = c.path().to_str().unwrap();
-    let mut command = c.rt.command(&["run", "--bundle", bundle, &c.id]);
+    let mut command = c.rt.command(&c.words("run", &[]));
     command.stdin(fs::File::open(file).unwrap());
     let ran = c.rt.spawn(command).wait().ok();
     assert!(ran.stdout.as_bytes() == input, "{} bytes came back", ran.stdout.len());
@@ -412,8 +408,7 @@ fn run_reads_a_pipe_to_its_end() {
         .stdout(std::process::Stdio::piped())
         .spawn()
         .unwrap();
-    let bundle = c.path().to_str().unwrap();
-    let mut command = c.rt.command(&["run", "--bundle", bundle, &c.id]);
+    let mut command = c.rt.command(&c.words("run", &[]));
     command.stdin(producer.stdout.take().unwrap());
     let ran = c.rt.spawn(command).wait().ok();
     producer.wait().unwrap();
@@ -567,7 +562,7 @@ fn debug_tells_what_is_made() {
     let text = fs::read_to_string(&log).unwrap();
     for words in [
         format!("level=debug msg=\"bulkhead {}: [", env!("CARGO_PKG_VERSION")),
-        format!("/{}\"\n", c.id),
+        format!("/{}\"\n", c.cgroup(Path::new("")).display()),
         format!("level=debug msg=\"init is process {init} and is ready"),
     ] {
         assert!(text.contains(&words), "{words:?} in {text}");

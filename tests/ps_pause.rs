@@ -3,7 +3,7 @@
 mod support;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use support::*;
 
@@ -81,7 +81,10 @@ fn ps_as_json_sees_sub_cgroups() {
                 list => list.split(',').any(|name| names.iter().any(|one| one == name)),
             };
             let own = point.join(fields[2].trim_start_matches('/'));
-            if !mine || !own.ends_with(&c.id) || names.iter().any(|name| name == "cpuset") {
+            if !mine
+                || !own.ends_with(c.cgroup(Path::new("")))
+                || names.iter().any(|name| name == "cpuset")
+            {
                 continue;
             }
             fs::create_dir_all(own.join("sub/er")).unwrap();

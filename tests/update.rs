@@ -159,6 +159,9 @@ fn a_quota_that_the_parent_does_not_allow_with_the_old_period_is_set() {
     if version != Version::V1 {
         skip!("cgroup v2 sets both with one write");
     }
+    if by_systemd() {
+        skip!("systemd takes the processes of others along when it begins to use a v1 hierarchy");
+    }
     let mut c = asleep();
     let parent = controller("cpu").unwrap().1.join(format!("{}-pod", c.id));
     fs::create_dir(&parent).unwrap();
@@ -328,9 +331,13 @@ fn updates_add_up_and_device_rules_stay() {
     c.set("/linux/resources/pids", json!({"limit": 100}));
     c.set("/annotations", json!({"some": "text"}));
     c.run_detached();
-    let rules = || match controller("devices") {
-        Some(_) => read(&c, "devices", "devices.list", ""),
-        None => String::new(),
+    // systemd has another order, which means nothing.
+    let rules = || -> Vec<String> {
+        let Some(_) = controller("devices") else { return Vec::new() };
+        let text = read(&c, "devices", "devices.list", "");
+        let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
     };
     let before = rules();
     let text = r#"{"devices":[{"allow":true,"access":"rwm"}],"pids":{"limit":30}}"#;
@@ -341,6 +348,30 @@ fn updates_add_up_and_device_rules_stay() {
     update(&c, &[]).ok();
     assert_eq!(pids(&c), "30");
     assert_eq!(c.state()["annotations"], json!({"some": "text"}));
+}
+
+#[test]
+fn devices_are_refused_before_and_after_an_update() {
+    need!("pids");
+    need!("memory");
+    need!("cpu");
+    let mut c = asleep();
+    c.capabilities(&["CAP_MKNOD", "CAP_SYSLOG", "CAP_SYS_ADMIN", "CAP_DAC_OVERRIDE"]);
+    c.push(
+        "/linux/resources/devices",
+        json!({"allow": true, "type": "c", "major": 1, "minor": 11, "access": "r"}),
+    );
+    c.run_detached();
+    c.exec_sh("mknod /tmp/kmsg c 1 11; mknod /tmp/disk b 7 0");
+    for options in [&[][..], &["--pids-limit", "30"], &["--memory", "64M", "--cpu-share", "9"]] {
+        update(&c, options).ok();
+        c.exec_sh("head -c 1 /tmp/kmsg >/dev/null");
+        for script in ["echo x >/tmp/kmsg", "head -c 1 /tmp/disk"] {
+            let ran = c.exec(&[], &["sh", "-c", script]);
+            assert_ne!(ran.code(), Some(0), "{script}");
+            assert!(ran.stderr.contains("Operation not permitted"), "{script}: {ran:#?}");
+        }
+    }
 }
 
 #[test]

@@ -229,7 +229,7 @@ fn default_config(name: &str) -> Value {
              "options": ["nosuid", "noexec", "nodev", "ro"]}
         ],
         "linux": {
-            "cgroupsPath": format!("/{name}"),
+            "cgroupsPath": super::kernel::cgroups_path(name),
             "resources": {"devices": [{"allow": false, "access": "rwm"}]},
             "namespaces": [
                 {"type": "pid"}, {"type": "network"}, {"type": "ipc"}, {"type": "uts"},

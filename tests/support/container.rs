@@ -1,12 +1,12 @@
 //! A container of a test: a bundle, a runtime, and a promise that nothing stays behind.
 
 use std::ops::{Deref, DerefMut};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
 use super::bundle::Bundle;
-use super::kernel::{Proc, leftovers, scrub};
+use super::kernel::{Proc, by_systemd, cgroup_below_root, leftovers, scrub};
 use super::runtime::{Ran, Runtime};
 use super::wait_for;
 
@@ -59,15 +59,30 @@ impl Container {
         self.path().join("pid")
     }
 
-    /// Writes the configuration and calls `verb --bundle ... options... id`.
+    /// Its cgroup in the hierarchy that is mounted at `root`, which its processes need not be in.
+    /// Not for a test that has set a `cgroupsPath` of its own.
+    pub fn cgroup(&self, root: &Path) -> PathBuf {
+        root.join(cgroup_below_root(&self.id))
+    }
+
+    /// `verb --bundle ... options... id`, with `--systemd-cgroup` if systemd is to make the cgroup
+    /// that the configuration names.
+    pub fn words<'a>(&'a self, verb: &'a str, options: &[&'a str]) -> Vec<&'a str> {
+        let mut words = vec![verb, "--bundle", self.path().to_str().unwrap()];
+        let path = self.config.pointer("/linux/cgroupsPath").and_then(Value::as_str);
+        if by_systemd() && path.is_some_and(|path| path.contains(':')) {
+            words.push("--systemd-cgroup");
+        }
+        words.extend(options);
+        words.push(&self.id);
+        words
+    }
+
+    /// Writes the configuration and makes the call of [`Container::words`].
     #[track_caller]
     pub fn call(&self, verb: &str, options: &[&str]) -> Ran {
         self.write();
-        let bundle = self.path().to_str().unwrap();
-        let mut words = vec![verb, "--bundle", bundle];
-        words.extend(options);
-        words.push(&self.id);
-        self.rt.call(&words)
+        self.rt.call(&self.words(verb, options))
     }
 
     /// `run` in the foreground, whatever comes of it.

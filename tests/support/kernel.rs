@@ -160,6 +160,25 @@ pub fn controller(name: &str) -> Option<(Version, PathBuf)> {
     None
 }
 
+/// Whether systemd is to make the cgroups of the tests' containers: `BULKHEAD_TEST_DRIVER=systemd`.
+pub fn by_systemd() -> bool {
+    match std::env::var("BULKHEAD_TEST_DRIVER").as_deref() {
+        Ok("systemd") => true,
+        Ok("cgroupfs") | Err(_) => false,
+        Ok(other) => panic!("BULKHEAD_TEST_DRIVER: {other:?} is neither cgroupfs nor systemd"),
+    }
+}
+
+/// A `cgroupsPath` for the container of that name, for the driver that makes its cgroup.
+pub(super) fn cgroups_path(name: &str) -> String {
+    if by_systemd() { format!("bt.slice:bt:{name}") } else { format!("/{name}") }
+}
+
+/// Where the cgroup of that `cgroupsPath` is below the root of a hierarchy.
+pub(super) fn cgroup_below_root(name: &str) -> String {
+    if by_systemd() { format!("bt.slice/bt-{name}.scope") } else { name.to_owned() }
+}
+
 /// A control file of a process's cgroup, by its name under v1 or v2, whichever there is.
 #[track_caller]
 pub fn cgroup_file(process: Proc, name: &str, v1: &str, v2: &str) -> PathBuf {
@@ -268,7 +287,8 @@ fn processes_of(id: &str, bundle: &str) -> Vec<String> {
         let Ok(pid) = entry.file_name().to_string_lossy().parse() else { continue };
         let process = Proc::new(pid);
         let text = |name| fs::read_to_string(process.file(name)).unwrap_or_default();
-        let here = text("cgroup").lines().any(|line| line.ends_with(&format!("/{id}")));
+        let ends = [format!("/{id}"), format!("/{}", cgroup_below_root(id))];
+        let here = text("cgroup").lines().any(|line| ends.iter().any(|end| line.ends_with(end)));
         let mounted = text("mountinfo").lines().any(|line| line.contains(bundle));
         if (here || mounted) && process.alive() {
             found.push(format!("process {pid} ({})", text("cmdline").replace('\0', " ")));

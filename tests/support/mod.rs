@@ -24,8 +24,8 @@ use std::time::{Duration, Instant};
 pub use bundle::Bundle;
 pub use container::Container;
 pub use kernel::{
-    Proc, Version, cgroup_file, cgroup_mounts, controller, kernel_at_least, leftovers, ns_link,
-    unprivileged_user_namespaces,
+    Proc, Version, by_systemd, cgroup_file, cgroup_mounts, controller, kernel_at_least, leftovers,
+    ns_link, unprivileged_user_namespaces,
 };
 pub use runtime::{Ran, Runtime};
 pub use serde_json::{Value, json};
