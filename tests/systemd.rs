@@ -5,6 +5,7 @@
 mod support;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -199,6 +200,89 @@ fn no_device_is_refused_while_limits_change() {
     c.rt.call(&["update", "--pids-limit", "70", &c.id]).ok();
     assert_eq!(c.status(), "paused");
     c.rt.call(&["resume", &c.id]).ok();
+}
+
+/// What is set in the cgroups of a process: the text of every file that can be read and written.
+fn settings(process: Proc) -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    for name in ["cpu", "cpuset", "memory", "io", "blkio", "pids", "hugetlb"] {
+        let Some((version, _)) = controller(name) else { continue };
+        let dir = cgroup_file(process, name, "", "");
+        for entry in fs::read_dir(&dir).unwrap() {
+            let (path, file) = (entry.as_ref().unwrap().path(), entry.unwrap().file_name());
+            let file = file.to_str().unwrap().to_owned();
+            let counts = ["usage", "failcnt", "peak", "pressure", "reclaim", "memory.stat"];
+            let mode = fs::metadata(&path).unwrap().permissions().mode();
+            if (version == Version::V2 && !file.starts_with(&format!("{name}.")))
+                || path.is_dir()
+                || mode & 0o600 != 0o600
+                || counts.iter().any(|word| file.contains(word))
+            {
+                continue;
+            }
+            if let Ok(text) = fs::read_to_string(&path) {
+                found.push((path, text));
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// systemd writes all that it knows of a unit whenever it is told to read its files again, or has
+/// something to do beside it.
+#[test]
+fn nothing_is_lost_when_systemd_writes_again() {
+    need_systemd!();
+    let v2 = matches!(controller("memory"), Some((Version::V2, _)));
+    let mut c = with_unit("exec sleep 600");
+    let mib = 1 << 20;
+    c.set(
+        "/linux/resources",
+        json!({
+            "cpu": {"shares": 300, "quota": 40000, "period": 80000, "burst": 7000, "cpus": "0", "mems": "0"},
+            "memory": {"limit": 90 * mib, "swap": 120 * mib, "reservation": 30 * mib},
+            "pids": {"limit": 44},
+            "hugepageLimits": [{"pageSize": "2MB", "limit": 4 * mib}],
+            "devices": [{"allow": false, "access": "rwm"}],
+        }),
+    );
+    if v2 {
+        let unified = json!({
+            "memory.high": "80000000", "memory.min": "4096000", "memory.oom.group": "1",
+            "pids.max": "55", "cpu.weight": "77", "hugetlb.2MB.rsvd.max": "6291456",
+        });
+        c.set("/linux/resources/unified", unified);
+        c.set("/linux/resources/blockIO", json!({"weight": 300}));
+    } else {
+        c.set("/linux/resources/memory/swappiness", json!(33));
+    }
+    let told = create(&mut c).ok().stderr;
+    c.start().ok();
+    let version = systemctl(&["--version"]);
+    let version: u32 = version.split_whitespace().nth(1).unwrap().parse().unwrap();
+    let old = v2 && version < 253;
+    // There is no remedy: it is told.
+    assert_eq!(told.contains("warning: memory.oom.group: systemd"), old, "{told}");
+    let settings = |process: Proc| {
+        let mut all = settings(process);
+        all.retain(|(path, _)| !(old && path.ends_with("memory.oom.group")));
+        all
+    };
+    let asked = settings(c.process());
+    let mut other = with_unit("exec sleep 600");
+    other.set("/linux/resources/memory", json!({"limit": 70 * mib}));
+    create(&mut other).ok();
+    systemctl(&["daemon-reload"]);
+    systemctl(&["set-property", "--runtime", "bt-test.slice", "TasksMax=999", "CPUWeight=70"]);
+    assert_eq!(settings(c.process()), asked);
+    // Whole percents: it keeps no others.
+    let words = ["--memory", "100M", "--cpu-quota", "32000", "--pids-limit", "66"];
+    c.rt.call(&[&["update"][..], &words[..], &[&c.id]].concat()).ok();
+    let updated = settings(c.process());
+    assert_ne!(updated, asked);
+    systemctl(&["daemon-reload"]);
+    assert_eq!(settings(c.process()), updated);
 }
 
 #[test]

@@ -107,12 +107,12 @@ fn v2(knob: &Knob) -> Option<Property> {
         "cpuset.cpus" => return bits("AllowedCPUs", value),
         "cpuset.mems" => return bits("AllowedMemoryNodes", value),
         "memory.oom.group" => {
-            let policy = match value {
-                "0" => "continue",
-                "1" => "kill",
-                _ => return None,
+            let policy = |text| Property::since(253, "OOMPolicy", Value::str(text));
+            return match value {
+                "0" => Some(policy("continue")),
+                "1" => Some(policy("kill").that_is_set_back("memory.oom.group")),
+                _ => None,
             };
-            return Some(Property::since(253, "OOMPolicy", Value::str(policy)));
         }
         _ => return None,
     };

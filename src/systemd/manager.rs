@@ -9,7 +9,7 @@ use super::address::Address;
 use super::bus::{Bus, Failure};
 use super::names::{Names, check};
 use super::value::Value;
-use crate::{Context, Error, Kind, Result};
+use crate::{Context, Error, Kind, Result, log};
 
 const SYSTEMD: &str = "org.freedesktop.systemd1";
 const MANAGER: &str = "org.freedesktop.systemd1.Manager";
@@ -35,17 +35,24 @@ pub struct Property {
     /// The first version of systemd that has it. Older ones are not told: the cgroup's file is
     /// written all the same.
     pub since: u32,
+    /// The file that older ones set back, though they do not have the property.
+    pub set_back: Option<&'static str>,
 }
 
 impl Property {
     /// One that every systemd knows.
     pub fn new(name: &str, value: Value) -> Property {
-        Property { name: name.to_owned(), value, since: 0 }
+        Property { name: name.to_owned(), value, since: 0, set_back: None }
     }
 
     /// One that systemd knows since `version`.
     pub fn since(version: u32, name: &str, value: Value) -> Property {
         Property { since: version, ..Property::new(name, value) }
+    }
+
+    /// The same, of a file that older versions set back.
+    pub fn that_is_set_back(self, file: &'static str) -> Property {
+        Property { set_back: Some(file), ..self }
     }
 }
 
@@ -306,12 +313,20 @@ fn wait_for_job(bus: &mut Bus, answer: &[Value]) -> Result<String> {
 fn known(bus: &mut Bus, properties: &[Property]) -> Result<Value> {
     let newest = properties.iter().map(|property| property.since).max().unwrap_or_default();
     let version = if newest > OLDEST { version(bus)? } else { OLDEST };
-    let known = properties.iter().filter(|property| property.since <= version);
+    let (known, unknown): (Vec<_>, Vec<_>) =
+        properties.iter().partition(|property| property.since <= version);
+    for property in unknown {
+        if let Some(file) = property.set_back {
+            log::warn(format_args!(
+                "{file}: systemd {version} sets it back when it reads its own files again"
+            ));
+        }
+    }
     let pair = |property: &Property| {
         let value = Value::Variant(Box::new(property.value.clone()));
         Value::Struct(vec![Value::str(&property.name), value])
     };
-    Ok(Value::Array("(sv)".to_owned(), known.map(pair).collect()))
+    Ok(Value::Array("(sv)".to_owned(), known.into_iter().map(pair).collect()))
 }
 
 fn version(bus: &mut Bus) -> Result<u32> {
