@@ -202,6 +202,57 @@ fn a_limit_that_cannot_be_set_is_an_error() {
     c.assert_gone();
 }
 
+/// A cgroup of his own, as an administrator gives it away (cgroups(7), "Delegation").
+#[test]
+fn a_delegated_cgroup_has_limits() {
+    need_user_namespaces!();
+    let Some((Version::V2, root)) = controller("memory") else {
+        skip!("no memory controller on cgroup v2");
+    };
+    let mut c = of_nobody("mkdir /sys/fs/cgroup/below && echo made; exec sleep 600");
+    let top = root.join(format!("{}-user", c.id));
+    let session = top.join("session");
+    fs::write(root.join("cgroup.subtree_control"), "+memory +pids").unwrap();
+    fs::create_dir_all(&session).unwrap();
+    let list = fs::read_to_string("/sys/kernel/cgroup/delegate").unwrap();
+    for dir in [&top, &session] {
+        let files = list.lines().map(|file| dir.join(file)).filter(|file| file.exists());
+        for path in files.chain([dir.clone()]) {
+            nix::unistd::chown(&path, Some(NOBODY.into()), None).unwrap();
+        }
+    }
+    through(&mut c, &format!("echo $$ >{}", session.join("cgroup.procs").display()));
+    let path = format!("/{0}-user/{0}", c.id);
+    c.set("/linux/cgroupsPath", json!(path));
+    c.set("/linux/resources", json!({"memory": {"limit": 32 << 20}, "pids": {"limit": 20}}));
+    c.mount("/sys/fs/cgroup", "cgroup", "cgroup", &["nosuid", "nodev", "noexec"]);
+    let ran = c.run_detached();
+    let read = |file: &str| {
+        let path = cgroup_file(c.process(), "memory", "", file);
+        fs::read_to_string(path).unwrap().trim().to_owned()
+    };
+    assert!(c.process().read("cgroup").lines().any(|line| line == format!("0::{path}")));
+    assert_eq!((read("memory.max"), read("pids.max")), ((32 << 20).to_string(), "20".to_owned()));
+    // Root inside may divide it further, and not lift its limits.
+    ran.wait_for("made");
+    let moved = c.exec_sh("echo 0 >/sys/fs/cgroup/below/cgroup.procs && cat /proc/self/cgroup");
+    assert_eq!(moved, "0::/below\n");
+    c.exec(&[], &["sh", "-c", "echo max >/sys/fs/cgroup/pids.max"]);
+    assert_eq!(read("pids.max"), "20");
+    c.exec(&[], &["tail", "/dev/zero"]);
+    assert!(read("memory.events").lines().any(|line| line == "oom_kill 1"));
+    c.rt.call(&["update", "--pids-limit", "30", &c.id]).ok();
+    assert_eq!(read("pids.max"), "30");
+    c.rt.call(&["pause", &c.id]).ok();
+    c.rt.call(&["resume", &c.id]).ok();
+    c.delete_force().ok();
+    for dir in [&session, &top] {
+        wait_until("an empty cgroup", || fs::remove_dir(dir).is_ok());
+    }
+    through(&mut c, "");
+    c.assert_gone();
+}
+
 #[test]
 fn without_a_user_namespace_nobody_can_do_nothing() {
     let mut c = of_nobody("true");
