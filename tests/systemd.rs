@@ -299,6 +299,23 @@ fn an_update_that_fails_changes_neither_unit_nor_cgroup() {
     assert_eq!(read(&c, "pids", "pids.max", "pids.max"), "33");
 }
 
+/// Where there is no bus yet, or none at all.
+#[test]
+fn systemd_s_own_socket_will_do() {
+    need_systemd!();
+    for _ in 0..12 {
+        let c = with_unit("true");
+        c.write();
+        let mut words = vec!["--systemd-cgroup"];
+        words.extend(c.words("run", &[]));
+        let mut command = c.rt.command(&words);
+        command.env("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/run/systemd/private");
+        let ran = c.rt.spawn(command).wait().ok();
+        assert_eq!(ran.stderr, "");
+        assert_no_unit(&unit(&c));
+    }
+}
+
 #[test]
 fn an_exec_is_in_the_scope_and_force_ends_it() {
     need_systemd!();

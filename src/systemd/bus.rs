@@ -18,6 +18,9 @@ use crate::{Context, Error, Kind, Result};
 
 const BUS: &str = "org.freedesktop.DBus";
 
+/// "It is I", the answer to being asked who that is, and the end of the login.
+const LOGIN: &[u8] = b"\0AUTH EXTERNAL\r\nDATA\r\nBEGIN\r\n";
+
 /// A line of the handshake is never near this.
 const MAX_LINE: usize = 4096;
 
@@ -102,13 +105,17 @@ impl Bus {
 
     /// The kernel tells the bus who we are. We name no user id: in a user namespace ours is not
     /// what the bus sees.
+    ///
+    /// All in one write, as systemd's own clients do it. If the last line of it came together with
+    /// the first message, systemd's private socket would leave that message lying until there is
+    /// another.
     fn authenticate(&mut self) -> Result<()> {
-        self.send(b"\0AUTH EXTERNAL\r\n")?;
+        self.send(LOGIN)?;
         loop {
             let line = self.line()?;
             match line.split(' ').next() {
-                Some("DATA") => self.send(b"DATA\r\n")?,
-                Some("OK") => return self.send(b"BEGIN\r\n"),
+                Some("DATA") => {}
+                Some("OK") => return Ok(()),
                 _ => {
                     let why = format!("the bus refuses this user ({line:?})");
                     return Err(Error::new(Kind::System, why));

@@ -282,6 +282,16 @@ fn whatever_hangs_is_an_error_in_time() {
         }
         good(peer, call)
     }));
+    // And as fast as it can.
+    timed_out(&Fake::new(Peer::logged_in, |peer, call| {
+        if call.member == "StartTransientUnit" {
+            let signal = Message { kind: SIGNAL, serial: 1, ..Message::default() };
+            let bytes = signal.encode().unwrap();
+            while peer.stream.write_all(&bytes).is_ok() {}
+            return false;
+        }
+        good(peer, call)
+    }));
 }
 
 #[test]
@@ -342,10 +352,32 @@ fn what_is_no_bus_is_an_error() {
     });
     let error = fake.start().unwrap_err().to_string();
     assert!(error.ends_with("the bus has sent a message that is too long"), "{error}");
+    // The only field is of a type that there is not.
+    let fake = Fake::new(Peer::logged_in, |peer, _| {
+        let field = b"l\x02\0\x01\0\0\0\0\x01\0\0\0\x05\0\0\0\x05\x01z\0\0\0\0\0";
+        let _ = peer.stream.write_all(field);
+        false
+    });
+    let error = fake.start().unwrap_err().to_string();
+    assert!(error.contains("the bus has sent "), "{error}");
+    // It knows the words, but hangs up.
+    let error = Fake::new(Peer::logged_in, |_, _| false).start().unwrap_err().to_string();
+    assert!(error.contains("the bus has hung up"), "{error}");
     let mut unit = fake.unit();
     unit.address = serde_json::from_str("\"unix:path=/no/such/bus\"").unwrap();
     let error = unit.stop().unwrap_err().to_string();
     assert!(error.contains("/no/such/bus") && error.contains("no such file"), "{error}");
+}
+
+/// systemd's private socket does not look again at what it has read together with the login.
+#[test]
+fn the_first_message_does_not_come_with_the_login() {
+    fn reads_once(mut peer: Peer) -> Option<Peer> {
+        peer.fill()?;
+        let whole = peer.buffer.ends_with(b"\r\nBEGIN\r\n");
+        whole.then(|| peer.logged_in())?
+    }
+    Fake::new(reads_once, good).start().unwrap();
 }
 
 #[test]

@@ -6,8 +6,11 @@
 //!
 //! The bus is spoken to by our own code. Its wire format has not changed since 2006 and we need a
 //! dozen messages of it, while what the available crates have around that does not suit a process
-//! that must neither hang nor start threads: one has no time limit on its handshake, and panics on
-//! what the bus says there; one runs an executor in a thread; one is a C library.
+//! that must neither hang nor abort: rustbus has no time limit on its handshake and panics on what
+//! the bus says there; so does zbus (6.2) on a line feed alone, it names a user id in the login, for
+//! which a bus refuses the root of a user namespace, and it cannot read systemd's private socket,
+//! whose sender has no unique name; dbus is a C library. Of zbus only the values could be used, and
+//! those panic on a signature of more than 255 letters and need a hundred times a message's memory.
 //!
 //! D-Bus Specification, <https://dbus.freedesktop.org/doc/dbus-specification.html>;
 //! org.freedesktop.systemd1(5).
