@@ -32,7 +32,7 @@ may_skip=(
 # Tests that have to run in one of the views of cgroups; which one has the controllers is the
 # machine's affair. All of them run in the virtual machine too. A view whose name has a comma is one
 # more for some tests, and counts for none.
-one_view_is_enough=(limits:: limits_felt:: block_io:: update:: events:: exec_cgroup:: cgroup_v2::
+one_view_is_enough=(apparmor:: limits:: limits_felt:: block_io:: update:: events:: exec_cgroup:: cgroup_v2::
     cgroup_native:: cgroup_members:: cleanup::a_limit_too cleanup::memory_above systemd::)
 views=0
 

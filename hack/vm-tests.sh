@@ -16,7 +16,7 @@ cd "$top"
 
 # What the cgroups matter to. A program takes 10 to 40 seconds there.
 programs=(cgroup_v2 cgroup_native cgroup_members limits limits_felt block_io update events ps_pause exec
-    exec_cgroup lifecycle rootless cleanup systemd nested)
+    exec_cgroup lifecycle rootless cleanup systemd apparmor nested)
 # Those of them that are told apart by who makes the cgroup.
 with_systemd=(cgroup_v2 limits limits_felt block_io update events ps_pause exec exec_cgroup lifecycle
     cleanup)

@@ -83,6 +83,15 @@ fn may_join_own_pid_namespace() -> Result<bool> {
     }
 }
 
+/// Whether AppArmor is in force. It can be built into a kernel and not switched on.
+pub fn has_apparmor() -> Result<bool> {
+    match std::fs::read("/sys/module/apparmor/parameters/enabled") {
+        Ok(text) => Ok(text.first() == Some(&b'Y')),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error).context("ask whether AppArmor is enabled"),
+    }
+}
+
 /// Whether this process is in a user namespace other than the machine's first, where root is not
 /// root (user_namespaces(7): the first one maps everything to itself).
 pub fn in_user_namespace() -> Result<bool> {

@@ -156,12 +156,15 @@ fn kernel_memory_is_told() {
 }
 
 #[test]
-fn check_before_update_looks_at_the_usage_on_v2() {
-    let json = r#"{"memory":{"limit":100,"checkBeforeUpdate":true}}"#;
-    assert_eq!(all(json, Version::V2).unwrap()[0].floor, Some("memory.current"));
-    assert_eq!(all(json, Version::V1).unwrap()[0].floor, None);
-    let json = r#"{"memory":{"limit":100}}"#;
-    assert_eq!(all(json, Version::V2).unwrap()[0].floor, None);
+fn check_before_update_looks_at_the_usage() {
+    for (version, usage) in
+        [(Version::V1, "memory.usage_in_bytes"), (Version::V2, "memory.current")]
+    {
+        let json = r#"{"memory":{"limit":100,"checkBeforeUpdate":true}}"#;
+        assert_eq!(all(json, version).unwrap()[0].floor, Some(usage));
+        let json = r#"{"memory":{"limit":100}}"#;
+        assert_eq!(all(json, version).unwrap()[0].floor, None);
+    }
 }
 
 #[test]

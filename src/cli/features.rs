@@ -63,7 +63,7 @@ fn linux() -> Value {
             "knownFlags": names::known_flags(),
             "supportedFlags": names::supported_flags(),
         },
-        "apparmor": { "enabled": false },
+        "apparmor": { "enabled": true },
         "selinux": { "enabled": false },
         "memoryPolicy": {
             "modes": [

@@ -15,6 +15,7 @@ use nix::unistd::{AccessFlags, faccessat};
 use super::limits::{self, Affinity};
 use super::{Init, identity, scheduling};
 use crate::error::twice;
+use crate::fs::Proc;
 use crate::hooks;
 use crate::launch::fifo::Fifos;
 use crate::plan::{Listen, Process};
@@ -33,6 +34,8 @@ const DEFAULT_PATH: &[u8] = b"/bin:/usr/bin";
 pub struct Program<'a> {
     /// What runs, as whom.
     pub process: &'a Process,
+    /// The host's procfs.
+    pub proc: &'a Proc,
     /// The user namespace it is in.
     pub within: identity::Within,
     /// The processors it may run on.
@@ -59,6 +62,7 @@ pub fn run(init: &Init<'_>, umask: Mode) -> Result<i32> {
     let hooks = || start_hooks(init);
     let program = Program {
         process,
+        proc: &init.prepared.proc,
         within: identity::Within {
             user_namespace: plan.in_user_namespace,
             denies_setgroups: plan.ids.as_ref().is_some_and(|ids| ids.denies_setgroups()),
@@ -74,11 +78,26 @@ pub fn run(init: &Init<'_>, umask: Mode) -> Result<i32> {
     program.run(umask)
 }
 
+/// From execve on: for hooks of the image, too.
+fn apparmor(process: &Process, proc: &Proc) -> Result<()> {
+    let Some(profile) = &process.apparmor else { return Ok(()) };
+    proc.write("self/attr/apparmor/exec", format!("exec {profile}").as_bytes()).map_err(|error| {
+        let hint = match error.errno() {
+            Some(Errno::ENOENT) => " (not loaded; apparmor_parser loads profiles)",
+            _ => "",
+        };
+        error.context(format!("process.apparmorProfile: {profile:?}{hint}"))
+    })
+}
+
 impl Program<'_> {
     /// Returns only with an error; one that comes after `Go` is told to `start`, if that is what
     /// the process waited for, and then the exit status is returned.
     pub fn run(&self, umask: Mode) -> Result<i32> {
         let process = self.process;
+        // While the host's procfs is open, and before no_new_privs, under which a confined runtime
+        // may not ask for another profile.
+        apparmor(process, self.proc)?;
         let mask = process.identity.umask.map_or(umask, Mode::from_bits_truncate);
         nix::sys::stat::umask(mask);
         // Before the first path that the image chooses: while a descriptor of a host directory is

@@ -130,6 +130,7 @@ fn second_half(inside: &Inside<'_>, waits_for_cgroup: bool) -> Result<i32> {
     std::mem::forget(root);
     let program = Program {
         process: &plan.process,
+        proc: inside.proc,
         within: plan.within,
         affinity: plan.affinity,
         preserve_fds: plan.preserve_fds,

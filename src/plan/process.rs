@@ -9,7 +9,7 @@ use rustix::process::Resource;
 use super::identity::{CapSets, Identity};
 use super::namespaces::Namespaces;
 use super::scheduling::Scheduling;
-use crate::host::Host;
+use crate::host::{self, Host};
 use crate::seccomp::{self, Filter};
 use crate::tty::pty;
 use crate::{Context, Error, Result};
@@ -44,6 +44,8 @@ pub struct Process {
     pub listener: Option<(PathBuf, Option<String>)>,
     /// Processor time, disk, memory, kind of machine.
     pub scheduling: Scheduling,
+    /// The AppArmor profile that execve puts it under.
+    pub apparmor: Option<String>,
 }
 
 /// One limit of getrlimit(2).
@@ -100,7 +102,24 @@ impl Process {
             seccomp,
             listener,
             scheduling,
+            apparmor: apparmor(process.apparmor_profile().as_deref(), host::has_apparmor)?,
         })
+    }
+}
+
+/// The profile asked for. Where there is no AppArmor nothing is confined, and only that can be had.
+fn apparmor(
+    profile: Option<&str>,
+    has_apparmor: impl Fn() -> Result<bool>,
+) -> Result<Option<String>> {
+    match profile.filter(|profile| !profile.is_empty()) {
+        None => Ok(None),
+        Some(profile) if has_apparmor()? => Ok(Some(profile.to_owned())),
+        Some("unconfined") => Ok(None),
+        Some(profile) => {
+            let why = "AppArmor is not enabled on this host";
+            Err(Error::invalid("process.apparmorProfile", profile, why))
+        }
     }
 }
 
@@ -176,6 +195,21 @@ fn resource(kind: PosixRlimitType) -> Resource {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn without_apparmor_only_nothing_can_be_had() {
+        let with = |profile| apparmor(profile, || Ok(true)).unwrap();
+        let without = |profile| apparmor(profile, || Ok(false));
+        assert_eq!((with(None), with(Some(""))), (None, None));
+        assert_eq!(with(Some("p")).as_deref(), Some("p"));
+        // A runtime that is confined itself has to ask for it.
+        assert_eq!(with(Some("unconfined")).as_deref(), Some("unconfined"));
+        assert_eq!(without(Some("unconfined")).unwrap(), None);
+        let error = without(Some("p")).unwrap_err().to_string();
+        assert_eq!(error, "process.apparmorProfile: \"p\": AppArmor is not enabled on this host");
+        // Nobody is asked for what is not needed.
+        assert!(apparmor(None, || unreachable!()).is_ok());
+    }
 
     #[test]
     fn the_last_of_two_equal_names_wins() {

@@ -9,10 +9,8 @@ use crate::{Error, Result};
 
 type Asked<T> = (&'static str, fn(&T) -> bool);
 
-const PROCESS: &[Asked<Process>] = &[
-    ("process.apparmorProfile", |p| set(p.apparmor_profile()).is_some()),
-    ("process.selinuxLabel", |p| set(p.selinux_label()).is_some()),
-];
+const PROCESS: &[Asked<Process>] =
+    &[("process.selinuxLabel", |p| set(p.selinux_label()).is_some())];
 
 const CONFIG: &[Asked<Spec>] = &[
     ("linux.mountLabel", |s| linux(s).is_some_and(|l| set(l.mount_label()).is_some())),

@@ -203,14 +203,15 @@ fn labels() {
             "linux.mountLabel: \"a\\n\": must be one line without a NUL byte",
         ),
     ]);
-    taken(&[json!({"/process/apparmorProfile": "", "/process/selinuxLabel": "",
-                   "/linux/mountLabel": ""})]);
+    taken(&[
+        json!({"/process/apparmorProfile": "", "/process/selinuxLabel": "", "/linux/mountLabel": ""}),
+        json!({"/process/apparmorProfile": "some-profile"}),
+    ]);
 }
 
 #[test]
 fn not_built_is_refused_by_name() {
     for (pointer, value, field) in [
-        ("/process/apparmorProfile", json!("p"), "process.apparmorProfile"),
         ("/process/selinuxLabel", json!("u:r:t:s0"), "process.selinuxLabel"),
         ("/linux/mountLabel", json!("u:r:t:s0:c1,c2"), "linux.mountLabel"),
         ("/linux/intelRdt", json!({"closID": "/", "memBwSchema": "MB:0=20"}), "linux.intelRdt"),
