@@ -28,6 +28,8 @@ class Docker:
         self.called = f"{workspace.path}/{name}-{runtime}.called"
         self.path = workspace.dir(f"{name}-{runtime}-path")
         self.options = options
+        self.cgroup_parent = f"/{workspace.tag}"
+        self.changes = []
         self.beside = name != "docker"
         self.daemon = None
         self.client = "docker"
@@ -44,7 +46,7 @@ class Docker:
         program = os.environ["BULKHEAD_BIN"] if self.runtime == "bulkhead" else shutil.which("runc")
         config = write(
             f"{self.workspace.path}/docker.json",
-            substitute("daemon.json", [(INSTALLED, program)]),
+            substitute("daemon.json", [(INSTALLED, program), *self.changes]),
         )
         # The BuildKit inside dockerd takes what it finds as `runc` on PATH.
         called = f'echo "$@" >>{self.called}'
@@ -54,7 +56,7 @@ class Docker:
         words += [
             "dockerd", "--config-file", config,
             "--data-root", self.data, "--exec-root", self.exec_root, "--pidfile", self.pid_file,
-            "-H", f"unix://{self.socket}", "--cgroup-parent", f"/{self.workspace.tag}",
+            "-H", f"unix://{self.socket}", "--cgroup-parent", self.cgroup_parent,
             "--bip=172.31.200.1/24",
             "--default-address-pool", "base=172.31.208.0/20,size=24", *self.options,
         ]  # fmt: skip

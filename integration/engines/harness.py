@@ -10,11 +10,17 @@ ENGINES = {}
 NUMBERS = [f"W{number:02}" for number in range(1, 26)]
 """Of the exercises; each has at least one row."""
 
-# What a machine may lack, by the beginning of the reason. Any other skip of a bulkhead row fails.
+# What a machine may lack, by row or engine: the beginning of the reason. Any other skip of a bulkhead
+# row fails.
 MAY_SKIP = {
     "W10": "this machine lacks capabilities",
     "W24": "this machine cannot run systemd in a container",
+    "docker-systemd": "this machine is not run by systemd",
+    "podman-systemd": "this machine is not run by systemd",
 }
+
+# How many times longer than elsewhere everything may take (hack/vm is ten times slower).
+SLOWNESS = int(os.environ.get("BULKHEAD_SLOWNESS", "1"))
 
 
 class Failure(Exception):
@@ -28,7 +34,7 @@ class Skip(Exception):
 class Row:
     def __init__(self, number, engine, title, function, limit):
         self.number, self.engine, self.title = number, engine, title
-        self.function, self.limit = function, limit
+        self.function, self.limit = function, limit * SLOWNESS
 
 
 def row(number, engine, title, limit=240):
@@ -80,13 +86,14 @@ def run(*args, status=0, timeout=60, stdin=None, env=None, binary=False, cwd=Non
         start_new_session=True,
     )
     try:
-        out, err = process.communicate(feed if piped else None, timeout)
+        out, err = process.communicate(feed if piped else None, timeout * SLOWNESS)
     except BaseException as error:
         # Its children hold the pipes: the whole session goes, or waiting would never end.
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
         if isinstance(error, subprocess.TimeoutExpired):
-            raise Failure(f"no end after {timeout} s: {' '.join(args)}") from None
+            seconds = timeout * SLOWNESS
+            raise Failure(f"no end after {seconds} s: {' '.join(args)}") from None
         raise
     err = err.decode(errors="replace")
     out = out if binary else out.decode(errors="replace")
@@ -121,6 +128,7 @@ def check(condition, what):
 
 def eventually(condition, what, seconds=30, step=0.1):
     """Waits until `condition()` is true, and gives what it gave."""
+    seconds *= SLOWNESS
     end = time.monotonic() + seconds
     while True:
         value = condition()

@@ -85,12 +85,25 @@ def busybox(directory):
     return root, pack(root)
 
 
+def static_program():
+    """The path of the program of an image from scratch, from the cache or made now."""
+    key = hashlib.sha256(STATIC.encode()).hexdigest()[:12]
+    path = os.path.join(cache_dir(), f"hello-{key}")
+    if not os.path.exists(path):
+        os.makedirs(cache_dir(), exist_ok=True)
+        part = f"{path}.{os.getpid()}"
+        source = write(f"{part}.c", STATIC)
+        subprocess.run(["gcc", "-O2", "-static", "-o", part, source], check=True)
+        os.unlink(source)
+        os.rename(part, path)
+    return path
+
+
 def scratch(directory):
     """A root file system that holds one static program and nothing else; as a tar file."""
     root = os.path.join(directory, "scratch")
     os.makedirs(root)
-    source = write(os.path.join(directory, "hello.c"), STATIC)
-    subprocess.run(["gcc", "-O2", "-static", "-o", f"{root}/hello", source], check=True)
+    shutil.copy(static_program(), f"{root}/hello")
     return root, pack(root)
 
 
@@ -107,3 +120,8 @@ class Images:
         self.debian_tar = debian_tar
         self.busybox_root, self.busybox_tar = busybox(directory)
         self.scratch_root, self.scratch_tar = scratch(directory)
+
+
+if __name__ == "__main__":
+    for made in (debian(), static_program()):
+        print(made)

@@ -6,12 +6,16 @@ import subprocess
 import sys
 import tempfile
 
-from harness import read, run
+from harness import Skip, read, run
 
 PR_SET_CHILD_SUBREAPER = 36
 # Where engines and runtimes put sockets and state by default; they leave these themselves.
 DEFAULTS = "bulkhead containerd containers crun docker libpod lock netns runc user".split()
 CGROUPS = "/sys/fs/cgroup"
+# Of the machine's own /run, what those need who speak to its systemd.
+OF_SYSTEMD = "systemd dbus user".split()
+HOST_RUN = "BULKHEAD_HOST_RUN"
+"""Of the environment: where the machine's own /run is to be found."""
 
 
 def enter():
@@ -28,6 +32,9 @@ def prepare():
     # Shared again, as mounts are where systemd runs.
     run("mount", "--make-rshared", "/")
     run("ip", "link", "set", "lo", "up")
+    os.environ[HOST_RUN] = tempfile.mkdtemp(prefix="bulkhead-integration-run-")
+    run("mount", "--rbind", "/run", os.environ[HOST_RUN])
+    run("mount", "--make-rprivate", os.environ[HOST_RUN])
     run("mount", "-t", "tmpfs", "-o", "mode=0755", "tmpfs", "/run")
     for name in DEFAULTS:
         os.mkdir(f"/run/{name}")
@@ -35,6 +42,25 @@ def prepare():
         run("mount", "-t", "tmpfs", "-o", "mode=0755", "tmpfs", f"/run/{name}")
     cgroup_view()
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def leave():
+    """Ends what would outlive the namespaces."""
+    unmount(os.environ[HOST_RUN])
+    os.rmdir(os.environ[HOST_RUN])
+
+
+def show_systemd():
+    """The sockets of the machine's own service managers, where they are expected. The mounts made."""
+    host_run = os.environ[HOST_RUN]
+    if not os.path.isdir(f"{host_run}/systemd/system"):
+        raise Skip("this machine is not run by systemd")
+    if not os.path.exists(f"{CGROUPS}/cgroup.controllers"):
+        raise Skip("this machine is not run by systemd with cgroup v2 alone")
+    for name in OF_SYSTEMD:
+        os.makedirs(f"/run/{name}", exist_ok=True)
+        run("mount", "--rbind", f"{host_run}/{name}", f"/run/{name}")
+    return [f"/run/{name}" for name in OF_SYSTEMD]
 
 
 def cgroup_view():

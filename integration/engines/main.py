@@ -95,13 +95,16 @@ def run_engine(cls, workspace, runtime, rows, results):
     engine = cls(workspace, runtime)
     why = ""
     try:
+        word = "FAILED"
         try:
             engine.start()
+        except harness.Skip as skip:
+            word, why = f"skipped ({skip})", f"{cls.name} is not started"
         except Exception as error:
             why = f"{cls.name} does not start: {error}"
         for row in rows:
             if why:
-                results.add(row, runtime, "FAILED", 0.0, why)
+                results.add(row, runtime, word, 0.0, why)
             else:
                 run_row(row, engine, runtime, results)
     finally:
@@ -139,6 +142,7 @@ def main():
             os.makedirs(wanted.keep_log, exist_ok=True)
             for log in glob.glob(f"{workspace.path}/*.log"):
                 shutil.copy(log, wanted.keep_log)
+        isolation.leave()
         isolation.unmount(workspace.path)
         shutil.rmtree(workspace.path, ignore_errors=True)
         # Of a run that was ended too.

@@ -28,6 +28,7 @@ class Podman:
         self.mounted = []
         self.prefix = []
         self.cgroup_parent = ["--cgroup-parent", f"/{workspace.tag}"]
+        self.changes = []
         self.env = {
             "PATH": os.environ["PATH"],
             "HOME": self.home,
@@ -38,7 +39,7 @@ class Podman:
     # ---- no daemon, but places -------------------------------------------------------------------
 
     def config(self):
-        text = substitute("containers.conf", [(INSTALLED, self.program)])
+        text = substitute("containers.conf", [(INSTALLED, self.program), *self.changes])
         if not may_raise_limits():
             # podman asks for a million files by default: this machine may not.
             text += '\n[containers]\ndefault_ulimits = ["nofile=1024:4096", "nproc=4096:8192"]\n'

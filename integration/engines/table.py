@@ -1,5 +1,6 @@
 """What came out of the rows, and the table of it."""
 
+import shutil
 import time
 
 from harness import MAY_SKIP, NUMBERS, run
@@ -18,7 +19,7 @@ class Results:
         line = f"{row.number} {row.engine}: {row.title}: {runtime}: {word} ({seconds:.1f} s)"
         print(f"{line}\n    {why}" if why else line, flush=True)
         if runtime == "bulkhead" and word != "passed":
-            reason = MAY_SKIP.get(row.number)
+            reason = MAY_SKIP.get(row.engine) or MAY_SKIP.get(row.number)
             self.failed |= not (reason and word.startswith(f"skipped ({reason}"))
 
     def table(self, rows, runtimes):
@@ -45,6 +46,7 @@ class Results:
             word, _ = self.cells.get((row, "bulkhead"), ("", 0))
             if word.startswith("skipped"):
                 print(f"for another machine: {row.number} {row.engine}: {row.title}: {word}")
-        told = [run(name, "--version", status=None).both for name in PROGRAMS]
+        found = [name for name in PROGRAMS if shutil.which(name)]
+        told = [run(name, "--version", status=None).both for name in found]
         print("; ".join(text.splitlines()[0].strip() for text in told if text))
         print(f"{time.monotonic() - self.started:.0f} s")

@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# Runs those rows of hack/integration.sh in hack/vm that want what other machines may lack: cgroup v2
+# with every controller, systemd as the maker of the cgroups, every capability.
+#
+#   hack/vm-engines.sh [ARGUMENT...]      those of hack/integration.sh, in place of the usual rows
+#
+# BULKHEAD_BIN=PATH is the binary (default: the static one is built), VM_SUITE=trixie another guest. Exit
+# status 126: there can be no virtual machine here.
+set -euo pipefail
+# shellcheck source=hack/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+# Limits, disks, privileges; podman's pods and users; and whatever asks for systemd.
+if [ $# -eq 0 ]; then
+    set -- --runtime bulkhead --only W06 --only W07 --only W10 --only W24
+    for engine in docker docker-systemd podman-systemd podman-rootless; do set -- "$@" --engine $engine; done
+fi
+suite=${VM_SUITE:-bookworm}
+
+"$top/hack/vm" build --suite "$suite" >/dev/null
+need_packages gcc libc6-dev mmdebstrap python3
+[ -n "${BULKHEAD_BIN:-}" ] || BULKHEAD_BIN=$("$top/hack/build.sh" | tail -n 1)
+# What cannot be made there, for want of a compiler and a network.
+images=${BULKHEAD_CACHE:-/var/cache/bulkhead-integration}
+as_root env "BULKHEAD_CACHE=$images" PYTHONDONTWRITEBYTECODE=1 \
+    /usr/bin/python3 "$top/integration/engines/images.py"
+
+stage=$(mktemp -d "${TMPDIR:-/tmp}/bulkhead-vm-engines-XXXXXX")
+trap 'rm -rf "$stage"' EXIT
+cp "$BULKHEAD_BIN" "$stage/bulkhead"
+
+# shellcheck disable=SC2016 # expanded in the guest
+inside='
+cp "$1/bulkhead" /usr/local/sbin/bulkhead
+export BULKHEAD_BIN=/usr/local/sbin/bulkhead BULKHEAD_CACHE=$2 BULKHEAD_SLOWNESS=10
+export PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+top=$3
+shift 3
+status=0
+python3 "$top/integration/engines/main.py" "$@" || status=$?
+left=$(
+    grep -ls "^frozen 1" $(find /sys/fs/cgroup -name cgroup.events)
+    systemctl list-units --all --plain --no-legend "docker-*.scope" "libpod-*.scope"
+)
+[ -z "$left" ] || echo "left in the virtual machine:
+$left"
+[ $status -eq 0 ] && [ -z "$left" ]'
+"$top/hack/vm" run --suite "$suite" --memory 4096 --share "$stage" --share "$images" \
+    bash -c "$inside" inside "$stage" "$images" "$top" "$@"
