@@ -14,7 +14,7 @@ fn asleep() -> Container {
 }
 
 /// Leaves the test where cgroup v2 has not all of these controllers.
-macro_rules! need {
+macro_rules! need_v2 {
     ($($name:literal),+) => {
         for name in [$($name),+] {
             if !matches!(controller(name), Some((Version::V2, _))) {
@@ -55,7 +55,7 @@ fn update_by(c: &Container, resources: Value) -> Ran {
 
 #[test]
 fn memory_and_swap_are_limited_apart() {
-    need!("memory");
+    need_v2!("memory");
     let mib = |count: u64| (count << 20).to_string();
     let mut c = asleep();
     c.set(
@@ -85,7 +85,7 @@ fn memory_and_swap_are_limited_apart() {
 
 #[test]
 fn who_is_killed_is_counted_and_the_others_live() {
-    need!("memory");
+    need_v2!("memory");
     let mut c = Container::with_script("tail /dev/zero; echo child=$?; exec sleep 600");
     c.set("/linux/resources/memory", json!({"limit": 24 << 20, "swap": 24 << 20}));
     let ran = c.run_detached();
@@ -105,7 +105,7 @@ fn who_is_killed_is_counted_and_the_others_live() {
 
 #[test]
 fn shares_are_a_weight() {
-    need!("cpu");
+    need_v2!("cpu");
     for (shares, weight) in [(2, "1"), (1024, "100"), (262_144, "10000")] {
         let mut c = asleep();
         c.set("/linux/resources/cpu", json!({"shares": shares}));
@@ -116,7 +116,7 @@ fn shares_are_a_weight() {
 
 #[test]
 fn a_cpuset_is_moved() {
-    need!("cpuset");
+    need_v2!("cpuset");
     let mut c = asleep();
     c.set("/linux/resources/cpu", json!({"cpus": "0", "mems": "0"}));
     c.run_detached();
@@ -132,7 +132,7 @@ fn a_cpuset_is_moved() {
 
 #[test]
 fn a_fork_bomb_is_held() {
-    need!("pids");
+    need_v2!("pids");
     let mut c = Container::with_script("b() { b | b & }; b; while :; do sleep 1; done");
     c.set("/linux/resources/pids", json!({"limit": 20}));
     c.run_detached();
@@ -148,7 +148,7 @@ fn a_fork_bomb_is_held() {
 
 #[test]
 fn unified_comes_last() {
-    need!("cpu", "pids", "memory");
+    need_v2!("cpu", "pids", "memory");
     let mut c = asleep();
     c.set("/linux/resources/cpu", json!({"shares": 1024}));
     c.set("/linux/resources/pids", json!({"limit": 100}));
@@ -180,7 +180,7 @@ fn unified_comes_last() {
 /// Nothing of init runs outside of its cgroup, not for a moment.
 #[test]
 fn init_is_born_in_its_cgroup() {
-    need!("memory");
+    need_v2!("memory");
     if by_systemd() {
         skip!("systemd makes the cgroup for a process that is there already");
     }
@@ -201,7 +201,7 @@ fn init_is_born_in_its_cgroup() {
 
 #[test]
 fn controllers_are_enabled_all_the_way_down() {
-    need!("memory", "pids", "cpu", "cpuset", "io");
+    need_v2!("memory", "pids", "cpu", "cpuset", "io");
     let mut c = asleep();
     let path = format!("/{0}-pod/a/{0}", c.id);
     c.set("/linux/cgroupsPath", json!(path));
@@ -228,7 +228,7 @@ fn controllers_are_enabled_all_the_way_down() {
 /// The kernel would take some controllers there, and make all children unfit for processes.
 #[test]
 fn a_parent_with_processes_is_left_as_it_was() {
-    need!("memory", "pids", "cpu");
+    need_v2!("memory", "pids", "cpu");
     let holder = asleep();
     holder.run_detached();
     let kind = || (read(&holder, "cgroup.type"), read(&holder, "cgroup.subtree_control"));
@@ -252,7 +252,7 @@ fn a_parent_with_processes_is_left_as_it_was() {
 /// itself takes no process any more.
 #[test]
 fn an_init_with_cgroups_of_its_own_is_joined() {
-    need!("memory", "pids");
+    need_v2!("memory", "pids");
     let mut c = Container::with_script(
         "cd /sys/fs/cgroup && mkdir -p init/below && echo 1 >init/cgroup.procs &&\n\
          echo '+memory +pids' >cgroup.subtree_control && echo ready=$(cat cgroup.subtree_control)\n\

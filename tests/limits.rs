@@ -12,21 +12,6 @@ fn asleep() -> Container {
     Container::with_script("exec sleep 600")
 }
 
-/// Leaves the test when this view of the machine has no such controller.
-macro_rules! need {
-    ($name:literal) => {
-        match controller($name) {
-            Some((version, _)) => version,
-            None => skip!("no {} controller here", $name),
-        }
-    };
-}
-
-fn read(c: &Container, name: &str, v1: &str, v2: &str) -> String {
-    let file = cgroup_file(c.process(), name, v1, v2);
-    fs::read_to_string(&file).unwrap_or_else(|e| panic!("{file:?}: {e}")).trim().to_owned()
-}
-
 /// The directories of the process's cgroup, one a hierarchy.
 fn cgroups(process: Proc) -> Vec<PathBuf> {
     let mut dirs = Vec::new();
@@ -137,9 +122,12 @@ fn memory_limits() {
     let mib = 1 << 20;
     c.set("/linux/resources/memory", json!({"limit": 64 * mib, "reservation": 32 * mib}));
     c.run_detached();
-    assert_eq!(read(&c, "memory", "memory.limit_in_bytes", "memory.max"), (64 * mib).to_string());
+    assert_eq!(
+        control(&c, "memory", "memory.limit_in_bytes", "memory.max"),
+        (64 * mib).to_string()
+    );
     let file = ("memory.soft_limit_in_bytes", "memory.low");
-    assert_eq!(read(&c, "memory", file.0, file.1), (32 * mib).to_string(), "{version:?}");
+    assert_eq!(control(&c, "memory", file.0, file.1), (32 * mib).to_string(), "{version:?}");
 }
 
 #[test]
@@ -151,7 +139,7 @@ fn memory_and_swap() {
     c.run_detached();
     // Under v1 the figure is memory and swap together, under v2 swap alone.
     let expected = if version == Version::V1 { 96 * mib } else { 32 * mib };
-    let found = read(&c, "memory", "memory.memsw.limit_in_bytes", "memory.swap.max");
+    let found = control(&c, "memory", "memory.memsw.limit_in_bytes", "memory.swap.max");
     assert_eq!(found, expected.to_string());
 }
 
@@ -161,7 +149,7 @@ fn memory_minus_one_is_no_limit() {
     let mut c = asleep();
     c.set("/linux/resources/memory", json!({"limit": -1}));
     c.run_detached();
-    let found = read(&c, "memory", "memory.limit_in_bytes", "memory.max");
+    let found = control(&c, "memory", "memory.limit_in_bytes", "memory.max");
     match version {
         Version::V1 => assert!(found.parse::<u64>().unwrap() > 1 << 60, "{found}"),
         Version::V2 => assert_eq!(found, "max"),
@@ -177,7 +165,7 @@ fn v1_memory_of_tcp_buffers() {
     let mib = 1u64 << 20;
     c.set("/linux/resources/memory", json!({"kernelTCP": 48 * mib}));
     c.run_detached();
-    let found = read(&c, "memory", "memory.kmem.tcp.limit_in_bytes", "");
+    let found = control(&c, "memory", "memory.kmem.tcp.limit_in_bytes", "");
     assert_eq!(found, (48 * mib).to_string());
 }
 
@@ -189,7 +177,7 @@ fn v1_memory_swappiness() {
     let mut c = asleep();
     c.set("/linux/resources/memory", json!({"swappiness": 17}));
     c.run_detached();
-    assert_eq!(read(&c, "memory", "memory.swappiness", ""), "17");
+    assert_eq!(control(&c, "memory", "memory.swappiness", ""), "17");
 }
 
 /// The machine has no such device; that the kernel says so shows that it was asked.
@@ -215,8 +203,8 @@ fn v1_real_time() {
     let mut c = asleep();
     c.set("/linux/resources/cpu", json!({"realtimeRuntime": 9000, "realtimePeriod": 500_000}));
     c.run_detached();
-    assert_eq!(read(&c, "cpu", "cpu.rt_runtime_us", ""), "9000");
-    assert_eq!(read(&c, "cpu", "cpu.rt_period_us", ""), "500000");
+    assert_eq!(control(&c, "cpu", "cpu.rt_runtime_us", ""), "9000");
+    assert_eq!(control(&c, "cpu", "cpu.rt_period_us", ""), "500000");
 }
 
 #[test]
@@ -228,8 +216,8 @@ fn v1_marks_on_network_traffic() {
     let network = json!({"classID": 0x10_0001, "priorities": [{"name": "lo", "priority": 5}]});
     c.set("/linux/resources/network", network);
     c.run_detached();
-    assert_eq!(read(&c, "net_cls", "net_cls.classid", ""), 0x10_0001.to_string());
-    assert!(read(&c, "net_prio", "net_prio.ifpriomap", "").lines().any(|line| line == "lo 5"));
+    assert_eq!(control(&c, "net_cls", "net_cls.classid", ""), 0x10_0001.to_string());
+    assert!(control(&c, "net_prio", "net_prio.ifpriomap", "").lines().any(|line| line == "lo 5"));
 }
 
 #[test]
@@ -249,7 +237,7 @@ fn an_oom_kill_is_counted() {
     c.set("/linux/resources/memory", json!({"limit": 32 << 20, "swap": 32 << 20}));
     let ran = c.run_detached();
     assert_eq!(said(&ran.wait_for("child="), "child"), "137");
-    let events = read(&c, "memory", "memory.oom_control", "memory.events");
+    let events = control(&c, "memory", "memory.oom_control", "memory.events");
     let kills = events.lines().find_map(|line| line.strip_prefix("oom_kill ")).unwrap();
     assert!(kills.parse::<u64>().unwrap() >= 1, "{events}");
 }
@@ -260,12 +248,12 @@ fn pids_limit() {
     let mut c = Container::with_script("exec sleep 600");
     c.set("/linux/resources/pids", json!({"limit": 17}));
     c.run_detached();
-    assert_eq!(read(&c, "pids", "pids.max", "pids.max"), "17");
+    assert_eq!(control(&c, "pids", "pids.max", "pids.max"), "17");
 
     let mut c = Container::with_script("exec sleep 600");
     c.set("/linux/resources/pids", json!({"limit": -1}));
     c.run_detached();
-    assert_eq!(read(&c, "pids", "pids.max", "pids.max"), "max");
+    assert_eq!(control(&c, "pids", "pids.max", "pids.max"), "max");
 }
 
 #[test]
@@ -277,7 +265,7 @@ fn forks_over_the_pids_limit_are_refused() {
     c.set("/linux/resources/pids", json!({"limit": 12}));
     let ran = c.run_detached();
     ran.wait_for("over");
-    let current: u64 = read(&c, "pids", "pids.current", "pids.current").parse().unwrap();
+    let current: u64 = control(&c, "pids", "pids.current", "pids.current").parse().unwrap();
     assert!((10..=12).contains(&current), "{current} processes");
 }
 
@@ -297,14 +285,14 @@ fn cpu_shares_quota_and_period() {
     c.run_detached();
     match version {
         Version::V1 => {
-            assert_eq!(read(&c, "cpu", "cpu.shares", ""), "512");
-            assert_eq!(read(&c, "cpu", "cpu.cfs_quota_us", ""), "20000");
-            assert_eq!(read(&c, "cpu", "cpu.cfs_period_us", ""), "50000");
+            assert_eq!(control(&c, "cpu", "cpu.shares", ""), "512");
+            assert_eq!(control(&c, "cpu", "cpu.cfs_quota_us", ""), "20000");
+            assert_eq!(control(&c, "cpu", "cpu.cfs_period_us", ""), "50000");
         }
         Version::V2 => {
-            let weight: u64 = read(&c, "cpu", "", "cpu.weight").parse().unwrap();
+            let weight: u64 = control(&c, "cpu", "", "cpu.weight").parse().unwrap();
             assert!((10..=99).contains(&weight), "half of the default shares is weight {weight}");
-            assert_eq!(read(&c, "cpu", "", "cpu.max"), "20000 50000");
+            assert_eq!(control(&c, "cpu", "", "cpu.max"), "20000 50000");
         }
     }
 }
@@ -316,7 +304,7 @@ fn cpu_quota_minus_one_is_no_limit() {
     c.set("/linux/resources/cpu", json!({"quota": -1, "period": 100_000}));
     c.run_detached();
     let expected = if version == Version::V1 { "-1" } else { "max 100000" };
-    assert_eq!(read(&c, "cpu", "cpu.cfs_quota_us", "cpu.max"), expected);
+    assert_eq!(control(&c, "cpu", "cpu.cfs_quota_us", "cpu.max"), expected);
 }
 
 #[test]
@@ -325,7 +313,7 @@ fn cpu_idle() {
     let mut c = asleep();
     c.set("/linux/resources/cpu", json!({"idle": 1}));
     c.run_detached();
-    assert_eq!(read(&c, "cpu", "cpu.idle", "cpu.idle"), "1");
+    assert_eq!(control(&c, "cpu", "cpu.idle", "cpu.idle"), "1");
 }
 
 #[test]
@@ -334,8 +322,8 @@ fn cpus_and_memory_nodes() {
     let mut c = asleep();
     c.set("/linux/resources/cpu", json!({"cpus": "0", "mems": "0"}));
     c.run_detached();
-    assert_eq!(read(&c, "cpuset", "cpuset.cpus", "cpuset.cpus"), "0");
-    assert_eq!(read(&c, "cpuset", "cpuset.mems", "cpuset.mems"), "0");
+    assert_eq!(control(&c, "cpuset", "cpuset.cpus", "cpuset.cpus"), "0");
+    assert_eq!(control(&c, "cpuset", "cpuset.mems", "cpuset.mems"), "0");
     assert_eq!(c.process().status("Cpus_allowed_list"), "0");
 }
 
@@ -369,7 +357,7 @@ fn hugetlb_limit() {
     } else {
         c.run_detached();
     }
-    let found = read(
+    let found = control(
         &c,
         "hugetlb",
         &format!("hugetlb.{name}.limit_in_bytes"),

@@ -7,21 +7,6 @@ use std::time::Duration;
 
 use support::*;
 
-/// Leaves the test when this view of the machine has no such controller.
-macro_rules! need {
-    ($name:literal) => {
-        match controller($name) {
-            Some((version, _)) => version,
-            None => skip!("no {} controller here", $name),
-        }
-    };
-}
-
-fn read(c: &Container, name: &str, v1: &str, v2: &str) -> String {
-    let file = cgroup_file(c.process(), name, v1, v2);
-    fs::read_to_string(&file).unwrap_or_else(|e| panic!("{file:?}: {e}")).trim().to_owned()
-}
-
 /// The figure after a key, in a file of several lines.
 fn figure(text: &str, key: &str) -> u64 {
     let value = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' '));
@@ -32,9 +17,11 @@ fn figure(text: &str, key: &str) -> u64 {
 fn cpu_time(c: &Container) -> Duration {
     match controller("cpu").unwrap().0 {
         Version::V1 => {
-            Duration::from_nanos(read(c, "cpuacct", "cpuacct.usage", "").parse().unwrap())
+            Duration::from_nanos(control(c, "cpuacct", "cpuacct.usage", "").parse().unwrap())
         }
-        Version::V2 => Duration::from_micros(figure(&read(c, "cpu", "", "cpu.stat"), "usage_usec")),
+        Version::V2 => {
+            Duration::from_micros(figure(&control(c, "cpu", "", "cpu.stat"), "usage_usec"))
+        }
     }
 }
 
@@ -61,9 +48,9 @@ fn a_quota_holds() {
     let mut c = Container::with_script("while :; do :; done");
     c.set("/linux/resources/cpu", json!({"quota": 5000, "period": 50_000, "burst": 1000}));
     c.run_detached();
-    let burst = read(&c, "cpu", "cpu.cfs_burst_us", "cpu.max.burst");
+    let burst = control(&c, "cpu", "cpu.cfs_burst_us", "cpu.max.burst");
     assert_eq!(burst, "1000");
-    let throttled = || figure(&read(&c, "cpu", "cpu.stat", "cpu.stat"), "nr_throttled");
+    let throttled = || figure(&control(&c, "cpu", "cpu.stat", "cpu.stat"), "nr_throttled");
     wait_until("throttled", || throttled() >= 10);
     let (start, before) = (std::time::Instant::now(), cpu_time(&c));
     std::thread::sleep(Duration::from_secs(1));
@@ -73,7 +60,7 @@ fn a_quota_holds() {
     assert!(used < fifth, "{used:?} of {fifth:?}");
     c.rt.call(&["update", "--cpu-quota=-1", &c.id]).ok();
     let expected = if version == Version::V1 { "-1" } else { "max 50000" };
-    assert_eq!(read(&c, "cpu", "cpu.cfs_quota_us", "cpu.max"), expected);
+    assert_eq!(control(&c, "cpu", "cpu.cfs_quota_us", "cpu.max"), expected);
     let before = throttled();
     std::thread::sleep(Duration::from_millis(500));
     // A period that had begun before may still end so.
@@ -102,7 +89,7 @@ fn who_is_idle_gets_what_is_left() {
         skip!("cpu.idle is of Linux 5.15");
     }
     let (other, idle) = (busy(json!({"shares": 512})), busy(json!({"idle": 1})));
-    assert_eq!(read(&idle, "cpu", "cpu.idle", "cpu.idle"), "1");
+    assert_eq!(control(&idle, "cpu", "cpu.idle", "cpu.idle"), "1");
     let times = ratio(&other, &idle);
     assert!(times > 10.0, "{times:.1} times as much");
 }
@@ -124,7 +111,7 @@ fn swap_is_limited_too() {
         let code = said(&ran.wait_for("filled="), "filled").to_owned();
         assert_eq!(code, if fits { "0" } else { "137" }, "{swap} MiB of swap");
         if version == Version::V2 {
-            let used: u64 = read(&c, "memory", "", "memory.swap.current").parse().unwrap();
+            let used: u64 = control(&c, "memory", "", "memory.swap.current").parse().unwrap();
             assert!(used <= swap << 20, "{used} bytes of swap");
             assert_eq!(used > 8 << 20, fits, "{used} bytes of swap");
         }
@@ -166,7 +153,7 @@ fn huge_pages_over_the_limit_are_refused() {
     assert!(!allocate("6M"), "three pages");
     c.exec_sh("rm -f /mnt/file");
     assert!(allocate("4M"), "two pages");
-    let used = read(&c, "hugetlb", "hugetlb.2MB.usage_in_bytes", "hugetlb.2MB.current");
+    let used = control(&c, "hugetlb", "hugetlb.2MB.usage_in_bytes", "hugetlb.2MB.current");
     assert_eq!(used, (4 << 20).to_string());
     let resources = json!({"hugepageLimits": [{"pageSize": "2MB", "limit": 6 << 20}]});
     let file = c.file("resources.json", &resources.to_string());
@@ -188,7 +175,7 @@ fn who_may_not_be_killed_waits_for_memory() {
     let memory = json!({"limit": 24 * mib, "swap": 24 * mib, "disableOOMKiller": true});
     c.set("/linux/resources/memory", memory);
     c.run_detached();
-    let control = || read(&c, "memory", "memory.oom_control", "");
+    let control = || control(&c, "memory", "memory.oom_control", "");
     assert_eq!(figure(&control(), "oom_kill_disable"), 1);
     wait_until("out of memory", || figure(&control(), "under_oom") == 1);
     assert_eq!(figure(&control(), "oom_kill"), 0);

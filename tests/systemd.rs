@@ -60,10 +60,6 @@ fn cgroup_of(process: Proc) -> String {
     line.unwrap().splitn(3, ':').nth(2).unwrap().to_owned()
 }
 
-fn read(c: &Container, name: &str, v1: &str, v2: &str) -> String {
-    fs::read_to_string(cgroup_file(c.process(), name, v1, v2)).unwrap().trim().to_owned()
-}
-
 fn assert_no_unit(unit: &str) {
     wait_until(format!("end of {unit}"), || property(unit, "LoadState") == "not-found");
     let listed = systemctl(&["list-units", "--all", "--plain", "--no-legend", unit]);
@@ -152,12 +148,12 @@ fn the_unit_has_the_limits_and_so_has_its_cgroup() {
     let cgroup = format!("/bt.slice/bt-test.slice/{unit}");
     assert_eq!(cgroup_of(c.process()), cgroup);
     assert_eq!(property(&unit, "ControlGroup"), cgroup);
-    let memory = |c: &Container| read(c, "memory", "memory.limit_in_bytes", "memory.max");
-    let pids = |c: &Container| read(c, "pids", "pids.max", "pids.max");
+    let memory = |c: &Container| control(c, "memory", "memory.limit_in_bytes", "memory.max");
+    let pids = |c: &Container| control(c, "pids", "pids.max", "pids.max");
     assert_eq!((memory(&c).as_str(), pids(&c).as_str()), ("104857600", "33"));
-    let cpu = |c: &Container| read(c, "cpu", "cpu.cfs_quota_us", "cpu.max");
+    let cpu = |c: &Container| control(c, "cpu", "cpu.cfs_quota_us", "cpu.max");
     assert_eq!(cpu(&c), if v2 { "12345 50000" } else { "12345" });
-    assert_eq!(read(&c, "cpuset", "cpuset.cpus", "cpuset.cpus"), "0");
+    assert_eq!(control(&c, "cpuset", "cpuset.cpus", "cpuset.cpus"), "0");
 
     // Later commands know it without being told.
     c.start().ok();
@@ -293,10 +289,10 @@ fn an_update_that_fails_changes_neither_unit_nor_cgroup() {
     create(&mut c).ok();
     let words = ["update", "--pids-limit", "44", "--cpuset-cpus", "4095", &c.id];
     assert_ne!(c.rt.call(&words).code(), Some(0));
-    assert_eq!(read(&c, "pids", "pids.max", "pids.max"), "33");
+    assert_eq!(control(&c, "pids", "pids.max", "pids.max"), "33");
     assert_eq!(property(&unit(&c), "TasksMax"), "33");
     systemctl(&["daemon-reload"]);
-    assert_eq!(read(&c, "pids", "pids.max", "pids.max"), "33");
+    assert_eq!(control(&c, "pids", "pids.max", "pids.max"), "33");
 }
 
 /// Where there is no bus yet, or none at all.
@@ -431,8 +427,8 @@ fn a_user_s_own_systemd_has_the_scope_of_a_container_without_root() {
     let cgroup = cgroup_of(c.process());
     let manager = format!("/user.slice/user-{NOBODY}.slice/{service}/user.slice/{scope}");
     assert_eq!(cgroup, manager);
-    assert_eq!(read(&c, "memory", "", "memory.max"), "104857600");
-    assert_eq!(read(&c, "pids", "", "pids.max"), "33");
+    assert_eq!(control(&c, "memory", "", "memory.max"), "104857600");
+    assert_eq!(control(&c, "pids", "", "pids.max"), "33");
     // The environment is no longer needed.
     c.rt.through = plain;
     c.start().ok();
@@ -441,7 +437,7 @@ fn a_user_s_own_systemd_has_the_scope_of_a_container_without_root() {
     let pid: i32 = fs::read_to_string(c.path().join("exec.pid")).unwrap().parse().unwrap();
     assert_eq!(cgroup_of(Proc::new(pid)), manager);
     c.rt.call(&["update", "--pids-limit", "44", &c.id]).ok();
-    assert_eq!(read(&c, "pids", "", "pids.max"), "44");
+    assert_eq!(control(&c, "pids", "", "pids.max"), "44");
     assert_eq!(c.delete_force().ok().stderr, "");
     wait_until("the end of the scope", || !Path::new(&format!("/sys/fs/cgroup{manager}")).exists());
     c.assert_gone();

@@ -13,21 +13,6 @@ fn asleep() -> Container {
     Container::with_script("exec sleep 600")
 }
 
-/// Leaves the test when this view of the machine has no such controller.
-macro_rules! need {
-    ($name:literal) => {
-        match controller($name) {
-            Some((version, _)) => version,
-            None => skip!("no {} controller here", $name),
-        }
-    };
-}
-
-fn read(c: &Container, name: &str, v1: &str, v2: &str) -> String {
-    let file = cgroup_file(c.process(), name, v1, v2);
-    fs::read_to_string(&file).unwrap_or_else(|e| panic!("{file:?}: {e}")).trim().to_owned()
-}
-
 /// `update OPTIONS ID`.
 fn update(c: &Container, options: &[&str]) -> Ran {
     let mut words = vec!["update"];
@@ -64,21 +49,21 @@ fn delete_with_pod(c: &Container) {
 }
 
 fn memory(c: &Container) -> String {
-    read(c, "memory", "memory.limit_in_bytes", "memory.max")
+    control(c, "memory", "memory.limit_in_bytes", "memory.max")
 }
 
 fn pids(c: &Container) -> String {
-    read(c, "pids", "pids.max", "pids.max")
+    control(c, "pids", "pids.max", "pids.max")
 }
 
 /// Quota and period.
 fn quota(c: &Container) -> (String, String) {
     match controller("cpu").unwrap().0 {
         Version::V1 => {
-            (read(c, "cpu", "cpu.cfs_quota_us", ""), read(c, "cpu", "cpu.cfs_period_us", ""))
+            (control(c, "cpu", "cpu.cfs_quota_us", ""), control(c, "cpu", "cpu.cfs_period_us", ""))
         }
         Version::V2 => {
-            let text = read(c, "cpu", "", "cpu.max");
+            let text = control(c, "cpu", "", "cpu.max");
             let (quota, period) = text.split_once(' ').unwrap();
             (quota.replace("max", "-1"), period.to_owned())
         }
@@ -96,7 +81,7 @@ fn memory_is_raised_lowered_and_lifted() {
     c.set("/linux/resources/memory", json!({"limit": 32 << 20, "swap": 64 << 20}));
     c.run_detached();
     let total = || {
-        let text = read(&c, "memory", "memory.memsw.limit_in_bytes", "memory.swap.max");
+        let text = control(&c, "memory", "memory.memsw.limit_in_bytes", "memory.swap.max");
         let extra = if version == Version::V1 { 0 } else { memory(&c).parse::<u64>().unwrap() };
         text.parse::<u64>().unwrap() + extra
     };
@@ -115,7 +100,7 @@ fn memory_is_raised_lowered_and_lifted() {
     let lifted = memory(&c);
     assert!(lifted == "max" || lifted.parse::<u64>().unwrap() > 1 << 60, "{lifted}");
     update(&c, &["--memory-reservation", "1g"]).ok();
-    let soft = read(&c, "memory", "memory.soft_limit_in_bytes", "memory.low");
+    let soft = control(&c, "memory", "memory.soft_limit_in_bytes", "memory.low");
     assert_eq!(soft, (1_u64 << 30).to_string());
 }
 
@@ -138,19 +123,19 @@ fn cpu_quota_and_period_are_set_together_or_alone() {
         update(&c, options).ok();
         assert_eq!(quota(&c), wanted, "{options:?}");
     }
-    assert_eq!(read(&c, "cpu", "cpu.cfs_burst_us", "cpu.max.burst"), "1000");
+    assert_eq!(control(&c, "cpu", "cpu.cfs_burst_us", "cpu.max.burst"), "1000");
     update(&c, &["--cpu-quota", "500"]).refused(&["linux.resources.cpu.burst", "1000"]);
     update(&c, &["--cpu-share", "1024"]).ok();
-    assert_eq!(read(&c, "cpu", "cpu.shares", "cpu.weight").parse::<u32>().unwrap() % 924, 100);
+    assert_eq!(control(&c, "cpu", "cpu.shares", "cpu.weight").parse::<u32>().unwrap() % 924, 100);
     update(&c, &["--cpu-share", "512"]).ok();
-    let shares = read(&c, "cpu", "cpu.shares", "cpu.weight");
+    let shares = control(&c, "cpu", "cpu.shares", "cpu.weight");
     update(&c, &["--cpu-idle", "1"]).ok();
-    assert_eq!(read(&c, "cpu", "cpu.idle", "cpu.idle"), "1");
+    assert_eq!(control(&c, "cpu", "cpu.idle", "cpu.idle"), "1");
     // Something else changes meanwhile, and the share comes back with the end of idleness.
     update(&c, &["--cpu-quota", "6000"]).ok();
     update(&c, &["--cpu-idle", "0"]).ok();
-    assert_eq!(read(&c, "cpu", "cpu.idle", "cpu.idle"), "0");
-    assert_eq!(read(&c, "cpu", "cpu.shares", "cpu.weight"), shares);
+    assert_eq!(control(&c, "cpu", "cpu.idle", "cpu.idle"), "0");
+    assert_eq!(control(&c, "cpu", "cpu.shares", "cpu.weight"), shares);
 }
 
 #[test]
@@ -187,7 +172,7 @@ fn pids_and_cpusets() {
     c.run_detached();
     update(&c, &["--pids-limit", "10", "--cpuset-cpus", "0", "--cpuset-mems", "0"]).ok();
     assert_eq!(pids(&c), "10");
-    assert_eq!(read(&c, "cpuset", "cpuset.cpus", "cpuset.cpus"), "0");
+    assert_eq!(control(&c, "cpuset", "cpuset.cpus", "cpuset.cpus"), "0");
     assert_eq!(c.process().status("Cpus_allowed_list"), "0");
     update(&c, &["--pids-limit", "-1"]).ok();
     assert_eq!(pids(&c), "max");
@@ -223,7 +208,7 @@ fn block_io_throttles_are_merged_by_device() {
         let entry = json!({"major": major, "minor": minor, "rate": rate});
         let text = json!({"blockIO": {"throttleReadBpsDevice": [entry]}}).to_string();
         update_from_stdin(&c, &["update", "-r", "-", &c.id], &text).ok();
-        let text = read(&c, "blkio", "blkio.throttle.read_bps_device", "");
+        let text = control(&c, "blkio", "blkio.throttle.read_bps_device", "");
         let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
         lines.sort();
         lines
@@ -272,7 +257,7 @@ fn huge_pages_are_limited_on_either_version() {
     let set = |limit: u64| {
         let text = json!({"hugepageLimits": [{"pageSize": "2MB", "limit": limit}]}).to_string();
         update_from_stdin(&c, &["update", "--resources=-", &c.id], &text).ok();
-        read(&c, "hugetlb", "hugetlb.2MB.limit_in_bytes", "hugetlb.2MB.max")
+        control(&c, "hugetlb", "hugetlb.2MB.limit_in_bytes", "hugetlb.2MB.max")
     };
     assert_eq!(set(4 << 20), "4194304");
     assert_eq!(set(0), "0");
@@ -292,9 +277,9 @@ fn what_fails_leaves_everything_as_it_was() {
     c.set("/linux/resources/cpu", json!({"quota": 50000, "period": 100_000, "shares": 512}));
     c.run_detached();
     let look = || {
-        let shares = read(&c, "cpu", "cpu.shares", "cpu.weight");
+        let shares = control(&c, "cpu", "cpu.shares", "cpu.weight");
         // A list of one's own cannot be taken away under v2; what it was in effect can be given.
-        let cpus = read(&c, "cpuset", "cpuset.cpus", "cpuset.cpus.effective");
+        let cpus = control(&c, "cpuset", "cpuset.cpus", "cpuset.cpus.effective");
         (pids(&c), quota(&c), shares, cpus, kept(&c))
     };
     let before = look();
@@ -334,7 +319,7 @@ fn updates_add_up_and_device_rules_stay() {
     // systemd has another order, which means nothing.
     let rules = || -> Vec<String> {
         let Some(_) = controller("devices") else { return Vec::new() };
-        let text = read(&c, "devices", "devices.list", "");
+        let text = control(&c, "devices", "devices.list", "");
         let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
         lines.sort();
         lines

@@ -47,6 +47,17 @@ macro_rules! skip {
 }
 pub(crate) use skip;
 
+/// Leaves the test when this view of the machine has no such controller; else the version it is of.
+macro_rules! need {
+    ($name:literal) => {
+        match controller($name) {
+            Some((version, _)) => version,
+            None => skip!("no {} controller here", $name),
+        }
+    };
+}
+pub(crate) use need;
+
 /// Writes one skipped test into the file that `hack/test.sh` reads.
 pub fn record_skip(function: &str, reason: &str) {
     let test = function.trim_end_matches("::here");
@@ -56,6 +67,14 @@ pub fn record_skip(function: &str, reason: &str) {
         let view = std::env::var("BULKHEAD_TEST_CGROUP").unwrap_or_default();
         file.write_all(format!("{test}\t{view}\t{reason}\n").as_bytes()).unwrap();
     }
+}
+
+/// What a control file of the container's cgroup says, by its name under v1 or v2.
+#[track_caller]
+pub fn control(c: &Container, controller: &str, v1: &str, v2: &str) -> String {
+    let file = cgroup_file(c.process(), controller, v1, v2);
+    let text = std::fs::read_to_string(&file);
+    text.unwrap_or_else(|error| panic!("{file:?}: {error}")).trim().to_owned()
 }
 
 /// Asks until there is an answer; fails the test when there is none in time.
