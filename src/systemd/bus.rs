@@ -216,6 +216,10 @@ impl Bus {
     fn next_message(&mut self) -> Result<Message> {
         let bad = |what| Error::new(Kind::System, format!("the bus has sent {what}"));
         loop {
+            // Who asks for no answer (systemd before 246) says OK, or what it thinks of the answer.
+            while matches!(self.buffer.first(), Some(b'O' | b'E')) {
+                self.line()?;
+            }
             if let Some(length) = Message::length(&self.buffer).map_err(bad)?
                 && self.buffer.len() >= length
             {

@@ -381,6 +381,20 @@ fn the_first_message_does_not_come_with_the_login() {
 }
 
 #[test]
+fn who_asks_for_no_answer_gets_one_all_the_same() {
+    fn asks_nothing(mut peer: Peer) -> Option<Peer> {
+        for (line, answer) in
+            [("\0AUTH EXTERNAL", "OK 0123\r\n"), ("DATA", "ERROR\r\nOK 0123\r\n"), ("BEGIN", "")]
+        {
+            assert_eq!(peer.line()?, line);
+            peer.stream.write_all(answer.as_bytes()).ok()?;
+        }
+        Some(peer)
+    }
+    Fake::new(asks_nothing, good).start().unwrap();
+}
+
+#[test]
 fn a_failed_unit_of_that_name_is_reset() {
     let fake = Fake::new(Peer::logged_in, |peer, call| {
         if call.member == "StartTransientUnit" && call.serial < 5 {
