@@ -24,7 +24,7 @@ fn waiting() -> Container {
 /// The program has been executed: before that, the kernel's word is about the runtime's init.
 fn executed(c: &Container) -> Proc {
     let process = c.process();
-    wait_until("execve", || process.read("cmdline").contains("sleep"));
+    wait_until("execve", || process.runs("sleep"));
     process
 }
 

@@ -161,7 +161,7 @@ fn a_started_program_handles_no_signal() {
     c.create().ok();
     c.start().ok();
     let process = c.process();
-    wait_until("execve", || process.read("cmdline").contains("sleep"));
+    wait_until("execve", || process.runs("sleep"));
     assert_eq!(process.status("SigCgt"), "0000000000000000");
 }
 

@@ -173,7 +173,7 @@ fn limits_are_set_exactly() {
     );
     c.run_detached();
     let process = c.process();
-    wait_until("execve", || process.read("cmdline").contains("sleep"));
+    wait_until("execve", || process.runs("sleep"));
     for (name, soft, hard) in [
         ("Max open files", "100", "200"),
         ("Max core file size", "0", "0"),
@@ -212,7 +212,7 @@ fn limits_are_set_for_another_user_without_the_right_to_raise_them() {
             );
         c.run_detached();
         let process = c.process();
-        wait_until("execve", || process.read("cmdline").contains("sleep"));
+        wait_until("execve", || process.runs("sleep"));
         for (name, soft, hard) in
             [("Max open files", "100", "200"), ("Max processes", "500", "600")]
         {
@@ -241,7 +241,7 @@ fn limits_of_another_user_without_the_right_to_limit_others() {
     c.set("/process/rlimits", json!([{"type": "RLIMIT_NOFILE", "soft": 100, "hard": 200}]));
     c.run_detached();
     let process = c.process();
-    wait_until("execve", || process.read("cmdline").contains("sleep"));
+    wait_until("execve", || process.runs("sleep"));
     assert_eq!(process.limit("Max open files"), ("100".to_owned(), "200".to_owned()));
 }
 
@@ -251,7 +251,7 @@ fn limits_not_asked_for_are_the_callers() {
     let c = Container::with_script("exec sleep 600");
     c.run_detached();
     let process = c.process();
-    wait_until("execve", || process.read("cmdline").contains("sleep"));
+    wait_until("execve", || process.runs("sleep"));
     for name in ["Max open files", "Max processes", "Max stack size", "Max core file size"] {
         assert_eq!(process.limit(name), own.limit(name), "{name}");
     }
@@ -275,7 +275,7 @@ fn the_callers_cpu_affinity_is_not_the_containers() {
 /// The descriptors of a container's process that sleeps.
 fn descriptors(c: &Container) -> Vec<i32> {
     let process = c.process();
-    wait_until("execve", || process.read("cmdline").contains("sleep"));
+    wait_until("execve", || process.runs("sleep"));
     let entries = fs::read_dir(format!("/proc/{}/fd", process.pid)).unwrap();
     let mut fds: Vec<i32> = entries
         .map(|entry| entry.unwrap().file_name().to_str().unwrap().parse().unwrap())

@@ -52,7 +52,7 @@ fn the_kernel_says_that_a_filter_is_there() {
         c.set("/process/noNewPrivileges", json!(no_new_privs));
         c.run_detached();
         let process = c.process();
-        wait_until("execve", || process.read("cmdline").contains("sleep"));
+        wait_until("execve", || process.runs("sleep"));
         assert_eq!(process.status("Seccomp"), "2");
         assert_eq!(process.status("Seccomp_filters"), "1");
         assert_eq!(process.status("NoNewPrivs"), if no_new_privs { "1" } else { "0" });

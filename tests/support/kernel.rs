@@ -45,6 +45,13 @@ impl Proc {
         fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path:?}: {error}"))
     }
 
+    /// Whether it has executed a program of that name: not the shell whose script has the word too.
+    #[track_caller]
+    pub fn runs(&self, program: &str) -> bool {
+        let words = self.read("cmdline");
+        words.split('\0').next().is_some_and(|first| first.rsplit('/').next() == Some(program))
+    }
+
     /// A field of its status, without the white space around it.
     #[track_caller]
     pub fn status(&self, field: &str) -> String {
