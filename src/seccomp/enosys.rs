@@ -183,7 +183,7 @@ mod tests {
     fn answer(newest: &[Newest], arch: ScmpArch, number: u32) -> u32 {
         let mut program = prologue(newest);
         emit(&mut program, RETURN, PASSED, 0, 0);
-        run(&program, &Data::new(audit_arch(arch).unwrap(), number, [0; 6]))
+        run(&program, &Data::new(audit_arch(arch).unwrap(), number, [0; 6])).unwrap()
     }
 
     fn n(arch: ScmpArch, number: u32) -> Newest {

@@ -8,6 +8,8 @@
 /// C library fills on its own.
 // SAFETY: no other symbol of that name is linked: the crate is `no_main`.
 #[unsafe(no_mangle)]
-extern "C" fn main(_argc: i32, _argv: *const *const u8) -> i32 {
+extern "C" fn main(argc: i32, argv: *const *const u8) -> i32 {
+    // SAFETY: the C library passes on what the kernel gave it.
+    unsafe { bulkhead::sys::title::remember(argc, argv) };
     i32::from(bulkhead::cli::main())
 }

@@ -19,9 +19,26 @@ impl<'a> Exec<'a> {
     /// Borrows everything that the program will be given.
     pub fn new(path: &'a CStr, args: &'a [CString], env: &'a [CString]) -> Self {
         let pointers = |strings: &[CString]| {
-            strings.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect()
+            let mut pointers = Vec::with_capacity(strings.len() + 2);
+            pointers.extend(strings.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]));
+            pointers
         };
         Exec { path, argv: pointers(args), envp: pointers(env) }
+    }
+
+    /// execve(2) with one more variable in the environment. Returns only if it failed.
+    pub fn run_with(&mut self, variable: &CStr) -> Errno {
+        // In place of the null pointer; the array was made with room for one more.
+        if let Some(last) = self.envp.last_mut() {
+            *last = variable.as_ptr();
+        }
+        self.envp.push(std::ptr::null());
+        let errno = self.run();
+        self.envp.pop();
+        if let Some(last) = self.envp.last_mut() {
+            *last = std::ptr::null();
+        }
+        errno
     }
 
     /// execve(2). Returns only if it failed.

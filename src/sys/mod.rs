@@ -10,9 +10,11 @@ pub mod ns;
 pub mod pidfd;
 pub mod sched;
 pub mod seccomp;
+pub mod shared;
 pub mod signal;
 pub mod spawn;
 pub mod term;
+pub mod title;
 
 use nix::errno::Errno;
 

@@ -32,7 +32,7 @@ fn answer(filter: &Filter, call: &str, args: [u64; 6]) -> u32 {
 
 fn answer_on(filter: &Filter, arch: ScmpArch, call: &str, args: [u64; 6]) -> u32 {
     let number = ScmpSyscall::from_name_by_arch(call, arch).unwrap().as_raw_syscall() as u32;
-    run(&filter.program, &Data::new(audit_arch(arch).unwrap(), number, args))
+    run(&filter.program, &Data::new(audit_arch(arch).unwrap(), number, args)).unwrap()
 }
 
 fn rule(name: &str, action: &str) -> Value {

@@ -1,0 +1,61 @@
+//! What the kernel shows of a process's start: its command line and its environment.
+//!
+//! Both are read from the memory of the process (proc_pid_cmdline(5), proc_pid_environ(5)), which a
+//! clone copies. A container must not learn from its init how the runtime was called.
+
+use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+
+static ARGV: AtomicPtr<*mut libc::c_char> = AtomicPtr::new(std::ptr::null_mut());
+static ARGC: AtomicUsize = AtomicUsize::new(0);
+
+unsafe extern "C" {
+    static mut environ: *mut *mut libc::c_char;
+}
+
+/// Remembers where the arguments of the program are. For the entry point, before anything else.
+///
+/// # Safety
+/// `argv` must be the array that the kernel passed to the program: `argc` pointers to C strings in
+/// writable memory that lives as long as the process.
+pub unsafe fn remember(argc: i32, argv: *const *const u8) {
+    ARGC.store(usize::try_from(argc).unwrap_or(0), Ordering::Relaxed);
+    ARGV.store(argv.cast_mut().cast(), Ordering::Relaxed);
+}
+
+/// Erases the environment of the calling process and replaces its command line with `title`.
+///
+/// For a cloned child, which has one thread: the environment is gone for the child as well.
+pub fn hide(title: &[u8]) {
+    // SAFETY: the caller's only thread is here, so nobody else reads or writes the environment;
+    // each entry is a C string in memory of this process, and the array ends with a null pointer.
+    unsafe {
+        let mut entry = environ;
+        while !entry.is_null() && !(*entry).is_null() {
+            libc::memset((*entry).cast(), 0, libc::strlen(*entry));
+            entry = entry.add(1);
+        }
+        if !environ.is_null() {
+            *environ = std::ptr::null_mut();
+        }
+    }
+    // Once: afterwards the strings have no lengths any more.
+    let (argv, argc) = (ARGV.load(Ordering::Relaxed), ARGC.swap(0, Ordering::Relaxed));
+    if argv.is_null() || argc == 0 {
+        return;
+    }
+    // SAFETY: `remember` promises `argc` pointers to C strings. The kernel lays the strings out one
+    // behind the other, so the block reaches from the first to the NUL of the last.
+    unsafe {
+        let first: *mut u8 = (*argv).cast();
+        let last = *argv.add(argc - 1);
+        let end: *mut u8 = last.add(libc::strlen(last)).cast();
+        let Ok(length) = usize::try_from(end.offset_from(first)) else { return };
+        let shown = title.len().min(length);
+        std::ptr::copy_nonoverlapping(title.as_ptr(), first, shown);
+        std::ptr::write_bytes(first.add(shown), 0, length - shown);
+        // The kernel shows the first string alone if the block does not end with a NUL.
+        if shown < length {
+            end.write(1);
+        }
+    }
+}
