@@ -1,8 +1,5 @@
 //! What this host, and this process on it, can do: read once, handed to the plan.
 
-use nix::errno::Errno;
-use nix::sched::{CloneFlags, setns};
-
 use crate::sys::cred;
 use crate::{Context, Result};
 
@@ -20,13 +17,11 @@ pub struct Host {
     pub is_rootless: bool,
     /// Whether it is in a user namespace already, be it as root with every capability.
     pub in_user_namespace: bool,
-    /// Whether it may join a pid namespace and then return to its own. Root of a user namespace
-    /// may not return, if the pid namespace is older than that user namespace.
-    pub may_return_to_pid_namespace: bool,
 }
 
 const CAP_SYS_ADMIN: u32 = 21;
 const CAP_SETUID: u32 = 7;
+const CAP_SYS_PTRACE: u32 = 19;
 const CAP_SYS_NICE: u32 = 23;
 const CAP_SYS_RESOURCE: u32 = 24;
 
@@ -35,22 +30,23 @@ impl Host {
     pub fn probe() -> Result<Host> {
         let uid = nix::unistd::geteuid();
         let in_user_namespace = in_user_namespace()?;
-        let mut host = Host {
+        Ok(Host {
             uid: uid.as_raw(),
             gid: nix::unistd::getegid().as_raw(),
             caps: cred::capget().context("read the runtime's capabilities")?,
             is_rootless: !uid.is_root() || in_user_namespace,
             in_user_namespace,
-            may_return_to_pid_namespace: false,
-        };
-        host.may_return_to_pid_namespace =
-            host.is_privileged() && (!in_user_namespace || may_join_own_pid_namespace()?);
-        Ok(host)
+        })
     }
 
     /// Whether it may mount, join and make namespaces without a user namespace of its own making.
     pub fn is_privileged(&self) -> bool {
         self.caps.effective & (1 << CAP_SYS_ADMIN) != 0
+    }
+
+    /// Whether it may trace a process whatever that allows, ptrace(2).
+    pub fn may_trace(&self) -> bool {
+        self.caps.effective & (1 << CAP_SYS_PTRACE) != 0
     }
 
     /// Whether it may set the limits of a process of another user, prlimit(2).
@@ -68,18 +64,6 @@ impl Host {
     /// Whether it may write any mapping of a user namespace itself.
     pub fn can_map_any_id(&self) -> bool {
         self.caps.effective & (1 << CAP_SETUID) != 0
-    }
-}
-
-/// Joins the pid namespace where this process is: that changes nothing, and tells whether it may,
-/// setns(2).
-fn may_join_own_pid_namespace() -> Result<bool> {
-    let path = "/proc/self/ns/pid";
-    let own = std::fs::File::open(path).with_context(|| format!("open {path}"))?;
-    match setns(own, CloneFlags::CLONE_NEWPID) {
-        Ok(()) => Ok(true),
-        Err(Errno::EPERM) => Ok(false),
-        Err(errno) => Err(errno).context("join the runtime's own pid namespace"),
     }
 }
 

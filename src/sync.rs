@@ -17,10 +17,15 @@
 //!   │ ◄───────────────────── Console + fd   │ foreground terminal: the master
 //!   │ ◄───────────────────────── SeccompFd  │ the runtime takes the listener by pidfd_getfd
 //!   │ SeccompTaken ──────────────────────►  │
+//!   │ ◄──────────────────────────────── Pid │ into a joined pid namespace init is cloned only now,
+//!   │ Adopted ───────────────────────────►  │ and what it says must not overtake its id
 //!   │ ◄────────────────────────────── Ready │ all is in place
 //!   │ Go ────────────────────────────────►  │ state and pid file are written
 //!   │ ◄───────────── Failed or end of file  │ end of file after Go: execve has succeeded
 //! ```
+//!
+//! In an exec end of file after Go means that the child has closed the socket before it cloned the
+//! process of the program; what became of that one is in memory ([`crate::init::birth::Report`]).
 //!
 //! At any point before Go: `Failed` ends it from init's side, and end of file from the runtime's
 //! side makes init exit, so that a killed runtime leaves no orphan.
@@ -34,7 +39,7 @@ use crate::tty::fdpass;
 use crate::{Context, Error, Kind, Result};
 
 /// A message is at most this long; an error text is cut to fit.
-const MAX: usize = 4096;
+pub const MAX: usize = 4096;
 
 /// What init tells the runtime.
 #[derive(Debug)]
@@ -51,8 +56,9 @@ pub enum ToParent {
     Console(OwnedFd),
     /// The number, in init, of the seccomp listener.
     SeccompFd(RawFd),
-    /// Everything is in place.
-    Ready,
+    /// Everything is in place, in the user namespace of this inode number (0: there are none).
+    #[allow(missing_docs)]
+    Ready { user_namespace: u64 },
     /// It has failed, and is gone.
     Failed(Error),
 }
@@ -65,6 +71,8 @@ pub enum ToInit {
     Mapped = b'm',
     /// The offsets of the clocks are written.
     OffsetsWritten = b't',
+    /// The runtime knows the process that was cloned into a joined pid namespace.
+    Adopted = b'a',
     /// Init is in its cgroups.
     CgroupReady = b'c',
     /// The hooks have run.
@@ -106,7 +114,7 @@ impl Socket {
                     .context("hand the terminal to the runtime");
             }
             ToParent::SeccompFd(fd) => tagged(b'S', &fd.to_le_bytes()),
-            ToParent::Ready => vec![b'R'],
+            ToParent::Ready { user_namespace } => tagged(b'R', &user_namespace.to_le_bytes()),
             ToParent::Failed(error) => encode_error(error),
         };
         loop {
@@ -161,7 +169,10 @@ impl Socket {
             (b'H', None) => Some(ToParent::NeedHooks),
             (b'C', Some(fd)) => Some(ToParent::Console(fd)),
             (b'S', None) => number().map(ToParent::SeccompFd),
-            (b'R', None) => Some(ToParent::Ready),
+            (b'R', None) => payload
+                .try_into()
+                .ok()
+                .map(|bytes| ToParent::Ready { user_namespace: u64::from_le_bytes(bytes) }),
             (b'F', None) => decode_error(&buffer[..length]).map(ToParent::Failed),
             _ => None,
         };

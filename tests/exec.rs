@@ -305,7 +305,7 @@ fn only_the_descriptors_asked_for_are_handed_on() {
 fn it_has_the_session_keyring_of_the_container() {
     let c = started(asleep());
     // Root sees those of other containers, too.
-    let own = format!("_ses.{}:", c.id);
+    let own = format!("_ses.{}.", c.id);
     let ring = |text: &str| {
         let line = text.lines().find(|line| line.contains(&own)).map(str::to_owned);
         line.and_then(|line| line.split_whitespace().next().map(str::to_owned))

@@ -18,7 +18,7 @@ const ATTACK: &str = "
     while [ ! -e /mnt/stop ]; do
         for p in /proc/[0-9]*; do
             case $own in *\" $p \"*) continue ;; esac
-            grep -q sleeper $p/cmdline 2>/dev/null || continue
+            grep -q 'bulkhead.init' $p/cmdline 2>/dev/null || continue
             [ -e $p/fd/0 ] && echo hit=fd
             for f in $p/fd/*; do readlink $f >/dev/null && echo hit=$f; done
             readlink $p/exe >/dev/null && echo hit=exe
@@ -52,7 +52,11 @@ fn attacked(mut c: Container) -> String {
     let ran = c.run_detached();
     ran.wait_for("ready");
     held(&mut c);
-    // It never becomes a program of the container, which that may look at.
+    // It never becomes a program of the container, which that may look at: the kernel does not find
+    // the interpreter.
+    let script = c.rootfs().join("no-sleeper");
+    fs::write(&script, "#!/no-interpreter\n").unwrap();
+    fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     c.exec(&[], &["/no-sleeper"]).not_started(&["no such file"]);
     c.rt.through.clear();
     fs::write(c.rootfs().join("mnt/stop"), "").unwrap();

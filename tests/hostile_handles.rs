@@ -420,7 +420,7 @@ fn the_keyring_is_its_own() {
     let keys = |options: &[&str]| -> (String, Ran) {
         let container = Container::with_script("cat /proc/keys");
         let ran = container.call("run", options).ok();
-        (format!("_ses.{}", container.id), ran)
+        (format!("_ses.{}.", container.id), ran)
     };
     let (name, ran) = keys(&[]);
     assert!(ran.stdout.contains(&name), "{name}: {ran:#?}");

@@ -19,19 +19,19 @@ const KEY_PERMISSIONS: u32 = 0x3f00_0000 | 0x0003_0000 | 0x0008_0000;
 /// The user namespace, and root in it; before it the namespaces that need the runtime's rights.
 pub fn user_namespace(init: &Init<'_>) -> Result<()> {
     let plan = init.plan;
-    let hide = !init.prepared.joins.is_empty();
+    if plan.route.is_privileged && plan.route.may_trace {
+        not_dumpable()?;
+    }
+    if init.prepared.pid_is_first {
+        join(init, Kind::Pid)?;
+    }
     if plan.route.join_before_user {
-        if hide {
-            not_dumpable()?;
-        }
         join_others(init)?;
     }
     if plan.route.late_user {
         match &plan.namespaces.user {
             Choice::Join(_) => {
-                if hide {
-                    not_dumpable()?;
-                }
+                not_dumpable()?;
                 leave_groups()?;
                 join(init, Kind::User)?;
             }
@@ -45,18 +45,28 @@ pub fn user_namespace(init: &Init<'_>) -> Result<()> {
     if plan.namespaces.has_user() {
         become_root()?;
     }
-    // Only now without privileges: the maps' files belong to root alone once it is hidden.
-    if hide && !plan.route.join_before_user {
-        not_dumpable()?;
-    }
     Ok(())
 }
 
-/// Processes of a joined namespace must not reach into this one, through ptrace or /proc, while
-/// it still holds descriptors of the host (CVE-2016-9962). execve makes it dumpable again.
+/// Joins the pid namespace for children to come, with the rights of the user namespace that the
+/// process is in by now.
+pub fn pid_namespace(init: &Init<'_>) -> Result<()> {
+    if init.prepared.pid_is_first { Ok(()) } else { join(init, Kind::Pid) }
+}
+
+/// Not before the runtime has written the files in /proc of a process of its own user, which belong
+/// to root once that is hidden. A runtime without CAP_SYS_PTRACE takes a seccomp listener out of init,
+/// and may not do that with a hidden process; but there init is under its filter by then.
+pub fn hide(plan: &Plan) -> Result<()> {
+    let has_listener = plan.process.as_ref().is_some_and(|process| process.listener.is_some());
+    if has_listener && !plan.route.may_trace { Ok(()) } else { not_dumpable() }
+}
+
+/// Processes of the container, or of a joined namespace, must not reach into this one, through ptrace
+/// or /proc (CVE-2016-9962). execve makes it dumpable again.
 pub fn not_dumpable() -> Result<()> {
     prctl::set_dumpable(false)
-        .map_err(|e| Error::from(Errno::from_raw(e)).context("hide init from joined namespaces"))
+        .map_err(|e| Error::from(Errno::from_raw(e)).context("hide the process from others"))
 }
 
 /// The runtime's groups, while it is still allowed: the namespace to join may deny setgroups(2),
@@ -86,13 +96,7 @@ pub fn become_root() -> Result<()> {
 
 /// Clones the container's own process as a child of the runtime, tells its id, and leaves.
 pub fn go_between(init: &Init<'_>, child: impl FnOnce() -> i32) -> Result<i32> {
-    let plan = init.plan;
-    let mut flags = libc::CLONE_PARENT;
-    if plan.namespaces.pid == Choice::New {
-        flags |= libc::CLONE_NEWPID;
-    } else if plan.namespaces.pid.path().is_some() && !plan.route.parent_joins_pid {
-        join(init, Kind::Pid)?;
-    }
+    let flags = libc::CLONE_PARENT | libc::CLONE_NEWPID;
     let init_process =
         clone::clone3(flags as u64, None, child).context("clone init into its namespaces")?;
     init.parent.tell_parent(&ToParent::Pid(init_process.pid))?;

@@ -2,7 +2,7 @@
 //! the program is found, privileges go, `start` is waited for, execve.
 
 use std::ffi::CString;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -12,20 +12,25 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::stat::Mode;
 use nix::unistd::{AccessFlags, faccessat};
 
+use super::birth::{self, Birth, Report, Step};
 use super::limits::{self, Affinity};
-use super::{Init, identity, scheduling};
+use super::{Init, enter, identity, scheduling};
 use crate::error::twice;
 use crate::fs::Proc;
 use crate::hooks;
 use crate::launch::fifo::Fifos;
+use crate::plan::process::Rlimit;
 use crate::plan::{Listen, Process};
+use crate::seccomp::Call;
 use crate::state::Status;
 use crate::sync::{Socket, ToInit, ToParent, encode_error, read};
+use crate::sys::clone::clone_sibling;
 use crate::sys::exec::{Exec, close_range};
 use crate::sys::seccomp as filter;
 use crate::sys::signal;
+use crate::tty::pty;
 use crate::tty::signals::reset_signals_for_exec;
-use crate::{Context, Error, Kind, Result};
+use crate::{Context, Error, Kind, Result, sys};
 
 /// execvp(3) where the environment has no PATH.
 const DEFAULT_PATH: &[u8] = b"/bin:/usr/bin";
@@ -34,6 +39,8 @@ const DEFAULT_PATH: &[u8] = b"/bin:/usr/bin";
 pub struct Program<'a> {
     /// What runs, as whom.
     pub process: &'a Process,
+    /// Which process executes it.
+    pub birth: Birth<'a>,
     /// The host's procfs.
     pub proc: &'a Proc,
     /// The user namespace it is in.
@@ -52,21 +59,35 @@ pub struct Program<'a> {
     pub signals: &'a SigSet,
     /// Between `start` and execve: the startContainer hooks, if there are any.
     pub before: Option<&'a dyn Fn() -> Result<()>>,
+    /// Last thing while the process has its rights: joins the pid namespace of its children.
+    pub join_pid: Option<&'a dyn Fn() -> Result<()>>,
+}
+
+/// What a process has still to give up before it executes the program.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Remaining {
+    Nothing,
+    Filter,
+    /// The filter needs a capability to be loaded.
+    FilterThenCapabilities,
 }
 
 /// Runs init's program. Returns only with an error, or with the status of a container that has
 /// none.
 pub fn run(init: &Init<'_>, umask: Mode) -> Result<i32> {
-    let Some(process) = &init.plan.process else { return without_process(init) };
     let plan = init.plan;
     let hooks = || start_hooks(init);
+    let join_pid = || enter::pid_namespace(init);
+    let within = identity::Within {
+        user_namespace: plan.in_user_namespace,
+        denies_setgroups: plan.ids.as_ref().is_some_and(|ids| ids.denies_setgroups()),
+    };
+    let Some(process) = &plan.process else { return without_process(init, within) };
     let program = Program {
         process,
+        birth: if plan.route.joins_pid { Birth::Init } else { Birth::Here },
         proc: &init.prepared.proc,
-        within: identity::Within {
-            user_namespace: plan.in_user_namespace,
-            denies_setgroups: plan.ids.as_ref().is_some_and(|ids| ids.denies_setgroups()),
-        },
+        within,
         affinity: Affinity::All,
         preserve_fds: plan.preserve_fds,
         listen: &plan.listen,
@@ -74,6 +95,7 @@ pub fn run(init: &Init<'_>, umask: Mode) -> Result<i32> {
         fifos: init.fifos,
         signals: init.signals,
         before: if plan.hooks.start_container.is_empty() { None } else { Some(&hooks) },
+        join_pid: if plan.route.joins_pid { Some(&join_pid) } else { None },
     };
     program.run(umask)
 }
@@ -95,11 +117,18 @@ impl Program<'_> {
     /// the process waited for, and then the exit status is returned.
     pub fn run(&self, umask: Mode) -> Result<i32> {
         let process = self.process;
+        let user_namespace = user_namespace(self.proc)?;
         // While the host's procfs is open, and before no_new_privs, under which a confined runtime
         // may not ask for another profile.
         apparmor(process, self.proc)?;
         let mask = process.identity.umask.map_or(umask, Mode::from_bits_truncate);
         nix::sys::stat::umask(mask);
+        if let Some(join_pid) = self.join_pid {
+            join_pid()?;
+        }
+        if let Birth::Exec(report) = &self.birth {
+            report.hide_from_sibling()?;
+        }
         // Before the first path that the image chooses: while a descriptor of a host directory is
         // open, /proc/self/fd/N is a way out, for a working directory (CVE-2024-21626) as for a
         // link in the place of /etc/passwd.
@@ -107,7 +136,7 @@ impl Program<'_> {
         self.affinity.set()?;
         scheduling::set_own(&process.scheduling)?;
         let mut env = with_home(process);
-        self.listen.tell(&mut env, nix::unistd::getpid().as_raw());
+        self.listen.tell(&mut env);
         if process.no_new_privileges {
             prctl::set_no_new_privileges(true)
                 .map_err(|e| Error::from(Errno::from_raw(e)).context("set no_new_privs"))?;
@@ -129,39 +158,199 @@ impl Program<'_> {
         // As the user, like execve: what root alone may run is not what stands first in its PATH.
         let program = find(process, &env)?;
         let exec = Exec::new(&program, &process.args, &env);
-        // Hooks are programs of the image, and not to run outside of the filter.
-        let early =
-            !process.no_new_privileges || process.listener.is_some() || self.before.is_some();
         if process.sets_own_rlimits {
-            limits::set(&process.rlimits, None)?;
+            limits::set(self.limits_before_birth(), None)?;
         }
-        // Without no_new_privs loading a filter needs CAP_SYS_ADMIN, so it comes before that goes;
-        // but after all that needs system calls which the filter may refuse.
-        if !process.no_new_privileges && process.seccomp.is_some() {
-            identity::regain(&process.identity)?;
-            self.seccomp()?;
+        match &self.birth {
+            Birth::Here => self.execute_here(exec, user_namespace),
+            Birth::Init => self.execute_as_init(exec, user_namespace),
+            Birth::Exec(report) => self.execute_by_sibling(exec, report),
         }
-        identity::set_capabilities(&process.identity.caps)?;
-        if process.no_new_privileges && early {
-            self.seccomp()?;
-        }
+    }
 
-        self.parent.tell_parent(&ToParent::Ready)?;
-        self.parent.wait_for(ToInit::Go)?;
-        let last = || -> Result<Errno> {
+    /// This process is the program's.
+    fn execute_here(&self, exec: Exec<'_>, user_namespace: u64) -> Result<i32> {
+        let permits = self.permits(&birth::last_calls());
+        let remaining = self.give_up(self.is_filtered_first() || permits)?;
+        self.ready(user_namespace)?;
+        self.wait_and_execute(exec, remaining, nix::unistd::getpid().as_raw())
+    }
+
+    /// A sibling becomes the container's init. The runtime learns of it, then hears from it.
+    fn execute_as_init(&self, exec: Exec<'_>, user_namespace: u64) -> Result<i32> {
+        let remaining = self.give_up(self.permits(&self.birth_calls(false)))?;
+        let pid = clone_sibling(false, |pid| {
+            let run = || {
+                self.parent.wait_for(ToInit::Adopted)?;
+                self.settle().map_err(|(step, errno)| birth::error_of(step, errno))?;
+                let mut remaining = remaining;
+                if self.is_filtered_first() {
+                    self.give_up_rest(remaining)?;
+                    remaining = Remaining::Nothing;
+                }
+                self.ready(user_namespace)?;
+                self.wait_and_execute(exec, remaining, pid)
+            };
+            super::end(self.parent, run())
+        });
+        let pid = pid.context("clone init into the pid namespace")?;
+        self.parent.tell_parent(&ToParent::Pid(pid))?;
+        Ok(0)
+    }
+
+    /// A sibling executes the program of an exec at once; it has nothing but what the program has.
+    fn execute_by_sibling(&self, mut exec: Exec<'_>, report: &Report) -> Result<i32> {
+        let permits = self.permits(&self.birth_calls(true));
+        if !permits && self.process.listener.is_some() {
+            let why = "a profile with a listener must permit the calls that start a process: \
+                       clone, setsid, read, write, close, execve, exit_group";
+            return Err(Error::invalid_field("linux.seccomp", why));
+        }
+        let remaining = self.give_up(permits)?;
+        self.ready(0)?;
+        nix::unistd::close(self.parent.as_raw_fd()).context("close the socket to the runtime")?;
+        let pid = clone_sibling(true, |pid| {
+            let mut run = || {
+                self.settle()?;
+                let step = if remaining == Remaining::FilterThenCapabilities {
+                    Step::Capabilities
+                } else {
+                    Step::Filter
+                };
+                self.give_up_rest(remaining)
+                    .map_err(|error| (step, error.errno().unwrap_or(Errno::EINVAL)))?;
+                Ok(self.execve(&mut exec, pid))
+            };
+            let (step, errno) = run().map_or_else(|failed| failed, |errno| (Step::Execute, errno));
+            report.fail(step, errno);
+            1
+        });
+        // Nobody listens on the socket any more.
+        match pid {
+            Ok(pid) => {
+                let error = report.failure().map(|failure| match failure {
+                    (Step::Execute, errno) => exec_error(self.process, errno),
+                    (step, errno) => birth::error_of(step, errno),
+                });
+                report.tell(pid, error.as_ref());
+            }
+            Err(errno) => {
+                let error = Error::from(errno).context("clone the process of the exec");
+                report.tell(0, Some(&error));
+            }
+        }
+        Ok(0)
+    }
+
+    fn ready(&self, user_namespace: u64) -> Result<()> {
+        self.parent.tell_parent(&ToParent::Ready { user_namespace })?;
+        self.parent.wait_for(ToInit::Go)
+    }
+
+    /// After Go.
+    fn wait_and_execute(&self, mut exec: Exec<'_>, remaining: Remaining, pid: i32) -> Result<i32> {
+        let mut last = || -> Result<Errno> {
             wait_for_start(self.fifos)?;
             self.before.map_or(Ok(()), |before| before())?;
-            // With no_new_privs the filter is the last thing: nothing but execve runs under it.
-            if !early {
-                self.seccomp()?;
-            }
-            Ok(exec.run())
+            self.give_up_rest(remaining)?;
+            Ok(self.execve(&mut exec, pid))
         };
         let error = match last() {
-            Ok(errno) => exec_error(process, errno),
+            Ok(errno) => exec_error(self.process, errno),
             Err(error) => error,
         };
         report_late(self.fifos, error)
+    }
+
+    fn execve(&self, exec: &mut Exec<'_>, pid: i32) -> Errno {
+        let mut buffer = [0; 32];
+        match self.listen.pid_variable(pid, &mut buffer) {
+            Some(variable) => exec.run_with(variable),
+            None => exec.run(),
+        }
+    }
+
+    /// Whether the filter must be in force before the runtime hears of the process: without
+    /// no_new_privs it takes a capability that the program may not have, a listener goes to its
+    /// agent, and hooks are programs of the image, not to run outside of the filter.
+    fn is_filtered_first(&self) -> bool {
+        !self.process.no_new_privileges || self.process.listener.is_some() || self.before.is_some()
+    }
+
+    fn birth_calls(&self, waits: bool) -> Vec<Call> {
+        birth::calls(waits, self.process.terminal, self.sets_process_count())
+    }
+
+    fn permits(&self, calls: &[Call]) -> bool {
+        self.process.seccomp.as_ref().is_none_or(|filter| filter.permits(calls))
+    }
+
+    /// Loads the filter, if that is to be `now`, and gives up the capabilities.
+    fn give_up(&self, now: bool) -> Result<Remaining> {
+        let remaining = match (&self.process.seccomp, self.process.no_new_privileges) {
+            (None, _) => Remaining::Nothing,
+            (Some(_), true) => Remaining::Filter,
+            (Some(_), false) => Remaining::FilterThenCapabilities,
+        };
+        if now && remaining == Remaining::FilterThenCapabilities {
+            self.give_up_rest(remaining)?;
+            return Ok(Remaining::Nothing);
+        }
+        if remaining != Remaining::FilterThenCapabilities {
+            identity::set_capabilities(&self.process.identity.caps)?;
+        }
+        if now {
+            self.give_up_rest(remaining)?;
+            return Ok(Remaining::Nothing);
+        }
+        Ok(remaining)
+    }
+
+    /// Without no_new_privs loading a filter needs CAP_SYS_ADMIN, so it comes before that goes; but
+    /// after all that needs system calls which the filter may refuse.
+    fn give_up_rest(&self, remaining: Remaining) -> Result<()> {
+        match remaining {
+            Remaining::Nothing => Ok(()),
+            Remaining::Filter => self.seccomp(),
+            Remaining::FilterThenCapabilities => {
+                identity::regain(&self.process.identity)?;
+                self.seccomp()?;
+                identity::set_capabilities(&self.process.identity.caps)
+            }
+        }
+    }
+
+    /// What a sibling has to do itself: the session and its terminal end with the process that
+    /// leads it, and a limit on the number of processes must not keep it from being born.
+    fn settle(&self) -> std::result::Result<(), (Step, Errno)> {
+        nix::unistd::setsid().map_err(|errno| (Step::Session, errno))?;
+        if self.process.terminal {
+            pty::control(sys::term::stdio()[0]).map_err(|errno| (Step::Terminal, errno))?;
+        }
+        if self.sets_process_count() {
+            limits::set(
+                self.process.rlimits.iter().filter(|limit| limits::is_process_count(limit)),
+                None,
+            )
+            .map_err(|error| (Step::Limit, error.errno().unwrap_or(Errno::EINVAL)))?;
+        }
+        Ok(())
+    }
+
+    /// Whether the sibling sets RLIMIT_NPROC: always for an exec, whose sibling nobody waits for.
+    fn sets_process_count(&self) -> bool {
+        let by_sibling = match self.birth {
+            Birth::Here => false,
+            Birth::Init => self.process.sets_own_rlimits,
+            Birth::Exec(_) => true,
+        };
+        by_sibling && self.process.rlimits.iter().any(limits::is_process_count)
+    }
+
+    /// The limits that the process sets before a sibling is born.
+    fn limits_before_birth(&self) -> impl Iterator<Item = &Rlimit> {
+        let all = !self.sets_process_count();
+        self.process.rlimits.iter().filter(move |limit| all || !limits::is_process_count(limit))
     }
 
     fn seccomp(&self) -> Result<()> {
@@ -220,13 +409,37 @@ fn report_late(fifos: Option<&Fifos>, error: Error) -> Result<i32> {
 }
 
 /// The spec allows a container without a process; it can be created, and never started.
-fn without_process(init: &Init<'_>) -> Result<i32> {
+fn without_process(init: &Init<'_>, within: identity::Within) -> Result<i32> {
+    let user_namespace = user_namespace(&init.prepared.proc)?;
+    let is_sibling = init.plan.route.joins_pid;
+    if is_sibling {
+        enter::pid_namespace(init)?;
+    }
     close_others(init.plan.preserve_fds, init.parent, init.fifos)?;
     outlive_runtime()?;
-    init.parent.tell_parent(&ToParent::Ready)?;
-    init.parent.wait_for(ToInit::Go)?;
-    let missing = || Error::invalid_field("process", "missing, so there is nothing to start");
-    report_late(init.fifos, wait_for_start(init.fifos).err().unwrap_or_else(missing))
+    identity::forgo(within)?;
+    let wait = || {
+        init.parent.tell_parent(&ToParent::Ready { user_namespace })?;
+        init.parent.wait_for(ToInit::Go)?;
+        let missing = || Error::invalid_field("process", "missing, so there is nothing to start");
+        report_late(init.fifos, wait_for_start(init.fifos).err().unwrap_or_else(missing))
+    };
+    if !is_sibling {
+        return wait();
+    }
+    let born = || init.parent.wait_for(ToInit::Adopted).and_then(|()| wait());
+    let pid = clone_sibling(false, |_| super::end(init.parent, born()));
+    init.parent.tell_parent(&ToParent::Pid(pid.context("clone init into the pid namespace")?))?;
+    Ok(0)
+}
+
+/// The user namespace that the calling process is in, by its inode number; 0 if the kernel has none.
+pub fn user_namespace(proc: &Proc) -> Result<u64> {
+    match proc.own_namespace("user") {
+        Ok(file) => Ok(rustix::fs::fstat(&file).context("look at the user namespace")?.st_ino),
+        Err(rustix::io::Errno::NOENT) => Ok(0),
+        Err(errno) => Err(Error::from(errno).context("open the user namespace")),
+    }
 }
 
 fn close_others(preserve: u32, parent: &Socket, fifos: Option<&Fifos>) -> Result<()> {
@@ -235,8 +448,12 @@ fn close_others(preserve: u32, parent: &Socket, fifos: Option<&Fifos>) -> Result
         kept.extend([fifos.start.as_raw_fd(), fifos.result.as_raw_fd()]);
     }
     kept.sort_unstable();
-    let mut first = preserve.saturating_add(3);
-    for kept in kept.into_iter().filter_map(|fd| u32::try_from(fd).ok()) {
+    close_but(preserve.saturating_add(3), &kept)
+}
+
+/// Closes every descriptor from `first` on but those `kept`, which are in order.
+pub fn close_but(mut first: u32, kept: &[RawFd]) -> Result<()> {
+    for kept in kept.iter().filter_map(|fd| u32::try_from(*fd).ok()) {
         if kept >= first {
             if kept > first {
                 close_range(first, kept - 1).context("close descriptors")?;

@@ -32,6 +32,15 @@ pub fn assume(identity: &Identity, within: Within) -> Result<()> {
     Ok(())
 }
 
+/// Gives up every capability for good, and the runtime's groups: for a container that runs nothing.
+pub fn forgo(within: Within) -> Result<()> {
+    let none = CapSets::default();
+    drop_bounding(&none)?;
+    let groups = Identity { uid: 0, gid: 0, groups: Vec::new(), umask: None, caps: none };
+    self::groups(&groups, within)?;
+    set_capabilities(&none)
+}
+
 /// Makes what has been kept effective once more: the change of ids has cleared that set.
 pub fn regain(identity: &Identity) -> Result<()> {
     if identity.uid == 0 {

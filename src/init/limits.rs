@@ -1,7 +1,7 @@
 //! Resource limits, and the processors that a process may run on.
 
 use rustix::io::Errno;
-use rustix::process::{Pid, Rlimit, prlimit};
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use rustix::thread::{CpuSet, sched_setaffinity};
 
 use crate::plan::process::Rlimit as Limit;
@@ -11,7 +11,7 @@ use crate::{Error, Result};
 /// makes nothing any more (a small RLIMIT_NOFILE or RLIMIT_FSIZE would get in its own way), and
 /// because in a user namespace init may not raise a limit. Only who has CAP_SYS_RESOURCE may raise a hard
 /// limit, or set those of a process with other ids (setrlimit(2)).
-pub fn set(limits: &[Limit], pid: Option<i32>) -> Result<()> {
+pub fn set<'a>(limits: impl IntoIterator<Item = &'a Limit>, pid: Option<i32>) -> Result<()> {
     // RLIM_INFINITY is the largest number; rustix has no number for it.
     let value = |n: u64| (n != u64::MAX).then_some(n);
     for limit in limits {
@@ -27,6 +27,23 @@ pub fn set(limits: &[Limit], pid: Option<i32>) -> Result<()> {
         })?;
     }
     Ok(())
+}
+
+/// Whether it is the limit that counts a user's processes, RLIMIT_NPROC. A process that still has to
+/// clone the container's own must not be under it.
+pub fn is_process_count(limit: &Limit) -> bool {
+    limit.resource == Resource::Nproc
+}
+
+/// Lets process `pid` set the limit on the number of processes itself: raises its hard limit where
+/// that asked for is higher, which only the runtime may have the right to.
+pub fn allow_process_count(limits: &[Limit], pid: i32) -> Result<()> {
+    let Some(limit) = limits.iter().find(|limit| is_process_count(limit)) else { return Ok(()) };
+    let own = getrlimit(Resource::Nproc).maximum.unwrap_or(u64::MAX);
+    if limit.hard <= own {
+        return Ok(());
+    }
+    set([&Limit { soft: limit.hard, ..*limit }], Some(pid))
 }
 
 /// Processors that a process may run on, sched_setaffinity(2).

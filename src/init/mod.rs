@@ -5,6 +5,7 @@
 //! libc's cached thread id is stale after a raw clone3, and there is no other thread: init must
 //! leave by execve or by its exit status, and starts no thread of its own.
 
+pub(crate) mod birth;
 mod cgroups;
 mod devices;
 pub(crate) mod enter;
@@ -12,6 +13,7 @@ pub(crate) mod exec;
 pub(crate) mod identity;
 pub(crate) mod limits;
 mod mounts;
+mod procfs;
 mod rootfs;
 pub(crate) mod scheduling;
 mod seal;
@@ -32,7 +34,7 @@ use crate::launch::prepare::{Prepared, Trees};
 use crate::plan::Plan;
 use crate::state::Status;
 use crate::sync::{Socket, ToInit, ToParent};
-use crate::{Context, Error, Result};
+use crate::{Context, Error, Result, sys};
 
 /// What init borrows from the runtime.
 pub struct Init<'a> {
@@ -57,6 +59,9 @@ pub struct Init<'a> {
     /// The state that hooks read, but for status and pid.
     pub hook_state: &'a dyn Fn(Status, i32) -> Result<Vec<u8>>,
 }
+
+/// What ps(1) shows of init and of a process of an exec until they execute their program.
+pub(crate) const TITLE: &[u8] = b"bulkhead init";
 
 /// Runs init to its end; returns the exit status where execve was not reached.
 pub fn run(init: &Init<'_>) -> i32 {
@@ -86,6 +91,7 @@ fn first_half(init: &Init<'_>) -> Result<i32> {
     // only where init waits for it.
     prctl::set_death_signal(libc::SIGKILL as isize)
         .map_err(|e| Error::from(nix::errno::Errno::from_raw(e)).context("set the death signal"))?;
+    sys::title::hide(TITLE);
     enter::user_namespace(init)?;
     if init.plan.route.trampoline {
         enter::go_between(init, || finish(init, second_half(init)))
@@ -108,6 +114,7 @@ fn second_half(init: &Init<'_>) -> Result<i32> {
     }
     enter::clocks(init)?;
     enter::cgroup_namespace(plan)?;
+    enter::hide(plan)?;
 
     // Modes of nodes and directories are given exactly; the program gets the caller's mask back.
     let umask = nix::sys::stat::umask(Mode::empty());
@@ -133,6 +140,7 @@ fn second_half(init: &Init<'_>) -> Result<i32> {
                 socket: init.console,
                 parent: init.parent,
                 size: init.size,
+                is_controlling: !plan.route.joins_pid,
                 is_dev_console: plan.mounts_root() && plan.populate_dev,
             };
             stdio::terminal(process, proc, &root, &console)?;

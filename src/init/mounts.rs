@@ -6,16 +6,16 @@ use std::path::Path;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, fsconfig_create, fsconfig_set_flag,
-    fsconfig_set_string, fsmount, fsopen, move_mount,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, fsconfig_create, fsconfig_set_fd,
+    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount,
 };
 
-use super::{Init, done};
+use super::{Init, done, procfs};
 use crate::fs::{Root, copy_tree};
 use crate::launch::prepare::{self, Trees};
 use crate::plan::mounts::MountKind;
 use crate::plan::options::{MountAttr, SuperFlags};
-use crate::plan::{Mount, Plan};
+use crate::plan::{Kind as Namespace, Mount, Plan};
 use crate::sys::mount::Change;
 use crate::{Context, Error, Kind, Result};
 
@@ -47,7 +47,7 @@ fn one(init: &Init<'_>, root: &Root, trees: &Trees, mount: &Mount) -> Result<()>
             done(tree);
             Ok(())
         }
-        MountKind::New(fstype, source) => new_filesystem(init.plan, root, mount, fstype, source),
+        MountKind::New(fstype, source) => new_filesystem(init, root, mount, fstype, source),
         MountKind::Cgroup => super::cgroups::mount(init, root, mount),
         MountKind::Remount => {
             let there = root.find(destination)?;
@@ -74,12 +74,13 @@ pub fn attach(mount: BorrowedFd<'_>, target: OwnedFd) -> Result<()> {
 }
 
 fn new_filesystem(
-    plan: &Plan,
+    init: &Init<'_>,
     root: &Root,
     mount: &Mount,
     fstype: &str,
     source: &str,
 ) -> Result<()> {
+    let plan = init.plan;
     let (target, existed) = match fstype {
         // A link in the place of /proc or /sys is an image that wants them elsewhere
         // (CVE-2019-19921, CVE-2025-54867).
@@ -95,7 +96,14 @@ fn new_filesystem(
     let late = read_only_late(plan, mount);
     let read_only = if late { MountAttr::RDONLY.0 } else { 0 };
     let attributes = mount.options.set.0 & !read_only;
-    let new = make(fstype, source, mount.options.super_flags, &data, attributes)?;
+    let joined = init.prepared.joins.iter().find(|(kind, _)| *kind == Namespace::Pid);
+    let flags = mount.options.super_flags;
+    let new = match joined.filter(|_| fstype == "proc") {
+        Some((_, pid)) => procfs::make(pid.as_fd(), root.fd(), |named| {
+            make_with(fstype, source, named.map(|fd| ("pidns", fd)), flags, &data, attributes)
+        })?,
+        None => make(fstype, source, flags, &data, attributes)?,
+    };
     if mount.options.tmpcopyup {
         copy_up(root, mount, new.as_fd())?;
     }
@@ -130,6 +138,18 @@ pub fn make(
     data: &[(String, Option<String>)],
     attributes: u64,
 ) -> Result<OwnedFd> {
+    make_with(fstype, source, None, flags, data, attributes)
+}
+
+/// As [`make`], with an option whose value is a descriptor.
+fn make_with(
+    fstype: &str,
+    source: &str,
+    descriptor: Option<(&str, BorrowedFd<'_>)>,
+    flags: SuperFlags,
+    data: &[(String, Option<String>)],
+    attributes: u64,
+) -> Result<OwnedFd> {
     let context = match fsopen(fstype, FsOpenFlags::FSOPEN_CLOEXEC) {
         Err(Errno::NODEV) => {
             return Err(Error::new(
@@ -143,6 +163,9 @@ pub fn make(
         if !source.is_empty() {
             fsconfig_set_string(&context, "source", source)
                 .with_context(|| format!("source {source:?}"))?;
+        }
+        if let Some((key, fd)) = descriptor {
+            fsconfig_set_fd(&context, key, fd).with_context(|| format!("option {key:?}"))?;
         }
         for name in super_flag_names(fstype, flags) {
             fsconfig_set_flag(&context, name).with_context(|| format!("option {name:?}"))?;

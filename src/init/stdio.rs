@@ -57,6 +57,9 @@ pub struct Console<'a> {
     pub parent: &'a Socket,
     /// Its size where the spec gives none.
     pub size: Option<nix::pty::Winsize>,
+    /// Whether the calling process will lead the program's session: its end would take the terminal
+    /// away.
+    pub is_controlling: bool,
     /// Whether the slave is the container's /dev/console, too.
     pub is_dev_console: bool,
 }
@@ -85,6 +88,9 @@ pub fn terminal(process: &Process, proc: &Proc, root: &Root, console: &Console<'
             pty::clear_onlcr(pty.slave.as_fd())?;
             console.parent.tell_parent(&ToParent::Console(pty.master))?;
         }
+    }
+    if console.is_controlling {
+        pty::control(pty.slave.as_fd()).context("make the console the controlling terminal")?;
     }
     pty::attach(pty.slave.as_fd()).context("attach the terminal")?;
     stdio::adopt(None, Uid::from_raw(process.identity.uid), true)

@@ -1,11 +1,11 @@
 //! One process on its way into a container: the runtime's side, from the clone to the pid file.
 
-use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::sched::{CloneFlags, setns};
 use rustix::fs::{CWD, Mode, OFlags};
+use rustix::io::retry_on_intr;
+use rustix::process::{WaitId, WaitIdOptions, waitid};
 use rustix::thread::sched_setaffinity;
 
 use super::child::{self, Entrance};
@@ -13,6 +13,7 @@ use super::{Plan, Request, cgroup};
 use crate::cgroup::Cgroup;
 use crate::error::twice;
 use crate::fs::{PATH, Proc};
+use crate::init::birth::{self, Report};
 use crate::init::{limits, scheduling};
 use crate::launch::{Running, kill, record, talk};
 use crate::plan::Kind;
@@ -37,33 +38,33 @@ pub fn run(
     }
     let (mut socket, child_socket) = sync::pair().map(|(own, child)| (Some(own), child))?;
     let terminal = console.is_none() && plan.process.terminal;
+    let report = Report::new()?;
     let inside = child::Inside {
         plan,
         entrance: &entrance,
         proc: &proc,
         parent: &child_socket,
+        report: &report,
         console: console.as_ref(),
         size: terminal.then(supervise::caller_size).flatten(),
         signals: request.signals,
     };
     let mut cgroup = cgroup::open(plan, state.pid)?;
     let mut clone = |cgroup: &Cgroup| {
-        in_pid_namespace(plan, &entrance, || {
-            clone3(0, cgroup.clone_fd(), || {
-                // Its copy of the runtime's end would hide the runtime's death from it.
-                drop(socket.take());
-                child::run(&inside, talk::init_waits(cgroup, plan.needs_go_between()))
-            })
+        clone3(0, cgroup.clone_fd(), || {
+            // Its copy of the runtime's end would hide the runtime's death from it.
+            drop(socket.take());
+            child::run(&inside, cgroup.needs_enter())
         })
     };
-    let cloned = match clone(&cgroup)? {
+    let cloned = match clone(&cgroup) {
         Err(errno @ (Errno::EBUSY | Errno::EOPNOTSUPP | Errno::ENOENT | Errno::ENODEV)) => {
             cgroup = cgroup::fallback(plan, state.pid, refused(errno))?;
-            clone(&cgroup)?
+            clone(&cgroup)
         }
         Err(errno @ Errno::EACCES) => {
             cgroup = cgroup.by_systemd().ok_or_else(|| refused(errno))?;
-            clone(&cgroup)?
+            clone(&cgroup)
         }
         answer => answer,
     };
@@ -80,8 +81,8 @@ pub fn run(
         cgroup: &cgroup,
         socket: &socket,
         child: &mut child,
+        report: &report,
         master: None,
-        adopted: !plan.needs_go_between(),
     };
     match attempt.until_it_runs(request) {
         Ok(()) => {
@@ -89,10 +90,6 @@ pub fn run(
             Ok(Running { child, master, notify: None })
         }
         Err(error) => {
-            if !attempt.adopted {
-                // A process may be there already that only its go-between knew.
-                socket.outlive();
-            }
             let killed = twice(|| kill(&child)).context("kill the process that could not run");
             killed.unwrap_or_else(log::warn);
             Err(error)
@@ -135,24 +132,6 @@ fn is_own_user_namespace(pid: i32) -> Result<bool> {
     Ok(look(format!("/proc/{pid}/ns/user"))? == look("/proc/self/ns/user".into())?)
 }
 
-/// Clones with the container's pid namespace set for children, and sets the runtime's own again.
-fn in_pid_namespace(
-    plan: &Plan,
-    entrance: &Entrance,
-    clone: impl FnOnce() -> nix::Result<Child>,
-) -> Result<nix::Result<Child>> {
-    if !plan.parent_joins_pid {
-        return Ok(clone());
-    }
-    let own = File::open("/proc/self/ns/pid").context("open the runtime's pid namespace")?;
-    setns(entrance.init.as_fd(), CloneFlags::CLONE_NEWPID)
-        .context("join the container's pid namespace")?;
-    let cloned = clone();
-    setns(own.as_fd(), CloneFlags::CLONE_NEWPID)
-        .context("return to the runtime's pid namespace")?;
-    Ok(cloned)
-}
-
 struct Attempt<'a> {
     plan: &'a Plan,
     state: &'a State,
@@ -160,33 +139,36 @@ struct Attempt<'a> {
     cgroup: &'a Cgroup,
     socket: &'a Socket,
     child: &'a mut Child,
+    report: &'a Report,
     master: Option<OwnedFd>,
-    adopted: bool,
 }
 
 impl Attempt<'_> {
     fn until_it_runs(&mut self, request: &Request<'_>) -> Result<()> {
-        if self.adopted {
-            self.adopt()?;
-        }
+        self.adopt()?;
         self.until_ready()?;
-        if !self.plan.process.sets_own_rlimits {
-            limits::set(&self.plan.process.rlimits, Some(self.child.pid))?;
+        self.check_user_namespace()?;
+        let process = &self.plan.process;
+        if !process.sets_own_rlimits {
+            let others = process.rlimits.iter().filter(|limit| !limits::is_process_count(limit));
+            limits::set(others, Some(self.child.pid))?;
+            limits::allow_process_count(&process.rlimits, self.child.pid)?;
         }
-        scheduling::set_of(&self.plan.process.scheduling, self.child.pid)?;
+        let inherits_scheduler = process.scheduling.is_inherited();
+        if inherits_scheduler {
+            scheduling::set_of(&process.scheduling, self.child.pid)?;
+        }
+        log::debug(format_args!("process {} is in the container and ready", self.child.pid));
+        self.tell(ToInit::Go)?;
+        self.until_born()?;
+        if !inherits_scheduler {
+            scheduling::set_of(&process.scheduling, self.child.pid)?;
+        }
         if let Some(path) = &request.pidfd_socket {
             let to = socket::connect("--pidfd-socket", path)?;
             let pid = self.child.pid.to_string();
             fdpass::send_with_fd(to.as_fd(), pid.as_bytes(), Some(self.child.pidfd.as_fd()))
                 .with_context(|| format!("--pidfd-socket: send to {path:?}"))?;
-        }
-        log::debug(format_args!("process {} is in the container and ready", self.child.pid));
-        self.tell(ToInit::Go)?;
-        match self.socket.next()? {
-            // Close-on-exec: the program runs.
-            None => {}
-            Some(ToParent::Failed(error)) => return Err(error),
-            Some(_) => return Err(unexpected()),
         }
         // Last: an engine knows a failed exec by the missing file.
         match &request.pid_file {
@@ -197,15 +179,7 @@ impl Attempt<'_> {
 
     fn until_ready(&mut self) -> Result<()> {
         loop {
-            if !self.adopted {
-                talk::await_go_between(self.socket, self.child)?;
-            }
             match self.socket.next()? {
-                Some(ToParent::Pid(pid)) => {
-                    talk::take_over(self.child, pid)?;
-                    self.adopted = true;
-                    self.adopt()?;
-                }
                 Some(ToParent::Console(master)) => self.master = Some(master),
                 Some(ToParent::SeccompFd(fd)) => {
                     let document = state::document(self.state, Status::Running, self.state.pid);
@@ -213,11 +187,63 @@ impl Attempt<'_> {
                     talk::hand_over_listener(self.child, fd, to, &document)?;
                     self.tell(ToInit::SeccompTaken)?;
                 }
-                Some(ToParent::Ready) => return Ok(()),
+                Some(ToParent::Ready { .. }) => return Ok(()),
                 Some(ToParent::Failed(error)) => return Err(error),
-                Some(_) => return Err(unexpected()),
+                Some(_) => return Err(talk::unexpected()),
                 None => return Err(self.death()),
             }
+        }
+    }
+
+    /// An init without privileges can make a user namespace and in it a mount namespace, with programs
+    /// of its own in the place of the image's. A process with the container's capabilities must not
+    /// run those. There is no way back from a user namespace, so if init is in the one of its create
+    /// now, the child has joined nothing that was made in another. What init has changed with
+    /// capabilities of its own is the container's affair.
+    fn check_user_namespace(&self) -> Result<()> {
+        use std::os::unix::fs::MetadataExt;
+        let expected = self.plan.user_namespace;
+        if expected == 0 {
+            return Ok(());
+        }
+        let path = format!("/proc/{}/ns/user", self.state.pid);
+        let found = std::fs::metadata(&path).with_context(|| format!("look at {path}"))?;
+        if found.ino() == expected {
+            return Ok(());
+        }
+        let why = "cannot exec: the container's init has left the user namespace that it was \
+                   created in";
+        Err(Error::new(ErrorKind::State, why))
+    }
+
+    /// After Go: the child has closed the socket, cloned the process of the program and waited until
+    /// that ran or was gone. From here on that process is ours.
+    fn until_born(&mut self) -> Result<()> {
+        match self.socket.next()? {
+            None => {}
+            Some(ToParent::Failed(error)) => return Err(error),
+            Some(_) => return Err(talk::unexpected()),
+        }
+        let ended = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        retry_on_intr(|| waitid(WaitId::PidFd(self.child.pidfd.as_fd()), ended))
+            .context("wait for the process that clones the exec's")?;
+        let (pid, result) = self.report.read().ok_or_else(|| self.death())?;
+        if pid != 0 {
+            talk::take_over(self.child, pid)?;
+        }
+        result?;
+        self.check_program_ran()
+    }
+
+    /// A filter can kill a process whose execve it refuses, and nothing is reported then.
+    fn check_program_ran(&self) -> Result<()> {
+        let dead = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+        let status = retry_on_intr(|| waitid(WaitId::PidFd(self.child.pidfd.as_fd()), dead))
+            .context("look at the process of the exec")?;
+        let signal = status.as_ref().and_then(rustix::process::WaitIdStatus::terminating_signal);
+        match signal {
+            Some(signal) if !state::has_executed(self.child.pid)? => Err(birth::killed_by(signal)),
+            _ => Ok(()),
         }
     }
 
@@ -231,7 +257,7 @@ impl Attempt<'_> {
         if self.cgroup.needs_enter() {
             self.cgroup.enter(self.child.pid)?;
         }
-        match talk::init_waits(self.cgroup, self.plan.needs_go_between()) {
+        match self.cgroup.needs_enter() {
             true => self.tell(ToInit::CgroupReady),
             false => Ok(()),
         }
@@ -251,8 +277,4 @@ impl Attempt<'_> {
     fn death(&self) -> Error {
         talk::end_of(self.child).context("process in the container")
     }
-}
-
-fn unexpected() -> Error {
-    Error::new(ErrorKind::System, "the process said something unexpected")
 }

@@ -1,5 +1,8 @@
 //! The child's side of an exec: into the container's namespaces, its root and its keyring; then
 //! the room where init ends, too. As there, the plan and the descriptors are borrowed by fork.
+//!
+//! The child stays outside of the container's pid namespace, where no process of the container sees
+//! it, and clones the process that does not ([`crate::init::birth`]).
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -12,12 +15,12 @@ use rustix::fs::{CWD, OFlags};
 
 use super::Plan;
 use crate::fs::{PATH, Proc, Root};
+use crate::init::birth::{Birth, Report};
 use crate::init::exec::Program;
 use crate::init::{self, enter, stdio};
 use crate::plan::Kind;
-use crate::sync::{Socket, ToInit, ToParent};
-use crate::sys::clone::clone3;
-use crate::{Context, Error, Result};
+use crate::sync::{Socket, ToInit};
+use crate::{Context, Error, Result, sys};
 
 /// What leads into the container.
 #[derive(Debug)]
@@ -39,8 +42,10 @@ pub struct Inside<'a> {
     pub entrance: &'a Entrance,
     /// The host's procfs.
     pub proc: &'a Proc,
-    /// Where to report.
+    /// Where to report until the process of the program is cloned.
     pub parent: &'a Socket,
+    /// Where to report from then on.
+    pub report: &'a Report,
     /// Where the terminal's master goes; `None`: to the runtime itself.
     pub console: Option<&'a OwnedFd>,
     /// The terminal's size where the process gives none.
@@ -49,25 +54,9 @@ pub struct Inside<'a> {
     pub signals: &'a SigSet,
 }
 
-/// Runs the child to its end; returns the exit status where execve was not reached.
+/// Runs the child to its end; returns its exit status.
 pub fn run(inside: &Inside<'_>, waits_for_cgroup: bool) -> i32 {
-    init::end(inside.parent, first_half(inside, waits_for_cgroup))
-}
-
-/// Up to the process that stays: this one, or the go-between's child.
-fn first_half(inside: &Inside<'_>, waits_for_cgroup: bool) -> Result<i32> {
-    die_with_runtime()?;
-    join_namespaces(inside)?;
-    if !inside.plan.needs_go_between() {
-        return second_half(inside, waits_for_cgroup);
-    }
-    let child = clone3(libc::CLONE_PARENT as u64, None, || {
-        let ran = die_with_runtime().and_then(|()| second_half(inside, waits_for_cgroup));
-        init::end(inside.parent, ran)
-    });
-    let pid = child.context("clone the process into the container's pid namespace")?.pid;
-    inside.parent.tell_parent(&ToParent::Pid(pid))?;
-    Ok(0)
+    init::end(inside.parent, enter_and_start(inside, waits_for_cgroup))
 }
 
 fn die_with_runtime() -> Result<()> {
@@ -77,14 +66,10 @@ fn die_with_runtime() -> Result<()> {
 
 fn join_namespaces(inside: &Inside<'_>) -> Result<()> {
     let Entrance { init, kinds, .. } = inside.entrance;
-    // Processes of the container must not reach into this one while it holds descriptors of the
-    // host (CVE-2016-9962).
-    enter::not_dumpable()?;
     if kinds.contains(&Kind::User) {
         enter::leave_groups()?;
     }
-    let here = |kind: &&Kind| **kind != Kind::Pid || inside.plan.needs_go_between();
-    let flags = kinds.iter().filter(here).fold(0, |flags, kind| flags | kind.flag());
+    let flags = kinds.iter().fold(0, |flags, kind| flags | kind.flag());
     if flags != 0 {
         setns(init.as_fd(), CloneFlags::from_bits_retain(flags)).map_err(|errno| match errno {
             Errno::ESRCH => super::stopped(),
@@ -97,9 +82,12 @@ fn join_namespaces(inside: &Inside<'_>) -> Result<()> {
     Ok(())
 }
 
-/// The process itself: session, keyring, terminal, program.
-fn second_half(inside: &Inside<'_>, waits_for_cgroup: bool) -> Result<i32> {
+fn enter_and_start(inside: &Inside<'_>, waits_for_cgroup: bool) -> Result<i32> {
     let plan = inside.plan;
+    die_with_runtime()?;
+    sys::title::hide(init::TITLE);
+    enter::not_dumpable()?;
+    join_namespaces(inside)?;
     if let Some(root) = &inside.entrance.root {
         let change = || nix::unistd::fchdir(root).and_then(|()| nix::unistd::chroot("."));
         change().context("change to the container's root directory")?;
@@ -120,6 +108,7 @@ fn second_half(inside: &Inside<'_>, waits_for_cgroup: bool) -> Result<i32> {
             socket: inside.console,
             parent: inside.parent,
             size: inside.size,
+            is_controlling: false,
             is_dev_console: false,
         };
         stdio::terminal(&plan.process, inside.proc, &root, &console)?;
@@ -130,6 +119,7 @@ fn second_half(inside: &Inside<'_>, waits_for_cgroup: bool) -> Result<i32> {
     std::mem::forget(root);
     let program = Program {
         process: &plan.process,
+        birth: Birth::Exec(inside.report),
         proc: inside.proc,
         within: plan.within,
         affinity: plan.affinity,
@@ -139,6 +129,7 @@ fn second_half(inside: &Inside<'_>, waits_for_cgroup: bool) -> Result<i32> {
         fifos: None,
         signals: inside.signals,
         before: None,
+        join_pid: None,
     };
     program.run(umask)
 }

@@ -16,10 +16,12 @@ pub mod process;
 use std::path::PathBuf;
 
 use nix::sys::signal::SigSet;
+use oci_spec::runtime::Spec;
 
 pub use self::cgroup::SubCgroup;
 pub use self::plan::Plan;
 use crate::host::Host;
+use crate::init::birth;
 use crate::launch::{Running, check_preserved};
 use crate::state::{Container, State, Status};
 use crate::tty::socket;
@@ -57,7 +59,7 @@ pub struct Request<'a> {
 /// a process that cannot be; and what goes wrong on the way to execve. Then there is no process.
 pub fn join(container: &Container, request: &Request<'_>) -> Result<Running> {
     let mut warnings = Vec::new();
-    let state = running(container, request.ignore_paused)?;
+    let (state, status) = running(container, request.ignore_paused)?;
     let host = Host::probe()?;
     let config = container.config()?;
     let process = process::resolve(&config, &request.process, &mut warnings)?;
@@ -71,14 +73,23 @@ pub fn join(container: &Container, request: &Request<'_>) -> Result<Running> {
     let console = request.console_socket.as_deref();
     let console = console.map(|path| socket::connect("--console-socket", path)).transpose()?;
     check_preserved(plan.listen.count(), request.preserve_fds)?;
+    if status == Status::Created {
+        if !host.may_trace() {
+            // Its init is not dumpable (prctl(2), PR_SET_DUMPABLE): setns(2) would say EPERM.
+            let why = "cannot exec before start: operation not permitted without CAP_SYS_PTRACE";
+            return Err(Error::new(Kind::State, why));
+        }
+        check_waiting_init(&config, &plan)?;
+    }
     let init = container.pidfd()?.ok_or_else(stopped)?;
     warnings.iter().for_each(log::warn);
     attempt::run(&plan, state, init, request, console)
 }
 
-fn running(container: &Container, ignore_paused: bool) -> Result<&State> {
+fn running(container: &Container, ignore_paused: bool) -> Result<(&State, Status)> {
     let refuse = |why: &str| Err(Error::new(Kind::State, why));
-    match container.status()? {
+    let status = container.status()?;
+    match status {
         Status::Created | Status::Running => {}
         Status::Paused if ignore_paused => {}
         Status::Paused => {
@@ -87,7 +98,32 @@ fn running(container: &Container, ignore_paused: bool) -> Result<&State> {
         Status::Creating => return refuse("cannot exec while the container is being created"),
         Status::Stopped => return Err(stopped()),
     }
-    container.state().ok_or_else(stopped)
+    Ok((container.state().ok_or_else(stopped)?, status))
+}
+
+/// An init that waits for start without its filter could be made, by ptrace(2) of a process with
+/// the same capabilities, to do what the filter forbids. It waits so only where the profile forbids
+/// the wait itself.
+fn check_waiting_init(config: &Spec, plan: &Plan) -> Result<()> {
+    let (Some(filter), Some(own)) = (&plan.process.seccomp, config.process()) else {
+        return Ok(());
+    };
+    let hooks = config.hooks().as_ref().and_then(|hooks| hooks.start_container().as_ref());
+    let is_filtered_first = !own.no_new_privileges().unwrap_or(false)
+        || filter.notify
+        || hooks.is_some_and(|hooks| !hooks.is_empty());
+    let calls = if plan.joins_pid {
+        birth::calls(false, own.terminal().unwrap_or(false), true)
+    } else {
+        birth::last_calls()
+    };
+    if is_filtered_first || filter.permits(&calls) {
+        return Ok(());
+    }
+    let why = "cannot exec before start: the seccomp profile forbids system calls that the \
+               container's init needs to wait (read, write, execve, exit_group), so that init is not \
+               yet under its filter";
+    Err(Error::new(Kind::State, why))
 }
 
 fn stopped() -> Error {

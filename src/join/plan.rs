@@ -22,11 +22,8 @@ pub struct Plan {
     pub process: Process,
     /// The namespaces that the container does not share with the runtime of its create.
     pub kinds: Vec<Kind>,
-    /// The runtime itself joins the pid namespace around the clone, which changes its children's
-    /// only. Else, if the container has one, a go-between does: an unprivileged runtime has rights
-    /// over it only from within the container's user namespace, and root of a user namespace may
-    /// join it but not return.
-    pub parent_joins_pid: bool,
+    /// Whether the container was put into the pid namespace of others.
+    pub joins_pid: bool,
     /// The user namespace that the process ends up in.
     pub within: Within,
     /// Whether the runtime's own rights serve to join what the container's root may not.
@@ -35,6 +32,8 @@ pub struct Plan {
     pub cgroup: Record,
     /// Whether those were asked for by name: then no others will do.
     pub cgroup_is_explicit: bool,
+    /// The user namespace of init at create; 0: unknown.
+    pub user_namespace: u64,
     /// Name of the session keyring to join, if the container has one of its own.
     pub keyring: Option<CString>,
     /// Processors of the runtime before the clone.
@@ -45,6 +44,18 @@ pub struct Plan {
     pub preserve_fds: u32,
     /// What it is told of sockets that were handed over.
     pub listen: Listen,
+}
+
+/// A container of an older version has one that is named by its id alone.
+fn keyring(state: &State) -> Result<Option<CString>> {
+    if state.no_new_keyring {
+        return Ok(None);
+    }
+    let Some(name) = &state.keyring else {
+        return plan::keyring_name(state.id.as_str()).map(Some);
+    };
+    let bad = |_| Error::new(ErrorKind::State, "the keyring's name in the state holds a NUL");
+    CString::new(name.as_str()).map(Some).map_err(bad)
 }
 
 impl Plan {
@@ -74,7 +85,7 @@ impl Plan {
                 warnings,
             )?,
             kinds: kinds.collect(),
-            parent_joins_pid: namespaces.pid != Choice::Inherit && host.may_return_to_pid_namespace,
+            joins_pid: namespaces.pid.path().is_some(),
             within: Within {
                 user_namespace: namespaces.has_user() || host.in_user_namespace,
                 denies_setgroups: ids.is_some_and(|ids| ids.denies_setgroups()),
@@ -82,16 +93,14 @@ impl Plan {
             is_privileged: host.is_privileged(),
             cgroup: cgroup::inside(&state.cgroup, &request.cgroups)?,
             cgroup_is_explicit: !request.cgroups.is_empty(),
-            keyring: match state.no_new_keyring {
-                true => None,
-                false => Some(plan::keyring_name(state.id.as_str())?),
-            },
+            user_namespace: state.user_namespace,
+            keyring: keyring(state)?,
             initial_affinity: affinities.initial,
             affinity: affinities.last,
             preserve_fds: listen.count().saturating_add(request.preserve_fds),
             listen,
         };
-        if plan.needs_go_between() && !plan.has(Kind::User) && !plan.is_privileged {
+        if plan.has(Kind::Pid) && !plan.has(Kind::User) && !plan.is_privileged {
             let why = "joining the container's pid namespace needs CAP_SYS_ADMIN";
             return Err(Error::new(ErrorKind::System, why));
         }
@@ -101,10 +110,5 @@ impl Plan {
     /// Whether the container has a namespace of that kind for itself.
     pub fn has(&self, kind: Kind) -> bool {
         self.kinds.contains(&kind)
-    }
-
-    /// Whether the process is cloned twice.
-    pub fn needs_go_between(&self) -> bool {
-        self.has(Kind::Pid) && !self.parent_joins_pid
     }
 }

@@ -5,7 +5,6 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
 use nix::errno::Errno;
-use nix::sched::{CloneFlags, setns};
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 
 use super::fifo::Fifos;
@@ -18,7 +17,7 @@ use crate::fs::OwnMount;
 use crate::host::Host;
 use crate::init::{self, Init, limits, scheduling};
 use crate::notify;
-use crate::plan::{Kind as Ns, Plan};
+use crate::plan::Plan;
 use crate::state::{self, Reserved, State, Status};
 use crate::sync::{self, Socket, ToInit, ToParent};
 use crate::sys::clone::{Child, clone3};
@@ -134,14 +133,12 @@ impl Launch {
             signals: request.signals,
             hook_state: &|status, pid| state::document(state, status, pid).to_json(),
         };
-        let cloned = in_pid_namespace(plan, &prepared, || {
-            clone3(plan.route.clone_flags as u64, cgroup.clone_fd(), || {
-                // Its copy of the runtime's end would hide the runtime's death from init.
-                drop(socket.take());
-                init::run(&init)
-            })
-            .context("clone init")
-        });
+        let cloned = clone3(plan.route.clone_flags as u64, cgroup.clone_fd(), || {
+            // Its copy of the runtime's end would hide the runtime's death from init.
+            drop(socket.take());
+            init::run(&init)
+        })
+        .context("clone init");
         // Likewise here: without it the end of init is an end of file.
         drop(init_socket);
         let child = self.child.insert(cloned?);
@@ -158,7 +155,8 @@ impl Launch {
             child,
             hooks_ran: false,
             master: None,
-            adopted: !plan.route.trampoline,
+            adopted: !plan.route.trampoline && !plan.route.joins_pid,
+            user_namespace: 0,
         };
         let ready = talk.until_ready();
         if ready.is_err() && !talk.adopted {
@@ -167,6 +165,7 @@ impl Launch {
         }
         self.poststop_owed = talk.hooks_ran;
         self.master = talk.master.take();
+        self.state.user_namespace = talk.user_namespace;
         self.socket = Some(socket);
         // If systemd has made it, it is known only now.
         self.state.cgroup = cgroup.record().clone();
@@ -215,7 +214,7 @@ impl Launch {
             // Close-on-exec: the program runs.
             None => Ok(()),
             Some(ToParent::Failed(error)) => Err(error),
-            Some(_) => Err(Error::new(Kind::System, "init said something unexpected")),
+            Some(_) => Err(talk::unexpected()),
         });
         if let Err(error) = started.and_then(|()| self.poststart()) {
             // It was created, so what undoes it is its end, with all that belongs to that.
@@ -297,25 +296,4 @@ pub fn kill(child: &Child) -> Result<()> {
         Ok(_) | Err(rustix::io::Errno::CHILD) => Ok(()),
         Err(errno) => Err(Error::from(errno)),
     }
-}
-
-/// Clones with the joined pid namespace set for children, where the plan wants it so, and sets
-/// the runtime's own again: hooks run in the runtime's namespaces.
-fn in_pid_namespace(
-    plan: &Plan,
-    prepared: &Prepared,
-    clone: impl FnOnce() -> Result<Child>,
-) -> Result<Child> {
-    let join = prepared.joins.iter().find(|(kind, _)| *kind == Ns::Pid);
-    let Some((_, namespace)) = join.filter(|_| plan.route.parent_joins_pid) else {
-        return clone();
-    };
-    let own =
-        std::fs::File::open("/proc/self/ns/pid").context("open the runtime's pid namespace")?;
-    setns(namespace.as_fd(), CloneFlags::CLONE_NEWPID)
-        .with_context(|| format!("join the pid namespace {:?}", plan.namespaces.pid.path()))?;
-    let cloned = clone();
-    setns(own.as_fd(), CloneFlags::CLONE_NEWPID)
-        .context("return to the runtime's pid namespace")?;
-    cloned
 }

@@ -32,6 +32,9 @@ pub struct Prepared {
     pub null: OwnedFd,
     /// Namespaces to join, the mount namespace last.
     pub joins: Vec<(Kind, OwnedFd)>,
+    /// The joined pid namespace belongs to the runtime's user namespace and the container has its
+    /// own: only before that is entered may the pid namespace be joined.
+    pub pid_is_first: bool,
 }
 
 /// Detached mounts.
@@ -52,11 +55,13 @@ impl Prepared {
     pub fn new(plan: &Plan, host: &Host) -> Result<Prepared> {
         // Another mount namespace that is joined has its own tree: sources are looked up there.
         let here = host.is_privileged() && plan.namespaces.mount.path().is_none();
+        let joins = joins(&plan.namespaces)?;
         Ok(Prepared {
             trees: if here { Some(Trees::open(plan)?) } else { None },
             proc: Proc::open()?,
             null: open_null()?,
-            joins: joins(&plan.namespaces)?,
+            pid_is_first: pid_is_first(plan, &joins)?,
+            joins,
         })
     }
 }
@@ -241,6 +246,27 @@ fn joins(namespaces: &Namespaces) -> Result<Vec<(Kind, OwnedFd)>> {
         }
     }
     Ok(joins)
+}
+
+/// Joined before the mounts, the pid namespace would also be that of createContainer hooks, which
+/// hold the host's root, and the neighbours there see them.
+fn pid_is_first(plan: &Plan, joins: &[(Kind, OwnedFd)]) -> Result<bool> {
+    let Some((_, pid)) = joins.iter().find(|(kind, _)| *kind == Kind::Pid) else {
+        return Ok(false);
+    };
+    if !plan.namespaces.has_user() || !plan.route.is_privileged {
+        return Ok(false);
+    }
+    let owner = ns::owning_user_namespace(pid.as_fd()).context("find the pid namespace's owner")?;
+    let owner = rustix::fs::fstat(&owner).context("look at the pid namespace's owner")?;
+    let own = rustix::fs::stat("/proc/self/ns/user").context("look at the own user namespace")?;
+    let is_first = (owner.st_dev, owner.st_ino) == (own.st_dev, own.st_ino);
+    if is_first && !plan.hooks.create_container.is_empty() {
+        let why = "createContainer hooks, a user namespace and the pid namespace of processes that \
+                   are outside of it do not go together: the hooks could be looked into";
+        return Err(Error::invalid_field("hooks.createContainer", why));
+    }
+    Ok(is_first)
 }
 
 /// Whether the file that an O_PATH descriptor names is a directory.

@@ -39,9 +39,11 @@ pub fn state(
         annotations: plan.annotations.clone().into_iter().collect(),
         has_process: plan.process.is_some(),
         own_mount: None,
+        user_namespace: 0,
         rootless: host.is_rootless,
         systemd_cgroup: request.systemd_cgroup,
         no_new_keyring: request.no_new_keyring,
+        keyring: plan.keyring.as_ref().map(|name| name.to_string_lossy().into_owned()),
         config: RawValue::from_string(text).map_err(|e| invalid(e.to_string()))?,
     })
 }

@@ -39,8 +39,10 @@ pub struct Talk<'a> {
     pub hooks_ran: bool,
     /// The terminal's master, in the foreground.
     pub master: Option<OwnedFd>,
-    /// Whether `child` is the container's own process, and no go-between.
+    /// Whether `child` is the container's own process, and will not be replaced.
     pub adopted: bool,
+    /// The user namespace that init is in, when it is ready.
+    pub user_namespace: u64,
 }
 
 impl Talk<'_> {
@@ -58,13 +60,17 @@ impl Talk<'_> {
             }
             match self.socket.next()? {
                 Some(ToParent::NeedMap) => self.map()?,
-                Some(ToParent::Pid(pid)) => self.replace_child(pid)?,
+                Some(ToParent::Pid(pid)) if !self.adopted => self.replace_child(pid)?,
                 Some(ToParent::NeedOffsets) => self.set_clocks()?,
                 Some(ToParent::NeedHooks) => self.run_hooks()?,
                 Some(ToParent::Console(master)) => self.master = Some(master),
                 Some(ToParent::SeccompFd(fd)) => self.hand_over_listener(fd)?,
-                Some(ToParent::Ready) => return Ok(()),
+                Some(ToParent::Ready { user_namespace }) if self.adopted => {
+                    self.user_namespace = user_namespace;
+                    return Ok(());
+                }
                 Some(ToParent::Failed(error)) => return Err(error),
+                Some(ToParent::Pid(_) | ToParent::Ready { .. }) => return Err(unexpected()),
                 None => return Err(death(self.child)),
             }
         }
@@ -120,6 +126,9 @@ impl Talk<'_> {
     fn replace_child(&mut self, pid: i32) -> Result<()> {
         take_over(self.child, pid)?;
         self.adopted = true;
+        if self.plan.route.joins_pid {
+            return self.tell(ToInit::Adopted);
+        }
         self.adopt()?;
         self.enter_cgroup()
     }
@@ -138,6 +147,11 @@ impl Talk<'_> {
         hand_over_listener(self.child, fd, to, &document)?;
         self.tell(ToInit::SeccompTaken)
     }
+}
+
+/// A message that has no place here: the child is broken, or no longer the runtime's own program.
+pub fn unexpected() -> Error {
+    Error::new(Kind::System, "unexpected message from the container's process")
 }
 
 /// Waits for a message or for the end of the go-between: the end of file does not tell it,

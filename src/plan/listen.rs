@@ -4,7 +4,7 @@
 //! They count only if `LISTEN_PID` is the runtime: the variables are inherited by everybody, and
 //! then mean another process. They come first, and those of `--preserve-fds` behind them.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use crate::{Error, Result};
@@ -54,9 +54,9 @@ impl Listen {
         self.count
     }
 
-    /// Tells the program `pid` (its id in its own pid namespace) about them, if there are any; what
-    /// its environment has said of such descriptors is replaced.
-    pub fn tell(&self, env: &mut Vec<CString>, pid: i32) {
+    /// Tells the program about them, if there are any; what its environment has said of such
+    /// descriptors is replaced. [`Listen::pid_variable`] belongs to it.
+    pub fn tell(&self, env: &mut Vec<CString>) {
         if self.count == 0 {
             return;
         }
@@ -66,10 +66,20 @@ impl Listen {
             env.extend(CString::new([name.as_bytes(), b"=", value].concat()));
         };
         add("LISTEN_FDS", self.count.to_string().as_bytes());
-        add("LISTEN_PID", pid.to_string().as_bytes());
         if let Some(names) = &self.names {
             add("LISTEN_FDNAMES", names);
         }
+    }
+
+    /// The variable that names the program as the receiver, by its id in its own pid namespace. It
+    /// is written into `buffer`: memory may be out of reach for a process under a seccomp filter.
+    pub fn pid_variable<'a>(&self, pid: i32, buffer: &'a mut [u8; 32]) -> Option<&'a CStr> {
+        use std::io::Write;
+        if self.count == 0 {
+            return None;
+        }
+        write!(buffer.as_mut_slice(), "LISTEN_PID={pid}\0").ok()?;
+        CStr::from_bytes_until_nul(buffer).ok()
     }
 }
 
@@ -109,17 +119,19 @@ mod tests {
         let told = |listen: &Listen| {
             let mut env: Vec<CString> =
                 [c"LISTEN_PID=9", c"LISTEN_FDNAMES=x", c"LISTEN_FDSX=1"].map(Into::into).into();
-            listen.tell(&mut env, 1);
+            listen.tell(&mut env);
             env.iter().map(|e| e.to_str().unwrap().to_owned()).collect::<Vec<_>>()
         };
         assert_eq!(
             told(&listen("7", "2", Some("a:b")).unwrap()),
-            ["LISTEN_FDSX=1", "LISTEN_FDS=2", "LISTEN_PID=1", "LISTEN_FDNAMES=a:b"]
+            ["LISTEN_FDSX=1", "LISTEN_FDS=2", "LISTEN_FDNAMES=a:b"]
         );
-        assert_eq!(
-            told(&listen("7", "2", None).unwrap()),
-            ["LISTEN_FDSX=1", "LISTEN_FDS=2", "LISTEN_PID=1"]
-        );
+        assert_eq!(told(&listen("7", "2", None).unwrap()), ["LISTEN_FDSX=1", "LISTEN_FDS=2"]);
         assert_eq!(told(&Listen::default())[0], "LISTEN_PID=9");
+        let mut buffer = [0; 32];
+        let variable =
+            listen("7", "2", None).unwrap().pid_variable(i32::MAX, &mut buffer).map(Into::into);
+        assert_eq!(variable, Some(CString::from(c"LISTEN_PID=2147483647")));
+        assert!(Listen::default().pid_variable(1, &mut buffer).is_none());
     }
 }

@@ -19,7 +19,7 @@ use oci_spec::runtime::Spec;
 
 use crate::hooks::Hooks;
 use crate::host::Host;
-use crate::{Error, Result, spec};
+use crate::{Context, Error, Result, spec};
 
 pub use devices::Device;
 pub use identity::{CapSets, Identity};
@@ -249,13 +249,17 @@ fn keyring(options: &Options) -> Result<Option<std::ffi::CString>> {
     if options.no_new_keyring {
         return Ok(None);
     }
-    keyring_name(&options.id).map(Some)
+    let mut random = [0; 8];
+    rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())
+        .context("get random bytes for the name of the session keyring")?;
+    keyring_name(&format!("{}.{:016x}", options.id, u64::from_ne_bytes(random))).map(Some)
 }
 
-/// The name of a container's session keyring.
-pub fn keyring_name(id: &str) -> Result<std::ffi::CString> {
-    std::ffi::CString::new(format!("_ses.{id}"))
-        .map_err(|_| Error::invalid("container id", id, "holds a NUL"))
+/// The name of a container's session keyring. keyctl(2) joins an existing keyring of the name, so
+/// that name must not be known before: a neighbour could have made the keyring.
+pub fn keyring_name(suffix: &str) -> Result<std::ffi::CString> {
+    std::ffi::CString::new(format!("_ses.{suffix}"))
+        .map_err(|_| Error::invalid("container id", suffix, "holds a NUL"))
 }
 
 /// Lines of `<clock> <seconds> <nanoseconds>`, time_namespaces(7).

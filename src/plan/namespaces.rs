@@ -183,10 +183,13 @@ pub struct Route {
     /// A go-between is cloned first: it enters the user namespace and then clones init, because a
     /// pid namespace takes effect for children only and must belong to the user namespace.
     pub trampoline: bool,
-    /// The runtime itself joins the pid namespace around the clone (that changes its children's
-    /// only). Else, if one is joined, the go-between does: also where the runtime is root of a user
-    /// namespace that may not return to its own pid namespace.
-    pub parent_joins_pid: bool,
+    /// A pid namespace is joined. It has processes that could look into init, so init is born there
+    /// last of all ([`crate::init::birth`]).
+    pub joins_pid: bool,
+    /// The runtime's own rights serve for what the container's root may not.
+    pub is_privileged: bool,
+    /// It may look into a process that is hidden from others (prctl(2), PR_SET_DUMPABLE).
+    pub may_trace: bool,
     /// Joined namespaces are entered with the runtime's own rights, before the user namespace.
     pub join_before_user: bool,
     /// What init makes by unshare(2). The cgroup namespace is not among them: it is made later,
@@ -207,11 +210,7 @@ impl Route {
             Choice::Join(_) => true,
             Choice::New => join_before_user,
         };
-        let parent_joins_pid = namespaces.is_joined(Kind::Pid) && host.may_return_to_pid_namespace;
-        let pid_needs_child =
-            namespaces.pid == Choice::New || namespaces.is_joined(Kind::Pid) && !parent_joins_pid;
-        let trampoline = late_user && pid_needs_child
-            || namespaces.is_joined(Kind::Pid) && !parent_joins_pid && host.is_privileged();
+        let trampoline = late_user && namespaces.pid == Choice::New;
         let mut clone_flags = 0;
         if namespaces.user == Choice::New && !late_user {
             clone_flags |= libc::CLONE_NEWUSER;
@@ -227,7 +226,9 @@ impl Route {
             clone_flags,
             late_user,
             trampoline,
-            parent_joins_pid,
+            joins_pid: namespaces.is_joined(Kind::Pid),
+            is_privileged: host.is_privileged(),
+            may_trace: host.may_trace(),
             join_before_user,
             unshare_flags,
         }
@@ -247,7 +248,6 @@ mod tests {
             caps: Caps { effective: all, permitted: all, inheritable: 0 },
             is_rootless: !root,
             in_user_namespace: false,
-            may_return_to_pid_namespace: root,
         }
     }
 
@@ -308,15 +308,12 @@ mod tests {
     }
 
     #[test]
-    fn who_joins_a_pid_namespace() {
-        let namespaces = Namespaces { pid: join(), ..Namespaces::default() };
-        assert!(Route::new(&namespaces, &host(true)).parent_joins_pid);
-        let namespaces = Namespaces { pid: join(), user: join(), ..Namespaces::default() };
-        let route = Route::new(&namespaces, &host(false));
-        assert!(!route.parent_joins_pid && route.trampoline);
-        let namespaces = Namespaces { pid: join(), ..Namespaces::default() };
-        let podman = Host { may_return_to_pid_namespace: false, ..host(true) };
-        let route = Route::new(&namespaces, &podman);
-        assert!(!route.parent_joins_pid && route.trampoline && !route.late_user);
+    fn a_joined_pid_namespace_is_entered_last() {
+        for (user, root) in [(Choice::Inherit, true), (join(), true), (join(), false)] {
+            let namespaces = Namespaces { pid: join(), user, ..Namespaces::default() };
+            let route = Route::new(&namespaces, &host(root));
+            assert!(route.joins_pid && !route.trampoline, "{namespaces:?}");
+            assert_eq!(route.clone_flags & libc::CLONE_NEWPID, 0);
+        }
     }
 }

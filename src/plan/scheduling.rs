@@ -41,6 +41,15 @@ pub struct Scheduling {
 }
 
 impl Scheduling {
+    /// Whether a child gets the policy of its parent, sched(7), "Each thread has an associated": one
+    /// with a deadline cannot even clone.
+    pub fn is_inherited(&self) -> bool {
+        self.scheduler.as_ref().is_none_or(|(policy, attributes)| {
+            *policy != LinuxSchedulerPolicy::SchedDeadline
+                && attributes.flags & libc::SCHED_FLAG_RESET_ON_FORK as u64 == 0
+        })
+    }
+
     /// Reads it all; the spec has been checked.
     pub fn new(process: &Process, linux: Option<&Linux>, host: &Host) -> Result<Scheduling> {
         Ok(Scheduling {

@@ -32,7 +32,7 @@ use serde_json::value::RawValue;
 pub use container::Container;
 pub use control::{destroy, kill, pause, processes, resume, stop};
 pub use id::Id;
-pub use process::{boot_id, process_start_time};
+pub use process::{boot_id, has_executed, process_start_time};
 pub use store::{Reserved, Store};
 
 use crate::cgroup;
@@ -113,6 +113,9 @@ pub struct State {
     /// container has none, and the mount does not end with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub own_mount: Option<OwnMount>,
+    /// The user namespace of init at create, by its inode number; 0: unknown.
+    #[serde(default)]
+    pub user_namespace: u64,
     /// Whether it was created without root privileges.
     pub rootless: bool,
     /// Whether systemd made the cgroup.
@@ -120,6 +123,9 @@ pub struct State {
     /// Whether it has the session keyring of its creator.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub no_new_keyring: bool,
+    /// The name of its own session keyring.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keyring: Option<String>,
     /// config.json as it was at create, with the limits that `update` has set since; later edits
     /// of the bundle have no effect. Kept as text, because most readers do not want it.
     pub config: Box<RawValue>,
@@ -251,6 +257,8 @@ mod tests {
             annotations: BTreeMap::new(),
             has_process: true,
             own_mount: None,
+            user_namespace: 0,
+            keyring: None,
             rootless: false,
             systemd_cgroup: false,
             no_new_keyring: false,

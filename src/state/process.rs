@@ -35,6 +35,18 @@ fn alive_since(stat: &Stat) -> Option<u64> {
     (!dead).then_some(stat.starttime)
 }
 
+/// Whether process `pid`, which may be dead but not waited for, has executed a program since it was
+/// cloned: the flag PF_FORKNOEXEC in field 9 of /proc/pid/stat (proc_pid_stat(5)).
+pub fn has_executed(pid: i32) -> Result<bool> {
+    const PF_FORKNOEXEC: u32 = 0x40;
+    let path = format!("/proc/{pid}/stat");
+    let text = crate::fs::read_bytes(&path)?;
+    match Stat::from_read(text.as_slice()) {
+        Ok(stat) => Ok(stat.flags & PF_FORKNOEXEC == 0),
+        Err(e) => Err(Error::new(Kind::System, e.to_string()).context(format!("read {path}"))),
+    }
+}
+
 /// The random id of the running boot: after a reboot all numbers mean something else.
 pub fn boot_id() -> Result<&'static str> {
     static ID: OnceLock<String> = OnceLock::new();

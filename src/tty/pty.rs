@@ -6,6 +6,7 @@
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
+use nix::errno::Errno;
 use nix::pty::Winsize;
 use nix::sys::stat::{SFlag, fstat, major, minor};
 use nix::sys::statfs::{DEVPTS_SUPER_MAGIC, fstatfs};
@@ -98,10 +99,14 @@ pub fn bind_console(slave: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<()>
     move_mount(mount, "", target, "", flags).context("mount the console on /dev/console")
 }
 
-/// Makes the terminal the session's controlling one and the process's standard input, output and
-/// error. The caller leads a new session (setsid(2)) that has no terminal yet.
+/// Makes the terminal the controlling one of the session. The caller leads a new session
+/// (setsid(2)) that has no terminal yet; the terminal is lost when the caller ends.
+pub fn control(slave: BorrowedFd<'_>) -> nix::Result<()> {
+    ioctl_tiocsctty(slave).map_err(|errno| Errno::from_raw(errno.raw_os_error()))
+}
+
+/// Makes the terminal the process's standard input, output and error.
 pub fn attach(slave: BorrowedFd<'_>) -> Result<()> {
-    ioctl_tiocsctty(slave).context("make the console the controlling terminal")?;
     for (number, copy) in (0..).zip(super::stdio::COPY_TO) {
         if slave.as_raw_fd() == number {
             // dup2 onto itself changes nothing; in particular close-on-exec would stay.

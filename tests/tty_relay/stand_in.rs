@@ -96,6 +96,7 @@ pub fn as_init(script: &str, socket_path: &str) -> i32 {
     let console = socket::connect("--console-socket", Path::new(socket_path)).unwrap();
     let Pty { master, slave } = new_pty(pty::console_size(10, 110).unwrap());
     socket::send_master(console.as_fd(), master.as_fd(), "/dev/ptmx").unwrap();
+    pty::control(slave.as_fd()).unwrap();
     pty::attach(slave.as_fd()).unwrap();
     signals::reset_signals_for_exec(&nix::sys::signal::SigSet::empty()).unwrap();
     let words = [c"sh".to_owned(), c"-c".to_owned(), std::ffi::CString::new(script).unwrap()];

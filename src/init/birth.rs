@@ -1,0 +1,203 @@
+//! The process that becomes the container's program, where it is not the process that sets it up.
+//!
+//! **No process that a container can see holds anything of the host**: no root directory, mount
+//! namespace or descriptor of the host, no environment of the runtime's caller, and no more
+//! privileges than the container's own processes have. A process of the container with
+//! CAP_SYS_PTRACE may open `/proc/PID/root`, `/proc/PID/fd/N` and `/proc/PID/mem` of every process
+//! that it sees, dumpable or not, for as long as the two share a user namespace.
+//!
+//! What can be seen is decided by the pid namespace that a process is born in. So where a pid
+//! namespace has other processes already (exec, and create with a pid namespace that is joined), the
+//! process that the runtime clones stays outside of it. It enters everything else, takes on the
+//! user's identity, closes what is the host's, and only then clones a sibling of itself into the pid
+//! namespace, which is its children's alone (setns(2)): the sibling is born with what the program
+//! will have, and executes it.
+//!
+//! The seccomp filter is in force before that, if it permits the few calls that remain. A profile
+//! that does not (one that forbids every new process, say) is loaded by the sibling, first of all.
+
+use std::sync::atomic::Ordering;
+
+use nix::errno::Errno;
+use nix::sys::signal::Signal;
+
+use crate::seccomp::Call;
+use crate::sync::{decode_error, encode_error};
+use crate::sys::clone::sibling_call;
+use crate::sys::shared::Shared;
+use crate::{Context, Error, Kind, Result};
+
+/// How the process that sets everything up comes to the program.
+#[derive(Debug)]
+pub enum Birth<'a> {
+    /// It executes the program itself: its pid namespace is its own, or the runtime's.
+    Here,
+    /// It clones the container's init, which then waits for the runtime.
+    Init,
+    /// It clones the process of an exec, which executes the program at once. That process has no
+    /// descriptor to report through, so that it has none that could be taken from it.
+    Exec(&'a Report),
+}
+
+/// What became of the process of an exec: in memory, shared with the runtime.
+#[derive(Debug)]
+pub struct Report(Shared);
+
+/// Follows the process id and the length of the error in the first page.
+const TOLD: u8 = b't';
+
+/// What the sibling had to do when it failed; its numbers are what is written to the memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(i32)]
+pub enum Step {
+    /// setsid(2)
+    Session = 1,
+    /// The controlling terminal.
+    Terminal,
+    /// RLIMIT_NPROC
+    Limit,
+    /// The seccomp filter.
+    Filter,
+    /// The capabilities, which go after a filter that needs them.
+    Capabilities,
+    /// execve(2)
+    Execute,
+}
+
+impl Step {
+    const ALL: [Step; 6] = [
+        Step::Session,
+        Step::Terminal,
+        Step::Limit,
+        Step::Filter,
+        Step::Capabilities,
+        Step::Execute,
+    ];
+
+    fn operation(self) -> &'static str {
+        match self {
+            Step::Session => "setsid",
+            Step::Terminal => "make the console the controlling terminal",
+            Step::Limit => "process.rlimits: set RLIMIT_NPROC",
+            Step::Filter => "load the seccomp filter",
+            Step::Capabilities => "set the capabilities",
+            Step::Execute => "exec",
+        }
+    }
+}
+
+impl Report {
+    /// Empty.
+    pub fn new() -> Result<Report> {
+        Shared::map().map(Report).context("map memory to share with the process")
+    }
+
+    /// Before the sibling is cloned: the runtime believes what is in the first page.
+    pub fn hide_from_sibling(&self) -> Result<()> {
+        self.0.keep_first_from_children().context("keep shared memory from the process")
+    }
+
+    /// The sibling: `step` failed.
+    pub fn fail(&self, step: Step, errno: Errno) {
+        let [place, number] = self.0.second();
+        number.store(errno as i32, Ordering::Relaxed);
+        place.store(step as i32, Ordering::Release);
+    }
+
+    /// Whether the sibling has failed, when it has executed its program or is gone.
+    pub fn failure(&self) -> Option<(Step, Errno)> {
+        let [place, number] = self.0.second();
+        let step = place.load(Ordering::Acquire);
+        let step = Step::ALL.into_iter().find(|known| *known as i32 == step)?;
+        Some((step, Errno::from_raw(number.load(Ordering::Relaxed))))
+    }
+
+    /// The process that clones: tells the runtime of sibling `pid` (0: there is none) and of its
+    /// error.
+    pub fn tell(&self, pid: i32, error: Option<&Error>) {
+        let text = error.map(encode_error).unwrap_or_default();
+        let length = (text.len() as u32).to_le_bytes();
+        let bytes = pid.to_le_bytes().into_iter().chain(length).chain([TOLD]).chain(text);
+        self.0.first().iter().zip(bytes).for_each(|(place, byte)| {
+            place.store(byte, Ordering::Relaxed);
+        });
+    }
+
+    /// The runtime, when the process that clones is gone: the sibling and its error; `None` if that
+    /// process was gone before it could tell.
+    pub fn read(&self) -> Option<(i32, Result<()>)> {
+        let mut bytes = self.0.first().iter().map(|byte| byte.load(Ordering::Relaxed));
+        let mut number = || {
+            let mut four = [0; 4];
+            four.iter_mut().zip(&mut bytes).for_each(|(to, from)| *to = from);
+            four
+        };
+        let pid = i32::from_le_bytes(number());
+        let length = u32::from_le_bytes(number());
+        if bytes.next() != Some(TOLD) {
+            return None;
+        }
+        let text: Vec<u8> = bytes.take(usize::try_from(length).ok()?).collect();
+        Some((pid, decode_error(&text).map_or(Ok(()), Err)))
+    }
+}
+
+/// The system calls of a process that is under its filter and waits to execute the program.
+pub fn last_calls() -> Vec<Call> {
+    [libc::SYS_read, libc::SYS_write, libc::SYS_execve, libc::SYS_exit_group].map(Call::any).into()
+}
+
+/// The system calls from the clone of a sibling on: [`last_calls`] and what the sibling sets.
+pub fn calls(waits: bool, terminal: bool, process_count: bool) -> Vec<Call> {
+    let (clone, flags) = sibling_call(waits);
+    let mut calls = last_calls();
+    calls.push(Call::with(clone, [flags, 0]));
+    calls.push(Call::any(libc::SYS_setsid));
+    if waits {
+        calls.push(Call::any(libc::SYS_close));
+    }
+    if terminal {
+        calls.push(Call::with(libc::SYS_ioctl, [0, libc::TIOCSCTTY, 0]));
+    }
+    if process_count {
+        calls.push(Call::with(libc::SYS_prlimit64, [0, u64::from(libc::RLIMIT_NPROC)]));
+    }
+    calls
+}
+
+/// The error of a step that is not execve.
+pub fn error_of(step: Step, errno: Errno) -> Error {
+    Error::from(errno).context(step.operation())
+}
+
+/// Why a sibling that reported nothing is dead before its program began.
+pub fn killed_by(signal: i32) -> Error {
+    let why = match Signal::try_from(signal) {
+        Ok(Signal::SIGSYS) => {
+            "the seccomp filter killed it before it could execute the program".to_owned()
+        }
+        Ok(signal) => format!("it was killed by {signal} before it could execute the program"),
+        Err(_) => format!("it was killed by signal {signal} before it could execute the program"),
+    };
+    Error::new(Kind::System, why).context("process in the container")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_is_read_as_it_was_told() {
+        let report = Report::new().unwrap();
+        assert!(report.read().is_none() && report.failure().is_none());
+        report.fail(Step::Execute, Errno::ENOEXEC);
+        assert_eq!(report.failure(), Some((Step::Execute, Errno::ENOEXEC)));
+        report.tell(77, None);
+        let (pid, error) = report.read().unwrap();
+        assert!(pid == 77 && error.is_ok());
+        let long = Error::new(Kind::Invalid, "x".repeat(10_000));
+        report.tell(78, Some(&long));
+        let (pid, error) = report.read().unwrap();
+        assert_eq!((pid, error.unwrap_err().kind()), (78, Kind::Invalid));
+    }
+}
