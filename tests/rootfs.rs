@@ -3,7 +3,7 @@
 mod support;
 
 use std::fs;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, symlink};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 
 use support::canary::Canary;
@@ -258,4 +258,28 @@ fn the_old_root_is_out_of_reach() {
     let mounts = c.process().mounts();
     assert_eq!(mounts.len(), expected, "{mounts:#?}");
     assert_eq!(mounts[0].mount_point, Path::new("/"));
+}
+
+/// As on NFS and FUSE: root of the container may not look into the directory, its user may.
+#[test]
+fn a_working_directory_that_only_the_user_may_enter() {
+    let mut c = Container::new();
+    c.map_users(100_000, 2000).set("/process/user", json!({"uid": 1000, "gid": 1000}));
+    let private = c.rootfs().join("private");
+    fs::create_dir_all(private.join("inner")).unwrap();
+    // The owner has no id in the user namespace, so root's capabilities do not count.
+    std::os::unix::fs::chown(&private, Some(300_000), Some(101_000)).unwrap();
+    fs::set_permissions(&private, fs::Permissions::from_mode(0o750)).unwrap();
+    c.set("/process/cwd", json!("/private/inner")).sh("pwd; exec sleep 600");
+    let ran = c.run_detached();
+    ran.wait_for("/private/inner\n");
+    assert_eq!(c.exec(&[], &["pwd"]).ok().stdout, "/private/inner\n");
+    // What nobody may enter is an error.
+    let mut other = Container::new();
+    other.map_users(100_000, 2000).set("/process/cwd", json!("/private/inner"));
+    fs::create_dir_all(other.rootfs().join("private")).unwrap();
+    std::os::unix::fs::chown(other.rootfs().join("private"), Some(300_000), Some(300_000)).unwrap();
+    let nobody = fs::Permissions::from_mode(0o700);
+    fs::set_permissions(other.rootfs().join("private"), nobody).unwrap();
+    other.run().refused(&["process.cwd", "/private/inner", "permission denied"]);
 }

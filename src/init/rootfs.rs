@@ -58,7 +58,11 @@ fn attach_point(plan: &Plan) -> &Path {
 pub fn make_cwd(plan: &Plan, root: &Root) -> Result<()> {
     match &plan.process {
         Some(process) if process.cwd != Path::new("/") => {
-            root.make_dir(&process.cwd).map(done).context("process.cwd")
+            match root.make_dir(&process.cwd) {
+                // Where root may not look (on NFS, FUSE), the user may be allowed to: it tries.
+                Err(error) if error.errno() == Some(Errno::EACCES) => Ok(()),
+                answer => answer.map(done).context("process.cwd"),
+            }
         }
         _ => Ok(()),
     }
