@@ -11,7 +11,7 @@ pub(crate) mod enter;
 pub(crate) mod exec;
 pub(crate) mod identity;
 pub(crate) mod limits;
-mod mounts;
+pub(crate) mod mounts;
 mod rootfs;
 pub(crate) mod scheduling;
 mod seal;
@@ -116,8 +116,9 @@ fn second_half(init: &Init<'_>) -> Result<i32> {
     let trees = match &init.prepared.trees {
         Some(trees) => trees,
         None => {
-            // Only here, in init's own mount namespace, has an unprivileged runtime the right.
-            opened = ManuallyDrop::new(Trees::open(plan)?);
+            // Only here, in init's own mount namespace, has an unprivileged runtime the right, and
+            // have the mounts of a user namespace their locks.
+            opened = ManuallyDrop::new(init.prepared.trees_here(plan)?);
             &opened
         }
     };

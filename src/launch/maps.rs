@@ -8,6 +8,7 @@ use rustix::fs::{CWD, Mode, OFlags};
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 
 use super::prepare::{Prepared, Trees};
+use super::stage;
 use crate::fs::Proc;
 use crate::plan::ids::{IdMap, IdMaps, Writer};
 use crate::plan::{Kind as Namespace, Mount, Plan};
@@ -51,8 +52,15 @@ fn helper(program: &str, pid: i32, maps: &[IdMap]) -> Result<()> {
     Err(Error::new(Kind::System, said).context(program))
 }
 
-/// Gives idmapped mounts with mappings of their own their mapping: before the clone.
+/// Gives idmapped mounts their mapping before the clone: those with mappings of their own, and,
+/// where init finds a copy of the mounts, those with the container's. A copy cannot be idmapped.
 pub fn own_idmaps(plan: &Plan, trees: Option<&Trees>, proc: &Proc) -> Result<()> {
+    if let Some(maps) = plan.ids.as_ref().filter(|_| is_early(plan, trees))
+        && implied(plan).next().is_some()
+    {
+        let namespace = namespace_with(maps, proc).context("idmapped mounts")?;
+        implied(plan).try_for_each(|mount| apply(mount, trees, &namespace))?;
+    }
     for mount in &plan.mounts {
         if let Some(Some((uids, gids))) = &mount.idmap {
             let maps =
@@ -65,10 +73,15 @@ pub fn own_idmaps(plan: &Plan, trees: Option<&Trees>, proc: &Proc) -> Result<()>
     Ok(())
 }
 
-/// Gives those without the container's own: once its maps are written.
-pub fn container_idmaps(plan: &Plan, trees: Option<&Trees>, pid: i32) -> Result<()> {
+fn is_early(plan: &Plan, trees: Option<&Trees>) -> bool {
+    trees.is_some() && stage::is_needed(plan)
+}
+
+/// Gives the other ones without the container's own: once its maps are written.
+pub fn container_idmaps(plan: &Plan, prepared: &Prepared, pid: i32) -> Result<()> {
+    let trees = prepared.trees.as_ref();
     let mut mounts = implied(plan).peekable();
-    if mounts.peek().is_none() {
+    if mounts.peek().is_none() || prepared.stage.is_some() {
         return Ok(());
     }
     let namespace = open_namespace(pid)?;

@@ -10,6 +10,7 @@ mod maps;
 pub mod prepare;
 pub(crate) mod record;
 pub mod selfexe;
+pub mod stage;
 pub(crate) mod talk;
 
 use std::path::PathBuf;

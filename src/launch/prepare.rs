@@ -11,6 +11,7 @@ use nix::mount::MsFlags;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::mount::{OpenTreeFlags, open_tree};
 
+use super::stage::{self, Stage};
 use crate::fs::{PATH, Proc, is_char_device};
 use crate::host::Host;
 use crate::plan::mounts::MountKind;
@@ -26,6 +27,8 @@ pub struct Prepared {
     /// Detached clones, or `None` where init has to open them in its own mount namespace because
     /// the runtime has no right to.
     pub trees: Option<Trees>,
+    /// Where init finds them in place of `trees`, in a user namespace.
+    pub stage: Option<Stage>,
     /// The host's procfs.
     pub proc: Proc,
     /// The host's /dev/null, verified.
@@ -53,24 +56,38 @@ impl Prepared {
         // Another mount namespace that is joined has its own tree: sources are looked up there.
         let here = host.is_privileged() && plan.namespaces.mount.path().is_none();
         Ok(Prepared {
-            trees: if here { Some(Trees::open(plan)?) } else { None },
+            trees: if here { Some(Trees::open(plan, stage::is_needed(plan))?) } else { None },
+            stage: None,
             proc: Proc::open()?,
             null: open_null()?,
             joins: joins(&plan.namespaces)?,
         })
     }
+
+    /// Init, in its own mount namespace: what it finds there.
+    pub fn trees_here(&self, plan: &Plan) -> Result<Trees> {
+        match &self.stage {
+            Some(stage) => stage.trees(plan),
+            None => Trees::open(plan, false),
+        }
+    }
 }
 
 impl Trees {
     /// Clones the root file system, every bind source, and the devices where they are bound.
-    pub fn open(plan: &Plan) -> Result<Trees> {
+    /// `staged`: the propagation of the sources is set by init.
+    pub fn open(plan: &Plan, staged: bool) -> Result<Trees> {
         let root = clone_tree(&plan.rootfs, true)
             .with_context(|| format!("open the root file system {:?}", plan.rootfs))?;
         set(root.as_fd(), true, base(plan.propagation, 0))
             .context("set the propagation of the root file system")?;
         Ok(Trees {
             root,
-            mounts: plan.mounts.iter().map(|m| bind_source(m, plan)).collect::<Result<_>>()?,
+            mounts: plan
+                .mounts
+                .iter()
+                .map(|m| bind_source(m, plan, staged))
+                .collect::<Result<_>>()?,
             devices: plan
                 .devices
                 .iter()
@@ -112,7 +129,7 @@ pub fn base(propagation: MsFlags, extra: u64) -> Change {
     Change { set: extra, clear: 0, propagation: kind }
 }
 
-fn bind_source(mount: &Mount, plan: &Plan) -> Result<Option<OwnedFd>> {
+fn bind_source(mount: &Mount, plan: &Plan, staged: bool) -> Result<Option<OwnedFd>> {
     let MountKind::Bind(source) = &mount.kind else { return Ok(None) };
     let tree = clone_tree(source, mount.options.recursive)
         .with_context(|| format!("mounts[{}]: open source {source:?}", mount.index))?;
@@ -121,7 +138,8 @@ fn bind_source(mount: &Mount, plan: &Plan) -> Result<Option<OwnedFd>> {
     // anything out, whatever its source does.
     let change = if shared { Change::default() } else { base(plan.propagation, 0) };
     set(tree.as_fd(), true, change)
-        .and_then(|()| apply_options(tree.as_fd(), mount))
+        .and_then(|()| apply_attributes(tree.as_fd(), mount))
+        .and_then(|()| if staged { Ok(()) } else { apply_propagation(tree.as_fd(), mount) })
         .with_context(|| format!("mounts[{}]: set the options of {source:?}", mount.index))?;
     Ok(Some(tree))
 }
