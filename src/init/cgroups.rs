@@ -17,7 +17,7 @@ use crate::sys::mount::Change;
 use crate::{Context, Error, Kind, Result};
 
 /// On v2 the one hierarchy; on v1 and hybrid a tmpfs with a directory for each.
-pub fn mount(init: &Init<'_>, root: &Root, mount: &Mount) -> Result<()> {
+pub fn mount(init: &Init<'_>, root: &Root, mount: &Mount) -> Result<OwnedFd> {
     let target = root.make_dir(&mount.destination)?;
     let view = View::new(init, mount);
     let mut parts = init.cgroups.mounts();
@@ -31,8 +31,7 @@ pub fn mount(init: &Init<'_>, root: &Root, mount: &Mount) -> Result<()> {
             let tree = view.unified(dir)?;
             prepare::apply_propagation(tree.as_fd(), mount)?;
             attach(tree.as_fd(), target)?;
-            done(tree);
-            Ok(())
+            Ok(tree)
         }
         parts => view.many(parts, target, mount),
     }
@@ -85,7 +84,7 @@ impl View {
         Ok(tree)
     }
 
-    fn many(&self, parts: &[CgroupMount], target: OwnedFd, mount: &Mount) -> Result<()> {
+    fn many(&self, parts: &[CgroupMount], target: OwnedFd, mount: &Mount) -> Result<OwnedFd> {
         let data = [("mode".to_owned(), Some("755".to_owned()))];
         let writable = self.attributes & !MountAttr::RDONLY.0;
         let top = make("tmpfs", "tmpfs", SuperFlags::default(), &data, writable)?;
@@ -104,13 +103,12 @@ impl View {
                 }
             }
         }
-        if self.attributes & MountAttr::RDONLY.0 != 0 {
+        if self.attributes & MountAttr::RDONLY.0 != 0 && !mount.read_only_late {
             let change = Change { set: MountAttr::RDONLY.0, ..Change::default() };
             prepare::set(top.as_fd(), false, change).context("make it read-only")?;
         }
         prepare::apply_propagation(top.as_fd(), mount)?;
-        done(top);
-        Ok(())
+        Ok(top)
     }
 }
 

@@ -123,7 +123,7 @@ fn second_half(init: &Init<'_>) -> Result<i32> {
         }
     };
     let root = ManuallyDrop::new(rootfs::attach(plan, trees)?);
-    mounts::all(init, &root, trees)?;
+    let late = mounts::all(init, &root, trees)?;
     devices::all(plan, &root, trees)?;
     create_hooks(init, &root, umask)?;
     rootfs::make_cwd(plan, &root)?;
@@ -142,7 +142,7 @@ fn second_half(init: &Init<'_>) -> Result<i32> {
         }
     }
     rootfs::enter(init, &root)?;
-    seal::read_only_mounts(plan, &root)?;
+    seal::read_only_mounts(late)?;
     seal::names(plan)?;
     seal::sysctls(init)?;
     seal::paths(plan, &root, trees)?;

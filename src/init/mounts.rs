@@ -13,29 +13,53 @@ use rustix::mount::{
 use super::{Init, done};
 use crate::fs::{Root, copy_tree};
 use crate::launch::prepare::{self, Trees};
+use crate::plan::Mount;
 use crate::plan::mounts::MountKind;
 use crate::plan::options::{MountAttr, SuperFlags};
-use crate::plan::{Mount, Plan};
 use crate::sys::mount::Change;
 use crate::{Context, Error, Kind, Result};
 
-/// All of them.
-pub fn all(init: &Init<'_>, root: &Root, trees: &Trees) -> Result<()> {
-    for mount in &init.plan.mounts {
-        one(init, root, trees, mount).with_context(|| {
-            format!("mounts[{}]: mount on {:?}", mount.index, mount.destination)
-        })?;
-    }
-    Ok(())
+/// A mount that is still to be made read-only. It is kept open: looked up again its path could mean
+/// another one.
+#[derive(Debug)]
+pub struct Late<'a> {
+    /// Where it is.
+    pub destination: &'a Path,
+    /// The mount.
+    pub mount: OwnedFd,
 }
 
-fn one(init: &Init<'_>, root: &Root, trees: &Trees, mount: &Mount) -> Result<()> {
+/// All of them; gives those that are still to be made read-only.
+pub fn all<'a>(init: &Init<'a>, root: &Root, trees: &Trees) -> Result<Vec<Late<'a>>> {
+    let mut late: Vec<Late<'a>> = Vec::new();
+    for mount in &init.plan.mounts {
+        let made = one(init, root, trees, mount).with_context(|| {
+            format!("mounts[{}]: mount on {:?}", mount.index, mount.destination)
+        })?;
+        let destination = mount.destination.as_path();
+        if mount.kind == MountKind::Remount {
+            // The last word on a place counts.
+            late.retain(|earlier| earlier.destination != destination);
+        }
+        match made {
+            Some(made) if mount.read_only_late => late.push(Late { destination, mount: made }),
+            Some(made) => done(made),
+            None => {}
+        }
+    }
+    Ok(late)
+}
+
+/// Gives the mount, unless it is held elsewhere and not asked for.
+fn one(init: &Init<'_>, root: &Root, trees: &Trees, mount: &Mount) -> Result<Option<OwnedFd>> {
     let destination = &mount.destination;
     match &mount.kind {
         MountKind::Bind(_) => {
             let tree = trees.mounts.get(mount.index).and_then(Option::as_ref);
             let tree = tree.ok_or_else(|| Error::new(Kind::System, "the source is not open"))?;
-            bind(root, tree.as_fd(), destination)
+            bind(root, tree.as_fd(), destination)?;
+            let late = mount.read_only_late.then(|| tree.try_clone());
+            late.transpose().context("keep the mount open")
         }
         MountKind::Own(source) => {
             let there = root.find(source).with_context(|| format!("find source {source:?}"))?;
@@ -44,14 +68,14 @@ fn one(init: &Init<'_>, root: &Root, trees: &Trees, mount: &Mount) -> Result<()>
             prepare::set(tree.as_fd(), true, prepare::base(init.plan.propagation, 0))?;
             prepare::apply_options(tree.as_fd(), mount)?;
             bind(root, tree.as_fd(), destination)?;
-            done(tree);
-            Ok(())
+            Ok(Some(tree))
         }
-        MountKind::New(fstype, source) => new_filesystem(init.plan, root, mount, fstype, source),
-        MountKind::Cgroup => super::cgroups::mount(init, root, mount),
+        MountKind::New(fstype, source) => new_filesystem(root, mount, fstype, source).map(Some),
+        MountKind::Cgroup => super::cgroups::mount(init, root, mount).map(Some),
         MountKind::Remount => {
             let there = root.find(destination)?;
-            prepare::apply_options(there.as_fd(), mount)
+            prepare::apply_options(there.as_fd(), mount)?;
+            Ok(Some(there))
         }
     }
 }
@@ -73,13 +97,7 @@ pub fn attach(mount: BorrowedFd<'_>, target: OwnedFd) -> Result<()> {
     Ok(())
 }
 
-fn new_filesystem(
-    plan: &Plan,
-    root: &Root,
-    mount: &Mount,
-    fstype: &str,
-    source: &str,
-) -> Result<()> {
+fn new_filesystem(root: &Root, mount: &Mount, fstype: &str, source: &str) -> Result<OwnedFd> {
     let (target, existed) = match fstype {
         // A link in the place of /proc or /sys is an image that wants them elsewhere
         // (CVE-2019-19921, CVE-2025-54867).
@@ -92,10 +110,14 @@ fn new_filesystem(
         let mode = rustix::fs::fstat(&target)?.st_mode & 0o7777;
         data.push(("mode".into(), Some(format!("{mode:o}"))));
     }
-    let late = read_only_late(plan, mount);
-    let read_only = if late { MountAttr::RDONLY.0 } else { 0 };
+    let mut flags = mount.options.super_flags;
+    let mut read_only = 0;
+    if mount.read_only_late {
+        flags.set &= !SuperFlags::RDONLY;
+        read_only = MountAttr::RDONLY.0;
+    }
     let attributes = mount.options.set.0 & !read_only;
-    let new = make(fstype, source, mount.options.super_flags, &data, attributes)?;
+    let new = make(fstype, source, flags, &data, attributes)?;
     if mount.options.tmpcopyup {
         copy_up(root, mount, new.as_fd())?;
     }
@@ -108,18 +130,9 @@ fn new_filesystem(
     prepare::apply_propagation(new.as_fd(), mount)?;
     attach(new.as_fd(), target)?;
     if mount.options.super_flags.set & SuperFlags::IVERSION != 0 {
-        with_iversion(plan, mount, new.as_fd())?;
+        with_iversion(mount, new.as_fd())?;
     }
-    done(new);
-    Ok(())
-}
-
-/// Whether the read-only flag has to wait: device nodes are still to be made in a /dev, and
-/// contents copied up.
-pub fn read_only_late(plan: &Plan, mount: &Mount) -> bool {
-    let dev = plan.populate_dev && mount.destination == Path::new("/dev");
-    let read_only = (mount.options.set | mount.options.rec_set).contains(MountAttr::RDONLY);
-    read_only && (dev || mount.options.tmpcopyup)
+    Ok(new)
 }
 
 /// fsopen(2), fsconfig(2), fsmount(2): a new file system as a detached mount.
@@ -212,10 +225,10 @@ fn copy_up(root: &Root, mount: &Mount, new: BorrowedFd<'_>) -> Result<()> {
 }
 
 /// `iversion` exists in mount(2) only: a remount that repeats the flags the file system has.
-fn with_iversion(plan: &Plan, mount: &Mount, new: BorrowedFd<'_>) -> Result<()> {
+fn with_iversion(mount: &Mount, new: BorrowedFd<'_>) -> Result<()> {
     use nix::mount::MsFlags;
     let mut bits = mount.options.super_flags.set | MsFlags::MS_REMOUNT.bits();
-    if read_only_late(plan, mount) {
+    if mount.read_only_late {
         bits &= !MsFlags::MS_RDONLY.bits();
     }
     // The attributes of the mount itself have the same meaning in both interfaces, not the same

@@ -6,7 +6,7 @@ use std::path::Path;
 use rustix::io::Errno;
 use rustix::mount::{OpenTreeFlags, open_tree};
 
-use super::mounts::{attach, make, read_only_late};
+use super::mounts::{Late, attach, make};
 use super::{Init, done};
 use crate::fs::Root;
 use crate::launch::prepare::{self, Trees};
@@ -17,12 +17,12 @@ use crate::sys::ns;
 use crate::{Context, Error, Result};
 
 /// Read-only flags that waited until everything inside was made.
-pub fn read_only_mounts(plan: &Plan, root: &Root) -> Result<()> {
-    for mount in plan.mounts.iter().filter(|mount| read_only_late(plan, mount)) {
-        let there = root.find(&mount.destination)?;
+pub fn read_only_mounts(late: Vec<Late<'_>>) -> Result<()> {
+    for Late { destination, mount } in late {
         let change = Change { set: libc::MOUNT_ATTR_RDONLY, ..Change::default() };
-        prepare::set(there.as_fd(), false, change)
-            .with_context(|| format!("make {:?} read-only", mount.destination))?;
+        prepare::set(mount.as_fd(), false, change)
+            .with_context(|| format!("make {destination:?} read-only"))?;
+        done(mount);
     }
     Ok(())
 }

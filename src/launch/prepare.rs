@@ -15,7 +15,7 @@ use super::stage::{self, Stage};
 use crate::fs::{PATH, Proc, is_char_device};
 use crate::host::Host;
 use crate::plan::mounts::MountKind;
-use crate::plan::options::PropagationKind;
+use crate::plan::options::{MountAttr, PropagationKind};
 use crate::plan::{Kind, Mount, Namespaces, Plan};
 use crate::sys::mount::{Change, mount_setattr};
 use crate::sys::ns;
@@ -170,13 +170,25 @@ pub fn propagation_flag(kind: PropagationKind) -> u64 {
     }
 }
 
-/// The attributes alone.
+/// The attributes alone, but for a read-only flag of the mount itself that has to wait.
 pub fn apply_attributes(tree: BorrowedFd<'_>, mount: &Mount) -> Result<()> {
     let options = &mount.options;
     let all = Change { set: options.rec_set.0, clear: options.rec_clear.0, propagation: 0 };
-    let own = Change { set: options.set.0, clear: options.clear.0, propagation: 0 };
+    let mut own = Change { set: options.set.0, clear: options.clear.0, propagation: 0 };
+    if mount.read_only_late {
+        own.set &= !libc::MOUNT_ATTR_RDONLY;
+        // Not if it is so already: then the host has said it.
+        if options.rec_set.contains(MountAttr::RDONLY) && !is_read_only(tree)? {
+            own.clear |= libc::MOUNT_ATTR_RDONLY;
+        }
+    }
     set(tree, true, all)?;
     set(tree, false, own)
+}
+
+fn is_read_only(mount: BorrowedFd<'_>) -> Result<bool> {
+    let flags = rustix::fs::fstatvfs(mount).context("ask for the flags of the mount")?.f_flag;
+    Ok(flags.contains(rustix::fs::StatVfsMountFlags::RDONLY))
 }
 
 /// In a user namespace nodes cannot be made; the host's own are bound, if they are what is asked.
