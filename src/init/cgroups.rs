@@ -6,7 +6,8 @@ use std::path::Path;
 use rustix::fs::{CWD, Mode};
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 
-use super::mounts::{attach, make};
+use super::mounts::make;
+use super::outward::Outward;
 use super::{Init, done};
 use crate::cgroup::{CgroupMount, Layout};
 use crate::fs::Root;
@@ -17,7 +18,7 @@ use crate::sys::mount::Change;
 use crate::{Context, Error, Kind, Result};
 
 /// On v2 the one hierarchy; on v1 and hybrid a tmpfs with a directory for each.
-pub fn mount(init: &Init<'_>, root: &Root, mount: &Mount) -> Result<OwnedFd> {
+pub fn mount(init: &Init<'_>, root: &Root, mount: &Mount, outward: &Outward) -> Result<OwnedFd> {
     let target = root.make_dir(&mount.destination)?;
     let view = View::new(init, mount);
     let mut parts = init.cgroups.mounts();
@@ -30,10 +31,10 @@ pub fn mount(init: &Init<'_>, root: &Root, mount: &Mount) -> Result<OwnedFd> {
         [CgroupMount::Unified { name, dir }] if name.is_empty() => {
             let tree = view.unified(dir)?;
             prepare::apply_propagation(tree.as_fd(), mount)?;
-            attach(tree.as_fd(), target)?;
+            outward.attach(root, tree.as_fd(), target)?;
             Ok(tree)
         }
-        parts => view.many(parts, target, mount),
+        parts => view.many(parts, mount, |top| outward.attach(root, top, target)),
     }
 }
 
@@ -84,11 +85,16 @@ impl View {
         Ok(tree)
     }
 
-    fn many(&self, parts: &[CgroupMount], target: OwnedFd, mount: &Mount) -> Result<OwnedFd> {
+    fn many(
+        &self,
+        parts: &[CgroupMount],
+        mount: &Mount,
+        attach: impl FnOnce(BorrowedFd<'_>) -> Result<()>,
+    ) -> Result<OwnedFd> {
         let data = [("mode".to_owned(), Some("755".to_owned()))];
         let writable = self.attributes & !MountAttr::RDONLY.0;
         let top = make("tmpfs", "tmpfs", SuperFlags::default(), &data, writable)?;
-        attach(top.as_fd(), target)?;
+        attach(top.as_fd())?;
         for part in parts {
             match part {
                 CgroupMount::Unified { name, dir } => {

@@ -12,6 +12,7 @@ pub(crate) mod exec;
 pub(crate) mod identity;
 pub(crate) mod limits;
 pub(crate) mod mounts;
+mod outward;
 mod rootfs;
 pub(crate) mod scheduling;
 mod seal;
@@ -122,8 +123,8 @@ fn second_half(init: &Init<'_>) -> Result<i32> {
             &opened
         }
     };
-    let root = ManuallyDrop::new(rootfs::attach(plan, trees)?);
-    let late = mounts::all(init, &root, trees)?;
+    let mut root = ManuallyDrop::new(rootfs::attach(plan, trees)?);
+    let made = mounts::all(init, &mut root, trees)?;
     devices::all(plan, &root, trees)?;
     create_hooks(init, &root, umask)?;
     rootfs::make_cwd(plan, &root)?;
@@ -142,10 +143,10 @@ fn second_half(init: &Init<'_>) -> Result<i32> {
         }
     }
     rootfs::enter(init, &root)?;
-    seal::read_only_mounts(late)?;
+    seal::read_only_mounts(made.late)?;
     seal::names(plan)?;
     seal::sysctls(init)?;
-    seal::paths(plan, &root, trees)?;
+    seal::paths(plan, &root, trees, &made.outward)?;
     rootfs::finish(plan, &root)?;
     exec::run(init, umask)
 }

@@ -10,8 +10,10 @@ use rustix::mount::{
     fsconfig_set_string, fsmount, fsopen, move_mount,
 };
 
+use super::outward::Outward;
 use super::{Init, done};
 use crate::fs::{Root, copy_tree};
+use crate::launch::maps;
 use crate::launch::prepare::{self, Trees};
 use crate::plan::Mount;
 use crate::plan::mounts::MountKind;
@@ -29,11 +31,20 @@ pub struct Late<'a> {
     pub mount: OwnedFd,
 }
 
-/// All of them; gives those that are still to be made read-only.
-pub fn all<'a>(init: &Init<'a>, root: &Root, trees: &Trees) -> Result<Vec<Late<'a>>> {
-    let mut late: Vec<Late<'a>> = Vec::new();
+/// What later steps have to know of the mounts.
+#[derive(Debug, Default)]
+pub struct Made<'a> {
+    /// Those that are still to be made read-only.
+    pub late: Vec<Late<'a>>,
+    /// Those that the host is a peer of.
+    pub outward: Outward,
+}
+
+/// All of them.
+pub fn all<'a>(init: &Init<'a>, root: &mut Root, trees: &Trees) -> Result<Made<'a>> {
+    let Made { mut late, mut outward } = Made::default();
     for mount in &init.plan.mounts {
-        let made = one(init, root, trees, mount).with_context(|| {
+        let made = one(init, root, trees, mount, &mut outward).with_context(|| {
             format!("mounts[{}]: mount on {:?}", mount.index, mount.destination)
         })?;
         let destination = mount.destination.as_path();
@@ -41,37 +52,74 @@ pub fn all<'a>(init: &Init<'a>, root: &Root, trees: &Trees) -> Result<Vec<Late<'
             // The last word on a place counts.
             late.retain(|earlier| earlier.destination != destination);
         }
+        if covers_root(mount)
+            && let Some(new) = &made
+        {
+            let new = new.try_clone().context("keep the new root file system open")?;
+            done(root.replace(new));
+        }
         match made {
             Some(made) if mount.read_only_late => late.push(Late { destination, mount: made }),
             Some(made) => done(made),
             None => {}
         }
     }
-    Ok(late)
+    Ok(Made { late, outward })
+}
+
+/// A mount on `/` itself is the root file system from there on.
+fn covers_root(mount: &Mount) -> bool {
+    mount.destination == Path::new("/") && mount.kind != MountKind::Remount
 }
 
 /// Gives the mount, unless it is held elsewhere and not asked for.
-fn one(init: &Init<'_>, root: &Root, trees: &Trees, mount: &Mount) -> Result<Option<OwnedFd>> {
+fn one(
+    init: &Init<'_>,
+    root: &Root,
+    trees: &Trees,
+    mount: &Mount,
+    outward: &mut Outward,
+) -> Result<Option<OwnedFd>> {
     let destination = &mount.destination;
+    if covers_root(mount) && init.plan.mounts_in_callers_namespace() {
+        let why = "needs a mount namespace of the container's own";
+        return Err(Error::new(Kind::Invalid, why));
+    }
     match &mount.kind {
         MountKind::Bind(_) => {
             let tree = trees.mounts.get(mount.index).and_then(Option::as_ref);
             let tree = tree.ok_or_else(|| Error::new(Kind::System, "the source is not open"))?;
-            bind(root, tree.as_fd(), destination)?;
-            let late = mount.read_only_late.then(|| tree.try_clone());
-            late.transpose().context("keep the mount open")
+            bind(root, tree.as_fd(), destination, outward)?;
+            outward.note(init, mount, tree.as_fd())?;
+            let kept = (mount.read_only_late || covers_root(mount)).then(|| tree.try_clone());
+            kept.transpose().context("keep the mount open")
         }
         MountKind::Own(source) => {
             let there = root.find(source).with_context(|| format!("find source {source:?}"))?;
             let tree = prepare::clone_open(there.as_fd(), mount.options.recursive)?;
             done(there);
             prepare::set(tree.as_fd(), true, prepare::base(init.plan.propagation, 0))?;
+            for (_, mapping) in init.prepared.idmaps.iter().filter(|(i, _)| *i == mount.index) {
+                maps::idmap(tree.as_fd(), mount, mapping.as_fd()).context("idmap")?;
+            }
             prepare::apply_options(tree.as_fd(), mount)?;
-            bind(root, tree.as_fd(), destination)?;
+            bind(root, tree.as_fd(), destination, outward)?;
+            outward.note(init, mount, tree.as_fd())?;
             Ok(Some(tree))
         }
-        MountKind::New(fstype, source) => new_filesystem(root, mount, fstype, source).map(Some),
-        MountKind::Cgroup => super::cgroups::mount(init, root, mount).map(Some),
+        MountKind::New(fstype, source) => {
+            let host = trees.mounts.get(mount.index).and_then(Option::as_ref);
+            let new = new_filesystem(root, mount, fstype, source, outward);
+            match (new, host) {
+                (Err(error), Some(host)) if error.errno() == Some(nix::errno::Errno::EPERM) => {
+                    let target = ordinary_dir(root, destination, fstype)?;
+                    outward.attach(root, host.as_fd(), target)?;
+                    Ok(None)
+                }
+                (new, _) => new.map(Some),
+            }
+        }
+        MountKind::Cgroup => super::cgroups::mount(init, root, mount, outward).map(Some),
         MountKind::Remount => {
             let there = root.find(destination)?;
             prepare::apply_options(there.as_fd(), mount)?;
@@ -80,13 +128,13 @@ fn one(init: &Init<'_>, root: &Root, trees: &Trees, mount: &Mount) -> Result<Opt
     }
 }
 
-fn bind(root: &Root, tree: BorrowedFd<'_>, destination: &Path) -> Result<()> {
+fn bind(root: &Root, tree: BorrowedFd<'_>, destination: &Path, outward: &Outward) -> Result<()> {
     let target = if prepare::is_dir(tree)? {
         root.make_dir(destination)?
     } else {
         root.make_file(destination)?
     };
-    attach(tree, target)
+    outward.attach(root, tree, target)
 }
 
 /// Puts a detached mount on a place that is held open.
@@ -97,11 +145,17 @@ pub fn attach(mount: BorrowedFd<'_>, target: OwnedFd) -> Result<()> {
     Ok(())
 }
 
-fn new_filesystem(root: &Root, mount: &Mount, fstype: &str, source: &str) -> Result<OwnedFd> {
+fn new_filesystem(
+    root: &Root,
+    mount: &Mount,
+    fstype: &str,
+    source: &str,
+    outward: &Outward,
+) -> Result<OwnedFd> {
     let (target, existed) = match fstype {
         // A link in the place of /proc or /sys is an image that wants them elsewhere
         // (CVE-2019-19921, CVE-2025-54867).
-        "proc" | "sysfs" => (no_link(root, &mount.destination)?, true),
+        "proc" | "sysfs" => (ordinary_dir(root, &mount.destination, fstype)?, true),
         _ => root.find_or_make_dir(&mount.destination)?,
     };
     let mut data = mount.options.data.clone();
@@ -128,7 +182,7 @@ fn new_filesystem(root: &Root, mount: &Mount, fstype: &str, source: &str) -> Res
     };
     prepare::set(new.as_fd(), true, change)?;
     prepare::apply_propagation(new.as_fd(), mount)?;
-    attach(new.as_fd(), target)?;
+    outward.attach(root, new.as_fd(), target)?;
     if mount.options.super_flags.set & SuperFlags::IVERSION != 0 {
         with_iversion(mount, new.as_fd())?;
     }
@@ -199,20 +253,30 @@ fn kernel_message(context: BorrowedFd<'_>) -> Option<String> {
     Some(text.strip_prefix("e ").map_or(text.clone(), str::to_owned)).filter(|t| !t.is_empty())
 }
 
+/// For proc and sysfs, with the words of runc.
+fn ordinary_dir(root: &Root, path: &Path, fstype: &str) -> Result<OwnedFd> {
+    no_link(root, path).map_err(|error| match error.kind() {
+        Kind::Invalid => {
+            let why = format!("filesystem {fstype:?} must be mounted on ordinary directory");
+            error.context(why)
+        }
+        _ => error,
+    })
+}
+
 /// The directory itself: no component of its path may be a link.
 pub fn no_link(root: &Root, path: &Path) -> Result<OwnedFd> {
-    let found = match root.find_no_links(path) {
+    let found = match root.find_dir_no_links(path) {
         Err(Errno::NOENT) => {
             root.make_dir(path)?;
-            root.find_no_links(path)
+            root.find_dir_no_links(path)
         }
         answer => answer,
     };
+    let refuse = |what: &str| Error::new(Kind::Invalid, format!("{path:?} in the rootfs {what}"));
     found.map_err(|errno| match errno {
-        Errno::LOOP => Error::new(
-            Kind::Invalid,
-            format!("{path:?} in the rootfs is reached by a symbolic link, which is refused here"),
-        ),
+        Errno::LOOP => refuse("is reached by a symbolic link, which is refused here"),
+        Errno::NOTDIR => refuse("is not a directory"),
         errno => Error::from(errno),
     })
 }

@@ -110,6 +110,7 @@ impl Launch {
         let mut prepared = Prepared::new(plan, host)?;
         maps::own_idmaps(plan, prepared.trees.as_ref(), &prepared.proc)?;
         maps::joined_idmaps(plan, &prepared)?;
+        prepared.idmaps = maps::kept_idmaps(plan, &prepared.proc)?;
         let trees = prepared.trees.as_ref().filter(|_| plan.mounts_in_callers_namespace());
         self.state.own_mount = trees.map(|t| OwnMount::of(t.root.as_fd())).transpose()?;
         let fifos = request.waits_for_start.then(|| Fifos::make(self.reserved.dir()));

@@ -6,7 +6,7 @@
 
 mod attempt;
 pub mod fifo;
-mod maps;
+pub(crate) mod maps;
 pub mod prepare;
 pub(crate) mod record;
 pub mod selfexe;

@@ -12,11 +12,11 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::mount::{OpenTreeFlags, open_tree};
 
 use super::stage::{self, Stage};
-use crate::fs::{PATH, Proc, is_char_device};
+use crate::fs::{PATH, Proc, Root, is_char_device};
 use crate::host::Host;
 use crate::plan::mounts::MountKind;
 use crate::plan::options::{MountAttr, PropagationKind};
-use crate::plan::{Kind, Mount, Namespaces, Plan};
+use crate::plan::{Choice, Kind, Mount, Namespaces, Plan};
 use crate::sys::mount::{Change, mount_setattr};
 use crate::sys::ns;
 use crate::{Context, Error, Kind as ErrorKind, Result};
@@ -33,6 +33,8 @@ pub struct Prepared {
     pub proc: Proc,
     /// The host's /dev/null, verified.
     pub null: OwnedFd,
+    /// The mappings of idmapped mounts whose source only init has: index of the mount, namespace.
+    pub idmaps: Vec<(usize, OwnedFd)>,
     /// Namespaces to join, the mount namespace last.
     pub joins: Vec<(Kind, OwnedFd)>,
 }
@@ -58,6 +60,7 @@ impl Prepared {
         Ok(Prepared {
             trees: if here { Some(Trees::open(plan, stage::is_needed(plan))?) } else { None },
             stage: None,
+            idmaps: Vec::new(),
             proc: Proc::open()?,
             null: open_null()?,
             joins: joins(&plan.namespaces)?,
@@ -130,8 +133,10 @@ pub fn base(propagation: MsFlags, extra: u64) -> Change {
 }
 
 fn bind_source(mount: &Mount, plan: &Plan, staged: bool) -> Result<Option<OwnedFd>> {
-    let MountKind::Bind(source) = &mount.kind else { return Ok(None) };
-    let tree = clone_tree(source, mount.options.recursive)
+    let MountKind::Bind(source) = &mount.kind else {
+        return host_sysfs(mount, plan);
+    };
+    let tree = clone_source(source, plan, mount.options.recursive)
         .with_context(|| format!("mounts[{}]: open source {source:?}", mount.index))?;
     let shared = mount.options.propagation.iter().any(|p| p.kind == PropagationKind::Shared);
     // A mount that is to be shared stays a peer of the host's; every other one must not pass
@@ -142,6 +147,66 @@ fn bind_source(mount: &Mount, plan: &Plan, staged: bool) -> Result<Option<OwnedF
         .and_then(|()| if staged { Ok(()) } else { apply_propagation(tree.as_fd(), mount) })
         .with_context(|| format!("mounts[{}]: set the options of {source:?}", mount.index))?;
     Ok(Some(tree))
+}
+
+/// A source below the root file system is read as the container would read it: a link of the image
+/// must not lead to a file of the host.
+fn clone_source(source: &Path, plan: &Plan, recursive: bool) -> Result<OwnedFd> {
+    match inside_root(source, plan) {
+        Some(inside) => {
+            let root = Root::new(open_dir(&plan.rootfs)?);
+            clone_open(root.find(inside)?.as_fd(), recursive)
+        }
+        None => clone_tree(source, recursive),
+    }
+}
+
+/// What of a path is below the root file system, whose own path may be written with links.
+fn inside_root<'a>(source: &'a Path, plan: &Plan) -> Option<&'a Path> {
+    if plan.rootfs == Path::new("/") {
+        return None;
+    }
+    if let Ok(inside) = source.strip_prefix(&plan.rootfs) {
+        return Some(inside);
+    }
+    let below = source.strip_prefix(&plan.bundle).ok()?;
+    // A file of the bundle itself is the usual case, and is not worth a look.
+    let mut parents: Vec<&Path> = below.ancestors().skip(1).collect();
+    parents.pop();
+    let is_root = |dir: &&Path| {
+        std::fs::canonicalize(plan.bundle.join(dir)).is_ok_and(|real| real == plan.rootfs)
+    };
+    // From the top down: nothing below the root file system is followed.
+    let root = parents.into_iter().rev().find(is_root)?;
+    below.strip_prefix(root).ok()
+}
+
+/// The host's /sys, where the container may have no right to a sysfs of its own: the kernel asks for
+/// rights over the network namespace, which is not the container's (sysfs(5)). With all that is
+/// mounted below, because that may cover files of it, and read-only there.
+fn host_sysfs(mount: &Mount, plan: &Plan) -> Result<Option<OwnedFd>> {
+    let MountKind::New(fstype, _) = &mount.kind else { return Ok(None) };
+    let own_network = plan.namespaces.network == Choice::New;
+    if fstype != "sysfs" || !plan.in_user_namespace || own_network {
+        return Ok(None);
+    }
+    let make = || -> Result<OwnedFd> {
+        let tree = clone_tree(Path::new("/sys"), true)?;
+        let closed = libc::MOUNT_ATTR_RDONLY
+            | libc::MOUNT_ATTR_NOSUID
+            | libc::MOUNT_ATTR_NODEV
+            | libc::MOUNT_ATTR_NOEXEC;
+        let was_read_only = is_read_only(tree.as_fd())?;
+        let all = Change { set: closed, ..base(plan.propagation, 0) };
+        set(tree.as_fd(), true, all)?;
+        let read_only = (mount.options.set | mount.options.rec_set).contains(MountAttr::RDONLY);
+        if !read_only && !was_read_only {
+            let top = Change { clear: libc::MOUNT_ATTR_RDONLY, ..Change::default() };
+            set(tree.as_fd(), false, top)?;
+        }
+        Ok(tree)
+    };
+    make().map(Some).with_context(|| format!("mounts[{}]: bind the host's /sys", mount.index))
 }
 
 /// The attributes and the propagation of a mount: recursive ones first, then the mount's own.

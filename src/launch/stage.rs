@@ -112,7 +112,10 @@ impl Home {
 
 /// Attaches every tree, and makes the tmpfs the working directory.
 fn fill(plan: &Plan, trees: &Trees) -> Result<Stage> {
-    let stage = mount_tmpfs(&plan.rootfs)?;
+    // Where the root file system is: hooks that enter the namespace have to find the rest of the
+    // host's tree.
+    let place = if plan.rootfs == Path::new("/") { &plan.bundle } else { &plan.rootfs };
+    let stage = mount_tmpfs(place)?;
     let mut names = 0_u32..;
     let mut put = |tree: &OwnedFd| put(stage.as_fd(), tree.as_fd(), names.next());
     let (root, null) = (put(&trees.root)?, put(&trees.null)?);
