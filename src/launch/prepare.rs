@@ -181,6 +181,9 @@ fn inside_root<'a>(source: &'a Path, plan: &Plan) -> Option<&'a Path> {
     below.strip_prefix(root).ok()
 }
 
+/// linux/magic.h
+const SYSFS_MAGIC: rustix::fs::FsWord = 0x6265_6572;
+
 /// The host's /sys, where the container may have no right to a sysfs of its own: the kernel asks for
 /// rights over the network namespace, which is not the container's (sysfs(5)). With all that is
 /// mounted below, because that may cover files of it, and read-only there.
@@ -190,8 +193,15 @@ fn host_sysfs(mount: &Mount, plan: &Plan) -> Result<Option<OwnedFd>> {
     if fstype != "sysfs" || !plan.in_user_namespace || own_network {
         return Ok(None);
     }
-    let make = || -> Result<OwnedFd> {
-        let tree = clone_tree(Path::new("/sys"), true)?;
+    let make = || -> Result<Option<OwnedFd>> {
+        let tree = match clone_tree(Path::new("/sys"), true) {
+            // What is asked for may be possible all the same.
+            Err(error) if error.errno() == Some(Errno::ENOENT) => return Ok(None),
+            tree => tree?,
+        };
+        if rustix::fs::fstatfs(&tree)?.f_type != SYSFS_MAGIC {
+            return Ok(None);
+        }
         let closed = libc::MOUNT_ATTR_RDONLY
             | libc::MOUNT_ATTR_NOSUID
             | libc::MOUNT_ATTR_NODEV
@@ -204,9 +214,9 @@ fn host_sysfs(mount: &Mount, plan: &Plan) -> Result<Option<OwnedFd>> {
             let top = Change { clear: libc::MOUNT_ATTR_RDONLY, ..Change::default() };
             set(tree.as_fd(), false, top)?;
         }
-        Ok(tree)
+        Ok(Some(tree))
     };
-    make().map(Some).with_context(|| format!("mounts[{}]: bind the host's /sys", mount.index))
+    make().with_context(|| format!("mounts[{}]: bind the host's /sys", mount.index))
 }
 
 /// The attributes and the propagation of a mount: recursive ones first, then the mount's own.
