@@ -322,7 +322,11 @@ fn mounts() {
             || json!({"destination": "", "type": "tmpfs", "source": "x"}),
             &["destination"],
         ),
-        ("root", || json!({"destination": "/", "type": "tmpfs", "source": "x"}), &["destination"]),
+        (
+            "root",
+            || json!({"destination": "/etc/..", "type": "tmpfs", "source": "x"}),
+            &["destination"],
+        ),
         ("NUL", || json!({"destination": "/a\u{0}b", "type": "tmpfs"}), &["mounts"]),
         (
             "no source",

@@ -20,6 +20,7 @@ const MAX_DANGLING: u32 = 40;
 #[derive(Debug)]
 pub struct Root {
     dir: OwnedFd,
+    covered: u32,
     no_openat2: Cell<bool>,
 }
 
@@ -35,7 +36,18 @@ pub struct Place {
 impl Root {
     /// Takes the descriptor of the root directory (O_PATH will do).
     pub fn new(dir: OwnedFd) -> Root {
-        Root { dir, no_openat2: Cell::new(false) }
+        Root { dir, covered: 0, no_openat2: Cell::new(false) }
+    }
+
+    /// Takes another root directory, which has been mounted over this one; gives the former.
+    pub fn replace(&mut self, dir: OwnedFd) -> OwnedFd {
+        self.covered += 1;
+        std::mem::replace(&mut self.dir, dir)
+    }
+
+    /// How many root directories this one has been mounted over.
+    pub fn covered(&self) -> u32 {
+        self.covered
     }
 
     /// The root directory itself.
@@ -62,14 +74,23 @@ impl Root {
 
     /// The same where no component may be a link at all; ELOOP if one is.
     pub fn find_no_links(&self, path: &Path) -> rustix::io::Result<OwnedFd> {
+        self.open_no_links(path, PATH)
+    }
+
+    /// The same of a directory; ENOTDIR if it is anything else.
+    pub fn find_dir_no_links(&self, path: &Path) -> rustix::io::Result<OwnedFd> {
+        self.open_no_links(path, PATH | OFlags::DIRECTORY)
+    }
+
+    fn open_no_links(&self, path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
         if !self.no_openat2.get() {
             let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
-            match super::openat2(self.fd(), path, PATH, resolve) {
+            match super::openat2(self.fd(), path, flags, resolve) {
                 Some(answer) => return answer,
                 None => self.no_openat2.set(true),
             }
         }
-        walk::open(self.fd(), path, PATH, Rule::InRootNoLinks)
+        walk::open(self.fd(), path, flags, Rule::InRootNoLinks)
     }
 
     /// The directory `path`, made with all its parents (mode 0755) where missing. A dangling link

@@ -6,7 +6,8 @@ use std::path::Path;
 use rustix::fs::{CWD, Mode};
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 
-use super::mounts::{attach, make};
+use super::mounts::make;
+use super::outward::Outward;
 use super::{Init, done};
 use crate::cgroup::{CgroupMount, Layout};
 use crate::fs::Root;
@@ -17,7 +18,7 @@ use crate::sys::mount::Change;
 use crate::{Context, Error, Kind, Result};
 
 /// On v2 the one hierarchy; on v1 and hybrid a tmpfs with a directory for each.
-pub fn mount(init: &Init<'_>, root: &Root, mount: &Mount) -> Result<()> {
+pub fn mount(init: &Init<'_>, root: &Root, mount: &Mount, outward: &Outward) -> Result<OwnedFd> {
     let target = root.make_dir(&mount.destination)?;
     let view = View::new(init, mount);
     let mut parts = init.cgroups.mounts();
@@ -30,11 +31,10 @@ pub fn mount(init: &Init<'_>, root: &Root, mount: &Mount) -> Result<()> {
         [CgroupMount::Unified { name, dir }] if name.is_empty() => {
             let tree = view.unified(dir)?;
             prepare::apply_propagation(tree.as_fd(), mount)?;
-            attach(tree.as_fd(), target)?;
-            done(tree);
-            Ok(())
+            outward.attach(root, tree.as_fd(), target)?;
+            Ok(tree)
         }
-        parts => view.many(parts, target, mount),
+        parts => view.many(parts, mount, |top| outward.attach(root, top, target)),
     }
 }
 
@@ -85,11 +85,16 @@ impl View {
         Ok(tree)
     }
 
-    fn many(&self, parts: &[CgroupMount], target: OwnedFd, mount: &Mount) -> Result<()> {
+    fn many(
+        &self,
+        parts: &[CgroupMount],
+        mount: &Mount,
+        attach: impl FnOnce(BorrowedFd<'_>) -> Result<()>,
+    ) -> Result<OwnedFd> {
         let data = [("mode".to_owned(), Some("755".to_owned()))];
         let writable = self.attributes & !MountAttr::RDONLY.0;
         let top = make("tmpfs", "tmpfs", SuperFlags::default(), &data, writable)?;
-        attach(top.as_fd(), target)?;
+        attach(top.as_fd())?;
         for part in parts {
             match part {
                 CgroupMount::Unified { name, dir } => {
@@ -104,13 +109,12 @@ impl View {
                 }
             }
         }
-        if self.attributes & MountAttr::RDONLY.0 != 0 {
+        if self.attributes & MountAttr::RDONLY.0 != 0 && !mount.read_only_late {
             let change = Change { set: MountAttr::RDONLY.0, ..Change::default() };
             prepare::set(top.as_fd(), false, change).context("make it read-only")?;
         }
         prepare::apply_propagation(top.as_fd(), mount)?;
-        done(top);
-        Ok(())
+        Ok(top)
     }
 }
 

@@ -12,7 +12,8 @@ pub(crate) mod enter;
 pub(crate) mod exec;
 pub(crate) mod identity;
 pub(crate) mod limits;
-mod mounts;
+pub(crate) mod mounts;
+mod outward;
 mod procfs;
 mod rootfs;
 pub(crate) mod scheduling;
@@ -123,13 +124,14 @@ fn second_half(init: &Init<'_>) -> Result<i32> {
     let trees = match &init.prepared.trees {
         Some(trees) => trees,
         None => {
-            // Only here, in init's own mount namespace, has an unprivileged runtime the right.
-            opened = ManuallyDrop::new(Trees::open(plan)?);
+            // Only here, in init's own mount namespace, has an unprivileged runtime the right, and
+            // have the mounts of a user namespace their locks.
+            opened = ManuallyDrop::new(init.prepared.trees_here(plan)?);
             &opened
         }
     };
-    let root = ManuallyDrop::new(rootfs::attach(plan, trees)?);
-    mounts::all(init, &root, trees)?;
+    let mut root = ManuallyDrop::new(rootfs::attach(plan, trees)?);
+    let made = mounts::all(init, &mut root, trees)?;
     devices::all(plan, &root, trees)?;
     create_hooks(init, &root, umask)?;
     rootfs::make_cwd(plan, &root)?;
@@ -149,10 +151,10 @@ fn second_half(init: &Init<'_>) -> Result<i32> {
         }
     }
     rootfs::enter(init, &root)?;
-    seal::read_only_mounts(plan, &root)?;
+    seal::read_only_mounts(made.late)?;
     seal::names(plan)?;
     seal::sysctls(init)?;
-    seal::paths(plan, &root, trees)?;
+    seal::paths(plan, &root, trees, &made.outward)?;
     rootfs::finish(plan, &root)?;
     exec::run(init, umask)
 }

@@ -10,59 +10,132 @@ use rustix::mount::{
     fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount,
 };
 
+use super::outward::Outward;
 use super::{Init, done, procfs};
 use crate::fs::{Root, copy_tree};
+use crate::launch::maps;
 use crate::launch::prepare::{self, Trees};
+use crate::plan::Kind as Namespace;
+use crate::plan::Mount;
 use crate::plan::mounts::MountKind;
 use crate::plan::options::{MountAttr, SuperFlags};
-use crate::plan::{Kind as Namespace, Mount, Plan};
 use crate::sys::mount::Change;
 use crate::{Context, Error, Kind, Result};
 
-/// All of them.
-pub fn all(init: &Init<'_>, root: &Root, trees: &Trees) -> Result<()> {
-    for mount in &init.plan.mounts {
-        one(init, root, trees, mount).with_context(|| {
-            format!("mounts[{}]: mount on {:?}", mount.index, mount.destination)
-        })?;
-    }
-    Ok(())
+/// A mount that is still to be made read-only. It is kept open: looked up again its path could mean
+/// another one.
+#[derive(Debug)]
+pub struct Late<'a> {
+    /// Where it is.
+    pub destination: &'a Path,
+    /// The mount.
+    pub mount: OwnedFd,
 }
 
-fn one(init: &Init<'_>, root: &Root, trees: &Trees, mount: &Mount) -> Result<()> {
+/// What later steps have to know of the mounts.
+#[derive(Debug, Default)]
+pub struct Made<'a> {
+    /// Those that are still to be made read-only.
+    pub late: Vec<Late<'a>>,
+    /// Those that the host is a peer of.
+    pub outward: Outward,
+}
+
+/// All of them.
+pub fn all<'a>(init: &Init<'a>, root: &mut Root, trees: &Trees) -> Result<Made<'a>> {
+    let Made { mut late, mut outward } = Made::default();
+    for mount in &init.plan.mounts {
+        let made = one(init, root, trees, mount, &mut outward).with_context(|| {
+            format!("mounts[{}]: mount on {:?}", mount.index, mount.destination)
+        })?;
+        let destination = mount.destination.as_path();
+        if mount.kind == MountKind::Remount {
+            // The last word on a place counts.
+            late.retain(|earlier| earlier.destination != destination);
+        }
+        if covers_root(mount)
+            && let Some(new) = &made
+        {
+            let new = new.try_clone().context("keep the new root file system open")?;
+            done(root.replace(new));
+        }
+        match made {
+            Some(made) if mount.read_only_late => late.push(Late { destination, mount: made }),
+            Some(made) => done(made),
+            None => {}
+        }
+    }
+    Ok(Made { late, outward })
+}
+
+/// A mount on `/` itself is the root file system from there on.
+fn covers_root(mount: &Mount) -> bool {
+    mount.destination == Path::new("/") && mount.kind != MountKind::Remount
+}
+
+/// Gives the mount, unless it is held elsewhere and not asked for.
+fn one(
+    init: &Init<'_>,
+    root: &Root,
+    trees: &Trees,
+    mount: &Mount,
+    outward: &mut Outward,
+) -> Result<Option<OwnedFd>> {
     let destination = &mount.destination;
+    if covers_root(mount) && init.plan.mounts_in_callers_namespace() {
+        let why = "needs a mount namespace of the container's own";
+        return Err(Error::new(Kind::Invalid, why));
+    }
     match &mount.kind {
         MountKind::Bind(_) => {
             let tree = trees.mounts.get(mount.index).and_then(Option::as_ref);
             let tree = tree.ok_or_else(|| Error::new(Kind::System, "the source is not open"))?;
-            bind(root, tree.as_fd(), destination)
+            bind(root, tree.as_fd(), destination, outward)?;
+            outward.note(init, mount, tree.as_fd())?;
+            let kept = (mount.read_only_late || covers_root(mount)).then(|| tree.try_clone());
+            kept.transpose().context("keep the mount open")
         }
         MountKind::Own(source) => {
             let there = root.find(source).with_context(|| format!("find source {source:?}"))?;
             let tree = prepare::clone_open(there.as_fd(), mount.options.recursive)?;
             done(there);
             prepare::set(tree.as_fd(), true, prepare::base(init.plan.propagation, 0))?;
+            for (_, mapping) in init.prepared.idmaps.iter().filter(|(i, _)| *i == mount.index) {
+                maps::idmap(tree.as_fd(), mount, mapping.as_fd()).context("idmap")?;
+            }
             prepare::apply_options(tree.as_fd(), mount)?;
-            bind(root, tree.as_fd(), destination)?;
-            done(tree);
-            Ok(())
+            bind(root, tree.as_fd(), destination, outward)?;
+            outward.note(init, mount, tree.as_fd())?;
+            Ok(Some(tree))
         }
-        MountKind::New(fstype, source) => new_filesystem(init, root, mount, fstype, source),
-        MountKind::Cgroup => super::cgroups::mount(init, root, mount),
+        MountKind::New(fstype, source) => {
+            let host = trees.mounts.get(mount.index).and_then(Option::as_ref);
+            let new = new_filesystem(init, root, mount, fstype, source, outward);
+            match (new, host) {
+                (Err(error), Some(host)) if error.errno() == Some(nix::errno::Errno::EPERM) => {
+                    let target = ordinary_dir(root, destination, fstype)?;
+                    outward.attach(root, host.as_fd(), target)?;
+                    Ok(None)
+                }
+                (new, _) => new.map(Some),
+            }
+        }
+        MountKind::Cgroup => super::cgroups::mount(init, root, mount, outward).map(Some),
         MountKind::Remount => {
             let there = root.find(destination)?;
-            prepare::apply_options(there.as_fd(), mount)
+            prepare::apply_options(there.as_fd(), mount)?;
+            Ok(Some(there))
         }
     }
 }
 
-fn bind(root: &Root, tree: BorrowedFd<'_>, destination: &Path) -> Result<()> {
+fn bind(root: &Root, tree: BorrowedFd<'_>, destination: &Path, outward: &Outward) -> Result<()> {
     let target = if prepare::is_dir(tree)? {
         root.make_dir(destination)?
     } else {
         root.make_file(destination)?
     };
-    attach(tree, target)
+    outward.attach(root, tree, target)
 }
 
 /// Puts a detached mount on a place that is held open.
@@ -79,12 +152,12 @@ fn new_filesystem(
     mount: &Mount,
     fstype: &str,
     source: &str,
-) -> Result<()> {
-    let plan = init.plan;
+    outward: &Outward,
+) -> Result<OwnedFd> {
     let (target, existed) = match fstype {
         // A link in the place of /proc or /sys is an image that wants them elsewhere
         // (CVE-2019-19921, CVE-2025-54867).
-        "proc" | "sysfs" => (no_link(root, &mount.destination)?, true),
+        "proc" | "sysfs" => (ordinary_dir(root, &mount.destination, fstype)?, true),
         _ => root.find_or_make_dir(&mount.destination)?,
     };
     let mut data = mount.options.data.clone();
@@ -93,11 +166,14 @@ fn new_filesystem(
         let mode = rustix::fs::fstat(&target)?.st_mode & 0o7777;
         data.push(("mode".into(), Some(format!("{mode:o}"))));
     }
-    let late = read_only_late(plan, mount);
-    let read_only = if late { MountAttr::RDONLY.0 } else { 0 };
+    let mut flags = mount.options.super_flags;
+    let mut read_only = 0;
+    if mount.read_only_late {
+        flags.set &= !SuperFlags::RDONLY;
+        read_only = MountAttr::RDONLY.0;
+    }
     let attributes = mount.options.set.0 & !read_only;
     let joined = init.prepared.joins.iter().find(|(kind, _)| *kind == Namespace::Pid);
-    let flags = mount.options.super_flags;
     let new = match joined.filter(|_| fstype == "proc") {
         Some((_, pid)) => procfs::make(pid.as_fd(), root.fd(), |named| {
             make_with(fstype, source, named.map(|fd| ("pidns", fd)), flags, &data, attributes)
@@ -114,20 +190,11 @@ fn new_filesystem(
     };
     prepare::set(new.as_fd(), true, change)?;
     prepare::apply_propagation(new.as_fd(), mount)?;
-    attach(new.as_fd(), target)?;
+    outward.attach(root, new.as_fd(), target)?;
     if mount.options.super_flags.set & SuperFlags::IVERSION != 0 {
-        with_iversion(plan, mount, new.as_fd())?;
+        with_iversion(mount, new.as_fd())?;
     }
-    done(new);
-    Ok(())
-}
-
-/// Whether the read-only flag has to wait: device nodes are still to be made in a /dev, and
-/// contents copied up.
-pub fn read_only_late(plan: &Plan, mount: &Mount) -> bool {
-    let dev = plan.populate_dev && mount.destination == Path::new("/dev");
-    let read_only = (mount.options.set | mount.options.rec_set).contains(MountAttr::RDONLY);
-    read_only && (dev || mount.options.tmpcopyup)
+    Ok(new)
 }
 
 /// fsopen(2), fsconfig(2), fsmount(2): a new file system as a detached mount.
@@ -209,20 +276,30 @@ fn kernel_message(context: BorrowedFd<'_>) -> Option<String> {
     Some(text.strip_prefix("e ").map_or(text.clone(), str::to_owned)).filter(|t| !t.is_empty())
 }
 
+/// For proc and sysfs, with the words of runc.
+fn ordinary_dir(root: &Root, path: &Path, fstype: &str) -> Result<OwnedFd> {
+    no_link(root, path).map_err(|error| match error.kind() {
+        Kind::Invalid => {
+            let why = format!("filesystem {fstype:?} must be mounted on ordinary directory");
+            error.context(why)
+        }
+        _ => error,
+    })
+}
+
 /// The directory itself: no component of its path may be a link.
 pub fn no_link(root: &Root, path: &Path) -> Result<OwnedFd> {
-    let found = match root.find_no_links(path) {
+    let found = match root.find_dir_no_links(path) {
         Err(Errno::NOENT) => {
             root.make_dir(path)?;
-            root.find_no_links(path)
+            root.find_dir_no_links(path)
         }
         answer => answer,
     };
+    let refuse = |what: &str| Error::new(Kind::Invalid, format!("{path:?} in the rootfs {what}"));
     found.map_err(|errno| match errno {
-        Errno::LOOP => Error::new(
-            Kind::Invalid,
-            format!("{path:?} in the rootfs is reached by a symbolic link, which is refused here"),
-        ),
+        Errno::LOOP => refuse("is reached by a symbolic link, which is refused here"),
+        Errno::NOTDIR => refuse("is not a directory"),
         errno => Error::from(errno),
     })
 }
@@ -235,10 +312,10 @@ fn copy_up(root: &Root, mount: &Mount, new: BorrowedFd<'_>) -> Result<()> {
 }
 
 /// `iversion` exists in mount(2) only: a remount that repeats the flags the file system has.
-fn with_iversion(plan: &Plan, mount: &Mount, new: BorrowedFd<'_>) -> Result<()> {
+fn with_iversion(mount: &Mount, new: BorrowedFd<'_>) -> Result<()> {
     use nix::mount::MsFlags;
     let mut bits = mount.options.super_flags.set | MsFlags::MS_REMOUNT.bits();
-    if read_only_late(plan, mount) {
+    if mount.read_only_late {
         bits &= !MsFlags::MS_RDONLY.bits();
     }
     // The attributes of the mount itself have the same meaning in both interfaces, not the same

@@ -6,17 +6,16 @@ use std::path::Path;
 
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags};
-use procfs::FromRead;
-use procfs::process::{MountInfo, MountInfos};
-use rustix::fs::{CWD, OFlags};
+use procfs::process::MountInfo;
+use rustix::fs::CWD;
 use rustix::mount::{MoveMountFlags, move_mount};
 
-use super::{Init, done};
+use super::{Init, done, outward};
 use crate::fs::{Root, mount_id};
 use crate::launch::prepare::{self, Trees};
 use crate::plan::{Choice, Plan};
 use crate::sys::mount::{Change, mount_setattr};
-use crate::{Context, Error, Kind, Result};
+use crate::{Context, Result};
 
 /// Puts the detached tree of the root file system into init's mount namespace.
 pub fn attach(plan: &Plan, trees: &Trees) -> Result<Root> {
@@ -45,7 +44,7 @@ pub fn attach(plan: &Plan, trees: &Trees) -> Result<Root> {
 /// Over the old root itself: that place is reached whatever the permissions on the way to the
 /// bundle are for the container's root. Hooks that enter the namespace look for the mount at the
 /// bundle's own path, and in a namespace of others the root is not ours to cover.
-fn attach_point(plan: &Plan) -> &Path {
+pub fn attach_point(plan: &Plan) -> &Path {
     if plan.hooks.has_create() || plan.namespaces.mount != Choice::New {
         &plan.rootfs
     } else {
@@ -84,7 +83,11 @@ pub fn enter(init: &Init<'_>, root: &Root) -> Result<()> {
     nix::unistd::pivot_root(".", ".")
         .context("pivot_root (on a ramfs, such as an initramfs, --no-pivot is needed)")?;
     // The old root, now in ".", must not carry its unmounting out to the host.
-    nix::mount::umount2(".", MntFlags::MNT_DETACH).context("unmount the old root")?;
+    // What the new root was mounted over, at the same place, lies on top of it.
+    let covered = if attach_point(plan) == Path::new("/") { root.covered() } else { 0 };
+    for _ in 0..=covered {
+        nix::mount::umount2(".", MntFlags::MNT_DETACH).context("unmount the old root")?;
+    }
     nix::unistd::chdir("/").context("enter the root file system")
 }
 
@@ -93,11 +96,7 @@ pub fn enter(init: &Init<'_>, root: &Root) -> Result<()> {
 /// sysfs of it may stay, or the kernel lets a user namespace below mount one without the masks
 /// (mount_namespaces(7), "Restrictions on mount namespaces").
 fn cover_old_root(init: &Init<'_>, root: &Root) -> Result<()> {
-    let table = init.prepared.proc.file(Path::new("self/mountinfo"), OFlags::RDONLY);
-    let table = std::fs::File::from(table.context("open /proc/self/mountinfo")?);
-    let MountInfos(mounts) = MountInfos::from_read(table).map_err(|e| {
-        Error::new(Kind::System, e.to_string()).context("read /proc/self/mountinfo")
-    })?;
+    let mounts = outward::table(init)?;
     let own = tree_of(&mounts, i64::try_from(mount_id(root.fd())?).unwrap_or(-1));
     // The last first: a mount can lie below another one.
     for mount in mounts.iter().rev() {
@@ -114,7 +113,7 @@ fn cover_old_root(init: &Init<'_>, root: &Root) -> Result<()> {
 }
 
 /// The numbers of the mount `top` and of all below it, which are listed in any order.
-fn tree_of(mounts: &[MountInfo], top: i64) -> HashSet<i64> {
+pub fn tree_of(mounts: &[MountInfo], top: i64) -> HashSet<i64> {
     let mut tree = HashSet::from([top]);
     loop {
         let before = tree.len();

@@ -6,7 +6,8 @@ use std::path::Path;
 use rustix::io::Errno;
 use rustix::mount::{OpenTreeFlags, open_tree};
 
-use super::mounts::{attach, make, read_only_late};
+use super::mounts::{Late, make};
+use super::outward::Outward;
 use super::{Init, done};
 use crate::fs::Root;
 use crate::launch::prepare::{self, Trees};
@@ -17,12 +18,12 @@ use crate::sys::ns;
 use crate::{Context, Error, Result};
 
 /// Read-only flags that waited until everything inside was made.
-pub fn read_only_mounts(plan: &Plan, root: &Root) -> Result<()> {
-    for mount in plan.mounts.iter().filter(|mount| read_only_late(plan, mount)) {
-        let there = root.find(&mount.destination)?;
+pub fn read_only_mounts(late: Vec<Late<'_>>) -> Result<()> {
+    for Late { destination, mount } in late {
         let change = Change { set: libc::MOUNT_ATTR_RDONLY, ..Change::default() };
-        prepare::set(there.as_fd(), false, change)
-            .with_context(|| format!("make {:?} read-only", mount.destination))?;
+        prepare::set(mount.as_fd(), false, change)
+            .with_context(|| format!("make {destination:?} read-only"))?;
+        done(mount);
     }
     Ok(())
 }
@@ -51,13 +52,14 @@ pub fn sysctls(init: &Init<'_>) -> Result<()> {
 }
 
 /// Read-only paths, then masked ones.
-pub fn paths(plan: &Plan, root: &Root, trees: &Trees) -> Result<()> {
+pub fn paths(plan: &Plan, root: &Root, trees: &Trees, outward: &Outward) -> Result<()> {
     for path in &plan.readonly {
         if let Some(there) = existing(root, path)? {
-            read_only(there).with_context(|| format!("make {path:?} read-only"))?;
+            read_only(there, root, outward).with_context(|| format!("make {path:?} read-only"))?;
         }
     }
-    let mut mask = Mask { null: trees.null.as_fd(), null_attached: false, empty: None };
+    let mut mask =
+        Mask { root, outward, null: trees.null.as_fd(), null_attached: false, empty: None };
     for path in &plan.masked {
         if let Some(there) = existing(root, path)? {
             mask.hide(there).with_context(|| format!("mask {path:?}"))?;
@@ -78,11 +80,13 @@ fn existing(root: &Root, path: &Path) -> Result<Option<OwnedFd>> {
 }
 
 /// The same files once more, on top of themselves, read-only with everything below.
-fn read_only(there: OwnedFd) -> Result<()> {
+fn read_only(there: OwnedFd, root: &Root, outward: &Outward) -> Result<()> {
     let tree = clone_mount(there.as_fd(), true)?;
-    let change = Change { set: libc::MOUNT_ATTR_RDONLY, ..Change::default() };
+    // A copy of a mount that is shared with the host would be so, too.
+    let propagation = libc::MS_SLAVE;
+    let change = Change { set: libc::MOUNT_ATTR_RDONLY, clear: 0, propagation };
     prepare::set(tree.as_fd(), true, change)?;
-    attach(tree.as_fd(), there)?;
+    outward.attach(root, tree.as_fd(), there)?;
     done(tree);
     Ok(())
 }
@@ -98,33 +102,39 @@ pub fn clone_mount(there: BorrowedFd<'_>, recursive: bool) -> Result<OwnedFd> {
     Ok(open_tree(there, "", flags)?)
 }
 
-/// Only an attached mount can be cloned (before Linux 6.15), so the first one is used itself.
-fn attach_copy(mount: BorrowedFd<'_>, there: OwnedFd) -> Result<()> {
-    let copy = clone_mount(mount, false)?;
-    attach(copy.as_fd(), there)?;
-    done(copy);
-    Ok(())
-}
-
 /// Hides files behind /dev/null and directories behind one empty, read-only tmpfs that they all
 /// share (a tmpfs for each would burden a host of many containers).
 struct Mask<'a> {
+    root: &'a Root,
+    outward: &'a Outward,
     null: BorrowedFd<'a>,
     null_attached: bool,
     empty: Option<OwnedFd>,
 }
 
 impl Mask<'_> {
+    fn attach(&self, mount: BorrowedFd<'_>, there: OwnedFd) -> Result<()> {
+        self.outward.attach(self.root, mount, there)
+    }
+
+    /// Only an attached mount can be cloned (before Linux 6.15), so the first one is used itself.
+    fn attach_copy(&self, mount: BorrowedFd<'_>, there: OwnedFd) -> Result<()> {
+        let copy = clone_mount(mount, false)?;
+        self.attach(copy.as_fd(), there)?;
+        done(copy);
+        Ok(())
+    }
+
     fn hide(&mut self, there: OwnedFd) -> Result<()> {
         if !prepare::is_dir(there.as_fd())? {
             if !self.null_attached {
                 self.null_attached = true;
-                return attach(self.null, there);
+                return self.attach(self.null, there);
             }
-            return attach_copy(self.null, there);
+            return self.attach_copy(self.null, there);
         }
         match &self.empty {
-            Some(empty) => attach_copy(empty.as_fd(), there),
+            Some(empty) => self.attach_copy(empty.as_fd(), there),
             None => {
                 let attributes = libc::MOUNT_ATTR_RDONLY
                     | libc::MOUNT_ATTR_NOSUID
@@ -136,7 +146,7 @@ impl Mask<'_> {
                     ("mode".to_owned(), Some("755".to_owned())),
                 ];
                 let empty = make("tmpfs", "tmpfs", SuperFlags::default(), &data, attributes)?;
-                attach(empty.as_fd(), there)?;
+                self.attach(empty.as_fd(), there)?;
                 self.empty = Some(empty);
                 Ok(())
             }

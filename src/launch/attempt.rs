@@ -10,7 +10,7 @@ use rustix::process::{WaitId, WaitIdOptions, waitid};
 use super::fifo::Fifos;
 use super::prepare::Prepared;
 use super::talk::{self, Talk};
-use super::{Request, maps, record};
+use super::{Request, maps, record, stage};
 use crate::cgroup::{self, Cgroup};
 use crate::error::twice;
 use crate::fs::OwnMount;
@@ -106,9 +106,10 @@ impl Launch {
             }
         }
         let plan = &self.plan;
-        let prepared = Prepared::new(plan, host)?;
+        let mut prepared = Prepared::new(plan, host)?;
         maps::own_idmaps(plan, prepared.trees.as_ref(), &prepared.proc)?;
         maps::joined_idmaps(plan, &prepared)?;
+        prepared.idmaps = maps::kept_idmaps(plan, &prepared.proc)?;
         let trees = prepared.trees.as_ref().filter(|_| plan.mounts_in_callers_namespace());
         self.state.own_mount = trees.map(|t| OwnMount::of(t.root.as_fd())).transpose()?;
         let fifos = request.waits_for_start.then(|| Fifos::make(self.reserved.dir()));
@@ -121,6 +122,7 @@ impl Launch {
         let mut socket = Some(socket);
         let foreground_terminal =
             console.is_none() && plan.process.as_ref().is_some_and(|process| process.terminal);
+        let home = stage::enter(plan, &mut prepared)?;
         let init = Init {
             plan,
             prepared: &prepared,
@@ -139,6 +141,10 @@ impl Launch {
             init::run(&init)
         })
         .context("clone init");
+        let cloned = match home {
+            Some(home) => home.leave(cloned),
+            None => cloned,
+        };
         // Likewise here: without it the end of init is an end of file.
         drop(init_socket);
         let child = self.child.insert(cloned?);

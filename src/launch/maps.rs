@@ -1,6 +1,6 @@
 //! Writing the maps of a new user namespace, and the namespaces of idmapped mounts.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::Command;
 
 use nix::fcntl::OFlag;
@@ -8,9 +8,10 @@ use rustix::fs::{CWD, Mode, OFlags};
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 
 use super::prepare::{Prepared, Trees};
+use super::stage;
 use crate::fs::Proc;
 use crate::plan::ids::{IdMap, IdMaps, Writer};
-use crate::plan::{Kind as Namespace, Mount, Plan};
+use crate::plan::{Kind as Namespace, Mount, MountKind, Plan};
 use crate::sys::clone::clone3;
 use crate::sys::mount::{Change, mount_setattr};
 use crate::{Context, Error, Kind, Result};
@@ -51,24 +52,60 @@ fn helper(program: &str, pid: i32, maps: &[IdMap]) -> Result<()> {
     Err(Error::new(Kind::System, said).context(program))
 }
 
-/// Gives idmapped mounts with mappings of their own their mapping: before the clone.
+/// Gives idmapped mounts their mapping before the clone: those with mappings of their own, and,
+/// where init finds a copy of the mounts, those with the container's. A copy cannot be idmapped.
 pub fn own_idmaps(plan: &Plan, trees: Option<&Trees>, proc: &Proc) -> Result<()> {
-    for mount in &plan.mounts {
-        if let Some(Some((uids, gids))) = &mount.idmap {
-            let maps =
-                IdMaps { uids: uids.clone(), gids: gids.clone(), writer: Writer::Privileged };
-            let namespace = namespace_with(&maps, proc);
-            let namespace = namespace.with_context(|| label(mount))?;
+    if let Some(maps) = plan.ids.as_ref().filter(|_| is_early(plan, trees))
+        && implied(plan).next().is_some()
+    {
+        let namespace = namespace_with(maps, proc).context("idmapped mounts")?;
+        implied(plan).try_for_each(|mount| apply(mount, trees, &namespace))?;
+    }
+    for mount in plan.mounts.iter().filter(|mount| !is_own(mount)) {
+        if let Some(namespace) = own_mapping(mount, proc)? {
             apply(mount, trees, &namespace)?;
         }
     }
     Ok(())
 }
 
-/// Gives those without the container's own: once its maps are written.
-pub fn container_idmaps(plan: &Plan, trees: Option<&Trees>, pid: i32) -> Result<()> {
+/// The mappings of those whose source is made by init: a part of the container's own tree.
+pub fn kept_idmaps(plan: &Plan, proc: &Proc) -> Result<Vec<(usize, OwnedFd)>> {
+    let mut kept = Vec::new();
+    for mount in plan.mounts.iter().filter(|mount| mount.idmap.is_some() && is_own(mount)) {
+        let namespace = match plan.namespaces.has_user() {
+            // Init has no rights over the file systems of the host, nor over another mapping.
+            true => None,
+            false => own_mapping(mount, proc)?,
+        };
+        let namespace = namespace.ok_or_else(|| {
+            let why = "a part of the container's own tree cannot be idmapped in a user namespace";
+            Error::new(Kind::Invalid, why).context(label(mount))
+        })?;
+        kept.push((mount.index, namespace));
+    }
+    Ok(kept)
+}
+
+fn is_own(mount: &Mount) -> bool {
+    matches!(mount.kind, MountKind::Own(_))
+}
+
+fn own_mapping(mount: &Mount, proc: &Proc) -> Result<Option<OwnedFd>> {
+    let Some(Some((uids, gids))) = &mount.idmap else { return Ok(None) };
+    let maps = IdMaps { uids: uids.clone(), gids: gids.clone(), writer: Writer::Privileged };
+    namespace_with(&maps, proc).map(Some).with_context(|| label(mount))
+}
+
+fn is_early(plan: &Plan, trees: Option<&Trees>) -> bool {
+    trees.is_some() && stage::is_needed(plan)
+}
+
+/// Gives the other ones without the container's own: once its maps are written.
+pub fn container_idmaps(plan: &Plan, prepared: &Prepared, pid: i32) -> Result<()> {
+    let trees = prepared.trees.as_ref();
     let mut mounts = implied(plan).peekable();
-    if mounts.peek().is_none() {
+    if mounts.peek().is_none() || prepared.stage.is_some() {
         return Ok(());
     }
     let namespace = open_namespace(pid)?;
@@ -85,7 +122,7 @@ pub fn joined_idmaps(plan: &Plan, prepared: &Prepared) -> Result<()> {
 }
 
 fn implied(plan: &Plan) -> impl Iterator<Item = &Mount> {
-    plan.mounts.iter().filter(|mount| matches!(mount.idmap, Some(None)))
+    plan.mounts.iter().filter(|mount| matches!(mount.idmap, Some(None)) && !is_own(mount))
 }
 
 fn label(mount: &Mount) -> String {
@@ -98,11 +135,15 @@ fn apply(mount: &Mount, trees: Option<&Trees>, namespace: &OwnedFd) -> Result<()
         Error::new(Kind::Invalid, "needs a bind mount and a privileged runtime")
             .context(label(mount))
     })?;
+    idmap(tree.as_fd(), mount, namespace.as_fd()).with_context(|| label(mount))
+}
+
+/// Gives a detached tree the mapping of a user namespace.
+pub fn idmap(tree: BorrowedFd<'_>, mount: &Mount, namespace: BorrowedFd<'_>) -> Result<()> {
     let recursive = mount.options.idmap == Some(true);
     let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
     let change = Change { set: libc::MOUNT_ATTR_IDMAP, ..Change::default() };
-    mount_setattr(tree.as_fd(), c"", flags, change, Some(namespace.as_fd()))
-        .with_context(|| label(mount))
+    Ok(mount_setattr(tree, c"", flags, change, Some(namespace))?)
 }
 
 fn open_namespace(pid: i32) -> Result<OwnedFd> {

@@ -6,10 +6,11 @@
 
 mod attempt;
 pub mod fifo;
-mod maps;
+pub(crate) mod maps;
 pub mod prepare;
 pub(crate) mod record;
 pub mod selfexe;
+pub mod stage;
 pub(crate) mod talk;
 
 use std::path::PathBuf;

@@ -11,11 +11,12 @@ use nix::mount::MsFlags;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::mount::{OpenTreeFlags, open_tree};
 
-use crate::fs::{PATH, Proc, is_char_device};
+use super::stage::{self, Stage};
+use crate::fs::{PATH, Proc, Root, is_char_device};
 use crate::host::Host;
 use crate::plan::mounts::MountKind;
-use crate::plan::options::PropagationKind;
-use crate::plan::{Kind, Mount, Namespaces, Plan};
+use crate::plan::options::{MountAttr, PropagationKind};
+use crate::plan::{Choice, Kind, Mount, Namespaces, Plan};
 use crate::sys::mount::{Change, mount_setattr};
 use crate::sys::ns;
 use crate::{Context, Error, Kind as ErrorKind, Result};
@@ -26,10 +27,14 @@ pub struct Prepared {
     /// Detached clones, or `None` where init has to open them in its own mount namespace because
     /// the runtime has no right to.
     pub trees: Option<Trees>,
+    /// Where init finds them in place of `trees`, in a user namespace.
+    pub stage: Option<Stage>,
     /// The host's procfs.
     pub proc: Proc,
     /// The host's /dev/null, verified.
     pub null: OwnedFd,
+    /// The mappings of idmapped mounts whose source only init has: index of the mount, namespace.
+    pub idmaps: Vec<(usize, OwnedFd)>,
     /// Namespaces to join, the mount namespace last.
     pub joins: Vec<(Kind, OwnedFd)>,
     /// The joined pid namespace belongs to the runtime's user namespace and the container has its
@@ -57,25 +62,40 @@ impl Prepared {
         let here = host.is_privileged() && plan.namespaces.mount.path().is_none();
         let joins = joins(&plan.namespaces)?;
         Ok(Prepared {
-            trees: if here { Some(Trees::open(plan)?) } else { None },
+            trees: if here { Some(Trees::open(plan, stage::is_needed(plan))?) } else { None },
+            stage: None,
+            idmaps: Vec::new(),
             proc: Proc::open()?,
             null: open_null()?,
             pid_is_first: pid_is_first(plan, &joins)?,
             joins,
         })
     }
+
+    /// Init, in its own mount namespace: what it finds there.
+    pub fn trees_here(&self, plan: &Plan) -> Result<Trees> {
+        match &self.stage {
+            Some(stage) => stage.trees(plan),
+            None => Trees::open(plan, false),
+        }
+    }
 }
 
 impl Trees {
     /// Clones the root file system, every bind source, and the devices where they are bound.
-    pub fn open(plan: &Plan) -> Result<Trees> {
+    /// `staged`: the propagation of the sources is set by init.
+    pub fn open(plan: &Plan, staged: bool) -> Result<Trees> {
         let root = clone_tree(&plan.rootfs, true)
             .with_context(|| format!("open the root file system {:?}", plan.rootfs))?;
         set(root.as_fd(), true, base(plan.propagation, 0))
             .context("set the propagation of the root file system")?;
         Ok(Trees {
             root,
-            mounts: plan.mounts.iter().map(|m| bind_source(m, plan)).collect::<Result<_>>()?,
+            mounts: plan
+                .mounts
+                .iter()
+                .map(|m| bind_source(m, plan, staged))
+                .collect::<Result<_>>()?,
             devices: plan
                 .devices
                 .iter()
@@ -117,18 +137,91 @@ pub fn base(propagation: MsFlags, extra: u64) -> Change {
     Change { set: extra, clear: 0, propagation: kind }
 }
 
-fn bind_source(mount: &Mount, plan: &Plan) -> Result<Option<OwnedFd>> {
-    let MountKind::Bind(source) = &mount.kind else { return Ok(None) };
-    let tree = clone_tree(source, mount.options.recursive)
+fn bind_source(mount: &Mount, plan: &Plan, staged: bool) -> Result<Option<OwnedFd>> {
+    let MountKind::Bind(source) = &mount.kind else {
+        return host_sysfs(mount, plan);
+    };
+    let tree = clone_source(source, plan, mount.options.recursive)
         .with_context(|| format!("mounts[{}]: open source {source:?}", mount.index))?;
     let shared = mount.options.propagation.iter().any(|p| p.kind == PropagationKind::Shared);
     // A mount that is to be shared stays a peer of the host's; every other one must not pass
     // anything out, whatever its source does.
     let change = if shared { Change::default() } else { base(plan.propagation, 0) };
     set(tree.as_fd(), true, change)
-        .and_then(|()| apply_options(tree.as_fd(), mount))
+        .and_then(|()| apply_attributes(tree.as_fd(), mount))
+        .and_then(|()| if staged { Ok(()) } else { apply_propagation(tree.as_fd(), mount) })
         .with_context(|| format!("mounts[{}]: set the options of {source:?}", mount.index))?;
     Ok(Some(tree))
+}
+
+/// A source below the root file system is read as the container would read it: a link of the image
+/// must not lead to a file of the host.
+fn clone_source(source: &Path, plan: &Plan, recursive: bool) -> Result<OwnedFd> {
+    match inside_root(source, plan) {
+        Some(inside) => {
+            let root = Root::new(open_dir(&plan.rootfs)?);
+            clone_open(root.find(inside)?.as_fd(), recursive)
+        }
+        None => clone_tree(source, recursive),
+    }
+}
+
+/// What of a path is below the root file system, whose own path may be written with links.
+fn inside_root<'a>(source: &'a Path, plan: &Plan) -> Option<&'a Path> {
+    if plan.rootfs == Path::new("/") {
+        return None;
+    }
+    if let Ok(inside) = source.strip_prefix(&plan.rootfs) {
+        return Some(inside);
+    }
+    let below = source.strip_prefix(&plan.bundle).ok()?;
+    // A file of the bundle itself is the usual case, and is not worth a look.
+    let mut parents: Vec<&Path> = below.ancestors().skip(1).collect();
+    parents.pop();
+    let is_root = |dir: &&Path| {
+        std::fs::canonicalize(plan.bundle.join(dir)).is_ok_and(|real| real == plan.rootfs)
+    };
+    // From the top down: nothing below the root file system is followed.
+    let root = parents.into_iter().rev().find(is_root)?;
+    below.strip_prefix(root).ok()
+}
+
+/// linux/magic.h
+const SYSFS_MAGIC: rustix::fs::FsWord = 0x6265_6572;
+
+/// The host's /sys, where the container may have no right to a sysfs of its own: the kernel asks for
+/// rights over the network namespace, which is not the container's (sysfs(5)). With all that is
+/// mounted below, because that may cover files of it, and read-only there.
+fn host_sysfs(mount: &Mount, plan: &Plan) -> Result<Option<OwnedFd>> {
+    let MountKind::New(fstype, _) = &mount.kind else { return Ok(None) };
+    let own_network = plan.namespaces.network == Choice::New;
+    if fstype != "sysfs" || !plan.in_user_namespace || own_network {
+        return Ok(None);
+    }
+    let make = || -> Result<Option<OwnedFd>> {
+        let tree = match clone_tree(Path::new("/sys"), true) {
+            // What is asked for may be possible all the same.
+            Err(error) if error.errno() == Some(Errno::ENOENT) => return Ok(None),
+            tree => tree?,
+        };
+        if rustix::fs::fstatfs(&tree)?.f_type != SYSFS_MAGIC {
+            return Ok(None);
+        }
+        let closed = libc::MOUNT_ATTR_RDONLY
+            | libc::MOUNT_ATTR_NOSUID
+            | libc::MOUNT_ATTR_NODEV
+            | libc::MOUNT_ATTR_NOEXEC;
+        let was_read_only = is_read_only(tree.as_fd())?;
+        let all = Change { set: closed, ..base(plan.propagation, 0) };
+        set(tree.as_fd(), true, all)?;
+        let read_only = (mount.options.set | mount.options.rec_set).contains(MountAttr::RDONLY);
+        if !read_only && !was_read_only {
+            let top = Change { clear: libc::MOUNT_ATTR_RDONLY, ..Change::default() };
+            set(tree.as_fd(), false, top)?;
+        }
+        Ok(Some(tree))
+    };
+    make().with_context(|| format!("mounts[{}]: bind the host's /sys", mount.index))
 }
 
 /// The attributes and the propagation of a mount: recursive ones first, then the mount's own.
@@ -157,13 +250,25 @@ pub fn propagation_flag(kind: PropagationKind) -> u64 {
     }
 }
 
-/// The attributes alone.
+/// The attributes alone, but for a read-only flag of the mount itself that has to wait.
 pub fn apply_attributes(tree: BorrowedFd<'_>, mount: &Mount) -> Result<()> {
     let options = &mount.options;
     let all = Change { set: options.rec_set.0, clear: options.rec_clear.0, propagation: 0 };
-    let own = Change { set: options.set.0, clear: options.clear.0, propagation: 0 };
+    let mut own = Change { set: options.set.0, clear: options.clear.0, propagation: 0 };
+    if mount.read_only_late {
+        own.set &= !libc::MOUNT_ATTR_RDONLY;
+        // Not if it is so already: then the host has said it.
+        if options.rec_set.contains(MountAttr::RDONLY) && !is_read_only(tree)? {
+            own.clear |= libc::MOUNT_ATTR_RDONLY;
+        }
+    }
     set(tree, true, all)?;
     set(tree, false, own)
+}
+
+fn is_read_only(mount: BorrowedFd<'_>) -> Result<bool> {
+    let flags = rustix::fs::fstatvfs(mount).context("ask for the flags of the mount")?.f_flag;
+    Ok(flags.contains(rustix::fs::StatVfsMountFlags::RDONLY))
 }
 
 /// In a user namespace nodes cannot be made; the host's own are bound, if they are what is asked.

@@ -109,7 +109,7 @@ impl Talk<'_> {
         if let Some(ids) = &self.plan.ids {
             maps::write(ids, self.child.pid, &self.prepared.proc)?;
         }
-        maps::container_idmaps(self.plan, self.prepared.trees.as_ref(), self.child.pid)?;
+        maps::container_idmaps(self.plan, self.prepared, self.child.pid)?;
         self.tell(ToInit::Mapped)?;
         if self.plan.route.trampoline { Ok(()) } else { self.enter_cgroup() }
     }

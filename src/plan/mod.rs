@@ -124,8 +124,9 @@ impl Plan {
         let ids = IdMaps::new(&linux, &namespaces, host)?;
         let list = spec.mounts().as_deref().unwrap_or(&[]);
         let rootfs = rootfs(&options.bundle, root.path())?;
-        let mounts = mounts::plan(list, &options.bundle, &rootfs, warnings)?;
+        let mut mounts = mounts::plan(list, &options.bundle, &rootfs, warnings)?;
         let populate_dev = !mounts::binds_dev(&mounts);
+        mounts::mark_late(&mut mounts, populate_dev);
         let process = match spec.process() {
             Some(process) => Some(Process::new(
                 process,

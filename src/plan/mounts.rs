@@ -1,9 +1,10 @@
 //! `mounts`, with every option given its meaning.
 
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 use super::ids::IdMap;
-use super::options::{self, MountOptions};
+use super::options::{self, MountAttr, MountOptions};
 use crate::{Error, Result};
 
 /// One entry, ready to be done.
@@ -19,6 +20,8 @@ pub struct Mount {
     pub options: MountOptions,
     /// The mapping of an idmapped mount: `Some(None)` is the container's own.
     pub idmap: Option<Option<(Vec<IdMap>, Vec<IdMap>)>>,
+    /// Whether its own read-only flag is set when everything else is made: see [`mark_late`].
+    pub read_only_late: bool,
 }
 
 /// What is mounted.
@@ -72,6 +75,40 @@ fn within(source: &Path, rootfs: &Path, earlier: &[Mount]) -> Option<PathBuf> {
     covered.then_some(inside)
 }
 
+/// Finds the mounts that something is still to be made in, which have to be writable until then:
+/// the places of later mounts, the nodes of /dev (`populate_dev`), what a tmpfs copies up. A tmpfs
+/// always waits, because a link of the image may lead a later mount there.
+///
+/// Not one with a block device: `ro` also means that nothing is written to the device.
+pub fn mark_late(mounts: &mut [Mount], populate_dev: bool) {
+    for index in 0..mounts.len() {
+        let (mount, later) = match mounts[index..].split_first() {
+            Some(parts) => parts,
+            None => return,
+        };
+        if !(mount.options.set | mount.options.rec_set).contains(MountAttr::RDONLY) {
+            continue;
+        }
+        let above = || later.iter().any(|other| is_below(&other.destination, &mount.destination));
+        let late = match &mount.kind {
+            MountKind::New(fstype, _) => match fstype.as_str() {
+                "tmpfs" => true,
+                "ramfs" | "overlay" | "devtmpfs" => above(),
+                _ => false,
+            },
+            _ => above(),
+        };
+        let dev = populate_dev && mount.destination == Path::new("/dev");
+        mounts[index].read_only_late = late || dev;
+    }
+}
+
+fn is_below(path: &Path, dir: &Path) -> bool {
+    // Bytes first: there can be thousands of both.
+    let (path_bytes, dir_bytes) = (path.as_os_str().as_bytes(), dir.as_os_str().as_bytes());
+    path_bytes.starts_with(dir_bytes) && path != dir && path.starts_with(dir)
+}
+
 /// Whether the spec brings a /dev of its own, which is then left as it is.
 pub fn binds_dev(mounts: &[Mount]) -> bool {
     mounts
@@ -117,7 +154,8 @@ fn one(
     } else {
         options.idmap.map(|_| None)
     };
-    Ok(Mount { index, destination: absolute(mount.destination()), kind, options, idmap })
+    let destination = absolute(mount.destination());
+    Ok(Mount { index, destination, kind, options, idmap, read_only_late: false })
 }
 
 /// A destination that is not absolute is relative to `/` (config.md, "Mounts"); a trailing slash
@@ -145,6 +183,27 @@ mod tests {
         assert_eq!(mounts[1].destination, Path::new("/x"));
         assert_eq!(mounts[2].kind, MountKind::Bind("/b/rootfs/mntx".into()));
         assert_eq!(mounts[3].kind, MountKind::Bind("/mnt".into()));
+    }
+
+    #[test]
+    fn read_only_waits_for_what_is_made_below() {
+        let list: Vec<oci_spec::runtime::Mount> = serde_json::from_str(
+            r#"[{"destination": "/dev", "type": "devtmpfs", "options": ["ro"]},
+                {"destination": "/a", "source": "/x", "options": ["rbind", "rro"]},
+                {"destination": "/ab", "source": "/x", "options": ["bind", "ro"]},
+                {"destination": "/a/b", "type": "tmpfs", "options": ["ro"]},
+                {"destination": "/sys", "type": "sysfs", "options": ["ro"]},
+                {"destination": "/a/b/c", "type": "ramfs", "options": ["ro"]},
+                {"destination": "/a/b/c/d", "source": "/x", "options": ["bind"]},
+                {"destination": "/a/b/c/d", "source": "/x", "options": ["bind", "ro"]}]"#,
+        )
+        .unwrap();
+        let rootfs = Path::new("/b/rootfs");
+        let mut mounts = plan(&list, Path::new("/b"), rootfs, &mut Vec::new()).unwrap();
+        mark_late(&mut mounts, true);
+        let late: Vec<usize> =
+            mounts.iter().filter(|m| m.read_only_late).map(|m| m.index).collect();
+        assert_eq!(late, [0, 1, 3, 5]);
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub fn mounts(spec: &Spec, _: &Given) -> Result<()> {
     Ok(())
 }
 
-/// config.md, "Mounts": a destination inside the root file system, and not its root.
+/// config.md, "Mounts": a destination inside the root file system. Its root is written as `/`.
 ///
 /// A relative one is allowed by the spec (deprecated): it is relative to `/`.
 fn destination(index: usize, mount: &Mount) -> Result<()> {
@@ -42,8 +42,8 @@ fn destination(index: usize, mount: &Mount) -> Result<()> {
         let value = format_args!("a path of {length} bytes");
         return Err(Error::invalid(field(), value, format!("is longer than {MAX_PATH} bytes")));
     }
-    if is_root(destination) {
-        let why = "is the root file system itself; see root.path";
+    if destination != Path::new("/") && is_root(destination) {
+        let why = "is the root file system itself; write \"/\" to mount over it";
         return Err(Error::invalid(field(), destination, why));
     }
     Ok(())

@@ -1,0 +1,101 @@
+//! Mounts of the container that are peers of the host's (`shared` bind mounts): what is mounted on one
+//! appears on the host, and stays there. That is for the container's processes to do. What the
+//! runtime mounts for the container stays inside, wherever a link of the image leads it.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use procfs::FromRead;
+use procfs::process::{MountInfo, MountInfos, MountOptFields};
+use rustix::fs::OFlags;
+use rustix::mount::{MoveMountFlags, move_mount};
+
+use super::mounts::attach;
+use super::rootfs::{attach_point, tree_of};
+use super::{Init, done};
+use crate::fs::{Root, mount_id};
+use crate::launch::prepare;
+use crate::plan::Mount;
+use crate::plan::options::PropagationKind;
+use crate::sys::mount::Change;
+use crate::{Context, Error, Kind, Result};
+
+/// Those that have been attached so far.
+#[derive(Debug, Default)]
+pub struct Outward {
+    /// Number of the mount, and where it is in the root file system.
+    mounts: Vec<(u64, PathBuf)>,
+}
+
+impl Outward {
+    /// Notes a bind mount that has been attached, and all below it, if the host may have a peer.
+    pub fn note(&mut self, init: &Init<'_>, mount: &Mount, tree: BorrowedFd<'_>) -> Result<()> {
+        let shared = mount.options.propagation.iter().any(|p| p.kind == PropagationKind::Shared);
+        // The copy of a mount namespace for another user namespace has slaves of the host's mounts.
+        if !shared || init.plan.namespaces.has_user() {
+            return Ok(());
+        }
+        let mounts = table(init)?;
+        let top = mount_id(tree).context("look at the bind mount")?;
+        let tree = tree_of(&mounts, i64::try_from(top).unwrap_or(-1));
+        for mount in mounts.iter().filter(|mount| tree.contains(&i64::from(mount.mnt_id))) {
+            let is_shared = |field: &MountOptFields| matches!(field, MountOptFields::Shared(_));
+            if let Ok(id) = u64::try_from(mount.mnt_id)
+                && mount.opt_fields.iter().any(is_shared)
+            {
+                let place = &mount.mount_point;
+                let inside = place.strip_prefix(attach_point(init.plan)).unwrap_or(place);
+                self.mounts.push((id, Path::new("/").join(inside)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts a detached mount on a place that is held open.
+    pub fn attach(&self, root: &Root, mount: BorrowedFd<'_>, target: OwnedFd) -> Result<()> {
+        if self.mounts.is_empty() {
+            return attach(mount, target);
+        }
+        let below = mount_id(target.as_fd()).context("look at the place of the mount")?;
+        let Some((_, place)) = self.mounts.iter().find(|(id, _)| *id == below) else {
+            return attach(mount, target);
+        };
+        self::apart(root, place, below, || attach(mount, target))
+            .with_context(|| format!("keep a mount on {place:?} from the host"))
+    }
+}
+
+/// Runs `attach` while the mount `number` at `place` is no peer of the host's.
+fn apart(
+    root: &Root,
+    place: &Path,
+    number: u64,
+    attach: impl FnOnce() -> Result<()>,
+) -> Result<()> {
+    let shared = root.find(place)?;
+    if mount_id(shared.as_fd())? != number {
+        return Err(Error::new(Kind::System, "another mount covers it"));
+    }
+    let peer = prepare::clone_open(shared.as_fd(), false)?;
+    let private = Change { propagation: libc::MS_PRIVATE, ..Change::default() };
+    prepare::set(shared.as_fd(), false, private)?;
+    attach()?;
+    let flags = MoveMountFlags::MOVE_MOUNT_SET_GROUP
+        | MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH
+        | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    move_mount(&peer, "", &shared, "", flags)
+        .context("make it a peer of the host's mount again (Linux 5.15)")?;
+    done(peer);
+    done(shared);
+    Ok(())
+}
+
+/// The mounts of init's namespace.
+pub fn table(init: &Init<'_>) -> Result<Vec<MountInfo>> {
+    let table = init.prepared.proc.file(Path::new("self/mountinfo"), OFlags::RDONLY);
+    let table = std::fs::File::from(table.context("open /proc/self/mountinfo")?);
+    let MountInfos(mounts) = MountInfos::from_read(table).map_err(|e| {
+        Error::new(Kind::System, e.to_string()).context("read /proc/self/mountinfo")
+    })?;
+    Ok(mounts)
+}
