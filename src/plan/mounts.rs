@@ -2,6 +2,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use super::idmap::{Pair, Users};
 use super::ids::IdMap;
 use super::options::{self, MountOptions};
 use crate::{Error, Result};
@@ -18,7 +19,7 @@ pub struct Mount {
     /// How.
     pub options: MountOptions,
     /// The mapping of an idmapped mount: `Some(None)` is the container's own.
-    pub idmap: Option<Option<(Vec<IdMap>, Vec<IdMap>)>>,
+    pub idmap: Option<Option<Pair>>,
 }
 
 /// What is mounted.
@@ -42,11 +43,11 @@ pub fn plan(
     list: &[oci_spec::runtime::Mount],
     bundle: &Path,
     rootfs: &Path,
-    warnings: &mut Vec<String>,
+    users: Users<'_>,
 ) -> Result<Vec<Mount>> {
     let mut mounts: Vec<Mount> = Vec::with_capacity(list.len());
     for (index, mount) in list.iter().enumerate() {
-        let mut mount = one(index, mount, bundle, warnings)?;
+        let mut mount = one(index, mount, bundle, users)?;
         // Some write where the directory is on the host, as old versions of runc had it.
         if let Ok(inside) = mount.destination.strip_prefix(rootfs)
             && rootfs != Path::new("/")
@@ -83,7 +84,7 @@ fn one(
     index: usize,
     mount: &oci_spec::runtime::Mount,
     bundle: &Path,
-    warnings: &mut Vec<String>,
+    users: Users<'_>,
 ) -> Result<Mount> {
     let field = |name: &str| format!("mounts[{index}].{name}");
     let list = mount.options().as_deref().unwrap_or(&[]);
@@ -97,10 +98,6 @@ fn one(
     } else if options.bind {
         let source = mount.source().as_ref().filter(|s| !s.as_os_str().is_empty());
         let source = source.ok_or_else(|| Error::invalid_field(field("source"), "missing"))?;
-        for (key, _) in &options.data {
-            let field = field("options");
-            warnings.push(format!("{field}: {key:?}: ignored: it means nothing on a bind mount"));
-        }
         MountKind::Bind(bundle.join(source))
     } else if fstype == "cgroup" || fstype == "cgroup2" {
         MountKind::Cgroup
@@ -114,6 +111,9 @@ fn one(
     let (uids, gids) = (maps(mount.uid_mappings()), maps(mount.gid_mappings()));
     let idmap = if !uids.is_empty() || !gids.is_empty() {
         Some(Some((uids, gids)))
+    } else if let Some(ranges) = &options.ranges {
+        let pair = ranges.resolve(users);
+        Some(Some(pair.map_err(|why| Error::invalid_field(field("options"), why))?))
     } else {
         options.idmap.map(|_| None)
     };
@@ -140,7 +140,7 @@ mod tests {
         )
         .unwrap();
         let rootfs = Path::new("/b/rootfs");
-        let mounts = plan(&list, Path::new("/b"), rootfs, &mut Vec::new()).unwrap();
+        let mounts = plan(&list, Path::new("/b"), rootfs, Users::Host).unwrap();
         assert_eq!(mounts[1].kind, MountKind::Own("/mnt/a".into()));
         assert_eq!(mounts[1].destination, Path::new("/x"));
         assert_eq!(mounts[2].kind, MountKind::Bind("/b/rootfs/mntx".into()));

@@ -15,9 +15,13 @@
 //!   in mount(8) as in mount(2) the word alone has no effect.
 //!
 //! `sync`, `dirsync`, `lazytime`, `mand` and `iversion` belong to the file system, not to the
-//! mount: a bind mount shares its source's, so there they change nothing (as in mount(2)).
+//! mount: a bind mount shares that of its source, and mount(2) ignores them there. They are refused
+//! there ([`of_file_system`]). `silent` and `loud` only say how much the kernel logs while it
+//! mounts; the mount is the same.
 
 use std::ops::{BitAnd, BitOr, Not};
+
+use super::idmap::Ranges;
 
 /// A set of mount attributes, as `mount_setattr(2)` and `fsmount(2)` take them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -128,6 +132,16 @@ impl SuperFlags {
         })
     }
 
+    /// Whether these flags are set or cleared.
+    pub fn has(self, bits: u64) -> bool {
+        (self.set | self.clear) & bits != 0
+    }
+
+    /// Whether the file system is asked for more than read-only, which a mount has for itself too.
+    pub fn beyond_read_only(self) -> bool {
+        self.has(!(Self::RDONLY | Self::SILENT))
+    }
+
     fn add(&mut self, bits: u64) {
         self.set |= bits;
         self.clear &= !bits;
@@ -191,6 +205,8 @@ pub struct MountOptions {
     pub tmpcopyup: bool,
     /// An idmapped mount is wanted; true if recursively (`ridmap`).
     pub idmap: Option<bool>,
+    /// The mapping of an idmapped mount, where the option has one (`idmap=uids=...;gids=...`).
+    pub ranges: Option<Ranges>,
     /// The options of the file system, `key` or `key=value`, in order, for `fsconfig(2)`.
     /// Double quotes around a whole value (a SELinux context) are taken off, as mount(8) does.
     pub data: Vec<(String, Option<String>)>,
@@ -312,6 +328,34 @@ const TABLE: &[(&str, Effect)] = &[
     ("unbindable", Propagate(Unbindable, false)),
 ];
 
+/// Mount options of crun and of mount(8) that this version does not have. Passed on as options of a
+/// file system they would be lost: some file systems ignore what they do not know.
+const REFUSED: &[(&str, &str)] = &[
+    ("copy-symlink", NOT_BUILT),
+    ("dest-nofollow", NOT_BUILT),
+    ("rasync", OF_FILE_SYSTEM),
+    ("rdirsync", OF_FILE_SYSTEM),
+    ("rmand", OF_FILE_SYSTEM),
+    ("rnomand", OF_FILE_SYSTEM),
+    ("rsync", OF_FILE_SYSTEM),
+    ("src-nofollow", NOT_BUILT),
+];
+const NOT_BUILT: &str = "this mount option is not supported by this version of bulkhead";
+const OF_FILE_SYSTEM: &str = "not supported by this version of bulkhead: the option belongs to the \
+     file system, and the mounts below a mount can be of other file systems";
+
+/// Whether an option sets or clears a flag of the file system itself, which a mount that shares its
+/// file system with others cannot have for itself alone.
+pub fn of_file_system(option: &str) -> bool {
+    let shown = |bits: u64| bits & SuperFlags::SILENT == 0;
+    effect(option).is_some_and(|e| matches!(e, SuperSet(b) | SuperClear(b) if shown(b)))
+}
+
+fn effect(option: &str) -> Option<Effect> {
+    let found = TABLE.binary_search_by(|(name, _)| (*name).cmp(option)).ok()?;
+    TABLE.get(found).map(|(_, effect)| *effect)
+}
+
 /// All the names this runtime knows, sorted, for `features`.
 pub fn names() -> Vec<&'static str> {
     TABLE.iter().map(|(name, _)| *name).collect()
@@ -321,15 +365,20 @@ pub fn names() -> Vec<&'static str> {
 pub fn parse(options: &[String]) -> Result<MountOptions, BadOption> {
     let mut parsed = MountOptions::default();
     for (index, option) in options.iter().enumerate() {
-        match TABLE.binary_search_by(|(name, _)| (*name).cmp(option.as_str())) {
-            Ok(found) => {
-                if let Some((_, effect)) = TABLE.get(found) {
-                    parsed.apply(*effect);
-                }
-            }
+        let bad = |why| BadOption { index, why };
+        if let Some(effect) = effect(option) {
+            parsed.apply(effect);
+        } else if let Some((name @ ("idmap" | "ridmap"), value)) = option.split_once('=') {
+            parsed.idmap = Some(name == "ridmap");
+            parsed.ranges = Some(Ranges::parse(value).map_err(bad)?);
+        } else if option.split_once('=').is_some_and(|(name, _)| effect(name).is_some()) {
+            // The kernel would take "ro=false" for "ro" on a new file system.
+            return Err(bad("this mount option takes no value"));
+        } else if let Some((_, why)) = REFUSED.iter().find(|(name, _)| name == option) {
+            return Err(bad(why));
+        } else if !option.is_empty() {
             // mount(8) takes an empty option for none.
-            Err(_) if option.is_empty() => {}
-            Err(_) => parsed.data.push(data(option).map_err(|why| BadOption { index, why })?),
+            parsed.data.push(data(option).map_err(bad)?);
         }
     }
     Ok(parsed)
@@ -403,8 +452,20 @@ impl MountOptions {
             Remount => self.remount = true,
             Propagate(kind, recursive) => self.propagation.push(Propagation { kind, recursive }),
             TmpCopyUp => self.tmpcopyup = true,
-            Idmap { recursive } => self.idmap = Some(recursive),
+            Idmap { recursive } => {
+                self.idmap = Some(recursive);
+                self.ranges = None;
+            }
         }
+    }
+
+    /// The attributes to set and to clear on a mount that has no other below it, where a recursive
+    /// word means no more than the plain one.
+    pub fn of_one_mount(&self) -> (MountAttr, MountAttr) {
+        let set = (self.rec_set & !self.clear) | self.set;
+        let clear = self.rec_clear | self.clear;
+        // Only the mask of the access times may be set and cleared at once.
+        (set, clear & (MountAttr::ATIME_CLASS | !set))
     }
 
     /// A recursive word overrides what was said against it of the top mount alone; without this

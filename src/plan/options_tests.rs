@@ -122,6 +122,24 @@ fn the_last_of_contradicting_words_wins() {
 }
 
 #[test]
+fn on_one_mount_the_last_word_wins() {
+    for (options, expected) in [
+        ("rnodev dev", (0, 4)),
+        ("dev rnodev", (4, 0)),
+        ("rro rw", (0, 1)),
+        ("rw rro", (1, 0)),
+        ("rrw ro", (1, 0)),
+        ("rnosuid", (2, 0)),
+        ("rnoatime relatime", (0, 0x70)),
+        ("relatime rnoatime", (0x10, 0x70)),
+        ("rnodiratime strictatime", (0xa0, 0x70)),
+    ] {
+        let (set, clear) = parsed(options).of_one_mount();
+        assert_eq!((set.0, clear.0), expected, "{options}");
+    }
+}
+
+#[test]
 fn super_flags() {
     for (options, set, clear, names) in [
         ("ro", 1, 0, "ro"),
@@ -163,6 +181,9 @@ fn kinds_of_mount() {
     assert_eq!(parsed("ridmap").idmap, Some(true));
     assert_eq!(parsed("ridmap idmap").idmap, Some(false));
     assert_eq!(parsed("").idmap, None);
+    assert_eq!(parsed("ridmap=uids=0-1-2").idmap, Some(true));
+    assert!(parsed("idmap=uids=0-1-2").ranges.is_some());
+    assert_eq!(parsed("idmap=uids=0-1-2 idmap").ranges, None);
 }
 
 #[test]
@@ -209,6 +230,19 @@ fn bad_options() {
         ("=x", "name"),
         ("a=\"b\",suid,c=\"d\"", "quotes"),
         ("a,b=\"c\"", "quotes"),
+        ("idmap=", "uids="),
+        ("idmap=true", "uids="),
+        ("ro=recursive", "no value"),
+        ("nosuid=", "no value"),
+        ("sync=1", "no value"),
+        ("rsync", "file system"),
+        ("rasync", "file system"),
+        ("rdirsync", "file system"),
+        ("rmand", "file system"),
+        ("rnomand", "file system"),
+        ("copy-symlink", "not supported"),
+        ("src-nofollow", "not supported"),
+        ("dest-nofollow", "not supported"),
     ] {
         let bad = parse(&["ro".to_owned(), option.to_owned()]).unwrap_err();
         assert_eq!(bad.index, 1);
