@@ -10,13 +10,12 @@ use rustix::mount::{
     fsconfig_set_string, fsmount, fsopen, move_mount,
 };
 
-use super::{Init, done};
+use super::{Init, done, superblock};
 use crate::fs::{Root, copy_tree};
 use crate::launch::prepare::{self, Trees};
 use crate::plan::mounts::MountKind;
 use crate::plan::options::{MountAttr, SuperFlags};
 use crate::plan::{Mount, Plan};
-use crate::sys::mount::Change;
 use crate::{Context, Error, Kind, Result};
 
 /// All of them.
@@ -47,10 +46,11 @@ fn one(init: &Init<'_>, root: &Root, trees: &Trees, mount: &Mount) -> Result<()>
             done(tree);
             Ok(())
         }
-        MountKind::New(fstype, source) => new_filesystem(init.plan, root, mount, fstype, source),
+        MountKind::New(fstype, source) => new_filesystem(init, root, mount, fstype, source),
         MountKind::Cgroup => super::cgroups::mount(init, root, mount),
         MountKind::Remount => {
             let there = root.find(destination)?;
+            superblock::reconfigure(init.prepared, there.as_fd(), mount)?;
             prepare::apply_options(there.as_fd(), mount)
         }
     }
@@ -68,13 +68,26 @@ fn bind(root: &Root, tree: BorrowedFd<'_>, destination: &Path) -> Result<()> {
 /// Puts a detached mount on a place that is held open.
 pub fn attach(mount: BorrowedFd<'_>, target: OwnedFd) -> Result<()> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-    move_mount(mount, "", &target, "", flags)?;
+    move_mount(mount, "", &target, "", flags)
+        .map_err(|errno| mismatch(errno, mount, target.as_fd()))?;
     done(target);
     Ok(())
 }
 
+/// A file cannot be mounted on a directory, nor the other way round. Where mount(2) calls that
+/// ENOTDIR, move_mount(2) says EINVAL; engines look for the words of the former and give a hint.
+fn mismatch(errno: Errno, mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Error {
+    match (errno, prepare::is_dir(mount), prepare::is_dir(target)) {
+        (Errno::INVAL, Ok(true), Ok(false)) => Error::from(Errno::NOTDIR)
+            .context("the source is a directory and the destination a file"),
+        (Errno::INVAL, Ok(false), Ok(true)) => Error::from(Errno::NOTDIR)
+            .context("the source is a file and the destination a directory"),
+        _ => Error::from(errno),
+    }
+}
+
 fn new_filesystem(
-    plan: &Plan,
+    init: &Init<'_>,
     root: &Root,
     mount: &Mount,
     fstype: &str,
@@ -86,39 +99,51 @@ fn new_filesystem(
         "proc" | "sysfs" => (no_link(root, &mount.destination)?, true),
         _ => root.find_or_make_dir(&mount.destination)?,
     };
+    let plan = init.plan;
     let mut data = mount.options.data.clone();
-    if fstype == "tmpfs" && existed && !data.iter().any(|(key, _)| key == "mode") {
+    if fstype == "tmpfs" && !data.iter().any(|(key, _)| key == "mode") {
         // A tmpfs without a mode takes that of the directory it hides.
-        let mode = rustix::fs::fstat(&target)?.st_mode & 0o7777;
+        let mode = if existed {
+            rustix::fs::fstat(&target)?.st_mode & 0o7777
+        } else {
+            like_tmpfs(target.as_fd())?
+        };
         data.push(("mode".into(), Some(format!("{mode:o}"))));
     }
     let late = read_only_late(plan, mount);
     let read_only = if late { MountAttr::RDONLY.0 } else { 0 };
-    let attributes = mount.options.set.0 & !read_only;
+    let attributes = mount.options.of_one_mount().0.0 & !read_only;
     let new = make(fstype, source, mount.options.super_flags, &data, attributes)?;
     if mount.options.tmpcopyup {
         copy_up(root, mount, new.as_fd())?;
     }
-    let change = Change {
-        set: mount.options.rec_set.0 & !read_only,
-        clear: mount.options.rec_clear.0,
-        propagation: 0,
-    };
-    prepare::set(new.as_fd(), true, change)?;
     prepare::apply_propagation(new.as_fd(), mount)?;
     attach(new.as_fd(), target)?;
-    if mount.options.super_flags.set & SuperFlags::IVERSION != 0 {
-        with_iversion(plan, mount, new.as_fd())?;
+    if mount.options.super_flags.has(SuperFlags::IVERSION) {
+        superblock::with_iversion(plan, mount, new.as_fd())?;
     }
+    superblock::check(init.prepared, new.as_fd(), mount)?;
     done(new);
     Ok(())
+}
+
+/// Gives a directory that was made to mount a tmpfs on the mode that the kernel gives a tmpfs: the
+/// next start, which finds the directory, has to give the same.
+fn like_tmpfs(made: BorrowedFd<'_>) -> Result<u32> {
+    const MODE: u32 = 0o1777;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let dir = rustix::fs::openat(made, ".", flags, Mode::empty())?;
+    rustix::fs::fchmod(&dir, Mode::from_raw_mode(MODE))
+        .context("set the mode of the new directory")?;
+    done(dir);
+    Ok(MODE)
 }
 
 /// Whether the read-only flag has to wait: device nodes are still to be made in a /dev, and
 /// contents copied up.
 pub fn read_only_late(plan: &Plan, mount: &Mount) -> bool {
     let dev = plan.populate_dev && mount.destination == Path::new("/dev");
-    let read_only = (mount.options.set | mount.options.rec_set).contains(MountAttr::RDONLY);
+    let read_only = mount.options.of_one_mount().0.contains(MountAttr::RDONLY);
     read_only && (dev || mount.options.tmpcopyup)
 }
 
@@ -179,7 +204,7 @@ fn super_flag_names(fstype: &str, flags: SuperFlags) -> Vec<&'static str> {
 }
 
 /// What the file system said about a configuration it refused (fsopen(2), "message retrieval").
-fn kernel_message(context: BorrowedFd<'_>) -> Option<String> {
+pub fn kernel_message(context: BorrowedFd<'_>) -> Option<String> {
     let mut buffer = [0; 256];
     let length = rustix::io::read(context, &mut buffer).ok()?;
     let text = String::from_utf8_lossy(buffer.get(..length)?).trim().to_owned();
@@ -209,32 +234,4 @@ fn copy_up(root: &Root, mount: &Mount, new: BorrowedFd<'_>) -> Result<()> {
     let from = from.context("open the directory to copy up")?;
     let to = rustix::fs::openat(new, ".", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
     copy_tree(from.as_fd(), to.as_fd()).context("tmpcopyup")
-}
-
-/// `iversion` exists in mount(2) only: a remount that repeats the flags the file system has.
-fn with_iversion(plan: &Plan, mount: &Mount, new: BorrowedFd<'_>) -> Result<()> {
-    use nix::mount::MsFlags;
-    let mut bits = mount.options.super_flags.set | MsFlags::MS_REMOUNT.bits();
-    if read_only_late(plan, mount) {
-        bits &= !MsFlags::MS_RDONLY.bits();
-    }
-    // The attributes of the mount itself have the same meaning in both interfaces, not the same
-    // bits: nosuid, nodev, noexec, noatime, nodiratime.
-    for (attribute, flag) in [
-        (MountAttr::NOSUID, MsFlags::MS_NOSUID),
-        (MountAttr::NODEV, MsFlags::MS_NODEV),
-        (MountAttr::NOEXEC, MsFlags::MS_NOEXEC),
-        (MountAttr::NOATIME, MsFlags::MS_NOATIME),
-        (MountAttr::NODIRATIME, MsFlags::MS_NODIRATIME),
-        (MountAttr::STRICTATIME, MsFlags::MS_STRICTATIME),
-    ] {
-        if !attribute.is_empty() && mount.options.set.contains(attribute) {
-            bits |= flag.bits();
-        }
-    }
-    nix::unistd::fchdir(new).context("enter the new mount")?;
-    let none: Option<&str> = None;
-    let answer = nix::mount::mount(none, ".", none, MsFlags::from_bits_retain(bits), none);
-    nix::unistd::chdir("/").context("leave the new mount")?;
-    answer.context("option \"iversion\"")
 }

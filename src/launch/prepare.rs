@@ -11,6 +11,7 @@ use nix::mount::MsFlags;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::mount::{OpenTreeFlags, open_tree};
 
+use super::locked;
 use crate::fs::{PATH, Proc, is_char_device};
 use crate::host::Host;
 use crate::plan::mounts::MountKind;
@@ -157,8 +158,8 @@ pub fn apply_attributes(tree: BorrowedFd<'_>, mount: &Mount) -> Result<()> {
     let options = &mount.options;
     let all = Change { set: options.rec_set.0, clear: options.rec_clear.0, propagation: 0 };
     let own = Change { set: options.set.0, clear: options.clear.0, propagation: 0 };
-    set(tree, true, all)?;
-    set(tree, false, own)
+    set(tree, true, all).map_err(locked::explain)?;
+    set(tree, false, own).or_else(|error| locked::settle(tree, own, mount, error))
 }
 
 /// In a user namespace nodes cannot be made; the host's own are bound, if they are what is asked.
