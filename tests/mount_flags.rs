@@ -5,6 +5,7 @@ mod support;
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::symlink;
 
 use support::rootless::{give_to_nobody, of_nobody};
 use support::*;
@@ -217,4 +218,31 @@ fn a_cgroup_mount_has_the_flags_that_are_named() {
             assert_eq!(there, flags("ro,nosuid,noexec,noatime"), "{mount:?}");
         }
     }
+}
+
+/// podman run --mount type=bind,...,no-dereference.
+#[test]
+fn a_copied_link_is_no_mount() {
+    let mut c = Container::with_script("readlink /links/a; readlink /b; cat /file");
+    c.file("file", "text\n");
+    symlink("/nowhere/else", c.path().join("link")).unwrap();
+    let options = ["bind", "ro", "copy-symlink"];
+    c.mount("/links/a", "bind", "link", &options);
+    let link = c.path().join("link").to_str().unwrap().to_owned();
+    c.mount("/b", "bind", &link, &options);
+    c.mount("/file", "bind", "file", &options);
+    for start in ["first", "second"] {
+        assert_eq!(c.output(), "/nowhere/else\n/nowhere/else\ntext\n", "{start} start");
+    }
+    // An image's link must not lead out, and no file of the image is replaced.
+    fs::remove_file(c.rootfs().join("b")).unwrap();
+    fs::write(c.rootfs().join("b"), "").unwrap();
+    c.create().refused(&["mounts[7]", "/b", "/nowhere/else", "file exists"]);
+    let outside = c.path().join("outside");
+    fs::create_dir(&outside).unwrap();
+    fs::remove_file(c.rootfs().join("b")).unwrap();
+    symlink(&outside, c.rootfs().join("out")).unwrap();
+    c.set("/mounts/7/destination", json!("/out/link"));
+    c.run().ok();
+    assert_eq!(fs::read_dir(&outside).unwrap().count(), 0, "the link was made on the host");
 }

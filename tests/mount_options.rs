@@ -32,7 +32,8 @@ const OF_FILE_SYSTEM: &[(&str, &str, bool)] = &[
 /// The same, but the kernel does not show it.
 const NOT_SHOWN: &[&str] = &["iversion", "noiversion"];
 /// Words that say what is mounted; each has a test of its own.
-const KINDS: &[&str] = &["bind", "idmap", "rbind", "remount", "ridmap", "tmpcopyup"];
+const KINDS: &[&str] =
+    &["bind", "copy-symlink", "idmap", "rbind", "remount", "ridmap", "tmpcopyup"];
 
 fn flags(text: &str) -> Flags {
     text.split(',').map(str::to_owned).collect()
@@ -293,6 +294,9 @@ fn words_of_a_kind_are_refused_on_another() {
             ("tmpcopyup", "proc", &[]),
             ("tmpcopyup", "cgroup", &[]),
             ("tmpcopyup", "tmpfs", &["remount"]),
+            ("copy-symlink", "tmpfs", &[]),
+            ("copy-symlink", "proc", &[]),
+            ("copy-symlink", "bind", &["bind", "remount"]),
             ("idmap", "tmpfs", &[]),
             ("ridmap", "proc", &[]),
             ("idmap", "cgroup", &[]),
@@ -323,7 +327,6 @@ fn unknown_words_are_refused_by_name() {
         "rdirsync",
         "rmand",
         "rnomand",
-        "copy-symlink",
         "src-nofollow",
         "dest-nofollow",
         "ridmap=true",

@@ -1,6 +1,7 @@
 //! The mounts of the spec, in the order listed.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
@@ -46,6 +47,7 @@ fn one(init: &Init<'_>, root: &Root, trees: &Trees, mount: &Mount) -> Result<()>
             done(tree);
             Ok(())
         }
+        MountKind::Link(target) => link(root, target, destination),
         MountKind::New(fstype, source) => new_filesystem(init, root, mount, fstype, source),
         MountKind::Cgroup => super::cgroups::mount(init, root, mount),
         MountKind::Remount => {
@@ -63,6 +65,28 @@ fn bind(root: &Root, tree: BorrowedFd<'_>, destination: &Path) -> Result<()> {
         root.make_file(destination)?
     };
     attach(tree, target)
+}
+
+/// A symbolic link in the place of a mount. One that is there already, of an earlier start say, has
+/// to be the same.
+fn link(root: &Root, target: &Path, destination: &Path) -> Result<()> {
+    let (Some(parent), Some(name)) = (destination.parent(), destination.file_name()) else {
+        return Err(Error::from(Errno::ISDIR));
+    };
+    let dir = root.make_dir(parent)?;
+    match rustix::fs::symlinkat(target, &dir, name) {
+        Err(Errno::EXIST) => {
+            let same = rustix::fs::readlinkat(&dir, name, Vec::new())
+                .is_ok_and(|there| there.as_bytes() == target.as_os_str().as_bytes());
+            if !same {
+                let what = format!("copy the symbolic link to {target:?}: another file is there");
+                return Err(Error::from(Errno::EXIST).context(what));
+            }
+        }
+        answer => answer.with_context(|| format!("make a symbolic link to {target:?}"))?,
+    }
+    done(dir);
+    Ok(())
 }
 
 /// Puts a detached mount on a place that is held open.

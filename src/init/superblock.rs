@@ -33,7 +33,8 @@ const SHOWN: [(u64, &str, &str); 4] = [
 /// of the host's.
 pub fn reconfigure(prepared: &Prepared, place: BorrowedFd<'_>, mount: &Mount) -> Result<()> {
     let options = &mount.options;
-    if options.bind || !(options.super_flags.beyond_read_only() || !options.data.is_empty()) {
+    let wanted = options.super_flags.beyond_read_only() || !options.data.is_empty();
+    if options.bind || !wanted {
         return Ok(());
     }
     let flags = FsPickFlags::FSPICK_CLOEXEC | FsPickFlags::FSPICK_EMPTY_PATH;

@@ -6,6 +6,7 @@ pub mod identity;
 pub mod idmap;
 pub mod ids;
 pub mod listen;
+mod mount_flags;
 pub mod mounts;
 pub mod namespaces;
 pub mod options;

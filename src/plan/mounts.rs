@@ -30,6 +30,8 @@ pub enum MountKind {
     /// A part of the container's own tree that an earlier mount is on the way to: a path in the
     /// container.
     Own(PathBuf),
+    /// No mount, but a symbolic link with this target: a copy of the source, which is one.
+    Link(PathBuf),
     /// A new instance of a file system: its type and source.
     New(String, String),
     /// The container's own part of the cgroup tree, in whatever form this host has it.
@@ -98,7 +100,12 @@ fn one(
     } else if options.bind {
         let source = mount.source().as_ref().filter(|s| !s.as_os_str().is_empty());
         let source = source.ok_or_else(|| Error::invalid_field(field("source"), "missing"))?;
-        MountKind::Bind(bundle.join(source))
+        let source = bundle.join(source);
+        // The link itself is what is asked for; where the source is none it is mounted.
+        match options.copy_symlink.then(|| std::fs::read_link(&source)) {
+            Some(Ok(target)) => MountKind::Link(target),
+            _ => MountKind::Bind(source),
+        }
     } else if fstype == "cgroup" || fstype == "cgroup2" {
         MountKind::Cgroup
     } else {

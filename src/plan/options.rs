@@ -19,139 +19,8 @@
 //! there ([`of_file_system`]). `silent` and `loud` only say how much the kernel logs while it
 //! mounts; the mount is the same.
 
-use std::ops::{BitAnd, BitOr, Not};
-
 use super::idmap::Ranges;
-
-/// A set of mount attributes, as `mount_setattr(2)` and `fsmount(2)` take them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct MountAttr(pub u64);
-
-impl MountAttr {
-    /// No attribute.
-    pub const NONE: Self = Self(0);
-    /// Read-only (`MOUNT_ATTR_RDONLY`).
-    pub const RDONLY: Self = Self(0x1);
-    /// Set-user-id bits and file capabilities have no effect.
-    pub const NOSUID: Self = Self(0x2);
-    /// Device nodes cannot be opened.
-    pub const NODEV: Self = Self(0x4);
-    /// Nothing can be executed.
-    pub const NOEXEC: Self = Self(0x8);
-    /// The mask of the access time value; must be cleared whenever one is set.
-    pub const ATIME_CLASS: Self = Self(0x70);
-    /// Access times relative to the modification time: the zero of the class.
-    pub const RELATIME: Self = Self(0);
-    /// Access times are not updated.
-    pub const NOATIME: Self = Self(0x10);
-    /// Access times are always updated.
-    pub const STRICTATIME: Self = Self(0x20);
-    /// Access times of directories are not updated.
-    pub const NODIRATIME: Self = Self(0x80);
-    /// The mount is idmapped; set only together with a user namespace's descriptor.
-    pub const IDMAP: Self = Self(0x10_0000);
-    /// Symbolic links are not followed (Linux 5.14 as an attribute).
-    pub const NOSYMFOLLOW: Self = Self(0x20_0000);
-
-    /// Whether there is nothing in the set.
-    pub fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-
-    /// Whether all of `other` is in the set.
-    pub fn contains(self, other: Self) -> bool {
-        self & other == other
-    }
-}
-
-impl BitOr for MountAttr {
-    type Output = Self;
-    fn bitor(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-}
-
-impl BitAnd for MountAttr {
-    type Output = Self;
-    fn bitand(self, other: Self) -> Self {
-        Self(self.0 & other.0)
-    }
-}
-
-impl Not for MountAttr {
-    type Output = Self;
-    fn not(self) -> Self {
-        Self(!self.0)
-    }
-}
-
-/// What is asked of the file system itself, in the bits of `mount(2)` (`MS_*`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SuperFlags {
-    /// The flags to set.
-    pub set: u64,
-    /// The flags to clear.
-    pub clear: u64,
-}
-
-impl SuperFlags {
-    /// `MS_RDONLY`: with `ro` a new file system, and so its block device, is read-only too.
-    pub const RDONLY: u64 = 1;
-    /// `MS_SYNCHRONOUS`.
-    pub const SYNC: u64 = 1 << 4;
-    /// `MS_MANDLOCK`; without effect since Linux 5.15.
-    pub const MAND: u64 = 1 << 6;
-    /// `MS_DIRSYNC`.
-    pub const DIRSYNC: u64 = 1 << 7;
-    /// `MS_SILENT`: fewer messages in the kernel log.
-    pub const SILENT: u64 = 1 << 15;
-    /// `MS_I_VERSION`.
-    pub const IVERSION: u64 = 1 << 23;
-    /// `MS_LAZYTIME`.
-    pub const LAZYTIME: u64 = 1 << 25;
-
-    /// The names under which `fsconfig(FSCONFIG_SET_FLAG)` knows these flags. `silent` and
-    /// `iversion` have none (nor has dirsync's opposite, which is the default): only `mount(2)`
-    /// can give them to a file system.
-    pub fn fsconfig_names(self) -> impl Iterator<Item = &'static str> {
-        const NAMES: [(u64, Option<&str>, Option<&str>); 5] = [
-            (SuperFlags::RDONLY, Some("ro"), Some("rw")),
-            (SuperFlags::SYNC, Some("sync"), Some("async")),
-            (SuperFlags::DIRSYNC, Some("dirsync"), None),
-            (SuperFlags::LAZYTIME, Some("lazytime"), Some("nolazytime")),
-            (SuperFlags::MAND, Some("mand"), Some("nomand")),
-        ];
-        NAMES.into_iter().filter_map(move |(bit, set, clear)| {
-            if self.set & bit != 0 {
-                set
-            } else if self.clear & bit != 0 {
-                clear
-            } else {
-                None
-            }
-        })
-    }
-
-    /// Whether these flags are set or cleared.
-    pub fn has(self, bits: u64) -> bool {
-        (self.set | self.clear) & bits != 0
-    }
-
-    /// Whether the file system is asked for more than read-only, which a mount has for itself too.
-    pub fn beyond_read_only(self) -> bool {
-        self.has(!(Self::RDONLY | Self::SILENT))
-    }
-
-    fn add(&mut self, bits: u64) {
-        self.set |= bits;
-        self.clear &= !bits;
-    }
-
-    fn remove(&mut self, bits: u64) {
-        self.clear |= bits;
-        self.set &= !bits;
-    }
-}
+pub use super::mount_flags::{MountAttr, SuperFlags};
 
 /// How a mount passes mount events on (mount_namespaces(7)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -203,6 +72,9 @@ pub struct MountOptions {
     pub propagation: Vec<Propagation>,
     /// A tmpfs starts with a copy of what is below it.
     pub tmpcopyup: bool,
+    /// Where the source of a bind mount is a symbolic link, a copy of the link takes the place of
+    /// the mount (crun(1); podman's `no-dereference`).
+    pub copy_symlink: bool,
     /// An idmapped mount is wanted; true if recursively (`ridmap`).
     pub idmap: Option<bool>,
     /// The mapping of an idmapped mount, where the option has one (`idmap=uids=...;gids=...`).
@@ -251,14 +123,15 @@ enum Effect {
     Remount,
     Propagate(PropagationKind, bool),
     TmpCopyUp,
+    CopySymlink,
     Idmap {
         recursive: bool,
     },
 }
 
 use Effect::{
-    Bind, Clear, Idmap, Nothing, Propagate, ReadOnly, ReadWrite, RecClear, RecSet, RecTime,
-    Remount, Set, SuperClear, SuperSet, Time, TmpCopyUp,
+    Bind, Clear, CopySymlink, Idmap, Nothing, Propagate, ReadOnly, ReadWrite, RecClear, RecSet,
+    RecTime, Remount, Set, SuperClear, SuperSet, Time, TmpCopyUp,
 };
 use PropagationKind::{Private, Shared, Slave, Unbindable};
 
@@ -267,6 +140,7 @@ const TABLE: &[(&str, Effect)] = &[
     ("async", SuperClear(SuperFlags::SYNC)),
     ("atime", Time(AtimeWord::NotNoatime)),
     ("bind", Bind { recursive: false }),
+    ("copy-symlink", CopySymlink),
     ("defaults", Nothing),
     ("dev", Clear(MountAttr::NODEV)),
     ("diratime", Clear(MountAttr::NODIRATIME)),
@@ -331,7 +205,6 @@ const TABLE: &[(&str, Effect)] = &[
 /// Mount options of crun and of mount(8) that this version does not have. Passed on as options of a
 /// file system they would be lost: some file systems ignore what they do not know.
 const REFUSED: &[(&str, &str)] = &[
-    ("copy-symlink", NOT_BUILT),
     ("dest-nofollow", NOT_BUILT),
     ("rasync", OF_FILE_SYSTEM),
     ("rdirsync", OF_FILE_SYSTEM),
@@ -452,6 +325,7 @@ impl MountOptions {
             Remount => self.remount = true,
             Propagate(kind, recursive) => self.propagation.push(Propagation { kind, recursive }),
             TmpCopyUp => self.tmpcopyup = true,
+            CopySymlink => self.copy_symlink = true,
             Idmap { recursive } => {
                 self.idmap = Some(recursive);
                 self.ranges = None;

@@ -23,6 +23,11 @@ pub fn mounts(spec: &Spec, _: &Given) -> Result<()> {
             Error::invalid(format!("mounts[{index}].options[{}]", bad.index), value, bad.why)
         })?;
         file_system_options(index, mount, &parsed)?;
+        let elsewhere = namespace(spec, LinuxNamespaceType::Mount).and_then(joined).is_some();
+        if parsed.copy_symlink && elsewhere {
+            let why = "is not possible in a mount namespace that is joined by path";
+            return Err(option(index, mount, |name| name == "copy-symlink", why));
+        }
         source_and_type(index, mount, &parsed)?;
         id_mappings(index, mount, &parsed, spec)?;
     }
@@ -111,6 +116,9 @@ fn file_system_options(index: usize, mount: &Mount, parsed: &MountOptions) -> Re
     if kind == Form::Remount && parsed.super_flags.has(SuperFlags::IVERSION) {
         let why = "is not possible on a remount";
         return Err(option(index, mount, |name| name.ends_with("iversion"), why));
+    }
+    if parsed.copy_symlink && (kind != Form::Bind || parsed.remount) {
+        return refuse("copy-symlink", "is only possible on a bind mount");
     }
     if parsed.tmpcopyup && kind != Form::New("tmpfs") {
         return refuse("tmpcopyup", "is only possible on a tmpfs");

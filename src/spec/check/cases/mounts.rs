@@ -60,6 +60,12 @@ fn mounts() {
             "mounts[2].options[2]: \"ro=recursive\": this mount option takes no value",
         ),
         (
+            json!({"/mounts/2/options/2": "copy-symlink",
+                   "/linux/namespaces/4/path": "/proc/1/ns/mnt"}),
+            "mounts[2].options[2]: \"copy-symlink\": is not possible in a mount namespace that is \
+             joined by path",
+        ),
+        (
             json!({"/mounts/2/options/2": "sync"}),
             "mounts[2].options[2]: \"sync\": belongs to the file system, which this mount shares with \
              others of the host",
