@@ -152,6 +152,9 @@ fn without_privileges_a_read_only_source_stays_read_only() {
         c.set("/mounts/5/options", json!(options));
         c.create().refused(&["mounts[5]", &data, named, "operation not permitted"]);
     }
+    c.set("/mounts/5/options", json!(["rbind"]));
+    c.mount("/mnt", "", "", &["remount", "rw"]);
+    c.create().refused(&["mounts[6]", "cannot clear ro", "operation not permitted"]);
     c.rt.through.clear();
 }
 

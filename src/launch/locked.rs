@@ -31,8 +31,9 @@ pub fn explain(error: Error) -> Error {
 
 /// After `error` of a change of one mount: an error that names the locked flags.
 ///
-/// `rw` alone is given up with a warning. Engines write it where nobody asked for it (podman for a
-/// plain `-v`), crun leaves such a mount read-only, and read-only is the stricter of the two.
+/// `rw` alone is given up with a warning, but for a remount. Engines write it where nobody asked for
+/// it (podman for a plain `-v`), crun leaves such a mount read-only, and read-only is the stricter of
+/// the two.
 pub fn settle(tree: BorrowedFd<'_>, change: Change, mount: &Mount, error: Error) -> Result<()> {
     if error.errno() != Some(Errno::EPERM) {
         return Err(error);
@@ -46,7 +47,8 @@ pub fn settle(tree: BorrowedFd<'_>, change: Change, mount: &Mount, error: Error)
         .collect();
     if names.contains(&"ro") {
         let rest = Change { clear: change.clear & !MountAttr::RDONLY.0, ..change };
-        if names.len() == 1 && set(tree, false, rest).is_ok() {
+        let by_name = mount.options.remount || names.len() > 1;
+        if !by_name && set(tree, false, rest).is_ok() {
             log::warn(format_args!(
                 "mounts[{}]: {:?} is read-only: the source is, and the flag is locked",
                 mount.index, mount.destination
