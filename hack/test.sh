@@ -21,6 +21,8 @@ may_skip=(
     limits::hugetlb_limit           # no huge pages
     limits::v1_                     # no cgroup v1
     manual::other_shells            # no zsh or no fish
+    mount_flags::without_privileges # unprivileged user namespaces switched off
+    mount_idmap::                   # a file system that may not know idmapped mounts
     mounts::idmapped_mount          # a file system that may not know idmapped mounts
     namespaces::time_               # a kernel without time namespaces
     process::the_callers_cpu        # one processor

@@ -504,20 +504,6 @@ fn knows_idmapped_mounts(path: &Path) -> bool {
 }
 
 #[test]
-fn options_of_a_file_system_mean_nothing_on_a_bind() {
-    let mut c = Container::with_script("ls /mnt");
-    fs::create_dir(c.path().join("data")).unwrap();
-    c.file("data/file", "");
-    let data = c.path().join("data").to_str().unwrap().to_owned();
-    c.mount("/mnt", "", &data, &["nosuid", "mode=755", "size=1k", "bind"]);
-    let ran = c.run().ok();
-    assert_eq!(ran.stdout, "file\n");
-    for key in ["\"mode\": ignored", "\"size\": ignored"] {
-        assert!(ran.stderr.contains(key), "{ran:#?}");
-    }
-}
-
-#[test]
 fn mounts_in_the_callers_mount_namespace_go_with_the_container() {
     let apart = Apart::new();
     let mut c = Container::with_script("ls /proc/self/exe && exec sleep 600");

@@ -41,18 +41,20 @@ pub fn mount(init: &Init<'_>, root: &Root, mount: &Mount, outward: &Outward) -> 
 struct View {
     private: bool,
     attributes: u64,
+    clear: u64,
 }
 
 impl View {
     fn new(init: &Init<'_>, mount: &Mount) -> View {
         let private = init.plan.namespaces.cgroup != Choice::Inherit;
-        let mut attributes = mount.options.set.0 | mount.options.rec_set.0;
+        let (MountAttr(mut attributes), MountAttr(mut clear)) = mount.options.of_one_mount();
         // The host's tree in a user namespace may be owned by the same user outside
         // (CVE-2023-25809): to be looked at only.
         if !private && init.plan.namespaces.has_user() {
             attributes |= MountAttr::RDONLY.0;
+            clear &= !MountAttr::RDONLY.0;
         }
-        View { private, attributes }
+        View { private, attributes, clear }
     }
 
     fn unified(&self, dir: &Path) -> Result<OwnedFd> {
@@ -80,7 +82,8 @@ impl View {
     fn bind(&self, dir: &Path) -> Result<OwnedFd> {
         let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
         let tree = open_tree(CWD, dir, flags).with_context(|| format!("open {dir:?}"))?;
-        let change = Change { set: self.attributes, clear: 0, propagation: libc::MS_PRIVATE };
+        let propagation = libc::MS_PRIVATE;
+        let change = Change { set: self.attributes, clear: self.clear, propagation };
         prepare::set(tree.as_fd(), false, change).with_context(|| format!("bind {dir:?}"))?;
         Ok(tree)
     }

@@ -19,6 +19,7 @@ mod rootfs;
 pub(crate) mod scheduling;
 mod seal;
 pub(crate) mod stdio;
+mod superblock;
 
 use std::mem::ManuallyDrop;
 use std::os::fd::OwnedFd;

@@ -1,6 +1,7 @@
 //! The mounts of the spec, in the order listed.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
@@ -11,7 +12,7 @@ use rustix::mount::{
 };
 
 use super::outward::Outward;
-use super::{Init, done, procfs};
+use super::{Init, done, procfs, superblock};
 use crate::fs::{Root, copy_tree};
 use crate::launch::maps;
 use crate::launch::prepare::{self, Trees};
@@ -19,7 +20,6 @@ use crate::plan::Kind as Namespace;
 use crate::plan::Mount;
 use crate::plan::mounts::MountKind;
 use crate::plan::options::{MountAttr, SuperFlags};
-use crate::sys::mount::Change;
 use crate::{Context, Error, Kind, Result};
 
 /// A mount that is still to be made read-only. It is kept open: looked up again its path could mean
@@ -108,6 +108,7 @@ fn one(
             outward.note(init, mount, tree.as_fd())?;
             Ok(Some(tree))
         }
+        MountKind::Link(target) => link(root, target, destination).map(|()| None),
         MountKind::New(fstype, source) => {
             let host = trees.mounts.get(mount.index).and_then(Option::as_ref);
             let new = new_filesystem(init, root, mount, fstype, source, outward);
@@ -123,6 +124,7 @@ fn one(
         MountKind::Cgroup => super::cgroups::mount(init, root, mount, outward).map(Some),
         MountKind::Remount => {
             let there = root.find(destination)?;
+            superblock::reconfigure(init.prepared, there.as_fd(), mount)?;
             prepare::apply_options(there.as_fd(), mount)?;
             Ok(Some(there))
         }
@@ -138,12 +140,47 @@ fn bind(root: &Root, tree: BorrowedFd<'_>, destination: &Path, outward: &Outward
     outward.attach(root, tree, target)
 }
 
+/// A symbolic link in the place of a mount. One that is there already, of an earlier start say, has
+/// to be the same.
+fn link(root: &Root, target: &Path, destination: &Path) -> Result<()> {
+    let (Some(parent), Some(name)) = (destination.parent(), destination.file_name()) else {
+        return Err(Error::from(Errno::ISDIR));
+    };
+    let dir = root.make_dir(parent)?;
+    match rustix::fs::symlinkat(target, &dir, name) {
+        Err(Errno::EXIST) => {
+            let same = rustix::fs::readlinkat(&dir, name, Vec::new())
+                .is_ok_and(|there| there.as_bytes() == target.as_os_str().as_bytes());
+            if !same {
+                let what = format!("copy the symbolic link to {target:?}: another file is there");
+                return Err(Error::from(Errno::EXIST).context(what));
+            }
+        }
+        answer => answer.with_context(|| format!("make a symbolic link to {target:?}"))?,
+    }
+    done(dir);
+    Ok(())
+}
+
 /// Puts a detached mount on a place that is held open.
 pub fn attach(mount: BorrowedFd<'_>, target: OwnedFd) -> Result<()> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-    move_mount(mount, "", &target, "", flags)?;
+    move_mount(mount, "", &target, "", flags)
+        .map_err(|errno| mismatch(errno, mount, target.as_fd()))?;
     done(target);
     Ok(())
+}
+
+/// A file cannot be mounted on a directory, nor the other way round. Where mount(2) calls that
+/// ENOTDIR, move_mount(2) says EINVAL; engines look for the words of the former and give a hint.
+fn mismatch(errno: Errno, mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Error {
+    match (errno, prepare::is_dir(mount), prepare::is_dir(target)) {
+        (Errno::INVAL, Ok(true), Ok(false)) => Error::from(Errno::NOTDIR)
+            .context("the source is a directory and the destination a file"),
+        (Errno::INVAL, Ok(false), Ok(true)) => Error::from(Errno::NOTDIR)
+            .context("the source is a file and the destination a directory"),
+        _ => Error::from(errno),
+    }
 }
 
 fn new_filesystem(
@@ -161,9 +198,13 @@ fn new_filesystem(
         _ => root.find_or_make_dir(&mount.destination)?,
     };
     let mut data = mount.options.data.clone();
-    if fstype == "tmpfs" && existed && !data.iter().any(|(key, _)| key == "mode") {
+    if fstype == "tmpfs" && !data.iter().any(|(key, _)| key == "mode") {
         // A tmpfs without a mode takes that of the directory it hides.
-        let mode = rustix::fs::fstat(&target)?.st_mode & 0o7777;
+        let mode = if existed {
+            rustix::fs::fstat(&target)?.st_mode & 0o7777
+        } else {
+            like_tmpfs(target.as_fd())?
+        };
         data.push(("mode".into(), Some(format!("{mode:o}"))));
     }
     let mut flags = mount.options.super_flags;
@@ -172,7 +213,7 @@ fn new_filesystem(
         flags.set &= !SuperFlags::RDONLY;
         read_only = MountAttr::RDONLY.0;
     }
-    let attributes = mount.options.set.0 & !read_only;
+    let attributes = mount.options.of_one_mount().0.0 & !read_only;
     let joined = init.prepared.joins.iter().find(|(kind, _)| *kind == Namespace::Pid);
     let new = match joined.filter(|_| fstype == "proc") {
         Some((_, pid)) => procfs::make(pid.as_fd(), root.fd(), |named| {
@@ -183,18 +224,25 @@ fn new_filesystem(
     if mount.options.tmpcopyup {
         copy_up(root, mount, new.as_fd())?;
     }
-    let change = Change {
-        set: mount.options.rec_set.0 & !read_only,
-        clear: mount.options.rec_clear.0,
-        propagation: 0,
-    };
-    prepare::set(new.as_fd(), true, change)?;
     prepare::apply_propagation(new.as_fd(), mount)?;
     outward.attach(root, new.as_fd(), target)?;
-    if mount.options.super_flags.set & SuperFlags::IVERSION != 0 {
-        with_iversion(mount, new.as_fd())?;
+    if mount.options.super_flags.has(SuperFlags::IVERSION) {
+        superblock::with_iversion(mount, new.as_fd())?;
     }
+    superblock::check(init.prepared, new.as_fd(), mount)?;
     Ok(new)
+}
+
+/// Gives a directory that was made to mount a tmpfs on the mode that the kernel gives a tmpfs: the
+/// next start, which finds the directory, has to give the same.
+fn like_tmpfs(made: BorrowedFd<'_>) -> Result<u32> {
+    const MODE: u32 = 0o1777;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let dir = rustix::fs::openat(made, ".", flags, Mode::empty())?;
+    rustix::fs::fchmod(&dir, Mode::from_raw_mode(MODE))
+        .context("set the mode of the new directory")?;
+    done(dir);
+    Ok(MODE)
 }
 
 /// fsopen(2), fsconfig(2), fsmount(2): a new file system as a detached mount.
@@ -269,7 +317,7 @@ fn super_flag_names(fstype: &str, flags: SuperFlags) -> Vec<&'static str> {
 }
 
 /// What the file system said about a configuration it refused (fsopen(2), "message retrieval").
-fn kernel_message(context: BorrowedFd<'_>) -> Option<String> {
+pub fn kernel_message(context: BorrowedFd<'_>) -> Option<String> {
     let mut buffer = [0; 256];
     let length = rustix::io::read(context, &mut buffer).ok()?;
     let text = String::from_utf8_lossy(buffer.get(..length)?).trim().to_owned();
@@ -309,32 +357,4 @@ fn copy_up(root: &Root, mount: &Mount, new: BorrowedFd<'_>) -> Result<()> {
     let from = from.context("open the directory to copy up")?;
     let to = rustix::fs::openat(new, ".", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
     copy_tree(from.as_fd(), to.as_fd()).context("tmpcopyup")
-}
-
-/// `iversion` exists in mount(2) only: a remount that repeats the flags the file system has.
-fn with_iversion(mount: &Mount, new: BorrowedFd<'_>) -> Result<()> {
-    use nix::mount::MsFlags;
-    let mut bits = mount.options.super_flags.set | MsFlags::MS_REMOUNT.bits();
-    if mount.read_only_late {
-        bits &= !MsFlags::MS_RDONLY.bits();
-    }
-    // The attributes of the mount itself have the same meaning in both interfaces, not the same
-    // bits: nosuid, nodev, noexec, noatime, nodiratime.
-    for (attribute, flag) in [
-        (MountAttr::NOSUID, MsFlags::MS_NOSUID),
-        (MountAttr::NODEV, MsFlags::MS_NODEV),
-        (MountAttr::NOEXEC, MsFlags::MS_NOEXEC),
-        (MountAttr::NOATIME, MsFlags::MS_NOATIME),
-        (MountAttr::NODIRATIME, MsFlags::MS_NODIRATIME),
-        (MountAttr::STRICTATIME, MsFlags::MS_STRICTATIME),
-    ] {
-        if !attribute.is_empty() && mount.options.set.contains(attribute) {
-            bits |= flag.bits();
-        }
-    }
-    nix::unistd::fchdir(new).context("enter the new mount")?;
-    let none: Option<&str> = None;
-    let answer = nix::mount::mount(none, ".", none, MsFlags::from_bits_retain(bits), none);
-    nix::unistd::chdir("/").context("leave the new mount")?;
-    answer.context("option \"iversion\"")
 }

@@ -6,6 +6,7 @@
 
 mod attempt;
 pub mod fifo;
+mod locked;
 pub(crate) mod maps;
 pub mod prepare;
 pub(crate) mod record;

@@ -11,6 +11,7 @@ use nix::mount::MsFlags;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::mount::{OpenTreeFlags, open_tree};
 
+use super::locked;
 use super::stage::{self, Stage};
 use crate::fs::{PATH, Proc, Root, is_char_device};
 use crate::host::Host;
@@ -262,8 +263,8 @@ pub fn apply_attributes(tree: BorrowedFd<'_>, mount: &Mount) -> Result<()> {
             own.clear |= libc::MOUNT_ATTR_RDONLY;
         }
     }
-    set(tree, true, all)?;
-    set(tree, false, own)
+    set(tree, true, all).map_err(locked::explain)?;
+    set(tree, false, own).or_else(|error| locked::settle(tree, own, mount, error))
 }
 
 fn is_read_only(mount: BorrowedFd<'_>) -> Result<bool> {

@@ -1,6 +1,6 @@
 //! Mappings of a new user namespace, user_namespaces(7).
 
-use oci_spec::runtime::{Linux, LinuxIdMapping};
+use oci_spec::runtime::{Linux, LinuxIdMapping, LinuxIdMappingBuilder};
 
 use super::namespaces::{Choice, Namespaces};
 use crate::host::Host;
@@ -20,6 +20,14 @@ pub struct IdMap {
 impl From<&LinuxIdMapping> for IdMap {
     fn from(map: &LinuxIdMapping) -> Self {
         IdMap { inside: map.container_id(), outside: map.host_id(), size: map.size() }
+    }
+}
+
+impl From<&IdMap> for LinuxIdMapping {
+    fn from(map: &IdMap) -> Self {
+        let builder = LinuxIdMappingBuilder::default().container_id(map.inside);
+        // Every field has a default, so that this cannot fail.
+        builder.host_id(map.outside).size(map.size).build().unwrap_or_default()
     }
 }
 

@@ -3,8 +3,10 @@
 
 pub mod devices;
 pub mod identity;
+pub mod idmap;
 pub mod ids;
 pub mod listen;
+mod mount_flags;
 pub mod mounts;
 pub mod namespaces;
 pub mod options;
@@ -20,6 +22,8 @@ use oci_spec::runtime::Spec;
 use crate::hooks::Hooks;
 use crate::host::Host;
 use crate::{Context, Error, Result, spec};
+
+use idmap::Users;
 
 pub use devices::Device;
 pub use identity::{CapSets, Identity};
@@ -124,7 +128,12 @@ impl Plan {
         let ids = IdMaps::new(&linux, &namespaces, host)?;
         let list = spec.mounts().as_deref().unwrap_or(&[]);
         let rootfs = rootfs(&options.bundle, root.path())?;
-        let mut mounts = mounts::plan(list, &options.bundle, &rootfs, warnings)?;
+        let users = match &ids {
+            Some(ids) => Users::New(&ids.uids, &ids.gids),
+            None if namespaces.has_user() => Users::Joined,
+            None => Users::Host,
+        };
+        let mut mounts = mounts::plan(list, &options.bundle, &rootfs, users)?;
         let populate_dev = !mounts::binds_dev(&mounts);
         mounts::mark_late(&mut mounts, populate_dev);
         let process = match spec.process() {

@@ -3,6 +3,7 @@
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
+use super::idmap::{Pair, Users};
 use super::ids::IdMap;
 use super::options::{self, MountAttr, MountOptions};
 use crate::{Error, Result};
@@ -19,7 +20,7 @@ pub struct Mount {
     /// How.
     pub options: MountOptions,
     /// The mapping of an idmapped mount: `Some(None)` is the container's own.
-    pub idmap: Option<Option<(Vec<IdMap>, Vec<IdMap>)>>,
+    pub idmap: Option<Option<Pair>>,
     /// Whether its own read-only flag is set when everything else is made: see [`mark_late`].
     pub read_only_late: bool,
 }
@@ -32,6 +33,8 @@ pub enum MountKind {
     /// A part of the container's own tree that an earlier mount is on the way to: a path in the
     /// container.
     Own(PathBuf),
+    /// No mount, but a symbolic link with this target: a copy of the source, which is one.
+    Link(PathBuf),
     /// A new instance of a file system: its type and source.
     New(String, String),
     /// The container's own part of the cgroup tree, in whatever form this host has it.
@@ -45,11 +48,11 @@ pub fn plan(
     list: &[oci_spec::runtime::Mount],
     bundle: &Path,
     rootfs: &Path,
-    warnings: &mut Vec<String>,
+    users: Users<'_>,
 ) -> Result<Vec<Mount>> {
     let mut mounts: Vec<Mount> = Vec::with_capacity(list.len());
     for (index, mount) in list.iter().enumerate() {
-        let mut mount = one(index, mount, bundle, warnings)?;
+        let mut mount = one(index, mount, bundle, users)?;
         // Some write where the directory is on the host, as old versions of runc had it.
         if let Ok(inside) = mount.destination.strip_prefix(rootfs)
             && rootfs != Path::new("/")
@@ -86,7 +89,7 @@ pub fn mark_late(mounts: &mut [Mount], populate_dev: bool) {
             Some(parts) => parts,
             None => return,
         };
-        if !(mount.options.set | mount.options.rec_set).contains(MountAttr::RDONLY) {
+        if !mount.options.of_one_mount().0.contains(MountAttr::RDONLY) {
             continue;
         }
         let above = || later.iter().any(|other| is_below(&other.destination, &mount.destination));
@@ -120,7 +123,7 @@ fn one(
     index: usize,
     mount: &oci_spec::runtime::Mount,
     bundle: &Path,
-    warnings: &mut Vec<String>,
+    users: Users<'_>,
 ) -> Result<Mount> {
     let field = |name: &str| format!("mounts[{index}].{name}");
     let list = mount.options().as_deref().unwrap_or(&[]);
@@ -134,11 +137,12 @@ fn one(
     } else if options.bind {
         let source = mount.source().as_ref().filter(|s| !s.as_os_str().is_empty());
         let source = source.ok_or_else(|| Error::invalid_field(field("source"), "missing"))?;
-        for (key, _) in &options.data {
-            let field = field("options");
-            warnings.push(format!("{field}: {key:?}: ignored: it means nothing on a bind mount"));
+        let source = bundle.join(source);
+        // The link itself is what is asked for; where the source is none it is mounted.
+        match options.copy_symlink.then(|| std::fs::read_link(&source)) {
+            Some(Ok(target)) => MountKind::Link(target),
+            _ => MountKind::Bind(source),
         }
-        MountKind::Bind(bundle.join(source))
     } else if fstype == "cgroup" || fstype == "cgroup2" {
         MountKind::Cgroup
     } else {
@@ -151,6 +155,9 @@ fn one(
     let (uids, gids) = (maps(mount.uid_mappings()), maps(mount.gid_mappings()));
     let idmap = if !uids.is_empty() || !gids.is_empty() {
         Some(Some((uids, gids)))
+    } else if let Some(ranges) = &options.ranges {
+        let pair = ranges.resolve(users);
+        Some(Some(pair.map_err(|why| Error::invalid_field(field("options"), why))?))
     } else {
         options.idmap.map(|_| None)
     };
@@ -178,7 +185,7 @@ mod tests {
         )
         .unwrap();
         let rootfs = Path::new("/b/rootfs");
-        let mounts = plan(&list, Path::new("/b"), rootfs, &mut Vec::new()).unwrap();
+        let mounts = plan(&list, Path::new("/b"), rootfs, Users::Host).unwrap();
         assert_eq!(mounts[1].kind, MountKind::Own("/mnt/a".into()));
         assert_eq!(mounts[1].destination, Path::new("/x"));
         assert_eq!(mounts[2].kind, MountKind::Bind("/b/rootfs/mntx".into()));

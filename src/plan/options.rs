@@ -15,129 +15,12 @@
 //!   in mount(8) as in mount(2) the word alone has no effect.
 //!
 //! `sync`, `dirsync`, `lazytime`, `mand` and `iversion` belong to the file system, not to the
-//! mount: a bind mount shares its source's, so there they change nothing (as in mount(2)).
+//! mount: a bind mount shares that of its source, and mount(2) ignores them there. They are refused
+//! there ([`of_file_system`]). `silent` and `loud` only say how much the kernel logs while it
+//! mounts; the mount is the same.
 
-use std::ops::{BitAnd, BitOr, Not};
-
-/// A set of mount attributes, as `mount_setattr(2)` and `fsmount(2)` take them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct MountAttr(pub u64);
-
-impl MountAttr {
-    /// No attribute.
-    pub const NONE: Self = Self(0);
-    /// Read-only (`MOUNT_ATTR_RDONLY`).
-    pub const RDONLY: Self = Self(0x1);
-    /// Set-user-id bits and file capabilities have no effect.
-    pub const NOSUID: Self = Self(0x2);
-    /// Device nodes cannot be opened.
-    pub const NODEV: Self = Self(0x4);
-    /// Nothing can be executed.
-    pub const NOEXEC: Self = Self(0x8);
-    /// The mask of the access time value; must be cleared whenever one is set.
-    pub const ATIME_CLASS: Self = Self(0x70);
-    /// Access times relative to the modification time: the zero of the class.
-    pub const RELATIME: Self = Self(0);
-    /// Access times are not updated.
-    pub const NOATIME: Self = Self(0x10);
-    /// Access times are always updated.
-    pub const STRICTATIME: Self = Self(0x20);
-    /// Access times of directories are not updated.
-    pub const NODIRATIME: Self = Self(0x80);
-    /// The mount is idmapped; set only together with a user namespace's descriptor.
-    pub const IDMAP: Self = Self(0x10_0000);
-    /// Symbolic links are not followed (Linux 5.14 as an attribute).
-    pub const NOSYMFOLLOW: Self = Self(0x20_0000);
-
-    /// Whether there is nothing in the set.
-    pub fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-
-    /// Whether all of `other` is in the set.
-    pub fn contains(self, other: Self) -> bool {
-        self & other == other
-    }
-}
-
-impl BitOr for MountAttr {
-    type Output = Self;
-    fn bitor(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-}
-
-impl BitAnd for MountAttr {
-    type Output = Self;
-    fn bitand(self, other: Self) -> Self {
-        Self(self.0 & other.0)
-    }
-}
-
-impl Not for MountAttr {
-    type Output = Self;
-    fn not(self) -> Self {
-        Self(!self.0)
-    }
-}
-
-/// What is asked of the file system itself, in the bits of `mount(2)` (`MS_*`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SuperFlags {
-    /// The flags to set.
-    pub set: u64,
-    /// The flags to clear.
-    pub clear: u64,
-}
-
-impl SuperFlags {
-    /// `MS_RDONLY`: with `ro` a new file system, and so its block device, is read-only too.
-    pub const RDONLY: u64 = 1;
-    /// `MS_SYNCHRONOUS`.
-    pub const SYNC: u64 = 1 << 4;
-    /// `MS_MANDLOCK`; without effect since Linux 5.15.
-    pub const MAND: u64 = 1 << 6;
-    /// `MS_DIRSYNC`.
-    pub const DIRSYNC: u64 = 1 << 7;
-    /// `MS_SILENT`: fewer messages in the kernel log.
-    pub const SILENT: u64 = 1 << 15;
-    /// `MS_I_VERSION`.
-    pub const IVERSION: u64 = 1 << 23;
-    /// `MS_LAZYTIME`.
-    pub const LAZYTIME: u64 = 1 << 25;
-
-    /// The names under which `fsconfig(FSCONFIG_SET_FLAG)` knows these flags. `silent` and
-    /// `iversion` have none (nor has dirsync's opposite, which is the default): only `mount(2)`
-    /// can give them to a file system.
-    pub fn fsconfig_names(self) -> impl Iterator<Item = &'static str> {
-        const NAMES: [(u64, Option<&str>, Option<&str>); 5] = [
-            (SuperFlags::RDONLY, Some("ro"), Some("rw")),
-            (SuperFlags::SYNC, Some("sync"), Some("async")),
-            (SuperFlags::DIRSYNC, Some("dirsync"), None),
-            (SuperFlags::LAZYTIME, Some("lazytime"), Some("nolazytime")),
-            (SuperFlags::MAND, Some("mand"), Some("nomand")),
-        ];
-        NAMES.into_iter().filter_map(move |(bit, set, clear)| {
-            if self.set & bit != 0 {
-                set
-            } else if self.clear & bit != 0 {
-                clear
-            } else {
-                None
-            }
-        })
-    }
-
-    fn add(&mut self, bits: u64) {
-        self.set |= bits;
-        self.clear &= !bits;
-    }
-
-    fn remove(&mut self, bits: u64) {
-        self.clear |= bits;
-        self.set &= !bits;
-    }
-}
+use super::idmap::Ranges;
+pub use super::mount_flags::{MountAttr, SuperFlags};
 
 /// How a mount passes mount events on (mount_namespaces(7)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -189,8 +72,13 @@ pub struct MountOptions {
     pub propagation: Vec<Propagation>,
     /// A tmpfs starts with a copy of what is below it.
     pub tmpcopyup: bool,
+    /// Where the source of a bind mount is a symbolic link, a copy of the link takes the place of
+    /// the mount (crun(1); podman's `no-dereference`).
+    pub copy_symlink: bool,
     /// An idmapped mount is wanted; true if recursively (`ridmap`).
     pub idmap: Option<bool>,
+    /// The mapping of an idmapped mount, where the option has one (`idmap=uids=...;gids=...`).
+    pub ranges: Option<Ranges>,
     /// The options of the file system, `key` or `key=value`, in order, for `fsconfig(2)`.
     /// Double quotes around a whole value (a SELinux context) are taken off, as mount(8) does.
     pub data: Vec<(String, Option<String>)>,
@@ -235,14 +123,15 @@ enum Effect {
     Remount,
     Propagate(PropagationKind, bool),
     TmpCopyUp,
+    CopySymlink,
     Idmap {
         recursive: bool,
     },
 }
 
 use Effect::{
-    Bind, Clear, Idmap, Nothing, Propagate, ReadOnly, ReadWrite, RecClear, RecSet, RecTime,
-    Remount, Set, SuperClear, SuperSet, Time, TmpCopyUp,
+    Bind, Clear, CopySymlink, Idmap, Nothing, Propagate, ReadOnly, ReadWrite, RecClear, RecSet,
+    RecTime, Remount, Set, SuperClear, SuperSet, Time, TmpCopyUp,
 };
 use PropagationKind::{Private, Shared, Slave, Unbindable};
 
@@ -251,6 +140,7 @@ const TABLE: &[(&str, Effect)] = &[
     ("async", SuperClear(SuperFlags::SYNC)),
     ("atime", Time(AtimeWord::NotNoatime)),
     ("bind", Bind { recursive: false }),
+    ("copy-symlink", CopySymlink),
     ("defaults", Nothing),
     ("dev", Clear(MountAttr::NODEV)),
     ("diratime", Clear(MountAttr::NODIRATIME)),
@@ -312,6 +202,33 @@ const TABLE: &[(&str, Effect)] = &[
     ("unbindable", Propagate(Unbindable, false)),
 ];
 
+/// Mount options of crun and of mount(8) that this version does not have. Passed on as options of a
+/// file system they would be lost: some file systems ignore what they do not know.
+const REFUSED: &[(&str, &str)] = &[
+    ("dest-nofollow", NOT_BUILT),
+    ("rasync", OF_FILE_SYSTEM),
+    ("rdirsync", OF_FILE_SYSTEM),
+    ("rmand", OF_FILE_SYSTEM),
+    ("rnomand", OF_FILE_SYSTEM),
+    ("rsync", OF_FILE_SYSTEM),
+    ("src-nofollow", NOT_BUILT),
+];
+const NOT_BUILT: &str = "this mount option is not supported by this version of bulkhead";
+const OF_FILE_SYSTEM: &str = "not supported by this version of bulkhead: the option belongs to the \
+     file system, and the mounts below a mount can be of other file systems";
+
+/// Whether an option sets or clears a flag of the file system itself, which a mount that shares its
+/// file system with others cannot have for itself alone.
+pub fn of_file_system(option: &str) -> bool {
+    let shown = |bits: u64| bits & SuperFlags::SILENT == 0;
+    effect(option).is_some_and(|e| matches!(e, SuperSet(b) | SuperClear(b) if shown(b)))
+}
+
+fn effect(option: &str) -> Option<Effect> {
+    let found = TABLE.binary_search_by(|(name, _)| (*name).cmp(option)).ok()?;
+    TABLE.get(found).map(|(_, effect)| *effect)
+}
+
 /// All the names this runtime knows, sorted, for `features`.
 pub fn names() -> Vec<&'static str> {
     TABLE.iter().map(|(name, _)| *name).collect()
@@ -321,15 +238,20 @@ pub fn names() -> Vec<&'static str> {
 pub fn parse(options: &[String]) -> Result<MountOptions, BadOption> {
     let mut parsed = MountOptions::default();
     for (index, option) in options.iter().enumerate() {
-        match TABLE.binary_search_by(|(name, _)| (*name).cmp(option.as_str())) {
-            Ok(found) => {
-                if let Some((_, effect)) = TABLE.get(found) {
-                    parsed.apply(*effect);
-                }
-            }
+        let bad = |why| BadOption { index, why };
+        if let Some(effect) = effect(option) {
+            parsed.apply(effect);
+        } else if let Some((name @ ("idmap" | "ridmap"), value)) = option.split_once('=') {
+            parsed.idmap = Some(name == "ridmap");
+            parsed.ranges = Some(Ranges::parse(value).map_err(bad)?);
+        } else if option.split_once('=').is_some_and(|(name, _)| effect(name).is_some()) {
+            // The kernel would take "ro=false" for "ro" on a new file system.
+            return Err(bad("this mount option takes no value"));
+        } else if let Some((_, why)) = REFUSED.iter().find(|(name, _)| name == option) {
+            return Err(bad(why));
+        } else if !option.is_empty() {
             // mount(8) takes an empty option for none.
-            Err(_) if option.is_empty() => {}
-            Err(_) => parsed.data.push(data(option).map_err(|why| BadOption { index, why })?),
+            parsed.data.push(data(option).map_err(bad)?);
         }
     }
     Ok(parsed)
@@ -403,8 +325,21 @@ impl MountOptions {
             Remount => self.remount = true,
             Propagate(kind, recursive) => self.propagation.push(Propagation { kind, recursive }),
             TmpCopyUp => self.tmpcopyup = true,
-            Idmap { recursive } => self.idmap = Some(recursive),
+            CopySymlink => self.copy_symlink = true,
+            Idmap { recursive } => {
+                self.idmap = Some(recursive);
+                self.ranges = None;
+            }
         }
+    }
+
+    /// The attributes to set and to clear on a mount that has no other below it, where a recursive
+    /// word means no more than the plain one.
+    pub fn of_one_mount(&self) -> (MountAttr, MountAttr) {
+        let set = (self.rec_set & !self.clear) | self.set;
+        let clear = self.rec_clear | self.clear;
+        // Only the mask of the access times may be set and cleared at once.
+        (set, clear & (MountAttr::ATIME_CLASS | !set))
     }
 
     /// A recursive word overrides what was said against it of the top mount alone; without this

@@ -30,8 +30,9 @@ fn the_table_is_sorted_without_doubles_and_holds_the_spec() {
         assert!(names.contains(&option.as_str()), "{option}");
         assert!(parsed(&option).data.is_empty(), "{option}");
     }
-    // The spec's table lacks rnodev, the opposite of rdev; every runtime knows it.
-    assert_eq!(names.len(), list(SPEC).len() + 1);
+    // The spec's table lacks rnodev, the opposite of rdev; every runtime knows it. And crun has
+    // copy-symlink.
+    assert_eq!(names.len(), list(SPEC).len() + 2);
 }
 
 #[test]
@@ -122,6 +123,24 @@ fn the_last_of_contradicting_words_wins() {
 }
 
 #[test]
+fn on_one_mount_the_last_word_wins() {
+    for (options, expected) in [
+        ("rnodev dev", (0, 4)),
+        ("dev rnodev", (4, 0)),
+        ("rro rw", (0, 1)),
+        ("rw rro", (1, 0)),
+        ("rrw ro", (1, 0)),
+        ("rnosuid", (2, 0)),
+        ("rnoatime relatime", (0, 0x70)),
+        ("relatime rnoatime", (0x10, 0x70)),
+        ("rnodiratime strictatime", (0xa0, 0x70)),
+    ] {
+        let (set, clear) = parsed(options).of_one_mount();
+        assert_eq!((set.0, clear.0), expected, "{options}");
+    }
+}
+
+#[test]
 fn super_flags() {
     for (options, set, clear, names) in [
         ("ro", 1, 0, "ro"),
@@ -159,10 +178,14 @@ fn kinds_of_mount() {
     }
     assert_eq!(parsed("remount"), MountOptions { remount: true, ..Default::default() });
     assert_eq!(parsed("tmpcopyup"), MountOptions { tmpcopyup: true, ..Default::default() });
+    assert!(parsed("copy-symlink").copy_symlink);
     assert_eq!(parsed("idmap").idmap, Some(false));
     assert_eq!(parsed("ridmap").idmap, Some(true));
     assert_eq!(parsed("ridmap idmap").idmap, Some(false));
     assert_eq!(parsed("").idmap, None);
+    assert_eq!(parsed("ridmap=uids=0-1-2").idmap, Some(true));
+    assert!(parsed("idmap=uids=0-1-2").ranges.is_some());
+    assert_eq!(parsed("idmap=uids=0-1-2 idmap").ranges, None);
 }
 
 #[test]
@@ -209,6 +232,18 @@ fn bad_options() {
         ("=x", "name"),
         ("a=\"b\",suid,c=\"d\"", "quotes"),
         ("a,b=\"c\"", "quotes"),
+        ("idmap=", "uids="),
+        ("idmap=true", "uids="),
+        ("ro=recursive", "no value"),
+        ("nosuid=", "no value"),
+        ("sync=1", "no value"),
+        ("rsync", "file system"),
+        ("rasync", "file system"),
+        ("rdirsync", "file system"),
+        ("rmand", "file system"),
+        ("rnomand", "file system"),
+        ("src-nofollow", "not supported"),
+        ("dest-nofollow", "not supported"),
     ] {
         let bad = parse(&["ro".to_owned(), option.to_owned()]).unwrap_err();
         assert_eq!(bad.index, 1);

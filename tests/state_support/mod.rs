@@ -83,6 +83,8 @@ pub fn state(name: &str, pid: i32) -> State {
         annotations: BTreeMap::from([("k".to_owned(), "v".to_owned())]),
         has_process: true,
         own_mount: None,
+        user_namespace: 0,
+        keyring: None,
         rootless: false,
         systemd_cgroup: false,
         no_new_keyring: false,

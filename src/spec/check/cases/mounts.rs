@@ -45,17 +45,51 @@ fn mounts() {
             "mounts[2].options[2]: \"rshard\": unknown option for a bind mount",
         ),
         (
+            json!({"/mounts/2/options/2": "size=1m"}),
+            "mounts[2].options[2]: \"size=1m\": unknown option for a bind mount",
+        ),
+        (
+            json!({"/mounts/2/options/2": "ro=recursive"}),
+            "mounts[2].options[2]: \"ro=recursive\": this mount option takes no value",
+        ),
+        (
+            json!({"/mounts/2/options/2": "copy-symlink",
+                   "/linux/namespaces/4/path": "/proc/1/ns/mnt"}),
+            "mounts[2].options[2]: \"copy-symlink\": is not possible in a mount namespace that is \
+             joined by path",
+        ),
+        (
+            json!({"/mounts/2/options/2": "sync"}),
+            "mounts[2].options[2]: \"sync\": belongs to the file system, which this mount shares with \
+             others of the host",
+        ),
+        (
+            json!({"/mounts/0/type": "cgroup2", "/mounts/0/options": ["ro", "nsdelegate"]}),
+            "mounts[0].options[1]: \"nsdelegate\": unknown option for a cgroup mount",
+        ),
+        (
+            json!({"/mounts/0/type": "ramfs", "/mounts/0/options": ["size=1m"]}),
+            "mounts[0].options[0]: \"size=1m\": unknown option for this type of file system, which \
+             would ignore it",
+        ),
+        (
+            json!({"/mounts/0/options": ["remount", "noiversion"]}),
+            "mounts[0].options[1]: \"noiversion\": is not possible on a remount",
+        ),
+        (
             json!({"/mounts/0/options": ["tmpcopyup"]}),
             "mounts[0].options[0]: \"tmpcopyup\": is only possible on a tmpfs",
         ),
     ]);
     taken(&[
-        json!({"/mounts/2/options/2": "mode=755"}),
         json!({"/mounts/0/destination": format!("/{}", long(4094))}),
         json!({"/mounts/0/destination": "/a/../b"}),
         json!({"/mounts/1/options/4": "tmpcopyup"}),
         json!({"/mounts/2/type": "none", "/mounts/2/options": ["bind", "ro", "rw", "rslave"]}),
         json!({"/mounts/0/type": null, "/mounts/0/options": ["remount", "ro"]}),
+        json!({"/mounts/0/options": ["remount", "hidepid=2", "sync"]}),
+        json!({"/mounts/2/options/2": "silent"}),
+        json!({"/mounts/0/type": "cgroup", "/mounts/0/options": ["rw", "noatime", "rprivate"]}),
         json!({"/mounts/1/options/4": "context=\"u:r:t:s0:c1,c2\""}),
     ]);
 }
@@ -82,6 +116,15 @@ fn idmapped_mounts() {
             "mounts[1].uidMappings: only a bind mount can be idmapped",
         ),
         (
+            mapped(json!(["bind", "idmap=uids=0-0-1"])),
+            "mounts[2].options[1]: \"idmap=uids=0-0-1\": the mount has uidMappings and gidMappings \
+             too; give one of the two",
+        ),
+        (
+            json!({"/mounts/2/options/2": "idmap=uids=0-5-2#3-6-1"}),
+            "mounts[2].options: idmap: uids[1].hostID: 6: the range of 1 ids overlaps that of entry 0",
+        ),
+        (
             json!({"/mounts/2/uidMappings": map}),
             "mounts[2].gidMappings: uidMappings and gidMappings must be given together",
         ),
@@ -100,5 +143,7 @@ fn idmapped_mounts() {
         mapped(json!(["bind", "idmap"])),
         mapped(json!(["bind"])),
         userns(json!({"/mounts/2/options/2": "ridmap"})),
+        userns(json!({"/mounts/2/options/2": "idmap=gids=@0-0-1"})),
+        json!({"/mounts/2/options/2": "ridmap=uids=0-5-2#3-7-1;gids=0-0-1"}),
     ]);
 }

@@ -1,0 +1,128 @@
+//! What a mount asks of the file system itself, beyond what `fsconfig(2)` does when it is made.
+
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+
+use nix::mount::MsFlags;
+use procfs::FromRead;
+use procfs::process::MountInfos;
+use rustix::fs::OFlags;
+use rustix::mount::{
+    FsPickFlags, fsconfig_reconfigure, fsconfig_set_flag, fsconfig_set_string, fspick,
+};
+
+use super::done;
+use super::mounts::kernel_message;
+use crate::fs::mount_id;
+use crate::launch::prepare::Prepared;
+use crate::plan::Mount;
+use crate::plan::options::{MountAttr, SuperFlags};
+use crate::{Context, Error, Kind, Result};
+
+/// The flags that mountinfo shows, by the names that it and mount(8) have for them.
+const SHOWN: [(u64, &str, &str); 4] = [
+    (SuperFlags::SYNC, "sync", "async"),
+    (SuperFlags::DIRSYNC, "dirsync", ""),
+    (SuperFlags::MAND, "mand", "nomand"),
+    (SuperFlags::LAZYTIME, "lazytime", "nolazytime"),
+];
+
+/// Gives the file system that is mounted at a place the options of a `remount`. Only what is named
+/// changes. Its read-only flag stays: that of the mount is enough, and the file system can be one
+/// of the host's.
+pub fn reconfigure(prepared: &Prepared, place: BorrowedFd<'_>, mount: &Mount) -> Result<()> {
+    let options = &mount.options;
+    let wanted = options.super_flags.beyond_read_only() || !options.data.is_empty();
+    if options.bind || !wanted {
+        return Ok(());
+    }
+    let flags = FsPickFlags::FSPICK_CLOEXEC | FsPickFlags::FSPICK_EMPTY_PATH;
+    let context = fspick(place, "", flags).context("open the file system to change")?;
+    let configure = || -> Result<()> {
+        for name in options.super_flags.fsconfig_names().filter(|n| *n != "ro" && *n != "rw") {
+            fsconfig_set_flag(&context, name).with_context(|| format!("option {name:?}"))?;
+        }
+        for (key, value) in &options.data {
+            match value {
+                Some(value) => fsconfig_set_string(&context, key.as_str(), value.as_str()),
+                None => fsconfig_set_flag(&context, key.as_str()),
+            }
+            .with_context(|| format!("option {key:?}"))?;
+        }
+        fsconfig_reconfigure(&context).context("change the options of the file system")
+    };
+    configure().map_err(|error| match kernel_message(context.as_fd()) {
+        Some(message) => error.context(format!("the kernel says {message:?}")),
+        None => error,
+    })?;
+    done(context);
+    check(prepared, place, mount)
+}
+
+/// Fails unless the file system has the flags that were named. The kernel takes them for one that
+/// exists already (sysfs, or procfs in the pid namespace of others), and leaves it as it is.
+pub fn check(prepared: &Prepared, place: BorrowedFd<'_>, mount: &Mount) -> Result<()> {
+    let wanted = mount.options.super_flags;
+    if !SHOWN.iter().any(|(bit, ..)| wanted.has(*bit)) {
+        return Ok(());
+    }
+    let table = prepared.proc.file(Path::new("self/mountinfo"), OFlags::RDONLY);
+    let table = File::from(table.context("open /proc/self/mountinfo")?);
+    let MountInfos(mounts) = MountInfos::from_read(table).map_err(|e| {
+        Error::new(Kind::System, e.to_string()).context("read /proc/self/mountinfo")
+    })?;
+    let id = i64::try_from(mount_id(place)?).unwrap_or(-1);
+    let found = mounts
+        .iter()
+        .find(|m| i64::from(m.mnt_id) == id)
+        .ok_or_else(|| Error::new(Kind::System, "the mount is not in /proc/self/mountinfo"))?;
+    for (bit, set, clear) in SHOWN {
+        let has = found.super_options.contains_key(set);
+        let refused = if wanted.set & bit != 0 && !has {
+            set
+        } else if wanted.clear & bit != 0 && has {
+            clear
+        } else {
+            continue;
+        };
+        return Err(Error::new(
+            Kind::Invalid,
+            format!("option {refused:?}: the file system, of type {:?}, ignores it", found.fs_type),
+        ));
+    }
+    Ok(())
+}
+
+/// `iversion` and `noiversion` exist in mount(2) only: a remount that repeats the flags the file
+/// system and the mount have.
+pub fn with_iversion(mount: &Mount, new: BorrowedFd<'_>) -> Result<()> {
+    let mut bits = mount.options.super_flags.set | MsFlags::MS_REMOUNT.bits();
+    if mount.read_only_late {
+        bits &= !MsFlags::MS_RDONLY.bits();
+    }
+    let (attributes, _) = mount.options.of_one_mount();
+    // The attributes of the mount itself have the same meaning in both interfaces, not the same
+    // bits.
+    for (attribute, flag) in [
+        (MountAttr::NOSUID, MsFlags::MS_NOSUID.bits()),
+        (MountAttr::NODEV, MsFlags::MS_NODEV.bits()),
+        (MountAttr::NOEXEC, MsFlags::MS_NOEXEC.bits()),
+        (MountAttr::NOATIME, MsFlags::MS_NOATIME.bits()),
+        (MountAttr::NODIRATIME, MsFlags::MS_NODIRATIME.bits()),
+        (MountAttr::STRICTATIME, MsFlags::MS_STRICTATIME.bits()),
+        (MountAttr::NOSYMFOLLOW, MS_NOSYMFOLLOW),
+    ] {
+        if attributes.contains(attribute) {
+            bits |= flag;
+        }
+    }
+    nix::unistd::fchdir(new).context("enter the new mount")?;
+    let none: Option<&str> = None;
+    let answer = nix::mount::mount(none, ".", none, MsFlags::from_bits_retain(bits), none);
+    nix::unistd::chdir("/").context("leave the new mount")?;
+    answer.context("option \"iversion\"")
+}
+
+/// mount(2), Linux 5.10; libc has no name for it.
+const MS_NOSYMFOLLOW: u64 = 256;

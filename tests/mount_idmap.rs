@@ -1,0 +1,151 @@
+//! Mappings in the mount options `idmap=` and `ridmap=`: who owns the files of a mount, inside as
+//! the container sees it and outside on the disk.
+
+mod support;
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, chown};
+use std::path::{Path, PathBuf};
+
+use support::*;
+
+const LOOK: &str = "stat -c '%u:%g' /mnt/file /mnt/sub/file; touch /mnt/new && echo made; true";
+
+/// A directory with a file of a user and a group, and a mount with another one below it.
+fn data(c: &mut Container, user: u32, group: u32) -> PathBuf {
+    let data = c.path().join("data");
+    fs::create_dir_all(data.join("sub")).unwrap();
+    fs::create_dir(c.path().join("below")).unwrap();
+    for file in ["data/file", "below/file"] {
+        let file = c.file(file, "");
+        chown(&file, Some(user), Some(group)).unwrap();
+    }
+    chown(&data, Some(user), Some(group)).unwrap();
+    let words = format!("mount --bind {0}/below {0}/data/sub; exec \"$@\"", c.path().display());
+    c.rt.through = ["unshare", "--mount", "--propagation", "private", "sh", "-ec", &words, "sh"]
+        .iter()
+        .map(Into::into)
+        .collect();
+    data
+}
+
+fn knows_idmapped_mounts(path: &Path) -> bool {
+    use nix::sys::statfs::{BTRFS_SUPER_MAGIC, EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, statfs};
+    let kind = statfs(path).unwrap().filesystem_type();
+    [EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, BTRFS_SUPER_MAGIC].contains(&kind)
+}
+
+macro_rules! need_idmapped_mounts {
+    ($path:expr) => {
+        if !knows_idmapped_mounts($path) {
+            skip!("{:?} is on a file system that may not know idmapped mounts", $path);
+        }
+    };
+}
+
+/// The files belong to 1000:100 on the disk. Inside: of the file in the mount, of the one below it.
+#[test]
+fn mappings_without_a_user_namespace() {
+    for (option, bind, top, below) in [
+        ("idmap=uids=1000-0-1;gids=100-0-1", "rbind", "0:0", "1000:100"),
+        ("ridmap=uids=1000-0-1;gids=100-0-1", "rbind", "0:0", "0:0"),
+        ("idmap=gids=90-17-1#100-5-3;uids=0-1-1#1-2-1#1000-0-1", "rbind", "0:5", "1000:100"),
+        // What is not mentioned stays as it is.
+        ("ridmap=uids=1000-0-1", "rbind", "0:100", "0:100"),
+        ("ridmap=gids=100-0-1", "rbind", "1000:0", "1000:0"),
+        // Ids outside of the mapping belong to nobody.
+        ("idmap=uids=7-0-1;gids=7-0-1", "rbind", "65534:65534", "1000:100"),
+    ] {
+        let mut c = Container::with_script(LOOK);
+        let data = data(&mut c, 1000, 100);
+        need_idmapped_mounts!(&data);
+        c.mount("/mnt", "bind", data.to_str().unwrap(), &[bind, option]);
+        let output = c.output();
+        c.rt.through.clear();
+        let expected = format!("{top}\n{below}\n");
+        assert_eq!(output.strip_suffix("made\n").unwrap_or(&output), expected, "{option}");
+        if top == "0:0" {
+            let made = fs::metadata(data.join("new")).unwrap();
+            assert_eq!((made.uid(), made.gid()), (1000, 100), "{option}: on the disk");
+        }
+    }
+}
+
+#[test]
+fn mappings_in_a_user_namespace() {
+    for (option, inside) in [
+        // As if the host's ids were written by hand, or the container's.
+        ("idmap=uids=1000-100000-1;gids=100-100005-1", "0:5"),
+        ("idmap=uids=@1000-0-1;gids=@100-5-1", "0:5"),
+        ("idmap=uids=@1000-33-1;gids=100-100005-1", "33:5"),
+        // Over the edge of the first range of the container's.
+        ("idmap=uids=@998-48-5;gids=@98-48-5", "50:50"),
+        // What is not mentioned is as in the container.
+        ("idmap=uids=@1000-0-1", "0:100"),
+        ("idmap=gids=@100-0-1", "1000:0"),
+        ("idmap", "1000:100"),
+    ] {
+        let mut c = Container::with_script(LOOK);
+        let map = json!([
+            {"containerID": 0, "hostID": 100_000, "size": 50},
+            {"containerID": 50, "hostID": 200_000, "size": 5000},
+        ]);
+        c.namespace(json!({"type": "user"}));
+        c.set("/linux/uidMappings", map.clone()).set("/linux/gidMappings", map);
+        let data = data(&mut c, 1000, 100);
+        need_idmapped_mounts!(&data);
+        c.mount("/mnt", "bind", data.to_str().unwrap(), &["bind", option]);
+        let output = c.output();
+        c.rt.through.clear();
+        assert_eq!(output.lines().next(), Some(inside), "{option}: {output}");
+    }
+}
+
+#[test]
+fn mappings_that_mean_nothing_are_refused() {
+    let relative = "a relative mapping (\"@\") needs a user namespace";
+    let rows: &[(&str, &str)] = &[
+        ("idmap=", "expected uids="),
+        ("idmap=true", "expected uids="),
+        ("ridmap=uids=1000-0", "expected uids="),
+        ("idmap=uids=1000-0-0", "expected uids="),
+        ("idmap=uids=1000-0-1;pids=1-1-1", "expected uids="),
+        ("idmap=uids=1000-0-4294967296", "expected uids="),
+        ("idmap=uids=1000-0-1;uids=1000-0-1", "only once"),
+        ("idmap=uids=@1000-0-1;gids=@100-0-1", relative),
+        ("idmap=uids=1000-4294967295-2;gids=1-1-1", "goes beyond"),
+        ("idmap=uids=1-1-5#5-50-1;gids=1-1-1", "overlaps"),
+    ];
+    for_each_row(rows, |(option, why)| {
+        let mut c = Container::new();
+        c.mount("/mnt", "bind", "/etc", &["bind", option]);
+        c.create().refused(&["mounts[6]", "idmap", why]);
+    });
+    let mut c = Container::new();
+    c.map_users(100_000, 1000);
+    c.mount("/mnt", "bind", "/etc", &["bind", "idmap=uids=@0-999-2"]);
+    c.create().refused(&["mounts[6].options[1]", "idmap=uids=@0-999-2", "does not map"]);
+    let map = json!([{"containerID": 0, "hostID": 5, "size": 1}]);
+    c.set("/mounts/6/options/1", json!("idmap=uids=0-0-1"));
+    c.set("/mounts/6/uidMappings", map.clone()).set("/mounts/6/gidMappings", map);
+    c.create().refused(&["mounts[6].options[1]", "give one of the two"]);
+}
+
+#[test]
+fn a_joined_user_namespace_needs_the_hosts_ids() {
+    let mut other = Container::with_script("exec sleep 600");
+    other.map_users(100_000, 65536);
+    other.run_detached();
+    let mut c = Container::with_script(LOOK);
+    let data = data(&mut c, 1000, 100);
+    need_idmapped_mounts!(&data);
+    let user = format!("/proc/{}/ns/user", other.process().pid);
+    c.namespace(json!({"type": "user", "path": user}));
+    c.mount("/mnt", "bind", data.to_str().unwrap(), &["bind", "idmap=uids=1000-100007-1"]);
+    c.create().refused(&["mounts[6].options[1]", "joined by path"]);
+    let option = "idmap=uids=1000-100007-1;gids=100-100008-1";
+    c.set("/mounts/6/options/1", json!(option));
+    let output = c.output();
+    c.rt.through.clear();
+    assert_eq!(output.lines().next(), Some("7:8"), "{output}");
+}
