@@ -206,7 +206,7 @@ mod tests {
         )
         .unwrap();
         let rootfs = Path::new("/b/rootfs");
-        let mut mounts = plan(&list, Path::new("/b"), rootfs, &mut Vec::new()).unwrap();
+        let mut mounts = plan(&list, Path::new("/b"), rootfs, Users::Host).unwrap();
         mark_late(&mut mounts, true);
         let late: Vec<usize> =
             mounts.iter().filter(|m| m.read_only_late).map(|m| m.index).collect();
