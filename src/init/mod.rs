@@ -124,7 +124,7 @@ fn second_half(init: &Init<'_>) -> Result<i32> {
     };
     let root = ManuallyDrop::new(rootfs::attach(plan, trees)?);
     mounts::all(init, &root, trees)?;
-    devices::all(plan, &root, trees)?;
+    devices::all(init, &root, trees)?;
     create_hooks(init, &root, umask)?;
     rootfs::make_cwd(plan, &root)?;
     if let Some(process) = &plan.process {
@@ -134,7 +134,7 @@ fn second_half(init: &Init<'_>) -> Result<i32> {
                 socket: init.console,
                 parent: init.parent,
                 size: init.size,
-                is_dev_console: plan.mounts_root() && plan.populate_dev,
+                dev_console: plan.dev_console(),
             };
             stdio::terminal(process, proc, &root, &console)?;
         } else {

@@ -14,7 +14,7 @@ use super::Plan;
 use crate::fs::{PATH, Proc, Root};
 use crate::init::exec::Program;
 use crate::init::{self, enter, stdio};
-use crate::plan::Kind;
+use crate::plan::{DevConsole, Kind};
 use crate::sync::{Socket, ToInit, ToParent};
 use crate::sys::clone::clone3;
 use crate::{Context, Error, Result};
@@ -120,7 +120,7 @@ fn second_half(inside: &Inside<'_>, waits_for_cgroup: bool) -> Result<i32> {
             socket: inside.console,
             parent: inside.parent,
             size: inside.size,
-            is_dev_console: false,
+            dev_console: DevConsole::Never,
         };
         stdio::terminal(&plan.process, inside.proc, &root, &console)?;
     } else {

@@ -7,6 +7,7 @@
 mod attempt;
 pub mod fifo;
 mod maps;
+pub mod nodes;
 pub mod prepare;
 pub(crate) mod record;
 pub mod selfexe;

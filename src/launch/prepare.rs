@@ -4,18 +4,20 @@
 //! the container's root cannot reach still serves, and what is attached later cannot be swapped.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::mount::MsFlags;
-use rustix::fs::{AtFlags, CWD, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::mount::{OpenTreeFlags, open_tree};
 
-use crate::fs::{PATH, Proc, is_char_device};
+use super::nodes;
+use crate::fs::{PATH, Proc, is_char_device, read_text};
 use crate::host::Host;
+use crate::plan::devices::Origin;
 use crate::plan::mounts::MountKind;
 use crate::plan::options::PropagationKind;
-use crate::plan::{Kind, Mount, Namespaces, Plan};
+use crate::plan::{Device, Kind, Mount, Namespaces, Plan};
 use crate::sys::mount::{Change, mount_setattr};
 use crate::sys::ns;
 use crate::{Context, Error, Kind as ErrorKind, Result};
@@ -30,6 +32,8 @@ pub struct Prepared {
     pub proc: Proc,
     /// The host's /dev/null, verified.
     pub null: OwnedFd,
+    /// A tmpfs with the devices of [`crate::plan::devices::Origin::Staged`].
+    pub nodes: Option<OwnedFd>,
     /// Namespaces to join, the mount namespace last.
     pub joins: Vec<(Kind, OwnedFd)>,
 }
@@ -52,11 +56,13 @@ impl Prepared {
     pub fn new(plan: &Plan, host: &Host) -> Result<Prepared> {
         // Another mount namespace that is joined has its own tree: sources are looked up there.
         let here = host.is_privileged() && plan.namespaces.mount.path().is_none();
+        let joins = joins(&plan.namespaces)?;
         Ok(Prepared {
+            nodes: nodes::stage(plan, &joins)?,
             trees: if here { Some(Trees::open(plan)?) } else { None },
             proc: Proc::open()?,
             null: open_null()?,
-            joins: joins(&plan.namespaces)?,
+            joins,
         })
     }
 }
@@ -71,11 +77,7 @@ impl Trees {
         Ok(Trees {
             root,
             mounts: plan.mounts.iter().map(|m| bind_source(m, plan)).collect::<Result<_>>()?,
-            devices: plan
-                .devices
-                .iter()
-                .map(|device| device_source(device, plan))
-                .collect::<Result<_>>()?,
+            devices: plan.devices.iter().map(device_source).collect::<Result<_>>()?,
             null: null_tree()?,
         })
     }
@@ -161,29 +163,42 @@ pub fn apply_attributes(tree: BorrowedFd<'_>, mount: &Mount) -> Result<()> {
     set(tree, false, own)
 }
 
-/// In a user namespace nodes cannot be made; the host's own are bound, if they are what is asked.
-fn device_source(device: &crate::plan::Device, plan: &Plan) -> Result<Option<OwnedFd>> {
-    if !plan.in_user_namespace || device.kind == rustix::fs::FileType::Fifo {
+/// The host's own node, where it is to be bound.
+fn device_source(device: &Device) -> Result<Option<OwnedFd>> {
+    if device.origin != Origin::Bound {
         return Ok(None);
     }
     let path = &device.path;
-    let tree = clone_tree(path, false).with_context(|| {
+    let open = |path: &Path| -> Result<Option<OwnedFd>> {
+        let tree = clone_tree(path, false)?;
+        let is_it = device.is_node(&rustix::fs::fstat(&tree)?);
+        Ok(is_it.then_some(tree))
+    };
+    // The usual name first, then the one that the host has for the number.
+    let tree = match open(path) {
+        Ok(Some(tree)) => Ok(tree),
+        answer => match host_path(device).map(|path| open(&path)) {
+            Some(Ok(Some(tree))) => Ok(tree),
+            _ => answer.and_then(|_| {
+                let numbers = format!("{}:{}", device.major, device.minor);
+                Err(Error::new(ErrorKind::Invalid, format!("the host's node is not {numbers}")))
+            }),
+        },
+    };
+    let tree = tree.with_context(|| {
         format!("bind device {path:?} (in a user namespace the host's own node is bound)")
     })?;
-    let stat = rustix::fs::fstat(&tree).with_context(|| format!("look at device {path:?}"))?;
-    let wanted = rustix::fs::makedev(device.major, device.minor);
-    if rustix::fs::FileType::from_raw_mode(stat.st_mode) != device.kind || stat.st_rdev != wanted {
-        return Err(Error::new(
-            ErrorKind::Invalid,
-            format!(
-                "linux.devices: {path:?}: the host's node is not {}:{}, and in a user namespace \
-                 no other can be made",
-                device.major, device.minor
-            ),
-        ));
-    }
     only_used(tree.as_fd()).with_context(|| format!("bind device {path:?}"))?;
     Ok(Some(tree))
+}
+
+/// Where the kernel (devtmpfs) has put the node of that number, below /dev.
+fn host_path(device: &Device) -> Option<PathBuf> {
+    let kind = if device.kind == FileType::BlockDevice { "block" } else { "char" };
+    let text = read_text(&format!("/sys/dev/{kind}/{}:{}/uevent", device.major, device.minor));
+    let text = text.ok()?;
+    let name = text.lines().find_map(|line| line.strip_prefix("DEVNAME="))?;
+    Some(Path::new("/dev").join(name))
 }
 
 /// Makes the mount of a host's node read-only: a device can be written through one, but its mode,

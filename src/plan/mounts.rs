@@ -72,11 +72,13 @@ fn within(source: &Path, rootfs: &Path, earlier: &[Mount]) -> Option<PathBuf> {
     covered.then_some(inside)
 }
 
-/// Whether the spec brings a /dev of its own, which is then left as it is.
-pub fn binds_dev(mounts: &[Mount]) -> bool {
-    mounts
-        .iter()
-        .any(|m| m.destination == Path::new("/dev") && matches!(m.kind, MountKind::Bind(_)))
+/// The place in the list of the mount that `path` is in, as far as destinations say it: the last
+/// one on the way to it. `None`: it is in the root file system.
+pub fn last_above(mounts: &[Mount], path: &Path) -> Option<usize> {
+    mounts.iter().rposition(|mount| {
+        let to = &mount.destination;
+        mount.kind != MountKind::Remount && to != Path::new("/") && path.starts_with(to)
+    })
 }
 
 fn one(
