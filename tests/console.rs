@@ -211,3 +211,8 @@ fn a_null_that_cannot_be_found_keeps_no_process_out() {
     c.mount("/dev", "bind", dev.to_str().unwrap(), &["bind"]);
     assert_eq!(c.output(), "1:3\n");
 }
+
+#[test]
+fn hostile_without_openat2() {
+    hostile_support::again_without_openat2();
+}

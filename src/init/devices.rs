@@ -48,7 +48,7 @@ pub fn all(init: &Init<'_>, root: &Root, trees: &Trees) -> Result<()> {
                 }
             }
             let Some(dir) = in_dev.or(last.as_ref().map(|(_, dir)| dir)) else { return Ok(()) };
-            let place = Place { dir, name, proc: &init.prepared.proc };
+            let place = Place { plan, dir, name, proc: &init.prepared.proc };
             match device.origin {
                 Origin::Made => place.make(device),
                 Origin::Present => place.accept(device),
@@ -117,13 +117,11 @@ struct Directory {
     fd: OwnedFd,
     /// It is a directory of the host.
     of_host: bool,
-    /// A mount on what is in it would appear on the host.
-    is_shared: bool,
 }
 
 impl Directory {
     fn own(fd: OwnedFd) -> Directory {
-        Directory { fd, of_host: false, is_shared: false }
+        Directory { fd, of_host: false }
     }
 
     /// No component may be a link: see [`own_dev`].
@@ -133,10 +131,7 @@ impl Directory {
             return Ok(Directory::own(no_link(root, path)?));
         }
         match root.find_no_links(path) {
-            Ok(fd) => {
-                let is_shared = plan.mounts.iter().any(is_shared_with_host);
-                Ok(Directory { fd, of_host, is_shared })
-            }
+            Ok(fd) => Ok(Directory { fd, of_host }),
             Err(Errno::NOENT) => Err(not_made()),
             Err(errno) => Err(Error::from(errno).context(format!("find {path:?} in the rootfs"))),
         }
@@ -220,6 +215,7 @@ impl Staged<'_> {
 
 /// Where a node belongs.
 struct Place<'a> {
+    plan: &'a Plan,
     dir: &'a Directory,
     name: &'a OsStr,
     proc: &'a Proc,
@@ -237,6 +233,11 @@ impl Place<'_> {
             Err(Errno::NOENT) => Ok(None),
             Err(errno) => Err(Error::from(errno)),
         }
+    }
+
+    /// Whether what is there is of the host: in its directory, or a bind mount of its own.
+    fn is_of_host(&self, file: BorrowedFd<'_>) -> Result<bool> {
+        Ok(self.dir.of_host || mount_id(file)? != mount_id(self.dir.fd.as_fd())?)
     }
 
     fn make(&self, device: &Device) -> Result<()> {
@@ -273,7 +274,10 @@ impl Place<'_> {
         if !device.is_node(&stat) {
             return Err(another());
         }
-        if wanted.difference(&stat).is_some() {
+        if let Some(why) = wanted.difference(&stat) {
+            if self.is_of_host(file.as_fd())? {
+                return Err(not_changed(&why));
+            }
             let owner = (wanted.uid.map(Uid::from_raw), wanted.gid.map(Gid::from_raw));
             let flags = AtFlags::EMPTY_PATH;
             rustix::fs::chownat(&file, "", owner.0, owner.1, flags).context("chown")?;
@@ -299,10 +303,7 @@ impl Place<'_> {
         }
         match difference(device, &stat) {
             None => Ok(()),
-            Some(why) => {
-                let why = format!("it is there already, but {why}, and it is not changed");
-                Err(Error::new(Kind::Invalid, why))
-            }
+            Some(why) => Err(not_changed(&why)),
         }
     }
 
@@ -310,17 +311,19 @@ impl Place<'_> {
     /// container has left of it.
     fn bind<T: AsFd>(&self, device: &Device, node: impl FnOnce() -> Result<T>) -> Result<()> {
         let there = self.look()?;
-        if let Some((_, stat)) = &there {
+        if let Some((file, stat)) = &there {
             let is_empty =
                 FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile && stat.st_size == 0;
-            match (device.is_node(stat), is_empty) {
-                (true, _) if difference(device, stat).is_none() => return Ok(()),
-                (true, _) | (_, true) if !self.dir.is_shared => {}
-                (true, _) | (_, true) => {
-                    let why = "its directory is shared with the host, where a mount would appear";
-                    return Err(Error::new(Kind::Invalid, why));
-                }
-                _ => return Err(another()),
+            let is_node = device.is_node(stat);
+            if is_node && difference(device, stat).is_none() {
+                return Ok(());
+            }
+            if !is_node && !is_empty {
+                return Err(another());
+            }
+            if self.plan.mounts.iter().any(is_shared_with_host) && self.is_of_host(file.as_fd())? {
+                let why = "its place is shared with the host, where the mount would appear";
+                return Err(Error::new(Kind::Invalid, why));
             }
         } else if self.dir.of_host {
             return Err(not_made());
@@ -353,6 +356,11 @@ fn difference(device: &Device, stat: &Stat) -> Option<String> {
     }
 }
 
+fn not_changed(why: &str) -> Error {
+    let why = format!("it is there already, but {why}, and it is not changed");
+    Error::new(Kind::Invalid, why)
+}
+
 fn another() -> Error {
     Error::new(Kind::Invalid, "another file is there already")
 }
@@ -363,7 +371,7 @@ fn links(plan: &Plan, root: &Root, dev: BorrowedFd<'_>) -> Result<()> {
     }
     // The container's own instance of devpts, not the host's.
     if !link(dev, "ptmx", "pts/ptmx")? && plan.namespaces.mount != Choice::Inherit {
-        own_ptmx(root, dev).context("replace \"/dev/ptmx\" of the rootfs")?;
+        own_ptmx(plan, root, dev).context("replace \"/dev/ptmx\" of the rootfs")?;
     }
     if rustix::fs::access("/proc/kcore", rustix::fs::Access::EXISTS).is_ok() {
         link(dev, "core", "/proc/kcore")?;
@@ -373,7 +381,12 @@ fn links(plan: &Plan, root: &Root, dev: BorrowedFd<'_>) -> Result<()> {
 
 /// The image has a node there, which may be the host's terminals: the container's own is mounted
 /// over it. Nothing is removed from a directory that may be shared with others.
-fn own_ptmx(root: &Root, dev: BorrowedFd<'_>) -> Result<()> {
+fn own_ptmx(plan: &Plan, root: &Root, dev: BorrowedFd<'_>) -> Result<()> {
+    let above = last_above(&plan.mounts, Path::new("/dev/ptmx"));
+    if above.and_then(|place| plan.mounts.get(place)).is_some_and(is_shared_with_host) {
+        // The mount would appear on the host.
+        return Ok(());
+    }
     let flags = PATH | OFlags::NOFOLLOW;
     let there = rustix::fs::openat(dev, "ptmx", flags, Mode::empty())?;
     if FileType::from_raw_mode(rustix::fs::fstat(&there)?.st_mode) == FileType::Symlink {

@@ -30,8 +30,6 @@ pub struct Prepared {
     pub trees: Option<Trees>,
     /// The host's procfs.
     pub proc: Proc,
-    /// The host's /dev/null, verified.
-    pub null: OwnedFd,
     /// A tmpfs with the devices of [`crate::plan::devices::Origin::Staged`].
     pub nodes: Option<OwnedFd>,
     /// Namespaces to join, the mount namespace last.
@@ -61,7 +59,6 @@ impl Prepared {
             nodes: nodes::stage(plan, &joins)?,
             trees: if here { Some(Trees::open(plan)?) } else { None },
             proc: Proc::open()?,
-            null: open_null()?,
             joins,
         })
     }
@@ -214,14 +211,6 @@ fn null_tree() -> Result<OwnedFd> {
     let null = clone_tree(Path::new("/dev/null"), false).context("open /dev/null")?;
     check_null(null.as_fd())?;
     only_used(null.as_fd()).context("make the mount of /dev/null read-only")?;
-    Ok(null)
-}
-
-fn open_null() -> Result<OwnedFd> {
-    let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOCTTY;
-    let null = rustix::fs::openat(CWD, "/dev/null", flags, Mode::empty());
-    let null = null.context("open /dev/null")?;
-    check_null(null.as_fd())?;
     Ok(null)
 }
 

@@ -75,7 +75,7 @@ impl Attributes {
     pub fn difference(self, stat: &Stat) -> Option<String> {
         let mode = stat.st_mode & PERMISSIONS;
         if let Some(wanted) = self.mode.filter(|wanted| *wanted != mode) {
-            return Some(format!("its mode is {mode:#o}, not {wanted:#o}"));
+            return Some(format!("its mode is 0{mode:o}, not 0{wanted:o}"));
         }
         let ids = [("owner", self.uid, stat.st_uid), ("group", self.gid, stat.st_gid)];
         ids.into_iter().find_map(|(name, wanted, id)| {
@@ -256,6 +256,26 @@ mod tests {
     use super::*;
 
     const MADE: Origins = Origins { default: Origin::Made, listed: Origin::Made };
+
+    #[test]
+    fn an_owner_makes_a_difference_where_rights_differ() {
+        let stat = |mode: u32| {
+            let mut stat = rustix::fs::stat(".").unwrap();
+            stat.st_mode = libc::S_IFCHR | mode;
+            stat
+        };
+        let wanted = Attributes { mode: None, uid: Some(u32::MAX - 1), gid: None };
+        assert!(wanted.difference(&stat(0o666)).is_some());
+        assert_eq!(wanted.difference_of_access(&stat(0o666)), None);
+        assert_eq!(wanted.difference_of_access(&stat(0o777)), None);
+        for mode in [0o660, 0o644, 0o646, 0o466] {
+            let why = wanted.difference_of_access(&stat(mode)).unwrap();
+            assert!(why.starts_with("its owner is"), "{why}");
+        }
+        let wanted = Attributes { mode: Some(0o600), ..wanted };
+        let why = wanted.difference_of_access(&stat(0o666)).unwrap();
+        assert_eq!(why, "its mode is 0666, not 0600");
+    }
 
     #[test]
     fn a_listed_device_takes_the_place_of_a_default_one() {
