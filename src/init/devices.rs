@@ -1,8 +1,8 @@
 //! Device nodes and the links of /dev.
 //!
-//! A directory can be of the host: the configuration binds /dev, or a volume, and lists a device
-//! in it. There nothing is made and nothing is changed, for it would stay on the host: a node that
-//! matches is accepted, anything else is an error.
+//! A directory can be the host's: the configuration binds /dev, or a volume, and lists a device in
+//! it. Nothing is made or changed there, because it would stay on the host: a node that matches is
+//! accepted, anything else is an error.
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

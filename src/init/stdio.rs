@@ -33,7 +33,7 @@ fn own_null(proc: &Proc, root: &Root) -> Result<Option<OwnedFd>> {
     let what = "open \"/dev/null\" in the rootfs";
     let there = match root.find(Path::new("/dev/null")) {
         Ok(there) => there,
-        // A loop of links, too: a process of the container could keep every later one out.
+        // Also a loop of links: else a process of the container could make every exec fail.
         Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS | Errno::LOOP) => return Ok(None),
         Err(errno) => return Err(Error::from(errno).context(what)),
     };
@@ -71,8 +71,8 @@ fn open_pty(proc: &Proc, root: &Root, size: Option<Winsize>) -> Result<pty::Pty>
     pty::verify_ptmx(there.as_fd())?;
     match proc.reopen(there.as_fd(), flags) {
         Ok(ptmx) => pty::open(ptmx, size),
-        // The host's devpts has a ptmx for its root only (option ptmxmode); for all others it has
-        // the node beside it.
+        // The ptmx of the host's devpts gives permission to nobody (option ptmxmode): users open the
+        // node beside it.
         Err(Errno::ACCESS) => {
             let what = "open \"/dev/ptmx\" in the rootfs (\"/dev/pts/ptmx\" permits it to nobody)";
             let node = root.find(Path::new("/dev/ptmx")).context(what)?;

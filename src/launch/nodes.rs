@@ -55,7 +55,7 @@ pub fn name(number: usize) -> String {
 
 fn tmpfs(nodes: usize) -> Result<OwnedFd> {
     let context = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    // Init must reach the nodes, and is no user of this directory. One inode is the directory's.
+    // Init looks the nodes up as another user than the owner. One inode is the directory's own.
     fsconfig_set_string(&context, "mode", "711")?;
     fsconfig_set_string(&context, "nr_inodes", nodes.saturating_add(1).to_string())?;
     fsconfig_set_string(&context, "nr_blocks", "1")?;
@@ -89,7 +89,7 @@ fn make(dir: BorrowedFd<'_>, name: &str, device: &Device, owner: (Uid, Gid)) -> 
 }
 
 /// The mappings of a user namespace that is joined. The kernel shows them for a process only, so a
-/// child enters it and waits; it stays in the runtime's pid namespace, and nobody may trace it.
+/// child enters it and waits; it stays in the runtime's pid namespace and is not dumpable.
 fn maps_of(namespace: BorrowedFd<'_>) -> Result<Maps> {
     let pipe = || nix::unistd::pipe2(OFlag::O_CLOEXEC).context("pipe");
     let ((entered, tell), (wait, release)) = (pipe()?, pipe()?);
@@ -100,7 +100,7 @@ fn maps_of(namespace: BorrowedFd<'_>) -> Result<Maps> {
             enter::not_dumpable()?;
             setns(namespace, CloneFlags::CLONE_NEWUSER)?;
             nix::unistd::write(&tell, &[0])?;
-            // The end of file is the word to leave, whatever happens to the parent.
+            // Ends with the parent at the latest: the end of file is the signal to exit.
             Ok(crate::sync::read(&wait, &mut [0])?)
         };
         enter().map_or(1, |_| 0)

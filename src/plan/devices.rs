@@ -84,8 +84,8 @@ impl Attributes {
         })
     }
 
-    /// The same for the host's own node, whose owner cannot be changed: it makes no difference
-    /// where the mode gives the same rights to everybody.
+    /// Like [`Attributes::difference`], for the host's own node, whose owner cannot be changed: the
+    /// owner makes no difference where the mode gives everybody the same permissions.
     pub fn difference_of_access(self, stat: &Stat) -> Option<String> {
         let rights = [6, 3, 0].map(|shift| stat.st_mode >> shift & 0o7);
         match rights {
@@ -127,8 +127,8 @@ pub struct Origins {
 }
 
 impl Origins {
-    /// In a user namespace the default devices are bound in any case: the host's own have the mode
-    /// that they need, and it is the shortest way.
+    /// In a user namespace the default devices are always bound: the host's own nodes have the
+    /// mode that they need, and a container without other devices needs no tmpfs.
     pub fn new(namespaces: &Namespaces, host: &Host) -> Origins {
         let all = |origin| Origins { default: origin, listed: origin };
         if !namespaces.has_user() && !host.in_user_namespace {
@@ -221,7 +221,7 @@ pub fn binds_dev(mounts: &[Mount], rootfs: &Path) -> bool {
 /// How the terminal becomes /dev/console (config-linux.md, "Default Devices").
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DevConsole {
-    /// Not at all.
+    /// It is not bound.
     Never,
     /// It is bound on the file, which is made where it is missing.
     Made,
@@ -229,8 +229,8 @@ pub enum DevConsole {
     Existing,
 }
 
-/// Which of them. A mount on what is still shared with the host would appear on the host, in the
-/// place of its own console.
+/// Chooses the way. A mount on a directory that is shared with the host would appear on the host,
+/// over the host's console.
 pub fn dev_console(mounts: &[Mount], mounts_root: bool, populate_dev: bool) -> DevConsole {
     let console = Path::new("/dev/console");
     let last = mounts::last_above(mounts, console);

@@ -68,8 +68,8 @@ pub fn verify_node(node: BorrowedFd<'_>) -> Result<()> {
     Err(Error::new(Kind::Invalid, "/dev/ptmx: it is not character device 5:2"))
 }
 
-/// The same as [`open`] by `/dev/ptmx`, checked before and opened by the caller: the terminal must
-/// be one of the devpts that `devpts`, a file of it, names.
+/// Like [`open`], for `/dev/ptmx`, which the caller has checked ([`verify_node`]) and opened. The
+/// terminal must belong to the devpts instance that holds the file `devpts`.
 pub fn open_by_node(ptmx: OwnedFd, devpts: BorrowedFd<'_>, size: Option<Winsize>) -> Result<Pty> {
     verify_node(ptmx.as_fd())?;
     let pty = pair(ptmx, size)?;
