@@ -20,10 +20,12 @@ pub struct Host {
 }
 
 const CAP_SYS_ADMIN: u32 = 21;
+const CAP_CHOWN: u32 = 0;
 const CAP_SETUID: u32 = 7;
 const CAP_SYS_PTRACE: u32 = 19;
 const CAP_SYS_NICE: u32 = 23;
 const CAP_SYS_RESOURCE: u32 = 24;
+const CAP_MKNOD: u32 = 27;
 
 impl Host {
     /// Asks the kernel.
@@ -47,6 +49,12 @@ impl Host {
     /// Whether it may trace a process whatever that allows, ptrace(2).
     pub fn may_trace(&self) -> bool {
         self.caps.effective & (1 << CAP_SYS_PTRACE) != 0
+    }
+
+    /// Whether it may make any device node, mknod(2): only in the machine's first user namespace.
+    pub fn may_make_devices(&self) -> bool {
+        let needed = 1 << CAP_SYS_ADMIN | 1 << CAP_MKNOD | 1 << CAP_CHOWN;
+        !self.in_user_namespace && self.caps.effective & needed == needed
     }
 
     /// Whether it may set the limits of a process of another user, prlimit(2).

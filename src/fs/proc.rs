@@ -5,7 +5,7 @@
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags};
 
 use super::PATH;
 use super::walk::{self, Rule};
@@ -52,6 +52,13 @@ impl Proc {
         let fds = self.file(Path::new("self/fd"), PATH | OFlags::DIRECTORY)?;
         let number = file.as_raw_fd().to_string();
         rustix::fs::openat(&fds, number, flags | OFlags::CLOEXEC, Mode::empty())
+    }
+
+    /// Changes the mode of the very file that an O_PATH descriptor names: fchmod(2) refuses those.
+    pub fn chmod(&self, file: BorrowedFd<'_>, mode: Mode) -> rustix::io::Result<()> {
+        let fds = self.file(Path::new("self/fd"), PATH | OFlags::DIRECTORY)?;
+        let number = file.as_raw_fd().to_string();
+        rustix::fs::chmodat(&fds, number, mode, AtFlags::empty())
     }
 
     /// Opens a namespace of the caller, by its name in /proc/self/ns.

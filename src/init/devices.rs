@@ -1,76 +1,182 @@
 //! Device nodes and the links of /dev.
+//!
+//! A directory can be the host's: the configuration binds /dev, or a volume, and lists a device in
+//! it. Nothing is made or changed there, because it would stay on the host: a node that matches is
+//! accepted, anything else is an error.
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid};
+use nix::mount::{MntFlags, umount2};
+use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Stat, Uid};
 use rustix::io::Errno;
+use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 
-use super::done;
 use super::mounts::{attach, no_link};
 use super::seal::clone_mount;
-use crate::fs::{PATH, Root, mount_id};
+use super::{Init, done};
+use crate::fs::{PATH, Proc, Root, mount_id};
+use crate::launch::nodes;
 use crate::launch::prepare::Trees;
-use crate::plan::devices::LINKS;
-use crate::plan::{Choice, Device, Plan};
+use crate::plan::devices::{Attributes, LINKS, Origin, is_shared_with_host};
+use crate::plan::mounts::{MountKind, last_above};
+use crate::plan::{Choice, Device, Mount, Plan};
 use crate::tty::pty;
 use crate::{Context, Error, Kind, Result};
 
 /// All nodes, then the links.
-pub fn all(plan: &Plan, root: &Root, trees: &Trees) -> Result<()> {
-    if plan.namespaces.mount == Choice::Inherit && plan.in_user_namespace {
-        // Nodes would have to be bound, and there is no mount namespace to bind them in.
-        return Ok(());
-    }
-    let dev = plan.populate_dev.then(|| own_dev(root, trees)).transpose()?;
+pub fn all(init: &Init<'_>, root: &Root, trees: &Trees) -> Result<()> {
+    let plan = init.plan;
+    // In a user namespace nodes have to be bound, which needs a mount namespace.
+    let own = plan.populate_dev && !has_to_be_there(plan);
+    let dev = own.then(|| own_dev(plan, root, trees)).transpose()?.map(Directory::own);
+    let staged = init.prepared.nodes.as_ref().map(Staged::attach).transpose()?;
     // One look-up serves all the nodes of a directory.
-    let mut parent: Option<(PathBuf, OwnedFd)> = None;
+    let mut last: Option<(PathBuf, Directory)> = None;
     for (i, device) in plan.devices.iter().enumerate() {
-        let (dir, name) = split(&device.path)?;
-        let in_dev = dev.as_ref().filter(|_| dir == Path::new("/dev"));
-        if in_dev.is_none() && parent.as_ref().is_none_or(|(path, _)| path != dir) {
-            // No component may be a link: see `own_dev`.
-            if let Some((_, last)) = parent.replace((dir.to_owned(), no_link(root, dir)?)) {
-                done(last);
+        if device.origin == Origin::Present && device.index.is_none() {
+            continue;
+        }
+        let mut put = || -> Result<()> {
+            let (path, name) = split(&device.path)?;
+            let in_dev = dev.as_ref().filter(|_| path == Path::new("/dev"));
+            if in_dev.is_none() && last.as_ref().is_none_or(|(other, _)| path != other) {
+                let found = (path.to_owned(), Directory::find(plan, root, trees, path)?);
+                if let Some((_, before)) = last.replace(found) {
+                    done(before.fd);
+                }
             }
-        }
-        let Some(held) = in_dev.or(parent.as_ref().map(|(_, dir)| dir)) else { continue };
-        let held = held.as_fd();
-        let tree = trees.devices.get(i).and_then(Option::as_ref);
-        match tree {
-            Some(tree) => bind(device, held, name, tree.as_fd()),
-            None => make(device, held, name),
-        }
-        .with_context(|| format!("make device {:?}", device.path))?;
+            let Some(dir) = in_dev.or(last.as_ref().map(|(_, dir)| dir)) else { return Ok(()) };
+            let place = Place { plan, dir, name, proc: &init.prepared.proc };
+            match device.origin {
+                Origin::Made => place.make(device),
+                Origin::Present => place.accept(device),
+                Origin::Bound => {
+                    let tree = trees.devices.get(i).and_then(Option::as_ref);
+                    let tree = tree.ok_or_else(|| Error::new(Kind::System, "it is not open"))?;
+                    place.bind(device, || Ok(tree))
+                }
+                Origin::Staged => {
+                    let staged = staged.as_ref();
+                    let staged =
+                        staged.ok_or_else(|| Error::new(Kind::System, "it is not made"))?;
+                    place.bind(device, || staged.node(i))
+                }
+            }
+        };
+        put().with_context(|| match device.index {
+            Some(index) => format!("linux.devices[{index}]: make device {:?}", device.path),
+            None => format!("make device {:?}", device.path),
+        })?;
     }
-    if let Some((_, dir)) = parent {
-        done(dir);
+    if let Some(staged) = staged {
+        staged.detach()?;
+    }
+    if let Some((_, dir)) = last {
+        done(dir.fd);
     }
     if let Some(dev) = dev {
-        links(plan, root, dev.as_fd())?;
-        done(dev);
+        links(plan, root, dev.fd.as_fd())?;
+        done(dev.fd);
     }
     Ok(())
+}
+
+fn has_to_be_there(plan: &Plan) -> bool {
+    plan.namespaces.mount == Choice::Inherit && plan.in_user_namespace
 }
 
 /// The container's own /dev, to make nodes and links in. An image can have a link in its place,
 /// or one that leads a bind mount of the configuration there: then a directory of the host would
 /// be filled with nodes that every user there may open (CVE-2026-41579).
-fn own_dev(root: &Root, trees: &Trees) -> Result<OwnedFd> {
+fn own_dev(plan: &Plan, root: &Root, trees: &Trees) -> Result<OwnedFd> {
     let dev = no_link(root, Path::new("/dev"))?;
-    let mut binds = trees.mounts.iter().flatten().peekable();
+    let mut binds = binds(&plan.mounts, trees).peekable();
     if binds.peek().is_none() {
         return Ok(dev);
     }
     let mount = mount_id(dev.as_fd()).context("look at \"/dev\" in the rootfs")?;
     for bind in binds {
-        if mount_id(bind.as_fd()).context("look at a bind mount")? == mount {
+        if mount_id(bind).context("look at a bind mount")? == mount {
             let why = "\"/dev\" in the rootfs: a symbolic link has led a bind mount there";
             return Err(Error::new(Kind::Invalid, why));
         }
     }
     Ok(dev)
+}
+
+/// The bind mounts of the configuration, but for one that is the root file system itself.
+fn binds<'a>(mounts: &'a [Mount], trees: &'a Trees) -> impl Iterator<Item = BorrowedFd<'a>> {
+    let below = mounts.iter().filter(|mount| mount.destination != Path::new("/"));
+    below.filter_map(|mount| trees.mounts.get(mount.index)?.as_ref().map(AsFd::as_fd))
+}
+
+/// A directory to have nodes in.
+struct Directory {
+    fd: OwnedFd,
+    /// It is a directory of the host.
+    of_host: bool,
+}
+
+impl Directory {
+    fn own(fd: OwnedFd) -> Directory {
+        Directory { fd, of_host: false }
+    }
+
+    /// No component may be a link: see [`own_dev`].
+    fn find(plan: &Plan, root: &Root, trees: &Trees, path: &Path) -> Result<Directory> {
+        let of_host = has_to_be_there(plan) || is_of_host(plan, root, trees, path)?;
+        if !of_host {
+            return Ok(Directory::own(no_link(root, path)?));
+        }
+        match root.find_no_links(path) {
+            Ok(fd) => Ok(Directory { fd, of_host }),
+            Err(Errno::NOENT) => Err(not_made()),
+            Err(errno) => Err(Error::from(errno).context(format!("find {path:?} in the rootfs"))),
+        }
+    }
+}
+
+fn not_made() -> Error {
+    let why = "it is not there, and nothing is made in a directory of the host";
+    Error::new(Kind::Invalid, why)
+}
+
+/// Whether `path` is in a bind mount of the host, by the destinations of the mounts or by a link
+/// that has led one there; or in the root file system if that is the host's own.
+fn is_of_host(plan: &Plan, root: &Root, trees: &Trees, path: &Path) -> Result<bool> {
+    let (mut mounts, mut source) = (plan.mounts.as_slice(), path);
+    loop {
+        let above = last_above(mounts, source);
+        match above.and_then(|place| Some((place, mounts.get(place)?))) {
+            Some((_, Mount { kind: MountKind::Bind(_), .. })) => return Ok(true),
+            // A part of the container's tree, which may be the host's in turn.
+            Some((place, Mount { kind: MountKind::Own(own), .. })) => {
+                mounts = mounts.get(..place).unwrap_or_default();
+                source = own;
+            }
+            None if plan.rootfs == Path::new("/") => return Ok(true),
+            _ => break,
+        }
+    }
+    let mut ids = Vec::new();
+    for bind in binds(&plan.mounts, trees) {
+        ids.push(mount_id(bind).context("look at a bind mount")?);
+    }
+    if ids.is_empty() {
+        return Ok(false);
+    }
+    // What is mounted below a bind mount is counted as its part.
+    for above in path.ancestors().filter(|above| above.parent().is_some()) {
+        // Whatever else fails here fails the look-up of the directory itself.
+        if let Ok(dir) = root.find_no_links(above)
+            && ids.contains(&mount_id(dir.as_fd()).context("look at a directory")?)
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn split(path: &Path) -> Result<(&Path, &OsStr)> {
@@ -80,46 +186,183 @@ fn split(path: &Path) -> Result<(&Path, &OsStr)> {
     }
 }
 
-fn make(device: &Device, dir: BorrowedFd<'_>, name: &OsStr) -> Result<()> {
-    let mode = Mode::from_raw_mode(device.mode);
-    let number = rustix::fs::makedev(device.major, device.minor);
-    match rustix::fs::mknodat(dir, name, device.kind, mode, number) {
-        Ok(()) => {}
-        Err(Errno::EXIST) => return same(device, dir, name),
-        Err(errno) => return Err(Error::from(errno)),
+/// The tmpfs on which the runtime has made nodes. Only what is attached can be cloned (before Linux
+/// 6.15): it lies over the root of init's mount namespace meanwhile, where no look-up of init sees
+/// it.
+struct Staged<'a>(&'a OwnedFd);
+
+impl Staged<'_> {
+    fn attach(nodes: &OwnedFd) -> Result<Staged<'_>> {
+        move_mount(nodes, "", CWD, "/", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+            .context("mount the devices of linux.devices")?;
+        Ok(Staged(nodes))
     }
-    if (device.uid, device.gid) != (0, 0) {
-        let (uid, gid) = (Uid::from_raw(device.uid), Gid::from_raw(device.gid));
-        rustix::fs::chownat(dir, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
-            .context("chown")?;
+
+    fn node(&self, number: usize) -> Result<OwnedFd> {
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+        open_tree(self.0, nodes::name(number), flags).context("clone its mount")
     }
-    Ok(())
+
+    fn detach(self) -> Result<()> {
+        let detach = || -> nix::Result<()> {
+            nix::unistd::fchdir(self.0)?;
+            umount2(".", MntFlags::MNT_DETACH)?;
+            nix::unistd::chdir("/")
+        };
+        detach().context("unmount the devices of linux.devices")
+    }
 }
 
-/// Something has the name already: the same node will do, anything else is an error
-/// (config-linux.md, "Devices").
-fn same(device: &Device, dir: BorrowedFd<'_>, name: &OsStr) -> Result<()> {
-    let stat = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
-    let number = rustix::fs::makedev(device.major, device.minor);
-    let is_node = FileType::from_raw_mode(stat.st_mode) == device.kind;
-    if is_node && (device.kind == FileType::Fifo || stat.st_rdev == number) {
-        return Ok(());
-    }
-    Err(Error::new(Kind::Invalid, "another file is there already"))
+/// Where a node belongs.
+struct Place<'a> {
+    plan: &'a Plan,
+    dir: &'a Directory,
+    name: &'a OsStr,
+    proc: &'a Proc,
 }
 
-/// In a user namespace: the host's node on an empty file.
-fn bind(device: &Device, dir: BorrowedFd<'_>, name: &OsStr, tree: BorrowedFd<'_>) -> Result<()> {
-    if same(device, dir, name).is_ok() {
-        return Ok(());
+impl Place<'_> {
+    /// What is there, as O_PATH; a link itself.
+    fn look(&self) -> Result<Option<(OwnedFd, Stat)>> {
+        let flags = PATH | OFlags::NOFOLLOW;
+        match rustix::fs::openat(&self.dir.fd, self.name, flags, Mode::empty()) {
+            Ok(file) => {
+                let stat = rustix::fs::fstat(&file)?;
+                Ok(Some((file, stat)))
+            }
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(Error::from(errno)),
+        }
     }
-    let flags = OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::RDONLY;
-    match rustix::fs::openat(dir, name, flags | OFlags::EXCL, Mode::from_raw_mode(0o644)) {
-        Ok(_) | Err(Errno::EXIST) => {}
-        Err(errno) => return Err(Error::from(errno)),
+
+    /// Whether what is there is of the host: in its directory, or a bind mount of its own.
+    fn is_of_host(&self, file: BorrowedFd<'_>) -> Result<bool> {
+        Ok(self.dir.of_host || mount_id(file)? != mount_id(self.dir.fd.as_fd())?)
     }
-    let target = rustix::fs::openat(dir, name, PATH | OFlags::NOFOLLOW, Mode::empty())?;
-    attach(tree, target)
+
+    fn make(&self, device: &Device) -> Result<()> {
+        if self.dir.of_host {
+            return self.accept(device);
+        }
+        let (mode, uid, gid) = device.attributes.or_default();
+        let number = rustix::fs::makedev(device.major, device.minor);
+        let mode_bits = Mode::from_raw_mode(mode);
+        match rustix::fs::mknodat(&self.dir.fd, self.name, device.kind, mode_bits, number) {
+            Ok(()) => {}
+            Err(Errno::EXIST) => return self.change(device, device.attributes),
+            Err(errno) => return Err(Error::from(errno)),
+        }
+        if (uid, gid) != (0, 0) {
+            let owner = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
+            let flags = AtFlags::SYMLINK_NOFOLLOW;
+            rustix::fs::chownat(&self.dir.fd, self.name, owner.0, owner.1, flags)
+                .context("chown")?;
+        }
+        if device.index.is_none() {
+            return Ok(());
+        }
+        // A set-group-id directory or a default ACL has changed it, or chown(2) a set-id bit.
+        let all = Attributes { mode: Some(mode), uid: Some(uid), gid: Some(gid) };
+        let stat = rustix::fs::statat(&self.dir.fd, self.name, AtFlags::SYMLINK_NOFOLLOW)?;
+        if all.difference(&stat).is_none() { Ok(()) } else { self.change(device, all) }
+    }
+
+    /// Gives the node that is there what is requested of it; another file is an error
+    /// (config-linux.md, "Devices").
+    fn change(&self, device: &Device, wanted: Attributes) -> Result<()> {
+        let Some((file, stat)) = self.look()? else { return Err(Error::from(Errno::NOENT)) };
+        if !device.is_node(&stat) {
+            return Err(another());
+        }
+        if let Some(why) = wanted.difference(&stat) {
+            if self.is_of_host(file.as_fd())? {
+                return Err(not_changed(&why));
+            }
+            let owner = (wanted.uid.map(Uid::from_raw), wanted.gid.map(Gid::from_raw));
+            let flags = AtFlags::EMPTY_PATH;
+            rustix::fs::chownat(&file, "", owner.0, owner.1, flags).context("chown")?;
+            // After chown(2), which clears the set-id bits.
+            if let Some(mode) = wanted.mode {
+                let mode = Mode::from_raw_mode(mode);
+                self.proc.chmod(file.as_fd(), mode).context("chmod")?;
+            }
+            if let Some(why) = wanted.difference(&rustix::fs::fstat(&file)?) {
+                return Err(Error::new(Kind::System, format!("it cannot be changed: {why}")));
+            }
+        }
+        done(file);
+        Ok(())
+    }
+
+    /// The node must be there as it is requested.
+    fn accept(&self, device: &Device) -> Result<()> {
+        let Some((file, stat)) = self.look()? else { return Err(not_made()) };
+        done(file);
+        if !device.is_node(&stat) {
+            return Err(another());
+        }
+        match difference(device, &stat) {
+            None => Ok(()),
+            Some(why) => Err(not_changed(&why)),
+        }
+    }
+
+    /// A node from elsewhere, on the same node, or on an empty file: that is what an earlier
+    /// container has left of it.
+    fn bind<T: AsFd>(&self, device: &Device, node: impl FnOnce() -> Result<T>) -> Result<()> {
+        let there = self.look()?;
+        if let Some((file, stat)) = &there {
+            let is_empty =
+                FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile && stat.st_size == 0;
+            let is_node = device.is_node(stat);
+            if is_node && difference(device, stat).is_none() {
+                return Ok(());
+            }
+            if !is_node && !is_empty {
+                return Err(another());
+            }
+            if self.plan.mounts.iter().any(is_shared_with_host) && self.is_of_host(file.as_fd())? {
+                let why = "its place is shared with the host, where the mount would appear";
+                return Err(Error::new(Kind::Invalid, why));
+            }
+        } else if self.dir.of_host {
+            return Err(not_made());
+        }
+        let node = node()?;
+        if device.origin == Origin::Bound
+            && device.index.is_some()
+            && let Some(why) = difference(device, &rustix::fs::fstat(&node)?)
+        {
+            let why = format!("{why}: without privileges the host's own node is bound");
+            return Err(Error::new(Kind::Invalid, why));
+        }
+        let target = match there {
+            Some((file, _)) => file,
+            None => {
+                let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                let mode = Mode::from_raw_mode(0o644);
+                rustix::fs::openat(&self.dir.fd, self.name, flags | OFlags::RDONLY, mode)?
+            }
+        };
+        attach(node.as_fd(), target)
+    }
+}
+
+/// What an inode that cannot be changed has in place of what is requested.
+fn difference(device: &Device, stat: &Stat) -> Option<String> {
+    match device.origin {
+        Origin::Bound | Origin::Present => device.attributes.difference_of_access(stat),
+        Origin::Made | Origin::Staged => device.attributes.difference(stat),
+    }
+}
+
+fn not_changed(why: &str) -> Error {
+    let why = format!("it is there already, but {why}, and it is not changed");
+    Error::new(Kind::Invalid, why)
+}
+
+fn another() -> Error {
+    Error::new(Kind::Invalid, "another file is there already")
 }
 
 fn links(plan: &Plan, root: &Root, dev: BorrowedFd<'_>) -> Result<()> {
@@ -128,7 +371,7 @@ fn links(plan: &Plan, root: &Root, dev: BorrowedFd<'_>) -> Result<()> {
     }
     // The container's own instance of devpts, not the host's.
     if !link(dev, "ptmx", "pts/ptmx")? && plan.namespaces.mount != Choice::Inherit {
-        own_ptmx(root, dev).context("replace \"/dev/ptmx\" of the rootfs")?;
+        own_ptmx(plan, root, dev).context("replace \"/dev/ptmx\" of the rootfs")?;
     }
     if rustix::fs::access("/proc/kcore", rustix::fs::Access::EXISTS).is_ok() {
         link(dev, "core", "/proc/kcore")?;
@@ -138,7 +381,12 @@ fn links(plan: &Plan, root: &Root, dev: BorrowedFd<'_>) -> Result<()> {
 
 /// The image has a node there, which may be the host's terminals: the container's own is mounted
 /// over it. Nothing is removed from a directory that may be shared with others.
-fn own_ptmx(root: &Root, dev: BorrowedFd<'_>) -> Result<()> {
+fn own_ptmx(plan: &Plan, root: &Root, dev: BorrowedFd<'_>) -> Result<()> {
+    let above = last_above(&plan.mounts, Path::new("/dev/ptmx"));
+    if above.and_then(|place| plan.mounts.get(place)).is_some_and(is_shared_with_host) {
+        // The mount would appear on the host.
+        return Ok(());
+    }
     let flags = PATH | OFlags::NOFOLLOW;
     let there = rustix::fs::openat(dev, "ptmx", flags, Mode::empty())?;
     if FileType::from_raw_mode(rustix::fs::fstat(&there)?.st_mode) == FileType::Symlink {

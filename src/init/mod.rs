@@ -22,7 +22,8 @@ pub(crate) mod stdio;
 mod superblock;
 
 use std::mem::ManuallyDrop;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::sys::stat::Mode;
@@ -133,7 +134,7 @@ fn second_half(init: &Init<'_>) -> Result<i32> {
     };
     let mut root = ManuallyDrop::new(rootfs::attach(plan, trees)?);
     let made = mounts::all(init, &mut root, trees)?;
-    devices::all(plan, &root, trees)?;
+    devices::all(init, &root, trees)?;
     create_hooks(init, &root, umask)?;
     rootfs::make_cwd(plan, &root)?;
     if let Some(process) = &plan.process {
@@ -144,7 +145,7 @@ fn second_half(init: &Init<'_>) -> Result<i32> {
                 parent: init.parent,
                 size: init.size,
                 is_controlling: !plan.route.joins_pid,
-                is_dev_console: plan.mounts_root() && plan.populate_dev,
+                dev_console: plan.dev_console(),
             };
             stdio::terminal(process, proc, &root, &console)?;
         } else {
@@ -184,12 +185,23 @@ fn create_hooks(init: &Init<'_>, root: &Root, umask: Mode) -> Result<()> {
 /// How many descriptors init leaves open until its end.
 const HELD: u32 = 200;
 
+/// How many descriptors init leaves free below RLIMIT_NOFILE: more than any one of its steps has
+/// open at a time.
+const FREE: u64 = 32;
+
 /// Done with a descriptor. Before the program runs one close_range(2) closes all that init has
 /// opened; closing one by one would be a sixth of its system calls. Up to a number, because there
-/// can be thousands of mounts, and RLIMIT_NOFILE.
+/// can be thousands of mounts, and as long as RLIMIT_NOFILE leaves room: the kernel gives the
+/// lowest free number, so the number of a descriptor tells how many are open.
 fn done(descriptor: OwnedFd) {
     static COUNT: AtomicU32 = AtomicU32::new(0);
-    if COUNT.fetch_add(1, Ordering::Relaxed) < HELD {
+    static ROOM: OnceLock<u64> = OnceLock::new();
+    let room = *ROOM.get_or_init(|| {
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+        limit.current.map_or(u64::MAX, |limit| limit.saturating_sub(FREE))
+    });
+    let number = u64::try_from(descriptor.as_raw_fd()).unwrap_or(u64::MAX);
+    if number < room && COUNT.fetch_add(1, Ordering::Relaxed) < HELD {
         std::mem::forget(descriptor);
     }
 }

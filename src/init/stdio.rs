@@ -3,13 +3,14 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
+use nix::pty::Winsize;
 use nix::unistd::Uid;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use super::done;
 use crate::fs::{Proc, Root, is_char_device};
-use crate::plan::Process;
+use crate::plan::{DevConsole, Process};
 use crate::sync::{Socket, ToParent};
 use crate::tty::{pty, socket, stdio};
 use crate::{Context, Error, Result};
@@ -32,7 +33,8 @@ fn own_null(proc: &Proc, root: &Root) -> Result<Option<OwnedFd>> {
     let what = "open \"/dev/null\" in the rootfs";
     let there = match root.find(Path::new("/dev/null")) {
         Ok(there) => there,
-        Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS) => return Ok(None),
+        // Also a loop of links: else a process of the container could make every exec fail.
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS | Errno::LOOP) => return Ok(None),
         Err(errno) => return Err(Error::from(errno).context(what)),
     };
     if !is_char_device(&rustix::fs::fstat(&there)?, 1, 3) {
@@ -56,30 +58,56 @@ pub struct Console<'a> {
     /// The runtime.
     pub parent: &'a Socket,
     /// Its size where the spec gives none.
-    pub size: Option<nix::pty::Winsize>,
+    pub size: Option<Winsize>,
     /// Whether the calling process will lead the program's session: its end would take the terminal
     /// away.
     pub is_controlling: bool,
     /// Whether the slave is the container's /dev/console, too.
-    pub is_dev_console: bool,
+    pub dev_console: DevConsole,
+}
+
+/// A new pseudo terminal of the container's devpts.
+fn open_pty(proc: &Proc, root: &Root, size: Option<Winsize>) -> Result<pty::Pty> {
+    let what = "open \"/dev/pts/ptmx\" in the rootfs";
+    let flags = OFlags::RDWR | OFlags::NOCTTY;
+    let there = root.find(Path::new("/dev/pts/ptmx")).context(what)?;
+    pty::verify_ptmx(there.as_fd())?;
+    match proc.reopen(there.as_fd(), flags) {
+        Ok(ptmx) => pty::open(ptmx, size),
+        // The ptmx of the host's devpts gives permission to nobody (option ptmxmode): users open the
+        // node beside it.
+        Err(Errno::ACCESS) => {
+            let what = "open \"/dev/ptmx\" in the rootfs (\"/dev/pts/ptmx\" permits it to nobody)";
+            let node = root.find(Path::new("/dev/ptmx")).context(what)?;
+            pty::verify_node(node.as_fd())?;
+            let ptmx = proc.reopen(node.as_fd(), flags).context(what)?;
+            pty::open_by_node(ptmx, there.as_fd(), size)
+        }
+        Err(errno) => Err(Error::from(errno).context(what)),
+    }
+}
+
+/// What the terminal is to be bound on. A link of the image could lead to a file of a volume
+/// (CVE-2026-88264); in a directory of the host nothing is made, and a link is left alone.
+fn dev_console(root: &Root, how: DevConsole) -> Result<Option<OwnedFd>> {
+    let path = Path::new("/dev/console");
+    match how {
+        DevConsole::Never => Ok(None),
+        DevConsole::Made => root.make_file_no_links(path).map(Some),
+        DevConsole::Existing => match root.find_no_links(path) {
+            Ok(target) => Ok(Some(target)),
+            Err(Errno::NOENT | Errno::LOOP) => Ok(None),
+            Err(errno) => Err(Error::from(errno).context("find \"/dev/console\" in the rootfs")),
+        },
+    }
 }
 
 /// Makes the terminal in the container's devpts, gives the master away, and makes the slave the
 /// controlling terminal and the standard descriptors.
 pub fn terminal(process: &Process, proc: &Proc, root: &Root, console: &Console<'_>) -> Result<()> {
-    let pty = || -> Result<pty::Pty> {
-        let path = Path::new("/dev/pts/ptmx");
-        let what = "open \"/dev/pts/ptmx\" in the rootfs";
-        let there = root.find(path).context(what)?;
-        pty::verify_ptmx(there.as_fd())?;
-        let flags = OFlags::RDWR | OFlags::NOCTTY;
-        let ptmx = proc.reopen(there.as_fd(), flags).context(what)?;
-        pty::open(ptmx, process.console_size.or(console.size))
-    };
-    let pty = pty().context("process.terminal")?;
-    if console.is_dev_console {
-        // A link of the image could lead to a file of a volume (CVE-2026-88264).
-        let target = root.make_file_no_links(Path::new("/dev/console"))?;
+    let size = process.console_size.or(console.size);
+    let pty = open_pty(proc, root, size).context("process.terminal")?;
+    if let Some(target) = dev_console(root, console.dev_console)? {
         pty::bind_console(pty.slave.as_fd(), target.as_fd())?;
     }
     match console.socket {

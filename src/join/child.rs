@@ -18,7 +18,7 @@ use crate::fs::{PATH, Proc, Root};
 use crate::init::birth::{Birth, Report};
 use crate::init::exec::Program;
 use crate::init::{self, enter, stdio};
-use crate::plan::Kind;
+use crate::plan::{DevConsole, Kind};
 use crate::sync::{Socket, ToInit};
 use crate::{Context, Error, Result, sys};
 
@@ -109,7 +109,7 @@ fn enter_and_start(inside: &Inside<'_>, waits_for_cgroup: bool) -> Result<i32> {
             parent: inside.parent,
             size: inside.size,
             is_controlling: false,
-            is_dev_console: false,
+            dev_console: DevConsole::Never,
         };
         stdio::terminal(&plan.process, inside.proc, &root, &console)?;
     } else {

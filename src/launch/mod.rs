@@ -8,6 +8,7 @@ mod attempt;
 pub mod fifo;
 mod locked;
 pub(crate) mod maps;
+pub mod nodes;
 pub mod prepare;
 pub(crate) mod record;
 pub mod selfexe;

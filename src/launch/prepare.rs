@@ -4,20 +4,22 @@
 //! the container's root cannot reach still serves, and what is attached later cannot be swapped.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::mount::MsFlags;
-use rustix::fs::{AtFlags, CWD, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::mount::{OpenTreeFlags, open_tree};
 
 use super::locked;
+use super::nodes;
 use super::stage::{self, Stage};
-use crate::fs::{PATH, Proc, Root, is_char_device};
+use crate::fs::{PATH, Proc, Root, is_char_device, read_text};
 use crate::host::Host;
+use crate::plan::devices::Origin;
 use crate::plan::mounts::MountKind;
 use crate::plan::options::{MountAttr, PropagationKind};
-use crate::plan::{Choice, Kind, Mount, Namespaces, Plan};
+use crate::plan::{Choice, Device, Kind, Mount, Namespaces, Plan};
 use crate::sys::mount::{Change, mount_setattr};
 use crate::sys::ns;
 use crate::{Context, Error, Kind as ErrorKind, Result};
@@ -32,10 +34,10 @@ pub struct Prepared {
     pub stage: Option<Stage>,
     /// The host's procfs.
     pub proc: Proc,
-    /// The host's /dev/null, verified.
-    pub null: OwnedFd,
     /// The mappings of idmapped mounts whose source only init has: index of the mount, namespace.
     pub idmaps: Vec<(usize, OwnedFd)>,
+    /// A tmpfs with the devices of [`crate::plan::devices::Origin::Staged`].
+    pub nodes: Option<OwnedFd>,
     /// Namespaces to join, the mount namespace last.
     pub joins: Vec<(Kind, OwnedFd)>,
     /// The joined pid namespace belongs to the runtime's user namespace and the container has its
@@ -63,11 +65,11 @@ impl Prepared {
         let here = host.is_privileged() && plan.namespaces.mount.path().is_none();
         let joins = joins(&plan.namespaces)?;
         Ok(Prepared {
+            nodes: nodes::stage(plan, &joins)?,
             trees: if here { Some(Trees::open(plan, stage::is_needed(plan))?) } else { None },
             stage: None,
             idmaps: Vec::new(),
             proc: Proc::open()?,
-            null: open_null()?,
             pid_is_first: pid_is_first(plan, &joins)?,
             joins,
         })
@@ -97,11 +99,7 @@ impl Trees {
                 .iter()
                 .map(|m| bind_source(m, plan, staged))
                 .collect::<Result<_>>()?,
-            devices: plan
-                .devices
-                .iter()
-                .map(|device| device_source(device, plan))
-                .collect::<Result<_>>()?,
+            devices: plan.devices.iter().map(device_source).collect::<Result<_>>()?,
             null: null_tree()?,
         })
     }
@@ -272,29 +270,42 @@ fn is_read_only(mount: BorrowedFd<'_>) -> Result<bool> {
     Ok(flags.contains(rustix::fs::StatVfsMountFlags::RDONLY))
 }
 
-/// In a user namespace nodes cannot be made; the host's own are bound, if they are what is asked.
-fn device_source(device: &crate::plan::Device, plan: &Plan) -> Result<Option<OwnedFd>> {
-    if !plan.in_user_namespace || device.kind == rustix::fs::FileType::Fifo {
+/// The host's own node, where it is to be bound.
+fn device_source(device: &Device) -> Result<Option<OwnedFd>> {
+    if device.origin != Origin::Bound {
         return Ok(None);
     }
     let path = &device.path;
-    let tree = clone_tree(path, false).with_context(|| {
+    let open = |path: &Path| -> Result<Option<OwnedFd>> {
+        let tree = clone_tree(path, false)?;
+        let is_it = device.is_node(&rustix::fs::fstat(&tree)?);
+        Ok(is_it.then_some(tree))
+    };
+    // The usual name first, then the one that the host has for the number.
+    let tree = match open(path) {
+        Ok(Some(tree)) => Ok(tree),
+        answer => match host_path(device).map(|path| open(&path)) {
+            Some(Ok(Some(tree))) => Ok(tree),
+            _ => answer.and_then(|_| {
+                let numbers = format!("{}:{}", device.major, device.minor);
+                Err(Error::new(ErrorKind::Invalid, format!("the host's node is not {numbers}")))
+            }),
+        },
+    };
+    let tree = tree.with_context(|| {
         format!("bind device {path:?} (in a user namespace the host's own node is bound)")
     })?;
-    let stat = rustix::fs::fstat(&tree).with_context(|| format!("look at device {path:?}"))?;
-    let wanted = rustix::fs::makedev(device.major, device.minor);
-    if rustix::fs::FileType::from_raw_mode(stat.st_mode) != device.kind || stat.st_rdev != wanted {
-        return Err(Error::new(
-            ErrorKind::Invalid,
-            format!(
-                "linux.devices: {path:?}: the host's node is not {}:{}, and in a user namespace \
-                 no other can be made",
-                device.major, device.minor
-            ),
-        ));
-    }
     only_used(tree.as_fd()).with_context(|| format!("bind device {path:?}"))?;
     Ok(Some(tree))
+}
+
+/// Where the kernel (devtmpfs) has put the node of that number, below /dev.
+fn host_path(device: &Device) -> Option<PathBuf> {
+    let kind = if device.kind == FileType::BlockDevice { "block" } else { "char" };
+    let text = read_text(&format!("/sys/dev/{kind}/{}:{}/uevent", device.major, device.minor));
+    let text = text.ok()?;
+    let name = text.lines().find_map(|line| line.strip_prefix("DEVNAME="))?;
+    Some(Path::new("/dev").join(name))
 }
 
 /// Makes the mount of a host's node read-only: a device can be written through one, but its mode,
@@ -310,14 +321,6 @@ fn null_tree() -> Result<OwnedFd> {
     let null = clone_tree(Path::new("/dev/null"), false).context("open /dev/null")?;
     check_null(null.as_fd())?;
     only_used(null.as_fd()).context("make the mount of /dev/null read-only")?;
-    Ok(null)
-}
-
-fn open_null() -> Result<OwnedFd> {
-    let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOCTTY;
-    let null = rustix::fs::openat(CWD, "/dev/null", flags, Mode::empty());
-    let null = null.context("open /dev/null")?;
-    check_null(null.as_fd())?;
     Ok(null)
 }
 

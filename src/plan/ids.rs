@@ -87,6 +87,24 @@ impl IdMaps {
         maps.iter().map(|m| format!("{} {} {}\n", m.inside, m.outside, m.size)).collect()
     }
 
+    /// Reads a map file.
+    pub fn parse(text: &str) -> Option<Vec<IdMap>> {
+        let line = |line: &str| {
+            let mut numbers = line.split_ascii_whitespace().map(|word| word.parse().ok());
+            let mut next = || numbers.next().flatten();
+            Some(IdMap { inside: next()?, outside: next()?, size: next()? })
+        };
+        text.lines().map(line).collect()
+    }
+
+    /// The id outside of `id`.
+    pub fn outside(maps: &[IdMap], id: u32) -> Option<u32> {
+        maps.iter().find_map(|map| {
+            let offset = id.checked_sub(map.inside).filter(|offset| *offset < map.size)?;
+            map.outside.checked_add(offset)
+        })
+    }
+
     /// Whether `id` has an id outside.
     pub fn maps(maps: &[IdMap], id: u32) -> bool {
         maps.iter().any(|m| id >= m.inside && id - m.inside < m.size)
@@ -110,6 +128,11 @@ mod tests {
         assert_eq!(IdMaps::text(&maps), "0 1000 1\n1 100000 65535\n");
         assert!(IdMaps::maps(&maps, 0) && IdMaps::maps(&maps, 65_535));
         assert!(!IdMaps::maps(&maps, 65_536));
+        assert_eq!(IdMaps::parse(&IdMaps::text(&maps)).unwrap(), maps);
+        assert_eq!(IdMaps::parse("0 x 1\n"), None);
+        assert_eq!(IdMaps::outside(&maps, 0), Some(1000));
+        assert_eq!(IdMaps::outside(&maps, 65_535), Some(165_534));
+        assert_eq!(IdMaps::outside(&maps, 65_536), None);
         assert!(own_only(&maps[..1], 1000) && !own_only(&maps, 1000));
     }
 }

@@ -25,7 +25,7 @@ use crate::{Context, Error, Result, spec};
 
 use idmap::Users;
 
-pub use devices::Device;
+pub use devices::{DevConsole, Device};
 pub use identity::{CapSets, Identity};
 pub use ids::{IdMap, IdMaps};
 pub use listen::Listen;
@@ -134,8 +134,9 @@ impl Plan {
             None => Users::Host,
         };
         let mut mounts = mounts::plan(list, &options.bundle, &rootfs, users)?;
-        let populate_dev = !mounts::binds_dev(&mounts);
+        let populate_dev = !devices::binds_dev(&mounts, &rootfs);
         mounts::mark_late(&mut mounts, populate_dev);
+        let origins = devices::Origins::new(&namespaces, host);
         let process = match spec.process() {
             Some(process) => Some(Process::new(
                 process,
@@ -158,9 +159,9 @@ impl Plan {
             ids,
             mounts,
             devices: if populate_dev {
-                devices::plan(linux.devices().as_deref().unwrap_or(&[]))?
+                devices::plan(linux.devices().as_deref().unwrap_or(&[]), origins)?
             } else {
-                devices::listed(linux.devices().as_deref().unwrap_or(&[]))?
+                devices::listed(linux.devices().as_deref().unwrap_or(&[]), origins)?
             },
             in_user_namespace: namespaces.has_user() || host.in_user_namespace,
             populate_dev,
@@ -191,6 +192,11 @@ impl Plan {
     pub fn mounts_root(&self) -> bool {
         let inherit = self.namespaces.mount == Choice::Inherit;
         !inherit || !self.mounts.is_empty() || self.readonly_root
+    }
+
+    /// How the terminal becomes /dev/console.
+    pub fn dev_console(&self) -> DevConsole {
+        devices::dev_console(&self.mounts, self.mounts_root(), self.populate_dev)
     }
 
     /// Whether mounts are made in the caller's mount namespace, where they outlive the container.

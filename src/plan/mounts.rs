@@ -112,11 +112,13 @@ fn is_below(path: &Path, dir: &Path) -> bool {
     path_bytes.starts_with(dir_bytes) && path != dir && path.starts_with(dir)
 }
 
-/// Whether the spec brings a /dev of its own, which is then left as it is.
-pub fn binds_dev(mounts: &[Mount]) -> bool {
-    mounts
-        .iter()
-        .any(|m| m.destination == Path::new("/dev") && matches!(m.kind, MountKind::Bind(_)))
+/// The place in the list of the mount that `path` is in, as far as destinations say it: the last
+/// one on the way to it. `None`: it is in the root file system.
+pub fn last_above(mounts: &[Mount], path: &Path) -> Option<usize> {
+    mounts.iter().rposition(|mount| {
+        let to = &mount.destination;
+        mount.kind != MountKind::Remount && to != Path::new("/") && path.starts_with(to)
+    })
 }
 
 fn one(

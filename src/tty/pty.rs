@@ -58,6 +58,33 @@ fn refused(why: &str) -> Error {
     Error::new(Kind::Invalid, format!("/dev/pts/ptmx: {why}"))
 }
 
+/// Makes sure that `node`, a descriptor of `/dev/ptmx` (`O_PATH` will do), is character device
+/// 5:2. The kernel then takes the devpts that is mounted on `pts` in the same directory.
+pub fn verify_node(node: BorrowedFd<'_>) -> Result<()> {
+    let stat = fstat(node).context("fstat /dev/ptmx")?;
+    let is_character = stat.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFCHR.bits();
+    if is_character && (major(stat.st_rdev), minor(stat.st_rdev)) == (5, 2) {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Invalid, "/dev/ptmx: it is not character device 5:2"))
+}
+
+/// Like [`open`], for `/dev/ptmx`, which the caller has checked ([`verify_node`]) and opened. The
+/// terminal must belong to the devpts instance that holds the file `devpts`.
+pub fn open_by_node(ptmx: OwnedFd, devpts: BorrowedFd<'_>, size: Option<Winsize>) -> Result<Pty> {
+    verify_node(ptmx.as_fd())?;
+    let pty = pair(ptmx, size)?;
+    let slave = fstat(&pty.slave).context("fstat the pseudo terminal's slave")?;
+    let file_system = fstatfs(&pty.slave).context("fstatfs the pseudo terminal's slave")?;
+    if file_system.filesystem_type() != DEVPTS_SUPER_MAGIC
+        || slave.st_dev != fstat(devpts).context("fstat /dev/pts/ptmx")?.st_dev
+    {
+        let why = "/dev/ptmx: its terminals are not those of the devpts on /dev/pts";
+        return Err(Error::new(Kind::Invalid, why));
+    }
+    Ok(pty)
+}
+
 /// Turns a freshly opened `/dev/pts/ptmx` (`O_RDWR | O_NOCTTY`, opened by the caller through its
 /// own safe look-up) into a pseudo terminal of the given size.
 ///
@@ -65,6 +92,10 @@ fn refused(why: &str) -> Error {
 /// [`clear_onlcr`].
 pub fn open(ptmx: OwnedFd, size: Option<Winsize>) -> Result<Pty> {
     verify_ptmx(ptmx.as_fd())?;
+    pair(ptmx, size)
+}
+
+fn pair(ptmx: OwnedFd, size: Option<Winsize>) -> Result<Pty> {
     sys::term::unlock_peer(ptmx.as_fd()).context("unlock the pseudo terminal")?;
     // By the master, not by /dev/pts/N: the number may name another terminal in another devpts.
     let slave = sys::term::open_peer(ptmx.as_fd()).context("open the pseudo terminal's slave")?;
