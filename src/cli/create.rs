@@ -2,18 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
-use nix::sys::signal::SigSet;
-
 use super::args::{CreateArgs, Global, Rootless};
 use crate::launch::{Request, launch};
 use crate::notify;
 use crate::state::{Id, Store};
-use crate::tty::signals::current_mask;
+use crate::tty::signals::Ignored;
 use crate::{Context, Error, Kind, Result};
 
 /// Creates a container; its process waits for `start`.
 pub fn run(global: &Global, args: &CreateArgs) -> Result<i32> {
-    let signals = current_mask().context("read the signal mask")?;
+    let signals = Ignored::of_this_process()?;
     let mut request = request(global, args, &signals)?;
     request.detached = true;
     request.waits_for_start = true;
@@ -28,7 +26,11 @@ pub fn name(id: &str) -> String {
 }
 
 /// What the command line asks of a launch.
-pub fn request<'a>(global: &Global, args: &CreateArgs, signals: &'a SigSet) -> Result<Request<'a>> {
+pub fn request<'a>(
+    global: &Global,
+    args: &CreateArgs,
+    signals: &'a Ignored,
+) -> Result<Request<'a>> {
     Ok(Request {
         id: Id::new(args.id.as_str())?,
         bundle: bundle(args.bundle.as_deref())?,

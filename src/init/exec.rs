@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags};
-use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
 use nix::unistd::{AccessFlags, faccessat};
 
@@ -24,7 +24,7 @@ use crate::sync::{Socket, ToInit, ToParent, encode_error, read};
 use crate::sys::exec::{Exec, close_range};
 use crate::sys::seccomp as filter;
 use crate::sys::signal;
-use crate::tty::signals::reset_signals_for_exec;
+use crate::tty::signals::{Ignored, reset_signals_for_exec};
 use crate::{Context, Error, Kind, Result};
 
 /// execvp(3) where the environment has no PATH.
@@ -48,8 +48,8 @@ pub struct Program<'a> {
     pub parent: &'a Socket,
     /// What `start` opens; `None`: it goes on at once.
     pub fifos: Option<&'a Fifos>,
-    /// The caller's signal mask, which the program gets back.
-    pub signals: &'a SigSet,
+    /// The signals that the caller ignores, for which the program gets the default action.
+    pub signals: &'a Ignored,
     /// Between `start` and execve: the startContainer hooks, if there are any.
     pub before: Option<&'a dyn Fn() -> Result<()>>,
 }

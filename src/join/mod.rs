@@ -15,13 +15,12 @@ pub mod process;
 
 use std::path::PathBuf;
 
-use nix::sys::signal::SigSet;
-
 pub use self::cgroup::SubCgroup;
 pub use self::plan::Plan;
 use crate::host::Host;
 use crate::launch::{Running, check_preserved};
 use crate::state::{Container, State, Status};
+use crate::tty::signals::Ignored;
 use crate::tty::socket;
 use crate::{Error, Kind, Result, log, spec};
 
@@ -44,8 +43,8 @@ pub struct Request<'a> {
     pub ignore_paused: bool,
     /// The runtime does not stay in the foreground.
     pub detached: bool,
-    /// The signal mask that the program starts with.
-    pub signals: &'a SigSet,
+    /// The signals that the caller ignores, for which the program gets the default action.
+    pub signals: &'a Ignored,
     /// Where compiled seccomp filters are kept.
     pub seccomp_cache: Option<PathBuf>,
 }

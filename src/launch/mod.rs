@@ -14,14 +14,13 @@ pub(crate) mod talk;
 
 use std::path::PathBuf;
 
-use nix::sys::signal::SigSet;
-
 pub use self::attempt::{Launch, Running, kill};
 use crate::cgroup;
 use crate::host::Host;
 use crate::notify;
 use crate::plan::{Listen, Options, Plan};
 use crate::state::{Id, Store};
+use crate::tty::signals::Ignored;
 use crate::tty::socket;
 use crate::{Error, Result, log, spec, systemd};
 
@@ -55,8 +54,8 @@ pub struct Request<'a> {
     pub rootless: Option<bool>,
     /// systemd makes the cgroup.
     pub systemd_cgroup: bool,
-    /// The signal mask that the container's program starts with.
-    pub signals: &'a SigSet,
+    /// The signals that the caller ignores, for which the program gets the default action.
+    pub signals: &'a Ignored,
     /// The service manager that wants to know when the container is ready.
     pub notify: Option<notify::Host>,
     /// Where compiled seccomp filters are kept.
