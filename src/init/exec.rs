@@ -1,7 +1,7 @@
 //! The end of a container's process, whether init or one that `exec` has put into the container:
 //! the program is found, privileges go, `start` is waited for, execve.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::{AccessFlags, faccessat};
 
 use super::limits::{self, Affinity};
-use super::{Init, identity, scheduling};
+use super::{Init, identity, interpreter, scheduling};
 use crate::error::twice;
 use crate::fs::Proc;
 use crate::hooks;
@@ -158,7 +158,7 @@ impl Program<'_> {
             Ok(exec.run())
         };
         let error = match last() {
-            Ok(errno) => exec_error(process, errno),
+            Ok(errno) => exec_error(process, &program, errno),
             Err(error) => error,
         };
         report_late(self.fifos, error)
@@ -244,8 +244,8 @@ fn close_others(preserve: u32, parent: &Socket, fifos: Option<&Fifos>) -> Result
             first = kept + 1;
         }
     }
-    // The kept ones are close-on-exec, like every descriptor of this program; one of them could
-    // lie among those to preserve only if the caller had left a hole there, which was refused.
+    // The kept ones are close-on-exec, like every descriptor of this program; none can lie
+    // among those to preserve: their numbers were in use before the first was opened.
     close_range(first, u32::MAX).context("close descriptors")
 }
 
@@ -356,7 +356,20 @@ fn words(errno: Errno, path: &Path) -> String {
     }
 }
 
-fn exec_error(process: &Process, errno: Errno) -> Error {
+fn exec_error(process: &Process, program: &CStr, errno: Errno) -> Error {
     let name = process.args.first().map(|a| a.to_string_lossy().into_owned()).unwrap_or_default();
-    Error::from(errno).context(format!("exec {name}"))
+    let error = Error::from(errno);
+    // The program was found: what is missing is something that it needs.
+    let error = match errno {
+        Errno::ENOENT => match interpreter::of(Path::new(OsStr::from_bytes(program.to_bytes()))) {
+            Some(needed) => error.context(format!("its interpreter or loader {needed:?}")),
+            None => error.context("its interpreter or loader"),
+        },
+        Errno::ENOEXEC => {
+            let why = "(built for another machine, or a script without #! in its first line)";
+            Error::new(Kind::System, format!("{error} {why}"))
+        }
+        _ => error,
+    };
+    error.context(format!("exec {name}"))
 }

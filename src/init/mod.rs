@@ -10,6 +10,7 @@ mod devices;
 pub(crate) mod enter;
 pub(crate) mod exec;
 pub(crate) mod identity;
+mod interpreter;
 pub(crate) mod limits;
 mod mounts;
 mod rootfs;
