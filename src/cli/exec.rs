@@ -25,7 +25,7 @@ pub fn run(global: &Global, args: &ExecArgs) -> Result<i32> {
         console_socket: args.console_socket.clone(),
         pidfd_socket: args.pidfd_socket.clone(),
         pid_file: args.pid_file.clone(),
-        preserve_fds: create::preserve_fds(args.preserve_fds)?,
+        preserve_fds: args.preserve_fds,
         cgroups: args.cgroup.iter().map(|text| text.parse()).collect::<Result<_>>()?,
         ignore_paused: args.ignore_paused,
         detached: args.detach,

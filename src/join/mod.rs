@@ -18,7 +18,7 @@ use std::path::PathBuf;
 pub use self::cgroup::SubCgroup;
 pub use self::plan::Plan;
 use crate::host::Host;
-use crate::launch::{Running, check_preserved};
+use crate::launch::Running;
 use crate::state::{Container, State, Status};
 use crate::tty::signals::Ignored;
 use crate::tty::socket;
@@ -35,7 +35,7 @@ pub struct Request<'a> {
     pub pidfd_socket: Option<PathBuf>,
     /// Where its process id is written, once it runs.
     pub pid_file: Option<PathBuf>,
-    /// Descriptors from 3 up that it gets.
+    /// Descriptors from 3 up that it gets. The caller has opened them, or reserved their numbers.
     pub preserve_fds: u32,
     /// Cgroups below the container's own, in place of those.
     pub cgroups: Vec<SubCgroup>,
@@ -69,7 +69,6 @@ pub fn join(container: &Container, request: &Request<'_>) -> Result<Running> {
     let plan = Plan::new(&config, &process, state, request, &host, &mut warnings)?;
     let console = request.console_socket.as_deref();
     let console = console.map(|path| socket::connect("--console-socket", path)).transpose()?;
-    check_preserved(plan.listen.count(), request.preserve_fds)?;
     let init = container.pidfd()?.ok_or_else(stopped)?;
     warnings.iter().for_each(log::warn);
     attempt::run(&plan, state, init, request, console)
