@@ -359,16 +359,17 @@ fn words(errno: Errno, path: &Path) -> String {
 fn exec_error(process: &Process, program: &CStr, errno: Errno) -> Error {
     let name = process.args.first().map(|a| a.to_string_lossy().into_owned()).unwrap_or_default();
     let error = Error::from(errno);
-    // The program was found: what is missing is something that it needs.
     let error = match errno {
         Errno::ENOENT => match interpreter::of(Path::new(OsStr::from_bytes(program.to_bytes()))) {
-            Some(needed) => error.context(format!("its interpreter or loader {needed:?}")),
-            None => error.context("its interpreter or loader"),
+            Ok(Some(needed)) => {
+                error.advice(format_args!("its interpreter or loader is {needed:?}"))
+            }
+            Ok(None) => error.advice("its interpreter or loader is missing"),
+            // It was found, and has gone since.
+            Err(_) => error,
         },
-        Errno::ENOEXEC => {
-            let why = "(built for another machine, or a script without #! in its first line)";
-            Error::new(Kind::System, format!("{error} {why}"))
-        }
+        Errno::ENOEXEC => error
+            .advice("it is built for another machine, or a script without #! in its first line"),
         _ => error,
     };
     error.context(format!("exec {name}"))

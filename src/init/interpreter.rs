@@ -13,21 +13,21 @@ const HEAD: u64 = 4096;
 /// Program header type of the loader's name (elf.h).
 const PT_INTERP: u64 = 3;
 
-/// The interpreter or loader that the file `program` names, if it can be read and names one. The
-/// file is the image's: it may be anything.
-pub fn of(program: &Path) -> Option<String> {
-    let file = File::options()
-        .read(true)
-        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
-        .open(program)
-        .ok()?;
-    if !file.metadata().ok()?.is_file() {
-        return None;
+/// The interpreter or loader that the file `program` names, if it names one. The file is the
+/// image's: it may be anything.
+///
+/// # Errors
+/// It is not a file that can be read.
+pub fn of(program: &Path) -> std::io::Result<Option<String>> {
+    let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+    let file = File::options().read(true).custom_flags(flags).open(program)?;
+    if !file.metadata()?.is_file() {
+        return Ok(None);
     }
     let mut head = Vec::new();
-    file.take(HEAD).read_to_end(&mut head).ok()?;
-    let name = script(&head).or_else(|| loader(&head))?;
-    Some(String::from_utf8_lossy(name).into_owned())
+    file.take(HEAD).read_to_end(&mut head)?;
+    let name = script(&head).or_else(|| loader(&head));
+    Ok(name.map(|name| String::from_utf8_lossy(name).into_owned()))
 }
 
 /// The first word after `#!`.
@@ -91,8 +91,9 @@ mod tests {
         if let Some(name) = loader(&head[..4096]) {
             assert!(name.starts_with(b"/lib") && name.windows(3).any(|w| w == b"ld-"));
         }
-        assert_eq!(of(Path::new("/dev/null")), None);
-        assert_eq!(of(Path::new("/")), None);
+        assert_eq!(of(Path::new("/dev/null")).unwrap(), None);
+        assert_eq!(of(Path::new("/")).unwrap(), None);
+        assert!(of(Path::new("/no/such/program")).is_err());
     }
 
     #[test]

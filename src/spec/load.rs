@@ -65,11 +65,9 @@ pub struct LoadedProcess {
 /// Reads and parses a config.json.
 pub fn load(path: &Path) -> Result<Loaded> {
     let raw = read(path, Fifo::Refused).map_err(|error| match error.errno() {
-        // Not a context, which stands before the cause: engines search for the cause's text.
-        Some(nix::errno::Errno::ENOENT) => Error::new(
-            error.kind(),
-            format!("{error}; name the bundle with --bundle, or write one with 'bulkhead spec'"),
-        ),
+        Some(nix::errno::Errno::ENOENT) => {
+            error.advice("name the bundle with --bundle, or write one with 'bulkhead spec'")
+        }
         _ => error,
     })?;
     parse(raw, &path.to_string_lossy())
