@@ -194,6 +194,7 @@ fn a_container_without_a_cgroup_stays_in_that_of_its_caller() {
     c.rt.global = ["--cgroup-manager=disabled"].map(Into::into).into();
     c.run().refused(&["linux.resources.pids.limit", "--cgroup-manager disabled"]);
     c.assert_gone();
+    c.remove("/linux/resources");
     c.rt.global = ["--cgroup-manager", "cgroupfs"].map(Into::into).into();
     c.call("run", &["--detach"]).ok();
     assert_ne!(c.process().read("cgroup"), own);

@@ -41,7 +41,8 @@ fn no_command_needs_random_numbers() {
         c.rt.call(&["list"]).ok();
         c.rt.call(&["features"]).ok();
         c.rt.call(&["ps", &c.id]).ok();
-        c.rt.call(&["update", "--pids-limit", "50", &c.id]).ok();
+        c.rt.call(&["pause", &c.id]).ok();
+        c.rt.call(&["resume", &c.id]).ok();
         c.rt.call(&["events", "--stats", &c.id]).ok();
         failing(&mut c, "getrandom", errno, true);
         c.exec(&[], &["/bin/true"]).ok();
