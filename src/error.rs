@@ -77,6 +77,14 @@ impl Error {
         self
     }
 
+    /// The same failure with a way out of it, behind the cause: engines search for the cause's text,
+    /// so nothing may stand between it and the operation.
+    #[must_use]
+    pub fn advice(mut self, cure: impl fmt::Display) -> Self {
+        self.cause = one_line(format!("{}; {cure}", self.cause));
+        self
+    }
+
     /// The same failure, classed as `kind`.
     #[must_use]
     pub fn with_kind(mut self, kind: Kind) -> Self {
@@ -171,6 +179,13 @@ mod tests {
     fn prints_outermost_first_on_one_line() {
         let error = Error::sys(Errno::ENOENT).context("open \"a\nb\"").context("create \"c1\"");
         assert_eq!(error.to_string(), "create \"c1\": open \"a b\": no such file or directory");
+        assert_eq!(error.errno(), Some(Errno::ENOENT));
+    }
+
+    #[test]
+    fn advice_follows_the_cause() {
+        let error = Error::sys(Errno::ENOENT).context("open a").advice("make\nit");
+        assert_eq!(error.to_string(), "open a: no such file or directory; make it");
         assert_eq!(error.errno(), Some(Errno::ENOENT));
     }
 

@@ -18,7 +18,7 @@ use crate::{Context, Error, Result};
 /// How a line looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Format {
-    /// `time="…" level=error msg="…"`; on standard error `bulkhead: …`.
+    /// `time="…" level=error msg="…"`; on standard error `bulkhead: …`, but for debug messages.
     #[default]
     Text,
     /// `{"level":"error","msg":"…","time":"…"}`, as containerd and podman read it.
@@ -129,7 +129,9 @@ fn plain(level: Level, message: &str) -> String {
     let message = message.replace(|c: char| c.is_ascii_control(), " ");
     match level {
         Level::Error => format!("bulkhead: {message}\n"),
-        level => format!("bulkhead: {}: {message}\n", level.name()),
+        Level::Warning => format!("bulkhead: warning: {message}\n"),
+        // Scripts that turn them on search for `level=debug`.
+        Level::Debug => line(Format::Text, level, &message),
     }
 }
 
@@ -144,7 +146,11 @@ fn line(format: Format, level: Level, message: &str) -> String {
     let time = crate::state::rfc3339(SystemTime::now());
     let level = level.name();
     match format {
-        // Rust's quoting of control characters and quotes is Go's for all that logs hold.
+        // As logrus writes it: one word of these characters is not quoted. Rust's quoting of control
+        // characters and quotes is Go's for all that logs hold.
+        Format::Text if !message.is_empty() && message.bytes().all(is_plain) => {
+            format!("time=\"{time}\" level={level} msg={message}\n")
+        }
         Format::Text => format!("time=\"{time}\" level={level} msg={message:?}\n"),
         Format::Json => match serde_json::to_string(&Entry { level, msg: message, time }) {
             Ok(json) => json + "\n",
@@ -152,6 +158,10 @@ fn line(format: Format, level: Level, message: &str) -> String {
             Err(_) => String::new(),
         },
     }
+}
+
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._/@^+".contains(&byte)
 }
 
 #[cfg(test)]
@@ -173,6 +183,10 @@ mod tests {
         let line = line(Format::Text, Level::Warning, "a \"b\"");
         assert!(line.starts_with("time=\"20"), "{line}");
         assert!(line.ends_with("Z\" level=warning msg=\"a \\\"b\\\"\"\n"), "{line}");
+        let word = super::line(Format::Text, Level::Error, "one-word");
+        assert!(word.ends_with(" level=error msg=one-word\n"), "{word}");
+        let debug = plain(Level::Debug, "a b");
+        assert!(debug.starts_with("time=\"20") && debug.ends_with("level=debug msg=\"a b\"\n"));
         assert_eq!(plain(Level::Error, "a\nb"), "bulkhead: a b\n");
         assert_eq!(plain(Level::Warning, "a"), "bulkhead: warning: a\n");
     }

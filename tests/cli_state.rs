@@ -276,32 +276,26 @@ fn errors_go_to_the_log_and_to_stderr_once_each() {
 #[test]
 fn usage() {
     let run = |args: &[&str]| bulkhead().args(args).output().unwrap();
-    for args in
-        [&["frobnicate"][..], &["--log-format", "xml", "list"], &["state"], &["state", "a", "b"]]
-    {
+    for args in [&["--log-format", "xml", "list"][..], &["state"], &["state", "a", "b"]] {
         let output = run(args);
         assert_eq!(output.status.code(), Some(1), "{args:?}");
         assert!(!output.stderr.is_empty() && output.stdout.is_empty(), "{args:?}");
     }
     assert!(String::from_utf8_lossy(&run(&["frobnicate"]).stderr).contains("'frobnicate'"));
-    for (args, last) in [
-        (&["checkpoint", "--help"][..], "bulkhead: no such command: 'checkpoint' (see --help)"),
-        (&["restore", "c"], "bulkhead: no such command: 'restore' (see --help)"),
-        (&["help", "frobnicate"], "bulkhead: no such command: 'frobnicate' (see --help)"),
-        (&["run", "-nonsense", "c"], "bulkhead: unexpected argument '-n' found (see --help)"),
+    for (args, status, first) in [
+        (&["frobnicate"][..], 3, "bulkhead: no such command: 'frobnicate' (see --help)"),
+        (&["help", "frobnicate"], 3, "bulkhead: no such command: 'frobnicate' (see --help)"),
+        (&["run", "-nonsense", "c"], 1, "bulkhead: unexpected argument '-n' found (see --help)"),
     ] {
         let output = run(args);
         let errors = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(
-            (output.status.code(), errors.lines().last()),
-            (Some(1), Some(last)),
-            "{args:?}"
-        );
-        assert!(errors.lines().any(|line| line.starts_with("Usage: bulkhead")), "{errors}");
+        let lines: Vec<&str> = errors.lines().collect();
+        assert_eq!((output.status.code(), lines[0]), (Some(status), first), "{args:?}");
+        assert!(lines[1].starts_with("Usage: bulkhead"), "{errors}");
     }
     let none = run(&[]);
-    assert_eq!(none.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&none.stderr).contains("Usage: bulkhead"));
+    assert_eq!((none.status.code(), none.stderr.as_slice()), (Some(0), &[][..]));
+    assert!(String::from_utf8_lossy(&none.stdout).contains("Usage: bulkhead"));
     for args in [
         &["--help"][..],
         &["help"],

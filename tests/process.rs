@@ -311,14 +311,48 @@ fn preserved_descriptors_are_passed_and_no_other() {
 }
 
 #[test]
-fn a_preserved_descriptor_must_be_open() {
+fn the_last_preserved_descriptor_must_be_open() {
     let mut c = Container::with_script("true");
-    c.rt.through =
-        ["bash", "-c", "exec 4<&-; exec \"$@\"", "bash"].iter().map(Into::into).collect();
-    let ran = c.call("run", &["--preserve-fds", "1000"]);
+    let log = c.path().join("log");
+    for (script, count) in [
+        ("exec 4<&-; exec \"$@\"", "1000"),
+        // 3 is what the log would be opened as.
+        ("exec 3<&-; exec \"$@\"", "1"),
+        ("exec 3</etc/passwd 4<&-; exec \"$@\"", "2"),
+    ] {
+        c.rt.through = ["bash", "-c", script, "bash"].iter().map(Into::into).collect();
+        let ran = c.call("run", &["--log", log.to_str().unwrap(), "--preserve-fds", count]);
+        c.rt.through.clear();
+        ran.refused(&["--preserve-fds", "is not open"]);
+        c.assert_gone();
+    }
+    let log = std::fs::read_to_string(&log).unwrap();
+    assert_eq!(log.matches("is not open").count(), 3, "{log}");
+}
+
+#[test]
+fn numbers_between_preserved_descriptors_can_be_free() {
+    let mut c = Container::with_script("cat <&3; cat <&6; exec sleep 600");
+    let three = c.file("three", "of three\n");
+    let six = c.file("six", "of six\n");
+    let script = format!(
+        "exec 3<{} 4<&- 5<&- 6<{} 7</etc/passwd; exec \"$@\"",
+        three.display(),
+        six.display()
+    );
+    let log = c.path().join("log");
+    let log = ["--log", log.to_str().unwrap(), "--preserve-fds", "4"];
+    c.rt.through = ["bash", "-c", &script, "bash"].iter().map(Into::into).collect();
+    let ran = c.call("run", &[&["--detach"], &log[..]].concat()).ok();
+    let list = ["sh", "-c", "for fd in /proc/self/fd/*; do readlink $fd; done"];
+    let exec = c.exec(&log, &list).ok();
     c.rt.through.clear();
-    ran.refused(&[]);
-    c.assert_gone();
+    ran.wait_for("of three\nof six\n");
+    assert_eq!(descriptors(&c), [0, 1, 2, 3, 6]);
+    let links: Vec<&str> = exec.stdout.lines().filter(|link| link.starts_with('/')).collect();
+    let ours = [three, six].map(|path| path.to_str().unwrap().to_owned());
+    assert!(ours.iter().all(|path| links.contains(&path.as_str())), "{exec:#?}");
+    assert!(!exec.stdout.contains("pipe:"), "{exec:#?}");
 }
 
 /// The master of a new terminal, as an engine receives it.

@@ -103,6 +103,29 @@ impl Plan {
         }
     }
 
+    /// No cgroup, because the caller has disabled them.
+    ///
+    /// # Errors
+    /// A limit that needs a cgroup. Device rules are a warning only: engines always set them, and
+    /// a caller that asks for no cgroup knows that nothing can enforce them.
+    pub fn disabled(
+        resources: Option<&LinuxResources>,
+        warnings: &mut Vec<String>,
+    ) -> Result<Plan> {
+        let limits = resources.map(limits).transpose()?.unwrap_or_default();
+        if let Some(limit) = limits.first() {
+            let why = "cannot be set without a cgroup (--cgroup-manager disabled)";
+            return Err(Error::invalid_field(limit.field(), why));
+        }
+        let rules = resources.and_then(|resources| resources.devices().as_deref());
+        if rules.is_some_and(|rules| !rules.is_empty()) {
+            warnings.push(
+                "linux.resources.devices: not enforced (--cgroup-manager disabled)".to_owned(),
+            );
+        }
+        Ok(Plan::none())
+    }
+
     /// The cgroup of container `id`: `linux.cgroupsPath`, `linux.resources` and `linux.devices`
     /// on the host `layout`. `warnings` collects lines for the log.
     pub fn new(

@@ -2,18 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
-use nix::sys::signal::SigSet;
-
-use super::args::{CreateArgs, Global, Rootless};
+use super::args::{CgroupManager, CreateArgs, Global, Rootless};
 use crate::launch::{Request, launch};
 use crate::notify;
 use crate::state::{Id, Store};
-use crate::tty::signals::current_mask;
+use crate::tty::signals::Ignored;
 use crate::{Context, Error, Kind, Result};
 
 /// Creates a container; its process waits for `start`.
 pub fn run(global: &Global, args: &CreateArgs) -> Result<i32> {
-    let signals = current_mask().context("read the signal mask")?;
+    let signals = Ignored::of_this_process()?;
     let mut request = request(global, args, &signals)?;
     request.detached = true;
     request.waits_for_start = true;
@@ -28,7 +26,11 @@ pub fn name(id: &str) -> String {
 }
 
 /// What the command line asks of a launch.
-pub fn request<'a>(global: &Global, args: &CreateArgs, signals: &'a SigSet) -> Result<Request<'a>> {
+pub fn request<'a>(
+    global: &Global,
+    args: &CreateArgs,
+    signals: &'a Ignored,
+) -> Result<Request<'a>> {
     Ok(Request {
         id: Id::new(args.id.as_str())?,
         bundle: bundle(args.bundle.as_deref())?,
@@ -38,7 +40,7 @@ pub fn request<'a>(global: &Global, args: &CreateArgs, signals: &'a SigSet) -> R
         pid_file: args.pid_file.clone(),
         no_pivot: args.no_pivot,
         no_new_keyring: args.no_new_keyring,
-        preserve_fds: preserve_fds(args.preserve_fds)?,
+        preserve_fds: args.preserve_fds,
         detached: false,
         waits_for_start: false,
         rootless: match global.rootless {
@@ -46,7 +48,11 @@ pub fn request<'a>(global: &Global, args: &CreateArgs, signals: &'a SigSet) -> R
             Rootless::False => Some(false),
             Rootless::Auto => None,
         },
-        systemd_cgroup: global.systemd_cgroup,
+        systemd_cgroup: match global.cgroup_manager {
+            Some(manager) => manager == CgroupManager::Systemd,
+            None => global.systemd_cgroup,
+        },
+        no_cgroup: global.cgroup_manager == Some(CgroupManager::Disabled),
         signals,
         notify: notify::Host::from_environment()?,
         seccomp_cache: seccomp_cache(),
@@ -64,15 +70,6 @@ fn bundle(given: Option<&Path>) -> Result<PathBuf> {
     }
     let absolute = std::path::absolute(given).with_context(what)?;
     Ok(absolute.components().filter(|c| *c != std::path::Component::CurDir).collect())
-}
-
-/// A process can have no more descriptors than the kernel's own limit allows.
-pub fn preserve_fds(count: u32) -> Result<u32> {
-    const MOST: u32 = 1 << 20;
-    if count < MOST {
-        return Ok(count);
-    }
-    Err(Error::invalid("--preserve-fds", count, format!("more than {}", MOST - 1)))
 }
 
 /// Beside the state directories, whatever --root says: a profile is the same in all of them.

@@ -6,7 +6,7 @@ use crate::join::process::{Asked, Command};
 use crate::join::{Request, join};
 use crate::launch::Running;
 use crate::state::{Id, Store};
-use crate::tty::signals::SignalGuard;
+use crate::tty::signals::{Ignored, SignalGuard};
 use crate::tty::supervise::{Child, Options, supervise};
 use crate::{Context, Error, Kind, Result};
 
@@ -19,17 +19,17 @@ pub fn run(global: &Global, args: &ExecArgs) -> Result<i32> {
     let id = Id::new(args.id.as_str())?;
     // Before the clone, so that a signal meant for the process finds somebody to pass it on.
     let signals = SignalGuard::block()?;
-    let mask = *signals.saved_mask();
+    let ignored = Ignored::of_this_process()?;
     let request = Request {
         process: asked(args)?,
         console_socket: args.console_socket.clone(),
         pidfd_socket: args.pidfd_socket.clone(),
         pid_file: args.pid_file.clone(),
-        preserve_fds: create::preserve_fds(args.preserve_fds)?,
+        preserve_fds: args.preserve_fds,
         cgroups: args.cgroup.iter().map(|text| text.parse()).collect::<Result<_>>()?,
         ignore_paused: args.ignore_paused,
         detached: args.detach,
-        signals: &mask,
+        signals: &ignored,
         seccomp_cache: create::seccomp_cache(),
     };
     let container = Store::open(global.root.as_deref())?.load(&id)?;

@@ -2,14 +2,12 @@
 //!
 //! Only what is done now. A property that is left out means unknown, `false` and `[]` mean no.
 
-use std::io::Write;
-
 use serde_json::{Value, json};
 
 use crate::plan::options;
 use crate::seccomp::names;
 use crate::state::OCI_VERSION;
-use crate::{Context, Error, Kind, Result, systemd};
+use crate::{Error, Kind, Result, systemd};
 
 /// The oldest version of the specification whose configurations are taken.
 pub const OCI_VERSION_MIN: &str = "1.0.0";
@@ -19,8 +17,7 @@ pub fn run() -> Result<()> {
     let mut text = serde_json::to_string_pretty(&document())
         .map_err(|e| Error::new(Kind::System, format!("serialise the features: {e}")))?;
     text.push('\n');
-    // Not print!, which panics when nobody reads.
-    std::io::stdout().write_all(text.as_bytes()).context("write to standard output")
+    super::print(text.as_bytes())
 }
 
 /// The features structure.

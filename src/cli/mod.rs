@@ -9,6 +9,7 @@ pub mod features;
 pub mod kill;
 pub mod list;
 pub mod pause;
+mod preserved;
 pub mod ps;
 pub mod resume;
 pub mod run;
@@ -16,10 +17,10 @@ pub mod spec;
 pub mod start;
 pub mod state;
 pub mod update;
+mod usage;
 
 use std::io::Write;
 
-use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory, Parser};
 
 pub use args::{
@@ -31,25 +32,27 @@ use crate::launch::selfexe;
 use crate::log::{self, Format, Level};
 use crate::{Context, Error, Kind, Result, sys, tty};
 
-/// The program: the exit status of the command, or 1 after its error was told.
+/// The program: the exit status of the command, or 1 after its error was told; 3 for a command that
+/// does not exist.
 pub fn main() -> u8 {
     // Before anything else: it executes the program once more, and what was done is done twice.
     let protected = selfexe::protect_if(|arg| matches!(arg, "create" | "run" | "exec"));
+    let stdio = tty::stdio::ensure_open();
     let words = args::normal(std::env::args_os().collect(), Cli::command);
-    let cli = match Cli::try_parse_from(words) {
+    let cli = match Cli::try_parse_from(&words) {
         Ok(cli) => cli,
-        Err(usage) if usage.use_stderr() => {
-            tell_usage(&usage);
-            return 1;
-        }
+        Err(usage) if usage.use_stderr() => return usage::tell(&words, &usage),
         // Help goes to standard output.
-        Err(help) => return u8::from(help.print().is_err()),
+        Err(help) => {
+            let printed = stdio.and_then(|()| print(help.to_string().as_bytes()));
+            return printed.inspect_err(log::error).map_or(1, |()| 0);
+        }
     };
     let failure = match cli.command {
         Some(Command::Exec(_)) => exec::NOT_STARTED,
         _ => 1,
     };
-    let result = set_up(&cli.global).and(protected).and_then(|()| dispatch(cli));
+    let result = stdio.and(set_up(&cli)).and(protected).and_then(|()| dispatch(cli));
     match result {
         Ok(status) => u8::try_from(status).unwrap_or(1),
         Err(error) => {
@@ -59,25 +62,15 @@ pub fn main() -> u8 {
     }
 }
 
-/// A wrong word: the usage, then the error as the last line, which is the only one that engines
-/// show.
-fn tell_usage(usage: &clap::Error) {
-    let text = usage.to_string();
-    let (error, rest) = text.split_once("\n\n").unwrap_or((&text, ""));
-    let words = error.split_whitespace().skip_while(|word| *word == "error:");
-    let error = match usage.get(ContextKind::InvalidSubcommand) {
-        Some(ContextValue::String(name)) => format!("no such command: '{}'", name.escape_debug()),
-        _ => words.collect::<Vec<_>>().join(" "),
+fn set_up(cli: &Cli) -> Result<()> {
+    let global = &cli.global;
+    // Before the log is opened, but what is wrong belongs into the log.
+    let reserved = match &cli.command {
+        Some(Command::Create(args)) => preserved::reserve(args.preserve_fds),
+        Some(Command::Run(args)) => preserved::reserve(args.create.preserve_fds),
+        Some(Command::Exec(args)) => preserved::reserve(args.preserve_fds),
+        _ => Ok(()),
     };
-    let rest = rest.split("\n\n").filter(|part| !part.starts_with("For more information"));
-    let mut lines: Vec<&str> = rest.flat_map(str::lines).filter(|line| !line.is_empty()).collect();
-    let last = format!("bulkhead: {error} (see --help)\n");
-    lines.push(&last);
-    // Nobody is left to be told that nobody could be told.
-    let _ = std::io::stderr().write_all(lines.join("\n").as_bytes());
-}
-
-fn set_up(global: &Global) -> Result<()> {
     let format = match global.log_format {
         LogFormat::Text => Format::Text,
         LogFormat::Json => Format::Json,
@@ -89,8 +82,8 @@ fn set_up(global: &Global) -> Result<()> {
         LogLevel::Debug => Level::Debug,
     };
     let file = global.log.as_deref().filter(|path| !path.as_os_str().is_empty());
-    tty::stdio::ensure_open()?;
     log::init(file, format, level)?;
+    reserved?;
     // Who reads our messages may hang up; that must not end a create half-way.
     sys::term::ignore(libc::SIGPIPE).context("ignore SIGPIPE")?;
     // Whoever started us may ignore it, and then no child's exit status could be read.
@@ -108,10 +101,7 @@ fn dispatch(cli: Cli) -> Result<i32> {
         return print(version()?.as_bytes()).map(|()| 0);
     }
     let Some(command) = cli.command else {
-        let mut command = Cli::command();
-        let usage = command.render_help().to_string();
-        let _ = std::io::stderr().write_all(usage.as_bytes());
-        return Err(Error::new(Kind::Invalid, "no command given"));
+        return print(Cli::command().render_help().to_string().as_bytes()).map(|()| 0);
     };
     match command {
         Command::Create(args) => create::run(global, &args),
@@ -145,10 +135,18 @@ fn version() -> Result<String> {
     Ok(text)
 }
 
-/// Writes a command's result to standard output; a full disk or a closed pipe is an error.
+/// Writes a command's result to standard output. A full disk, a closed pipe and a descriptor that
+/// the caller has closed are errors.
 pub fn print(bytes: &[u8]) -> Result<()> {
-    let mut stdout = std::io::stdout().lock();
-    stdout.write_all(bytes).and_then(|()| stdout.flush()).context("write to standard output")
+    let write = || -> Result<()> {
+        if tty::stdio::stdout_was_closed() {
+            return Err(nix::errno::Errno::EBADF.into());
+        }
+        let mut stdout = std::io::stdout().lock();
+        stdout.write_all(bytes)?;
+        Ok(stdout.flush()?)
+    };
+    write().context("write to standard output")
 }
 
 #[cfg(test)]

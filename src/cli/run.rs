@@ -7,7 +7,7 @@ use super::create;
 use crate::error::twice;
 use crate::launch::{Running, launch};
 use crate::state::{self, Id, Store};
-use crate::tty::signals::SignalGuard;
+use crate::tty::signals::{Ignored, SignalGuard};
 use crate::tty::supervise::{Child, Options, supervise_notifying};
 use crate::{Context, Error, Result, log};
 
@@ -17,8 +17,8 @@ pub fn run(global: &Global, args: &RunArgs) -> Result<i32> {
     let name = || create::name(&args.create.id);
     // Before the clone, so that a signal meant for the container finds somebody to pass it on.
     let signals = SignalGuard::block()?;
-    let mask = *signals.saved_mask();
-    let mut request = create::request(global, &args.create, &mask)?;
+    let ignored = Ignored::of_this_process()?;
+    let mut request = create::request(global, &args.create, &ignored)?;
     request.detached = args.detach;
     let subreaper = !args.detach && !args.no_subreaper;
     if subreaper {

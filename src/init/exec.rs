@@ -1,20 +1,20 @@
 //! The end of a container's process, whether init or one that `exec` has put into the container:
 //! the program is found, privileges go, `start` is waited for, execve.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags};
-use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
 use nix::unistd::{AccessFlags, faccessat};
 
 use super::birth::{self, Birth, Report, Step};
 use super::limits::{self, Affinity};
-use super::{Init, enter, identity, scheduling};
+use super::{Init, enter, identity, interpreter, scheduling};
 use crate::error::twice;
 use crate::fs::Proc;
 use crate::hooks;
@@ -29,7 +29,7 @@ use crate::sys::exec::{Exec, close_range};
 use crate::sys::seccomp as filter;
 use crate::sys::signal;
 use crate::tty::pty;
-use crate::tty::signals::reset_signals_for_exec;
+use crate::tty::signals::{Ignored, reset_signals_for_exec};
 use crate::{Context, Error, Kind, Result, sys};
 
 /// execvp(3) where the environment has no PATH.
@@ -55,8 +55,8 @@ pub struct Program<'a> {
     pub parent: &'a Socket,
     /// What `start` opens; `None`: it goes on at once.
     pub fifos: Option<&'a Fifos>,
-    /// The caller's signal mask, which the program gets back.
-    pub signals: &'a SigSet,
+    /// The signals that the caller ignores, for which the program gets the default action.
+    pub signals: &'a Ignored,
     /// Between `start` and execve: the startContainer hooks, if there are any.
     pub before: Option<&'a dyn Fn() -> Result<()>>,
     /// Last thing while the process has its rights: joins the pid namespace of its children.
@@ -229,7 +229,7 @@ impl Program<'_> {
         match pid {
             Ok(pid) => {
                 let error = report.failure().map(|failure| match failure {
-                    (Step::Execute, errno) => exec_error(self.process, errno),
+                    (Step::Execute, errno) => exec_error(self.process, exec.path(), errno),
                     (step, errno) => birth::error_of(step, errno),
                 });
                 report.tell(pid, error.as_ref());
@@ -256,7 +256,7 @@ impl Program<'_> {
             Ok(self.execve(&mut exec, pid))
         };
         let error = match last() {
-            Ok(errno) => exec_error(self.process, errno),
+            Ok(errno) => exec_error(self.process, exec.path(), errno),
             Err(error) => error,
         };
         report_late(self.fifos, error)
@@ -461,8 +461,8 @@ pub fn close_but(mut first: u32, kept: &[RawFd]) -> Result<()> {
             first = kept + 1;
         }
     }
-    // The kept ones are close-on-exec, like every descriptor of this program; one of them could
-    // lie among those to preserve only if the caller had left a hole there, which was refused.
+    // The kept ones are close-on-exec, like every descriptor of this program; none can lie
+    // among those to preserve: their numbers were in use before the first was opened.
     close_range(first, u32::MAX).context("close descriptors")
 }
 
@@ -573,7 +573,21 @@ fn words(errno: Errno, path: &Path) -> String {
     }
 }
 
-fn exec_error(process: &Process, errno: Errno) -> Error {
+fn exec_error(process: &Process, program: &CStr, errno: Errno) -> Error {
     let name = process.args.first().map(|a| a.to_string_lossy().into_owned()).unwrap_or_default();
-    Error::from(errno).context(format!("exec {name}"))
+    let error = Error::from(errno);
+    let error = match errno {
+        Errno::ENOENT => match interpreter::of(Path::new(OsStr::from_bytes(program.to_bytes()))) {
+            Ok(Some(needed)) => {
+                error.advice(format_args!("its interpreter or loader is {needed:?}"))
+            }
+            Ok(None) => error.advice("its interpreter or loader is missing"),
+            // It was found, and has gone since.
+            Err(_) => error,
+        },
+        Errno::ENOEXEC => error
+            .advice("it is built for another machine, or a script without #! in its first line"),
+        _ => error,
+    };
+    error.context(format!("exec {name}"))
 }

@@ -11,6 +11,7 @@ mod devices;
 pub(crate) mod enter;
 pub(crate) mod exec;
 pub(crate) mod identity;
+mod interpreter;
 pub(crate) mod limits;
 pub(crate) mod mounts;
 mod outward;
@@ -57,8 +58,8 @@ pub struct Init<'a> {
     pub cgroups: &'a cgroup::Record,
     /// Whether the runtime says when init is in its cgroups.
     pub waits_for_cgroup: bool,
-    /// The caller's signal mask, which the container's program gets back.
-    pub signals: &'a nix::sys::signal::SigSet,
+    /// The signals that the caller ignores, for which the program gets the default action.
+    pub signals: &'a crate::tty::signals::Ignored,
     /// The state that hooks read, but for status and pid.
     pub hook_state: &'a dyn Fn(Status, i32) -> Result<Vec<u8>>,
 }

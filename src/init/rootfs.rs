@@ -1,6 +1,6 @@
 //! The root file system: attached, entered, finished.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
@@ -113,8 +113,8 @@ fn cover_old_root(init: &Init<'_>, root: &Root) -> Result<()> {
 }
 
 /// The numbers of the mount `top` and of all below it, which are listed in any order.
-pub fn tree_of(mounts: &[MountInfo], top: i64) -> HashSet<i64> {
-    let mut tree = HashSet::from([top]);
+pub fn tree_of(mounts: &[MountInfo], top: i64) -> BTreeSet<i64> {
+    let mut tree = BTreeSet::from([top]);
     loop {
         let before = tree.len();
         for mount in mounts {

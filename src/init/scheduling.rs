@@ -43,8 +43,15 @@ fn set(wanted: &Scheduling, pid: i32) -> Result<()> {
     }
     if let Some((policy, attributes)) = &wanted.scheduler {
         sched::set_attributes(pid, attributes).map_err(|errno| {
-            let other = ", and SCHED_DEADLINE also a cpuset with all processors";
-            let other = if policy.to_string() == "SCHED_DEADLINE" { other } else { "" };
+            let other = match policy.to_string().as_str() {
+                "SCHED_DEADLINE" => ", and SCHED_DEADLINE also a cpuset with all processors",
+                // Where the kernel groups real-time processes (CONFIG_RT_GROUP_SCHED), a new group
+                // has no time for them.
+                "SCHED_FIFO" | "SCHED_RR" => {
+                    ", and on cgroup v1 also linux.resources.cpu.realtimeRuntime"
+                }
+                _ => "",
+            };
             Error::from(errno)
                 .context(format!("process.scheduler: set {policy}{}", right(errno, other)))
         })?;

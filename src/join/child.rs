@@ -9,7 +9,6 @@ use std::path::Path;
 
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns};
-use nix::sys::signal::SigSet;
 use nix::sys::stat::Mode;
 use rustix::fs::{CWD, OFlags};
 
@@ -20,6 +19,7 @@ use crate::init::exec::Program;
 use crate::init::{self, enter, stdio};
 use crate::plan::{DevConsole, Kind};
 use crate::sync::{Socket, ToInit};
+use crate::tty::signals::Ignored;
 use crate::{Context, Error, Result, sys};
 
 /// What leads into the container.
@@ -50,8 +50,8 @@ pub struct Inside<'a> {
     pub console: Option<&'a OwnedFd>,
     /// The terminal's size where the process gives none.
     pub size: Option<nix::pty::Winsize>,
-    /// The caller's signal mask, which the program gets back.
-    pub signals: &'a SigSet,
+    /// The signals that the caller ignores, for which the program gets the default action.
+    pub signals: &'a Ignored,
 }
 
 /// Runs the child to its end; returns its exit status.

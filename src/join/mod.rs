@@ -15,15 +15,15 @@ pub mod process;
 
 use std::path::PathBuf;
 
-use nix::sys::signal::SigSet;
 use oci_spec::runtime::Spec;
 
 pub use self::cgroup::SubCgroup;
 pub use self::plan::Plan;
 use crate::host::Host;
 use crate::init::birth;
-use crate::launch::{Running, check_preserved};
+use crate::launch::Running;
 use crate::state::{Container, State, Status};
+use crate::tty::signals::Ignored;
 use crate::tty::socket;
 use crate::{Error, Kind, Result, log, spec};
 
@@ -38,7 +38,7 @@ pub struct Request<'a> {
     pub pidfd_socket: Option<PathBuf>,
     /// Where its process id is written, once it runs.
     pub pid_file: Option<PathBuf>,
-    /// Descriptors from 3 up that it gets.
+    /// Descriptors from 3 up that it gets. The caller has opened them, or reserved their numbers.
     pub preserve_fds: u32,
     /// Cgroups below the container's own, in place of those.
     pub cgroups: Vec<SubCgroup>,
@@ -46,8 +46,8 @@ pub struct Request<'a> {
     pub ignore_paused: bool,
     /// The runtime does not stay in the foreground.
     pub detached: bool,
-    /// The signal mask that the program starts with.
-    pub signals: &'a SigSet,
+    /// The signals that the caller ignores, for which the program gets the default action.
+    pub signals: &'a Ignored,
     /// Where compiled seccomp filters are kept.
     pub seccomp_cache: Option<PathBuf>,
 }
@@ -72,7 +72,6 @@ pub fn join(container: &Container, request: &Request<'_>) -> Result<Running> {
     let plan = Plan::new(&config, &process, state, request, &host, &mut warnings)?;
     let console = request.console_socket.as_deref();
     let console = console.map(|path| socket::connect("--console-socket", path)).transpose()?;
-    check_preserved(plan.listen.count(), request.preserve_fds)?;
     if status == Status::Created {
         if !host.may_trace() {
             // Its init is not dumpable (prctl(2), PR_SET_DUMPABLE): setns(2) would say EPERM.

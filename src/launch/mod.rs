@@ -17,16 +17,15 @@ pub(crate) mod talk;
 
 use std::path::PathBuf;
 
-use nix::sys::signal::SigSet;
-
 pub use self::attempt::{Launch, Running, kill};
 use crate::cgroup;
 use crate::host::Host;
 use crate::notify;
 use crate::plan::{Listen, Options, Plan};
 use crate::state::{Id, Store};
+use crate::tty::signals::Ignored;
 use crate::tty::socket;
-use crate::{Error, Result, log, spec, systemd};
+use crate::{Result, log, spec, systemd};
 
 /// What a command asks for.
 #[derive(Debug)]
@@ -47,7 +46,8 @@ pub struct Request<'a> {
     pub no_pivot: bool,
     /// Keep the caller's session keyring.
     pub no_new_keyring: bool,
-    /// Descriptors from 3 up that the container gets.
+    /// Descriptors from 3 up that the container gets. The caller has opened them, or reserved
+    /// their numbers.
     pub preserve_fds: u32,
     /// The runtime does not stay in the foreground.
     pub detached: bool,
@@ -58,8 +58,10 @@ pub struct Request<'a> {
     pub rootless: Option<bool>,
     /// systemd makes the cgroup.
     pub systemd_cgroup: bool,
-    /// The signal mask that the container's program starts with.
-    pub signals: &'a SigSet,
+    /// No cgroup is made, and limits are refused.
+    pub no_cgroup: bool,
+    /// The signals that the caller ignores, for which the program gets the default action.
+    pub signals: &'a Ignored,
     /// The service manager that wants to know when the container is ready.
     pub notify: Option<notify::Host>,
     /// Where compiled seccomp filters are kept.
@@ -97,7 +99,6 @@ pub fn launch(store: &Store, request: &Request<'_>) -> Result<Launch> {
     let cgroup = plan_cgroup(&loaded.spec, request, rootless, &mut warnings)?;
     let console = request.console_socket.as_deref();
     let console = console.map(|path| socket::connect("--console-socket", path)).transpose()?;
-    check_preserved(options.listen.count(), request.preserve_fds)?;
     warnings.iter().for_each(log::warn);
 
     let state = record::state(request, &plan, &host, &cgroup, &loaded.raw)?;
@@ -113,6 +114,9 @@ fn plan_cgroup(
     warnings: &mut Vec<String>,
 ) -> Result<cgroup::Plan> {
     let linux = spec.linux().as_ref();
+    if request.no_cgroup {
+        return cgroup::Plan::disabled(linux.and_then(|l| l.resources().as_ref()), warnings);
+    }
     let layout = cgroup::Layout::probe()?;
     let options = cgroup::Options { rootless, systemd: request.systemd_cgroup };
     let mut plan = cgroup::Plan::new(
@@ -130,22 +134,4 @@ fn plan_cgroup(
         plan.set(systemd::annotations::properties(pairs)?);
     }
     Ok(plan)
-}
-
-/// Only what the caller has open can be handed on: first the descriptors of socket activation,
-/// then those that an option names.
-pub fn check_preserved(listen: u32, preserve: u32) -> Result<()> {
-    let first = 3_u32.saturating_add(listen);
-    for number in 3..first.saturating_add(preserve) {
-        let path = format!("/proc/self/fd/{number}");
-        if std::fs::symlink_metadata(&path).is_err() {
-            let (field, count) = match number < first {
-                true => ("LISTEN_FDS", listen),
-                false => ("--preserve-fds", preserve),
-            };
-            let why = format!("descriptor {number} is not open");
-            return Err(Error::invalid(field, count, why));
-        }
-    }
-    Ok(())
 }

@@ -36,7 +36,7 @@ pub fn state(
         boot_id: state::boot_id()?.to_owned(),
         cgroup: cgroup.record(),
         private_pid: plan.has_private_pid(),
-        annotations: plan.annotations.clone().into_iter().collect(),
+        annotations: plan.annotations.clone(),
         has_process: plan.process.is_some(),
         own_mount: None,
         user_namespace: 0,

@@ -13,7 +13,7 @@ pub mod options;
 pub mod process;
 pub mod scheduling;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use nix::mount::MsFlags;
@@ -102,7 +102,7 @@ pub struct Plan {
     /// The hooks of all six kinds.
     pub hooks: Hooks,
     /// From the spec, for the state.
-    pub annotations: HashMap<String, String>,
+    pub annotations: BTreeMap<String, String>,
     /// How many descriptors from 3 up survive into the container, those of `listen` among them.
     pub preserve_fds: u32,
     /// What the program is told about the first of them.
@@ -174,7 +174,7 @@ impl Plan {
             process,
             time_offsets: time_offsets(linux.time_offsets().as_ref()),
             hooks: Hooks::from_spec(spec.hooks().as_ref())?,
-            annotations: spec.annotations().clone().unwrap_or_default(),
+            annotations: spec.annotations().clone().into_iter().flatten().collect(),
             preserve_fds: options.listen.count().saturating_add(options.preserve_fds),
             listen: options.listen.clone(),
             namespaces,
@@ -249,7 +249,7 @@ fn propagation(name: Option<&str>) -> Result<MsFlags> {
 
 /// A path that is listed twice is mounted over once.
 fn paths(list: &Option<Vec<String>>) -> Vec<PathBuf> {
-    let mut seen = std::collections::HashSet::new();
+    let mut seen = BTreeSet::new();
     list.iter().flatten().filter(|path| seen.insert(*path)).map(PathBuf::from).collect()
 }
 

@@ -1,5 +1,7 @@
 //! `process`: what runs, with which environment, limits and filter.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ffi::CString;
 use std::path::{Path, PathBuf};
 
@@ -145,12 +147,12 @@ fn strings(field: &str, list: &[String]) -> Result<Vec<CString>> {
 /// Of a name given twice the last one counts, at the place of the first.
 fn environment(list: &[String]) -> Result<Vec<CString>> {
     let mut kept: Vec<&String> = Vec::with_capacity(list.len());
-    let mut places = std::collections::HashMap::with_capacity(list.len());
+    let mut places = BTreeMap::new();
     for entry in list {
         let name = entry.split('=').next().unwrap_or("");
         match places.entry(name) {
-            std::collections::hash_map::Entry::Occupied(place) => kept[*place.get()] = entry,
-            std::collections::hash_map::Entry::Vacant(place) => {
+            Entry::Occupied(place) => kept[*place.get()] = entry,
+            Entry::Vacant(place) => {
                 place.insert(kept.len());
                 kept.push(entry);
             }

@@ -64,7 +64,13 @@ pub struct LoadedProcess {
 
 /// Reads and parses a config.json.
 pub fn load(path: &Path) -> Result<Loaded> {
-    parse(read(path, Fifo::Refused)?, &path.to_string_lossy())
+    let raw = read(path, Fifo::Refused).map_err(|error| match error.errno() {
+        Some(nix::errno::Errno::ENOENT) => {
+            error.advice("name the bundle with --bundle, or write one with 'bulkhead spec'")
+        }
+        _ => error,
+    })?;
+    parse(raw, &path.to_string_lossy())
 }
 
 /// Reads and parses a process.json by the same rules; but it can be a FIFO, since the caller names

@@ -200,7 +200,10 @@ impl Reserved {
             match rustix::fs::mkdirat(&root.fd, id.as_str(), Mode::from_raw_mode(MARK)) {
                 Ok(()) => {}
                 Err(rustix::io::Errno::EXIST) => {
-                    return Err(Error::new(Kind::State, "container with given ID already exists"));
+                    return Err(Error::new(
+                        Kind::State,
+                        "container with given ID already exists; delete it first, or use another ID",
+                    ));
                 }
                 Err(e) => return Err(e).with_context(what),
             }

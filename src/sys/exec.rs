@@ -1,7 +1,7 @@
 //! The last calls before the container's program: closing descriptors, execve.
 
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
 use nix::errno::Errno;
 
@@ -24,6 +24,11 @@ impl<'a> Exec<'a> {
             pointers
         };
         Exec { path, argv: pointers(args), envp: pointers(env) }
+    }
+
+    /// The file that is executed.
+    pub fn path(&self) -> &'a CStr {
+        self.path
     }
 
     /// execve(2) with one more variable in the environment. Returns only if it failed.
@@ -64,6 +69,12 @@ impl<'a> Exec<'a> {
         };
         Errno::last()
     }
+}
+
+/// Whether the descriptor `number` is open in this process.
+pub fn is_open(number: RawFd) -> bool {
+    // SAFETY: F_GETFD reads a flag of a number, open or not, and changes nothing.
+    unsafe { libc::fcntl(number, libc::F_GETFD) != -1 }
 }
 
 /// Closes the descriptors from `first` to `last`, close_range(2).

@@ -55,8 +55,8 @@ const STEP_CLOSE: u8 = 2;
 const STEP_EXEC: u8 = 3;
 const STEP_SIGNALS: u8 = 4;
 
-/// Starts `command`. Only descriptors 0, 1 and 2 reach it; the signal mask is empty and SIGPIPE
-/// has its default action. An execve that fails is told by `Child::failure`.
+/// Starts `command`. Only descriptors 0, 1 and 2 reach it; the signal mask is empty and every
+/// signal has its default action, whatever the caller of the runtime blocks or ignores. An execve that fails is told by `Child::failure`.
 pub fn spawn(command: &Command<'_>) -> Result<Child> {
     let argv = pointers(command.argv);
     let env = pointers(command.env);
@@ -150,7 +150,7 @@ fn exec_failure(pipe: OwnedFd) -> Result<Option<Error>> {
     let what = match step {
         STEP_STDIO => "set up standard input and output",
         STEP_CLOSE => "close descriptors",
-        STEP_SIGNALS => "set the signal mask",
+        STEP_SIGNALS => "reset signals",
         _ => "execute",
     };
     let errno = Errno::from_raw(i32::from_ne_bytes([a, b, c, d]));
@@ -254,9 +254,12 @@ impl Launch {
             }
             close_on_exec_from(3, report);
 
-            let mut default: libc::sigaction = std::mem::zeroed();
-            default.sa_sigaction = libc::SIG_DFL;
-            libc::sigaction(libc::SIGPIPE, &default, ptr::null_mut());
+            // KILL and STOP have no other action, and refuse to be given one.
+            for signal in (1..=64).filter(|s| !matches!(*s, libc::SIGKILL | libc::SIGSTOP)) {
+                if super::signal::default_action(signal).is_err() {
+                    fail(report, STEP_SIGNALS);
+                }
+            }
             let mut none: libc::sigset_t = std::mem::zeroed();
             libc::sigemptyset(&mut none);
             if libc::sigprocmask(libc::SIG_SETMASK, &none, ptr::null_mut()) != 0 {

@@ -93,13 +93,6 @@ pub fn send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> Result<()> {
     .map(drop)
 }
 
-/// Gives signal number `signal` its default action.
-pub fn default_action(signal: i32) -> Result<()> {
-    // SAFETY: SIG_DFL installs no code of ours, so no handler's safety is at stake.
-    let previous = unsafe { libc::signal(signal, libc::SIG_DFL) };
-    if previous == libc::SIG_ERR { Err(Errno::last()) } else { Ok(()) }
-}
-
 /// Has signal number `signal` ignored.
 pub fn ignore(signal: i32) -> Result<()> {
     // SAFETY: SIG_IGN installs no code of ours, so no handler's safety is at stake.

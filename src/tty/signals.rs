@@ -2,13 +2,16 @@
 //!
 //! All of them are blocked before init is cloned, so that one sent in the first moments waits
 //! instead of killing the runtime half-way; [`super::supervise`] then reads them from a
-//! signalfd(2). Init puts everything back just before execve(2).
+//! signalfd(2). Init gives the program an empty mask and default actions just before execve(2).
 
-use nix::libc;
+use std::fs::File;
+use std::io::Read;
+
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
-use crate::{Context, Result, sys};
+use crate::sys::signal::default_action;
+use crate::{Context, Error, Kind, Result};
 
 /// Proof that every signal is blocked, and the mask from before.
 ///
@@ -28,11 +31,6 @@ impl SignalGuard {
     pub fn block() -> Result<SignalGuard> {
         let saved = swap_mask(&SigSet::all()).context("block signals")?;
         Ok(SignalGuard { saved })
-    }
-
-    /// The mask that was set before, for [`reset_signals_for_exec`].
-    pub fn saved_mask(&self) -> &SigSet {
-        &self.saved
     }
 
     /// Sets the mask from before again. Signals that have come since then arrive now.
@@ -55,34 +53,73 @@ pub fn swap_mask(mask: &SigSet) -> nix::Result<SigSet> {
     Ok(before)
 }
 
-/// This thread's signal mask.
-pub fn current_mask() -> nix::Result<SigSet> {
-    let mut mask = SigSet::empty();
-    sigprocmask(SigmaskHow::SIG_SETMASK, None, Some(&mut mask))?;
-    Ok(mask)
+/// The signals that this process ignores: what its caller handed down (execve(2) keeps ignored
+/// signals ignored), and what it ignores itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Ignored(u64);
+
+impl Ignored {
+    /// Reads the set from `/proc/self/status`. Three system calls, where asking the kernel for the
+    /// action of each of the 64 signals takes 64.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or has no field `SigIgn`.
+    pub fn of_this_process() -> Result<Ignored> {
+        let read = || -> Result<Ignored> {
+            let mut text = Vec::with_capacity(4096);
+            let mut file = File::open("/proc/self/status")?;
+            let mut part = [0; 4096];
+            loop {
+                let length = file.read(&mut part)?;
+                text.extend_from_slice(part.get(..length).unwrap_or_default());
+                if let Some(set) = field(&text) {
+                    return Ok(Ignored(set));
+                }
+                if length == 0 {
+                    return Err(Error::new(Kind::System, "no field SigIgn"));
+                }
+            }
+        };
+        read().context("read the ignored signals from /proc/self/status")
+    }
+
+    fn signals(self) -> impl Iterator<Item = i32> {
+        (1..=64).filter(move |signal| self.0 >> (signal - 1) & 1 == 1)
+    }
 }
 
-/// What callers are known to hand down ignored: this program itself (SIGPIPE), nohup(1) (SIGHUP),
-/// shells in the background (SIGINT, SIGQUIT), job control, Python (SIGPIPE, SIGXFSZ), service
-/// managers (SIGTERM).
-const HANDED_DOWN: [i32; 9] = [
-    libc::SIGHUP,
-    libc::SIGINT,
-    libc::SIGQUIT,
-    libc::SIGPIPE,
-    libc::SIGTERM,
-    libc::SIGTSTP,
-    libc::SIGTTIN,
-    libc::SIGTTOU,
-    libc::SIGXFSZ,
-];
+/// The value of a complete line `SigIgn:`. The list of groups before it can be longer than one read.
+fn field(status: &[u8]) -> Option<u64> {
+    let mut lines = status.split_inclusive(|byte| *byte == b'\n');
+    let value = lines.find_map(|line| line.strip_prefix(b"SigIgn:")?.strip_suffix(b"\n"))?;
+    u64::from_str_radix(std::str::from_utf8(value).ok()?.trim(), 16).ok()
+}
 
-/// Gives signals that the caller may have had ignored their default action, then sets `mask`:
-/// what a program may expect at its start. For init, as late as possible, and for other children
-/// that execve(2) while signals are blocked. execve resets handlers by itself, but not these.
-pub fn reset_signals_for_exec(mask: &SigSet) -> Result<()> {
-    for signal in HANDED_DOWN {
-        sys::term::default_action(signal).context("reset signals")?;
+/// Sets every signal of `ignored` to its default action, then empties the signal mask: the state
+/// that a program can rely on at its start, whatever the caller of the runtime blocks or ignores.
+/// execve(2) resets handlers, but keeps ignored and blocked signals. For init, as late as possible,
+/// and for other children that execve(2) while signals are blocked.
+pub fn reset_signals_for_exec(ignored: &Ignored) -> Result<()> {
+    for signal in ignored.signals() {
+        default_action(signal)
+            .with_context(|| format!("set signal {signal} to its default action"))?;
     }
-    swap_mask(mask).map(drop).context("restore the signal mask")
+    swap_mask(&SigSet::empty()).map(drop).context("empty the signal mask")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ignored_signals_are_read_from_a_complete_line() {
+        let status =
+            b"Name:\tx\nSigBlk:\tffffffffffffffff\nSigIgn:\t8000000000001001\nSigCgt:\t0\n";
+        assert_eq!(field(status), Some(0x8000_0000_0000_1001));
+        let signals: Vec<i32> = Ignored(0x8000_0000_0000_1001).signals().collect();
+        assert_eq!(signals, [1, 13, 64]);
+        for incomplete in [&b""[..], b"SigIgn:\t80000000", b"SigIgn:\n", b"SigIgn:\tx\n"] {
+            assert_eq!(field(incomplete), None);
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! Standard input, output and error: always open, of the right owner, and not the host's null.
 
 use std::os::fd::{AsFd, BorrowedFd, IntoRawFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
@@ -13,6 +14,14 @@ use crate::{Context, Error, Kind, Result, sys};
 pub(super) const COPY_TO: [fn(BorrowedFd<'_>) -> nix::Result<()>; 3] =
     [|fd| dup2_stdin(fd), |fd| dup2_stdout(fd), |fd| dup2_stderr(fd)];
 
+/// Set where [`ensure_open`] had to open standard output.
+static STDOUT_WAS_CLOSED: AtomicBool = AtomicBool::new(false);
+
+/// Whether standard output is closed for the caller, so that what is written there is lost.
+pub fn stdout_was_closed() -> bool {
+    STDOUT_WAS_CLOSED.load(Ordering::Relaxed)
+}
+
 /// Opens `/dev/null` on whichever of 0, 1 and 2 the caller left closed, so that no descriptor
 /// opened later lands there and is taken for the container's output. One system call when all
 /// three are open.
@@ -24,6 +33,9 @@ pub fn ensure_open() -> Result<()> {
     for (number, closed) in (0..).zip(closed) {
         if !closed {
             continue;
+        }
+        if number == 1 {
+            STDOUT_WAS_CLOSED.store(true, Ordering::Relaxed);
         }
         // The lowest free number is the one that is missing, because those below are open.
         let null = open("/dev/null", OFlag::O_RDWR, Mode::empty())

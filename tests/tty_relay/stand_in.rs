@@ -98,7 +98,8 @@ pub fn as_init(script: &str, socket_path: &str) -> i32 {
     socket::send_master(console.as_fd(), master.as_fd(), "/dev/ptmx").unwrap();
     pty::control(slave.as_fd()).unwrap();
     pty::attach(slave.as_fd()).unwrap();
-    signals::reset_signals_for_exec(&nix::sys::signal::SigSet::empty()).unwrap();
+    let ignored = signals::Ignored::of_this_process().unwrap();
+    signals::reset_signals_for_exec(&ignored).unwrap();
     let words = [c"sh".to_owned(), c"-c".to_owned(), std::ffi::CString::new(script).unwrap()];
     let Err(errno) = nix::unistd::execv(c"/bin/sh", &words);
     panic!("execv: {errno}");

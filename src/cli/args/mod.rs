@@ -51,7 +51,8 @@ Examples:
   bulkhead kill web TERM          ask it to end
   bulkhead delete web             remove it once it has
 
-Exit status: 0, or 1 after an error, which is the last line on standard error.
+Exit status: 0, 1 after an error, or 3 for a command that does not exist. The
+error is one line on standard error.
 run and exec exit with the status of the process, or 128 and the number of the
 signal that ended it; exec with 255 if it could not start one.
 
@@ -96,6 +97,14 @@ pub struct Global {
     #[arg(long, global = true, help_heading = GLOBAL)]
     pub systemd_cgroup: bool,
 
+    /// Who makes the cgroup: cgroupfs, systemd or disabled.
+    ///
+    /// As of crun, and in place of --systemd-cgroup. disabled makes no cgroup: limits are refused
+    /// then, and device rules are not enforced.
+    #[arg(long, global = true, value_name = "MANAGER", hide_short_help = true)]
+    #[arg(hide_possible_values = true, help_heading = GLOBAL)]
+    pub cgroup_manager: Option<CgroupManager>,
+
     /// Do without a cgroup if need be [default: auto].
     ///
     /// true does without cgroups that may not be used, false takes that for an error, and auto is
@@ -136,6 +145,17 @@ pub enum Rootless {
     False,
     /// Decide by the user.
     Auto,
+}
+
+/// Values of `--cgroup-manager`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum CgroupManager {
+    /// The runtime itself, in the cgroup file system.
+    Cgroupfs,
+    /// systemd, as with `--systemd-cgroup`.
+    Systemd,
+    /// Nobody: the container stays in the cgroup of its caller.
+    Disabled,
 }
 
 /// Values of `list --format`.

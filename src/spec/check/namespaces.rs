@@ -45,7 +45,7 @@ pub fn rootless_has_user_namespace(spec: &Spec, given: &Given) -> Result<()> {
         return Err(Error::invalid_field(
             "linux.namespaces",
             "without root privileges a user namespace is needed: add {\"type\": \"user\"}, \
-             uidMappings and gidMappings",
+             uidMappings and gidMappings, as 'bulkhead spec --rootless' does",
         ));
     }
     Ok(())

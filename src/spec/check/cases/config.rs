@@ -71,7 +71,7 @@ fn namespaces() {
     assert_eq!(
         outcome(&json!({}), rootless),
         "linux.namespaces: without root privileges a user namespace is needed: add \
-         {\"type\": \"user\"}, uidMappings and gidMappings"
+         {\"type\": \"user\"}, uidMappings and gidMappings, as 'bulkhead spec --rootless' does"
     );
     assert_eq!(outcome(&userns(json!({})), rootless), "passes");
 }

@@ -1,0 +1,73 @@
+//! The descriptors that `create`, `run` and `exec` hand over: those of socket activation, then
+//! those of `--preserve-fds`.
+
+use std::os::fd::{AsRawFd, IntoRawFd, RawFd};
+
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+
+use crate::plan::Listen;
+use crate::sys::exec::is_open;
+use crate::{Context, Error, Kind, Result};
+
+/// A process can have no more descriptors than the kernel's own limit allows.
+const MOST: u32 = 1 << 20;
+
+/// Checks that the caller has opened what is to be handed over, and occupies the numbers between
+/// that are free: else a file that the runtime opens, a directory of the host perhaps, would get
+/// one of them. What occupies a number is the end of a pipe, and is closed by execve(2).
+///
+/// Must run before this process opens a file, or it takes its own files for the caller's. Without
+/// descriptors to hand over it does nothing.
+///
+/// # Errors
+/// `$LISTEN_FDS` names a descriptor that is not open. The last one of `--preserve-fds` is not open:
+/// the caller counts wrong. Free numbers below it are no error, since podman turns a list of
+/// descriptors into the number of the last one.
+pub fn reserve(preserve: u32) -> Result<()> {
+    if preserve >= MOST {
+        let why = format!("more than {}", MOST - 1);
+        return Err(Error::invalid("--preserve-fds", preserve, why));
+    }
+    let listen = match std::env::var_os("LISTEN_FDS") {
+        Some(_) => Listen::from_environment()?.count(),
+        None => 0,
+    };
+    let first = 3_u32.saturating_add(listen);
+    let end = first.saturating_add(preserve);
+    let mut free = Vec::new();
+    for number in (3..end).filter_map(|number| RawFd::try_from(number).ok()) {
+        if is_open(number) {
+            continue;
+        }
+        let not_open = |field: &str, count: u32| {
+            Err(Error::invalid(field, count, format!("descriptor {number} is not open")))
+        };
+        if number.unsigned_abs() < first {
+            return not_open("LISTEN_FDS", listen);
+        } else if number.unsigned_abs() == end - 1 {
+            return not_open("--preserve-fds", preserve);
+        }
+        free.push(number);
+    }
+    if free.is_empty() { Ok(()) } else { occupy(&free).context("--preserve-fds") }
+}
+
+fn occupy(numbers: &[RawFd]) -> Result<()> {
+    let ends: [_; 2] = nix::unistd::pipe2(OFlag::O_CLOEXEC).context("pipe")?.into();
+    for number in numbers {
+        if ends.iter().any(|end| end.as_raw_fd() == *number) {
+            continue;
+        }
+        let [end, _] = &ends;
+        let got = fcntl(end, FcntlArg::F_DUPFD_CLOEXEC(*number))
+            .with_context(|| format!("occupy descriptor {number}"))?;
+        if got != *number {
+            return Err(Error::new(Kind::System, format!("descriptor {number} is in use")));
+        }
+    }
+    for end in ends.into_iter().filter(|end| numbers.contains(&end.as_raw_fd())) {
+        // Open until execve, like the copies.
+        let _ = end.into_raw_fd();
+    }
+    Ok(())
+}

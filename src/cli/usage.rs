@@ -1,0 +1,286 @@
+//! Errors of the command line: the error first, in one line, then the usage. Options and commands of
+//! container engines, which people type here out of habit, are answered with what to use instead.
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::PathBuf;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+
+use crate::log::{self, Format, Level};
+use crate::{Error, Kind};
+
+/// The exit status for a command that does not exist, as of runc.
+const NO_SUCH_COMMAND: u8 = 3;
+
+/// Commands of other runtimes that engines call, and what they need. Engines show the error, so it
+/// is told without the usage; podman takes an exit status of 0 from their `--help` for support.
+const UNSUPPORTED: &[(&str, &str)] = &[("checkpoint", "CRIU"), ("restore", "CRIU")];
+
+/// Commands of engines, and what does the same here.
+const COMMANDS: &[(&str, &str)] = &[
+    ("attach", "the terminal belongs to who gave --console-socket, or to 'bulkhead run'"),
+    ("build", ENGINE),
+    ("commit", ENGINE),
+    ("cp", ENGINE),
+    ("image", ENGINE),
+    ("images", ENGINE),
+    ("info", "use 'bulkhead features', or 'bulkhead --version'"),
+    ("inspect", "use 'bulkhead state ID'"),
+    ("load", ENGINE),
+    ("login", ENGINE),
+    ("logs", "output is not stored: it goes to the standard output of 'bulkhead run' or 'create'"),
+    ("ls", "use 'bulkhead list'"),
+    ("port", NETWORK),
+    ("pull", ENGINE),
+    ("push", ENGINE),
+    ("restart", "use 'bulkhead kill ID', 'bulkhead delete ID' and 'bulkhead run ID'"),
+    ("rm", "use 'bulkhead delete ID'"),
+    ("rmi", ENGINE),
+    ("stats", "use 'bulkhead events --stats ID'"),
+    ("stop", "use 'bulkhead kill ID TERM', then 'bulkhead delete ID'"),
+    ("top", "use 'bulkhead ps ID'"),
+    ("unpause", "use 'bulkhead resume ID'"),
+    ("version", "use 'bulkhead --version'"),
+    ("wait", "use 'bulkhead run ID', which waits, or 'bulkhead state ID'"),
+];
+
+const ENGINE: &str = "images are handled by engines such as Docker, podman or containerd";
+const NETWORK: &str = "networks are set up by engines such as Docker, podman or containerd";
+const STDIN: &str = "standard input is always passed on";
+
+/// Options of engines for commands that have the same name here. The commands are those of the row.
+const OPTIONS: &[(&[&str], &[&str], &str)] = &[
+    (
+        RUN,
+        &["-i", "--interactive"],
+        "standard input is always passed on, and process.terminal in \
+        config.json asks for a terminal",
+    ),
+    (RUN, &["-t", "--tty"], "set process.terminal in config.json"),
+    (RUN, &["--rm"], "run always deletes the container at its end, unless --keep is given"),
+    (RUN, &["--name"], "the name is the argument ID"),
+    (RUN, &["--hostname"], "set hostname in config.json"),
+    (RUN, &["-v", "--volume", "--mount", "--tmpfs"], "set mounts in config.json"),
+    (RUN, &["-p", "--publish", "--net", "--network"], NETWORK),
+    (RUN, &["-e", "--env", "--env-file"], "set process.env in config.json"),
+    (RUN, &["-w", "--workdir", "--cwd"], "set process.cwd in config.json"),
+    (RUN, &["-u", "--user"], "set process.user in config.json"),
+    (RUN, &["-m", "--memory", "--cpus", "--pids-limit"], "set linux.resources in config.json"),
+    (RUN, &["--cap-add", "--cap-drop", "--privileged"], "set process.capabilities in config.json"),
+    (RUN, &["--entrypoint"], "set process.args in config.json"),
+    (RUN, &["--read-only"], "set root.readonly in config.json"),
+    (
+        RUN,
+        &["--runtime", "--restart", "--device", "--label", "-l"],
+        "an option of engines; \
+        config.json describes the container",
+    ),
+    (
+        &["exec"],
+        &["-i", "--interactive"],
+        "standard input is always passed on; use --tty alone for a \
+        terminal",
+    ),
+    (&["exec"], &["-w", "--workdir"], "use --cwd DIR"),
+    (&["exec"], &["--privileged"], "use --cap NAME, once for each capability"),
+    (
+        &["kill"],
+        &["-s", "--signal"],
+        "the signal is the argument after ID: 'bulkhead kill ID TERM'",
+    ),
+    (&["list", "ps"], &["-a", "--all"], "'bulkhead list' prints all containers, stopped ones too"),
+    (&["delete"], &["-v", "--volumes"], "no volumes are stored, so none are deleted"),
+    (&["start"], &["-a", "--attach", "-i", "--interactive"], STDIN),
+];
+
+const RUN: &[&str] = &["run", "create"];
+
+/// Writes the error and the usage to standard error, and the error to the log that `words` name.
+/// Returns the exit status.
+pub fn tell(words: &[OsString], usage: &clap::Error) -> u8 {
+    let (file, format) = log_options(words);
+    // A log that cannot be opened is a second error; the first one still goes to standard error.
+    let logged = log::init(file.as_deref(), format, Level::Warning).is_ok() && file.is_some();
+    if let Some(error) = unsupported(usage) {
+        log::error(&error);
+        return 1;
+    }
+    let text = usage.to_string();
+    let rendered = text.split("\n\n").find(|part| part.starts_with("Usage: ")).unwrap_or_default();
+    let error = Error::new(Kind::Invalid, message(usage, &text, command_of(rendered)));
+    log::error(&error);
+    // One JSON object is all that a reader of standard error expects.
+    if logged || format == Format::Text {
+        // There is nobody to tell if standard error cannot be written.
+        let _ = std::io::stderr().write_all(format!("{}\n", rendered.trim_end()).as_bytes());
+    }
+    match usage.kind() {
+        ErrorKind::InvalidSubcommand => NO_SUCH_COMMAND,
+        _ => 1,
+    }
+}
+
+fn unsupported(usage: &clap::Error) -> Option<Error> {
+    let name = value(usage, ContextKind::InvalidSubcommand)?;
+    let (name, needs) = UNSUPPORTED.iter().find(|(command, _)| *command == name)?;
+    Some(Error::unsupported(format_args!("{name} ({needs})")))
+}
+
+/// What the parser tells about an error.
+fn value(usage: &clap::Error, kind: ContextKind) -> Option<&str> {
+    match usage.get(kind) {
+        Some(ContextValue::String(text)) => Some(text),
+        Some(ContextValue::Strings(texts)) => texts.first().map(String::as_str),
+        _ => None,
+    }
+}
+
+/// The command in a usage line such as `Usage: bulkhead exec [OPTIONS] ...`.
+fn command_of(usage: &str) -> &str {
+    let word = usage.split_whitespace().nth(2).unwrap_or_default();
+    if word.starts_with(|c: char| c.is_ascii_lowercase()) { word } else { "" }
+}
+
+fn message(usage: &clap::Error, text: &str, command: &str) -> String {
+    let value = |kind| value(usage, kind);
+    if let Some(name) = value(ContextKind::InvalidSubcommand) {
+        let instead = COMMANDS.iter().find(|(theirs, _)| *theirs == name);
+        let similar = value(ContextKind::SuggestedSubcommand);
+        return match (instead, similar) {
+            (Some((_, instead)), _) => format!("no such command: '{name}'; {instead}"),
+            (None, Some(similar)) => {
+                format!("no such command: '{}'; similar: '{similar}'", name.escape_debug())
+            }
+            (None, None) => format!("no such command: '{}' (see --help)", name.escape_debug()),
+        };
+    }
+    let first = text.split("\n\n").next().unwrap_or_default();
+    let words = first.split_whitespace().skip_while(|word| *word == "error:");
+    let error = words.collect::<Vec<_>>().join(" ");
+    let argument = value(ContextKind::InvalidArg).unwrap_or_default();
+    let instead = match usage.kind() {
+        ErrorKind::UnknownArgument => instead_of(command, argument),
+        ErrorKind::MissingRequiredArgument if command == "ps" => {
+            Some("'bulkhead list' prints all containers")
+        }
+        _ => None,
+    };
+    let similar = value(ContextKind::SuggestedArg);
+    match (instead, similar) {
+        (Some(instead), _) => format!("{command}: {error}; {instead}"),
+        (None, Some(similar)) => format!("{error}; similar: '{similar}'"),
+        (None, None) => format!("{error} (see --help)"),
+    }
+}
+
+fn instead_of(command: &str, argument: &str) -> Option<&'static str> {
+    if !argument.starts_with('-') {
+        return RUN
+            .contains(&command)
+            .then_some("the program to run is process.args in config.json");
+    }
+    let name = argument.split(['=', ' ']).next().unwrap_or_default();
+    let mut rows = OPTIONS.iter().filter(|(commands, ..)| commands.contains(&command));
+    rows.find(|(_, options, _)| options.contains(&name)).map(|(.., instead)| *instead)
+}
+
+/// The values of `--log` and `--log-format`, as far as words that are no command line tell them.
+fn log_options(words: &[OsString]) -> (Option<PathBuf>, Format) {
+    let value = |name: &str| {
+        let ours = words.iter().take_while(|word| *word != "--");
+        let mut ours = ours.skip_while(|word| {
+            let word = word.as_encoded_bytes();
+            !word
+                .strip_prefix(name.as_bytes())
+                .is_some_and(|rest| matches!(rest.first(), None | Some(b'=')))
+        });
+        let word = ours.next()?;
+        match word.to_str().and_then(|word| word.split_once('=')) {
+            Some((_, value)) => Some(OsString::from(value)),
+            None => ours.next().cloned(),
+        }
+    };
+    let format = match value("--log-format") {
+        Some(format) if format == "json" => Format::Json,
+        _ => Format::Text,
+    };
+    (value("--log").filter(|path| !path.is_empty()).map(PathBuf::from), format)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::Cli;
+
+    fn told(line: &str) -> String {
+        let error = Cli::try_parse_from(line.split(' ')).unwrap_err();
+        let text = error.to_string();
+        let rendered = text.split("\n\n").find(|part| part.starts_with("Usage: ")).unwrap();
+        message(&error, &text, command_of(rendered))
+    }
+
+    #[test]
+    fn habits_are_answered_with_what_to_use() {
+        for (line, part) in [
+            ("b run --rm c", "unless --keep"),
+            ("b run -i c", "process.terminal"),
+            ("b run -t c", "process.terminal"),
+            ("b run --name=c x", "argument ID"),
+            ("b create -v /a:/b c", "mounts in config.json"),
+            ("b run alpine sh", "process.args"),
+            (
+                "b exec -i c sh",
+                "exec: unexpected argument '-i' found; standard input is always passed",
+            ),
+            ("b exec -w / c sh", "--cwd"),
+            ("b kill -s KILL c", "'bulkhead kill ID TERM'"),
+            ("b ps", "'bulkhead list'"),
+            ("b list -a", "all containers"),
+            ("b inspect c", "no such command: 'inspect'; use 'bulkhead state ID'"),
+            ("b stop c", "bulkhead kill ID TERM"),
+            ("b kil c", "no such command: 'kil'; similar: 'kill'"),
+            ("b delete --forc c", "similar: '--force'"),
+            ("b state", "(see --help)"),
+        ] {
+            let told = told(line);
+            assert!(told.contains(part), "{line}: {told}");
+            assert!(!told.contains('\n') && !told.contains("as a value"), "{line}: {told}");
+        }
+    }
+
+    #[test]
+    fn every_answer_is_reachable() {
+        use clap::CommandFactory;
+        let mut root = Cli::command();
+        root.build();
+        for (name, _) in COMMANDS {
+            assert!(root.find_subcommand(name).is_none(), "{name} exists");
+        }
+        for (commands, options, _) in OPTIONS {
+            for command in *commands {
+                let command = root.find_subcommand(command).expect(command);
+                for arg in command.get_arguments() {
+                    let long = arg.get_long().map(|long| format!("--{long}"));
+                    let short = arg.get_short().map(|short| format!("-{short}"));
+                    for name in [long, short].into_iter().flatten() {
+                        assert!(!options.contains(&name.as_str()), "{name} exists");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_log_is_found_among_wrong_words() {
+        let words = |line: &str| line.split(' ').map(OsString::from).collect::<Vec<_>>();
+        let log = |line: &str| log_options(&words(line));
+        let file = Some(PathBuf::from("/l"));
+        assert_eq!(log("b --log /l --log-format json nonsense"), (file.clone(), Format::Json));
+        assert_eq!(log("b --log=/l --log-format=text nonsense"), (file, Format::Text));
+        assert_eq!(log("b nonsense -- --log /l"), (None, Format::Text));
+        assert_eq!(log("b nonsense --log"), (None, Format::Text));
+    }
+}
