@@ -107,7 +107,7 @@ fn limits_are_raised_and_lowered() {
     };
     let made = Made::new("raise", &limits(16 << 20, 20_000, 300, 0));
     for (memory, quota, shares) in [(64 << 20, 90_000, 400), (8 << 20, 5_000, 500)] {
-        plan("raise", &limits(memory, quota, shares, 0)).create().unwrap();
+        let again = create(&plan("raise", &limits(memory, quota, shares, 0)));
         let (of_memory, of_cpu) = (made.v1("memory").unwrap(), made.v1("cpu").unwrap());
         assert_eq!(read(of_memory, "memory.limit_in_bytes"), memory.to_string());
         assert_eq!(read(of_memory, "memory.memsw.limit_in_bytes"), memory.to_string());
@@ -117,6 +117,7 @@ fn limits_are_raised_and_lowered() {
         assert_eq!(read(of_cpu, "cpu.shares"), shares.to_string());
         // An idle cgroup takes shares only when it is not idle any more.
         fs::write(of_cpu.join("cpu.idle"), "1").unwrap();
+        again.record().remove().unwrap();
     }
 }
 

@@ -15,7 +15,9 @@ use super::Mode;
 use super::files;
 use super::plan::{DeviceControl, Plan, Target};
 use super::program::program;
+use super::proof::{self, Identity};
 use super::record::{Dir, Record};
+use crate::systemd::{Property, Unit};
 
 /// A container's cgroup, ready for its first process.
 #[derive(Debug)]
@@ -29,23 +31,36 @@ pub struct Cgroup {
     awaited: Option<Plan>,
     /// systemd moves processes there, because this user may not.
     by_systemd: bool,
+    /// Device rules that are not in force yet.
+    devices: Option<Devices>,
+    /// The directory that stands for all, locked against other creates, where it is not the v2 one.
+    _reserved: Option<OwnedFd>,
+}
+
+/// Device rules, and the cgroup that they are for.
+#[derive(Debug)]
+struct Devices {
+    control: DeviceControl,
+    dir: PathBuf,
+    /// Nobody else can have attached a program to it.
+    new: bool,
+    /// The same in systemd's words.
+    properties: Vec<Property>,
+    /// Missing rights are no error.
+    rootless: bool,
+    /// The program, once it is loaded.
+    program: Option<OwnedFd>,
 }
 
 impl Plan {
-    /// Makes the directories, sets the limits and attaches the device rules. On an error all
-    /// that it made is gone again. What systemd is to make is made by [`Cgroup::make_unit`],
+    /// Makes the directories and sets the limits; the device rules are left to
+    /// [`Cgroup::set_devices`]. On an error all that it made is gone again. What systemd is to make is made by [`Cgroup::make_unit`],
     /// because it takes a process.
     pub fn create(&self) -> Result<Cgroup> {
         if self.unit.is_some() {
             let record = Record::new(self.mode, Vec::new());
             let awaited = Some(self.clone());
-            return Ok(Cgroup {
-                record,
-                unified: None,
-                enter_unified: false,
-                awaited,
-                by_systemd: false,
-            });
+            return Ok(Cgroup { awaited, ..Cgroup::opened(record, None) });
         }
         let mut made = Vec::new();
         self.create_all(&mut made).inspect_err(|_| {
@@ -57,8 +72,17 @@ impl Plan {
     }
 
     fn create_all(&self, made: &mut Vec<PathBuf>) -> Result<Cgroup> {
-        let mut dirs = Vec::with_capacity(self.targets.len());
-        let mut unified = None;
+        // The container reads its limits here, as whatever user, whatever the caller's umask is.
+        let umask = nix::sys::stat::umask(nix::sys::stat::Mode::empty());
+        let result = self.create_dirs(made);
+        nix::sys::stat::umask(umask);
+        result
+    }
+
+    fn create_dirs(&self, made: &mut Vec<PathBuf>) -> Result<Cgroup> {
+        let mut dirs: Vec<Dir> = Vec::with_capacity(self.targets.len());
+        let (mut unified, mut reserved) = (None, None);
+        let (mut identity, mut devices) = (None, None);
         for (index, target) in self.targets.iter().enumerate() {
             let path = &target.dir.path;
             let before = made.len();
@@ -70,10 +94,16 @@ impl Plan {
             let above = made.len().saturating_sub(before + usize::from(new));
             dirs.push(Dir { made: new, above, ..target.dir.clone() });
             log::debug(format_args!("cgroup {}", path.display()));
-            if new && self.is_bare(index, target) {
+            devices = devices.or_else(|| self.devices_of(index, path, new));
+            let first = identity.is_none();
+            if new && !first && self.is_bare(target) {
                 continue;
             }
             let fd = files::open_dir(path).with_context(|| format!("open {}", path.display()))?;
+            if first {
+                proof::reserve(fd.as_fd(), path)?;
+                identity = Some(Identity::of(fd.as_fd(), self.options.rootless)?);
+            }
             if !new && self.unit.is_none() {
                 must_be_unused(&target.dir.path)?;
             }
@@ -90,34 +120,36 @@ impl Plan {
             for writes in &target.writes {
                 files::apply(fd.as_fd(), path, writes).map_err(|error| self.explain(error))?;
             }
-            self.set_devices(index, path, fd.as_fd(), new)?;
-            if target.dir.is_unified() {
-                unified = Some(fd);
+            match (target.dir.is_unified(), first) {
+                (true, _) => unified = Some(fd),
+                (false, true) => reserved = Some(fd),
+                (false, false) => {}
             }
         }
-        let record = Record::new(self.mode, dirs);
+        // Now that nothing can fail any more.
+        if let (Some(identity), Some(dir)) = (&mut identity, unified.as_ref().or(reserved.as_ref()))
+            && self.unit.is_none()
+            && dirs.first().is_some_and(|dir| !dir.made)
+        {
+            identity.mark(dir.as_fd())?;
+        }
+        let record = Record::new(self.mode, dirs).identified(identity);
         Ok(Cgroup {
-            record,
-            unified,
-            enter_unified: self.enter_unified,
-            awaited: None,
-            by_systemd: false,
+            enter_unified: self.enter_unified || enters_only(&record),
+            devices,
+            _reserved: reserved,
+            ..Cgroup::opened(record, unified)
         })
     }
 
     /// Whether a new directory is all there is to be done: in most v1 hierarchies it is. One
     /// that is a child of the root cannot be frozen from above.
-    fn is_bare(&self, index: usize, target: &Target) -> bool {
-        let has_devices = match &self.devices {
-            DeviceControl::V1(at, _) | DeviceControl::Program(at, _) => *at == index,
-            DeviceControl::None => false,
-        };
+    fn is_bare(&self, target: &Target) -> bool {
         let child_of_root = target.dir.path.parent() == Some(&target.dir.root);
         !target.dir.is_unified()
             && !target.dir.has_controller("cpuset")
             && (child_of_root || !target.dir.has_controller("freezer"))
             && !target.has_limits()
-            && !has_devices
     }
 
     /// Whether a container can do without a directory that may not be made.
@@ -134,29 +166,75 @@ impl Plan {
         error
     }
 
-    fn set_devices(&self, index: usize, path: &Path, dir: BorrowedFd<'_>, new: bool) -> Result<()> {
-        let result = match &self.devices {
-            DeviceControl::V1(at, writes) if *at == index => files::write_each(dir, writes)
-                .map_err(|((file, value), errno)| files::write_error(path, file, value, errno)),
-            DeviceControl::Program(at, rules) if *at == index => {
-                let program = program(rules);
-                // systemd attaches its own rules beside ours, and both count.
-                attach(dir, &program, new || self.unit.is_some())
-                    .with_context(|| format!("attach the device rules to {}", path.display()))
+    /// The device rules, if the directory of this index is the one that they are for.
+    fn devices_of(&self, index: usize, path: &Path, new: bool) -> Option<Devices> {
+        match &self.devices {
+            DeviceControl::V1(at, _) | DeviceControl::Program(at, _) if *at == index => {
+                Some(Devices {
+                    control: self.devices.clone(),
+                    dir: path.to_owned(),
+                    // systemd attaches its own rules beside ours, and both count.
+                    new: new || self.unit.is_some(),
+                    properties: self.unit_devices.clone(),
+                    rootless: self.options.rootless,
+                    program: None,
+                })
             }
-            _ => Ok(()),
-        };
+            _ => None,
+        }
+    }
+}
+
+impl Devices {
+    /// Does what can be done beforehand.
+    fn prepare(&mut self) -> Result<(), Errno> {
+        if let (DeviceControl::Program(_, rules), None) = (&self.control, &self.program) {
+            let program = program(rules);
+            self.program = Some(match bpf::load_device_program(&program) {
+                Err(Errno::EPERM) => load_with_more_memory(&program)?,
+                other => other?,
+            });
+        }
+        Ok(())
+    }
+
+    fn set(&mut self, unit: Option<&Unit>) -> Result<()> {
+        if let Some(unit) = unit {
+            unit.set(&self.properties)?;
+        }
+        let result = self.set_files();
         match result {
             // Who may not limit devices cannot make nodes of them either.
             Err(error)
                 if is_permission(&error)
-                    && (self.options.rootless || host::in_user_namespace().unwrap_or(false)) =>
+                    && (self.rootless || host::in_user_namespace().unwrap_or(false)) =>
             {
                 Ok(())
             }
             result => result.context("linux.resources.devices"),
         }
     }
+
+    fn set_files(&mut self) -> Result<()> {
+        let path = &self.dir;
+        let dir = files::open_dir(path).with_context(|| format!("open {}", path.display()))?;
+        if let DeviceControl::V1(_, writes) = &self.control {
+            return files::write_each(dir.as_fd(), writes)
+                .map_err(|((file, value), errno)| files::write_error(path, file, value, errno));
+        }
+        let attached = self.prepare().and_then(|()| match &self.program {
+            Some(program) => attach(dir.as_fd(), program.as_fd(), self.new),
+            None => Ok(()),
+        });
+        attached.with_context(|| format!("attach the device rules to {}", self.dir.display()))
+    }
+}
+
+/// Whether a process must be moved into the v2 directory, because it was there before: since
+/// Linux 6.13 a process that is cloned into a cgroup dies at once if `cgroup.kill` has ever been
+/// written to there.
+fn enters_only(record: &Record) -> bool {
+    record.unified().is_some_and(|dir| !dir.made)
 }
 
 fn is_permission(error: &Error) -> bool {
@@ -203,10 +281,15 @@ fn mkdir_error(path: &Path, errno: Errno) -> Error {
 
 /// A cgroup that was there before may be another container's.
 fn must_be_unused(path: &Path) -> Result<()> {
-    if files::all_processes(path)?.is_empty() {
+    let pids = files::all_processes(path)?;
+    if pids.is_empty() {
         return Ok(());
     }
-    let why = "has processes; a container needs a cgroup of its own";
+    // The words that runc has, which scripts look for.
+    let why = format!(
+        "container's cgroup is not empty: {} process(es) found; use another cgroupsPath",
+        pids.len()
+    );
     Err(Error::new(Kind::State, why).context(format!("cgroup {}", path.display())))
 }
 
@@ -225,7 +308,8 @@ fn must_be_thawed(dir: &Dir, fd: BorrowedFd<'_>) -> Result<()> {
     if files::has_line(&text, thawed) || (dir.is_unified() && !text.contains("frozen")) {
         return Ok(());
     }
-    let why = "is frozen; thaw it first";
+    // The first words are runc's.
+    let why = "container's cgroup unexpectedly frozen: it or one above it is frozen; thaw it first";
     Err(Error::new(Kind::State, why).context(format!("cgroup {}", path.display())))
 }
 
@@ -354,15 +438,11 @@ fn fill_cpuset(target: &Target, new: bool) -> Result<()> {
     Ok(())
 }
 
-/// Loads `program` and makes it the only one of the cgroup. Old ones go after the new one is
-/// there, so that at no moment all devices are open.
-fn attach(dir: BorrowedFd<'_>, program: &[bpf::Insn], new: bool) -> Result<(), Errno> {
+/// Makes `program` the only one of the cgroup. Old ones go after the new one is there, so that at no
+/// moment all devices are open.
+fn attach(dir: BorrowedFd<'_>, program: BorrowedFd<'_>, new: bool) -> Result<(), Errno> {
     let old = if new { Vec::new() } else { bpf::attached_device_programs(dir)? };
-    let program = match bpf::load_device_program(program) {
-        Err(Errno::EPERM) => load_with_more_memory(program)?,
-        other => other?,
-    };
-    bpf::attach_device_program(dir, program.as_fd())?;
+    bpf::attach_device_program(dir, program)?;
     for id in old {
         match bpf::program_by_id(id).and_then(|old| bpf::detach_device_program(dir, old.as_fd())) {
             Ok(()) | Err(Errno::ENOENT) => {}
@@ -387,7 +467,34 @@ fn load_with_more_memory(program: &[bpf::Insn]) -> Result<OwnedFd, Errno> {
 
 impl Cgroup {
     pub(super) fn opened(record: Record, unified: Option<OwnedFd>) -> Cgroup {
-        Cgroup { record, unified, enter_unified: false, awaited: None, by_systemd: false }
+        Cgroup {
+            enter_unified: enters_only(&record),
+            record,
+            unified,
+            awaited: None,
+            by_systemd: false,
+            devices: None,
+            _reserved: None,
+        }
+    }
+
+    /// Does what [`Cgroup::set_devices`] would have to do otherwise, while init is at work.
+    pub fn prepare_devices(&mut self) {
+        if let Some(devices) = &mut self.devices {
+            // A failure comes again, and is told then.
+            let _ = devices.prepare();
+        }
+    }
+
+    /// Puts the device rules in force. They bind the container and not its making: init mounts file
+    /// systems from devices that the container must not use. So this is called when the mounts are
+    /// made, and before any program that the container may choose runs. Nothing is done a second
+    /// time.
+    pub fn set_devices(&mut self) -> Result<()> {
+        match self.devices.take() {
+            Some(mut devices) => devices.set(self.record.unit()),
+            None => Ok(()),
+        }
     }
 
     /// The v2 directory, for clone3 with `CLONE_INTO_CGROUP`. None if there is none, or if a
@@ -434,6 +541,8 @@ impl Cgroup {
     pub fn make_unit(&mut self, pid: i32) -> Result<()> {
         let Some(mut plan) = self.awaited.take() else { return Ok(()) };
         let Some(request) = &plan.unit else { return Ok(()) };
+        // systemd would take over what it finds.
+        plan.targets.iter().try_for_each(|target| must_be_unused(&target.dir.path))?;
         let path = request.start(pid)?;
         let path = path.strip_prefix("/").unwrap_or(&path);
         for target in &mut plan.targets {
@@ -443,13 +552,17 @@ impl Cgroup {
         }
         // From here on it is there, and is to be stopped whatever happens.
         let dirs = plan.targets.iter().map(|target| target.dir.clone()).collect();
-        self.record = Record::of_unit(plan.mode, dirs, request.unit.clone());
+        let record = Record::of_unit(plan.mode, dirs, request.unit.clone());
+        let identity = record.primary().map(|dir| Identity::of_path(&dir.path, &plan.options));
+        self.record = record.identified(identity.transpose()?);
         // systemd moves it only into a scope, and on v1 only where it has a use for the hierarchy.
         self.enter_unified = request.slice.is_none() || plan.mode != Mode::Unified;
         let made = plan.create_all(&mut Vec::new())?;
         self.unified = made.unified;
+        self.devices = made.devices;
         let dirs = made.record.dirs().iter().map(|dir| Dir { made: true, ..dir.clone() });
-        self.record = Record::of_unit(plan.mode, dirs.collect(), request.unit.clone());
+        self.record = Record::of_unit(plan.mode, dirs.collect(), request.unit.clone())
+            .identified(made.record.identity.clone());
         Ok(())
     }
 

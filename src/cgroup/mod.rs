@@ -18,6 +18,7 @@ mod oom;
 mod place;
 mod plan;
 pub mod program;
+mod proof;
 mod record;
 pub mod stats;
 mod units;

@@ -87,6 +87,8 @@ pub struct Plan {
     /// The unit that systemd is asked for, once there is a process for it. The directories of
     /// `targets` are a guess then: systemd says where they are.
     pub(super) unit: Option<Request>,
+    /// The device rules as settings of the unit. They are made when the container's mounts are.
+    pub(super) unit_devices: Vec<Property>,
 }
 
 impl Plan {
@@ -100,6 +102,7 @@ impl Plan {
             explicit: false,
             enter_unified: false,
             unit: None,
+            unit_devices: Vec::new(),
         }
     }
 
@@ -142,8 +145,13 @@ impl Plan {
         for limit in &limits {
             add(layout, &mut targets, limit, warnings)?;
         }
+        let mut unit_devices = Vec::new();
         if let Some(unit) = &mut unit {
-            unit.add(settings(layout, &targets, &rules, options));
+            unit.add(settings(layout, &targets));
+            // The user's own service manager may not limit devices.
+            if !options.rootless {
+                unit_devices = units::devices(&rules);
+            }
         }
         let devices = device_control(&targets, rules, options)?;
         if let (Some(_), DeviceControl::V1(_, writes)) = (&unit, &devices)
@@ -157,7 +165,7 @@ impl Plan {
         let enter_unified =
             targets.iter().filter(|target| target.dir.is_unified()).any(Target::is_full);
         let mode = layout.mode();
-        Ok(Plan { mode, targets, devices, options, explicit, enter_unified, unit })
+        Ok(Plan { mode, targets, devices, options, explicit, enter_unified, unit, unit_devices })
     }
 
     /// Settings that the unit gets besides; of those of the same name the later one wins. Nothing
@@ -227,19 +235,10 @@ fn target(
     Target { wanted, ..Target::of(&dir) }
 }
 
-/// The settings of a unit: accounting, limits, device rules.
-fn settings(
-    layout: &Layout,
-    targets: &[Target],
-    rules: &Ruleset,
-    options: Options,
-) -> Vec<Property> {
+/// The settings of a unit that is made: accounting and limits.
+fn settings(layout: &Layout, targets: &[Target]) -> Vec<Property> {
     let version = units::version(layout.mode());
     let mut out = units::accounting(version);
-    // The user's own service manager may not limit devices.
-    if !options.rootless {
-        out.extend(units::devices(rules));
-    }
     let writes = targets.iter().flat_map(|target| target.writes.iter().flatten());
     out.extend(units::properties(version, writes));
     out

@@ -63,7 +63,7 @@ impl Talk<'_> {
                 Some(ToParent::NeedHooks) => self.run_hooks()?,
                 Some(ToParent::Console(master)) => self.master = Some(master),
                 Some(ToParent::SeccompFd(fd)) => self.hand_over_listener(fd)?,
-                Some(ToParent::Ready) => return Ok(()),
+                Some(ToParent::Ready) => return self.finish_cgroup(),
                 Some(ToParent::Failed(error)) => return Err(error),
                 None => return Err(death(self.child)),
             }
@@ -88,10 +88,16 @@ impl Talk<'_> {
         if self.cgroup.needs_enter() {
             self.cgroup.enter(self.child.pid)?;
         }
-        match waits {
-            true => self.tell(ToInit::CgroupReady),
-            false => Ok(()),
+        if waits {
+            self.tell(ToInit::CgroupReady)?;
         }
+        self.cgroup.prepare_devices();
+        Ok(())
+    }
+
+    /// The mounts are made: from here on the container is bound by its device rules.
+    fn finish_cgroup(&mut self) -> Result<()> {
+        self.cgroup.set_devices()
     }
 
     /// If init has gone, the next message says why.
@@ -125,6 +131,8 @@ impl Talk<'_> {
     }
 
     fn run_hooks(&mut self) -> Result<()> {
+        // createContainer hooks run in the container's cgroup.
+        self.finish_cgroup()?;
         self.hooks_ran = true;
         let state = state::document(self.state, Status::Creating, self.child.pid).to_json()?;
         hooks::run_all("prestart", &self.plan.hooks.prestart, &state)?;
