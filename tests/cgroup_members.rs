@@ -200,7 +200,10 @@ fn what_was_there_before() {
     first.sleeper();
     let error = plan.create().unwrap_err();
     assert_eq!(error.kind(), Kind::State);
-    assert!(error.to_string().contains("container's cgroup is not empty: 1 process(es) found"), "{error}");
+    assert!(
+        error.to_string().contains("container's cgroup is not empty: 1 process(es) found"),
+        "{error}"
+    );
     assert_eq!(first.record().pids().unwrap().len(), 1);
 }
 

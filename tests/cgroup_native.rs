@@ -302,7 +302,7 @@ fn as_somebody() {
     let layout = Layout::probe().unwrap();
     let make = |path: Option<&str>, resources: &str, rootless: bool| {
         let resources: LinuxResources = serde_json::from_str(resources).unwrap();
-        let options = Options { rootless, systemd: false };
+        let options = Options { rootless, ..Options::default() };
         let path = path.map(Path::new);
         let id = name("somebody");
         Plan::new(&layout, &id, path, Some(&resources), &[], options, &mut Vec::new())?.create()

@@ -7,17 +7,15 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
-use crate::host;
-use crate::sys::bpf;
 use crate::{Context, Error, Kind, Result, log};
 
 use super::Mode;
+use super::below;
+use super::device_control::Devices;
 use super::files;
 use super::plan::{DeviceControl, Plan, Target};
-use super::program::program;
 use super::proof::{self, Identity};
 use super::record::{Dir, Record};
-use crate::systemd::{Property, Unit};
 
 /// A container's cgroup, ready for its first process.
 #[derive(Debug)]
@@ -33,23 +31,12 @@ pub struct Cgroup {
     by_systemd: bool,
     /// Device rules that are not in force yet.
     devices: Option<Devices>,
+    /// Where below the v2 directory the process starts.
+    below: Option<PathBuf>,
+    /// The same, once it is made.
+    below_fd: Option<OwnedFd>,
     /// The directory that stands for all, locked against other creates, where it is not the v2 one.
     _reserved: Option<OwnedFd>,
-}
-
-/// Device rules, and the cgroup that they are for.
-#[derive(Debug)]
-struct Devices {
-    control: DeviceControl,
-    dir: PathBuf,
-    /// Nobody else can have attached a program to it.
-    new: bool,
-    /// The same in systemd's words.
-    properties: Vec<Property>,
-    /// Missing rights are no error.
-    rootless: bool,
-    /// The program, once it is loaded.
-    program: Option<OwnedFd>,
 }
 
 impl Plan {
@@ -60,7 +47,8 @@ impl Plan {
         if self.unit.is_some() {
             let record = Record::new(self.mode, Vec::new());
             let awaited = Some(self.clone());
-            return Ok(Cgroup { awaited, ..Cgroup::opened(record, None) });
+            let below = self.below.clone();
+            return Ok(Cgroup { awaited, below, ..Cgroup::opened(record, None) });
         }
         let mut made = Vec::new();
         self.create_all(&mut made).inspect_err(|_| {
@@ -137,6 +125,7 @@ impl Plan {
         Ok(Cgroup {
             enter_unified: self.enter_unified || enters_only(&record),
             devices,
+            below: self.below.clone(),
             _reserved: reserved,
             ..Cgroup::opened(record, unified)
         })
@@ -170,63 +159,13 @@ impl Plan {
     fn devices_of(&self, index: usize, path: &Path, new: bool) -> Option<Devices> {
         match &self.devices {
             DeviceControl::V1(at, _) | DeviceControl::Program(at, _) if *at == index => {
-                Some(Devices {
-                    control: self.devices.clone(),
-                    dir: path.to_owned(),
-                    // systemd attaches its own rules beside ours, and both count.
-                    new: new || self.unit.is_some(),
-                    properties: self.unit_devices.clone(),
-                    rootless: self.options.rootless,
-                    program: None,
-                })
+                // systemd attaches its own rules beside ours, and both count.
+                let new = new || self.unit.is_some();
+                let (control, properties) = (self.devices.clone(), self.unit_devices.clone());
+                Some(Devices::new(control, properties, path, new, self.options.rootless))
             }
             _ => None,
         }
-    }
-}
-
-impl Devices {
-    /// Does what can be done beforehand.
-    fn prepare(&mut self) -> Result<(), Errno> {
-        if let (DeviceControl::Program(_, rules), None) = (&self.control, &self.program) {
-            let program = program(rules);
-            self.program = Some(match bpf::load_device_program(&program) {
-                Err(Errno::EPERM) => load_with_more_memory(&program)?,
-                other => other?,
-            });
-        }
-        Ok(())
-    }
-
-    fn set(&mut self, unit: Option<&Unit>) -> Result<()> {
-        if let Some(unit) = unit {
-            unit.set(&self.properties)?;
-        }
-        let result = self.set_files();
-        match result {
-            // Who may not limit devices cannot make nodes of them either.
-            Err(error)
-                if is_permission(&error)
-                    && (self.rootless || host::in_user_namespace().unwrap_or(false)) =>
-            {
-                Ok(())
-            }
-            result => result.context("linux.resources.devices"),
-        }
-    }
-
-    fn set_files(&mut self) -> Result<()> {
-        let path = &self.dir;
-        let dir = files::open_dir(path).with_context(|| format!("open {}", path.display()))?;
-        if let DeviceControl::V1(_, writes) = &self.control {
-            return files::write_each(dir.as_fd(), writes)
-                .map_err(|((file, value), errno)| files::write_error(path, file, value, errno));
-        }
-        let attached = self.prepare().and_then(|()| match &self.program {
-            Some(program) => attach(dir.as_fd(), program.as_fd(), self.new),
-            None => Ok(()),
-        });
-        attached.with_context(|| format!("attach the device rules to {}", self.dir.display()))
     }
 }
 
@@ -237,7 +176,7 @@ fn enters_only(record: &Record) -> bool {
     record.unified().is_some_and(|dir| !dir.made)
 }
 
-fn is_permission(error: &Error) -> bool {
+pub(super) fn is_permission(error: &Error) -> bool {
     matches!(error.errno(), Some(Errno::EPERM | Errno::EACCES | Errno::EROFS))
 }
 
@@ -438,33 +377,6 @@ fn fill_cpuset(target: &Target, new: bool) -> Result<()> {
     Ok(())
 }
 
-/// Makes `program` the only one of the cgroup. Old ones go after the new one is there, so that at no
-/// moment all devices are open.
-fn attach(dir: BorrowedFd<'_>, program: BorrowedFd<'_>, new: bool) -> Result<(), Errno> {
-    let old = if new { Vec::new() } else { bpf::attached_device_programs(dir)? };
-    bpf::attach_device_program(dir, program)?;
-    for id in old {
-        match bpf::program_by_id(id).and_then(|old| bpf::detach_device_program(dir, old.as_fd())) {
-            Ok(()) | Err(Errno::ENOENT) => {}
-            Err(errno) => return Err(errno),
-        }
-    }
-    Ok(())
-}
-
-/// Before Linux 5.11 programs counted as locked memory of the user, over all its processes, and
-/// the usual limit of 64 KiB is soon reached.
-fn load_with_more_memory(program: &[bpf::Insn]) -> Result<OwnedFd, Errno> {
-    use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
-    let (soft, hard) = getrlimit(Resource::RLIMIT_MEMLOCK)?;
-    // The answer to the caller is that of the program, not of this attempt.
-    let _ = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
-    let result = bpf::load_device_program(program);
-    // The container must not inherit it.
-    let _ = setrlimit(Resource::RLIMIT_MEMLOCK, soft, hard);
-    result
-}
-
 impl Cgroup {
     pub(super) fn opened(record: Record, unified: Option<OwnedFd>) -> Cgroup {
         Cgroup {
@@ -474,6 +386,8 @@ impl Cgroup {
             awaited: None,
             by_systemd: false,
             devices: None,
+            below: None,
+            below_fd: None,
             _reserved: None,
         }
     }
@@ -492,7 +406,7 @@ impl Cgroup {
     /// time.
     pub fn set_devices(&mut self) -> Result<()> {
         match self.devices.take() {
-            Some(mut devices) => devices.set(self.record.unit()),
+            Some(mut devices) => devices.set(&self.record),
             None => Ok(()),
         }
     }
@@ -513,6 +427,7 @@ impl Cgroup {
         self.awaited.is_some()
             || self.enter_unified
             || self.by_systemd
+            || self.below.is_some()
             || self.record.dirs().iter().any(|dir| !dir.is_unified())
     }
 
@@ -526,6 +441,14 @@ impl Cgroup {
             .iter()
             .filter(|dir| self.enter_unified || !dir.is_unified())
             .try_for_each(|dir| enter(dir, pid))
+    }
+
+    /// Moves process `pid` on into the cgroup below where it is to start, if there is to be one.
+    pub fn enter_below(&mut self, pid: i32) -> Result<()> {
+        if let (Some(below), Some(dir)) = (&self.below, self.record.unified()) {
+            self.below_fd = Some(below::enter(dir, below, pid)?);
+        }
+        Ok(())
     }
 
     /// The same cgroup, into which systemd puts processes, for a user whom the kernel has refused
@@ -576,16 +499,26 @@ impl Cgroup {
         &self.record
     }
 
+    /// Whether [`Cgroup::delegate`] does anything.
+    pub fn can_be_delegated(&self) -> bool {
+        self.record.mode() == Mode::Unified && self.record.unified().is_some()
+    }
+
     /// Gives the v2 cgroup to user `uid` of the host, who then may divide it further but not
     /// lift its limits. The caller decides whether that is wanted: config-linux.md, "Cgroup
     /// ownership". Nothing is done on hosts with v1, where delegation is not secure.
     pub fn delegate(&self, uid: u32) -> Result<()> {
-        if self.record.mode() != super::Mode::Unified {
+        if !self.can_be_delegated() {
             return Ok(());
         }
-        let Some((dir, record)) = self.unified_fd().zip(self.record.unified()) else {
+        let Some((mut dir, record)) = self.unified_fd().zip(self.record.unified()) else {
             return Ok(());
         };
+        let mut path = record.path.clone();
+        if let Some(below) = &self.below {
+            dir = self.below_fd.as_ref().ok_or_else(below::missing)?.as_fd();
+            path.push(below);
+        }
         let list = std::fs::read_to_string("/sys/kernel/cgroup/delegate").unwrap_or_else(|_| {
             "cgroup.procs\ncgroup.subtree_control\ncgroup.threads\n".to_owned()
         });
@@ -594,8 +527,10 @@ impl Cgroup {
             let flags = nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW;
             match nix::unistd::fchownat(dir, name, Some(uid.into()), None, flags) {
                 Ok(()) | Err(Errno::ENOENT) => {}
+                // Not every user may: that one keeps it, and the container divides it no further.
+                Err(Errno::EPERM | Errno::EACCES) if self.record.is_rootless() => return Ok(()),
                 Err(errno) => {
-                    let file = record.path.join(name);
+                    let file = path.join(name);
                     return Err(Error::sys(errno).context(format!("chown {}", file.display())));
                 }
             }

@@ -38,6 +38,7 @@ impl Record {
     /// Stops all processes, and returns when all have stopped. If one does not, all go on.
     pub fn freeze(&self) -> Result<()> {
         self.must_be_ours()?;
+        self.must_exist()?;
         let (dir, fd) = self.freezer()?.ok_or_else(no_freezer)?;
         let done = if dir.is_unified() { freeze_v2(dir, &fd) } else { freeze_v1(dir, &fd) };
         match done {

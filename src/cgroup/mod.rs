@@ -6,10 +6,14 @@
 //! [`Record`] is what outlives this process, to list, freeze, kill and remove. Nothing before
 //! [`Plan::create`] changes the host.
 
+mod below;
+mod cpuset;
 mod create;
+mod device_control;
 pub mod devices;
 mod files;
 mod freeze;
+mod keep;
 mod kill;
 pub mod knobs;
 mod layout;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{LinuxDevice, LinuxResources};
 
-use crate::{Error, Kind, Result};
+use crate::{Context, Error, Kind, Result};
 
 use super::devices::Ruleset;
 use super::knobs::{self, Version, Write};
@@ -23,6 +23,8 @@ pub struct Options {
     pub rootless: bool,
     /// systemd makes the cgroup, and `linux.cgroupsPath` is `slice:prefix:name`.
     pub systemd: bool,
+    /// The container's mounts need devices, which its rules may not allow.
+    pub mounts_devices: bool,
 }
 
 /// How the device rules get to the kernel.
@@ -87,8 +89,10 @@ pub struct Plan {
     /// The unit that systemd is asked for, once there is a process for it. The directories of
     /// `targets` are a guess then: systemd says where they are.
     pub(super) unit: Option<Request>,
-    /// The device rules as settings of the unit. They are made when the container's mounts are.
+    /// The device rules as settings of the unit that are made when the container's mounts are.
     pub(super) unit_devices: Vec<Property>,
+    /// Where below the v2 directory the container's process starts.
+    pub(super) below: Option<PathBuf>,
 }
 
 impl Plan {
@@ -103,6 +107,7 @@ impl Plan {
             enter_unified: false,
             unit: None,
             unit_devices: Vec::new(),
+            below: None,
         }
     }
 
@@ -149,30 +154,47 @@ impl Plan {
         if let Some(unit) = &mut unit {
             unit.add(settings(layout, &targets));
             // The user's own service manager may not limit devices.
-            if !options.rootless {
-                unit_devices = units::devices(&rules);
+            match units::devices(&rules) {
+                _ if options.rootless => {}
+                properties if !options.mounts_devices => unit.add(properties),
+                // They would bind init before it has made the mounts. On v2 our own program is
+                // enough, on v1 systemd writes its own rules over ours until it knows these.
+                properties if layout.mode() != Mode::Unified => unit_devices = properties,
+                _ => {}
             }
         }
         let devices = device_control(&targets, rules, options)?;
-        if let (Some(_), DeviceControl::V1(_, writes)) = (&unit, &devices)
-            && !units::can_keep(writes)
-        {
-            let why = "systemd has no words for an exception from what is allowed, and would let \
-                       it go on cgroup v1; name what is allowed, or leave out --systemd-cgroup";
-            return Err(Error::new(Kind::Invalid, why).context("linux.resources.devices"));
+        if let (Some(_), DeviceControl::V1(_, writes)) = (&unit, &devices) {
+            units::must_keep(writes).context("linux.resources.devices")?;
         }
         // clone3 into a full cgroup is refused; moving a process there is not.
         let enter_unified =
             targets.iter().filter(|target| target.dir.is_unified()).any(Target::is_full);
         let mode = layout.mode();
-        Ok(Plan { mode, targets, devices, options, explicit, enter_unified, unit, unit_devices })
+        Ok(Plan {
+            mode,
+            targets,
+            devices,
+            options,
+            explicit,
+            enter_unified,
+            unit,
+            unit_devices,
+            below: None,
+        })
     }
 
     /// Settings that the unit gets besides; of those of the same name the later one wins. Nothing
     /// is done if there is no unit.
     pub fn set(&mut self, properties: Vec<Property>) {
         if let Some(unit) = &mut self.unit {
-            unit.add(properties);
+            // Those of devices come last of all, and so do the configuration's own words for them.
+            let late = !self.unit_devices.is_empty();
+            let (devices, others): (Vec<_>, Vec<_>) = properties
+                .into_iter()
+                .partition(|property| late && property.name.starts_with("Device"));
+            unit.add(others);
+            self.unit_devices.extend(devices);
         }
     }
 

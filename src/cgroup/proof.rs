@@ -9,8 +9,8 @@ use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{FlockOperation, XattrFlags};
 use nix::errno::Errno as Sys;
+use rustix::fs::{FlockOperation, XattrFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
@@ -160,13 +160,18 @@ impl Record {
         }
     }
 
+    /// Whether it was made without privileges.
+    pub(super) fn is_rootless(&self) -> bool {
+        self.identity.as_ref().is_some_and(|identity| identity.rootless)
+    }
+
     /// Whether an open directory is the recorded one, as far as the record tells.
     pub(super) fn is_recorded(&self, dir: BorrowedFd<'_>) -> Result<bool, Sys> {
         match &self.identity {
             Some(identity) => {
                 let stat = rustix::fs::fstat(dir).map_err(|e| Sys::from_raw(e.raw_os_error()))?;
                 Ok(stat.st_ino == identity.inode)
-            },
+            }
             None => Ok(true),
         }
     }

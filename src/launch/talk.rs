@@ -11,6 +11,7 @@ use rustix::process::{
 };
 
 use super::maps;
+use super::owner;
 use super::prepare::Prepared;
 use crate::cgroup::Cgroup;
 use crate::hooks;
@@ -63,7 +64,10 @@ impl Talk<'_> {
                 Some(ToParent::NeedHooks) => self.run_hooks()?,
                 Some(ToParent::Console(master)) => self.master = Some(master),
                 Some(ToParent::SeccompFd(fd)) => self.hand_over_listener(fd)?,
-                Some(ToParent::Ready) => return self.finish_cgroup(),
+                Some(ToParent::Ready) => {
+                    self.finish_cgroup()?;
+                    return owner::hand_over(self.plan, self.cgroup, self.child.pid);
+                }
                 Some(ToParent::Failed(error)) => return Err(error),
                 None => return Err(death(self.child)),
             }
@@ -87,6 +91,7 @@ impl Talk<'_> {
         self.cgroup.make_unit(self.child.pid)?;
         if self.cgroup.needs_enter() {
             self.cgroup.enter(self.child.pid)?;
+            self.cgroup.enter_below(self.child.pid)?;
         }
         if waits {
             self.tell(ToInit::CgroupReady)?;

@@ -5,10 +5,13 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
-use super::{Container, Intent, State, Status};
+use super::{Container, DEATH, Intent, State, Status};
 use crate::cgroup::Record;
 use crate::sys::pidfd;
 use crate::{Context, Error, Kind, Result, hooks};
+
+/// How long `delete` waits for the end of a container that may be about to end.
+const MOMENT: Duration = Duration::from_millis(100);
 
 /// After how long a killed init is looked after once more.
 const STUBBORN: Duration = Duration::from_millis(200);
@@ -84,7 +87,7 @@ pub fn processes(container: &Container) -> Result<Vec<i32>> {
     let name = || format!("list the processes of container {:?}", container.id().as_str());
     match (container.status()?, container.state()) {
         (Status::Created | Status::Running | Status::Paused, Some(state)) => {
-            state.cgroup.pids().with_context(name)
+            state.cgroup.must_exist().and_then(|()| state.cgroup.pids()).with_context(name)
         }
         (Status::Stopped, Some(state)) if container.this_boot()? => {
             state.cgroup.pids().with_context(name)
@@ -164,6 +167,21 @@ pub fn stop(container: &Container, limit: Duration) -> Result<()> {
     }
     let why = format!("process {} is still alive {} s after SIGKILL", state.pid, limit.as_secs());
     Err(Error::new(Kind::System, why)).with_context(name)
+}
+
+/// Waits for the end of a container that is dying, as after `kill ID KILL`, which returns before the
+/// kernel is done; whether it has ended. For any other live container it waits a moment, and gives up.
+pub fn ends(container: &Container) -> Result<bool> {
+    let (Some(state), Some(init)) = (container.state(), container.pidfd()?) else {
+        return Ok(container.status()? == Status::Stopped);
+    };
+    if pidfd::wait_exit(init.as_fd(), MOMENT)? {
+        return Ok(true);
+    }
+    // A frozen one does not die, so it is not waited for.
+    Ok(super::process::is_dying(state.pid)?
+        && !state.cgroup.frozen()?
+        && pidfd::wait_exit(init.as_fd(), DEATH)?)
 }
 
 /// Frees all that create made (runtime.md "Delete"): processes left in the cgroup, the cgroup, the
