@@ -257,7 +257,7 @@ fn rule(entry: &LinuxDeviceCgroup) -> Result<Rule> {
     };
     // Without any it is all of them, as with other runtimes; so is the default of `type`.
     let access = match entry.access().as_deref() {
-        None | Some("") => Access::ALL,
+        None => Access::ALL,
         Some(text) => Access::parse(text)
             .ok_or_else(|| Error::invalid(FIELD, text, "access must be some of r, w and m"))?,
     };

@@ -7,6 +7,7 @@
 //! [`Plan::create`] changes the host.
 
 mod below;
+mod controllers;
 mod cpuset;
 mod create;
 mod device_control;

@@ -227,4 +227,16 @@ impl Record {
             identity.unmark(&dir.path);
         }
     }
+
+    /// [`Kind::State`] if the container has no cgroup at all: one without root privileges may have
+    /// none.
+    pub fn must_exist(&self) -> Result<()> {
+        if self.dirs().is_empty() { Err(Record::no_cgroup()) } else { Ok(()) }
+    }
+
+    pub(super) fn no_cgroup() -> Error {
+        let why = "the container has no cgroup (it was created without root privileges, \
+                   cgroupsPath and limits)";
+        Error::new(Kind::State, why)
+    }
 }

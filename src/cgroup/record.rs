@@ -203,18 +203,6 @@ impl Record {
         Ok(&self.dirs)
     }
 
-    /// [`Kind::State`] if the container has no cgroup at all: one without root privileges may have
-    /// none.
-    pub fn must_exist(&self) -> Result<()> {
-        if self.dirs.is_empty() { Err(Record::no_cgroup()) } else { Ok(()) }
-    }
-
-    pub(super) fn no_cgroup() -> Error {
-        let why = "the container has no cgroup (it was created without root privileges, \
-                   cgroupsPath and limits)";
-        Error::new(Kind::State, why)
-    }
-
     /// The cgroup again, to put another process into it.
     pub fn open(&self) -> Result<Cgroup> {
         self.checked()?;

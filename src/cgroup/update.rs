@@ -9,7 +9,7 @@ use oci_spec::runtime::LinuxResources;
 use crate::systemd::Property;
 use crate::{Context, Error, Result, log};
 
-use super::create::enable;
+use super::controllers::enable;
 use super::devices::Ruleset;
 use super::files;
 use super::knobs::Write;
