@@ -170,8 +170,8 @@ fn a_container_that_freezes_itself_again_still_dies() {
 #[test]
 fn delete_waits_for_a_container_that_is_dying() {
     // So much memory takes the kernel a while to free.
-    const BYTES: u64 = 200_000_000;
-    for _ in 0..3 {
+    const BYTES: u64 = 100_000_000;
+    for _ in 0..2 {
         let c = Container::with_script(&format!(
             "head -c {BYTES} /dev/zero | tail -c {BYTES} | sleep 600"
         ));

@@ -266,7 +266,6 @@ impl Record {
         if !self.may_remove()? {
             return Ok(());
         }
-        self.stop_unit();
         // All are tried, and the first failure told.
         let mut result = Ok(());
         let end = Instant::now() + EMPTY_WITHIN;
@@ -276,6 +275,11 @@ impl Record {
         }
         self.release();
         match result {
+            // systemd would kill what is left in the unit, be it the container's or not.
+            Ok(()) => {
+                self.stop_unit();
+                Ok(())
+            }
             Err(error) if error.errno() == Some(Errno::EBUSY) => match self.pids()?.as_slice() {
                 [] => Err(error),
                 pids => Err(self.unproven(pids)),
