@@ -17,6 +17,7 @@ cd "$top"
 # Tests that a machine may be unable to run, each with what it lacks then.
 may_skip=(
     activation::                    # no perl, which sends datagrams from inside
+    cgroup_rules::device_rules_bind # no loop device, or no mke2fs
     identity::oom_score             # a caller whose own value is 1000 already
     limits::hugetlb_limit           # no huge pages
     limits::v1_                     # no cgroup v1
@@ -35,7 +36,7 @@ may_skip=(
 # machine's affair. All of them run in the virtual machine too. A view whose name has a comma is one
 # more for some tests, and counts for none.
 one_view_is_enough=(apparmor:: limits:: limits_felt:: block_io:: update:: events:: exec_cgroup:: cgroup_v2::
-    cgroup_native:: cgroup_members:: cleanup::a_limit_too cleanup::memory_above systemd::)
+    cgroup_native:: cgroup_members:: cgroup_rules::cpus_ cleanup::a_limit_too cleanup::memory_above systemd::)
 views=0
 
 results=()

@@ -15,10 +15,10 @@ set -euo pipefail
 cd "$top"
 
 # What the cgroups matter to. A program takes 10 to 40 seconds there.
-programs=(cgroup_v2 cgroup_native cgroup_members limits limits_felt block_io update events ps_pause exec
+programs=(cgroup_v2 cgroup_native cgroup_members cgroup_safety cgroup_delegation cgroup_rules limits limits_felt block_io update events ps_pause exec
     exec_cgroup lifecycle rootless cleanup systemd apparmor nested)
 # Those of them that are told apart by who makes the cgroup.
-with_systemd=(cgroup_v2 limits limits_felt block_io update events ps_pause exec exec_cgroup lifecycle
+with_systemd=(cgroup_v2 cgroup_safety cgroup_delegation cgroup_rules limits limits_felt block_io update events ps_pause exec exec_cgroup lifecycle
     cleanup)
 [ -z "${VM_TESTS:-}" ] || read -ra programs <<<"$VM_TESTS"
 suite=${VM_SUITE:-bookworm}

@@ -278,3 +278,24 @@ fn an_init_with_cgroups_of_its_own_is_joined() {
     c.delete_force().ok();
     c.assert_gone();
 }
+
+#[test]
+fn update_of_one_limit_keeps_the_others() {
+    need_v2!("memory", "cpu", "pids");
+    let mut c = asleep();
+    c.set("/linux/resources/unified", json!({"memory.oom.group": "1"}));
+    // Finer than systemd's whole percents.
+    c.set("/linux/resources/cpu", json!({"quota": 12_345, "period": 100_000, "shares": 333}));
+    c.set("/linux/resources/memory", json!({"limit": 64 << 20}));
+    c.run_detached();
+    let files = ["memory.oom.group", "cpu.max", "cpu.weight", "memory.max"];
+    let before = files.map(|file| read(&c, file));
+    assert_eq!((before[0].as_str(), before[1].as_str()), ("1", "12345 100000"));
+    update(&c, &["--pids-limit", "77"]).ok();
+    assert_eq!(read(&c, "pids.max"), "77");
+    assert_eq!(files.map(|file| read(&c, file)), before);
+    let deny = json!([{"allow": false, "access": "rwm"}, {"allow": true, "type": "c", "major": 10, "minor": 1}]);
+    let file = c.file("devices.json", &json!({"devices": deny}).to_string());
+    update(&c, &["--resources", file.to_str().unwrap()]).ok();
+    assert_eq!(files.map(|file| read(&c, file)), before);
+}

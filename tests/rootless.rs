@@ -318,3 +318,24 @@ fn ids_that_are_not_allotted_are_refused() {
     through(&mut c, "");
     c.assert_gone();
 }
+
+#[test]
+fn without_a_cgroup_the_commands_that_need_one_say_so() {
+    need_user_namespaces!();
+    let c = of_nobody("exec sleep 600");
+    c.run_detached();
+    let id = c.id.as_str();
+    let why = &["the container has no cgroup"][..];
+    for words in [
+        &["ps", id][..],
+        &["ps", "--format", "json", id],
+        &["events", "--stats", id],
+        &["events", id],
+        &["update", "--pids-limit", "30", id],
+        &["pause", id],
+    ] {
+        c.rt.call(words).refused(why);
+    }
+    c.rt.call(&["resume", id]).refused(&["not paused"]);
+    assert_eq!(c.status(), "running");
+}

@@ -362,7 +362,7 @@ fn a_failed_unit_of_that_name_is_replaced_and_a_live_one_is_not() {
     assert_eq!(property(&unit, "ActiveState"), "active");
     let mut other = Container::with_script("exec sleep 600");
     other.set("/linux/cgroupsPath", json!(format!("bt-test.slice:bt:{}", c.id)));
-    create(&mut other).refused(&[&unit, "UnitExists"]);
+    create(&mut other).refused(&[&unit, "container's cgroup is not empty"]);
     other.assert_gone();
     assert_eq!(c.status(), "created");
     assert_eq!(property(&unit, "ActiveState"), "active");

@@ -288,7 +288,11 @@ fn what_fails_leaves_everything_as_it_was() {
         &["--pids-limit=7", "--cpu-quota=1000", "--cpu-share=100", "--cpuset-cpus=4000"][..],
         &["--pids-limit=7", "--cpu-quota=1000", "--cpuset-cpus=0", "--cpuset-mems=60"],
     ] {
-        update(&c, options).refused(&["update container", "linux.resources.cpu", "cpuset."]);
+        update(&c, options).refused(&[
+            "update container",
+            "linux.resources.cpu",
+            "does not exist; ",
+        ]);
         assert_eq!(look(), before, "{options:?}");
     }
     assert_eq!(c.status(), "running");
@@ -310,7 +314,7 @@ fn a_memory_limit_below_what_is_in_use_is_refused() {
 }
 
 #[test]
-fn updates_add_up_and_device_rules_stay() {
+fn updates_add_up_and_device_rules_are_replaced() {
     need!("pids");
     let mut c = asleep();
     c.set("/linux/resources/pids", json!({"limit": 100}));
@@ -327,10 +331,15 @@ fn updates_add_up_and_device_rules_stay() {
     let before = rules();
     let text = r#"{"devices":[{"allow":true,"access":"rwm"}],"pids":{"limit":30}}"#;
     update_from_stdin(&c, &["update", "-r", "-", &c.id], text).ok();
-    assert_eq!((pids(&c).as_str(), rules()), ("30", before));
-    let devices = kept(&c)["devices"].clone();
-    assert_eq!(devices, c.config["linux"]["resources"]["devices"]);
+    let all = if before.is_empty() { Vec::new() } else { vec!["a *:* rwm".to_owned()] };
+    assert_eq!((pids(&c).as_str(), rules()), ("30", all));
+    assert_eq!(kept(&c)["devices"], json!([{"allow": true, "access": "rwm"}]));
+    let deny = c.config["linux"]["resources"]["devices"].clone();
+    update_from_stdin(&c, &["update", "-r", "-", &c.id], &json!({"devices": deny}).to_string())
+        .ok();
+    assert_eq!((rules(), &kept(&c)["devices"]), (before.clone(), &deny));
     update(&c, &[]).ok();
+    assert_eq!(rules(), before);
     assert_eq!(pids(&c), "30");
     assert_eq!(c.state()["annotations"], json!({"some": "text"}));
 }

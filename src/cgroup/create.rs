@@ -7,14 +7,15 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
-use crate::host;
-use crate::sys::bpf;
 use crate::{Context, Error, Kind, Result, log};
 
 use super::Mode;
+use super::below;
+use super::controllers::{THREADED, enable, fill_cpuset};
+use super::device_control::Devices;
 use super::files;
 use super::plan::{DeviceControl, Plan, Target};
-use super::program::program;
+use super::proof::{self, Identity};
 use super::record::{Dir, Record};
 
 /// A container's cgroup, ready for its first process.
@@ -29,23 +30,26 @@ pub struct Cgroup {
     awaited: Option<Plan>,
     /// systemd moves processes there, because this user may not.
     by_systemd: bool,
+    /// Device rules that are not in force yet.
+    devices: Option<Devices>,
+    /// Where below the v2 directory the process starts.
+    below: Option<PathBuf>,
+    /// The same, once it is made.
+    below_fd: Option<OwnedFd>,
+    /// The directory that stands for all, locked against other creates, where it is not the v2 one.
+    _reserved: Option<OwnedFd>,
 }
 
 impl Plan {
-    /// Makes the directories, sets the limits and attaches the device rules. On an error all
-    /// that it made is gone again. What systemd is to make is made by [`Cgroup::make_unit`],
+    /// Makes the directories and sets the limits; the device rules are left to
+    /// [`Cgroup::set_devices`]. On an error all that it made is gone again. What systemd is to make is made by [`Cgroup::make_unit`],
     /// because it takes a process.
     pub fn create(&self) -> Result<Cgroup> {
         if self.unit.is_some() {
             let record = Record::new(self.mode, Vec::new());
             let awaited = Some(self.clone());
-            return Ok(Cgroup {
-                record,
-                unified: None,
-                enter_unified: false,
-                awaited,
-                by_systemd: false,
-            });
+            let below = self.below.clone();
+            return Ok(Cgroup { awaited, below, ..Cgroup::opened(record, None) });
         }
         let mut made = Vec::new();
         self.create_all(&mut made).inspect_err(|_| {
@@ -57,8 +61,17 @@ impl Plan {
     }
 
     fn create_all(&self, made: &mut Vec<PathBuf>) -> Result<Cgroup> {
-        let mut dirs = Vec::with_capacity(self.targets.len());
-        let mut unified = None;
+        // The container reads its limits here, as whatever user, whatever the caller's umask is.
+        let umask = nix::sys::stat::umask(nix::sys::stat::Mode::empty());
+        let result = self.create_dirs(made);
+        nix::sys::stat::umask(umask);
+        result
+    }
+
+    fn create_dirs(&self, made: &mut Vec<PathBuf>) -> Result<Cgroup> {
+        let mut dirs: Vec<Dir> = Vec::with_capacity(self.targets.len());
+        let (mut unified, mut reserved) = (None, None);
+        let (mut identity, mut devices) = (None, None);
         for (index, target) in self.targets.iter().enumerate() {
             let path = &target.dir.path;
             let before = made.len();
@@ -70,10 +83,16 @@ impl Plan {
             let above = made.len().saturating_sub(before + usize::from(new));
             dirs.push(Dir { made: new, above, ..target.dir.clone() });
             log::debug(format_args!("cgroup {}", path.display()));
-            if new && self.is_bare(index, target) {
+            devices = devices.or_else(|| self.devices_of(index, path, new));
+            let first = identity.is_none();
+            if new && !first && self.is_bare(target) {
                 continue;
             }
             let fd = files::open_dir(path).with_context(|| format!("open {}", path.display()))?;
+            if first {
+                proof::reserve(fd.as_fd(), path)?;
+                identity = Some(Identity::of(fd.as_fd(), self.options.rootless)?);
+            }
             if !new && self.unit.is_none() {
                 must_be_unused(&target.dir.path)?;
             }
@@ -90,34 +109,37 @@ impl Plan {
             for writes in &target.writes {
                 files::apply(fd.as_fd(), path, writes).map_err(|error| self.explain(error))?;
             }
-            self.set_devices(index, path, fd.as_fd(), new)?;
-            if target.dir.is_unified() {
-                unified = Some(fd);
+            match (target.dir.is_unified(), first) {
+                (true, _) => unified = Some(fd),
+                (false, true) => reserved = Some(fd),
+                (false, false) => {}
             }
         }
-        let record = Record::new(self.mode, dirs);
+        // Now that nothing can fail any more.
+        if let (Some(identity), Some(dir)) = (&mut identity, unified.as_ref().or(reserved.as_ref()))
+            && self.unit.is_none()
+            && dirs.first().is_some_and(|dir| !dir.made)
+        {
+            identity.mark(dir.as_fd())?;
+        }
+        let record = Record::new(self.mode, dirs).identified(identity);
         Ok(Cgroup {
-            record,
-            unified,
-            enter_unified: self.enter_unified,
-            awaited: None,
-            by_systemd: false,
+            enter_unified: self.enter_unified || enters_only(&record),
+            devices,
+            below: self.below.clone(),
+            _reserved: reserved,
+            ..Cgroup::opened(record, unified)
         })
     }
 
     /// Whether a new directory is all there is to be done: in most v1 hierarchies it is. One
     /// that is a child of the root cannot be frozen from above.
-    fn is_bare(&self, index: usize, target: &Target) -> bool {
-        let has_devices = match &self.devices {
-            DeviceControl::V1(at, _) | DeviceControl::Program(at, _) => *at == index,
-            DeviceControl::None => false,
-        };
+    fn is_bare(&self, target: &Target) -> bool {
         let child_of_root = target.dir.path.parent() == Some(&target.dir.root);
         !target.dir.is_unified()
             && !target.dir.has_controller("cpuset")
             && (child_of_root || !target.dir.has_controller("freezer"))
             && !target.has_limits()
-            && !has_devices
     }
 
     /// Whether a container can do without a directory that may not be made.
@@ -134,32 +156,28 @@ impl Plan {
         error
     }
 
-    fn set_devices(&self, index: usize, path: &Path, dir: BorrowedFd<'_>, new: bool) -> Result<()> {
-        let result = match &self.devices {
-            DeviceControl::V1(at, writes) if *at == index => files::write_each(dir, writes)
-                .map_err(|((file, value), errno)| files::write_error(path, file, value, errno)),
-            DeviceControl::Program(at, rules) if *at == index => {
-                let program = program(rules);
+    /// The device rules, if the directory of this index is the one that they are for.
+    fn devices_of(&self, index: usize, path: &Path, new: bool) -> Option<Devices> {
+        match &self.devices {
+            DeviceControl::V1(at, _) | DeviceControl::Program(at, _) if *at == index => {
                 // systemd attaches its own rules beside ours, and both count.
-                attach(dir, &program, new || self.unit.is_some())
-                    .with_context(|| format!("attach the device rules to {}", path.display()))
+                let new = new || self.unit.is_some();
+                let (control, properties) = (self.devices.clone(), self.unit_devices.clone());
+                Some(Devices::new(control, properties, path, new, self.options.rootless))
             }
-            _ => Ok(()),
-        };
-        match result {
-            // Who may not limit devices cannot make nodes of them either.
-            Err(error)
-                if is_permission(&error)
-                    && (self.options.rootless || host::in_user_namespace().unwrap_or(false)) =>
-            {
-                Ok(())
-            }
-            result => result.context("linux.resources.devices"),
+            _ => None,
         }
     }
 }
 
-fn is_permission(error: &Error) -> bool {
+/// Whether a process must be moved into the v2 directory, because it was there before: since
+/// Linux 6.13 a process that is cloned into a cgroup dies at once if `cgroup.kill` has ever been
+/// written to there.
+fn enters_only(record: &Record) -> bool {
+    record.unified().is_some_and(|dir| !dir.made)
+}
+
+pub(super) fn is_permission(error: &Error) -> bool {
     matches!(error.errno(), Some(Errno::EPERM | Errno::EACCES | Errno::EROFS))
 }
 
@@ -203,10 +221,15 @@ fn mkdir_error(path: &Path, errno: Errno) -> Error {
 
 /// A cgroup that was there before may be another container's.
 fn must_be_unused(path: &Path) -> Result<()> {
-    if files::all_processes(path)?.is_empty() {
+    let pids = files::all_processes(path)?;
+    if pids.is_empty() {
         return Ok(());
     }
-    let why = "has processes; a container needs a cgroup of its own";
+    // The words that runc has, which scripts look for.
+    let why = format!(
+        "container's cgroup is not empty: {} process(es) found; use another cgroupsPath",
+        pids.len()
+    );
     Err(Error::new(Kind::State, why).context(format!("cgroup {}", path.display())))
 }
 
@@ -225,7 +248,8 @@ fn must_be_thawed(dir: &Dir, fd: BorrowedFd<'_>) -> Result<()> {
     if files::has_line(&text, thawed) || (dir.is_unified() && !text.contains("frozen")) {
         return Ok(());
     }
-    let why = "is frozen; thaw it first";
+    // The first words are runc's.
+    let why = "container's cgroup unexpectedly frozen: it or one above it is frozen; thaw it first";
     Err(Error::new(Kind::State, why).context(format!("cgroup {}", path.display())))
 }
 
@@ -250,144 +274,38 @@ fn must_take_processes(target: &Target, fd: BorrowedFd<'_>) -> Result<()> {
         .map_err(|errno| files::write_error(path, file, threaded, errno))
 }
 
-/// Enables controllers for the children of every cgroup above the container's.
-pub(super) fn enable(target: &Target) -> Result<()> {
-    let (root, path) = (&target.dir.root, &target.dir.path);
-    let Some(parent) = path.parent().filter(|_| !target.wanted.is_empty()) else { return Ok(()) };
-    // Children have no more than their parents, so this one alone usually tells that all is done.
-    if missing(parent, &target.wanted)?.is_empty() {
-        return Ok(());
-    }
-    let mut above: Vec<&Path> = parent.ancestors().take_while(|dir| *dir != root).collect();
-    above.push(root);
-    for dir in above.into_iter().rev() {
-        enable_in(dir, &missing(dir, &target.wanted)?, &target.needed)?;
-    }
-    Ok(())
-}
-
-const SUBTREE: &str = "cgroup.subtree_control";
-
-/// The controllers that threaded cgroups can have (cgroups(7), "Thread mode").
-const THREADED: [&str; 3] = ["cpu", "cpuset", "pids"];
-
-fn missing(dir: &Path, wanted: &[String]) -> Result<Vec<String>> {
-    let fd = files::open_dir(dir).with_context(|| format!("open {}", dir.display()))?;
-    let have =
-        files::read(fd.as_fd(), SUBTREE).map_err(|errno| files::read_error(dir, SUBTREE, errno))?;
-    let has = |name: &String| have.split_ascii_whitespace().any(|have| have == name);
-    Ok(wanted.iter().filter(|name| !has(name)).cloned().collect())
-}
-
-fn enable_in(dir: &Path, missing: &[String], needed: &[String]) -> Result<()> {
-    if missing.is_empty() {
-        return Ok(());
-    }
-    let fd = files::open_dir(dir).with_context(|| format!("open {}", dir.display()))?;
-    let all = missing.iter().map(|name| format!("+{name}")).collect::<Vec<_>>().join(" ");
-    let Err(errno) = files::write(fd.as_fd(), SUBTREE, &all) else { return Ok(()) };
-    // One that cannot be had must not keep the others away. But where there are processes, each
-    // that the kernel does take makes the cgroup threaded and its children invalid: so only what
-    // is needed, and first those that are refused there, before anything has changed.
-    let busy = errno == Errno::EBUSY;
-    let mut single: Vec<_> = missing.iter().filter(|one| !busy || needed.contains(one)).collect();
-    single.sort_by_key(|name| THREADED.contains(&name.as_str()));
-    for name in single {
-        let value = format!("+{name}");
-        match files::write(fd.as_fd(), SUBTREE, &value) {
-            Err(errno) if needed.contains(name) => {
-                let error = files::write_error(dir, SUBTREE, &value, errno);
-                return Err(match errno {
-                    Errno::EBUSY => error.context(format!(
-                        "{} has processes of its own, so its children cannot be limited; \
-                         use another cgroupsPath",
-                        dir.display()
-                    )),
-                    Errno::EOPNOTSUPP => error.context(format!(
-                        "{} is threaded, so its children cannot be limited in this; \
-                         use another cgroupsPath",
-                        dir.display()
-                    )),
-                    Errno::ENOENT => error.context(format!(
-                        "the cgroup controller {name:?} is not available in {}",
-                        dir.display()
-                    )),
-                    _ => error,
-                });
-            }
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-/// v1: a new cpuset is empty and takes no process, and its children can have nothing that it
-/// has not. So the new ones above the container's get what the nearest ancestor has that is not
-/// empty itself; and the container's too, for the lists that the configuration does not give.
-fn fill_cpuset(target: &Target, new: bool) -> Result<()> {
-    let dir = &target.dir;
-    for file in ["cpuset.cpus", "cpuset.mems"] {
-        let given = !target.inherit.contains(&file);
-        let mut empty = Vec::new();
-        let mut value = String::new();
-        let mut above = dir.path.ancestors();
-        if given {
-            above.next();
-        } else if new {
-            // Empty, or filled by cgroup.clone_children with what it is about to get.
-            empty.extend(above.next());
-        }
-        for path in above {
-            let text =
-                files::read_in(path, file).map_err(|errno| files::read_error(path, file, errno))?;
-            text.trim().clone_into(&mut value);
-            if !value.is_empty() || path == dir.root {
-                break;
-            }
-            empty.push(path);
-        }
-        for path in empty.into_iter().rev() {
-            files::write_in(path, file, &value)
-                .map_err(|errno| files::write_error(path, file, &value, errno))?;
-        }
-    }
-    Ok(())
-}
-
-/// Loads `program` and makes it the only one of the cgroup. Old ones go after the new one is
-/// there, so that at no moment all devices are open.
-fn attach(dir: BorrowedFd<'_>, program: &[bpf::Insn], new: bool) -> Result<(), Errno> {
-    let old = if new { Vec::new() } else { bpf::attached_device_programs(dir)? };
-    let program = match bpf::load_device_program(program) {
-        Err(Errno::EPERM) => load_with_more_memory(program)?,
-        other => other?,
-    };
-    bpf::attach_device_program(dir, program.as_fd())?;
-    for id in old {
-        match bpf::program_by_id(id).and_then(|old| bpf::detach_device_program(dir, old.as_fd())) {
-            Ok(()) | Err(Errno::ENOENT) => {}
-            Err(errno) => return Err(errno),
-        }
-    }
-    Ok(())
-}
-
-/// Before Linux 5.11 programs counted as locked memory of the user, over all its processes, and
-/// the usual limit of 64 KiB is soon reached.
-fn load_with_more_memory(program: &[bpf::Insn]) -> Result<OwnedFd, Errno> {
-    use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
-    let (soft, hard) = getrlimit(Resource::RLIMIT_MEMLOCK)?;
-    // The answer to the caller is that of the program, not of this attempt.
-    let _ = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
-    let result = bpf::load_device_program(program);
-    // The container must not inherit it.
-    let _ = setrlimit(Resource::RLIMIT_MEMLOCK, soft, hard);
-    result
-}
-
 impl Cgroup {
     pub(super) fn opened(record: Record, unified: Option<OwnedFd>) -> Cgroup {
-        Cgroup { record, unified, enter_unified: false, awaited: None, by_systemd: false }
+        Cgroup {
+            enter_unified: enters_only(&record),
+            record,
+            unified,
+            awaited: None,
+            by_systemd: false,
+            devices: None,
+            below: None,
+            below_fd: None,
+            _reserved: None,
+        }
+    }
+
+    /// Does what [`Cgroup::set_devices`] would have to do otherwise, while init is at work.
+    pub fn prepare_devices(&mut self) {
+        if let Some(devices) = &mut self.devices {
+            // A failure comes again, and is told then.
+            let _ = devices.prepare();
+        }
+    }
+
+    /// Puts the device rules in force. They bind the container and not its making: init mounts file
+    /// systems from devices that the container must not use. So this is called when the mounts are
+    /// made, and before any program that the container may choose runs. Nothing is done a second
+    /// time.
+    pub fn set_devices(&mut self) -> Result<()> {
+        match self.devices.take() {
+            Some(mut devices) => devices.set(&self.record),
+            None => Ok(()),
+        }
     }
 
     /// The v2 directory, for clone3 with `CLONE_INTO_CGROUP`. None if there is none, or if a
@@ -406,6 +324,7 @@ impl Cgroup {
         self.awaited.is_some()
             || self.enter_unified
             || self.by_systemd
+            || self.below.is_some()
             || self.record.dirs().iter().any(|dir| !dir.is_unified())
     }
 
@@ -421,6 +340,14 @@ impl Cgroup {
             .try_for_each(|dir| enter(dir, pid))
     }
 
+    /// Moves process `pid` on into the cgroup below where it is to start, if there is to be one.
+    pub fn enter_below(&mut self, pid: i32) -> Result<()> {
+        if let (Some(below), Some(dir)) = (&self.below, self.record.unified()) {
+            self.below_fd = Some(below::enter(dir, below, pid)?);
+        }
+        Ok(())
+    }
+
     /// The same cgroup, into which systemd puts processes, for a user whom the kernel has refused
     /// (`EACCES`): the cgroup above both, that of the login session and the container's, is not
     /// his. None if systemd has not made it.
@@ -434,6 +361,8 @@ impl Cgroup {
     pub fn make_unit(&mut self, pid: i32) -> Result<()> {
         let Some(mut plan) = self.awaited.take() else { return Ok(()) };
         let Some(request) = &plan.unit else { return Ok(()) };
+        // systemd would take over what it finds.
+        plan.targets.iter().try_for_each(|target| must_be_unused(&target.dir.path))?;
         let path = request.start(pid)?;
         let path = path.strip_prefix("/").unwrap_or(&path);
         for target in &mut plan.targets {
@@ -443,13 +372,17 @@ impl Cgroup {
         }
         // From here on it is there, and is to be stopped whatever happens.
         let dirs = plan.targets.iter().map(|target| target.dir.clone()).collect();
-        self.record = Record::of_unit(plan.mode, dirs, request.unit.clone());
+        let record = Record::of_unit(plan.mode, dirs, request.unit.clone());
+        let identity = record.primary().map(|dir| Identity::of_path(&dir.path, &plan.options));
+        self.record = record.identified(identity.transpose()?);
         // systemd moves it only into a scope, and on v1 only where it has a use for the hierarchy.
         self.enter_unified = request.slice.is_none() || plan.mode != Mode::Unified;
         let made = plan.create_all(&mut Vec::new())?;
         self.unified = made.unified;
+        self.devices = made.devices;
         let dirs = made.record.dirs().iter().map(|dir| Dir { made: true, ..dir.clone() });
-        self.record = Record::of_unit(plan.mode, dirs.collect(), request.unit.clone());
+        self.record = Record::of_unit(plan.mode, dirs.collect(), request.unit.clone())
+            .identified(made.record.identity.clone());
         Ok(())
     }
 
@@ -463,16 +396,26 @@ impl Cgroup {
         &self.record
     }
 
+    /// Whether [`Cgroup::delegate`] does anything.
+    pub fn can_be_delegated(&self) -> bool {
+        self.record.mode() == Mode::Unified && self.record.unified().is_some()
+    }
+
     /// Gives the v2 cgroup to user `uid` of the host, who then may divide it further but not
     /// lift its limits. The caller decides whether that is wanted: config-linux.md, "Cgroup
     /// ownership". Nothing is done on hosts with v1, where delegation is not secure.
     pub fn delegate(&self, uid: u32) -> Result<()> {
-        if self.record.mode() != super::Mode::Unified {
+        if !self.can_be_delegated() {
             return Ok(());
         }
-        let Some((dir, record)) = self.unified_fd().zip(self.record.unified()) else {
+        let Some((mut dir, record)) = self.unified_fd().zip(self.record.unified()) else {
             return Ok(());
         };
+        let mut path = record.path.clone();
+        if let Some(below) = &self.below {
+            dir = self.below_fd.as_ref().ok_or_else(below::missing)?.as_fd();
+            path.push(below);
+        }
         let list = std::fs::read_to_string("/sys/kernel/cgroup/delegate").unwrap_or_else(|_| {
             "cgroup.procs\ncgroup.subtree_control\ncgroup.threads\n".to_owned()
         });
@@ -481,8 +424,10 @@ impl Cgroup {
             let flags = nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW;
             match nix::unistd::fchownat(dir, name, Some(uid.into()), None, flags) {
                 Ok(()) | Err(Errno::ENOENT) => {}
+                // Not every user may: that one keeps it, and the container divides it no further.
+                Err(Errno::EPERM | Errno::EACCES) if self.record.is_rootless() => return Ok(()),
                 Err(errno) => {
-                    let file = record.path.join(name);
+                    let file = path.join(name);
                     return Err(Error::sys(errno).context(format!("chown {}", file.display())));
                 }
             }

@@ -255,9 +255,12 @@ fn rule(entry: &LinuxDeviceCgroup) -> Result<Rule> {
         LinuxDeviceType::C => Some(DeviceKind::Char),
         other => return Err(Error::invalid(FIELD, other.as_str(), "type must be a, b or c")),
     };
-    let access = entry.access().as_deref().unwrap_or("");
-    let access = Access::parse(access)
-        .ok_or_else(|| Error::invalid(FIELD, access, "access must be some of r, w and m"))?;
+    // Without any it is all of them, as with other runtimes; so is the default of `type`.
+    let access = match entry.access().as_deref() {
+        None => Access::ALL,
+        Some(text) => Access::parse(text)
+            .ok_or_else(|| Error::invalid(FIELD, text, "access must be some of r, w and m"))?,
+    };
     let number = |value: Option<i64>| match value {
         None | Some(-1) => Ok(None),
         Some(value) => u32::try_from(value)

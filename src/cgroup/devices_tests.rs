@@ -100,10 +100,17 @@ fn a_type_of_all_keeps_its_numbers() {
 }
 
 #[test]
+fn without_access_it_is_all_of_them() {
+    let short = ruleset(r#"[{"allow":false},{"allow":true,"type":"c","major":10}]"#).unwrap();
+    let long = r#"[{"allow":false,"access":"rwm"},
+                   {"allow":true,"type":"c","major":10,"access":"rwm"}]"#;
+    assert_eq!(short, ruleset(long).unwrap());
+}
+
+#[test]
 fn bad_entries() {
     for (json, message) in [
         (r#"[{"allow":true,"type":"p","access":"r"}]"#, "type must be a, b or c"),
-        (r#"[{"allow":true,"type":"c"}]"#, "access must be some of"),
         (r#"[{"allow":true,"type":"c","access":""}]"#, "access must be some of"),
         (r#"[{"allow":true,"type":"c","access":"rx"}]"#, "\"rx\": access must be some of"),
         (r#"[{"allow":true,"type":"c","major":-2,"access":"r"}]"#, "-2: is not a device number"),

@@ -15,6 +15,7 @@ use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, openat, unlinkat};
 
 use crate::{Error, Result};
 
+use super::cpuset;
 use super::knobs::Write;
 
 type Sys<T> = std::result::Result<T, Errno>;
@@ -112,8 +113,15 @@ fn write_fd(fd: BorrowedFd<'_>, value: &str) -> Sys<()> {
 
 /// The failure of [`write`], told.
 pub fn write_error(path: &Path, file: &str, value: &str, errno: Errno) -> Error {
-    Error::sys(errno).context(format!("write {value:?} to {}", path.join(file).display()))
+    // A list may have thousands of letters.
+    let end = value.char_indices().nth(SHOWN).map_or(value.len(), |(end, _)| end);
+    let more = if end < value.len() { " and more" } else { "" };
+    let shown = value.get(..end).unwrap_or_default();
+    Error::sys(errno).context(format!("write {shown:?}{more} to {}", path.join(file).display()))
 }
+
+/// How many letters of a value an error shows.
+const SHOWN: usize = 80;
 
 /// The failure of [`read`], told.
 pub fn read_error(path: &Path, file: &str, errno: Errno) -> Error {
@@ -148,7 +156,12 @@ fn apply_one(dir: BorrowedFd<'_>, path: &Path, setting: &Write) -> Result<()> {
                 let error = write_error(path, file, value, Errno::ENOENT);
                 missing.get_or_insert(error);
             }
-            Err(errno) => return Err(explain(setting, write_error(path, file, value, errno))),
+            Err(errno) => {
+                if let Some(error) = cpuset::explain(path, setting.field, file, value) {
+                    return Err(error);
+                }
+                return Err(explain(setting, write_error(path, file, value, errno)));
+            }
         }
     }
     match missing {

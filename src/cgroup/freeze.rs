@@ -10,6 +10,7 @@ use nix::errno::Errno;
 use crate::{Context, Error, Kind, Result};
 
 use super::files;
+use super::proof::Standing;
 use super::record::{Dir, Record};
 
 /// How long a cgroup may take to freeze.
@@ -26,7 +27,9 @@ impl Record {
             ("freezer.state", &["FROZEN"][..])
         };
         match files::read(fd.as_fd(), file) {
-            Ok(text) => Ok(yes.iter().any(|line| files::has_line(&text, line))),
+            // What another container has taken over is frozen or not without regard to this one.
+            Ok(text) => Ok(yes.iter().any(|line| files::has_line(&text, line))
+                && self.standing()? != Standing::Taken),
             Err(Errno::ENODEV | Errno::ENOENT) => Ok(false),
             Err(errno) => Err(files::read_error(&dir.path, file, errno)),
         }
@@ -34,6 +37,8 @@ impl Record {
 
     /// Stops all processes, and returns when all have stopped. If one does not, all go on.
     pub fn freeze(&self) -> Result<()> {
+        self.must_be_ours()?;
+        self.must_exist()?;
         let (dir, fd) = self.freezer()?.ok_or_else(no_freezer)?;
         let done = if dir.is_unified() { freeze_v2(dir, &fd) } else { freeze_v1(dir, &fd) };
         match done {
@@ -51,8 +56,51 @@ impl Record {
 
     /// Lets all processes go on.
     pub fn thaw(&self) -> Result<()> {
+        self.must_be_ours()?;
         let (dir, fd) = self.freezer()?.ok_or_else(no_freezer)?;
         thaw(dir, &fd)
+    }
+
+    /// Lets killed processes die: members of a frozen cgroup v1 do not, be it the container's or one
+    /// below it that the container has frozen itself. Nothing is done to another container's.
+    pub fn thaw_to_die(&self) -> Result<()> {
+        let Some((dir, fd)) = self.freezer()? else { return Ok(()) };
+        let stopped = match dir.is_unified() {
+            true => self.frozen()?,
+            false => {
+                let state = files::read(fd.as_fd(), "freezer.state");
+                has_children(&fd) || state.is_ok_and(|state| state.trim() != "THAWED")
+            }
+        };
+        match stopped && self.standing()? != Standing::Taken {
+            true => self.thaw_tree(),
+            false => Ok(()),
+        }
+    }
+
+    /// Lets all processes go on, those too that the container itself has frozen in cgroups below its
+    /// own (cgroup v1 does not let a frozen process die). Nothing is done if there is no freezer.
+    pub(super) fn thaw_tree(&self) -> Result<()> {
+        let Some((dir, fd)) = self.freezer()? else { return Ok(()) };
+        // Killing ends what is frozen on v2, in whatever cgroup.
+        thaw(dir, &fd)?;
+        if dir.is_unified() || !has_children(&fd) {
+            return Ok(());
+        }
+        files::walk(fd, |below| files::write(below, "freezer.state", "THAWED"))
+            .map_err(|errno| files::write_error(&dir.path, "*/freezer.state", "THAWED", errno))
+    }
+
+    /// [`Kind::State`] if another container has taken the cgroup over.
+    fn must_be_ours(&self) -> Result<()> {
+        self.checked()?;
+        match self.standing()? {
+            Standing::Taken => {
+                let why = "the container's cgroup is used by another container now";
+                Err(Error::new(Kind::State, why))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The directory that freezes; none if the cgroup is gone or the host cannot freeze.
@@ -79,7 +127,12 @@ fn set(dir: &Dir, fd: &OwnedFd, file: &str, value: &str) -> Result<()> {
         .map_err(|errno| files::write_error(&dir.path, file, value, errno))
 }
 
-pub(super) fn thaw(dir: &Dir, fd: &OwnedFd) -> Result<()> {
+/// Whether there are cgroups below, by the number of links; also if that cannot be told.
+fn has_children(dir: &OwnedFd) -> bool {
+    rustix::fs::fstat(dir).map_or(true, |stat| stat.st_nlink > 2)
+}
+
+fn thaw(dir: &Dir, fd: &OwnedFd) -> Result<()> {
     if dir.is_unified() {
         set(dir, fd, "cgroup.freeze", "0")
     } else {

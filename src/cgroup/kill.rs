@@ -14,7 +14,7 @@ use crate::sys::term::send_signal;
 use crate::{Context, Result};
 
 use super::files;
-use super::freeze::thaw;
+use super::proof::Standing;
 use super::record::Record;
 
 /// Processes that are pinned at a time; each takes a descriptor.
@@ -25,18 +25,42 @@ const PASSES: usize = 64;
 
 impl Record {
     /// Sends signal number `signal` to every process, once. Real-time signals too.
+    /// Nothing is done if the cgroup is another container's by now.
     pub fn signal_all(&self, signal: i32) -> Result<()> {
+        self.checked()?;
+        if !self.may_signal()? {
+            return Ok(());
+        }
         self.signal(&self.pids()?, signal)
     }
 
     /// Sends SIGKILL to every process, frozen or not. It returns when none can escape any more,
-    /// which is before the last one is gone.
+    /// which is before the last one is gone. Nothing is done if the cgroup is another container's
+    /// by now; [`Kind::State`](crate::Kind::State) if there are processes and the record does not
+    /// tell whose they are.
     pub fn kill_all(&self) -> Result<()> {
+        self.checked()?;
+        if self.may_signal()? { self.kill_members() } else { Ok(()) }
+    }
+
+    /// The same for a container whose record cannot tell, because it is being made at this moment or
+    /// its state is lost. Still nothing is done to a cgroup that another container has taken over.
+    pub fn kill_unfinished(&self) -> Result<()> {
+        self.checked()?;
+        if self.standing()? == Standing::Taken { Ok(()) } else { self.kill_members() }
+    }
+
+    fn kill_members(&self) -> Result<()> {
         let dirs = self.checked()?;
         let mut killed = false;
         for dir in dirs.iter().filter(|dir| dir.is_unified()) {
-            let written = files::open_dir(&dir.path)
-                .and_then(|fd| files::write(fd.as_fd(), "cgroup.kill", "1"));
+            let written = files::open_dir(&dir.path).and_then(|fd| {
+                // The descriptor, and not the path, is what was proven to be the container's.
+                match self.is_recorded(fd.as_fd())? {
+                    true => files::write(fd.as_fd(), "cgroup.kill", "1"),
+                    false => Err(Errno::ENOENT),
+                }
+            });
             match written {
                 // Linux 5.14. The kernel does all: sub-cgroups, forks at the same moment,
                 // frozen processes.
@@ -82,10 +106,7 @@ impl Record {
             }
         }
         // Always: it may have been paused before, and a frozen process does not die on v1.
-        let thawed = match self.freezer()? {
-            Some((dir, fd)) => thaw(dir, &fd),
-            None => Ok(()),
-        };
+        let thawed = self.thaw_tree();
         match thawed {
             // Gone meanwhile, or a kernel without freezer: nothing is frozen.
             Err(error) if matches!(error.errno(), Some(Errno::ENODEV | Errno::ENOENT)) => result,
@@ -101,6 +122,7 @@ impl Record {
                 .filter_map(|pid| Some((*pid, pin(*pid)?)))
                 .map(|(pid, fd)| Ok((pid, fd?)))
                 .collect::<Result<Vec<(i32, OwnedFd)>>>()?;
+            // None if another container has taken the cgroup over since.
             let members: BTreeSet<i32> = self.pids()?.into_iter().collect();
             for (pid, fd) in pinned {
                 if !members.contains(&pid) {

@@ -6,10 +6,15 @@
 //! [`Record`] is what outlives this process, to list, freeze, kill and remove. Nothing before
 //! [`Plan::create`] changes the host.
 
+mod below;
+mod controllers;
+mod cpuset;
 mod create;
+mod device_control;
 pub mod devices;
 mod files;
 mod freeze;
+mod keep;
 mod kill;
 pub mod knobs;
 mod layout;
@@ -18,6 +23,7 @@ mod oom;
 mod place;
 mod plan;
 pub mod program;
+mod proof;
 mod record;
 pub mod stats;
 mod units;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{LinuxDevice, LinuxResources};
 
-use crate::{Error, Kind, Result};
+use crate::{Context, Error, Kind, Result};
 
 use super::devices::Ruleset;
 use super::knobs::{self, Version, Write};
@@ -23,6 +23,8 @@ pub struct Options {
     pub rootless: bool,
     /// systemd makes the cgroup, and `linux.cgroupsPath` is `slice:prefix:name`.
     pub systemd: bool,
+    /// The container's mounts need devices, which its rules may not allow.
+    pub mounts_devices: bool,
 }
 
 /// How the device rules get to the kernel.
@@ -87,6 +89,10 @@ pub struct Plan {
     /// The unit that systemd is asked for, once there is a process for it. The directories of
     /// `targets` are a guess then: systemd says where they are.
     pub(super) unit: Option<Request>,
+    /// The device rules as settings of the unit that are made when the container's mounts are.
+    pub(super) unit_devices: Vec<Property>,
+    /// Where below the v2 directory the container's process starts.
+    pub(super) below: Option<PathBuf>,
 }
 
 impl Plan {
@@ -100,6 +106,8 @@ impl Plan {
             explicit: false,
             enter_unified: false,
             unit: None,
+            unit_devices: Vec::new(),
+            below: None,
         }
     }
 
@@ -165,29 +173,51 @@ impl Plan {
         for limit in &limits {
             add(layout, &mut targets, limit, warnings)?;
         }
+        let mut unit_devices = Vec::new();
         if let Some(unit) = &mut unit {
-            unit.add(settings(layout, &targets, &rules, options));
+            unit.add(settings(layout, &targets));
+            // The user's own service manager may not limit devices.
+            match units::devices(&rules) {
+                _ if options.rootless => {}
+                properties if !options.mounts_devices => unit.add(properties),
+                // They would bind init before it has made the mounts. On v2 our own program is
+                // enough, on v1 systemd writes its own rules over ours until it knows these.
+                properties if layout.mode() != Mode::Unified => unit_devices = properties,
+                _ => {}
+            }
         }
         let devices = device_control(&targets, rules, options)?;
-        if let (Some(_), DeviceControl::V1(_, writes)) = (&unit, &devices)
-            && !units::can_keep(writes)
-        {
-            let why = "systemd has no words for an exception from what is allowed, and would let \
-                       it go on cgroup v1; name what is allowed, or leave out --systemd-cgroup";
-            return Err(Error::new(Kind::Invalid, why).context("linux.resources.devices"));
+        if let (Some(_), DeviceControl::V1(_, writes)) = (&unit, &devices) {
+            units::must_keep(writes).context("linux.resources.devices")?;
         }
         // clone3 into a full cgroup is refused; moving a process there is not.
         let enter_unified =
             targets.iter().filter(|target| target.dir.is_unified()).any(Target::is_full);
         let mode = layout.mode();
-        Ok(Plan { mode, targets, devices, options, explicit, enter_unified, unit })
+        Ok(Plan {
+            mode,
+            targets,
+            devices,
+            options,
+            explicit,
+            enter_unified,
+            unit,
+            unit_devices,
+            below: None,
+        })
     }
 
     /// Settings that the unit gets besides; of those of the same name the later one wins. Nothing
     /// is done if there is no unit.
     pub fn set(&mut self, properties: Vec<Property>) {
         if let Some(unit) = &mut self.unit {
-            unit.add(properties);
+            // Those of devices come last of all, and so do the configuration's own words for them.
+            let late = !self.unit_devices.is_empty();
+            let (devices, others): (Vec<_>, Vec<_>) = properties
+                .into_iter()
+                .partition(|property| late && property.name.starts_with("Device"));
+            unit.add(others);
+            self.unit_devices.extend(devices);
         }
     }
 
@@ -250,19 +280,10 @@ fn target(
     Target { wanted, ..Target::of(&dir) }
 }
 
-/// The settings of a unit: accounting, limits, device rules.
-fn settings(
-    layout: &Layout,
-    targets: &[Target],
-    rules: &Ruleset,
-    options: Options,
-) -> Vec<Property> {
+/// The settings of a unit that is made: accounting and limits.
+fn settings(layout: &Layout, targets: &[Target]) -> Vec<Property> {
     let version = units::version(layout.mode());
     let mut out = units::accounting(version);
-    // The user's own service manager may not limit devices.
-    if !options.rootless {
-        out.extend(units::devices(rules));
-    }
     let writes = targets.iter().flat_map(|target| target.writes.iter().flatten());
     out.extend(units::properties(version, writes));
     out

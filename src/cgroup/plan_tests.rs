@@ -46,7 +46,7 @@ fn refused(layout: &Layout, resources: &str, message: &str) {
     assert!(error.contains(message), "{error}");
 }
 
-const ROOTLESS: Options = Options { rootless: true, systemd: false };
+const ROOTLESS: Options = Options { rootless: true, systemd: false, mounts_devices: false };
 
 #[test]
 fn every_hierarchy_has_a_directory() {

@@ -14,6 +14,7 @@ use crate::{Context, Error, Kind, Result, log};
 use super::create::Cgroup;
 use super::files;
 use super::layout::Mode;
+use super::proof::{Identity, Standing};
 
 /// How long a cgroup may take to lose its last process after that was killed.
 const EMPTY_WITHIN: Duration = Duration::from_secs(5);
@@ -74,6 +75,9 @@ pub struct Record {
     mode: Mode,
     #[serde(default)]
     dirs: Vec<Dir>,
+    /// Which of all directories that have been there it got; none before there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) identity: Option<Identity>,
     /// The unit that systemd has made for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     unit: Option<Unit>,
@@ -112,7 +116,7 @@ pub enum CgroupMount {
 
 impl Record {
     pub(super) fn new(mode: Mode, dirs: Vec<Dir>) -> Record {
-        Record { mode, dirs, unit: None, unit_is_planned: false }
+        Record { mode, dirs, identity: None, unit: None, unit_is_planned: false }
     }
 
     /// Of a container in a unit.
@@ -123,6 +127,16 @@ impl Record {
     /// The same of a unit that is yet to be made, and may not be ours if there is one of its name.
     pub(super) fn planned(self) -> Record {
         Record { unit_is_planned: true, ..self }
+    }
+
+    /// The same with the proof of which directory it is.
+    pub(super) fn identified(self, identity: Option<Identity>) -> Record {
+        Record { identity, ..self }
+    }
+
+    /// The directory that stands for all of them.
+    pub(super) fn primary(&self) -> Option<&Dir> {
+        self.unified().or_else(|| self.dirs.first())
     }
 
     /// The unit that systemd has made for it.
@@ -199,10 +213,15 @@ impl Record {
         Ok(Cgroup::opened(self.clone(), unified))
     }
 
-    /// Ids of all processes, those of sub-cgroups too, in ascending order.
+    /// Ids of all processes, those of sub-cgroups too, in ascending order; none if the cgroup is
+    /// another container's by now.
     pub fn pids(&self) -> Result<Vec<i32>> {
         let mut pids = Vec::new();
-        for dir in self.checked()? {
+        let dirs = self.checked()?;
+        if self.standing()? == Standing::Taken {
+            return Ok(pids);
+        }
+        for dir in dirs {
             pids.extend(files::all_processes(&dir.path)?);
         }
         pids.sort_unstable();
@@ -213,7 +232,11 @@ impl Record {
     /// Removes what this runtime made, if there is nothing in it any more; whether there was not.
     /// The usual end of a container whose pid namespace has died: no signal, no wait.
     pub fn remove_if_empty(&self) -> Result<bool> {
-        for dir in self.checked()?.iter().filter(|dir| dir.made) {
+        let dirs = self.checked()?;
+        if !self.may_remove()? {
+            return Ok(true);
+        }
+        for dir in dirs.iter().filter(|dir| dir.made) {
             match rmdir(&dir.path) {
                 Ok(()) | Err(Errno::ENOENT) => {}
                 Err(Errno::EBUSY) => return Ok(false),
@@ -223,6 +246,7 @@ impl Record {
             }
         }
         self.stop_unit();
+        self.release();
         Ok(true)
     }
 
@@ -235,17 +259,33 @@ impl Record {
     }
 
     /// Removes what this runtime made: the container's directories with all below them. To be
-    /// called when the processes are dead; waits for the kernel to notice. Can be repeated.
+    /// called when the processes are dead; waits for the kernel to notice. What another container
+    /// uses by now stays. Can be repeated.
     pub fn remove(&self) -> Result<()> {
         self.checked()?;
-        self.stop_unit();
+        if !self.may_remove()? {
+            return Ok(());
+        }
         // All are tried, and the first failure told.
         let mut result = Ok(());
+        let end = Instant::now() + EMPTY_WITHIN;
         for dir in self.checked()?.iter().filter(|dir| dir.made) {
-            let removed = remove(dir).with_context(|| format!("rmdir {}", dir.path.display()));
+            let removed = remove(dir, end).with_context(|| format!("rmdir {}", dir.path.display()));
             result = result.and(removed);
         }
-        result
+        self.release();
+        match result {
+            // systemd would kill what is left in the unit, be it the container's or not.
+            Ok(()) => {
+                self.stop_unit();
+                Ok(())
+            }
+            Err(error) if error.errno() == Some(Errno::EBUSY) => match self.pids()?.as_slice() {
+                [] => Err(error),
+                pids => Err(self.unproven(pids)),
+            },
+            other => other,
+        }
     }
 
     /// Takes back a create that has failed: what [`Record::remove`] does, and the directories that
@@ -303,8 +343,7 @@ impl Record {
     }
 }
 
-fn remove(dir: &Dir) -> Result<(), Errno> {
-    let end = Instant::now() + EMPTY_WITHIN;
+fn remove(dir: &Dir, end: Instant) -> Result<(), Errno> {
     let mut pause = Duration::from_millis(1);
     loop {
         match rmdir(&dir.path) {

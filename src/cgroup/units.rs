@@ -7,6 +7,7 @@
 //! systemd.resource-control(5), org.freedesktop.systemd1(5).
 
 use crate::systemd::{Property, Value};
+use crate::{Error, Kind, Result};
 
 use super::devices::Ruleset;
 use super::knobs::{Knob, Version, Write};
@@ -186,9 +187,18 @@ pub fn devices(rules: &Ruleset) -> Vec<Property> {
     ]
 }
 
-/// Whether systemd can be told of rules in the form that cgroup v1 has. It writes its own over
-/// those that are there whenever it looks at the unit, so that others would not last.
-pub fn can_keep(writes: &[(&'static str, String)]) -> bool {
+/// Refuses rules of cgroup v1 that systemd cannot be told of: it writes its own over those that are
+/// there whenever it looks at the unit, so that others would not last.
+pub fn must_keep(writes: &[(&'static str, String)]) -> Result<()> {
+    if can_keep(writes) {
+        return Ok(());
+    }
+    let why = "systemd has no words for an exception from what is allowed, and would let it go on \
+               cgroup v1; name what is allowed, or leave out --systemd-cgroup";
+    Err(Error::new(Kind::Invalid, why))
+}
+
+fn can_keep(writes: &[(&'static str, String)]) -> bool {
     matches!(writes, [("devices.allow", _)]) || allowed(writes).is_some()
 }
 

@@ -9,7 +9,8 @@ use oci_spec::runtime::LinuxResources;
 use crate::systemd::Property;
 use crate::{Context, Error, Result, log};
 
-use super::create::enable;
+use super::controllers::enable;
+use super::devices::Ruleset;
 use super::files;
 use super::knobs::Write;
 use super::layout::Layout;
@@ -25,6 +26,8 @@ pub struct Undo {
     files: Vec<Before>,
     /// The settings of the unit that made the files what they were, and whose unit it is.
     unit: Option<(Record, Vec<Property>)>,
+    /// The device rules, and whose.
+    devices: Option<(Record, Ruleset)>,
 }
 
 /// One file before it was written.
@@ -51,6 +54,7 @@ impl Record {
         warnings: &mut Vec<String>,
     ) -> Result<Undo> {
         let chosen = choose(old, new, given)?;
+        self.must_exist()?;
         let mut targets: Vec<Target> = self.checked()?.iter().map(Target::of).collect();
         let layout = Layout::probe()?;
         for limit in &chosen {
@@ -90,7 +94,8 @@ impl Record {
         let mut old = units::properties(version, &before);
         old.retain(|property| new.iter().any(|new| new.name == property.name));
         // All of them or none.
-        self.set_properties(&new)?;
+        let changed: Vec<&str> = undo.files.iter().map(|before| before.file.as_str()).collect();
+        self.keeping_limits(&changed, || self.set_properties(&new))?;
         undo.unit = Some((self.clone(), old));
         Ok(())
     }
@@ -100,15 +105,20 @@ impl Record {
     /// container runs, which would see devices refused that it may open.
     fn set_properties(&self, properties: &[Property]) -> Result<()> {
         let Some(unit) = self.unit() else { return Ok(()) };
-        let stops = self.dirs().iter().any(|dir| dir.has_controller("devices"))
-            && self.freezer()?.is_some()
-            && !self.frozen()?;
-        if !stops {
-            return unit.set(properties);
+        match self.dirs().iter().any(|dir| dir.has_controller("devices")) {
+            true => self.while_frozen(|| unit.set(properties)),
+            false => unit.set(properties),
+        }
+    }
+
+    /// Does something while nothing of the container runs, if there is a freezer.
+    pub(super) fn while_frozen(&self, work: impl FnOnce() -> Result<()>) -> Result<()> {
+        if self.freezer()?.is_none() || self.frozen()? {
+            return work();
         }
         self.freeze()?;
-        let set = unit.set(properties);
-        self.thaw().and(set)
+        let done = work();
+        self.thaw().and(done)
     }
 }
 
@@ -176,6 +186,22 @@ fn apply(target: &Target) -> Result<()> {
 }
 
 impl Undo {
+    /// Puts the device rules `new` in force in place of `old`, as a part of the update. On an error
+    /// everything is as it was.
+    pub fn and_devices(mut self, record: &Record, old: Ruleset, new: &Ruleset) -> Result<Undo> {
+        if old == *new {
+            return Ok(self);
+        }
+        self.devices = Some((record.clone(), old));
+        match record.replace_devices(new) {
+            Ok(()) => Ok(self),
+            Err(error) => {
+                self.roll_back();
+                Err(error)
+            }
+        }
+    }
+
     fn look(targets: &[Target]) -> Result<Undo> {
         let mut before = Vec::new();
         for target in targets {
@@ -185,13 +211,19 @@ impl Undo {
                 before.extend(look_at(fd.as_fd(), path, write)?);
             }
         }
-        Ok(Undo { files: before, unit: None })
+        Ok(Undo { files: before, ..Undo::default() })
     }
 
     /// Puts everything back, as far as the kernel lets it; what it does not is a warning.
     pub fn roll_back(self) {
+        if let Some((record, rules)) = &self.devices {
+            let undone = record.replace_devices(rules);
+            undone.context("undo the update").unwrap_or_else(log::warn);
+        }
         if let Some((record, properties)) = &self.unit {
-            record.set_properties(properties).context("undo the update").unwrap_or_else(log::warn);
+            let changed: Vec<&str> = self.files.iter().map(|before| before.file.as_str()).collect();
+            let set = record.keeping_limits(&changed, || record.set_properties(properties));
+            set.context("undo the update").unwrap_or_else(log::warn);
         }
         let mut left: Vec<Before> = self.files.into_iter().rev().collect();
         // Twice, since files that the kernel checks against each other may need another order.

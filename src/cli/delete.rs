@@ -36,6 +36,7 @@ fn delete(store: &Store, id: &Id, force: bool) -> Result<()> {
     }
     match container.status()? {
         Status::Stopped => {}
+        _ if !force && state::ends(&container)? => {}
         _ if force => state::stop(&container, DEATH)?,
         status => return Err(not_stopped(id, status)),
     }

@@ -39,6 +39,7 @@ pub fn run(global: &Global, args: &EventsArgs) -> Result<i32> {
         return Err(Error::new(Kind::State, "container not running")).with_context(name);
     };
     let cgroup = &state.cgroup;
+    cgroup.must_exist().with_context(name)?;
     if args.stats {
         return tell("stats", &id, Some(cgroup.stats().with_context(name)?)).map(|()| 0);
     }

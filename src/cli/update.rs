@@ -4,9 +4,11 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use oci_spec::runtime::LinuxResources;
 use serde_json::{Map, Value, json};
 
 use super::{Global, UpdateArgs};
+use crate::cgroup::devices::Ruleset;
 use crate::spec::{self, Changes};
 use crate::state::{Container, Id, Status, Store};
 use crate::{Context, Error, Kind, Result, log};
@@ -38,12 +40,21 @@ fn update(container: &mut Container, changes: &Changes) -> Result<()> {
         |spec: &oci_spec::runtime::Spec| spec.linux().as_ref().and_then(|l| l.resources().clone());
     let wanted = resources(&new).unwrap_or_default();
     let mut warnings = Vec::new();
-    let undo = state.cgroup.update(
-        resources(&old).as_ref(),
-        &wanted,
-        &changes.resources()?,
-        &mut warnings,
-    )?;
+    let given = changes.resources()?;
+    let before = resources(&old);
+    let rules = given.devices().as_ref().map(|_| {
+        let of = |resources: Option<&LinuxResources>| {
+            let listed = resources.and_then(|r| r.devices().as_deref()).unwrap_or_default();
+            let linux = old.linux().as_ref();
+            Ruleset::new(listed, linux.and_then(|l| l.devices().as_deref()).unwrap_or_default())
+        };
+        Ok::<_, Error>((of(before.as_ref())?, of(Some(&wanted))?))
+    });
+    let rules = rules.transpose()?;
+    let mut undo = state.cgroup.update(before.as_ref(), &wanted, &given, &mut warnings)?;
+    if let Some((old, new)) = rules {
+        undo = undo.and_devices(&state.cgroup, old, &new)?;
+    }
     warnings.iter().for_each(log::warn);
     container.replace_config(merged).inspect_err(|_| undo.roll_back())
 }

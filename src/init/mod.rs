@@ -166,7 +166,8 @@ fn second_half(init: &Init<'_>) -> Result<i32> {
 /// container's namespaces, but with the host's root file system still in sight.
 fn create_hooks(init: &Init<'_>, root: &Root, umask: Mode) -> Result<()> {
     let hooks = &init.plan.hooks;
-    if hooks.has_create() {
+    // Before a pid namespace of others is joined the device rules have to be in force, too.
+    if hooks.has_create() || init.plan.route.joins_pid {
         // Also for createContainer hooks alone: the runtime owes poststop hooks from here on.
         init.parent.tell_parent(&ToParent::NeedHooks)?;
         init.parent.wait_for(ToInit::HooksDone)?;

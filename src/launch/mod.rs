@@ -9,6 +9,7 @@ pub mod fifo;
 mod locked;
 pub(crate) mod maps;
 pub mod nodes;
+mod owner;
 pub mod prepare;
 pub(crate) mod record;
 pub mod selfexe;
@@ -118,7 +119,11 @@ fn plan_cgroup(
         return cgroup::Plan::disabled(linux.and_then(|l| l.resources().as_ref()), warnings);
     }
     let layout = cgroup::Layout::probe()?;
-    let options = cgroup::Options { rootless, systemd: request.systemd_cgroup };
+    let options = cgroup::Options {
+        rootless,
+        systemd: request.systemd_cgroup,
+        mounts_devices: spec.mounts().iter().flatten().any(needs_device),
+    };
     let mut plan = cgroup::Plan::new(
         &layout,
         request.id.as_str(),
@@ -128,10 +133,18 @@ fn plan_cgroup(
         options,
         warnings,
     )?;
+    plan.set_below(spec.annotations().as_ref())?;
     if request.systemd_cgroup {
         let annotations = spec.annotations().iter().flatten();
         let pairs = annotations.map(|(key, value)| (key.as_str(), value.as_str()));
         plan.set(systemd::annotations::properties(pairs)?);
     }
     Ok(plan)
+}
+
+/// Whether it may be a file system on a block device: what has a path as source is no bind mount.
+fn needs_device(mount: &oci_spec::runtime::Mount) -> bool {
+    let options = mount.options().as_deref().unwrap_or(&[]);
+    let binds = options.iter().any(|option| option == "bind" || option == "rbind");
+    !binds && mount.source().as_ref().is_some_and(|source| source.is_absolute())
 }

@@ -11,6 +11,7 @@ use rustix::process::{
 };
 
 use super::maps;
+use super::owner;
 use super::prepare::Prepared;
 use crate::cgroup::Cgroup;
 use crate::hooks;
@@ -67,7 +68,8 @@ impl Talk<'_> {
                 Some(ToParent::SeccompFd(fd)) => self.hand_over_listener(fd)?,
                 Some(ToParent::Ready { user_namespace }) if self.adopted => {
                     self.user_namespace = user_namespace;
-                    return Ok(());
+                    self.finish_cgroup()?;
+                    return owner::hand_over(self.plan, self.cgroup, self.child.pid);
                 }
                 Some(ToParent::Failed(error)) => return Err(error),
                 Some(ToParent::Pid(_) | ToParent::Ready { .. }) => return Err(unexpected()),
@@ -93,11 +95,18 @@ impl Talk<'_> {
         self.cgroup.make_unit(self.child.pid)?;
         if self.cgroup.needs_enter() {
             self.cgroup.enter(self.child.pid)?;
+            self.cgroup.enter_below(self.child.pid)?;
         }
-        match waits {
-            true => self.tell(ToInit::CgroupReady),
-            false => Ok(()),
+        if waits {
+            self.tell(ToInit::CgroupReady)?;
         }
+        self.cgroup.prepare_devices();
+        Ok(())
+    }
+
+    /// The mounts are made: from here on the container is bound by its device rules.
+    fn finish_cgroup(&mut self) -> Result<()> {
+        self.cgroup.set_devices()
     }
 
     /// If init has gone, the next message says why.
@@ -134,7 +143,9 @@ impl Talk<'_> {
     }
 
     fn run_hooks(&mut self) -> Result<()> {
-        self.hooks_ran = true;
+        // createContainer hooks run in the container's cgroup.
+        self.finish_cgroup()?;
+        self.hooks_ran = self.plan.hooks.has_create();
         let state = state::document(self.state, Status::Creating, self.child.pid).to_json()?;
         hooks::run_all("prestart", &self.plan.hooks.prestart, &state)?;
         hooks::run_all("createRuntime", &self.plan.hooks.create_runtime, &state)?;

@@ -53,8 +53,8 @@ pub struct Changes(Map<String, Value>);
 impl Changes {
     /// Reads a `linux.resources` object; `name` stands for the text in errors. Members that the
     /// specification does not know are ignored, as it demands (config.md, "Extensibility"), but told
-    /// in `warnings`: they may be a limit with a slip of the pen. The device rules are left out,
-    /// because `update` does not change them.
+    /// in `warnings`: they may be a limit with a slip of the pen. The device rules are
+    /// one list, in which the order counts: they replace those that were there.
     pub fn parse(raw: &[u8], name: &str, warnings: &mut Vec<String>) -> Result<Changes> {
         Changes::read(raw, warnings).with_context(|| name.to_owned())
     }
@@ -85,7 +85,6 @@ impl Changes {
         // The whole text in its place, so that every rule about it applies, and errors name it so.
         let spec = format!("{{\"ociVersion\":\"1.0.0\",\"linux\":{{\"resources\":{text}}}}}");
         load::parse_spec(spec.as_bytes(), warnings)?;
-        members.remove("devices");
         for (section, zero, _) in SECTIONS {
             if let Some(Value::Object(found)) = members.get_mut(*section) {
                 found.retain(|name, value| !unset(value, zero.contains(&name.as_str())));
@@ -144,7 +143,9 @@ fn merge_members(old: &mut Map<String, Value>, new: &Map<String, Value>) {
     for (name, value) in new {
         match (old.get_mut(name), value) {
             (Some(Value::Object(old)), Value::Object(new)) => merge_members(old, new),
-            (Some(Value::Array(old)), Value::Array(new)) => merge_lists(old, new),
+            (Some(Value::Array(old)), Value::Array(new)) if name != "devices" => {
+                merge_lists(old, new);
+            }
             _ => {
                 old.insert(name.clone(), value.clone());
             }

@@ -29,7 +29,7 @@ fn what_is_not_set_stays() {
         json!({"memory": {"limit": 0, "swap": null}, "cpu": {"shares": 0, "cpus": "", "quota": 0}}),
         json!({"pids": {}, "blockIO": {"weight": 0}, "unified": {}, "hugepageLimits": null}),
         json!({"memory": {"swappiness": u64::MAX}}),
-        json!({"devices": [{"allow": true, "access": "rwm"}]}),
+        json!({"devices": []}),
     ] {
         assert_eq!(merged(old.clone(), nothing.clone()), old, "{nothing}");
     }
@@ -41,6 +41,14 @@ fn what_is_not_set_stays() {
         "devices": [{"allow": false}],
     });
     assert_eq!(merged(old, new), wanted);
+}
+
+#[test]
+fn device_rules_are_replaced_as_a_whole() {
+    let rule = |major: i64| json!({"allow": true, "type": "c", "major": major, "minor": 0});
+    let old = json!({"devices": [{"allow": false}, rule(1), rule(2)]});
+    let new = json!({"devices": [{"allow": false}, rule(2), rule(2)]});
+    assert_eq!(merged(old, new.clone()), new);
 }
 
 #[test]

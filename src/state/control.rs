@@ -1,14 +1,20 @@
 //! Signals to a container, its pauses, and its end.
 
 use std::os::fd::{AsFd, BorrowedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
-use super::{Container, Intent, State, Status};
+use super::{Container, DEATH, Intent, State, Status};
 use crate::cgroup::Record;
 use crate::sys::pidfd;
 use crate::{Context, Error, Kind, Result, hooks};
+
+/// How long `delete` waits for the end of a container that may be about to end.
+const MOMENT: Duration = Duration::from_millis(100);
+
+/// After how long a killed init is looked after once more.
+const STUBBORN: Duration = Duration::from_millis(200);
 
 /// Sends signal number `signal` to init, or with `all` to every process of the cgroup. SIGKILL
 /// reaches all of them as well where init's death would not end them: without a private pid
@@ -27,7 +33,11 @@ pub fn kill(container: &Container, signal: i32, all: bool) -> Result<()> {
             };
             signal_live(state, init.as_fd(), signal, all)
         }
-        Status::Stopped if all && container.this_boot()? => signal_cgroup(&state.cgroup, signal),
+        // With a pid namespace of its own all of it has died with init; what is in the cgroup is not
+        // the container's.
+        Status::Stopped if all && !state.private_pid && container.this_boot()? => {
+            signal_cgroup(&state.cgroup, signal)
+        }
         Status::Stopped if all => Ok(()),
         Status::Stopped if signal == libc::SIGKILL && survivors(container, state)? => {
             state.cgroup.kill_all()
@@ -77,7 +87,7 @@ pub fn processes(container: &Container) -> Result<Vec<i32>> {
     let name = || format!("list the processes of container {:?}", container.id().as_str());
     match (container.status()?, container.state()) {
         (Status::Created | Status::Running | Status::Paused, Some(state)) => {
-            state.cgroup.pids().with_context(name)
+            state.cgroup.must_exist().and_then(|()| state.cgroup.pids()).with_context(name)
         }
         (Status::Stopped, Some(state)) if container.this_boot()? => {
             state.cgroup.pids().with_context(name)
@@ -109,10 +119,7 @@ fn signal_live(state: &State, init: BorrowedFd<'_>, signal: i32, all: bool) -> R
         if all || !state.private_pid {
             state.cgroup.kill_all()?;
         }
-        // Members of a frozen cgroup v1 do not even die.
-        if state.cgroup.frozen()? {
-            state.cgroup.thaw()?;
-        }
+        state.cgroup.thaw_to_die()?;
     }
     Ok(())
 }
@@ -135,7 +142,7 @@ pub fn stop(container: &Container, limit: Duration) -> Result<()> {
     let Some(state) = container.state() else {
         // The pid is not known; init is in the cgroup, if it was ever made.
         return match container.intent() {
-            Some(intent) => intent.cgroup.made().kill_all().with_context(name),
+            Some(intent) => intent.cgroup.made().kill_unfinished().with_context(name),
             None => Ok(()),
         };
     };
@@ -145,11 +152,36 @@ pub fn stop(container: &Container, limit: Duration) -> Result<()> {
         Err(e) if e.kind() == Kind::State => {}
         other => other.with_context(name)?,
     }
-    if pidfd::wait_exit(init.as_fd(), limit)? {
-        return Ok(());
+    let end = Instant::now() + limit;
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        if pidfd::wait_exit(init.as_fd(), left.min(STUBBORN))? {
+            return Ok(());
+        }
+        if left.is_zero() {
+            break;
+        }
+        // Others in the container may freeze it again and again (cgroup v1); they go first.
+        state.cgroup.kill_all().with_context(name)?;
+        state.cgroup.thaw_to_die().with_context(name)?;
     }
     let why = format!("process {} is still alive {} s after SIGKILL", state.pid, limit.as_secs());
     Err(Error::new(Kind::System, why)).with_context(name)
+}
+
+/// Waits for the end of a container that is dying, as after `kill ID KILL`, which returns before the
+/// kernel is done; whether it has ended. For any other live container it waits a moment, and gives up.
+pub fn ends(container: &Container) -> Result<bool> {
+    let (Some(state), Some(init)) = (container.state(), container.pidfd()?) else {
+        return Ok(container.status()? == Status::Stopped);
+    };
+    if pidfd::wait_exit(init.as_fd(), MOMENT)? {
+        return Ok(true);
+    }
+    // A frozen one does not die, so it is not waited for.
+    Ok(super::process::is_dying(state.pid)?
+        && !state.cgroup.frozen()?
+        && pidfd::wait_exit(init.as_fd(), DEATH)?)
 }
 
 /// Frees all that create made (runtime.md "Delete"): processes left in the cgroup, the cgroup, the
@@ -175,18 +207,20 @@ pub fn destroy(mut container: Container) -> Result<()> {
     // After a reboot the cgroup is gone, and one of its name is somebody else's.
     if container.this_boot()? {
         match (container.state(), container.intent()) {
-            // The death of init ends a pid namespace; else, or if something was moved into the
-            // cgroup from elsewhere, there may be more to kill.
-            (Some(State { private_pid: true, cgroup, .. }), _)
-                if cgroup.remove_if_empty().with_context(name)? => {}
+            // The death of init ends a pid namespace. What is in the cgroup then was put there from
+            // elsewhere, and is not the container's to kill.
+            (Some(State { private_pid: true, cgroup, .. }), _) => {
+                if !cgroup.remove_if_empty().with_context(name)? {
+                    cgroup.remove().with_context(name)?;
+                }
+            }
             (Some(State { cgroup, .. }), _) => {
                 cgroup.kill_all().with_context(name)?;
                 cgroup.remove().with_context(name)?;
             }
-            (None, Some(Intent { cgroup, .. })) => {
-                cgroup.made().kill_all().with_context(name)?;
-                cgroup.abandon().with_context(name)?;
-            }
+            // The init of a create that has died dies with it. Nothing else is known of the cgroup,
+            // not even whether that create ever made it: so no signal is sent to what is there.
+            (None, Some(Intent { cgroup, .. })) => cgroup.abandon().with_context(name)?,
             (None, None) => {}
         }
     }

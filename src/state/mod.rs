@@ -30,7 +30,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
 pub use container::Container;
-pub use control::{destroy, kill, pause, processes, resume, stop};
+pub use control::{destroy, ends, kill, pause, processes, resume, stop};
 pub use id::Id;
 pub use process::{boot_id, has_executed, process_start_time};
 pub use store::{Reserved, Store};

@@ -28,6 +28,33 @@ pub fn process_start_time(pid: i32) -> Result<Option<u64>> {
     }
 }
 
+/// Whether process `pid` has been killed, or is about to exit for another reason.
+pub fn is_dying(pid: i32) -> Result<bool> {
+    let read = |name: &str| match crate::fs::read_text(&format!("/proc/{pid}/{name}")) {
+        Err(e) if matches!(e.errno(), Some(Errno::ENOENT | Errno::ESRCH)) => Ok(None),
+        other => other.map(Some),
+    };
+    let (Some(status), Some(stat)) = (read("status")?, read("stat")?) else { return Ok(true) };
+    Ok(is_killed(&status) || is_exiting(&stat))
+}
+
+/// Whether SIGKILL is pending, for the first thread or for all (proc_pid_status(5)).
+fn is_killed(status: &str) -> bool {
+    let mut pending = status
+        .lines()
+        .filter_map(|line| line.strip_prefix("SigPnd:").or(line.strip_prefix("ShdPnd:")));
+    pending.any(|mask| {
+        u64::from_str_radix(mask.trim(), 16)
+            .is_ok_and(|mask| mask & (1 << (libc::SIGKILL - 1)) != 0)
+    })
+}
+
+/// Whether the kernel is taking it down: PF_EXITING of field 9 (proc_pid_stat(5)).
+fn is_exiting(stat: &str) -> bool {
+    const PF_EXITING: u32 = 4;
+    Stat::from_read(stat.as_bytes()).is_ok_and(|stat| stat.flags & PF_EXITING != 0)
+}
+
 /// The start time, unless the process is dead.
 fn alive_since(stat: &Stat) -> Option<u64> {
     // A first thread that has ended looks like a zombie for as long as other threads run.
@@ -76,6 +103,19 @@ mod tests {
         assert_eq!(alive_since(&stat('Z', 1)), None);
         assert_eq!(alive_since(&stat('X', 0)), None);
         assert_eq!(alive_since(&stat('Z', 3)), Some(4242));
+    }
+
+    #[test]
+    fn a_killed_process_is_dying() {
+        assert!(is_killed("SigPnd:\t0000000000000100\nShdPnd:\t0000000000000000\n"));
+        assert!(is_killed("SigPnd:\t0000000000000000\nShdPnd:\t0000000000004100\n"));
+        assert!(!is_killed("SigPnd:\t0000000000000200\nSigBlk:\t0000000000000100\n"));
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let pid = child.id().try_into().unwrap();
+        assert!(!is_dying(pid).unwrap());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(is_dying(pid).unwrap());
     }
 
     #[test]

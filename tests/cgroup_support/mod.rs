@@ -31,6 +31,21 @@ pub fn plan(tag: &str, resources: &str) -> Plan {
     plan_at(&format!("/{}", name(tag)), resources).unwrap()
 }
 
+/// Makes it. A process that another test is starting at this moment has, until its execve, a copy of
+/// every descriptor, that of an earlier lock too.
+pub fn create(plan: &Plan) -> Cgroup {
+    let end = Instant::now() + Duration::from_secs(60);
+    loop {
+        match plan.create() {
+            Err(error) if error.to_string().contains("is being created") => {
+                assert!(Instant::now() < end, "{error}");
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            other => return other.unwrap(),
+        }
+    }
+}
+
 /// A cgroup that is gone at the end of the test, whatever that is.
 pub struct Made {
     pub cgroup: Cgroup,
@@ -43,7 +58,12 @@ impl Made {
     }
 
     pub fn from(plan: &Plan) -> Made {
-        Made { cgroup: plan.create().unwrap(), children: Vec::new() }
+        let mut cgroup = create(plan);
+        cgroup.set_devices().unwrap();
+        // As a later command has it: the one that makes it keeps others away until it has ended.
+        let record = cgroup.record().clone();
+        drop(cgroup);
+        Made { cgroup: record.open().unwrap(), children: Vec::new() }
     }
 
     pub fn record(&self) -> &Record {

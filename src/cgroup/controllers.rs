@@ -1,0 +1,115 @@
+//! Making a new cgroup able to hold limits and processes: controllers of v2, the lists of cpuset on v1.
+
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use nix::errno::Errno;
+
+use crate::{Context, Result};
+
+use super::files;
+use super::plan::Target;
+
+/// Enables controllers for the children of every cgroup above the container's.
+pub(super) fn enable(target: &Target) -> Result<()> {
+    let (root, path) = (&target.dir.root, &target.dir.path);
+    let Some(parent) = path.parent().filter(|_| !target.wanted.is_empty()) else { return Ok(()) };
+    // Children have no more than their parents, so this one alone usually tells that all is done.
+    if missing(parent, &target.wanted)?.is_empty() {
+        return Ok(());
+    }
+    let mut above: Vec<&Path> = parent.ancestors().take_while(|dir| *dir != root).collect();
+    above.push(root);
+    for dir in above.into_iter().rev() {
+        enable_in(dir, &missing(dir, &target.wanted)?, &target.needed)?;
+    }
+    Ok(())
+}
+
+const SUBTREE: &str = "cgroup.subtree_control";
+
+/// The controllers that threaded cgroups can have (cgroups(7), "Thread mode").
+pub(super) const THREADED: [&str; 3] = ["cpu", "cpuset", "pids"];
+
+fn missing(dir: &Path, wanted: &[String]) -> Result<Vec<String>> {
+    let fd = files::open_dir(dir).with_context(|| format!("open {}", dir.display()))?;
+    let have =
+        files::read(fd.as_fd(), SUBTREE).map_err(|errno| files::read_error(dir, SUBTREE, errno))?;
+    let has = |name: &String| have.split_ascii_whitespace().any(|have| have == name);
+    Ok(wanted.iter().filter(|name| !has(name)).cloned().collect())
+}
+
+fn enable_in(dir: &Path, missing: &[String], needed: &[String]) -> Result<()> {
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let fd = files::open_dir(dir).with_context(|| format!("open {}", dir.display()))?;
+    let all = missing.iter().map(|name| format!("+{name}")).collect::<Vec<_>>().join(" ");
+    let Err(errno) = files::write(fd.as_fd(), SUBTREE, &all) else { return Ok(()) };
+    // One that cannot be had must not keep the others away. But where there are processes, each
+    // that the kernel does take makes the cgroup threaded and its children invalid: so only what
+    // is needed, and first those that are refused there, before anything has changed.
+    let busy = errno == Errno::EBUSY;
+    let mut single: Vec<_> = missing.iter().filter(|one| !busy || needed.contains(one)).collect();
+    single.sort_by_key(|name| THREADED.contains(&name.as_str()));
+    for name in single {
+        let value = format!("+{name}");
+        match files::write(fd.as_fd(), SUBTREE, &value) {
+            Err(errno) if needed.contains(name) => {
+                let error = files::write_error(dir, SUBTREE, &value, errno);
+                return Err(match errno {
+                    Errno::EBUSY => error.context(format!(
+                        "{} has processes of its own, so its children cannot be limited; \
+                         use another cgroupsPath",
+                        dir.display()
+                    )),
+                    Errno::EOPNOTSUPP => error.context(format!(
+                        "{} is threaded, so its children cannot be limited in this; \
+                         use another cgroupsPath",
+                        dir.display()
+                    )),
+                    Errno::ENOENT => error.context(format!(
+                        "the cgroup controller {name:?} is not available in {}",
+                        dir.display()
+                    )),
+                    _ => error,
+                });
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// v1: a new cpuset is empty and takes no process, and its children can have nothing that it
+/// has not. So the new ones above the container's get what the nearest ancestor has that is not
+/// empty itself; and the container's too, for the lists that the configuration does not give.
+pub(super) fn fill_cpuset(target: &Target, new: bool) -> Result<()> {
+    let dir = &target.dir;
+    for file in ["cpuset.cpus", "cpuset.mems"] {
+        let given = !target.inherit.contains(&file);
+        let mut empty = Vec::new();
+        let mut value = String::new();
+        let mut above = dir.path.ancestors();
+        if given {
+            above.next();
+        } else if new {
+            // Empty, or filled by cgroup.clone_children with what it is about to get.
+            empty.extend(above.next());
+        }
+        for path in above {
+            let text =
+                files::read_in(path, file).map_err(|errno| files::read_error(path, file, errno))?;
+            text.trim().clone_into(&mut value);
+            if !value.is_empty() || path == dir.root {
+                break;
+            }
+            empty.push(path);
+        }
+        for path in empty.into_iter().rev() {
+            files::write_in(path, file, &value)
+                .map_err(|errno| files::write_error(path, file, &value, errno))?;
+        }
+    }
+    Ok(())
+}
