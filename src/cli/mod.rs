@@ -29,7 +29,7 @@ pub use args::{ListFormat, LogFormat, LogLevel, PsArgs, Rootless, RunArgs, SpecA
 
 use crate::launch::selfexe;
 use crate::log::{self, Format, Level};
-use crate::{Context, Error, Kind, Result, sys, tty};
+use crate::{Context, Error, Kind, Result, sys, text, tty};
 
 /// The program: the exit status of the command, or 1 after its error was told.
 pub fn main() -> u8 {
@@ -71,6 +71,7 @@ fn tell_usage(usage: &clap::Error) {
     };
     let rest = rest.split("\n\n").filter(|part| !part.starts_with("For more information"));
     let mut lines: Vec<&str> = rest.flat_map(str::lines).filter(|line| !line.is_empty()).collect();
+    let error = text::one_line(error);
     let last = format!("bulkhead: {error} (see --help)\n");
     lines.push(&last);
     // Nobody is left to be told that nobody could be told.
