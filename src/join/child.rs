@@ -80,7 +80,7 @@ fn join_namespaces(inside: &Inside<'_>) -> Result<()> {
     // Processes of the container must not reach into this one while it holds descriptors of the
     // host (CVE-2016-9962).
     enter::not_dumpable()?;
-    if kinds.contains(&Kind::User) {
+    if kinds.contains(&Kind::User) && inside.plan.process.identity.groups.is_some() {
         enter::leave_groups()?;
     }
     let here = |kind: &&Kind| **kind != Kind::Pid || inside.plan.needs_go_between();

@@ -51,10 +51,7 @@ impl IdMaps {
         if namespaces.user != Choice::New {
             return Ok(None);
         }
-        let read = |list: &Option<Vec<LinuxIdMapping>>| -> Vec<IdMap> {
-            list.iter().flatten().map(IdMap::from).collect()
-        };
-        let (uids, gids) = (read(linux.uid_mappings()), read(linux.gid_mappings()));
+        let (uids, gids) = read(linux);
         if uids.is_empty() || gids.is_empty() {
             let field = if uids.is_empty() { "linux.uidMappings" } else { "linux.gidMappings" };
             return Err(Error::invalid_field(field, "empty, but a user namespace is to be made"));
@@ -67,6 +64,30 @@ impl IdMaps {
             Writer::Helpers
         };
         Ok(Some(IdMaps { uids, gids, writer }))
+    }
+
+    /// The mappings that are given beside a user namespace to join: a copy of its own, or a mistake.
+    pub fn copied(linux: &Linux, namespaces: &Namespaces) -> Option<IdMaps> {
+        namespaces.user.path()?;
+        let (uids, gids) = read(linux);
+        let none = uids.is_empty() && gids.is_empty();
+        (!none).then_some(IdMaps { uids, gids, writer: Writer::Privileged })
+    }
+
+    /// What a map file says, by the ids inside.
+    pub fn parse(text: &str) -> Vec<IdMap> {
+        let line = |line: &str| {
+            let mut numbers = line.split_whitespace().map_while(|number| number.parse().ok());
+            Some(IdMap { inside: numbers.next()?, outside: numbers.next()?, size: numbers.next()? })
+        };
+        IdMaps::sorted(&text.lines().filter_map(line).collect::<Vec<_>>())
+    }
+
+    /// The same entries by the ids inside.
+    pub fn sorted(maps: &[IdMap]) -> Vec<IdMap> {
+        let mut maps = maps.to_vec();
+        maps.sort_unstable_by_key(|map| map.inside);
+        maps
     }
 
     /// Whether setgroups(2) will be refused in the namespace.
@@ -85,6 +106,12 @@ impl IdMaps {
     }
 }
 
+fn read(linux: &Linux) -> (Vec<IdMap>, Vec<IdMap>) {
+    let read =
+        |list: &Option<Vec<LinuxIdMapping>>| list.iter().flatten().map(IdMap::from).collect();
+    (read(linux.uid_mappings()), read(linux.gid_mappings()))
+}
+
 fn own_only(maps: &[IdMap], id: u32) -> bool {
     matches!(maps, [one] if one.size == 1 && one.outside == id)
 }
@@ -100,6 +127,8 @@ mod tests {
             IdMap { inside: 1, outside: 100_000, size: 65_535 },
         ];
         assert_eq!(IdMaps::text(&maps), "0 1000 1\n1 100000 65535\n");
+        let file = "         1     100000      65535\n         0       1000          1\n";
+        assert_eq!(IdMaps::parse(file), maps);
         assert!(IdMaps::maps(&maps, 0) && IdMaps::maps(&maps, 65_535));
         assert!(!IdMaps::maps(&maps, 65_536));
         assert!(own_only(&maps[..1], 1000) && !own_only(&maps, 1000));
