@@ -36,7 +36,8 @@ may_skip=(
 # machine's affair. All of them run in the virtual machine too. A view whose name has a comma is one
 # more for some tests, and counts for none.
 one_view_is_enough=(apparmor:: limits:: limits_felt:: block_io:: update:: events:: exec_cgroup:: cgroup_v2::
-    cgroup_native:: cgroup_members:: cgroup_rules::cpus_ cleanup::a_limit_too cleanup::memory_above systemd::)
+    cgroup_native:: cgroup_members:: cgroup_rules::cpus_ cleanup::a_limit_too cleanup::memory_above systemd::
+    config_guard::a_burst config_guard::a_hierarchy config_keys::resources_of)
 views=0
 
 results=()

@@ -7,6 +7,8 @@ use std::fmt;
 
 use nix::errno::Errno;
 
+use crate::text;
+
 /// The result of everything in this library.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -36,17 +38,17 @@ pub struct Error {
 impl Error {
     /// A failure whose cause is told by `cause` alone.
     pub fn new(kind: Kind, cause: impl Into<String>) -> Self {
-        Error { kind, cause: one_line(cause.into()), errno: None, context: Vec::new() }
+        Error { kind, cause: safe(cause.into()), errno: None, context: Vec::new() }
     }
 
     /// A configuration error: names the field (as a path into config.json), the value it has,
-    /// and what is wrong with it.
+    /// and what is wrong with it. Of a long value the beginning is shown.
     pub fn invalid(
         field: impl fmt::Display,
         value: impl fmt::Debug,
         why: impl fmt::Display,
     ) -> Self {
-        Error::new(Kind::Invalid, format!("{field}: {value:?}: {why}"))
+        Error::new(Kind::Invalid, format!("{field}: {}: {why}", text::value(&value)))
     }
 
     /// A configuration error where no value helps (a field that is missing, or only an object).
@@ -73,7 +75,7 @@ impl Error {
     /// The same failure, seen from one operation further out.
     #[must_use]
     pub fn context(mut self, operation: impl Into<String>) -> Self {
-        self.context.push(one_line(operation.into()));
+        self.context.push(safe(operation.into()));
         self
     }
 
@@ -81,7 +83,7 @@ impl Error {
     /// so nothing may stand between it and the operation.
     #[must_use]
     pub fn advice(mut self, cure: impl fmt::Display) -> Self {
-        self.cause = one_line(format!("{}; {cure}", self.cause));
+        self.cause = text::one_line(format!("{}; {cure}", self.cause));
         self
     }
 
@@ -103,13 +105,10 @@ impl Error {
     }
 }
 
-/// A name chosen by a hostile image may hold a line feed; a log line must stay one line.
-fn one_line(text: String) -> String {
-    if text.bytes().any(|b| b.is_ascii_control()) {
-        text.chars().map(|c| if c.is_ascii_control() { ' ' } else { c }).collect()
-    } else {
-        text
-    }
+/// A name chosen by a hostile image may hold anything; a log line must stay one line that does
+/// nothing to a terminal, and is read by people.
+fn safe(text: String) -> String {
+    text::part(text::one_line(text))
 }
 
 impl fmt::Display for Error {

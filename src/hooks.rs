@@ -6,12 +6,14 @@
 //! nothing else: neither the runtime's environment nor the container's, whose LD_PRELOAD would run
 //! code of the image in a program of the host (CVE-2025-23266). A startContainer hook is a program
 //! of the image itself: without an environment of its own it gets that of the process, as under
-//! runc. Its output goes to the runtime, for the error message; never to the container's own
-//! standard output.
+//! runc. Its output goes to the runtime, for the error message, or to the files of
+//! [`Hooks::set_output`]; never to the container's own standard output.
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -19,9 +21,14 @@ use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::signal::Signal;
 use rustix::fs::{MemfdFlags, OFlags, SealFlags};
 
+use crate::spec::annotations;
 use crate::sys::pidfd::poll_timeout;
 use crate::sys::spawn::{self, Exit};
 use crate::{Context, Error, Kind, Result};
+
+mod orphans;
+
+use orphans::Orphans;
 
 /// The whole environment of a hook for which the configuration gives none.
 const DEFAULT_ENV: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -42,6 +49,56 @@ pub struct Hook {
     pub default_env: bool,
     /// The longest it may run; no limit if absent.
     pub timeout: Option<Duration>,
+    /// Whether it runs beside the runtime, in the runtime's namespaces.
+    pub beside_runtime: bool,
+    /// Where its standard output goes; `None`: to the runtime.
+    pub stdout: Option<Sink>,
+    /// Where its standard error goes; `None`: to the runtime.
+    pub stderr: Option<Sink>,
+}
+
+/// A file that the output of hooks is appended to.
+#[derive(Debug, Clone)]
+pub enum Sink {
+    /// By its path, opened when the hook runs.
+    Path(PathBuf),
+    /// Opened before, by who has the right.
+    File(Arc<OwnedFd>),
+}
+
+impl PartialEq for Sink {
+    fn eq(&self, other: &Sink) -> bool {
+        match (self, other) {
+            (Sink::Path(a), Sink::Path(b)) => a == b,
+            (Sink::File(a), Sink::File(b)) => Arc::ptr_eq(a, b),
+            _ => false,
+        }
+    }
+}
+
+impl Eq for Sink {}
+
+impl Sink {
+    fn open(&self) -> Result<OwnedFd> {
+        let path = match self {
+            Sink::File(file) => return file.try_clone().context("keep the file for output open"),
+            Sink::Path(path) => path,
+        };
+        let flags = OFlags::WRONLY
+            | OFlags::APPEND
+            | OFlags::CREATE
+            | OFlags::CLOEXEC
+            | OFlags::NOCTTY
+            | OFlags::NONBLOCK;
+        // NONBLOCK: a FIFO that nobody reads is an error, and does not hold the runtime.
+        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        let open = || -> Result<OwnedFd> {
+            let file = rustix::fs::open(path, flags, mode)?;
+            rustix::fs::fcntl_setfl(&file, OFlags::APPEND)?;
+            Ok(file)
+        };
+        open().with_context(|| format!("open {path:?} for the output of hooks"))
+    }
 }
 
 /// The hooks of a container, by the point at which they run.
@@ -74,14 +131,53 @@ impl Hooks {
         let Some(hooks) = hooks else { return Ok(Hooks::default()) };
         #[allow(deprecated)] // by the specification, which still wants it run
         let prestart = hooks.prestart();
-        Ok(Hooks {
+        let mut hooks = Hooks {
             prestart: list("prestart", prestart.as_deref())?,
             create_runtime: list("createRuntime", hooks.create_runtime().as_deref())?,
             create_container: list("createContainer", hooks.create_container().as_deref())?,
             start_container: list("startContainer", hooks.start_container().as_deref())?,
             poststart: list("poststart", hooks.poststart().as_deref())?,
             poststop: list("poststop", hooks.poststop().as_deref())?,
-        })
+        };
+        let Hooks { prestart, create_runtime, poststart, poststop, .. } = &mut hooks;
+        for hook in [prestart, create_runtime, poststart, poststop].into_iter().flatten() {
+            hook.beside_runtime = true;
+        }
+        Ok(hooks)
+    }
+
+    /// Sends the output of hooks to the files that the annotations name ([`annotations`]). Not
+    /// that of startContainer hooks: they are programs of the image, which get no descriptor of a
+    /// file of the host.
+    pub fn set_output<'a>(&mut self, annotation: impl Fn(&str) -> Option<&'a str>) {
+        let sink = |name| annotation(name).map(|path| Sink::Path(Path::new(path).to_owned()));
+        let (stdout, stderr) = (sink(annotations::HOOKS_STDOUT), sink(annotations::HOOKS_STDERR));
+        if stdout.is_none() && stderr.is_none() {
+            return;
+        }
+        let Hooks {
+            prestart,
+            create_runtime,
+            create_container,
+            start_container: _,
+            poststart,
+            poststop,
+        } = self;
+        let lists = [prestart, create_runtime, create_container, poststart, poststop];
+        for hook in lists.into_iter().flatten() {
+            hook.stdout.clone_from(&stdout);
+            hook.stderr.clone_from(&stderr);
+        }
+    }
+
+    /// Opens the files for the output of createContainer hooks, for which init may have no right.
+    pub fn open_output(&mut self) -> Result<()> {
+        for hook in &mut self.create_container {
+            for sink in [&mut hook.stdout, &mut hook.stderr].into_iter().flatten() {
+                *sink = Sink::File(Arc::new(sink.open()?));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -118,7 +214,8 @@ impl Hook {
                 }
             },
         };
-        Ok(Hook { path, args, env, default_env, timeout })
+        let (stdout, stderr) = (None, None);
+        Ok(Hook { path, args, env, default_env, timeout, beside_runtime: false, stdout, stderr })
     }
 
     /// The same with the environment `env` where the configuration gives none.
@@ -138,26 +235,36 @@ impl Hook {
             nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).context("pipe")?;
         // Only our end: the flag belongs to the open file, and the hook expects a blocking pipe.
         rustix::fs::fcntl_setfl(&output, OFlags::NONBLOCK).context("fcntl")?;
+        let open = |sink: &Option<Sink>| sink.as_ref().map(Sink::open).transpose();
+        let (stdout, stderr) = (open(&self.stdout)?, open(&self.stderr)?);
+        // What a hook of init has started ends with the container, if the hook fails.
+        let orphans = self.timeout.filter(|_| self.beside_runtime);
+        let orphans = orphans.map(|_| Orphans::adopt()).transpose()?.flatten();
         let child = spawn::spawn(&spawn::Command {
             path: &self.path,
             argv: &self.args,
             env: &self.env,
             stdin: stdin.as_fd(),
-            output: write_end.as_fd(),
+            stdout: stdout.as_ref().unwrap_or(&write_end).as_fd(),
+            stderr: stderr.as_ref().unwrap_or(&write_end).as_fd(),
         })?;
-        drop(write_end);
+        drop((write_end, stdout, stderr));
 
         let mut tail = Tail::default();
         let finished = follow(&child, &output, &mut tail, self.timeout);
-        if !matches!(finished, Ok(true)) {
+        let failed = !matches!(finished, Ok(true));
+        if failed {
             child.kill_group();
         }
         let exit = child.wait();
+        if failed && let Some(orphans) = &orphans {
+            orphans.kill();
+        }
         if !finished? {
             let limit = self.timeout.unwrap_or_default().as_secs();
-            return Err(
-                tail.explain(format!("killed: still running after its timeout of {limit} s"))
-            );
+            return Err(tail.explain(format!(
+                "hook ran past specified timeout of {limit}.0s, and was killed"
+            )));
         }
         match exit? {
             Exit::Code(0) => Ok(()),
@@ -204,8 +311,9 @@ fn killed_by(signal: i32) -> String {
     }
 }
 
+/// The beginning is in the words of runc, for which scripts look.
 fn name(kind: &str, index: usize, hook: &Hook) -> String {
-    format!("hook {kind}[{index}] {:?}", hook.path)
+    format!("error running {kind} hook #{index}: {:?}", hook.path)
 }
 
 /// The state as a file to read. Not a pipe: a hook that does not read its input must not block us

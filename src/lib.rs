@@ -43,6 +43,8 @@ pub mod sys;
 #[forbid(unsafe_code)]
 pub mod systemd;
 #[forbid(unsafe_code)]
+pub mod text;
+#[forbid(unsafe_code)]
 pub mod tty;
 
 pub use error::{Context, Error, Kind, Result};

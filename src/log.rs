@@ -13,7 +13,7 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
-use crate::{Context, Error, Result};
+use crate::{Context, Error, Result, text};
 
 /// How a line looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -126,7 +126,7 @@ fn write(mut to: impl Write, line: &str) {
 }
 
 fn plain(level: Level, message: &str) -> String {
-    let message = message.replace(|c: char| c.is_ascii_control(), " ");
+    let message = text::one_line(message.to_owned());
     match level {
         Level::Error => format!("bulkhead: {message}\n"),
         Level::Warning => format!("bulkhead: warning: {message}\n"),
@@ -153,7 +153,7 @@ fn line(format: Format, level: Level, message: &str) -> String {
         }
         Format::Text => format!("time=\"{time}\" level={level} msg={message:?}\n"),
         Format::Json => match serde_json::to_string(&Entry { level, msg: message, time }) {
-            Ok(json) => json + "\n",
+            Ok(json) => text::json(json) + "\n",
             // Strings always serialise.
             Err(_) => String::new(),
         },

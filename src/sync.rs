@@ -247,7 +247,9 @@ mod tests {
         let back = decode_error(&encode_error(&error)).unwrap();
         assert_eq!(back.to_string(), error.to_string());
         assert_eq!(back.kind(), Kind::System);
-        let long = Error::new(Kind::Invalid, "x".repeat(10_000));
+        let part = || "x".repeat(1000);
+        let long = Error::new(Kind::Invalid, part());
+        let long = (0..5).fold(long, |error, _| error.context(part()));
         assert_eq!(encode_error(&long).len(), MAX);
         assert!(decode_error(b"F").is_none() && decode_error(b"Fx0000text").is_none());
     }

@@ -407,5 +407,8 @@ fn hooks_work_where_the_caller_ignores_sigchld() {
         .output()
         .unwrap();
     let text = String::from_utf8(output.stderr).unwrap();
-    assert!(text.contains("warning: hook poststop[0] \"/bin/sh\": exit status 5"), "{text}");
+    assert!(
+        text.contains("warning: error running poststop hook #0: \"/bin/sh\": exit status 5"),
+        "{text}"
+    );
 }

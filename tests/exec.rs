@@ -218,7 +218,6 @@ fn options_change_the_process() {
     assert!(said(&["--no-new-privs"], "cat /proc/self/status").contains("NoNewPrivs:\t1"));
     assert!(said(&[], "cat /proc/self/status").contains("NoNewPrivs:\t0"));
     c.exec(&["-u", "root"], &["true"]).not_started(&["--user", "\"root\""]);
-    c.exec(&["--cap", "CAP_NONE"], &["true"]).not_started(&["--cap", "CAP_NONE"]);
     c.exec(&["-e", "A"], &["true"]).not_started(&["process.env", "\"A\""]);
     c.exec(&["--apparmor", "x"], &["true"]).not_started(&["process.apparmorProfile"]);
     c.exec(&["--process-label", "x"], &["true"]).not_started(&["process.selinuxLabel"]);

@@ -163,6 +163,69 @@ fn a_hook_without_an_environment_gets_nothing_of_the_containers() {
     assert!(!fs::read_to_string(out).unwrap().contains("LD_PRELOAD"));
 }
 
+/// Scripts look for these words.
+#[test]
+fn a_failing_hook_is_told_in_the_words_of_runc() {
+    for kind in ["prestart", "createRuntime", "createContainer", "startContainer", "poststart"] {
+        let mut c = Container::with_script("exec sleep 600");
+        for path in ["/bin/true", "/bin/false"] {
+            c.push(&format!("/hooks/{kind}"), json!({"path": path}));
+        }
+        c.run().refused(&[&format!("error running {kind} hook #1: \"/bin/false\": exit status 1")]);
+    }
+    let mut c = Container::new();
+    let slow = json!({"path": "/bin/sleep", "args": ["sleep", "600"], "timeout": 1});
+    c.push("/hooks/createRuntime", slow);
+    c.run()
+        .refused(&["error running createRuntime hook #0:", "ran past specified timeout of 1.0s"]);
+}
+
+/// How many processes of the machine have that word among their arguments.
+fn with_argument(word: &str) -> usize {
+    let processes = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path());
+    let lines = processes.filter_map(|path| fs::read(path.join("cmdline")).ok());
+    lines.filter(|line| line.split(|byte| *byte == 0).any(|arg| arg == word.as_bytes())).count()
+}
+
+/// In sessions of their own they are not in the hook's process group.
+#[test]
+fn what_a_hook_over_its_time_has_started_ends_with_it() {
+    for kind in ["prestart", "createRuntime", "createContainer", "poststart"] {
+        let mut c = Container::with_script("exec sleep 600");
+        let held = c.file("held", "").display().to_string();
+        // A child, one of its own, and an orphan before the time is over.
+        let inner = c.script("inner", &format!("exec tail -f {held}"));
+        let outer = c.script("outer", &format!("setsid {} &\ntail -f {held}", inner.display()));
+        let script = format!("setsid {0} & (setsid {0} &); tail -f {held}", outer.display());
+        hook(&mut c, kind, "slow", &script);
+        c.set(&format!("/hooks/{kind}/0/timeout"), json!(1));
+        c.write();
+        let running = c.rt.spawn(c.rt.command(&c.words("run", &[])));
+        wait_until("all five are there", || with_argument(&held) == 5);
+        running.wait().refused(&["timeout"]);
+        assert_eq!(with_argument(&held), 0, "{kind}");
+        c.assert_gone();
+    }
+}
+
+/// One that is within its time may leave a daemon.
+#[test]
+fn what_a_hook_within_its_time_has_started_is_left_alone() {
+    let mut c = Container::with_script("exec sleep 600");
+    let held = c.file("held", "").display().to_string();
+    hook(
+        &mut c,
+        "createRuntime",
+        "daemon",
+        &format!("setsid tail -f {held} >/dev/null 2>&1 & echo $! > $LOG"),
+    );
+    c.set("/hooks/createRuntime/0/timeout", json!(20));
+    c.run_detached();
+    wait_until("the daemon is there", || with_argument(&held) == 1);
+    let daemon = nix::unistd::Pid::from_raw(log(&c)[0].parse().unwrap());
+    nix::sys::signal::kill(daemon, nix::sys::signal::Signal::SIGKILL).unwrap();
+}
+
 /// It is a program of the image, like the container's own, and not one of the host.
 #[test]
 fn a_start_container_hook_without_an_environment_gets_the_processes() {

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
+use crate::spec::annotations;
 use crate::{Context, Error, Kind, Result};
 
 use super::files;
@@ -13,8 +14,8 @@ use super::layout::Mode;
 use super::plan::Plan;
 use super::record::Dir;
 
-const SUBGROUP: &str = "run.oci.systemd.subgroup";
-const DELEGATE: &str = "run.oci.delegate-cgroup";
+const SUBGROUP: &str = annotations::SYSTEMD_SUBGROUP;
+const DELEGATE: &str = annotations::DELEGATE_CGROUP;
 
 impl Plan {
     /// Reads the two annotations. The first one counts only where systemd makes the cgroup, the

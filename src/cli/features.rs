@@ -36,8 +36,10 @@ pub fn document() -> Value {
         "mountOptions": options::names(),
         "linux": linux(),
         "annotations": annotations(),
-        // Settings of the systemd unit: one that ends with a dot is a prefix.
-        "potentiallyUnsafeConfigAnnotations": [systemd::annotations::PREFIX],
+        // Settings of the systemd unit, and those that name files and sockets of the host: one that
+        // ends with a dot is a prefix.
+        "potentiallyUnsafeConfigAnnotations":
+            [systemd::annotations::PREFIX, crate::spec::annotations::PREFIX],
     })
 }
 

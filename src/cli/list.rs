@@ -2,7 +2,7 @@
 
 use super::{Global, ListArgs, ListFormat, print};
 use crate::state::{Container, Document, Store};
-use crate::{Error, Kind, Result};
+use crate::{Error, Kind, Result, text};
 
 /// Prints the list.
 pub fn run(global: &Global, args: &ListArgs) -> Result<i32> {
@@ -14,9 +14,9 @@ pub fn run(global: &Global, args: &ListArgs) -> Result<i32> {
         match args.format {
             ListFormat::Table => table(&documents),
             ListFormat::Json => {
-                serde_json::to_string(&documents)
-                    .map_err(|e| Error::new(Kind::System, e.to_string()))?
-                    + "\n"
+                let json = serde_json::to_string(&documents)
+                    .map_err(|e| Error::new(Kind::System, e.to_string()))?;
+                text::json(json) + "\n"
             }
         }
     };
@@ -49,9 +49,9 @@ fn table(documents: &[Document<'_>]) -> String {
             document.pid.to_string(),
             document.status.to_string(),
             // A bundle's name may hold a line feed; a row is a line.
-            document.bundle.to_string_lossy().replace(|c: char| c.is_ascii_control(), "?"),
+            text::one_line(document.bundle.to_string_lossy().into_owned()),
             document.created.clone(),
-            document.owner.clone(),
+            text::one_line(document.owner.clone()),
         ]
     }));
     let mut widths = [0; HEADER.len()];
@@ -104,7 +104,7 @@ mod tests {
         assert_eq!(
             table(&[document]),
             "ID                   PID         STATUS      BUNDLE      CREATED                          OWNER\n\
-             a-rather-long-name   1234        running     /b?c        2023-11-14T22:13:20.000000005Z   root\n"
+             a-rather-long-name   1234        running     /b c        2023-11-14T22:13:20.000000005Z   root\n"
         );
     }
 }

@@ -32,7 +32,10 @@ pub fn user_namespace(init: &Init<'_>) -> Result<()> {
         match &plan.namespaces.user {
             Choice::Join(_) => {
                 not_dumpable()?;
-                leave_groups()?;
+                let identity = plan.process.as_ref().map(|process| &process.identity);
+                if identity.is_none_or(|identity| identity.groups.is_some()) {
+                    leave_groups()?;
+                }
                 join(init, Kind::User)?;
             }
             _ => unshare(CloneFlags::CLONE_NEWUSER).context("make the user namespace")?,

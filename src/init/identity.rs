@@ -5,7 +5,7 @@ use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 
 use crate::plan::{CapSets, Identity};
 use crate::sys::cred;
-use crate::{Context, Error, Kind, Result};
+use crate::{Context, Error, Kind, Result, text};
 
 /// The user namespace that the process is in.
 #[derive(Debug, Clone, Copy)]
@@ -36,7 +36,7 @@ pub fn assume(identity: &Identity, within: Within) -> Result<()> {
 pub fn forgo(within: Within) -> Result<()> {
     let none = CapSets::default();
     drop_bounding(&none)?;
-    let groups = Identity { uid: 0, gid: 0, groups: Vec::new(), umask: None, caps: none };
+    let groups = Identity { uid: 0, gid: 0, groups: Some(Vec::new()), umask: None, caps: none };
     self::groups(&groups, within)?;
     set_capabilities(&none)
 }
@@ -104,11 +104,13 @@ fn drop_bounding(caps: &CapSets) -> Result<()> {
     Ok(())
 }
 
-/// Always set, also when there are none: the runtime's own must not stay (CVE-2022-2989). A user
+/// Always set, also when there are none: the runtime's own must not stay (CVE-2022-2989) unless the
+/// configuration asks for them. A user
 /// namespace that an unprivileged user has mapped denies it; then there is nothing to keep either
 /// way, and asking for groups is an error.
 fn groups(identity: &Identity, within: Within) -> Result<()> {
-    let groups: Vec<Gid> = identity.groups.iter().copied().map(Gid::from_raw).collect();
+    let Some(wanted) = &identity.groups else { return Ok(()) };
+    let groups: Vec<Gid> = wanted.iter().copied().map(Gid::from_raw).collect();
     if within.denies_setgroups {
         if groups.is_empty() {
             return Ok(());
@@ -116,15 +118,15 @@ fn groups(identity: &Identity, within: Within) -> Result<()> {
         return Err(Error::new(
             Kind::Invalid,
             format!(
-                "process.user.additionalGids: {:?}: a user namespace with one mapped id of an \
+                "process.user.additionalGids: {}: a user namespace with one mapped id of an \
                  unprivileged user denies setgroups(2)",
-                identity.groups
+                text::value(wanted)
             ),
         ));
     }
     match setgroups(&groups) {
         // A joined user namespace, or the runtime's, may deny it as well.
         Err(Errno::EPERM) if groups.is_empty() && within.user_namespace => Ok(()),
-        answer => answer.with_context(|| format!("set groups {:?}", identity.groups)),
+        answer => answer.with_context(|| format!("set groups {}", text::value(wanted))),
     }
 }

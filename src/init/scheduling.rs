@@ -1,6 +1,7 @@
 //! Scheduler, I/O priority, memory policy and personality.
 
 use nix::errno::Errno;
+use oci_spec::runtime::LinuxSchedulerPolicy;
 
 use crate::plan::scheduling::Scheduling;
 use crate::sys::sched;
@@ -37,31 +38,38 @@ pub fn set_of(wanted: &Scheduling, pid: i32) -> Result<()> {
 fn set(wanted: &Scheduling, pid: i32) -> Result<()> {
     if let Some((class, number, level)) = wanted.io_priority {
         sched::set_io_priority(pid, number, level).map_err(|errno| {
-            Error::from(errno)
-                .context(format!("process.ioPriority: set {class}, {level}{}", right(errno, "")))
+            let why = if errno == Errno::EPERM { " (needs CAP_SYS_NICE)" } else { "" };
+            Error::from(errno).context(format!("process.ioPriority: set {class}, {level}{why}"))
         })?;
     }
     if let Some((policy, attributes)) = &wanted.scheduler {
         sched::set_attributes(pid, attributes).map_err(|errno| {
-            let other = match policy.to_string().as_str() {
-                "SCHED_DEADLINE" => ", and SCHED_DEADLINE also a cpuset with all processors",
-                // Where the kernel groups real-time processes (CONFIG_RT_GROUP_SCHED), a new group
-                // has no time for them.
-                "SCHED_FIFO" | "SCHED_RR" => {
-                    ", and on cgroup v1 also linux.resources.cpu.realtimeRuntime"
-                }
-                _ => "",
-            };
-            Error::from(errno)
-                .context(format!("process.scheduler: set {policy}{}", right(errno, other)))
+            let why = why(errno, *policy, wanted.sets_own);
+            Error::from(errno).context(format!("process.scheduler: set {policy}{why}"))
         })?;
     }
     Ok(())
 }
 
-fn right(errno: Errno, other: &str) -> String {
-    match errno {
-        Errno::EPERM => format!(" (which needs CAP_SYS_NICE{other})"),
-        _ => String::new(),
+/// What sched_setattr(2) may mean. `unprivileged`: the runtime has no CAP_SYS_NICE; else it is not
+/// the capability that is missing.
+fn why(errno: Errno, policy: LinuxSchedulerPolicy, unprivileged: bool) -> &'static str {
+    use LinuxSchedulerPolicy::{SchedDeadline, SchedFifo, SchedRr};
+    match (errno, policy) {
+        (Errno::EPERM, SchedDeadline) if unprivileged => {
+            " (needs CAP_SYS_NICE, and a cpuset with all processors)"
+        }
+        (Errno::EPERM, SchedDeadline) => " (needs a cpuset with all processors)",
+        (Errno::EPERM, SchedFifo | SchedRr) if !unprivileged => {
+            " (on cgroup v1 the cpu cgroup has no time for it: set \
+             linux.resources.cpu.realtimeRuntime)"
+        }
+        (Errno::EPERM, _) => " (needs CAP_SYS_NICE)",
+        (Errno::EBUSY, SchedDeadline) => " (the processors have no time left for it)",
+        (Errno::EINVAL, SchedDeadline) => {
+            " (the period must be within kernel.sched_deadline_period_min_us and _max_us, and each \
+             flag be known to this kernel)"
+        }
+        _ => "",
     }
 }

@@ -66,7 +66,7 @@ fn die_with_runtime() -> Result<()> {
 
 fn join_namespaces(inside: &Inside<'_>) -> Result<()> {
     let Entrance { init, kinds, .. } = inside.entrance;
-    if kinds.contains(&Kind::User) {
+    if kinds.contains(&Kind::User) && inside.plan.process.identity.groups.is_some() {
         enter::leave_groups()?;
     }
     let flags = kinds.iter().fold(0, |flags, kind| flags | kind.flag());

@@ -82,7 +82,9 @@ pub fn join(container: &Container, request: &Request<'_>) -> Result<Running> {
     }
     let init = container.pidfd()?.ok_or_else(stopped)?;
     warnings.iter().for_each(log::warn);
-    attempt::run(&plan, state, init, request, console)
+    let running = attempt::run(&plan, state, init, request, console)?;
+    plan.process.save_filter();
+    Ok(running)
 }
 
 fn running(container: &Container, ignore_paused: bool) -> Result<(&State, Status)> {

@@ -12,6 +12,7 @@ use crate::host::Host;
 use crate::init::identity::Within;
 use crate::init::limits::Affinity;
 use crate::plan::{self, Choice, IdMaps, Kind, Listen, Namespaces, Process};
+use crate::spec::annotations;
 use crate::state::State;
 use crate::{Error, Kind as ErrorKind, Result};
 
@@ -80,6 +81,7 @@ impl Plan {
                 process,
                 linux,
                 &namespaces,
+                annotations::keeps_groups(config),
                 request.seccomp_cache.as_deref(),
                 host,
                 warnings,

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use oci_spec::runtime::{Capabilities, Capability, LinuxCapabilities, Process, Spec};
 
-use crate::{Error, Kind, Result, spec};
+use crate::{Error, Kind, Result, spec, text};
 
 /// What is to run.
 #[derive(Debug, Clone)]
@@ -57,7 +57,7 @@ pub fn resolve(config: &Spec, asked: &Asked, warnings: &mut Vec<String>) -> Resu
                            --process";
                 return Err(Error::new(Kind::Invalid, why));
             };
-            changed(own.clone(), command)
+            changed(own.clone(), command, warnings)
         }
     }
 }
@@ -92,7 +92,7 @@ fn completed(mut process: Process, own: Option<&Process>) -> Process {
     process
 }
 
-fn changed(mut process: Process, command: &Command) -> Result<Process> {
+fn changed(mut process: Process, command: &Command, warnings: &mut Vec<String>) -> Result<Process> {
     process.set_args(Some(command.args.clone()));
     process.set_terminal(Some(command.terminal));
     process.set_console_size(None);
@@ -117,8 +117,8 @@ fn changed(mut process: Process, command: &Command) -> Result<Process> {
         process.user_mut().set_additional_gids(Some(groups));
     }
     if !command.capabilities.is_empty() {
-        let added = command.capabilities.iter().map(|name| capability(name));
-        let added = added.collect::<Result<Capabilities>>()?;
+        let added = command.capabilities.iter().filter_map(|name| capability(name, warnings));
+        let added: Capabilities = added.collect();
         let sets = with_capabilities(process.capabilities().as_ref(), &added);
         process.set_capabilities(Some(sets));
     }
@@ -148,11 +148,15 @@ fn ids(user: &str) -> Result<(u32, Option<u32>)> {
     }
 }
 
-fn capability(name: &str) -> Result<Capability> {
+/// An unknown one is a warning, as in the configuration (config.md, "Linux Process").
+fn capability(name: &str, warnings: &mut Vec<String>) -> Option<Capability> {
     let upper = name.to_ascii_uppercase();
     let short = upper.strip_prefix("CAP_").unwrap_or(&upper);
-    Capability::from_str(short)
-        .map_err(|_| Error::invalid("--cap", name, "there is no such capability"))
+    let known = Capability::from_str(short).ok();
+    if known.is_none() {
+        warnings.push(format!("--cap: {}: unknown capability, dropped", text::value(&name)));
+    }
+    known
 }
 
 /// Into the bounding, permitted and effective sets. Into the ambient one only where inheritable
@@ -251,8 +255,12 @@ mod tests {
     }
 
     #[test]
-    fn unknown_capabilities_are_refused() {
-        let error = resolved(Command { capabilities: vec!["CAP_X".into()], ..Command::default() });
-        assert!(error.unwrap_err().to_string().contains("CAP_X"));
+    fn unknown_capabilities_are_a_warning() {
+        let mut warnings = Vec::new();
+        let known = |name, warnings: &mut Vec<String>| capability(name, warnings);
+        assert_eq!(known("cap_kill", &mut warnings), Some(Capability::Kill));
+        assert!(warnings.is_empty());
+        assert_eq!(known("CAP_X", &mut warnings), None);
+        assert_eq!(warnings, ["--cap: \"CAP_X\": unknown capability, dropped"]);
     }
 }

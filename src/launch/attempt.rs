@@ -18,6 +18,7 @@ use crate::host::Host;
 use crate::init::{self, Init, limits, scheduling};
 use crate::notify;
 use crate::plan::Plan;
+use crate::spec::annotations;
 use crate::state::{self, Reserved, State, Status};
 use crate::sync::{self, Socket, ToInit, ToParent};
 use crate::sys::clone::{Child, clone3};
@@ -110,6 +111,7 @@ impl Launch {
         maps::own_idmaps(plan, prepared.trees.as_ref(), &prepared.proc)?;
         maps::joined_idmaps(plan, &prepared)?;
         prepared.idmaps = maps::kept_idmaps(plan, &prepared.proc)?;
+        maps::check_joined(plan, &prepared)?;
         let trees = prepared.trees.as_ref().filter(|_| plan.mounts_in_callers_namespace());
         self.state.own_mount = trees.map(|t| OwnMount::of(t.root.as_fd())).transpose()?;
         let fifos = request.waits_for_start.then(|| Fifos::make(self.reserved.dir()));
@@ -194,13 +196,22 @@ impl Launch {
             record::write_pid_file(path, child.pid)?;
             self.pid_file = Some(path.clone());
         }
-        if let Some(path) = &request.pidfd_socket {
-            let socket = socket::connect("--pidfd-socket", path)?;
+        let receiver = (annotations::PIDFD_RECEIVER, &self.plan.pidfd_receiver);
+        for (name, path) in [("--pidfd-socket", &request.pidfd_socket), receiver] {
+            let Some(path) = path else { continue };
+            let socket = socket::connect(name, path)?;
             let pid = child.pid.to_string();
             fdpass::send_with_fd(socket.as_fd(), pid.as_bytes(), Some(child.pidfd.as_fd()))
-                .with_context(|| format!("--pidfd-socket: send to {path:?}"))?;
+                .with_context(|| format!("{name}: send to {path:?}"))?;
         }
         Ok(())
+    }
+
+    /// Keeps the compiled seccomp filter for the next container.
+    pub(super) fn save_filter(&self) {
+        if let Some(process) = &self.plan.process {
+            process.save_filter();
+        }
     }
 
     /// `create`: init now waits for `start`, and no longer for this process.

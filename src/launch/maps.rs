@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::Command;
 
+use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::process::{WaitId, WaitIdOptions, waitid};
@@ -119,6 +120,59 @@ pub fn joined_idmaps(plan: &Plan, prepared: &Prepared) -> Result<()> {
         return Ok(());
     };
     implied(plan).try_for_each(|mount| apply(mount, prepared.trees.as_ref(), namespace))
+}
+
+/// A user namespace that is joined has its mappings, and the configuration may have a copy of them,
+/// which containerd and CRI-O write. Other ones could not come into force.
+pub fn check_joined(plan: &Plan, prepared: &Prepared) -> Result<()> {
+    let Some(wanted) = &plan.copied_ids else { return Ok(()) };
+    let user = prepared.joins.iter().find(|(kind, _)| *kind == Namespace::User);
+    let Some((_, namespace)) = user else { return Ok(()) };
+    let (wait, release) = nix::unistd::pipe2(OFlag::O_CLOEXEC).context("pipe")?;
+    let (joined, tell) = nix::unistd::pipe2(OFlag::O_CLOEXEC).context("pipe")?;
+    let mut ends = Some((release, joined));
+    let child = clone3(0, None, || {
+        drop(ends.take());
+        let enter = nix::sched::setns(namespace, nix::sched::CloneFlags::CLONE_NEWUSER);
+        let errno = enter.map_or_else(|errno| errno as i32, |()| 0);
+        if nix::unistd::write(&tell, &errno.to_ne_bytes()).is_err() {
+            return 1;
+        }
+        crate::sync::read(&wait, &mut [0]).map_or(1, |_| 0)
+    })
+    .context("clone a process for the user namespace")?;
+    let Some((release, joined)) = ends else {
+        return Err(Error::new(Kind::System, "the pipes to the user namespace are gone"));
+    };
+    drop(tell);
+    let compare = || -> Result<()> {
+        let mut errno = [0; 4];
+        crate::sync::read(&joined, &mut errno).context("wait for a process")?;
+        match i32::from_ne_bytes(errno) {
+            0 => {}
+            errno => return Err(Error::from(Errno::from_raw(errno)).context("join it")),
+        }
+        for (name, file, maps) in
+            [("uidMappings", "uid_map", &wanted.uids), ("gidMappings", "gid_map", &wanted.gids)]
+        {
+            let text = prepared.proc.read_text(format!("{}/{file}", child.pid))?;
+            if IdMaps::parse(&text) != Some(IdMaps::sorted(maps)) {
+                let why = "not the mappings of the user namespace to join; give its path or \
+                           mappings, not both";
+                let field = format!("linux.{name}");
+                return Err(Error::invalid(field, IdMaps::text(maps).trim(), why));
+            }
+        }
+        Ok(())
+    };
+    let compared = compare();
+    drop(release);
+    waitid(WaitId::PidFd(child.pidfd.as_fd()), WaitIdOptions::EXITED)
+        .context("wait for the process in the user namespace")?;
+    compared.map_err(|error| match error.kind() {
+        Kind::Invalid => error,
+        _ => error.context(format!("user namespace {:?}", plan.namespaces.user.path())),
+    })
 }
 
 fn implied(plan: &Plan) -> impl Iterator<Item = &Mount> {

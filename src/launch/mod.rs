@@ -96,16 +96,20 @@ pub fn launch(store: &Store, request: &Request<'_>) -> Result<Launch> {
         listen: Listen::from_environment()?,
         seccomp_cache: request.seccomp_cache.clone(),
     };
-    let plan = Plan::new(&loaded.spec, &options, &host, &mut warnings)?;
+    let mut plan = Plan::new(&loaded.spec, &options, &host, &mut warnings)?;
     let cgroup = plan_cgroup(&loaded.spec, request, rootless, &mut warnings)?;
     let console = request.console_socket.as_deref();
     let console = console.map(|path| socket::connect("--console-socket", path)).transpose()?;
     warnings.iter().for_each(log::warn);
 
+    plan.hooks.open_output()?;
     let state = record::state(request, &plan, &host, &cgroup, &loaded.raw)?;
     // From here on there is something to undo.
     let reserved = store.reserve(&request.id, &record::intent(&state))?;
-    Launch::new(plan, state, reserved, notify).run(&host, &cgroup, request, console)
+    let launch =
+        Launch::new(plan, state, reserved, notify).run(&host, &cgroup, request, console)?;
+    launch.save_filter();
+    Ok(launch)
 }
 
 fn plan_cgroup(

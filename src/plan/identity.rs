@@ -13,8 +13,9 @@ pub struct Identity {
     pub uid: u32,
     /// The same of the group.
     pub gid: u32,
-    /// Supplementary groups, exactly these.
-    pub groups: Vec<u32>,
+    /// Supplementary groups, exactly these; `None`: those of the runtime's caller stay
+    /// ([`crate::spec::annotations::KEEP_GROUPS`]).
+    pub groups: Option<Vec<u32>>,
     /// `None`: the caller's umask is left (config.md, "POSIX-platform User").
     pub umask: Option<u32>,
     /// Capability sets.
@@ -71,11 +72,12 @@ impl CapSets {
 
 impl Identity {
     /// `process.user` and `process.capabilities`.
-    pub fn new(user: &User, caps: CapSets) -> Identity {
+    pub fn new(user: &User, keeps_groups: bool, caps: CapSets) -> Identity {
+        let groups = || user.additional_gids().clone().unwrap_or_default();
         Identity {
             uid: user.uid(),
             gid: user.gid(),
-            groups: user.additional_gids().clone().unwrap_or_default(),
+            groups: (!keeps_groups).then(groups),
             umask: user.umask(),
             caps,
         }

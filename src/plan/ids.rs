@@ -59,10 +59,7 @@ impl IdMaps {
         if namespaces.user != Choice::New {
             return Ok(None);
         }
-        let read = |list: &Option<Vec<LinuxIdMapping>>| -> Vec<IdMap> {
-            list.iter().flatten().map(IdMap::from).collect()
-        };
-        let (uids, gids) = (read(linux.uid_mappings()), read(linux.gid_mappings()));
+        let (uids, gids) = read(linux);
         if uids.is_empty() || gids.is_empty() {
             let field = if uids.is_empty() { "linux.uidMappings" } else { "linux.gidMappings" };
             return Err(Error::invalid_field(field, "empty, but a user namespace is to be made"));
@@ -77,6 +74,21 @@ impl IdMaps {
         Ok(Some(IdMaps { uids, gids, writer }))
     }
 
+    /// The mappings that are given beside a user namespace to join: a copy of its own, or a mistake.
+    pub fn copied(linux: &Linux, namespaces: &Namespaces) -> Option<IdMaps> {
+        namespaces.user.path()?;
+        let (uids, gids) = read(linux);
+        let none = uids.is_empty() && gids.is_empty();
+        (!none).then_some(IdMaps { uids, gids, writer: Writer::Privileged })
+    }
+
+    /// The same entries by the ids inside.
+    pub fn sorted(maps: &[IdMap]) -> Vec<IdMap> {
+        let mut maps = maps.to_vec();
+        maps.sort_unstable_by_key(|map| map.inside);
+        maps
+    }
+
     /// Whether setgroups(2) will be refused in the namespace.
     pub fn denies_setgroups(&self) -> bool {
         self.writer == Writer::Own
@@ -87,14 +99,15 @@ impl IdMaps {
         maps.iter().map(|m| format!("{} {} {}\n", m.inside, m.outside, m.size)).collect()
     }
 
-    /// Reads a map file.
+    /// Reads a map file; the entries by the ids inside.
     pub fn parse(text: &str) -> Option<Vec<IdMap>> {
         let line = |line: &str| {
             let mut numbers = line.split_ascii_whitespace().map(|word| word.parse().ok());
             let mut next = || numbers.next().flatten();
             Some(IdMap { inside: next()?, outside: next()?, size: next()? })
         };
-        text.lines().map(line).collect()
+        let maps = text.lines().map(line).collect::<Option<Vec<_>>>()?;
+        Some(IdMaps::sorted(&maps))
     }
 
     /// The id outside of `id`.
@@ -109,6 +122,12 @@ impl IdMaps {
     pub fn maps(maps: &[IdMap], id: u32) -> bool {
         maps.iter().any(|m| id >= m.inside && id - m.inside < m.size)
     }
+}
+
+fn read(linux: &Linux) -> (Vec<IdMap>, Vec<IdMap>) {
+    let read =
+        |list: &Option<Vec<LinuxIdMapping>>| list.iter().flatten().map(IdMap::from).collect();
+    (read(linux.uid_mappings()), read(linux.gid_mappings()))
 }
 
 fn own_only(maps: &[IdMap], id: u32) -> bool {
@@ -126,6 +145,8 @@ mod tests {
             IdMap { inside: 1, outside: 100_000, size: 65_535 },
         ];
         assert_eq!(IdMaps::text(&maps), "0 1000 1\n1 100000 65535\n");
+        let file = "         1     100000      65535\n         0       1000          1\n";
+        assert_eq!(IdMaps::parse(file).unwrap(), maps);
         assert!(IdMaps::maps(&maps, 0) && IdMaps::maps(&maps, 65_535));
         assert!(!IdMaps::maps(&maps, 65_536));
         assert_eq!(IdMaps::parse(&IdMaps::text(&maps)).unwrap(), maps);

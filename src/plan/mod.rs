@@ -21,6 +21,7 @@ use oci_spec::runtime::Spec;
 
 use crate::hooks::Hooks;
 use crate::host::Host;
+use crate::spec::annotations;
 use crate::{Context, Error, Result, spec};
 
 use idmap::Users;
@@ -74,6 +75,8 @@ pub struct Plan {
     pub route: Route,
     /// The mappings of a new user namespace.
     pub ids: Option<IdMaps>,
+    /// The mappings that a user namespace to join is said to have.
+    pub copied_ids: Option<IdMaps>,
     /// In the order listed.
     pub mounts: Vec<Mount>,
     /// Default devices and those of the spec.
@@ -101,6 +104,8 @@ pub struct Plan {
     pub time_offsets: Option<String>,
     /// The hooks of all six kinds.
     pub hooks: Hooks,
+    /// The socket of the annotation that gets a pidfd of init.
+    pub pidfd_receiver: Option<PathBuf>,
     /// From the spec, for the state.
     pub annotations: BTreeMap<String, String>,
     /// How many descriptors from 3 up survive into the container, those of `listen` among them.
@@ -142,6 +147,7 @@ impl Plan {
                 process,
                 Some(&linux),
                 &namespaces,
+                annotations::keeps_groups(spec),
                 options.seccomp_cache.as_deref(),
                 host,
                 warnings,
@@ -157,6 +163,7 @@ impl Plan {
             no_pivot: options.no_pivot,
             route,
             ids,
+            copied_ids: IdMaps::copied(&linux, &namespaces),
             mounts,
             devices: if populate_dev {
                 devices::plan(linux.devices().as_deref().unwrap_or(&[]), origins)?
@@ -173,7 +180,9 @@ impl Plan {
             keyring: keyring(options)?,
             process,
             time_offsets: time_offsets(linux.time_offsets().as_ref()),
-            hooks: Hooks::from_spec(spec.hooks().as_ref())?,
+            hooks: hooks(spec)?,
+            pidfd_receiver: annotations::path(spec, annotations::PIDFD_RECEIVER)
+                .map(Path::to_owned),
             annotations: spec.annotations().clone().into_iter().flatten().collect(),
             preserve_fds: options.listen.count().saturating_add(options.preserve_fds),
             listen: options.listen.clone(),
@@ -208,6 +217,14 @@ impl Plan {
     pub fn has_private_pid(&self) -> bool {
         self.namespaces.pid == Choice::New
     }
+}
+
+fn hooks(spec: &Spec) -> Result<Hooks> {
+    let mut hooks = Hooks::from_spec(spec.hooks().as_ref())?;
+    if let Some(annotations) = spec.annotations() {
+        hooks.set_output(|name| annotations.get(name).map(String::as_str));
+    }
+    Ok(hooks)
 }
 
 /// The crate's own default has namespaces, masked paths and more that nobody asked for.

@@ -12,6 +12,7 @@ use super::identity::{CapSets, Identity};
 use super::namespaces::Namespaces;
 use super::scheduling::Scheduling;
 use crate::host::{self, Host};
+use crate::seccomp::cache::Unsaved;
 use crate::seccomp::{self, Filter};
 use crate::tty::pty;
 use crate::{Context, Error, Result};
@@ -42,6 +43,8 @@ pub struct Process {
     pub oom_score_adj: Option<i32>,
     /// The compiled filter.
     pub seccomp: Option<Filter>,
+    /// The cache's entry for it, to be saved when the process is there.
+    pub unsaved_filter: Option<Unsaved>,
     /// Where the notify descriptor of that filter goes, and what goes with it.
     pub listener: Option<(PathBuf, Option<String>)>,
     /// Processor time, disk, memory, kind of machine.
@@ -64,11 +67,19 @@ pub struct Rlimit {
 }
 
 impl Process {
+    /// To be called when the process is there.
+    pub fn save_filter(&self) {
+        if let Some(unsaved) = &self.unsaved_filter {
+            unsaved.save();
+        }
+    }
+
     /// Reads `process`, and of `linux` what concerns processes: seccomp, memory policy, personality.
     pub fn new(
         process: &oci_spec::runtime::Process,
         linux: Option<&Linux>,
         namespaces: &Namespaces,
+        keeps_groups: bool,
         cache: Option<&Path>,
         host: &Host,
         warnings: &mut Vec<String>,
@@ -80,10 +91,11 @@ impl Process {
             .map(|profile| seccomp::compile_cached(profile, cache, warnings))
             .transpose()
             .context("linux.seccomp")?;
+        let (seccomp, unsaved_filter) = seccomp.unzip();
         let listener = profile
             .filter(|_| seccomp.as_ref().is_some_and(|filter| filter.notify))
             .and_then(|p| Some((p.listener_path().clone()?, p.listener_metadata().clone())));
-        let identity = Identity::new(process.user(), caps);
+        let identity = Identity::new(process.user(), keeps_groups, caps);
         let scheduling = Scheduling::new(process, linux, host)?;
         Ok(Process {
             sets_own_rlimits: !namespaces.has_user()
@@ -102,6 +114,7 @@ impl Process {
             rlimits: rlimits(process.rlimits().as_deref().unwrap_or(&[])),
             oom_score_adj: process.oom_score_adj(),
             seccomp,
+            unsaved_filter: unsaved_filter.flatten(),
             listener,
             scheduling,
             apparmor: apparmor(process.apparmor_profile().as_deref(), host::has_apparmor)?,

@@ -139,7 +139,7 @@ fn memory_policy(
 /// A list such as `0-3,7` as a bit mask; the check has refused what is none.
 fn mask(list: &str) -> Result<Vec<libc::c_ulong>> {
     let bad = || {
-        let why = format!("not a list of nodes up to {}", MAX_NODES - 1);
+        let why = format!("invalid memory policy nodes: the last one is {}", MAX_NODES - 1);
         Error::invalid("linux.memoryPolicy.nodes", list, why)
     };
     let number =

@@ -9,7 +9,7 @@
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::sys::utsname::uname;
 use oci_spec::runtime::LinuxSeccomp;
@@ -30,35 +30,63 @@ const ENTRIES: usize = 64;
 /// No honest entry comes near it.
 const LARGEST: u64 = 1 << 20;
 
-/// [`super::compile`], by way of the cache in `dir` (made with mode 0700 if it is missing; its parent
-/// must exist). Without `dir` nothing is cached. The same errors, the same warnings.
+/// A new entry. It is not stored before the process of the profile is there: a create that fails
+/// leaves nothing behind, not even this.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unsaved {
+    dir: PathBuf,
+    name: String,
+    bytes: Vec<u8>,
+}
+
+impl Unsaved {
+    /// Stores it, in a directory that is made with mode 0700 if it is missing; its parent must
+    /// exist. What goes wrong costs the next one time, and nothing else.
+    pub fn save(&self) {
+        match rustix::fs::mkdir(&self.dir, Mode::RWXU) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(_) => return,
+        }
+        let Ok(dir) = open_dir(&self.dir) else { return };
+        let mode = Mode::RUSR | Mode::WUSR;
+        if write_whole(dir.as_fd(), self.name.as_ref(), mode, &self.bytes).is_ok() {
+            // Too many entries cost disk, not safety; the next one written tries again.
+            let _ = prune(&dir);
+        }
+    }
+}
+
+/// [`super::compile`], by way of the cache in `dir`; with the entry to save, if there is none.
+/// Without `dir` nothing is cached. The same errors, the same warnings.
 pub fn compile_cached(
     profile: &LinuxSeccomp,
     dir: Option<&Path>,
     warnings: &mut Vec<String>,
-) -> Result<Filter> {
+) -> Result<(Filter, Option<Unsaved>)> {
     // The rules are cheap and hold for cached profiles too: what is no part of the key is checked.
     let checked = check::check(profile)?;
-    let cache = dir.and_then(|dir| Some((open_dir(dir).ok()?, key(profile)?)));
-    let Some((dir, key)) = cache else {
-        return build::build(profile, &checked, warnings);
+    let uncached = |warnings: &mut Vec<String>| build::build(profile, &checked, warnings);
+    let Some((dir, key)) = dir.and_then(|dir| Some((dir, key(profile)?))) else {
+        return Ok((uncached(warnings)?, None));
     };
     let name = file_name(&key);
-    if let Some(entry) = read(&dir, &name).and_then(|bytes| decode(&bytes, &key)) {
-        warnings.extend(entry.warnings);
-        // Not from the file: flags follow from the profile, in no time.
-        return Ok(Filter { program: entry.program, flags: checked.flags, notify: checked.notify });
+    match open_dir(dir) {
+        Ok(dir) => {
+            if let Some(entry) = read(&dir, &name).and_then(|bytes| decode(&bytes, &key)) {
+                warnings.extend(entry.warnings);
+                // Not from the file: flags follow from the profile, in no time.
+                let (flags, notify) = (checked.flags, checked.notify);
+                return Ok((Filter { program: entry.program, flags, notify }, None));
+            }
+        }
+        Err(Errno::NOENT) => {}
+        Err(_) => return Ok((uncached(warnings)?, None)),
     }
     let mut told = Vec::new();
-    let filter = build::build(profile, &checked, &mut told)?;
-    if let Some(bytes) = encode(&key, &filter.program, &told)
-        && write_whole(dir.as_fd(), name.as_ref(), Mode::RUSR | Mode::WUSR, &bytes).is_ok()
-    {
-        // Too many entries cost disk, not safety; the next one written tries again.
-        let _ = prune(&dir);
-    }
+    let filter = uncached(&mut told)?;
+    let bytes = encode(&key, &filter.program, &told);
     warnings.append(&mut told);
-    Ok(filter)
+    Ok((filter, bytes.map(|bytes| Unsaved { dir: dir.to_owned(), name, bytes })))
 }
 
 /// All that the program depends on. The profile is made of lists and fields in a fixed order, so its
@@ -141,19 +169,10 @@ fn part<'a>(rest: &mut &'a [u8], length: u64) -> Option<&'a [u8]> {
     Some(part)
 }
 
-/// Opens the directory, made if need be, and sees that it is ours alone.
+/// Opens the directory, and sees that it is ours alone.
 fn open_dir(dir: &Path) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let fd = match rustix::fs::open(dir, flags, Mode::empty()) {
-        Err(Errno::NOENT) => {
-            match rustix::fs::mkdir(dir, Mode::RWXU) {
-                Ok(()) | Err(Errno::EXIST) => {}
-                Err(errno) => return Err(errno),
-            }
-            rustix::fs::open(dir, flags, Mode::empty())?
-        }
-        other => other?,
-    };
+    let fd = rustix::fs::open(dir, flags, Mode::empty())?;
     let stat = rustix::fs::fstat(&fd)?;
     if mine(&stat) && stat.st_mode & 0o077 == 0 { Ok(fd) } else { Err(Errno::PERM) }
 }

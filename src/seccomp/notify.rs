@@ -90,13 +90,15 @@ pub fn send_listener(path: &Path, state_json: &[u8], listener: BorrowedFd<'_>) -
         ),
         errno => Error::sys(errno).context(format!("{FIELD} {path:?}")),
     })?;
-    let agent =
-        open(&address).with_context(|| format!("connect to the seccomp agent at {path:?}"))?;
+    let agent = open(&address).with_context(|| format!("{CONNECT} at {path:?}"))?;
     send(&agent, state_json, listener)
         .with_context(|| format!("send the seccomp listener to the agent at {path:?}"))
 }
 
 const FIELD: &str = "linux.seccomp.listenerPath";
+
+/// In the words of runc, for which scripts look.
+const CONNECT: &str = "failed to connect with seccomp agent";
 
 fn open(address: &UnixAddr) -> Result<OwnedFd, Errno> {
     let agent = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
@@ -251,7 +253,10 @@ mod tests {
         let path = dir.path().join("agent");
         let error = send_listener(&path, b"{}", end.as_fd()).unwrap_err();
         assert_eq!(error.errno(), Some(Errno::ENOENT));
-        assert!(error.to_string().starts_with("connect to the seccomp agent at "), "{error}");
+        assert!(
+            error.to_string().starts_with("failed to connect with seccomp agent at "),
+            "{error}"
+        );
 
         let agent = UnixListener::bind(&path).unwrap();
         let closer = thread::spawn(move || drop(agent.accept().unwrap()));

@@ -8,55 +8,8 @@ use oci_spec::runtime::{LinuxDeviceType, Process, Spec};
 use serde_json::Value;
 
 use super::explain;
+use super::keys::{self, Key, Need, Of};
 use crate::{Error, Result};
-
-/// The objects of the spec whose members the crate takes for 0 or empty when they are missing,
-/// or which it would read from an array; with the members that must be there.
-/// `[]` stands for every element of an array, `{}` for every value of an object.
-const OBJECTS: &[(&str, &[&str])] = &[
-    ("root", &[]),
-    ("mounts[]", &[]),
-    ("mounts[].uidMappings[]", &["hostID"]),
-    ("mounts[].gidMappings[]", &["hostID"]),
-    ("process", &[]),
-    ("process.user", &[]),
-    ("process.consoleSize", &[]),
-    ("process.capabilities", &[]),
-    ("process.rlimits[]", &["soft", "hard"]),
-    ("process.scheduler", &[]),
-    ("process.ioPriority", &[]),
-    ("process.execCPUAffinity", &[]),
-    ("hooks", &[]),
-    ("hooks{}[]", &[]),
-    ("linux", &[]),
-    ("linux.uidMappings[]", &["hostID"]),
-    ("linux.gidMappings[]", &["hostID"]),
-    ("linux.namespaces[]", &[]),
-    ("linux.devices[]", &[]),
-    ("linux.netDevices{}", &[]),
-    ("linux.seccomp", &[]),
-    ("linux.seccomp.syscalls[]", &[]),
-    ("linux.seccomp.syscalls[].args[]", &[]),
-    ("linux.intelRdt", &[]),
-    ("linux.memoryPolicy", &[]),
-    ("linux.personality", &[]),
-    ("linux.timeOffsets{}", &[]),
-    ("linux.resources", &[]),
-    ("linux.resources.devices[]", &[]),
-    ("linux.resources.memory", &[]),
-    ("linux.resources.cpu", &[]),
-    ("linux.resources.pids", &[]),
-    ("linux.resources.blockIO", &[]),
-    ("linux.resources.blockIO.weightDevice[]", &["major", "minor"]),
-    ("linux.resources.blockIO.throttleReadBpsDevice[]", &["major", "minor", "rate"]),
-    ("linux.resources.blockIO.throttleWriteBpsDevice[]", &["major", "minor", "rate"]),
-    ("linux.resources.blockIO.throttleReadIOPSDevice[]", &["major", "minor", "rate"]),
-    ("linux.resources.blockIO.throttleWriteIOPSDevice[]", &["major", "minor", "rate"]),
-    ("linux.resources.hugepageLimits[]", &["pageSize", "limit"]),
-    ("linux.resources.network", &[]),
-    ("linux.resources.network.priorities[]", &["name", "priority"]),
-    ("linux.resources.rdma{}", &[]),
-];
 
 /// The keys of the spec whose value is an array.
 const ARRAY_KEYS: &[&str] = &[
@@ -130,6 +83,10 @@ fn array_key(before: &[u8]) -> bool {
 
 /// Whether a member with the value 0 may be one that is missing.
 pub fn process_may_hide(process: &Process) -> bool {
+    // Both its members have a default of the crate's own.
+    if process.io_priority().is_some() {
+        return true;
+    }
     process.rlimits().iter().flatten().any(|limit| limit.soft() == 0 || limit.hard() == 0)
 }
 
@@ -182,15 +139,7 @@ pub fn audit(text: &str, root: &str) -> Result<Absent> {
     if !root.is_empty() {
         value = Value::Object([(root.to_owned(), value)].into_iter().collect());
     }
-    for (pattern, required) in OBJECTS {
-        at(&value, pattern, String::new(), &mut |field, found| {
-            object(field, found, required)?;
-            if *pattern == "linux.devices[]" && found.get("type") != Some(&Value::from("p")) {
-                object(field, found, &["major", "minor"])?;
-            }
-            Ok(())
-        })?;
-    }
+    members(&value, keys::CONFIG, "")?;
     for part in USED {
         if let Some(found) = value.get(part) {
             no_nul(part, found)?;
@@ -201,47 +150,44 @@ pub fn audit(text: &str, root: &str) -> Result<Absent> {
     Ok(Absent { pids_limit })
 }
 
-fn object(field: &str, found: &Value, required: &[&str]) -> Result<()> {
-    let Value::Object(members) = found else {
-        return Err(Error::invalid_field(field, "an object is expected, not an array"));
+/// Sees that `value` is an object with all the keys that it needs, and so on below it. The crate
+/// takes an array for the members of an object in order.
+fn members(value: &Value, keys: &[Key], field: &str) -> Result<()> {
+    let members = match value {
+        Value::Null => return Ok(()),
+        Value::Object(members) => members,
+        _ => return Err(Error::invalid_field(field, "an object is expected, not an array")),
     };
-    match required.iter().find(|name| !members.contains_key(**name)) {
-        Some(name) => {
-            let field = format!("{field}.{name}");
-            Err(Error::invalid_field(field, "missing; the spec requires it"))
-        }
-        None => Ok(()),
+    let missing = keys.iter().find(|key| {
+        let needed = match key.need {
+            Need::No => false,
+            Need::Yes => true,
+            Need::UnlessFifo => members.get("type") != Some(&Value::from("p")),
+        };
+        needed && !members.contains_key(key.name)
+    });
+    let name = |key: &Key| match field {
+        "" => key.name.to_owned(),
+        _ => format!("{field}.{}", key.name),
+    };
+    if let Some(key) = missing {
+        return Err(Error::invalid_field(name(key), "missing; the spec requires it"));
     }
-}
-
-/// Calls `check` for everything that `pattern` stands for, and that is there.
-fn at(
-    value: &Value,
-    pattern: &str,
-    field: String,
-    check: &mut dyn FnMut(&str, &Value) -> Result<()>,
-) -> Result<()> {
-    if value.is_null() {
-        return Ok(());
-    }
-    if pattern.is_empty() {
-        return check(&field, value);
-    }
-    if let Some(rest) = pattern.strip_prefix("[]") {
-        for (index, element) in value.as_array().into_iter().flatten().enumerate() {
-            at(element, rest, format!("{field}[{index}]"), check)?;
-        }
-    } else if let Some(rest) = pattern.strip_prefix("{}") {
-        for (key, element) in value.as_object().into_iter().flatten() {
-            at(element, rest, format!("{field}.{key}"), check)?;
-        }
-    } else {
-        let pattern = pattern.trim_start_matches('.');
-        let end = pattern.find(['.', '[', '{']).unwrap_or(pattern.len());
-        let (name, rest) = pattern.split_at(end);
-        if let Some(member) = value.get(name) {
-            let dot = if field.is_empty() { "" } else { "." };
-            at(member, rest, format!("{field}{dot}{name}"), check)?;
+    for key in keys {
+        let Some(value) = members.get(key.name) else { continue };
+        match key.of {
+            Of::Value | Of::Values | Of::Foreign => {}
+            Of::Object(keys) => self::members(value, keys, &name(key))?,
+            Of::Objects(keys) => {
+                for (index, element) in value.as_array().into_iter().flatten().enumerate() {
+                    self::members(element, keys, &format!("{}[{index}]", name(key)))?;
+                }
+            }
+            Of::Map(keys) => {
+                for (free, element) in value.as_object().into_iter().flatten() {
+                    self::members(element, keys, &format!("{}.{free}", name(key)))?;
+                }
+            }
         }
     }
     Ok(())

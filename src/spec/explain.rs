@@ -9,10 +9,7 @@ use serde_json::Value;
 use serde_json::error::Category;
 use serde_path_to_error::{Path, Segment};
 
-use crate::{Error, Kind, Result};
-
-/// Long values are cut to this many characters in an error.
-const SHOWN: usize = 80;
+use crate::{Error, Kind, Result, text};
 
 /// Parses once more, minding the path to what fails; repairs what the crate is wrong about.
 ///
@@ -35,7 +32,6 @@ pub fn explain<T: DeserializeOwned>(
     let process = if root.is_empty() { value.get_mut("process") } else { Some(&mut value) };
     let mut repaired = process.is_some_and(|process| repair_process(process, warnings));
     repaired |= repair_hugepages(&mut value);
-    repaired |= root == "process" && add_user(&mut value);
     if repaired {
         serde_path_to_error::deserialize(&value)
             .map_err(|error| invalid(error.path(), &error.inner().to_string(), &value, root))
@@ -77,7 +73,8 @@ fn invalid(path: &Path, message: &str, value: &Value, root: &str) -> Error {
     }
     if let Some(name) = between(message, "missing field `", "`") {
         push(&mut field, name);
-        return Error::invalid_field(field, "missing; the spec requires it");
+        let why = format!("{}missing; the spec requires it", familiar(&field));
+        return Error::invalid_field(field, why);
     }
     if let Some(name) = between(message, "duplicate field `", "`") {
         if !(field == name || field.ends_with(&format!(".{name}"))) {
@@ -89,12 +86,24 @@ fn invalid(path: &Path, message: &str, value: &Value, root: &str) -> Error {
         Some(expected) => expected,
         None => message,
     };
+    let why = format!("{}{why}", familiar(&field));
     if field.is_empty() {
         return Error::new(Kind::Invalid, why);
     }
     match found {
         Some(value) => Error::new(Kind::Invalid, format!("{field}: {}: {why}", shown(value))),
         None => Error::invalid_field(field, why),
+    }
+}
+
+/// The words of runc for an error about this field, for which scripts look.
+fn familiar(field: &str) -> &'static str {
+    let policy = field.strip_prefix("linux.memoryPolicy.").unwrap_or_default();
+    match policy.split('[').next() {
+        Some("mode") => "invalid memory policy mode: ",
+        Some("nodes") => "invalid memory policy nodes: ",
+        Some("flags") => "invalid memory policy flag: ",
+        _ => "",
     }
 }
 
@@ -110,11 +119,8 @@ fn between<'a>(text: &'a str, start: &str, end: &str) -> Option<&'a str> {
 }
 
 fn shown(value: &Value) -> String {
-    let text = value.to_string();
-    if text.chars().count() <= SHOWN {
-        return text;
-    }
-    text.chars().take(SHOWN).chain("...".chars()).collect()
+    // The value as it is written in the file.
+    text::value(&format_args!("{value}"))
 }
 
 /// Repairs what the crate is wrong about in `process`; tells whether anything changed.
@@ -154,18 +160,14 @@ fn repair_process(process: &mut Value, warnings: &mut Vec<String>) -> bool {
             repaired = true;
         }
     }
-    repaired
-}
-
-/// A process.json without a user is for root, as runc has it; people write them by hand.
-fn add_user(process: &mut Value) -> bool {
-    match process {
-        Value::Object(process) if !process.contains_key("user") => {
-            process.insert("user".into(), serde_json::json!({"uid": 0, "gid": 0}));
-            true
-        }
-        _ => false,
+    // A process without a user is for root, as runc and crun have it; people write them by hand.
+    if let Value::Object(process) = process
+        && !process.contains_key("user")
+    {
+        process.insert("user".into(), serde_json::json!({"uid": 0, "gid": 0}));
+        repaired = true;
     }
+    repaired
 }
 
 /// The spec's limit is unsigned, the crate's is signed; the kernel counts no further anyway.

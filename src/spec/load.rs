@@ -12,6 +12,12 @@
 //!   `audit` (`devices[].major`, `rlimits[].soft`, `uidMappings[].hostID`, `rate`, ...). Left as
 //!   they are, as in runc: `user.uid`, `user.gid` (0), `uidMappings[].containerID` (0),
 //!   `resources.devices[].allow` (false, so deny), `consoleSize` (0 x 0).
+//! * `ioPriority` without `class` or `priority`: the crate has defaults of its own. Refused by
+//!   `audit`.
+//! * `process` without `user`: the crate fails, runc and crun take root. Root.
+//! * Keys that differ from those of the specification in their case alone, which Go's decoder
+//!   takes: taken, with a warning. A key that resembles one of the specification is ignored, with a
+//!   warning (`keys`).
 //! * `resources.pids` without `limit`: the crate says 0, which would be a limit. Made absent.
 //! * `hugepageLimits[].limit` is unsigned in the spec, signed in the crate. Larger values become
 //!   `i64::MAX`, beyond what the kernel can count.
@@ -28,6 +34,7 @@
 //!
 //! Nothing else of the spec (1.3.0) is missing from the crate's types.
 
+use std::borrow::Cow;
 use std::fs::OpenOptions;
 use std::io::Read;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
@@ -36,7 +43,7 @@ use std::path::Path;
 use oci_spec::runtime::{Process, Spec};
 use serde::de::DeserializeOwned;
 
-use super::{audit, explain, version};
+use super::{annotations, audit, explain, keys, version};
 use crate::{Context, Error, Kind, Result};
 
 /// More than any real configuration, and little enough to read into memory.
@@ -47,7 +54,8 @@ const MAX_BYTES: u64 = 16 << 20;
 pub struct Loaded {
     /// The configuration.
     pub spec: Spec,
-    /// The bytes as read, to be kept as the snapshot: later edits of the file have no effect.
+    /// The bytes as read, to be kept as the snapshot: later edits of the file have no effect. Keys
+    /// in other letters than those of the specification are replaced ([`keys::correct`]).
     pub raw: Vec<u8>,
     /// What the spec wants logged rather than refused.
     pub warnings: Vec<String>,
@@ -80,29 +88,40 @@ pub fn load_process(path: &Path) -> Result<LoadedProcess> {
 }
 
 /// Parses a configuration; `name` stands for it in errors.
-pub fn parse(raw: Vec<u8>, name: &str) -> Result<Loaded> {
+pub fn parse(mut raw: Vec<u8>, name: &str) -> Result<Loaded> {
     let mut warnings = Vec::new();
-    let spec = parse_spec(&raw, &mut warnings).context(name)?;
+    let spec = parse_corrected(&mut raw, &mut warnings).context(name)?;
     Ok(Loaded { spec, raw, warnings })
+}
+
+/// Parses a configuration as [`parse`] has returned it; its warnings were given then.
+pub fn parse_stored(text: &str) -> Result<Spec> {
+    parse_text(text, &mut Vec::new())
 }
 
 /// Parses a process; `name` stands for it in errors.
 pub fn parse_process(raw: &[u8], name: &str) -> Result<LoadedProcess> {
     let mut warnings = Vec::new();
-    let process = text(raw)
-        .and_then(|text| {
-            let process: Process = decode(text, "process", &mut warnings)?;
-            if audit::text_may_hide(text) || audit::process_may_hide(&process) {
-                audit::audit(text, "process")?;
-            }
-            Ok(process)
-        })
-        .context(name)?;
+    let read = |warnings: &mut Vec<String>| -> Result<Process> {
+        let text = keys::correct(text(raw)?, keys::PROCESS, "process", warnings)?;
+        let process: Process = decode(&text, "process", warnings)?;
+        if audit::text_may_hide(&text) || audit::process_may_hide(&process) {
+            audit::audit(&text, "process")?;
+        }
+        Ok(process)
+    };
+    let process = read(&mut warnings).context(name)?;
     Ok(LoadedProcess { process, warnings })
 }
 
-pub(super) fn parse_spec(raw: &[u8], warnings: &mut Vec<String>) -> Result<Spec> {
-    let text = text(raw)?;
+fn parse_corrected(raw: &mut Vec<u8>, warnings: &mut Vec<String>) -> Result<Spec> {
+    if let Cow::Owned(corrected) = keys::correct(text(raw)?, keys::CONFIG, "", warnings)? {
+        *raw = corrected.into_bytes();
+    }
+    parse_text(text(raw)?, warnings)
+}
+
+pub(super) fn parse_text(text: &str, warnings: &mut Vec<String>) -> Result<Spec> {
     let mut spec: Spec = decode(text, "", warnings)?;
     version::check(spec.version())?;
     if audit::text_may_hide(text) || audit::spec_may_hide(&spec) {
@@ -114,6 +133,7 @@ pub(super) fn parse_spec(raw: &[u8], warnings: &mut Vec<String>) -> Result<Spec>
             resources.set_pids(None);
         }
     }
+    annotations::apply(&mut spec, warnings);
     Ok(spec)
 }
 

@@ -119,7 +119,7 @@ fn wrong_values_are_named() {
         (with("/process/cwd", json!(null)), "process.cwd: null: expected path string"),
         (with("/process/user", json!(null)), "process.user: null: expected struct User"),
         (with("/mounts", json!([{}])), "mounts[0].destination: missing; the spec requires it"),
-        (with("/process", json!({})), "process.user: missing; the spec requires it"),
+        (with("/process", json!({})), "process.cwd: missing; the spec requires it"),
         (with("/ociVersion", json!(1)), "ociVersion: 1: expected a string"),
         (
             with("/ociVersion", json!("2.0.0")),
@@ -140,8 +140,11 @@ fn wrong_values_are_named() {
             "annotations.b: 1: expected a string",
         ),
         (
-            with("/process/args", json!("x".repeat(100))),
-            &format!("process.args: \"{}...: expected a sequence", "x".repeat(79)),
+            with("/process/args", json!("x".repeat(70_000))),
+            &format!(
+                "process.args: \"{}... (70002 characters): expected a sequence",
+                "x".repeat(199)
+            ),
         ),
     ] {
         assert_eq!(error(text), expected);
@@ -154,6 +157,48 @@ fn wrong_values_are_named() {
     let unknown = error(with("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_X"})));
     let start = "linux.seccomp.defaultAction: \"SCMP_ACT_X\": expected one of";
     assert!(unknown.starts_with(start), "{unknown}");
+}
+
+/// The warnings of a configuration that is taken, and the text that is kept of it.
+fn kept(text: &str) -> (Vec<String>, String) {
+    let loaded = parse(text.as_bytes().to_vec(), "c").unwrap();
+    (loaded.warnings, String::from_utf8(loaded.raw).unwrap())
+}
+
+#[test]
+fn keys_in_other_letters() {
+    let (warnings, text) =
+        kept(r#"{"OCIVersion": "1.0.0", "root": {"path": "a", "readOnly": true}}"#);
+    assert_eq!(text, r#"{"ociVersion": "1.0.0", "root": {"path": "a", "readonly": true}}"#);
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    // Go's decoder takes the last of two; which was meant nobody knows.
+    let twice =
+        r#"{"ociVersion": "1.0.0", "root": {"path": "a", "readonly": true, "READONLY": false}}"#;
+    assert_eq!(error(twice), "root.readonly: given twice");
+}
+
+#[test]
+fn an_io_priority_is_whole() {
+    for (io, missing) in [
+        (json!({"priority": 3}), "class"),
+        (json!({"class": "IOPRIO_CLASS_BE"}), "priority"),
+        (json!({}), "class"),
+    ] {
+        let expected = format!("process.ioPriority.{missing}: missing; the spec requires it");
+        assert_eq!(error(with("/process/ioPriority", io)), expected);
+    }
+    let io = with("/process/ioPriority", json!({"class": "IOPRIO_CLASS_BE", "priority": 0}));
+    assert!(kept(&io).0.is_empty());
+}
+
+#[test]
+fn without_a_user_it_is_for_root() {
+    let text = r#"{"ociVersion": "1.0.0", "process": {"cwd": "/", "args": ["a"]}}"#;
+    let spec = parse(text.as_bytes().to_vec(), "c").unwrap().spec;
+    let user = spec.process().as_ref().unwrap().user().clone();
+    assert_eq!((user.uid(), user.gid()), (0, 0));
+    // What was repaired is repaired again when the stored text is read.
+    assert_eq!(parse_stored(text).unwrap(), spec);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::{explain, load};
+use super::{explain, keys, load};
 use crate::{Context, Error, Kind, Result};
 
 /// The sections of `linux.resources` whose members are known, and those members for which 0 is
@@ -61,14 +61,17 @@ impl Changes {
 
     fn read(raw: &[u8], warnings: &mut Vec<String>) -> Result<Changes> {
         let text = load::text(raw)?;
+        let text = &*keys::correct(text, keys::RESOURCES, "linux.resources", warnings)?;
         let value: Value = serde_json::from_str(text).map_err(|e| explain::syntax(&e))?;
         let Value::Object(mut members) = value else {
             return Err(Error::new(Kind::Invalid, "must hold a JSON object"));
         };
         let mut drop_unknown = |field: &str, members: &mut Map<String, Value>, known: Known<'_>| {
             members.retain(|name, _| {
-                if !known(name) {
-                    warnings.push(format!("{field}.{name}: ignored: there is no such field"));
+                let field = format!("{field}.{name}: ");
+                // One that resembles a known field has its warning.
+                if !known(name) && !warnings.iter().any(|warning| warning.starts_with(&field)) {
+                    warnings.push(format!("{field}ignored: there is no such field"));
                 }
                 known(name)
             });
@@ -84,7 +87,7 @@ impl Changes {
         }
         // The whole text in its place, so that every rule about it applies, and errors name it so.
         let spec = format!("{{\"ociVersion\":\"1.0.0\",\"linux\":{{\"resources\":{text}}}}}");
-        load::parse_spec(spec.as_bytes(), warnings)?;
+        load::parse_text(&spec, warnings)?;
         for (section, zero, _) in SECTIONS {
             if let Some(Value::Object(found)) = members.get_mut(*section) {
                 found.retain(|name, value| !unset(value, zero.contains(&name.as_str())));

@@ -16,7 +16,7 @@ use super::{Status, VERSION};
 use super::{boot_id, document, file, owner, process_start_time, rfc3339};
 use crate::hooks::Hooks;
 use crate::sys::pidfd;
-use crate::{Context, Error, Kind, Result};
+use crate::{Context, Error, Kind, Result, spec};
 
 /// A container of a [`super::Store`].
 #[derive(Debug)]
@@ -180,7 +180,9 @@ impl Container {
 
     /// The configuration as it was at create.
     pub fn config(&self) -> Result<Spec> {
-        self.parse_config()
+        spec::parse_stored(self.config_text()?)
+            .map_err(|error| error.context("config"))
+            .with_context(|| format!("{:?}", self.file(STATE_FILE)))
     }
 
     /// Keeps another configuration in place of that of create: later commands see the limits that
@@ -209,14 +211,21 @@ impl Container {
         struct OnlyHooks {
             hooks: Option<oci_spec::runtime::Hooks>,
         }
-        Hooks::from_spec(self.parse_config::<OnlyHooks>()?.hooks.as_ref())
+        let mut hooks = Hooks::from_spec(self.parse_config::<OnlyHooks>()?.hooks.as_ref())?;
+        if let Some(state) = self.state() {
+            hooks.set_output(|name| state.annotations.get(name).map(String::as_str));
+        }
+        Ok(hooks)
+    }
+
+    fn config_text(&self) -> Result<&str> {
+        let state = self.state();
+        let missing = || Error::new(Kind::State, "container was not created");
+        state.map(|state| state.config.get()).ok_or_else(missing)
     }
 
     fn parse_config<T: DeserializeOwned>(&self) -> Result<T> {
-        let Some(state) = self.state() else {
-            return Err(Error::new(Kind::State, "container was not created"));
-        };
-        serde_json::from_str(state.config.get())
+        serde_json::from_str(self.config_text()?)
             .map_err(|e| Error::new(Kind::Invalid, format!("config: {e}")))
             .with_context(|| format!("{:?}", self.file(STATE_FILE)))
     }

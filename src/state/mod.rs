@@ -209,9 +209,18 @@ pub fn document(state: &State, status: Status, pid: i32) -> Document<'_> {
 }
 
 impl Document<'_> {
-    /// On one line, for a hook's standard input.
+    /// On one line, for a hook's standard input. Hooks find the root file system under the name
+    /// `root` as well: so it was called before the specification, and is still under crun.
     pub fn to_json(&self) -> Result<Vec<u8>> {
-        serde_json::to_vec(self).map_err(|e| Error::new(Kind::System, e.to_string()))
+        #[derive(Serialize)]
+        struct ForHook<'a> {
+            #[serde(flatten)]
+            document: &'a Document<'a>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            root: Option<&'a Path>,
+        }
+        let document = ForHook { document: self, root: self.rootfs };
+        serde_json::to_vec(&document).map_err(|e| Error::new(Kind::System, e.to_string()))
     }
 }
 
@@ -274,7 +283,8 @@ mod tests {
             String::from_utf8(json).unwrap(),
             "{\"ociVersion\":\"1.2.1\",\"id\":\"c1\",\"pid\":77,\"status\":\"running\",\
              \"bundle\":\"/b\",\"rootfs\":\"/b/rootfs\",\
-             \"created\":\"2023-11-14T22:13:20.000000005Z\",\"owner\":\"root\"}"
+             \"created\":\"2023-11-14T22:13:20.000000005Z\",\"owner\":\"root\",\
+             \"root\":\"/b/rootfs\"}"
         );
         assert_eq!(document(&state, Status::Stopped, 77).pid, 0);
     }

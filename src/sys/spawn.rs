@@ -29,8 +29,10 @@ pub struct Command<'a> {
     pub env: &'a [CString],
     /// Becomes descriptor 0.
     pub stdin: BorrowedFd<'a>,
-    /// Becomes descriptors 1 and 2.
-    pub output: BorrowedFd<'a>,
+    /// Becomes descriptor 1.
+    pub stdout: BorrowedFd<'a>,
+    /// Becomes descriptor 2.
+    pub stderr: BorrowedFd<'a>,
 }
 
 /// A started program: it has a session and a process group of its own, and dies with its parent.
@@ -66,7 +68,8 @@ pub fn spawn(command: &Command<'_>) -> Result<Child> {
         argv: argv.as_ptr(),
         env: env.as_ptr(),
         stdin: command.stdin.as_raw_fd(),
-        output: command.output.as_raw_fd(),
+        stdout: command.stdout.as_raw_fd(),
+        stderr: command.stderr.as_raw_fd(),
         report: report.as_raw_fd(),
         parent: nix::unistd::getpid().as_raw(),
     };
@@ -218,7 +221,8 @@ struct Launch {
     argv: *const *const libc::c_char,
     env: *const *const libc::c_char,
     stdin: RawFd,
-    output: RawFd,
+    stdout: RawFd,
+    stderr: RawFd,
     report: RawFd,
     parent: libc::pid_t,
 }
@@ -246,8 +250,9 @@ impl Launch {
             // closed, so that a source has one of their numbers.
             let report = above_stdio(self.report, self.report);
             let stdin = above_stdio(self.stdin, report);
-            let output = above_stdio(self.output, report);
-            for (from, to) in [(stdin, 0), (output, 1), (output, 2)] {
+            let stdout = above_stdio(self.stdout, report);
+            let stderr = above_stdio(self.stderr, report);
+            for (from, to) in [(stdin, 0), (stdout, 1), (stderr, 2)] {
                 if libc::dup2(from, to) < 0 {
                     fail(report, STEP_STDIO);
                 }

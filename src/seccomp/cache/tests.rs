@@ -29,13 +29,22 @@ fn profile(errno: u32) -> LinuxSeccomp {
 
 fn cached(dir: &TempDir, errno: u32) -> (Filter, Vec<String>) {
     let mut warnings = Vec::new();
-    let filter = compile_cached(&profile(errno), Some(dir.path()), &mut warnings).unwrap();
+    let filter = saved(&profile(errno), Some(dir.path()), &mut warnings).unwrap();
     (filter, warnings)
+}
+
+/// Saves the entry, as is done once a process with the filter is there.
+fn saved(profile: &LinuxSeccomp, dir: Option<&Path>, warnings: &mut Vec<String>) -> Result<Filter> {
+    let (filter, unsaved) = compile_cached(profile, dir, warnings)?;
+    if let Some(unsaved) = unsaved {
+        unsaved.save();
+    }
+    Ok(filter)
 }
 
 fn compiled(errno: u32) -> (Filter, Vec<String>) {
     let mut warnings = Vec::new();
-    let filter = compile_cached(&profile(errno), None, &mut warnings).unwrap();
+    let filter = saved(&profile(errno), None, &mut warnings).unwrap();
     (filter, warnings)
 }
 
@@ -141,7 +150,7 @@ fn a_directory_that_others_could_enter_is_not_used() {
     fs::set_permissions(dir.path(), Permissions::from_mode(0o700)).unwrap();
     let mut none = Vec::new();
     for path in [outer.path().join("link"), file] {
-        let filter = compile_cached(&profile(1), Some(&path), &mut none).unwrap();
+        let filter = saved(&profile(1), Some(&path), &mut none).unwrap();
         assert_eq!(filter, compiled(1).0);
     }
 }
@@ -150,10 +159,22 @@ fn a_directory_that_others_could_enter_is_not_used() {
 fn a_missing_directory_is_made_for_us_alone() {
     let outer = fresh();
     let dir = outer.path().join("seccomp");
-    compile_cached(&profile(1), Some(&dir), &mut Vec::new()).unwrap();
+    saved(&profile(1), Some(&dir), &mut Vec::new()).unwrap();
     assert_eq!(fs::metadata(&dir).unwrap().permissions().mode() & 0o7777, 0o700);
     assert_eq!(fs::read_dir(&dir).unwrap().count(), 1);
-    compile_cached(&profile(1), Some(&outer.path().join("a/b")), &mut Vec::new()).unwrap();
+    saved(&profile(1), Some(&outer.path().join("a/b")), &mut Vec::new()).unwrap();
+}
+
+#[test]
+fn nothing_is_made_until_the_entry_is_saved() {
+    let outer = fresh();
+    let dir = outer.path().join("seccomp");
+    let (_, unsaved) = compile_cached(&profile(1), Some(&dir), &mut Vec::new()).unwrap();
+    assert!(!dir.exists());
+    unsaved.unwrap().save();
+    assert_eq!(fs::read_dir(&dir).unwrap().count(), 1);
+    let (_, unsaved) = compile_cached(&profile(1), Some(&dir), &mut Vec::new()).unwrap();
+    assert_eq!(unsaved, None);
 }
 
 #[test]
@@ -177,7 +198,7 @@ fn the_listener_is_no_part_of_the_key_but_its_rules_hold() {
             profile["listenerPath"] = json!(path);
         }
         let profile = serde_json::from_value(profile).unwrap();
-        compile_cached(&profile, Some(dir.path()), &mut Vec::new())
+        saved(&profile, Some(dir.path()), &mut Vec::new())
     };
     let first = with(Some("/a"), "one").unwrap();
     assert_eq!(with(Some("/b"), "two").unwrap(), first);

@@ -81,18 +81,28 @@ pub fn memory_policy(spec: &Spec, _: &Given) -> Result<()> {
     };
     let field = "linux.memoryPolicy.nodes";
     let nodes = policy.nodes().as_deref().unwrap_or_default();
-    resources::number_list(field, nodes)?;
+    // "invalid memory policy" and what follows it are runc's words, for which scripts look.
+    if resources::number_list(field, nodes).is_err() {
+        let why = "invalid memory policy nodes: not a list of numbers and ranges such as \"0-3,7\"";
+        return Err(Error::invalid(field, nodes, why));
+    }
     let mode = policy.mode();
     match (mode, nodes.is_empty()) {
         (MpolDefault | MpolLocal, false) => {
-            return Err(Error::invalid(field, nodes, format!("{mode} takes no nodes")));
+            let why = format!("invalid memory policy: {mode} takes no nodes");
+            return Err(Error::invalid(field, nodes, why));
         }
         (MpolDefault | MpolLocal | MpolPreferred, _) | (_, false) => {}
-        (_, true) => return Err(Error::invalid_field(field, format!("{mode} needs a node"))),
+        (_, true) => {
+            return Err(Error::invalid_field(
+                field,
+                format!("invalid memory policy: {mode} needs a node"),
+            ));
+        }
     }
     let has = |flag| each(policy.flags()).any(|(_, listed)| *listed == flag);
     if has(MpolFStaticNodes) && has(MpolFRelativeNodes) {
-        let why = "MPOL_F_STATIC_NODES and MPOL_F_RELATIVE_NODES exclude each other";
+        let why = "invalid memory policy flags: MPOL_F_STATIC_NODES and MPOL_F_RELATIVE_NODES exclude each other";
         return Err(Error::invalid_field("linux.memoryPolicy.flags", why));
     }
     Ok(())

@@ -127,13 +127,13 @@ fn root(spec: &Spec, _: &Given) -> Result<()> {
     }
 }
 
-/// config.md, "Annotations": keys must not be empty.
+/// config.md, "Annotations": keys must not be empty; and the rules of those that are read here.
 fn annotations(spec: &Spec, _: &Given) -> Result<()> {
     match spec.annotations() {
         Some(map) if map.contains_key("") => {
             Err(Error::invalid("annotations", "", "a key must not be empty"))
         }
-        _ => Ok(()),
+        _ => crate::spec::annotations::check(spec),
     }
 }
 

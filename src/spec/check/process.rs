@@ -1,6 +1,6 @@
 //! process: the rules of `create`, `run` and `exec`.
 
-use oci_spec::runtime::{LinuxNamespaceType, LinuxSchedulerPolicy, Process, Spec};
+use oci_spec::runtime::{LinuxNamespaceType, LinuxSchedulerPolicy, Process, Scheduler, Spec};
 
 use super::{Given, each, joined, linux, mappings, namespace, resources};
 use crate::{Error, Result};
@@ -170,7 +170,7 @@ pub fn scheduler(process: &Process, _: &Spec, _: &Given) -> Result<()> {
     let priority = scheduler.priority().unwrap_or(0);
     let (levels, why) = match policy {
         SchedFifo | SchedRr => (1..=99, "must be from 1 to 99"),
-        _ => (0..=0, "means nothing but with SCHED_FIFO and SCHED_RR"),
+        _ => (0..=0, "is only valid with SCHED_FIFO and SCHED_RR"),
     };
     if !levels.contains(&priority) {
         return Err(Error::invalid(format!("{own}.priority"), priority, why));
@@ -183,9 +183,42 @@ pub fn scheduler(process: &Process, _: &Spec, _: &Given) -> Result<()> {
     for (name, nanoseconds) in times {
         let nanoseconds = nanoseconds.unwrap_or(0);
         if nanoseconds != 0 && policy != SchedDeadline {
-            let why = "means nothing but with SCHED_DEADLINE";
+            let why = "is only valid with SCHED_DEADLINE";
             return Err(Error::invalid(format!("{own}.{name}"), nanoseconds, why));
         }
+    }
+    if policy == SchedDeadline { deadline(scheduler) } else { Ok(()) }
+}
+
+/// sched(7), "SCHED_DEADLINE": what the kernel wants of the three, which it does not tell.
+fn deadline(scheduler: &Scheduler) -> Result<()> {
+    /// `DL_SCALE`: the kernel counts in units of 1024 ns.
+    const LEAST: u64 = 1024;
+    let value = |time: &Option<u64>| time.unwrap_or(0);
+    let (runtime, deadline) = (value(scheduler.runtime()), value(scheduler.deadline()));
+    let refuse = |name: &str, value: u64, why: String| {
+        let why = format!("{why} (SCHED_DEADLINE: 1024 <= runtime <= deadline <= period, in ns)");
+        Err(Error::invalid(format!("process.scheduler.{name}"), value, why))
+    };
+    if runtime < LEAST {
+        return refuse("runtime", runtime, format!("must be at least {LEAST}"));
+    }
+    if deadline < runtime {
+        return refuse("deadline", deadline, format!("is below the runtime of {runtime}"));
+    }
+    // 0 stands for the deadline.
+    match value(scheduler.period()) {
+        0 => {}
+        period if period < deadline => {
+            return refuse("period", period, format!("is below the deadline of {deadline}"));
+        }
+        period if period > i64::MAX as u64 => {
+            return refuse("period", period, format!("is above {}", i64::MAX));
+        }
+        _ => {}
+    }
+    if deadline > i64::MAX as u64 {
+        return refuse("deadline", deadline, format!("is above {}", i64::MAX));
     }
     Ok(())
 }

@@ -80,8 +80,12 @@ pub fn names_and_values(spec: &Spec, _: &Given) -> Result<()> {
                 return refuse("does not belong to a namespace of the container".to_owned());
             }
         }
-        if path == "kernel/domainname" && set(spec.domainname()).is_some() {
-            return refuse("conflicts with the field \"domainname\"".to_owned());
+        if path == "kernel/domainname"
+            && let Some(domainname) = set(spec.domainname()).filter(|name| name != value)
+        {
+            let field = format!("linux.sysctl.{name}");
+            let why = format!("conflicts with the field \"domainname\", which is {domainname:?}");
+            return Err(Error::invalid(field, value, why));
         }
         if value.contains(['\n', '\0']) {
             let field = format!("linux.sysctl.{name}");

@@ -282,18 +282,22 @@ fn memory_policy() {
     refused(&[
         (
             policy("MPOL_DEFAULT", "0-7", &[]),
-            "linux.memoryPolicy.nodes: \"0-7\": MPOL_DEFAULT takes no nodes",
+            "linux.memoryPolicy.nodes: \"0-7\": invalid memory policy: MPOL_DEFAULT takes no \
+             nodes",
         ),
-        (policy("MPOL_BIND", "", &[]), "linux.memoryPolicy.nodes: MPOL_BIND needs a node"),
+        (
+            policy("MPOL_BIND", "", &[]),
+            "linux.memoryPolicy.nodes: invalid memory policy: MPOL_BIND needs a node",
+        ),
         (
             policy("MPOL_BIND", "0-9876543210", &[]),
-            "linux.memoryPolicy.nodes: \"0-9876543210\": not a list of numbers and ranges such as \
-             \"0-3,7\"",
+            "linux.memoryPolicy.nodes: \"0-9876543210\": invalid memory policy nodes: not a list of \
+             numbers and ranges such as \"0-3,7\"",
         ),
         (
             policy("MPOL_BIND", "0", &["MPOL_F_STATIC_NODES", "MPOL_F_RELATIVE_NODES"]),
-            "linux.memoryPolicy.flags: MPOL_F_STATIC_NODES and MPOL_F_RELATIVE_NODES exclude each \
-             other",
+            "linux.memoryPolicy.flags: invalid memory policy flags: MPOL_F_STATIC_NODES and \
+             MPOL_F_RELATIVE_NODES exclude each other",
         ),
     ]);
     taken(&[

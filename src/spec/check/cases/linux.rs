@@ -57,7 +57,8 @@ fn sysctl() {
         ),
         (
             json!({"/linux/sysctl": {"kernel.domainname": "x"}, "/domainname": "y"}),
-            "linux.sysctl: \"kernel.domainname\": conflicts with the field \"domainname\"",
+            "linux.sysctl.kernel.domainname: \"x\": conflicts with the field \"domainname\", which \
+             is \"y\"",
         ),
         (
             sysctl("net.core.somaxconn", "1\n2"),
@@ -78,6 +79,7 @@ fn sysctl() {
         sysctl("net.ipv4.conf.eth0/1.rp_filter", ""),
         sysctl("net/ipv4/conf/eth0.1/rp_filter", "0"),
         sysctl("kernel.domainname", "x"),
+        json!({"/linux/sysctl": {"kernel.domainname": "x"}, "/domainname": "x"}),
         userns(sysctl("user.max_user_namespaces", "1")),
     ]);
 }

@@ -165,7 +165,7 @@ fn scheduler() {
         (with(json!({"nice": -21})), "process.scheduler.nice: -21: must be from -20 to 19"),
         (
             with(json!({"priority": 1})),
-            "process.scheduler.priority: 1: means nothing but with SCHED_FIFO and SCHED_RR",
+            "process.scheduler.priority: 1: is only valid with SCHED_FIFO and SCHED_RR",
         ),
         (
             with(json!({"policy": "SCHED_FIFO"})),
@@ -177,13 +177,28 @@ fn scheduler() {
         ),
         (
             with(json!({"period": 5})),
-            "process.scheduler.period: 5: means nothing but with SCHED_DEADLINE",
+            "process.scheduler.period: 5: is only valid with SCHED_DEADLINE",
         ),
     ]);
+    let deadline = |runtime: u64, deadline: u64, period: u64| {
+        with(json!({"policy": "SCHED_DEADLINE", "runtime": runtime, "deadline": deadline,
+                    "period": period}))
+    };
+    let order = "(SCHED_DEADLINE: 1024 <= runtime <= deadline <= period, in ns)";
+    for (times, wrong) in [
+        ((1023, 2048, 2048), "runtime: 1023: must be at least 1024"),
+        ((2048, 1024, 4096), "deadline: 1024: is below the runtime of 2048"),
+        ((2048, 4096, 4095), "period: 4095: is below the deadline of 4096"),
+        ((2048, 1 << 63, 0), "deadline: 9223372036854775808: is above 9223372036854775807"),
+    ] {
+        let error = format!("process.scheduler.{wrong} {order}");
+        refused(&[(deadline(times.0, times.1, times.2), &error)]);
+    }
     taken(&[
         with(json!({"nice": -20})),
         with(json!({"policy": "SCHED_RR", "priority": 99})),
-        with(json!({"policy": "SCHED_DEADLINE", "runtime": 1, "deadline": 2, "period": 3})),
+        deadline(1024, 1024, 1024),
+        deadline(1024, 2048, 0),
     ]);
 }
 

@@ -1,0 +1,179 @@
+//! The annotations that the runtime itself reads (config.md, "Annotations"): those of crun, which
+//! podman, buildah and distrobox set. Those of systemd are in [`crate::systemd::annotations`].
+
+use std::path::Path;
+
+use oci_spec::runtime::Spec;
+
+use crate::{Error, Result};
+
+/// What annotations for an OCI runtime begin with.
+pub const PREFIX: &str = "run.oci.";
+
+/// Leave the supplementary groups of the runtime's caller in force; `0` means no. This is
+/// `podman run --group-add keep-groups`.
+pub const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
+
+/// The file that the standard output of hooks is appended to, an absolute path.
+pub const HOOKS_STDOUT: &str = "run.oci.hooks.stdout";
+
+/// The file that the standard error of hooks is appended to, an absolute path.
+pub const HOOKS_STDERR: &str = "run.oci.hooks.stderr";
+
+/// What `linux.seccomp.listenerPath` is where the configuration has none.
+pub const SECCOMP_RECEIVER: &str = "run.oci.seccomp.receiver";
+
+/// The Unix socket that gets a pidfd of the container's process, an absolute path.
+pub const PIDFD_RECEIVER: &str = "run.oci.pidfd_receiver";
+
+/// The cgroup below the container's own that its processes are in, and whose owner they are.
+pub const DELEGATE_CGROUP: &str = "run.oci.delegate-cgroup";
+
+/// The cgroup below the container's unit that its processes are in.
+pub const SYSTEMD_SUBGROUP: &str = "run.oci.systemd.subgroup";
+
+/// Those of [`PREFIX`] that have an effect. What is not on the list is ignored with a warning.
+pub const KNOWN: &[&str] = &[
+    KEEP_GROUPS,
+    HOOKS_STDOUT,
+    HOOKS_STDERR,
+    SECCOMP_RECEIVER,
+    PIDFD_RECEIVER,
+    DELEGATE_CGROUP,
+    SYSTEMD_SUBGROUP,
+];
+
+/// Those whose value is a path.
+const PATHS: &[&str] = &[HOOKS_STDOUT, HOOKS_STDERR, SECCOMP_RECEIVER, PIDFD_RECEIVER];
+
+fn get<'a>(spec: &'a Spec, name: &str) -> Option<&'a str> {
+    spec.annotations().as_ref()?.get(name).map(String::as_str)
+}
+
+/// The value of an annotation that names a path.
+pub fn path<'a>(spec: &'a Spec, name: &str) -> Option<&'a Path> {
+    get(spec, name).map(Path::new)
+}
+
+/// Whether the supplementary groups stay those of the caller.
+pub fn keeps_groups(spec: &Spec) -> bool {
+    get(spec, KEEP_GROUPS).is_some_and(|value| value != "0")
+}
+
+/// Puts into the configuration what has a field there, so that the rules of the field hold, and
+/// tells which annotations are not for this runtime.
+pub(super) fn apply(spec: &mut Spec, warnings: &mut Vec<String>) {
+    if spec.annotations().is_none() {
+        return;
+    }
+    let ours = spec.annotations().iter().flatten().map(|(name, _)| name);
+    let mut unknown: Vec<&String> =
+        ours.filter(|name| name.starts_with(PREFIX) && !KNOWN.contains(&name.as_str())).collect();
+    unknown.sort_unstable();
+    warnings.extend(
+        unknown
+            .into_iter()
+            .map(|name| format!("annotations: {name:?}: ignored: bulkhead has no such annotation")),
+    );
+    let groups = spec.process().as_ref().and_then(|p| p.user().additional_gids().as_ref());
+    if keeps_groups(spec) && groups.is_some_and(|groups| !groups.is_empty()) {
+        warnings.push(format!(
+            "process.user.additionalGids: ignored: the annotation {KEEP_GROUPS} keeps the groups \
+             of the caller"
+        ));
+    }
+    let receiver = path(spec, SECCOMP_RECEIVER).map(Path::to_owned);
+    let seccomp = spec.linux_mut().as_mut().and_then(|linux| linux.seccomp_mut().as_mut());
+    if let (Some(receiver), Some(seccomp)) = (receiver, seccomp) {
+        match seccomp.listener_path() {
+            Some(path) if !path.as_os_str().is_empty() => {
+                if *path != receiver {
+                    warnings.push(format!(
+                        "annotations: {SECCOMP_RECEIVER:?}: ignored: linux.seccomp.listenerPath \
+                         takes precedence"
+                    ));
+                }
+            }
+            _ => {
+                seccomp.set_listener_path(Some(receiver));
+            }
+        }
+    }
+}
+
+/// The rule of the configuration: paths are absolute.
+pub(super) fn check(spec: &Spec) -> Result<()> {
+    for name in PATHS {
+        if let Some(path) = path(spec, name)
+            && !path.is_absolute()
+        {
+            let field = format!("annotations.{name}");
+            return Err(Error::invalid(field, path, "must be an absolute path"));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn applied(json: &str) -> (Spec, Vec<String>) {
+        let mut spec: Spec = serde_json::from_str(json).unwrap();
+        let mut warnings = Vec::new();
+        apply(&mut spec, &mut warnings);
+        (spec, warnings)
+    }
+
+    #[test]
+    fn the_receiver_is_the_listener_where_there_is_none() {
+        let with = |listener: &str| {
+            applied(&format!(
+                r#"{{"linux": {{"seccomp": {{"defaultAction": "SCMP_ACT_ALLOW" {listener}}}}},
+                    "annotations": {{"run.oci.seccomp.receiver": "/a"}}}}"#
+            ))
+        };
+        let path = |spec: &Spec| {
+            let seccomp = spec.linux().as_ref().unwrap().seccomp().clone().unwrap();
+            seccomp.listener_path().clone().unwrap()
+        };
+        for (listener, expected, warned) in [
+            ("", "/a", 0),
+            (r#", "listenerPath": """#, "/a", 0),
+            (r#", "listenerPath": "/a""#, "/a", 0),
+            (r#", "listenerPath": "/b""#, "/b", 1),
+        ] {
+            let (spec, warnings) = with(listener);
+            assert_eq!(path(&spec), Path::new(expected));
+            assert_eq!(warnings.len(), warned, "{warnings:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_is_told() {
+        let (_, warnings) = applied(
+            r#"{"annotations": {"run.oci.handler": "krun", "run.oci.keep_original_groups": "1",
+                "io.kubernetes.cri.container-type": "container"}}"#,
+        );
+        assert_eq!(warnings.len(), 1, "{warnings:?}");
+        assert!(warnings[0].starts_with("annotations: \"run.oci.handler\": ignored"));
+    }
+
+    #[test]
+    fn zero_keeps_no_groups() {
+        for (value, keeps) in [("1", true), ("", true), ("false", true), ("0", false)] {
+            let json = format!(r#"{{"annotations": {{"{KEEP_GROUPS}": "{value}"}}}}"#);
+            assert_eq!(keeps_groups(&applied(&json).0), keeps, "{value:?}");
+        }
+        assert!(!keeps_groups(&applied("{}").0));
+    }
+
+    #[test]
+    fn paths_are_absolute() {
+        for name in PATHS {
+            let (spec, _) = applied(&format!(r#"{{"annotations": {{"{name}": "a"}}}}"#));
+            let error = check(&spec).unwrap_err().to_string();
+            assert_eq!(error, format!("annotations.{name}: \"a\": must be an absolute path"));
+        }
+    }
+}
