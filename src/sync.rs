@@ -25,7 +25,7 @@
 //! ```
 //!
 //! In an exec end of file after Go means that the child has closed the socket before it cloned the
-//! process of the program; what became of that one is in memory ([`crate::init::birth::Report`]).
+//! process of the program; what became of that one is in memory (`init::birth`).
 //!
 //! At any point before Go: `Failed` ends it from init's side, and end of file from the runtime's
 //! side makes init exit, so that a killed runtime leaves no orphan.

@@ -14,6 +14,7 @@ pub mod process;
 pub mod scheduling;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::{Path, PathBuf};
 
 use nix::mount::MsFlags;
@@ -22,7 +23,7 @@ use oci_spec::runtime::Spec;
 use crate::hooks::Hooks;
 use crate::host::Host;
 use crate::spec::annotations;
-use crate::{Context, Error, Result, spec};
+use crate::{Error, Result, spec};
 
 use idmap::Users;
 
@@ -282,10 +283,9 @@ fn keyring(options: &Options) -> Result<Option<std::ffi::CString>> {
     if options.no_new_keyring {
         return Ok(None);
     }
-    let mut random = [0; 8];
-    rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())
-        .context("get random bytes for the name of the session keyring")?;
-    keyring_name(&format!("{}.{:016x}", options.id, u64::from_ne_bytes(random))).map(Some)
+    // Of random keys; it works where getrandom(2) is refused as well.
+    let random = RandomState::new().build_hasher().finish();
+    keyring_name(&format!("{}.{random:016x}", options.id)).map(Some)
 }
 
 /// The name of a container's session keyring. keyctl(2) joins an existing keyring of the name, so

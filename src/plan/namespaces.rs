@@ -184,7 +184,7 @@ pub struct Route {
     /// pid namespace takes effect for children only and must belong to the user namespace.
     pub trampoline: bool,
     /// A pid namespace is joined. It has processes that could look into init, so init is born there
-    /// last of all ([`crate::init::birth`]).
+    /// last of all (`init::birth`).
     pub joins_pid: bool,
     /// The runtime's own rights serve for what the container's root may not.
     pub is_privileged: bool,
