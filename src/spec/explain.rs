@@ -144,11 +144,6 @@ fn repair_process(process: &mut Value, warnings: &mut Vec<String>) -> bool {
             repaired |= names.len() != before;
         }
     }
-    if let Some(Value::Object(affinity)) = process.get_mut("execCPUAffinity") {
-        let before = affinity.len();
-        affinity.retain(|_, list| list.as_str() != Some(""));
-        repaired |= affinity.len() != before;
-    }
     if let Some(Value::Array(flags)) = process.pointer_mut("/scheduler/flags") {
         for flag in flags {
             let crate_name = match flag.as_str() {
@@ -159,13 +154,6 @@ fn repair_process(process: &mut Value, warnings: &mut Vec<String>) -> bool {
             *flag = Value::from(crate_name);
             repaired = true;
         }
-    }
-    // A process without a user is for root, as runc and crun have it; people write them by hand.
-    if let Value::Object(process) = process
-        && !process.contains_key("user")
-    {
-        process.insert("user".into(), serde_json::json!({"uid": 0, "gid": 0}));
-        repaired = true;
     }
     repaired
 }

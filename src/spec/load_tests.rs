@@ -288,6 +288,19 @@ fn what_the_crate_is_wrong_about() {
     assert_eq!(limit(json!({"limit": 5})), Some(5));
 }
 
+/// What the crate's own parser refuses is taken here, and left to the check.
+#[test]
+fn lists_of_cpus_are_checked() {
+    let process =
+        json!({"cwd": "/", "args": ["a"], "execCPUAffinity": {"initial": "0", "final": ",1-l"}});
+    let process = parse_process(process.to_string().as_bytes(), "p").unwrap().process;
+    let spec = parse(MINIMAL.into(), "c").unwrap().spec;
+    assert_eq!(
+        super::super::check_process(&process, &spec, &Default::default()).unwrap_err().to_string(),
+        "process.execCPUAffinity.final: \",1-l\": not a list of numbers and ranges such as \"0-3,7\""
+    );
+}
+
 #[test]
 fn a_process_by_the_same_rules() {
     let parse = |value: Value| {

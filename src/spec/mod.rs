@@ -7,6 +7,7 @@
 pub mod annotations;
 mod audit;
 pub mod check;
+mod document;
 mod explain;
 pub mod keys;
 pub mod load;
