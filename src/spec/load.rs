@@ -141,7 +141,7 @@ pub(super) fn parse_text(text: &str, warnings: &mut Vec<String>) -> Result<Spec>
 fn decode<T: DeserializeOwned>(text: &str, root: &str, warnings: &mut Vec<String>) -> Result<T> {
     match serde_json::from_str(text) {
         Ok(value) => Ok(value),
-        Err(_) => explain::explain(text, root, warnings),
+        Err(error) => explain::explain(text, &error, root, warnings),
     }
 }
 

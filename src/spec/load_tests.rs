@@ -149,6 +149,7 @@ fn wrong_values_are_named() {
     ] {
         assert_eq!(error(text), expected);
     }
+    assert_eq!(error(limit(json!(15))), "process.rlimits[0].type: 15: expected a string");
     let unknown = error(limit(json!("RLIMIT_X")));
     let start = "process.rlimits[0].type: \"RLIMIT_X\": expected one of `RLIMIT_CPU`";
     assert!(unknown.starts_with(start), "{unknown}");

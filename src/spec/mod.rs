@@ -12,6 +12,7 @@ mod explain;
 pub mod keys;
 pub mod load;
 pub mod merge;
+mod place;
 mod version;
 
 pub use check::{Given, check, check_process, check_resources};
