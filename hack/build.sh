@@ -30,8 +30,10 @@ fi
 
 # Static and not position independent: no dynamic loader and no relocations at start-up, which is
 # most of such a short process. As the target's flags, so that they do not reach procedural macros,
-# which cannot be static; RUSTFLAGS would win over them and is therefore folded in.
-flags="-C target-feature=+crt-static -C relocation-model=static ${RUSTFLAGS:-}"
+# which cannot be static; RUSTFLAGS would win over them and is therefore folded in. Without the index
+# of the unwind tables: a panic aborts, so nothing reads it.
+flags="-C target-feature=+crt-static -C relocation-model=static"
+flags+=" -C link-arg=-Wl,--no-eh-frame-hdr ${RUSTFLAGS:-}"
 unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS
 upper=${triple^^}
 export "CARGO_TARGET_${upper//-/_}_RUSTFLAGS=$flags"

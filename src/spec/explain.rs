@@ -7,76 +7,82 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_json::error::Category;
-use serde_path_to_error::{Path, Segment};
 
+use super::place::{self, Step};
 use crate::{Error, Kind, Result, text};
 
-/// Parses once more, minding the path to what fails; repairs what the crate is wrong about.
+/// Makes the parser's `error` one of ours; or repairs what the crate is wrong about and parses once
+/// more.
 ///
 /// `root` is the path of the text's own object: empty for config.json, `process` for
 /// process.json.
 pub fn explain<T: DeserializeOwned>(
     text: &str,
+    error: &serde_json::Error,
     root: &str,
     warnings: &mut Vec<String>,
 ) -> Result<T> {
-    let mut parser = serde_json::Deserializer::from_str(text);
-    let error = match serde_path_to_error::deserialize::<_, T>(&mut parser) {
-        Ok(value) => return parser.end().map(|()| value).map_err(|error| syntax(&error)),
-        Err(error) => error,
-    };
-    if error.inner().classify() != Category::Data {
-        return Err(syntax(error.inner()));
-    }
-    let mut value: Value = serde_json::from_str(text).map_err(|error| syntax(&error))?;
+    let parsed = serde_json::from_str::<Value>(text);
+    let mut value = parsed.map_err(|other| match error.classify() {
+        Category::Data => syntax(&other),
+        _ => syntax(error),
+    })?;
     let process = if root.is_empty() { value.get_mut("process") } else { Some(&mut value) };
     let mut repaired = process.is_some_and(|process| repair_process(process, warnings));
     repaired |= repair_hugepages(&mut value);
-    if repaired {
-        serde_path_to_error::deserialize(&value)
-            .map_err(|error| invalid(error.path(), &error.inner().to_string(), &value, root))
-    } else {
-        // The position is of no use beside the path.
-        let message = error.inner().to_string();
-        let position =
-            format!(" at line {} column {}", error.inner().line(), error.inner().column());
-        let message = message.strip_suffix(&position).unwrap_or(&message);
-        Err(invalid(error.path(), message, &value, root))
+    if !repaired {
+        return Err(invalid(text, error, &value, root));
     }
+    let text = value.to_string();
+    serde_json::from_str(&text).map_err(|error| invalid(&text, &error, &value, root))
 }
 
 /// An error in the JSON itself, with its place.
 pub fn syntax(error: &serde_json::Error) -> Error {
     let (line, column) = (error.line(), error.column());
-    let message = error.to_string();
-    let position = format!(" at line {line} column {column}");
-    let message = message.strip_suffix(&position).unwrap_or(&message);
+    let message = message(error);
     Error::new(Kind::Invalid, format!("line {line} column {column}: {message}"))
 }
 
-/// Puts serde's message into the form `field: value: why`.
-fn invalid(path: &Path, message: &str, value: &Value, root: &str) -> Error {
+/// The text of an error without the position, which is given in front or is of no use beside a
+/// path.
+fn message(error: &serde_json::Error) -> String {
+    let mut message = error.to_string();
+    let position = format!(" at line {} column {}", error.line(), error.column());
+    if message.ends_with(&position) {
+        message.truncate(message.len() - position.len());
+    }
+    message
+}
+
+/// Puts the message for an error in `text`, which holds `value`, into the form
+/// `field: value: why`.
+fn invalid(text: &str, error: &serde_json::Error, value: &Value, root: &str) -> Error {
+    let message = match error.classify() {
+        Category::Data => message(error),
+        // No syntax error, since there is a value: the name of a variant is none.
+        _ => "expected a string".to_owned(),
+    };
     let mut field = root.to_owned();
     let mut found = Some(value);
-    for segment in path.iter() {
-        match segment {
-            Segment::Seq { index } => {
+    for step in place::path(text, error) {
+        match step {
+            Step::Element(index) => {
                 field.push_str(&format!("[{index}]"));
                 found = found.and_then(|value| value.get(index));
             }
-            Segment::Map { key } => {
-                push(&mut field, key);
+            Step::Member(key) => {
+                push(&mut field, &key);
                 found = found.and_then(|value| value.get(key));
             }
-            Segment::Enum { .. } | Segment::Unknown => {}
         }
     }
-    if let Some(name) = between(message, "missing field `", "`") {
+    if let Some(name) = between(&message, "missing field `", "`") {
         push(&mut field, name);
         let why = format!("{}missing; the spec requires it", familiar(&field));
         return Error::invalid_field(field, why);
     }
-    if let Some(name) = between(message, "duplicate field `", "`") {
+    if let Some(name) = between(&message, "duplicate field `", "`") {
         if !(field == name || field.ends_with(&format!(".{name}"))) {
             push(&mut field, name);
         }
@@ -84,7 +90,7 @@ fn invalid(path: &Path, message: &str, value: &Value, root: &str) -> Error {
     }
     let why = match message.find("expected ").and_then(|at| message.get(at..)) {
         Some(expected) => expected,
-        None => message,
+        None => &*message,
     };
     let why = format!("{}{why}", familiar(&field));
     if field.is_empty() {
@@ -144,11 +150,6 @@ fn repair_process(process: &mut Value, warnings: &mut Vec<String>) -> bool {
             repaired |= names.len() != before;
         }
     }
-    if let Some(Value::Object(affinity)) = process.get_mut("execCPUAffinity") {
-        let before = affinity.len();
-        affinity.retain(|_, list| list.as_str() != Some(""));
-        repaired |= affinity.len() != before;
-    }
     if let Some(Value::Array(flags)) = process.pointer_mut("/scheduler/flags") {
         for flag in flags {
             let crate_name = match flag.as_str() {
@@ -159,13 +160,6 @@ fn repair_process(process: &mut Value, warnings: &mut Vec<String>) -> bool {
             *flag = Value::from(crate_name);
             repaired = true;
         }
-    }
-    // A process without a user is for root, as runc and crun have it; people write them by hand.
-    if let Value::Object(process) = process
-        && !process.contains_key("user")
-    {
-        process.insert("user".into(), serde_json::json!({"uid": 0, "gid": 0}));
-        repaired = true;
     }
     repaired
 }

@@ -14,7 +14,7 @@
 //!   `resources.devices[].allow` (false, so deny), `consoleSize` (0 x 0).
 //! * `ioPriority` without `class` or `priority`: the crate has defaults of its own. Refused by
 //!   `audit`.
-//! * `process` without `user`: the crate fails, runc and crun take root. Root.
+//! * `process` without `user`: the crate fails, runc and crun take root. Root (`document`).
 //! * Keys that differ from those of the specification in their case alone, which Go's decoder
 //!   takes: taken, with a warning. A key that resembles one of the specification is ignored, with a
 //!   warning (`keys`).
@@ -23,7 +23,7 @@
 //!   `i64::MAX`, beyond what the kernel can count.
 //! * `scheduler.flags`: the crate's names are wrong for two (`SCHED_FLAG_RESET_ON_FORK`,
 //!   `SCHED_FLAG_DL_OVERRUN`). Translated.
-//! * `execCPUAffinity` with an empty string means unset; the crate fails. Made absent.
+//! * `execCPUAffinity` with an empty string means unset; the crate fails. Made absent (`document`).
 //! * Deprecated members of `intelRdt` (`enableCMT`, `enableMBM`): dropped by the crate, but the
 //!   whole section is refused in this version (`check::not_built`).
 //! * A key given twice: refused by the crate in objects of the spec; in free maps (annotations,
@@ -43,6 +43,7 @@ use std::path::Path;
 use oci_spec::runtime::{Process, Spec};
 use serde::de::DeserializeOwned;
 
+use super::document::{Config, ProcessConfig};
 use super::{annotations, audit, explain, keys, version};
 use crate::{Context, Error, Kind, Result};
 
@@ -104,7 +105,7 @@ pub fn parse_process(raw: &[u8], name: &str) -> Result<LoadedProcess> {
     let mut warnings = Vec::new();
     let read = |warnings: &mut Vec<String>| -> Result<Process> {
         let text = keys::correct(text(raw)?, keys::PROCESS, "process", warnings)?;
-        let process: Process = decode(&text, "process", warnings)?;
+        let process = decode::<ProcessConfig>(&text, "process", warnings)?.into();
         if audit::text_may_hide(&text) || audit::process_may_hide(&process) {
             audit::audit(&text, "process")?;
         }
@@ -122,7 +123,7 @@ fn parse_corrected(raw: &mut Vec<u8>, warnings: &mut Vec<String>) -> Result<Spec
 }
 
 pub(super) fn parse_text(text: &str, warnings: &mut Vec<String>) -> Result<Spec> {
-    let mut spec: Spec = decode(text, "", warnings)?;
+    let mut spec: Spec = decode::<Config>(text, "", warnings)?.into();
     version::check(spec.version())?;
     if audit::text_may_hide(text) || audit::spec_may_hide(&spec) {
         let absent = audit::audit(text, "")?;
@@ -140,7 +141,7 @@ pub(super) fn parse_text(text: &str, warnings: &mut Vec<String>) -> Result<Spec>
 fn decode<T: DeserializeOwned>(text: &str, root: &str, warnings: &mut Vec<String>) -> Result<T> {
     match serde_json::from_str(text) {
         Ok(value) => Ok(value),
-        Err(_) => explain::explain(text, root, warnings),
+        Err(error) => explain::explain(text, &error, root, warnings),
     }
 }
 

@@ -149,6 +149,7 @@ fn wrong_values_are_named() {
     ] {
         assert_eq!(error(text), expected);
     }
+    assert_eq!(error(limit(json!(15))), "process.rlimits[0].type: 15: expected a string");
     let unknown = error(limit(json!("RLIMIT_X")));
     let start = "process.rlimits[0].type: \"RLIMIT_X\": expected one of `RLIMIT_CPU`";
     assert!(unknown.starts_with(start), "{unknown}");
@@ -286,6 +287,19 @@ fn what_the_crate_is_wrong_about() {
     assert_eq!(limit(json!({})), None);
     assert_eq!(limit(json!({"limit": 0})), Some(0));
     assert_eq!(limit(json!({"limit": 5})), Some(5));
+}
+
+/// What the crate's own parser refuses is taken here, and left to the check.
+#[test]
+fn lists_of_cpus_are_checked() {
+    let process =
+        json!({"cwd": "/", "args": ["a"], "execCPUAffinity": {"initial": "0", "final": ",1-l"}});
+    let process = parse_process(process.to_string().as_bytes(), "p").unwrap().process;
+    let spec = parse(MINIMAL.into(), "c").unwrap().spec;
+    assert_eq!(
+        super::super::check_process(&process, &spec, &Default::default()).unwrap_err().to_string(),
+        "process.execCPUAffinity.final: \",1-l\": not a list of numbers and ranges such as \"0-3,7\""
+    );
 }
 
 #[test]

@@ -7,10 +7,12 @@
 pub mod annotations;
 mod audit;
 pub mod check;
+mod document;
 mod explain;
 pub mod keys;
 pub mod load;
 pub mod merge;
+mod place;
 mod version;
 
 pub use check::{Given, check, check_process, check_resources};
