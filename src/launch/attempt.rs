@@ -167,6 +167,7 @@ impl Launch {
             master: None,
             adopted: !plan.route.trampoline && !plan.route.joins_pid,
             user_namespace: 0,
+            listener: None,
         };
         let ready = talk.until_ready();
         if ready.is_err() && !talk.adopted {
