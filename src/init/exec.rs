@@ -236,7 +236,7 @@ impl Program<'_> {
         match pid {
             Ok(pid) => {
                 let error = report.failure().map(|failure| match failure {
-                    (Step::Execute, errno) => exec_error(self.process, exec.path(), errno),
+                    (Step::Execute, errno) => self.exec_error(exec.path(), errno),
                     (step, errno) => birth::error_of(step, errno),
                 });
                 report.tell(pid, error.as_ref());
@@ -263,7 +263,7 @@ impl Program<'_> {
             Ok(self.execve(&mut exec, pid))
         };
         let error = match last() {
-            Ok(errno) => exec_error(self.process, exec.path(), errno),
+            Ok(errno) => self.exec_error(exec.path(), errno),
             Err(error) => error,
         };
         report_late(self.fifos, error)
@@ -275,6 +275,31 @@ impl Program<'_> {
             Some(variable) => exec.run_with(variable),
             None => exec.run(),
         }
+    }
+
+    fn exec_error(&self, program: &CStr, errno: Errno) -> Error {
+        let name = self.process.args.first();
+        let name = name.map(|a| a.to_string_lossy().into_owned()).unwrap_or_default();
+        let error = Error::from(errno);
+        let error = match errno {
+            // A filter may kill the process that looks.
+            Errno::ENOENT if !self.permits(&interpreter::calls()) => error,
+            Errno::ENOENT => {
+                match interpreter::of(Path::new(OsStr::from_bytes(program.to_bytes()))) {
+                    Ok(Some(needed)) => {
+                        error.advice(format_args!("its interpreter or loader is {needed:?}"))
+                    }
+                    Ok(None) => error.advice("its interpreter or loader is missing"),
+                    // It was found, and has gone since.
+                    Err(_) => error,
+                }
+            }
+            Errno::ENOEXEC => error.advice(
+                "it is built for another machine, or a script without #! in its first line",
+            ),
+            _ => error,
+        };
+        error.context(format!("exec {name}"))
     }
 
     /// Whether the filter must be in force before the runtime hears of the process: without
@@ -578,23 +603,4 @@ fn words(errno: Errno, path: &Path) -> String {
         Errno::EACCES => "permission denied".into(),
         errno => format!("stat {}: {}", path.display(), Error::from(errno)),
     }
-}
-
-fn exec_error(process: &Process, program: &CStr, errno: Errno) -> Error {
-    let name = process.args.first().map(|a| a.to_string_lossy().into_owned()).unwrap_or_default();
-    let error = Error::from(errno);
-    let error = match errno {
-        Errno::ENOENT => match interpreter::of(Path::new(OsStr::from_bytes(program.to_bytes()))) {
-            Ok(Some(needed)) => {
-                error.advice(format_args!("its interpreter or loader is {needed:?}"))
-            }
-            Ok(None) => error.advice("its interpreter or loader is missing"),
-            // It was found, and has gone since.
-            Err(_) => error,
-        },
-        Errno::ENOEXEC => error
-            .advice("it is built for another machine, or a script without #! in its first line"),
-        _ => error,
-    };
-    error.context(format!("exec {name}"))
 }
