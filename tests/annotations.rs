@@ -263,6 +263,60 @@ fn the_listener_of_the_filter_goes_to_the_path_of_the_annotation() {
     assert!(!c.rootfs().join("refused-too").exists());
 }
 
+/// The agent hears of the process that executes the program, and not of one that has cloned it.
+#[test]
+fn the_agent_is_told_the_process_of_an_exec() {
+    let mut c = Container::new();
+    notifying(&mut c);
+    let agent = Receiver::new(&c, "agent");
+    c.set("/linux/seccomp/listenerPath", json!(agent.path()));
+    c.run_detached();
+    agent.received();
+    fs::remove_file(c.path().join("agent")).unwrap();
+    let agent = Receiver::new(&c, "agent");
+    let file = c.path().join("exec.pid");
+    c.exec(&["-d", "--pid-file", file.to_str().unwrap()], &["sleep", "600"]).ok();
+    let document: Value = serde_json::from_slice(&agent.received().0).unwrap();
+    let pid: i32 = fs::read_to_string(&file).unwrap().parse().unwrap();
+    assert_eq!(document["pid"], json!(pid));
+    assert_eq!(document["state"]["pid"], json!(c.process().pid));
+    // An agent that has gone: nothing is left of the process.
+    fs::remove_file(c.path().join("agent")).unwrap();
+    c.exec(&[], &["sleep", "601"]).not_started(&["failed to connect with seccomp agent"]);
+    assert_eq!(c.rt.call(&["ps", "--format", "json", &c.id]).ok().stdout.split(',').count(), 2);
+}
+
+#[test]
+fn the_agent_is_told_the_init_of_a_pid_namespace_that_is_joined() {
+    let holder = asleep();
+    holder.run_detached();
+    let mut c = Container::new();
+    notifying(&mut c);
+    let path = format!("/proc/{}/ns/pid", holder.process().pid);
+    c.namespace(json!({"type": "pid", "path": path}));
+    let agent = Receiver::new(&c, "agent");
+    c.set("/linux/seccomp/listenerPath", json!(agent.path()));
+    let ran = c.run_detached();
+    let document = agent_got_the_listener(&c, agent, &ran);
+    assert_eq!(document["state"]["pid"], json!(c.process().pid));
+}
+
+/// The agent has the listener by then; it closes it, and the kernel answers ENOSYS.
+#[test]
+fn the_agent_decides_about_the_execve_of_an_exec() {
+    let mut c = asleep();
+    let rules = json!([{"names": ["execve"], "action": "SCMP_ACT_NOTIFY"}]);
+    c.set("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules}));
+    let agent = Receiver::new(&c, "agent");
+    c.set("/linux/seccomp/listenerPath", json!(agent.path()));
+    c.create().ok();
+    assert!(agent.received().1[0].0.contains("seccomp notify"));
+    fs::remove_file(c.path().join("agent")).unwrap();
+    let agent = Receiver::new(&c, "agent");
+    c.exec(&[], &["sleep", "600"]).not_started(&["exec sleep: function not implemented"]);
+    assert!(agent.received().1[0].0.contains("seccomp notify"));
+}
+
 #[test]
 fn an_agent_that_is_missing_is_told_in_the_words_of_runc() {
     let mut c = Container::new();

@@ -175,6 +175,26 @@ fn a_missing_interpreter_is_named() {
     c.start().refused(&["exec script: ", "\"/usr/bin/python9\"", missing]);
 }
 
+/// The name of the interpreter is not worth a call that the filter kills for.
+#[test]
+fn a_missing_interpreter_is_an_error_where_the_filter_kills_who_opens() {
+    use std::os::unix::fs::PermissionsExt;
+    let mut c = Container::new();
+    let path = c.rootfs().join("bin/script");
+    fs::write(&path, "#!/usr/bin/python9\n").unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    let seccomp = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
+        {"names": ["open", "openat", "openat2"], "action": "SCMP_ACT_KILL_PROCESS"}]});
+    c.set("/linux/seccomp", seccomp).args(&["sleep", "600"]);
+    c.run_detached();
+    let words = ["exec script: ", "no such file or directory"];
+    c.exec(&[], &["script"]).not_started(&words);
+    c.delete_force().ok();
+    c.args(&["script"]);
+    c.create().ok();
+    c.start().refused(&words);
+}
+
 #[test]
 fn a_container_without_a_cgroup_stays_in_that_of_its_caller() {
     let own = fs::read_to_string("/proc/self/cgroup").unwrap();

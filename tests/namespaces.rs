@@ -111,6 +111,38 @@ fn a_user_namespace_can_be_joined() {
     assert_ne!(c.process().ns("mnt"), process.ns("mnt"));
 }
 
+/// With the runtime's own rights, which root of the new user namespace has not.
+#[test]
+fn a_pid_namespace_of_others_is_joined_with_a_new_user_namespace() {
+    let holder = Container::with_script("exec sleep 600");
+    holder.run_detached();
+    let process = holder.process();
+    let mut c = Container::with_script("echo pid=$$; exec sleep 600");
+    c.map_users(100_000, 65536);
+    c.namespace(json!({"type": "pid", "path": format!("/proc/{}/ns/pid", process.pid)}));
+    // The kernel lets it mount no procfs of that namespace.
+    let mounts = c.config["mounts"].as_array().unwrap();
+    let others = mounts.iter().filter(|mount| mount["type"] != "proc").cloned().collect();
+    c.set("/mounts", Value::Array(others));
+    c.run_detached().wait_for("pid=");
+    assert_eq!(c.process().ns("pid"), process.ns("pid"));
+    assert_ne!(c.process().ns("user"), process.ns("user"));
+}
+
+/// The host's root is covered when the user namespace has been made, and not before.
+#[test]
+fn a_network_namespace_is_joined_with_a_new_user_namespace_and_no_pivot() {
+    let holder = Container::with_script("exec sleep 600");
+    holder.run_detached();
+    let mut c = Container::new();
+    c.map_users(100_000, 65536);
+    let path = format!("/proc/{}/ns/net", holder.process().pid);
+    c.namespace(json!({"type": "network", "path": path}));
+    for _ in 0..10 {
+        c.call("run", &["--no-pivot"]).ok();
+    }
+}
+
 #[test]
 fn time_has_its_own_boot() {
     if !time_namespaces() {

@@ -16,7 +16,7 @@
 //! The seccomp filter is in force before that, if it permits the few calls that remain. A profile
 //! that does not (one that forbids every new process, say) is loaded by the sibling, first of all.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicI32, Ordering};
 
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
@@ -110,6 +110,11 @@ impl Report {
         let step = place.load(Ordering::Acquire);
         let step = Step::ALL.into_iter().find(|known| *known as i32 == step)?;
         Some((step, Errno::from_raw(number.load(Ordering::Relaxed))))
+    }
+
+    /// Where the kernel writes the process id of the sibling before that runs.
+    pub fn born(&self) -> &AtomicI32 {
+        self.0.last_of_first()
     }
 
     /// The process that clones: tells the runtime of sibling `pid` (0: there is none) and of its

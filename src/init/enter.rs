@@ -1,6 +1,7 @@
 //! Into the namespaces, in the order that [`crate::plan::Route`] chose.
 
 use std::os::fd::AsFd;
+use std::path::Path;
 
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns, unshare};
@@ -136,9 +137,10 @@ fn join_others(init: &Init<'_>) -> Result<()> {
 
 fn join(init: &Init<'_>, kind: Kind) -> Result<()> {
     for (_, file) in init.prepared.joins.iter().filter(|(k, _)| *k == kind) {
-        let path = init.plan.namespaces.get(kind).path();
-        setns(file.as_fd(), CloneFlags::from_bits_retain(kind.flag()))
-            .with_context(|| format!("join the {} namespace {path:?}", kind.name()))?;
+        setns(file.as_fd(), CloneFlags::from_bits_retain(kind.flag())).with_context(|| {
+            let path = init.plan.namespaces.get(kind).path().map_or(Path::new(""), |path| path);
+            format!("join the {} namespace {path:?}", kind.name())
+        })?;
     }
     Ok(())
 }

@@ -5,6 +5,7 @@ use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicI32;
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags};
@@ -179,7 +180,7 @@ impl Program<'_> {
     /// A sibling becomes the container's init. The runtime learns of it, then hears from it.
     fn execute_as_init(&self, exec: Exec<'_>, user_namespace: u64) -> Result<i32> {
         let remaining = self.give_up(self.permits(&self.birth_calls(false)))?;
-        let pid = clone_sibling(false, |pid| {
+        let pid = clone_sibling(false, &AtomicI32::new(0), |pid| {
             let run = || {
                 self.parent.wait_for(ToInit::Adopted)?;
                 self.settle().map_err(|(step, errno)| birth::error_of(step, errno))?;
@@ -200,16 +201,22 @@ impl Program<'_> {
 
     /// A sibling executes the program of an exec at once; it has nothing but what the program has.
     fn execute_by_sibling(&self, mut exec: Exec<'_>, report: &Report) -> Result<i32> {
-        let permits = self.permits(&self.birth_calls(true));
-        if !permits && self.process.listener.is_some() {
+        let has_listener = self.process.listener.is_some();
+        let mut calls = self.birth_calls(true);
+        if has_listener {
+            // The agent, which has the listener by then, may decide about it.
+            calls.retain(|call| call.number != libc::SYS_execve);
+        }
+        let permits = self.permits(&calls);
+        if !permits && has_listener {
             let why = "a profile with a listener must permit the calls that start a process: \
-                       clone, setsid, read, write, close, execve, exit_group";
+                       clone, setsid, read, write, close, exit_group";
             return Err(Error::invalid_field("linux.seccomp", why));
         }
         let remaining = self.give_up(permits)?;
         self.ready(0)?;
         nix::unistd::close(self.parent.as_raw_fd()).context("close the socket to the runtime")?;
-        let pid = clone_sibling(true, |pid| {
+        let pid = clone_sibling(true, report.born(), |pid| {
             let mut run = || {
                 self.settle()?;
                 let step = if remaining == Remaining::FilterThenCapabilities {
@@ -229,7 +236,7 @@ impl Program<'_> {
         match pid {
             Ok(pid) => {
                 let error = report.failure().map(|failure| match failure {
-                    (Step::Execute, errno) => exec_error(self.process, exec.path(), errno),
+                    (Step::Execute, errno) => self.exec_error(exec.path(), errno),
                     (step, errno) => birth::error_of(step, errno),
                 });
                 report.tell(pid, error.as_ref());
@@ -256,7 +263,7 @@ impl Program<'_> {
             Ok(self.execve(&mut exec, pid))
         };
         let error = match last() {
-            Ok(errno) => exec_error(self.process, exec.path(), errno),
+            Ok(errno) => self.exec_error(exec.path(), errno),
             Err(error) => error,
         };
         report_late(self.fifos, error)
@@ -268,6 +275,31 @@ impl Program<'_> {
             Some(variable) => exec.run_with(variable),
             None => exec.run(),
         }
+    }
+
+    fn exec_error(&self, program: &CStr, errno: Errno) -> Error {
+        let name = self.process.args.first();
+        let name = name.map(|a| a.to_string_lossy().into_owned()).unwrap_or_default();
+        let error = Error::from(errno);
+        let error = match errno {
+            // A filter may kill the process that looks.
+            Errno::ENOENT if !self.permits(&interpreter::calls()) => error,
+            Errno::ENOENT => {
+                match interpreter::of(Path::new(OsStr::from_bytes(program.to_bytes()))) {
+                    Ok(Some(needed)) => {
+                        error.advice(format_args!("its interpreter or loader is {needed:?}"))
+                    }
+                    Ok(None) => error.advice("its interpreter or loader is missing"),
+                    // It was found, and has gone since.
+                    Err(_) => error,
+                }
+            }
+            Errno::ENOEXEC => error.advice(
+                "it is built for another machine, or a script without #! in its first line",
+            ),
+            _ => error,
+        };
+        error.context(format!("exec {name}"))
     }
 
     /// Whether the filter must be in force before the runtime hears of the process: without
@@ -428,7 +460,7 @@ fn without_process(init: &Init<'_>, within: identity::Within) -> Result<i32> {
         return wait();
     }
     let born = || init.parent.wait_for(ToInit::Adopted).and_then(|()| wait());
-    let pid = clone_sibling(false, |_| super::end(init.parent, born()));
+    let pid = clone_sibling(false, &AtomicI32::new(0), |_| super::end(init.parent, born()));
     init.parent.tell_parent(&ToParent::Pid(pid.context("clone init into the pid namespace")?))?;
     Ok(0)
 }
@@ -571,23 +603,4 @@ fn words(errno: Errno, path: &Path) -> String {
         Errno::EACCES => "permission denied".into(),
         errno => format!("stat {}: {}", path.display(), Error::from(errno)),
     }
-}
-
-fn exec_error(process: &Process, program: &CStr, errno: Errno) -> Error {
-    let name = process.args.first().map(|a| a.to_string_lossy().into_owned()).unwrap_or_default();
-    let error = Error::from(errno);
-    let error = match errno {
-        Errno::ENOENT => match interpreter::of(Path::new(OsStr::from_bytes(program.to_bytes()))) {
-            Ok(Some(needed)) => {
-                error.advice(format_args!("its interpreter or loader is {needed:?}"))
-            }
-            Ok(None) => error.advice("its interpreter or loader is missing"),
-            // It was found, and has gone since.
-            Err(_) => error,
-        },
-        Errno::ENOEXEC => error
-            .advice("it is built for another machine, or a script without #! in its first line"),
-        _ => error,
-    };
-    error.context(format!("exec {name}"))
 }

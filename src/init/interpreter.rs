@@ -6,12 +6,19 @@ use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use crate::seccomp::Call;
+
 /// The kernel reads only 256 bytes for a script (binfmts.h, BINPRM_BUF_SIZE); program headers and
 /// the name of the loader are in the first page of every usual file.
 const HEAD: u64 = 4096;
 
 /// Program header type of the loader's name (elf.h).
 const PT_INTERP: u64 = 3;
+
+/// The system calls of [`of`].
+pub fn calls() -> Vec<Call> {
+    [libc::SYS_openat, libc::SYS_statx, libc::SYS_read, libc::SYS_close].map(Call::any).into()
+}
 
 /// The interpreter or loader that the file `program` names, if it names one. The file is the
 /// image's: it may be anything.

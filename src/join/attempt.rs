@@ -1,11 +1,13 @@
 //! One process on its way into a container: the runtime's side, from the clone to the pid file.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::retry_on_intr;
-use rustix::process::{WaitId, WaitIdOptions, waitid};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use rustix::thread::sched_setaffinity;
 
 use super::child::{self, Entrance};
@@ -83,6 +85,7 @@ pub fn run(
         child: &mut child,
         report: &report,
         master: None,
+        listener: None,
     };
     match attempt.until_it_runs(request) {
         Ok(()) => {
@@ -141,6 +144,7 @@ struct Attempt<'a> {
     child: &'a mut Child,
     report: &'a Report,
     master: Option<OwnedFd>,
+    listener: Option<OwnedFd>,
 }
 
 impl Attempt<'_> {
@@ -182,9 +186,7 @@ impl Attempt<'_> {
             match self.socket.next()? {
                 Some(ToParent::Console(master)) => self.master = Some(master),
                 Some(ToParent::SeccompFd(fd)) => {
-                    let document = state::document(self.state, Status::Running, self.state.pid);
-                    let to = self.plan.process.listener.as_ref();
-                    talk::hand_over_listener(self.child, fd, to, &document)?;
+                    self.listener = Some(talk::take_listener(self.child, fd)?);
                     self.tell(ToInit::SeccompTaken)?;
                 }
                 Some(ToParent::Ready { .. }) => return Ok(()),
@@ -224,6 +226,9 @@ impl Attempt<'_> {
             Some(ToParent::Failed(error)) => return Err(error),
             Some(_) => return Err(talk::unexpected()),
         }
+        if let Some(listener) = self.listener.take() {
+            self.hand_over_listener(listener)?;
+        }
         let ended = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
         retry_on_intr(|| waitid(WaitId::PidFd(self.child.pidfd.as_fd()), ended))
             .context("wait for the process that clones the exec's")?;
@@ -233,6 +238,42 @@ impl Attempt<'_> {
         }
         result?;
         self.check_program_ran()
+    }
+
+    /// The agent hears of the process that executes the program. Until it has the listener, that process
+    /// can wait for it in execve(2), and the process that clones with it.
+    fn hand_over_listener(&mut self, listener: OwnedFd) -> Result<()> {
+        let Some(pid) = self.born()? else { return Ok(()) };
+        let document = state::document(self.state, Status::Running, self.state.pid);
+        let to = self.plan.process.listener.as_ref();
+        let sent = talk::hand_over_listener(&listener, pid.as_raw_pid(), to, &document);
+        // Without one, what waits for the agent goes on (ENOSYS).
+        drop(listener);
+        if sent.is_err() {
+            // It is a child of ours that nobody has waited for, so the id is its own.
+            match kill_process(pid, Signal::KILL) {
+                Ok(()) | Err(rustix::io::Errno::SRCH) => {}
+                Err(errno) => log::warn(Error::from(errno).context("kill the exec's process")),
+            }
+            talk::take_over(self.child, pid.as_raw_pid())?;
+        }
+        sent
+    }
+
+    /// The process that executes the program; `None` if the one that clones it is gone and has cloned
+    /// none. There is no event to wait for: none may be open in the new process.
+    fn born(&self) -> Result<Option<Pid>> {
+        let ended = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+        loop {
+            let is_gone = retry_on_intr(|| waitid(WaitId::PidFd(self.child.pidfd.as_fd()), ended))
+                .context("look at the process that clones the exec's")?
+                .is_some();
+            let pid = Pid::from_raw(self.report.born().load(Ordering::Acquire));
+            if pid.is_some() || is_gone {
+                return Ok(pid);
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// A filter can kill a process whose execve it refuses, and nothing is reported then.

@@ -143,17 +143,19 @@ impl Launch {
             init::run(&init)
         })
         .context("clone init");
+        let Some(socket) = socket else {
+            return Err(Error::new(Kind::System, "the socket to init is gone"));
+        };
+        // Known from here on, so that it is killed if the runtime cannot return.
+        let cloned = cloned.map(|child| self.child.insert(child));
         let cloned = match home {
-            Some(home) => home.leave(cloned),
+            Some(home) => home.leave(cloned, |child| talk::await_go_between(&socket, child)),
             None => cloned,
         };
         // Likewise here: without it the end of init is an end of file.
         drop(init_socket);
-        let child = self.child.insert(cloned?);
+        let child = cloned?;
         log::debug(format_args!("cloned process {}", child.pid));
-        let Some(socket) = socket else {
-            return Err(Error::new(Kind::System, "the socket to init is gone"));
-        };
         let mut talk = Talk {
             plan,
             prepared: &prepared,
@@ -165,6 +167,7 @@ impl Launch {
             master: None,
             adopted: !plan.route.trampoline && !plan.route.joins_pid,
             user_namespace: 0,
+            listener: None,
         };
         let ready = talk.until_ready();
         if ready.is_err() && !talk.adopted {

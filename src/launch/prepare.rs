@@ -40,8 +40,8 @@ pub struct Prepared {
     pub nodes: Option<OwnedFd>,
     /// Namespaces to join, the mount namespace last.
     pub joins: Vec<(Kind, OwnedFd)>,
-    /// The joined pid namespace belongs to the runtime's user namespace and the container has its
-    /// own: only before that is entered may the pid namespace be joined.
+    /// The container has a user namespace of its own, to which the joined pid namespace does not
+    /// belong: only before that is entered may the pid namespace be joined.
     pub pid_is_first: bool,
 }
 
@@ -366,10 +366,17 @@ fn pid_is_first(plan: &Plan, joins: &[(Kind, OwnedFd)]) -> Result<bool> {
     if !plan.namespaces.has_user() || !plan.route.is_privileged {
         return Ok(false);
     }
-    let owner = ns::owning_user_namespace(pid.as_fd()).context("find the pid namespace's owner")?;
-    let owner = rustix::fs::fstat(&owner).context("look at the pid namespace's owner")?;
-    let own = rustix::fs::stat("/proc/self/ns/user").context("look at the own user namespace")?;
-    let is_first = (owner.st_dev, owner.st_ino) == (own.st_dev, own.st_ino);
+    let is_first = match joins.iter().find(|(kind, _)| *kind == Kind::User) {
+        None => true,
+        // Root of the user namespace to join has rights over this one alone.
+        Some((_, user)) => {
+            let owner = ns::owning_user_namespace(pid.as_fd());
+            let owner = owner.context("find the pid namespace's owner")?;
+            let owner = rustix::fs::fstat(&owner).context("look at the pid namespace's owner")?;
+            let user = rustix::fs::fstat(user).context("look at the user namespace to join")?;
+            (owner.st_dev, owner.st_ino) != (user.st_dev, user.st_ino)
+        }
+    };
     if is_first && !plan.hooks.create_container.is_empty() {
         let why = "createContainer hooks, a user namespace and the pid namespace of processes that \
                    are outside of it do not go together: the hooks could be looked into";

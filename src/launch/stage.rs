@@ -64,7 +64,7 @@ pub fn enter(plan: &Plan, prepared: &mut Prepared) -> Result<Option<Home>> {
     // None: an unprivileged runtime; init's own mount namespace is a copy with locks already.
     let Some(trees) = prepared.trees.take() else { return Ok(None) };
     // A new user namespace is refused to who has not the topmost root (EPERM), so it has to be there
-    // before; init then waits for its maps.
+    // before: when init waits for its maps.
     let late = plan.no_pivot && plan.namespaces.user == Choice::New;
     let home = Home::here(&prepared.proc, late)?;
     unshare(CloneFlags::CLONE_NEWNS).context("make a mount namespace for the sources")?;
@@ -77,7 +77,7 @@ pub fn enter(plan: &Plan, prepared: &mut Prepared) -> Result<Option<Home>> {
             prepared.stage = Some(stage);
             Ok(Some(home))
         }
-        Err(error) => home.leave(Err(error.context("prepare the sources"))),
+        Err(error) => home.leave(Err(error.context("prepare the sources")), |_| Ok(())),
     }
 }
 
@@ -92,10 +92,11 @@ impl Home {
         })
     }
 
-    /// Returns to where the runtime was; gives `answer` if that succeeds.
-    pub fn leave<T>(self, answer: Result<T>) -> Result<T> {
+    /// Returns to where the runtime was; gives `answer` if that succeeds. `wait` returns when a new
+    /// user namespace has been made.
+    pub fn leave<T>(self, answer: Result<T>, wait: impl FnOnce(&T) -> Result<()>) -> Result<T> {
         let answer = match answer {
-            Ok(_) if self.covers => cover().and(answer),
+            Ok(cloned) if self.covers => wait(&cloned).and_then(|()| cover()).map(|()| cloned),
             answer => answer,
         };
         let leave = || -> Result<()> {

@@ -44,6 +44,8 @@ pub struct Talk<'a> {
     pub adopted: bool,
     /// The user namespace that init is in, when it is ready.
     pub user_namespace: u64,
+    /// A seccomp listener whose agent is to hear of a process that is not yet born.
+    pub listener: Option<OwnedFd>,
 }
 
 impl Talk<'_> {
@@ -65,7 +67,7 @@ impl Talk<'_> {
                 Some(ToParent::NeedOffsets) => self.set_clocks()?,
                 Some(ToParent::NeedHooks) => self.run_hooks()?,
                 Some(ToParent::Console(master)) => self.master = Some(master),
-                Some(ToParent::SeccompFd(fd)) => self.hand_over_listener(fd)?,
+                Some(ToParent::SeccompFd(fd)) => self.take_listener(fd)?,
                 Some(ToParent::Ready { user_namespace }) if self.adopted => {
                     self.user_namespace = user_namespace;
                     self.finish_cgroup()?;
@@ -136,6 +138,9 @@ impl Talk<'_> {
         take_over(self.child, pid)?;
         self.adopted = true;
         if self.plan.route.joins_pid {
+            if let Some(listener) = self.listener.take() {
+                self.hand_over_listener(&listener)?;
+            }
             return self.tell(ToInit::Adopted);
         }
         self.adopt()?;
@@ -152,11 +157,20 @@ impl Talk<'_> {
         self.tell(ToInit::HooksDone)
     }
 
-    fn hand_over_listener(&self, fd: i32) -> Result<()> {
-        let to = self.plan.process.as_ref().and_then(|p| p.listener.as_ref());
-        let document = state::document(self.state, Status::Creating, self.child.pid);
-        hand_over_listener(self.child, fd, to, &document)?;
+    fn take_listener(&mut self, fd: i32) -> Result<()> {
+        let listener = take_listener(self.child, fd)?;
+        if self.adopted {
+            self.hand_over_listener(&listener)?;
+        } else {
+            self.listener = Some(listener);
+        }
         self.tell(ToInit::SeccompTaken)
+    }
+
+    fn hand_over_listener(&self, listener: &OwnedFd) -> Result<()> {
+        let pid = self.child.pid;
+        let to = self.plan.process.as_ref().and_then(|p| p.listener.as_ref());
+        hand_over_listener(listener, pid, to, &state::document(self.state, Status::Creating, pid))
     }
 }
 
@@ -197,22 +211,26 @@ pub fn take_over(child: &mut Child, pid: i32) -> Result<()> {
     Ok(())
 }
 
-/// The listener `fd` of a child, to the agent. It is taken out of the child, because the filter may
-/// refuse the child every way to send it.
+/// The listener `fd` of a child, taken out of it, because the filter may refuse the child every way to
+/// send it.
+pub fn take_listener(child: &Child, fd: i32) -> Result<OwnedFd> {
+    pidfd_getfd(&child.pidfd, fd, PidfdGetfdFlags::empty())
+        .context("take the seccomp listener from the container's process")
+}
+
+/// A listener, to the agent, for the process `pid` that executes the program.
 pub fn hand_over_listener(
-    child: &Child,
-    fd: i32,
+    listener: &OwnedFd,
+    pid: i32,
     to: Option<&(PathBuf, Option<String>)>,
     document: &state::Document<'_>,
 ) -> Result<()> {
-    let listener = pidfd_getfd(&child.pidfd, fd, PidfdGetfdFlags::empty())
-        .context("take the seccomp listener from the container's process")?;
     let Some((path, metadata)) = to else {
         return Err(Error::invalid_field("linux.seccomp.listenerPath", "missing"));
     };
     let document =
         serde_json::to_value(document).map_err(|e| Error::new(Kind::System, e.to_string()))?;
-    let message = ProcessState::new(OCI_VERSION, child.pid, metadata.clone(), document);
+    let message = ProcessState::new(OCI_VERSION, pid, metadata.clone(), document);
     send_listener(path, &message.to_json()?, listener.as_fd())
 }
 

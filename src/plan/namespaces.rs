@@ -208,7 +208,10 @@ impl Route {
         let late_user = match namespaces.user {
             Choice::Inherit => false,
             Choice::Join(_) => true,
-            Choice::New => join_before_user,
+            // Before it is entered, a pid namespace must be joined that belongs to another.
+            Choice::New => {
+                join_before_user || host.is_privileged() && namespaces.is_joined(Kind::Pid)
+            }
         };
         let trampoline = late_user && namespaces.pid == Choice::New;
         let mut clone_flags = 0;
@@ -315,5 +318,13 @@ mod tests {
             assert!(route.joins_pid && !route.trampoline, "{namespaces:?}");
             assert_eq!(route.clone_flags & libc::CLONE_NEWPID, 0);
         }
+    }
+
+    #[test]
+    fn a_new_user_namespace_is_made_after_a_pid_namespace_is_joined() {
+        let namespaces = Namespaces { pid: join(), user: Choice::New, ..Namespaces::default() };
+        let route = Route::new(&namespaces, &host(true));
+        assert!(route.joins_pid && route.late_user && !route.trampoline);
+        assert_eq!(route.clone_flags, 0);
     }
 }

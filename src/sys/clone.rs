@@ -1,6 +1,7 @@
 //! clone3(2): the one fork of a create, run or exec.
 
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::sync::atomic::AtomicI32;
 
 use super::check;
 
@@ -64,26 +65,32 @@ pub fn clone3(
 /// Clones a child of the caller's parent with clone(2) (`CLONE_PARENT`) and runs `child` in it with
 /// the child's process id in its own pid namespace. As with [`clone3`] the child leaves by execve(2)
 /// or with the status that `child` returns. With `waits` the caller stops until the child has
-/// executed a program or is gone (`CLONE_VFORK`); both have memory of their own in any case.
+/// executed a program or is gone (`CLONE_VFORK`); both have memory of their own in any case. The
+/// child's process id, as the caller sees it, is in `told` before the child runs.
 ///
 /// clone(2) in place of clone3(2): a seccomp filter in force can look at its flags, so profiles
 /// allow it where they refuse the other. [`sibling_call`] has the arguments.
 ///
 /// # Errors
 /// clone(2): EAGAIN, ENOMEM, EPERM, or the error of a seccomp filter.
-pub fn clone_sibling(waits: bool, child: impl FnOnce(i32) -> i32) -> nix::Result<i32> {
+pub fn clone_sibling(
+    waits: bool,
+    told: &AtomicI32,
+    child: impl FnOnce(i32) -> i32,
+) -> nix::Result<i32> {
     let flags = sibling_flags(waits);
     let own = std::cell::Cell::new(0i32);
     let place = own.as_ptr();
     let none = std::ptr::null_mut::<libc::c_int>();
+    let told = told.as_ptr();
     // The order of the last two differs (clone(2), "C library/kernel differences").
     #[cfg(target_arch = "x86_64")]
     let (fourth, fifth) = (place, none);
     #[cfg(not(target_arch = "x86_64"))]
     let (fourth, fifth) = (none, place);
     // SAFETY: no CLONE_VM, so parent and child share no memory and a null stack lets each keep its
-    // own; `place` is live in the child, which has a copy of this frame.
-    let pid = check(unsafe { libc::syscall(libc::SYS_clone, flags, none, none, fourth, fifth) })?;
+    // own; `place` is live in the child, which has a copy of this frame, and `told` is live here.
+    let pid = check(unsafe { libc::syscall(libc::SYS_clone, flags, none, told, fourth, fifth) })?;
     if pid == 0 {
         let status = child(own.get());
         // SAFETY: _exit takes no pointers; it runs none of the parent's exit handlers.
@@ -98,7 +105,8 @@ pub fn sibling_call(waits: bool) -> (libc::c_long, u64) {
 }
 
 fn sibling_flags(waits: bool) -> libc::c_long {
-    // CLONE_CHILD_SETTID tells the child its id without a system call.
-    let flags = libc::CLONE_PARENT | libc::CLONE_CHILD_SETTID | libc::SIGCHLD;
+    // The two with SETTID tell the process id without a system call.
+    let flags =
+        libc::CLONE_PARENT | libc::CLONE_PARENT_SETTID | libc::CLONE_CHILD_SETTID | libc::SIGCHLD;
     libc::c_long::from(if waits { flags | libc::CLONE_VFORK } else { flags })
 }

@@ -38,11 +38,22 @@ impl Shared {
         Ok(())
     }
 
+    /// A number at the end of the first page, which [`Shared::first`] does not have.
+    pub fn last_of_first(&self) -> &AtomicI32 {
+        // SAFETY: as below; the offset is within the page and aligned.
+        unsafe { self.base.add(self.page - size_of::<AtomicI32>()).cast().as_ref() }
+    }
+
     /// The first page.
     pub fn first(&self) -> &[AtomicU8] {
         // SAFETY: the page is mapped and never unmapped; other processes change it only byte by
         // byte, as atomics do.
-        unsafe { std::slice::from_raw_parts(self.base.cast().as_ptr(), self.page) }
+        unsafe {
+            std::slice::from_raw_parts(
+                self.base.cast().as_ptr(),
+                self.page - size_of::<AtomicI32>(),
+            )
+        }
     }
 
     /// Two numbers of the second page.
