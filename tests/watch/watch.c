@@ -98,6 +98,12 @@ static void look_at_exe(int dir, int pid)
 	}
 }
 
+/* Whether the process has not executed a program yet. */
+static int is_early(int dir)
+{
+	return read_file(dir, "cmdline") > 0 && !strncmp(buffer, "bulkhead", 8);
+}
+
 static void look_at_fds(int dir, int pid)
 {
 	int fds = openat(dir, "fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -114,6 +120,9 @@ static void look_at_fds(int dir, int pid)
 		struct stat st;
 		if (waiting && (!strncmp(link, "socket:", 7) ||
 				(!fstatat(fds, entry->d_name, &st, 0) && S_ISFIFO(st.st_mode))))
+			continue;
+		/* The program of a container that waits may open files of its own. */
+		if (waiting && !is_early(dir))
 			continue;
 		hit("fd", pid, link);
 	}
@@ -149,7 +158,7 @@ static void look_at_memory(int dir, int pid)
 	close(mem);
 }
 
-/* Whether the process has not executed a program yet. */
+/* As is_early, before anything else is looked at; -1 if there is no such process. */
 static int look(int pid, int turn)
 {
 	char path[32];
@@ -158,7 +167,7 @@ static int look(int pid, int turn)
 	if (dir < 0)
 		return -1;
 	ssize_t length = read_file(dir, "cmdline");
-	int early = length > 0 && !strncmp(buffer, "bulkhead", 8);
+	int early = is_early(dir);
 	if (length > 0 && memmem(buffer, length, word, strlen(word)))
 		hit("cmdline", pid, "");
 	/* Something else first each time: the process is not there for long. */
