@@ -143,6 +143,47 @@ fn a_network_namespace_is_joined_with_a_new_user_namespace_and_no_pivot() {
     }
 }
 
+/// Of one user namespace and of another: root inside has no rights over the second.
+#[test]
+fn a_user_namespace_and_the_pid_namespace_of_another_are_joined() {
+    let holder = |first: u32| {
+        let mut c = Container::with_script("exec sleep 600");
+        c.map_users(first, 65536);
+        c.run_detached();
+        c
+    };
+    let (one, other) = (holder(100_000), holder(200_000));
+    let (user, pid) = (one.process(), other.process());
+    let mut c = Container::with_script("echo pid=$$; exec sleep 600");
+    c.namespace(json!({"type": "user", "path": format!("/proc/{}/ns/user", user.pid)}));
+    c.namespace(json!({"type": "pid", "path": format!("/proc/{}/ns/pid", pid.pid)}));
+    let mounts = c.config["mounts"].as_array().unwrap();
+    let others = mounts.iter().filter(|mount| mount["type"] != "proc").cloned().collect();
+    c.set("/mounts", Value::Array(others));
+    c.run_detached().wait_for("pid=");
+    assert_eq!((c.process().ns("user"), c.process().ns("pid")), (user.ns("user"), pid.ns("pid")));
+}
+
+/// As on a file system of a user's (FUSE): root's own right to enter any directory is taken away.
+#[test]
+fn the_runtime_need_not_be_able_to_enter_its_working_directory() {
+    let mut c = Container::new();
+    c.map_users(100_000, 65536);
+    let closed = c.path().join("closed");
+    fs::create_dir(&closed).unwrap();
+    std::os::unix::fs::chown(&closed, Some(65534), None).unwrap();
+    fs::set_permissions(&closed, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    let without = "cd \"$0\" && exec setpriv --bounding-set -dac_override,-dac_read_search \"$@\"";
+    c.rt.through = ["sh", "-c", without].map(Into::into).to_vec();
+    c.rt.through.push(closed.into());
+    c.rt.global = ["--cgroup-manager", "disabled"].map(Into::into).to_vec();
+    c.set("/linux/resources", json!({}));
+    c.run().ok();
+    // It is not the root directory in its place.
+    c.call("run", &["--pid-file", "pid-of-nowhere"]).refused(&["pid-of-nowhere"]);
+    assert!(!Path::new("/pid-of-nowhere").exists());
+}
+
 #[test]
 fn time_has_its_own_boot() {
     if !time_namespaces() {

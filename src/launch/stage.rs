@@ -18,6 +18,7 @@ use std::path::Path;
 
 use nix::sched::{CloneFlags, setns, unshare};
 use rustix::fs::{AtFlags, CWD, FileType, Mode};
+use rustix::io::Errno;
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 
 use super::prepare::{Prepared, Trees, apply_propagation, set};
@@ -84,10 +85,16 @@ pub fn enter(plan: &Plan, prepared: &mut Prepared) -> Result<Option<Home>> {
 impl Home {
     fn here(proc: &Proc, covers: bool) -> Result<Home> {
         let open = |path: &str| rustix::fs::openat(CWD, path, PATH, Mode::empty());
+        let directory = match open(".") {
+            // On a file system of a user's, not even root may. Relative paths lead nowhere there, and
+            // must not lead to the root directory.
+            Err(Errno::ACCESS) => empty().context("replace a working directory without access")?,
+            opened => opened.context("open the working directory")?,
+        };
         Ok(Home {
             namespace: proc.own_namespace("mnt").context("open the runtime's mount namespace")?,
             root: open("/").context("open the root directory")?,
-            directory: open(".").context("open the working directory")?,
+            directory,
             covers,
         })
     }
@@ -136,12 +143,23 @@ fn cover() -> Result<()> {
 }
 
 fn mount_tmpfs(place: &Path) -> Result<OwnedFd> {
-    let attributes = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC;
-    let data = [("mode".to_owned(), Some("755".to_owned()))];
-    let tmpfs = make("tmpfs", "tmpfs", SuperFlags::default(), &data, attributes)?;
+    let tmpfs = tmpfs()?;
     move_mount(&tmpfs, "", CWD, place, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
         .with_context(|| format!("mount a tmpfs on {place:?}"))?;
     Ok(tmpfs)
+}
+
+/// A directory that stays empty.
+fn empty() -> Result<OwnedFd> {
+    let tmpfs = tmpfs()?;
+    set_read_only(tmpfs.as_fd())?;
+    Ok(tmpfs)
+}
+
+fn tmpfs() -> Result<OwnedFd> {
+    let attributes = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC;
+    let data = [("mode".to_owned(), Some("755".to_owned()))];
+    make("tmpfs", "tmpfs", SuperFlags::default(), &data, attributes)
 }
 
 fn set_read_only(mount: BorrowedFd<'_>) -> Result<()> {

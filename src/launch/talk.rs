@@ -62,6 +62,14 @@ impl Talk<'_> {
                 await_go_between(self.socket, self.child)?;
             }
             match self.socket.next()? {
+                // Its neighbours see init from its birth on, and with CAP_SYS_PTRACE could send in its
+                // name what it has no reason to: to have hooks run again, for example.
+                Some(
+                    ToParent::NeedMap
+                    | ToParent::NeedOffsets
+                    | ToParent::NeedHooks
+                    | ToParent::Console(_),
+                ) if self.plan.route.joins_pid && self.adopted => return Err(unexpected()),
                 Some(ToParent::NeedMap) => self.map()?,
                 Some(ToParent::Pid(pid)) if !self.adopted => self.replace_child(pid)?,
                 Some(ToParent::NeedOffsets) => self.set_clocks()?,
@@ -203,8 +211,13 @@ pub fn await_go_between(socket: &Socket, child: &Child) -> Result<()> {
 pub fn take_over(child: &mut Child, pid: i32) -> Result<()> {
     let named = Pid::from_raw(pid)
         .ok_or_else(|| Error::new(Kind::System, "init has no process id here"))?;
-    // It is a child of ours, so its id stays its own until we wait for it.
     let pidfd = pidfd_open(named, PidfdFlags::empty()).context("open the pidfd of init")?;
+    // A child of ours keeps its id until we wait for it. Another process would be killed if the create
+    // failed, and its id may come from a neighbour that controls init.
+    let running = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    retry_on_intr(|| waitid(WaitId::PidFd(pidfd.as_fd()), running)).with_context(|| {
+        format!("look at process {pid}, which is to take the place of the go-between")
+    })?;
     let go_between = std::mem::replace(child, Child { pid, pidfd });
     retry_on_intr(|| waitid(WaitId::PidFd(go_between.pidfd.as_fd()), WaitIdOptions::EXITED))
         .context("wait for the go-between")?;
@@ -270,4 +283,22 @@ pub fn end_of(child: &Child) -> Error {
         None => "it ended without a word".to_owned(),
     };
     Error::new(Kind::System, why)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_process_but_a_child_takes_the_place_of_a_go_between() {
+        let mut ended = std::process::Command::new("true").spawn().unwrap();
+        let pid = ended.id() as i32;
+        let pidfd = pidfd_open(Pid::from_raw(pid).unwrap(), PidfdFlags::empty()).unwrap();
+        let mut child = Child { pid, pidfd };
+        let parent = std::os::unix::process::parent_id() as i32;
+        let error = take_over(&mut child, parent).unwrap_err();
+        assert_eq!((error.errno(), child.pid), (Some(Errno::ECHILD), pid));
+        assert!(take_over(&mut child, 0).is_err());
+        ended.wait().unwrap();
+    }
 }
