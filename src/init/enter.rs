@@ -62,8 +62,13 @@ pub fn pid_namespace(init: &Init<'_>) -> Result<()> {
 /// to root once that is hidden. A runtime without CAP_SYS_PTRACE takes a seccomp listener out of init,
 /// and may not do that with a hidden process; but there init is under its filter by then.
 pub fn hide(plan: &Plan) -> Result<()> {
+    if is_hidden(plan) { not_dumpable() } else { Ok(()) }
+}
+
+/// Whether init is not dumpable until it executes its program: see [`hide`].
+pub fn is_hidden(plan: &Plan) -> bool {
     let has_listener = plan.process.as_ref().is_some_and(|process| process.listener.is_some());
-    if has_listener && !plan.route.may_trace { Ok(()) } else { not_dumpable() }
+    !has_listener || plan.route.may_trace
 }
 
 /// Processes of the container, or of a joined namespace, must not reach into this one, through ptrace

@@ -52,6 +52,8 @@ pub struct Program<'a> {
     pub preserve_fds: u32,
     /// What it is told of sockets that were handed over.
     pub listen: &'a Listen,
+    /// Whether it is not dumpable until it executes the program.
+    pub is_hidden: bool,
     /// Where to report.
     pub parent: &'a Socket,
     /// What `start` opens; `None`: it goes on at once.
@@ -92,6 +94,7 @@ pub fn run(init: &Init<'_>, umask: Mode) -> Result<i32> {
         affinity: Affinity::All,
         preserve_fds: plan.preserve_fds,
         listen: &plan.listen,
+        is_hidden: enter::is_hidden(plan),
         parent: init.parent,
         fifos: init.fifos,
         signals: init.signals,
@@ -150,6 +153,10 @@ impl Program<'_> {
 
         let entered = enter_cwd(process);
         identity::assume(&process.identity, self.within)?;
+        if self.is_hidden && (process.identity.uid, process.identity.gid) != (0, 0) {
+            // The change has set it to fs.suid_dumpable, which can be 1.
+            enter::not_dumpable()?;
+        }
         identity::regain_reach(&process.identity)?;
         // A directory that root may not enter (on NFS, say) may be open to the user.
         if entered.is_err() {

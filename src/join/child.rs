@@ -125,6 +125,7 @@ fn enter_and_start(inside: &Inside<'_>, waits_for_cgroup: bool) -> Result<i32> {
         affinity: plan.affinity,
         preserve_fds: plan.preserve_fds,
         listen: &plan.listen,
+        is_hidden: true,
         parent: inside.parent,
         fifos: None,
         signals: inside.signals,
