@@ -50,7 +50,9 @@ impl Record {
         for dir in self.checked()? {
             let Ok(fd) = files::open_dir(&dir.path) else { continue };
             let names = if dir.is_unified() { V2 } else { V1 };
-            for name in names.iter().filter(|name| !changed.contains(name)) {
+            // What is made idle has no weight, and what is no longer idle gets its own from the change.
+            let follows = |name: &str| name == "cpu.weight" && changed.contains(&"cpu.idle");
+            for name in names.iter().filter(|name| !changed.contains(name) && !follows(name)) {
                 // Most are not there: another controller's, or of a newer kernel.
                 if let Ok(text) = files::read(fd.as_fd(), name) {
                     before.push((dir, *name, text));
