@@ -62,7 +62,7 @@ pub(super) fn enter(dir: &Dir, below: &Path, pid: i32) -> Result<OwnedFd> {
         let names = files::read_in(&above, "cgroup.controllers")
             .map_err(|errno| files::read_error(&above, "cgroup.controllers", errno))?;
         for name in names.split_ascii_whitespace() {
-            // One that cannot be passed on must not keep the others away.
+            // A controller that cannot be enabled must not keep the others from being enabled.
             let _ = files::write_in(&above, "cgroup.subtree_control", &format!("+{name}"));
         }
         above.push(part);

@@ -46,8 +46,8 @@ fn enable_in(dir: &Path, missing: &[String], needed: &[String]) -> Result<()> {
     let fd = files::open_dir(dir).with_context(|| format!("open {}", dir.display()))?;
     let all = missing.iter().map(|name| format!("+{name}")).collect::<Vec<_>>().join(" ");
     let Err(errno) = files::write(fd.as_fd(), SUBTREE, &all) else { return Ok(()) };
-    // One that cannot be had must not keep the others away. But where there are processes, each
-    // that the kernel does take makes the cgroup threaded and its children invalid: so only what
+    // A controller that is not available must not keep the others from being enabled. But where
+    // there are processes, each controller that the kernel does enable makes the cgroup threaded and its children invalid: so only what
     // is needed, and first those that are refused there, before anything has changed.
     let busy = errno == Errno::EBUSY;
     let mut single: Vec<_> = missing.iter().filter(|one| !busy || needed.contains(one)).collect();

@@ -34,16 +34,16 @@ pub struct Cgroup {
     devices: Option<Devices>,
     /// Where below the v2 directory the process starts.
     below: Option<PathBuf>,
-    /// The same, once it is made.
+    /// The directory at `below`, once it exists.
     below_fd: Option<OwnedFd>,
     /// The directory that stands for all, locked against other creates, where it is not the v2 one.
     _reserved: Option<OwnedFd>,
 }
 
 impl Plan {
-    /// Makes the directories and sets the limits; the device rules are left to
-    /// [`Cgroup::set_devices`]. On an error all that it made is gone again. What systemd is to make is made by [`Cgroup::make_unit`],
-    /// because it takes a process.
+    /// Makes the directories and sets the limits; on an error everything is removed again.
+    /// [`Cgroup::set_devices`] applies the device rules. [`Cgroup::make_unit`] makes the unit that
+    /// systemd provides, because a unit needs a process.
     pub fn create(&self) -> Result<Cgroup> {
         if self.unit.is_some() {
             let record = Record::new(self.mode, Vec::new());

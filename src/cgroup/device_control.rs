@@ -27,7 +27,7 @@ pub(super) struct Devices {
     dir: PathBuf,
     /// Nobody else can have attached a program to it.
     new: bool,
-    /// The same in systemd's words, if it is not told when it makes the unit.
+    /// The device rules as properties of the unit, where the unit is made without them.
     properties: Vec<Property>,
     /// Missing rights are no error.
     rootless: bool,

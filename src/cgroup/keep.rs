@@ -50,7 +50,7 @@ impl Record {
         for dir in self.checked()? {
             let Ok(fd) = files::open_dir(&dir.path) else { continue };
             let names = if dir.is_unified() { V2 } else { V1 };
-            // What is made idle has no weight, and what is no longer idle gets its own from the change.
+            // An idle cgroup has no weight, and the end of idleness brings a weight of its own.
             let follows = |name: &str| name == "cpu.weight" && changed.contains(&"cpu.idle");
             for name in names.iter().filter(|name| !changed.contains(name) && !follows(name)) {
                 // Most are not there: another controller's, or of a newer kernel.

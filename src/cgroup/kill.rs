@@ -43,7 +43,7 @@ impl Record {
         if self.may_signal()? { self.kill_members() } else { Ok(()) }
     }
 
-    /// The same for a container whose record cannot tell, because it is being made at this moment or
+    /// Kills the processes of a container whose record cannot tell, because it is being made or
     /// its state is lost. Still nothing is done to a cgroup that another container has taken over.
     pub fn kill_unfinished(&self) -> Result<()> {
         self.checked()?;

@@ -1,20 +1,20 @@
 //! The end of a container's process, whether init or one that `exec` has put into the container:
 //! the program is found, privileges go, `start` is waited for, execve.
 
-use std::ffi::{CStr, CString, OsStr};
-use std::os::fd::{AsRawFd, RawFd};
+use std::ffi::{CStr, OsStr};
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::AtomicI32;
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
-use nix::unistd::{AccessFlags, faccessat};
 
 use super::birth::{self, Birth, Report, Step};
+use super::descriptors::close_others;
 use super::limits::{self, Affinity};
+use super::program::{find, with_home};
 use super::{Init, enter, identity, interpreter, scheduling};
 use crate::error::twice;
 use crate::fs::Proc;
@@ -26,15 +26,12 @@ use crate::seccomp::Call;
 use crate::state::Status;
 use crate::sync::{Socket, ToInit, ToParent, encode_error, read};
 use crate::sys::clone::clone_sibling;
-use crate::sys::exec::{Exec, close_range};
+use crate::sys::exec::Exec;
 use crate::sys::seccomp as filter;
 use crate::sys::signal;
 use crate::tty::pty;
 use crate::tty::signals::{Ignored, reset_signals_for_exec};
-use crate::{Context, Error, Kind, Result, sys};
-
-/// execvp(3) where the environment has no PATH.
-const DEFAULT_PATH: &[u8] = b"/bin:/usr/bin";
+use crate::{Context, Error, Result, sys};
 
 /// What is left to do for a process that has its namespaces, its root and its terminal.
 pub struct Program<'a> {
@@ -481,30 +478,6 @@ pub fn user_namespace(proc: &Proc) -> Result<u64> {
     }
 }
 
-fn close_others(preserve: u32, parent: &Socket, fifos: Option<&Fifos>) -> Result<()> {
-    let mut kept = vec![parent.as_raw_fd()];
-    if let Some(fifos) = fifos {
-        kept.extend([fifos.start.as_raw_fd(), fifos.result.as_raw_fd()]);
-    }
-    kept.sort_unstable();
-    close_but(preserve.saturating_add(3), &kept)
-}
-
-/// Closes every descriptor from `first` on but those `kept`, which are in order.
-pub fn close_but(mut first: u32, kept: &[RawFd]) -> Result<()> {
-    for kept in kept.iter().filter_map(|fd| u32::try_from(*fd).ok()) {
-        if kept >= first {
-            if kept > first {
-                close_range(first, kept - 1).context("close descriptors")?;
-            }
-            first = kept + 1;
-        }
-    }
-    // The kept ones are close-on-exec, like every descriptor of this program; none can lie
-    // among those to preserve: their numbers were in use before the first was opened.
-    close_range(first, u32::MAX).context("close descriptors")
-}
-
 fn enter_cwd(process: &Process) -> Result<()> {
     nix::unistd::chdir(&process.cwd).with_context(|| format!("process.cwd: {:?}", process.cwd))
 }
@@ -515,99 +488,5 @@ fn inside_cwd(process: &Process) -> Result<()> {
     match rustix::process::getcwd(Vec::new()) {
         Ok(path) if path.as_bytes().starts_with(b"/") => Ok(()),
         _ => Err(Error::invalid("process.cwd", &process.cwd, "not inside the root file system")),
-    }
-}
-
-/// HOME from the container's own /etc/passwd where the environment has none, as login(1) would.
-fn with_home(process: &Process) -> Vec<CString> {
-    let mut env = process.env.clone();
-    let place = env.iter().position(|e| e.as_bytes().starts_with(b"HOME="));
-    if place.is_some_and(|i| env.get(i).is_some_and(|e| e.as_bytes() != b"HOME=")) {
-        return env;
-    }
-    let home = home_of(process.identity.uid).unwrap_or_else(|| "/".into());
-    if let Ok(home) = CString::new(format!("HOME={home}")) {
-        match place.and_then(|i| env.get_mut(i)) {
-            Some(entry) => *entry = home,
-            None => env.push(home),
-        }
-    }
-    env
-}
-
-/// The sixth field of the line of /etc/passwd whose third is `uid`. The file is the image's: it
-/// may be anything, and only so much of it is read.
-fn home_of(uid: u32) -> Option<String> {
-    use std::io::Read;
-    use std::os::unix::fs::OpenOptionsExt;
-    let file = std::fs::OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
-        .open("/etc/passwd")
-        .ok()?;
-    // Files of procfs have no size; reading some of them (kmsg) takes something away.
-    let meta = file.metadata().ok()?;
-    if !meta.is_file() || meta.len() == 0 {
-        return None;
-    }
-    let mut text = Vec::new();
-    file.take(1 << 20).read_to_end(&mut text).ok()?;
-    let text = String::from_utf8_lossy(&text);
-    let line = text.lines().find(|line| {
-        line.split(':').nth(2).and_then(|field| field.parse::<u32>().ok()) == Some(uid)
-    })?;
-    line.split(':').nth(5).filter(|home| !home.is_empty()).map(str::to_owned)
-}
-
-/// Looks args[0] up as execvp(3) does, so that a missing program fails the create. The words are
-/// those that engines turn into exit codes 126 and 127.
-fn find(process: &Process, env: &[CString]) -> Result<CString> {
-    let Some(name) = process.args.first() else {
-        return Err(Error::invalid_field("process.args", "empty"));
-    };
-    let text = name.to_string_lossy();
-    let fail = |why: String| Error::new(Kind::System, why).context(format!("exec: {text:?}"));
-    if name.as_bytes().contains(&b'/') {
-        let path = process.cwd.join(std::ffi::OsStr::from_bytes(name.as_bytes()));
-        return match executable(&path) {
-            Ok(()) => Ok(name.clone()),
-            Err(errno) => Err(fail(words(errno, &path))),
-        };
-    }
-    let path = env.iter().find_map(|e| e.as_bytes().strip_prefix(b"PATH="));
-    let mut refused = None;
-    for dir in path.unwrap_or(DEFAULT_PATH).split(|b| *b == b':') {
-        let dir = process.cwd.join(std::ffi::OsStr::from_bytes(dir));
-        let candidate: PathBuf = dir.join(std::ffi::OsStr::from_bytes(name.as_bytes()));
-        match executable(&candidate) {
-            Ok(()) => {
-                return CString::new(candidate.into_os_string().into_encoded_bytes())
-                    .map_err(|_| fail("its path holds a NUL".into()));
-            }
-            Err(Errno::EACCES) => refused = Some(candidate),
-            Err(_) => {}
-        }
-    }
-    Err(match refused {
-        Some(path) => fail(words(Errno::EACCES, &path)),
-        None => fail("executable file not found in $PATH".into()),
-    })
-}
-
-fn executable(path: &Path) -> nix::Result<()> {
-    let stat = nix::sys::stat::stat(path)?;
-    if stat.st_mode & libc::S_IFMT == libc::S_IFDIR {
-        return Err(Errno::EISDIR);
-    }
-    // With the effective capabilities: access(2) takes every one from a user that is not root.
-    faccessat(AT_FDCWD, path, AccessFlags::X_OK, AtFlags::AT_EACCESS)
-}
-
-fn words(errno: Errno, path: &Path) -> String {
-    match errno {
-        // execve(2) says EACCES as well, and some engines know only that as 126.
-        Errno::EISDIR => "is a directory: permission denied".into(),
-        Errno::EACCES => "permission denied".into(),
-        errno => format!("stat {}: {}", path.display(), Error::from(errno)),
     }
 }

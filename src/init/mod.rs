@@ -7,6 +7,7 @@
 
 pub(crate) mod birth;
 mod cgroups;
+mod descriptors;
 mod devices;
 pub(crate) mod enter;
 pub(crate) mod exec;
@@ -16,6 +17,7 @@ pub(crate) mod limits;
 pub(crate) mod mounts;
 mod outward;
 mod procfs;
+mod program;
 mod rootfs;
 pub(crate) mod scheduling;
 mod seal;

@@ -14,7 +14,7 @@ use rustix::io::{Errno, retry_on_intr};
 use rustix::mount::{FsOpenFlags, fsconfig_set_fd, fsopen};
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 
-use super::exec::close_but;
+use super::descriptors::close_but;
 use crate::sync::{MAX, decode_error, encode_error};
 use crate::sys::clone::clone3;
 use crate::tty::fdpass;
