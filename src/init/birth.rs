@@ -147,6 +147,13 @@ impl Report {
     }
 }
 
+/// Whether the filter must be in force before the runtime hears of the process: without no_new_privs
+/// it takes a capability that the program may not have, a listener goes to its agent, and
+/// startContainer hooks are programs of the image, which must not run outside of the filter.
+pub fn is_filtered_first(no_new_privileges: bool, has_listener: bool, has_hooks: bool) -> bool {
+    !no_new_privileges || has_listener || has_hooks
+}
+
 /// The system calls of a process that is under its filter and waits to execute the program.
 pub fn last_calls() -> Vec<Call> {
     [libc::SYS_read, libc::SYS_write, libc::SYS_execve, libc::SYS_exit_group].map(Call::any).into()

@@ -59,8 +59,6 @@ pub struct Program<'a> {
     pub signals: &'a Ignored,
     /// Between `start` and execve: the startContainer hooks, if there are any.
     pub before: Option<&'a dyn Fn() -> Result<()>>,
-    /// Last thing while the process has its rights: joins the pid namespace of its children.
-    pub join_pid: Option<&'a dyn Fn() -> Result<()>>,
 }
 
 /// What a process has still to give up before it executes the program.
@@ -77,11 +75,14 @@ enum Remaining {
 pub fn run(init: &Init<'_>, umask: Mode) -> Result<i32> {
     let plan = init.plan;
     let hooks = || start_hooks(init);
-    let join_pid = || enter::pid_namespace(init);
     let within = identity::Within {
         user_namespace: plan.in_user_namespace,
         denies_setgroups: plan.ids.as_ref().is_some_and(|ids| ids.denies_setgroups()),
     };
+    // Last of all namespaces: every process that is cloned from here on is born there.
+    if plan.route.joins_pid {
+        enter::pid_namespace(init)?;
+    }
     let Some(process) = &plan.process else { return without_process(init, within) };
     let program = Program {
         process,
@@ -96,7 +97,6 @@ pub fn run(init: &Init<'_>, umask: Mode) -> Result<i32> {
         fifos: init.fifos,
         signals: init.signals,
         before: if plan.hooks.start_container.is_empty() { None } else { Some(&hooks) },
-        join_pid: if plan.route.joins_pid { Some(&join_pid) } else { None },
     };
     program.run(umask)
 }
@@ -118,15 +118,16 @@ impl Program<'_> {
     /// the process waited for, and then the exit status is returned.
     pub fn run(&self, umask: Mode) -> Result<i32> {
         let process = self.process;
-        let user_namespace = user_namespace(self.proc)?;
+        // The runtime records that of init, and of no other process.
+        let user_namespace = match self.birth {
+            Birth::Exec(_) => 0,
+            Birth::Here | Birth::Init => user_namespace(self.proc)?,
+        };
         // While the host's procfs is open, and before no_new_privs, under which a confined runtime
         // may not ask for another profile.
         apparmor(process, self.proc)?;
         let mask = process.identity.umask.map_or(umask, Mode::from_bits_truncate);
         nix::sys::stat::umask(mask);
-        if let Some(join_pid) = self.join_pid {
-            join_pid()?;
-        }
         if let Birth::Exec(report) = &self.birth {
             report.hide_from_sibling()?;
         }
@@ -306,11 +307,9 @@ impl Program<'_> {
         error.context(format!("exec {name}"))
     }
 
-    /// Whether the filter must be in force before the runtime hears of the process: without
-    /// no_new_privs it takes a capability that the program may not have, a listener goes to its
-    /// agent, and hooks are programs of the image, not to run outside of the filter.
     fn is_filtered_first(&self) -> bool {
-        !self.process.no_new_privileges || self.process.listener.is_some() || self.before.is_some()
+        let (process, has_hooks) = (self.process, self.before.is_some());
+        birth::is_filtered_first(process.no_new_privileges, process.listener.is_some(), has_hooks)
     }
 
     fn birth_calls(&self, waits: bool) -> Vec<Call> {
@@ -328,18 +327,14 @@ impl Program<'_> {
             (Some(_), true) => Remaining::Filter,
             (Some(_), false) => Remaining::FilterThenCapabilities,
         };
-        if now && remaining == Remaining::FilterThenCapabilities {
-            self.give_up_rest(remaining)?;
-            return Ok(Remaining::Nothing);
-        }
         if remaining != Remaining::FilterThenCapabilities {
             identity::set_capabilities(&self.process.identity.caps)?;
         }
-        if now {
-            self.give_up_rest(remaining)?;
-            return Ok(Remaining::Nothing);
+        if !now {
+            return Ok(remaining);
         }
-        Ok(remaining)
+        self.give_up_rest(remaining)?;
+        Ok(Remaining::Nothing)
     }
 
     /// Without no_new_privs loading a filter needs CAP_SYS_ADMIN, so it comes before that goes; but
@@ -448,9 +443,6 @@ fn report_late(fifos: Option<&Fifos>, error: Error) -> Result<i32> {
 fn without_process(init: &Init<'_>, within: identity::Within) -> Result<i32> {
     let user_namespace = user_namespace(&init.prepared.proc)?;
     let is_sibling = init.plan.route.joins_pid;
-    if is_sibling {
-        enter::pid_namespace(init)?;
-    }
     close_others(init.plan.preserve_fds, init.parent, init.fifos)?;
     outlive_runtime()?;
     identity::forgo(within)?;

@@ -130,7 +130,6 @@ fn enter_and_start(inside: &Inside<'_>, waits_for_cgroup: bool) -> Result<i32> {
         fifos: None,
         signals: inside.signals,
         before: None,
-        join_pid: None,
     };
     program.run(umask)
 }

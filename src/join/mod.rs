@@ -110,9 +110,11 @@ fn check_waiting_init(config: &Spec, plan: &Plan) -> Result<()> {
         return Ok(());
     };
     let hooks = config.hooks().as_ref().and_then(|hooks| hooks.start_container().as_ref());
-    let is_filtered_first = !own.no_new_privileges().unwrap_or(false)
-        || filter.notify
-        || hooks.is_some_and(|hooks| !hooks.is_empty());
+    let is_filtered_first = birth::is_filtered_first(
+        own.no_new_privileges().unwrap_or(false),
+        filter.notify,
+        hooks.is_some_and(|hooks| !hooks.is_empty()),
+    );
     let calls = if plan.joins_pid {
         birth::calls(false, own.terminal().unwrap_or(false), true)
     } else {
