@@ -163,7 +163,7 @@ impl<T, E: Into<Error>> Context<T> for std::result::Result<T, E> {
 
 /// For what undoes something: nobody will try it again, and a call that was interrupted, or had no
 /// memory for a moment, must not leave things behind. EBUSY was waited for long enough.
-pub fn twice<T>(mut undo: impl FnMut() -> Result<T>) -> Result<T> {
+pub fn retry_once<T>(mut undo: impl FnMut() -> Result<T>) -> Result<T> {
     undo().or_else(|error| match error.errno() {
         Some(Errno::EBUSY) => Err(error),
         _ => undo(),

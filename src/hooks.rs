@@ -21,7 +21,7 @@ use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::signal::Signal;
 use rustix::fs::{MemfdFlags, OFlags, SealFlags};
 
-use crate::spec::annotations;
+use crate::config::annotations;
 use crate::sys::pidfd::poll_timeout;
 use crate::sys::spawn::{self, Exit};
 use crate::{Context, Error, Kind, Result};

@@ -1,9 +1,9 @@
 //! bulkhead, the engine: from an OCI bundle to a contained Linux process.
 //!
-//! Data flows one way. Bytes become a [`oci_spec::runtime::Spec`] (`spec`); the spec, the options
-//! of the command and what the host can do become a `plan`; `launch` opens what the plan needs,
-//! clones init and answers it; `init` is the child's side, an ordered list of steps. What must
-//! outlive the process is written by `state`.
+//! Data flows one way. `config` turns bytes into a [`oci_spec::runtime::Spec`], and the spec, the
+//! options of the command and the facts about the host into a plan; `spawn` opens what the plan
+//! needs, clones init and answers it; `init` is the child's side, an ordered list of steps. `state`
+//! records what later commands need.
 //!
 //! The binary is one user of this library; unsafe code lives in `sys` only.
 
@@ -11,6 +11,8 @@
 pub mod cgroup;
 #[forbid(unsafe_code)]
 pub mod cli;
+#[forbid(unsafe_code)]
+pub mod config;
 #[forbid(unsafe_code)]
 pub mod error;
 #[forbid(unsafe_code)]
@@ -22,29 +24,25 @@ pub mod host;
 #[forbid(unsafe_code)]
 pub mod init;
 #[forbid(unsafe_code)]
-pub mod join;
-#[forbid(unsafe_code)]
-pub mod launch;
-#[forbid(unsafe_code)]
 pub mod log;
 #[forbid(unsafe_code)]
-pub mod notify;
+pub mod mount;
 #[forbid(unsafe_code)]
-pub mod plan;
+pub mod protocol;
+#[forbid(unsafe_code)]
+pub mod sd_notify;
 #[forbid(unsafe_code)]
 pub mod seccomp;
 #[forbid(unsafe_code)]
-pub mod spec;
+pub mod spawn;
 #[forbid(unsafe_code)]
 pub mod state;
-#[forbid(unsafe_code)]
-pub mod sync;
 pub mod sys;
 #[forbid(unsafe_code)]
 pub mod systemd;
 #[forbid(unsafe_code)]
-pub mod text;
+pub mod terminal;
 #[forbid(unsafe_code)]
-pub mod tty;
+pub mod text;
 
 pub use error::{Context, Error, Kind, Result};

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use bulkhead::spec::{annotations, keys};
+use bulkhead::config::{annotations, keys};
 use support::*;
 
 /// What becomes of a key, and of all below it that have no line of their own.

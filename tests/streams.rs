@@ -9,7 +9,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use bulkhead::tty::pty::{self, Pty};
+use bulkhead::terminal::pty::{self, Pty};
 use nix::fcntl::OFlag;
 use nix::pty::Winsize;
 use nix::sys::signal::{Signal, kill};

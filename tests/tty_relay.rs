@@ -17,8 +17,8 @@ use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use bulkhead::sys::term::{set_window_size, window_size};
-use bulkhead::tty::fdpass;
-use bulkhead::tty::supervise::{Child as Container, Options, SignalGuard, supervise};
+use bulkhead::terminal::fdpass;
+use bulkhead::terminal::supervise::{Child as Container, Options, SignalGuard, supervise};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::OutputFlags;
 use nix::unistd::Pid;

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
-use crate::spec::annotations;
+use crate::config::annotations;
 use crate::{Context, Error, Kind, Result};
 
 use super::files;

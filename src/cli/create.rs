@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use super::args::{CgroupManager, CreateArgs, Global, Rootless};
-use crate::launch::{Request, launch};
-use crate::notify;
+use crate::sd_notify;
+use crate::spawn::create::{Request, launch};
 use crate::state::{Id, Store};
-use crate::tty::signals::Ignored;
+use crate::terminal::signals::Ignored;
 use crate::{Context, Error, Kind, Result};
 
 /// Creates a container; its process waits for `start`.
@@ -54,7 +54,7 @@ pub fn request<'a>(
         },
         no_cgroup: global.cgroup_manager == Some(CgroupManager::Disabled),
         signals,
-        notify: notify::Host::from_environment()?,
+        notify: sd_notify::Host::from_environment()?,
         seccomp_cache: seccomp_cache(),
     })
 }

@@ -2,12 +2,12 @@
 
 use super::args::{ExecArgs, Global};
 use super::create;
-use crate::join::process::{Asked, Command};
-use crate::join::{Request, join};
-use crate::launch::Running;
+use crate::spawn::create::Running;
+use crate::spawn::exec::process::{Asked, Command};
+use crate::spawn::exec::{Request, join};
 use crate::state::{Id, Store};
-use crate::tty::signals::{Ignored, SignalGuard};
-use crate::tty::supervise::{Child, Options, supervise};
+use crate::terminal::signals::{Ignored, SignalGuard};
+use crate::terminal::supervise::{Child, Options, supervise};
 use crate::{Context, Error, Kind, Result};
 
 /// The exit status when the process could not be started: none that it could have had itself.

@@ -4,7 +4,7 @@
 
 use serde_json::{Value, json};
 
-use crate::plan::options;
+use crate::config::options;
 use crate::seccomp::names;
 use crate::state::OCI_VERSION;
 use crate::{Error, Kind, Result, systemd};
@@ -39,7 +39,7 @@ pub fn document() -> Value {
         // Settings of the systemd unit, and those that name files and sockets of the host: one that
         // ends with a dot is a prefix.
         "potentiallyUnsafeConfigAnnotations":
-            [systemd::annotations::PREFIX, crate::spec::annotations::PREFIX],
+            [systemd::annotations::PREFIX, crate::config::annotations::PREFIX],
     })
 }
 

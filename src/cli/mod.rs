@@ -28,16 +28,16 @@ pub use args::{
 };
 pub use args::{ListFormat, LogFormat, LogLevel, PsArgs, Rootless, RunArgs, SpecArgs, UpdateArgs};
 
-use crate::launch::selfexe;
 use crate::log::{self, Format, Level};
-use crate::{Context, Error, Kind, Result, sys, tty};
+use crate::spawn::selfexe;
+use crate::{Context, Error, Kind, Result, sys, terminal};
 
 /// The program: the exit status of the command, or 1 after its error was told; 3 for a command that
 /// does not exist.
 pub fn main() -> u8 {
     // Before anything else: it executes the program once more, and what was done is done twice.
     let protected = selfexe::protect_if(|arg| matches!(arg, "create" | "run" | "exec"));
-    let stdio = tty::stdio::ensure_open();
+    let stdio = terminal::stdio::ensure_open();
     let words = args::normal(std::env::args_os().collect(), Cli::command);
     let cli = match Cli::try_parse_from(&words) {
         Ok(cli) => cli,
@@ -139,7 +139,7 @@ fn version() -> Result<String> {
 /// the caller has closed are errors.
 pub fn print(bytes: &[u8]) -> Result<()> {
     let write = || -> Result<()> {
-        if tty::stdio::stdout_was_closed() {
+        if terminal::stdio::stdout_was_closed() {
             return Err(nix::errno::Errno::EBADF.into());
         }
         let mut stdout = std::io::stdout().lock();

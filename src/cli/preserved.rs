@@ -5,7 +5,7 @@ use std::os::fd::{AsRawFd, IntoRawFd, RawFd};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
-use crate::plan::Listen;
+use crate::config::Listen;
 use crate::sys::exec::is_open;
 use crate::{Context, Error, Kind, Result};
 

@@ -4,11 +4,11 @@ use std::os::fd::AsFd;
 
 use super::args::{Global, RunArgs};
 use super::create;
-use crate::error::twice;
-use crate::launch::{Running, launch};
+use crate::error::retry_once;
+use crate::spawn::create::{Running, launch};
 use crate::state::{self, Id, Store};
-use crate::tty::signals::{Ignored, SignalGuard};
-use crate::tty::supervise::{Child, Options, supervise_notifying};
+use crate::terminal::signals::{Ignored, SignalGuard};
+use crate::terminal::supervise::{Child, Options, supervise_notifying};
 use crate::{Context, Error, Result, log};
 
 /// The exit status is that of the container's process, or 128 and the number of the signal that
@@ -43,7 +43,7 @@ pub fn run(global: &Global, args: &RunArgs) -> Result<i32> {
     let exit = supervise_notifying(&child, options, signals, notify).with_context(name);
     if !args.keep {
         let id = Id::new(args.create.id.as_str())?;
-        let removed = twice(|| {
+        let removed = retry_once(|| {
             let container = store.load_locked(&id)?;
             if exit.is_err() {
                 state::stop(&container, state::DEATH)?;

@@ -5,8 +5,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use super::args::{Global, IdArgs};
 use super::create::name;
 use crate::hooks;
-use crate::launch::fifo;
-use crate::notify;
+use crate::sd_notify;
+use crate::spawn::fifo;
 use crate::state::{self, Container, Id, Status, Store};
 use crate::{Context, Error, Kind, Result, log};
 
@@ -15,7 +15,7 @@ use crate::{Context, Error, Kind, Result, log};
 pub fn run(global: &Global, args: &IdArgs) -> Result<i32> {
     let store = Store::open(global.root.as_deref())?;
     let container = store.load(&Id::new(args.id.as_str())?)?;
-    let host = notify::Host::from_environment()?;
+    let host = sd_notify::Host::from_environment()?;
     let context = || format!("start {}", name(&args.id));
     if let Some((proxy, init)) = start(&store, container, host).with_context(context)? {
         proxy.until_ready(init.as_fd()).with_context(context)?;
@@ -28,8 +28,8 @@ pub fn run(global: &Global, args: &IdArgs) -> Result<i32> {
 fn start(
     store: &Store,
     mut container: Container,
-    host: Option<notify::Host>,
-) -> Result<Option<(notify::Proxy, OwnedFd)>> {
+    host: Option<sd_notify::Host>,
+) -> Result<Option<(sd_notify::Proxy, OwnedFd)>> {
     container.lock()?;
     match container.status()? {
         Status::Created => {}
@@ -46,7 +46,7 @@ fn start(
         return Err(Error::invalid_field("process", "missing in config.json; nothing to start"));
     }
     let mut proxy = match &host {
-        Some(host) => notify::Proxy::bind(container.dir(), host)?,
+        Some(host) => sd_notify::Proxy::bind(container.dir(), host)?,
         None => None,
     };
     let init = proxy.as_ref().map(|_| container.pidfd()).transpose()?.flatten();

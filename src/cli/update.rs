@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Global, UpdateArgs};
 use crate::cgroup::devices::Ruleset;
-use crate::spec::{self, Changes};
+use crate::config::{self, Changes};
 use crate::state::{Container, Id, Status, Store};
 use crate::{Context, Error, Kind, Result, log};
 
@@ -33,9 +33,10 @@ fn update(container: &mut Container, changes: &Changes) -> Result<()> {
         return Err(Error::new(Kind::State, "container not running"));
     };
     let merged = changes.merge_into(state.config.get())?;
-    let parse = |text: &str| spec::parse(text.as_bytes().to_vec(), "the container's configuration");
+    let parse =
+        |text: &str| config::parse(text.as_bytes().to_vec(), "the container's configuration");
     let (old, new) = (parse(state.config.get())?.spec, parse(&merged)?.spec);
-    spec::check_resources(&new)?;
+    config::check_resources(&new)?;
     let resources =
         |spec: &oci_spec::runtime::Spec| spec.linux().as_ref().and_then(|l| l.resources().clone());
     let wanted = resources(&new).unwrap_or_default();

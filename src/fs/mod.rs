@@ -5,18 +5,18 @@
 //! that ends the class of CVE-2019-18837, CVE-2021-30465, CVE-2024-45310 and their kin, not one
 //! instance of it.
 
+mod atomic_file;
 mod copy_up;
 mod own_mount;
 mod proc;
 mod root;
 mod walk;
-mod whole;
 
+pub use atomic_file::write_whole;
 pub use copy_up::copy_tree;
 pub use own_mount::OwnMount;
 pub use proc::Proc;
 pub use root::Root;
-pub use whole::write_whole;
 
 use std::ffi::OsString;
 use std::fs::File;

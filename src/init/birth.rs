@@ -21,8 +21,8 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 
+use crate::protocol::{decode_error, encode_error};
 use crate::seccomp::Call;
-use crate::sync::{decode_error, encode_error};
 use crate::sys::clone::sibling_call;
 use crate::sys::shared::Shared;
 use crate::{Context, Error, Kind, Result};

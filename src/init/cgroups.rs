@@ -10,10 +10,10 @@ use super::mounts::make;
 use super::outward::Outward;
 use super::{Init, done};
 use crate::cgroup::{CgroupMount, Layout};
+use crate::config::options::{MountAttr, SuperFlags};
+use crate::config::{Choice, Mount};
 use crate::fs::Root;
-use crate::launch::prepare;
-use crate::plan::options::{MountAttr, SuperFlags};
-use crate::plan::{Choice, Mount};
+use crate::mount::prepare;
 use crate::sys::mount::Change;
 use crate::{Context, Error, Kind, Result};
 

@@ -16,13 +16,13 @@ use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 use super::mounts::{attach, no_link};
 use super::seal::clone_mount;
 use super::{Init, done};
+use crate::config::devices::{Attributes, LINKS, Origin, is_shared_with_host};
+use crate::config::mounts::{MountKind, last_above};
+use crate::config::{Choice, Device, Mount, Plan};
 use crate::fs::{PATH, Proc, Root, mount_id};
-use crate::launch::nodes;
-use crate::launch::prepare::Trees;
-use crate::plan::devices::{Attributes, LINKS, Origin, is_shared_with_host};
-use crate::plan::mounts::{MountKind, last_above};
-use crate::plan::{Choice, Device, Mount, Plan};
-use crate::tty::pty;
+use crate::mount::nodes;
+use crate::mount::prepare::Trees;
+use crate::terminal::pty;
 use crate::{Context, Error, Kind, Result};
 
 /// All nodes, then the links.

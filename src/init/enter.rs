@@ -1,4 +1,4 @@
-//! Into the namespaces, in the order that [`crate::plan::Route`] chose.
+//! Into the namespaces, in the order that [`crate::config::Route`] chose.
 
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -8,8 +8,8 @@ use nix::sched::{CloneFlags, setns, unshare};
 use nix::unistd::{Gid, Uid, setresgid, setresuid};
 
 use super::Init;
-use crate::plan::{Choice, Kind, Plan};
-use crate::sync::{ToInit, ToParent};
+use crate::config::{Choice, Kind, Plan};
+use crate::protocol::{ToInit, ToParent};
 use crate::sys::{clone, cred, ns};
 use crate::{Context, Error, Result};
 

@@ -16,21 +16,21 @@ use super::descriptors::close_others;
 use super::limits::{self, Affinity};
 use super::program::{find, with_home};
 use super::{Init, enter, identity, interpreter, scheduling};
-use crate::error::twice;
+use crate::config::process::Rlimit;
+use crate::config::{Listen, Process};
+use crate::error::retry_once;
 use crate::fs::Proc;
 use crate::hooks;
-use crate::launch::fifo::Fifos;
-use crate::plan::process::Rlimit;
-use crate::plan::{Listen, Process};
+use crate::protocol::{Socket, ToInit, ToParent, encode_error, read};
 use crate::seccomp::Call;
+use crate::spawn::fifo::Fifos;
 use crate::state::Status;
-use crate::sync::{Socket, ToInit, ToParent, encode_error, read};
 use crate::sys::clone::clone_sibling;
 use crate::sys::exec::Exec;
 use crate::sys::seccomp as filter;
 use crate::sys::signal;
-use crate::tty::pty;
-use crate::tty::signals::{Ignored, reset_signals_for_exec};
+use crate::terminal::pty;
+use crate::terminal::signals::{Ignored, reset_signals_for_exec};
 use crate::{Context, Error, Result, sys};
 
 /// What is left to do for a process that has its namespaces, its root and its terminal.
@@ -435,7 +435,7 @@ fn report_late(fifos: Option<&Fifos>, error: Error) -> Result<i32> {
     let Some(fifos) = fifos else { return Err(error) };
     let text = encode_error(&error);
     // Without a word, the end of file that follows would be taken for success.
-    twice(|| Ok(nix::unistd::write(&fifos.result, &text)?)).context("report to start")?;
+    retry_once(|| Ok(nix::unistd::write(&fifos.result, &text)?)).context("report to start")?;
     Ok(1)
 }
 

@@ -3,7 +3,7 @@
 use nix::errno::Errno;
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 
-use crate::plan::{CapSets, Identity};
+use crate::config::{CapSets, Identity};
 use crate::sys::cred;
 use crate::{Context, Error, Kind, Result, text};
 

@@ -4,7 +4,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use rustix::thread::{CpuSet, sched_setaffinity};
 
-use crate::plan::process::Rlimit as Limit;
+use crate::config::process::Rlimit as Limit;
 use crate::{Error, Result};
 
 /// Sets the limits of a process, or of the caller. From outside it is done last of all, when init

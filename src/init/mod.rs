@@ -32,14 +32,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use nix::sys::stat::Mode;
 
 use crate::cgroup;
-use crate::error::twice;
+use crate::config::Plan;
+use crate::error::retry_once;
 use crate::fs::Root;
 use crate::hooks;
-use crate::launch::fifo::Fifos;
-use crate::launch::prepare::{Prepared, Trees};
-use crate::plan::Plan;
+use crate::mount::prepare::{Prepared, Trees};
+use crate::protocol::{Socket, ToInit, ToParent};
+use crate::spawn::fifo::Fifos;
 use crate::state::Status;
-use crate::sync::{Socket, ToInit, ToParent};
 use crate::{Context, Error, Result, sys};
 
 /// What init borrows from the runtime.
@@ -61,7 +61,7 @@ pub struct Init<'a> {
     /// Whether the runtime says when init is in its cgroups.
     pub waits_for_cgroup: bool,
     /// The signals that the caller ignores, for which the program gets the default action.
-    pub signals: &'a crate::tty::signals::Ignored,
+    pub signals: &'a crate::terminal::signals::Ignored,
     /// The state that hooks read, but for status and pid.
     pub hook_state: &'a dyn Fn(Status, i32) -> Result<Vec<u8>>,
 }
@@ -85,7 +85,7 @@ pub(crate) fn end(parent: &Socket, result: Result<i32>) -> i32 {
         Err(error) => {
             // Nobody is left to tell if the runtime has gone.
             let failed = ToParent::Failed(error);
-            let _ = twice(|| parent.tell_parent(&failed));
+            let _ = retry_once(|| parent.tell_parent(&failed));
             1
         }
     }

@@ -13,13 +13,13 @@ use rustix::mount::{
 
 use super::outward::Outward;
 use super::{Init, done, procfs, superblock};
+use crate::config::Kind as Namespace;
+use crate::config::Mount;
+use crate::config::mounts::MountKind;
+use crate::config::options::{MountAttr, SuperFlags};
 use crate::fs::{Root, copy_tree};
-use crate::launch::maps;
-use crate::launch::prepare::{self, Trees};
-use crate::plan::Kind as Namespace;
-use crate::plan::Mount;
-use crate::plan::mounts::MountKind;
-use crate::plan::options::{MountAttr, SuperFlags};
+use crate::mount::prepare::{self, Trees};
+use crate::spawn::maps;
 use crate::{Context, Error, Kind, Result};
 
 /// A mount that is still to be made read-only. It is kept open: looked up again its path could mean

@@ -13,10 +13,10 @@ use rustix::mount::{MoveMountFlags, move_mount};
 use super::mounts::attach;
 use super::rootfs::{attach_point, tree_of};
 use super::{Init, done};
+use crate::config::Mount;
+use crate::config::options::PropagationKind;
 use crate::fs::{Root, mount_id};
-use crate::launch::prepare;
-use crate::plan::Mount;
-use crate::plan::options::PropagationKind;
+use crate::mount::prepare;
 use crate::sys::mount::Change;
 use crate::{Context, Error, Kind, Result};
 

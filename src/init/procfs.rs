@@ -15,9 +15,9 @@ use rustix::mount::{FsOpenFlags, fsconfig_set_fd, fsopen};
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 
 use super::descriptors::close_but;
-use crate::sync::{MAX, decode_error, encode_error};
+use crate::protocol::{MAX, decode_error, encode_error};
 use crate::sys::clone::clone3;
-use crate::tty::fdpass;
+use crate::terminal::fdpass;
 use crate::{Context, Error, Kind, Result};
 
 /// Makes a procfs of `pid_namespace` by `make`, which is given the namespace where that is to be

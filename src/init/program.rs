@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::{AccessFlags, faccessat};
 
-use crate::plan::Process;
+use crate::config::Process;
 use crate::{Error, Kind, Result};
 
 /// execvp(3) where the environment has no PATH.

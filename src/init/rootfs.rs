@@ -11,9 +11,9 @@ use rustix::fs::CWD;
 use rustix::mount::{MoveMountFlags, move_mount};
 
 use super::{Init, done, outward};
+use crate::config::{Choice, Plan};
 use crate::fs::{Root, mount_id};
-use crate::launch::prepare::{self, Trees};
-use crate::plan::{Choice, Plan};
+use crate::mount::prepare::{self, Trees};
 use crate::sys::mount::{Change, mount_setattr};
 use crate::{Context, Result};
 

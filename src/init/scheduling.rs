@@ -3,7 +3,7 @@
 use nix::errno::Errno;
 use oci_spec::runtime::LinuxSchedulerPolicy;
 
-use crate::plan::scheduling::Scheduling;
+use crate::config::scheduling::Scheduling;
 use crate::sys::sched;
 use crate::{Error, Result};
 

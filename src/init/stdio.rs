@@ -9,10 +9,10 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use super::done;
+use crate::config::{DevConsole, Process};
 use crate::fs::{Proc, Root, is_char_device};
-use crate::plan::{DevConsole, Process};
-use crate::sync::{Socket, ToParent};
-use crate::tty::{pty, socket, stdio};
+use crate::protocol::{Socket, ToParent};
+use crate::terminal::{pty, socket, stdio};
 use crate::{Context, Error, Result};
 
 /// A descriptor of the host's /dev/null becomes one of the container's, and what is left belongs

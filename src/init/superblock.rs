@@ -14,10 +14,10 @@ use rustix::mount::{
 
 use super::done;
 use super::mounts::kernel_message;
+use crate::config::Mount;
+use crate::config::options::{MountAttr, SuperFlags};
 use crate::fs::mount_id;
-use crate::launch::prepare::Prepared;
-use crate::plan::Mount;
-use crate::plan::options::{MountAttr, SuperFlags};
+use crate::mount::prepare::Prepared;
 use crate::{Context, Error, Kind, Result};
 
 /// The flags that mountinfo shows, by the names that it and mount(8) have for them.

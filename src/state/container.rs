@@ -16,7 +16,7 @@ use super::{Status, VERSION};
 use super::{boot_id, document, file, owner, process_start_time, rfc3339};
 use crate::hooks::Hooks;
 use crate::sys::pidfd;
-use crate::{Context, Error, Kind, Result, spec};
+use crate::{Context, Error, Kind, Result, config};
 
 /// A container of a [`super::Store`].
 #[derive(Debug)]
@@ -180,7 +180,7 @@ impl Container {
 
     /// The configuration as it was at create.
     pub fn config(&self) -> Result<Spec> {
-        spec::parse_stored(self.config_text()?)
+        config::parse_stored(self.config_text()?)
             .map_err(|error| error.context("config"))
             .with_context(|| format!("{:?}", self.file(STATE_FILE)))
     }

@@ -114,7 +114,7 @@ impl Store {
             Ok(()) => Ok(reserved),
             Err(e) => {
                 // The first error is the story; the directory is empty but for known names.
-                let _ = crate::error::twice(|| reserved.abandon());
+                let _ = crate::error::retry_once(|| reserved.abandon());
                 Err(e)
             }
         }
@@ -361,7 +361,7 @@ pub(super) fn remove(root: &Root, id: &Id, dir: &OwnedFd) -> Result<()> {
     for name in [START_FIFO, RESULT_FIFO, &state, &intent] {
         file::unlink(dir.as_fd(), name).with_context(what)?;
     }
-    crate::notify::remove_dir(dir.as_fd()).with_context(what)?;
+    crate::sd_notify::remove_dir(dir.as_fd()).with_context(what)?;
     rmdir().with_context(what)
 }
 

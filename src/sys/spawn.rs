@@ -16,7 +16,7 @@ use nix::fcntl::OFlag;
 use nix::sys::signal::SigSet;
 use rustix::process::{WaitId, WaitIdOptions};
 
-use crate::tty::signals::swap_mask;
+use crate::terminal::signals::swap_mask;
 use crate::{Context, Error, Kind, Result};
 
 /// What to execute, and with which standard descriptors.

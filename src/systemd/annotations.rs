@@ -1,7 +1,7 @@
 //! `org.systemd.property.NAME` annotations: settings of the unit in the configuration's own words.
 
+use super::gvariant;
 use super::manager::Property;
-use super::text;
 use super::value::Value;
 use crate::{Error, Result};
 
@@ -33,7 +33,7 @@ fn property(key: &str, name: &str, text: &str) -> Result<Property> {
     if OURS.contains(&name) {
         return Err(Error::invalid(field(), text, "is set by the runtime itself"));
     }
-    let value = text::parse(text).map_err(|why| Error::invalid(field(), text, why))?;
+    let value = gvariant::parse(text).map_err(|why| Error::invalid(field(), text, why))?;
     // Unit files have ...Sec where the bus has ...USec; not every Sec is a time, so one that
     // follows a capital letter stays (there is none that is both).
     let stem = name

@@ -20,9 +20,9 @@ pub mod annotations;
 mod bus;
 #[cfg(test)]
 mod fake;
+mod gvariant;
 mod manager;
 mod names;
-mod text;
 mod value;
 mod wire;
 

@@ -9,9 +9,11 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use bulkhead::tty::pty::{self, Pty};
-use bulkhead::tty::supervise::{Child as Container, Options, SignalGuard, caller_size, supervise};
-use bulkhead::tty::{signals, socket, stdio};
+use bulkhead::terminal::pty::{self, Pty};
+use bulkhead::terminal::supervise::{
+    Child as Container, Options, SignalGuard, caller_size, supervise,
+};
+use bulkhead::terminal::{signals, socket, stdio};
 use nix::fcntl::{OFlag, open};
 use nix::pty::Winsize;
 use nix::sys::signal::{Signal, kill};

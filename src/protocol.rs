@@ -1,0 +1,281 @@
+//! How the runtime and init talk while a container is made.
+//!
+//! A pair of SOCK_SEQPACKET sockets; one packet a message: a tag byte, then the payload. A message
+//! is sent only when the plan needs it; the default container needs Ready and Go.
+//!
+//! ```text
+//! runtime                                  init
+//!   │ clone3 ────────────────────────────►  │ (or a go-between, which sends Pid and leaves)
+//!   │ ◄──────────────────────────── NeedMap │ it has made a user namespace of its own
+//!   │ Mapped ────────────────────────────►  │ both maps are written; it becomes root there
+//!   │ CgroupReady ───────────────────────►  │ v1, or behind a go-between: it is in every cgroup;
+//!   │                                       │ unshares the namespace
+//!   │ ◄──────────────────────── NeedOffsets │ of a time namespace in a user namespace
+//!   │ OffsetsWritten ────────────────────►  │
+//!   │ ◄────────────────────────── NeedHooks │ mounts are made, the root is not yet entered
+//!   │ HooksDone ─────────────────────────►  │ prestart and createRuntime have run
+//!   │ ◄───────────────────── Console + fd   │ foreground terminal: the master
+//!   │ ◄───────────────────────── SeccompFd  │ the runtime takes the listener by pidfd_getfd
+//!   │ SeccompTaken ──────────────────────►  │
+//!   │ ◄──────────────────────────────── Pid │ into a joined pid namespace init is cloned only now,
+//!   │ Adopted ───────────────────────────►  │ and what it says must not overtake its id
+//!   │ ◄────────────────────────────── Ready │ all is in place
+//!   │ Go ────────────────────────────────►  │ state and pid file are written
+//!   │ ◄───────────── Failed or end of file  │ end of file after Go: execve has succeeded
+//! ```
+//!
+//! In an exec end of file after Go means that the child has closed the socket before it cloned the
+//! process of the program; what became of that one is in memory (`init::birth`).
+//!
+//! At any point before Go: `Failed` ends it from init's side, and end of file from the runtime's
+//! side makes init exit, so that a killed runtime leaves no orphan.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+
+use nix::errno::Errno;
+use nix::sys::socket::{AddressFamily, Shutdown, SockFlag, SockType, socketpair};
+
+use crate::terminal::fdpass;
+use crate::{Context, Error, Kind, Result};
+
+/// A message is at most this long; an error text is cut to fit.
+pub const MAX: usize = 4096;
+
+/// What init tells the runtime.
+#[derive(Debug)]
+pub enum ToParent {
+    /// It is in a new user namespace that has no maps yet.
+    NeedMap,
+    /// The go-between has cloned init; its process id as the runtime sees it.
+    Pid(i32),
+    /// It has made a time namespace, whose offsets are to be written.
+    NeedOffsets,
+    /// The mounts are made: prestart and createRuntime hooks may run.
+    NeedHooks,
+    /// The master of the container's terminal.
+    Console(OwnedFd),
+    /// The number, in init, of the seccomp listener.
+    SeccompFd(RawFd),
+    /// Everything is in place, in the user namespace of this inode number (0: there are none).
+    #[allow(missing_docs)]
+    Ready { user_namespace: u64 },
+    /// It has failed, and is gone.
+    Failed(Error),
+}
+
+/// What the runtime tells init.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum ToInit {
+    /// The maps are written.
+    Mapped = b'm',
+    /// The offsets of the clocks are written.
+    OffsetsWritten = b't',
+    /// The runtime knows the process that was cloned into a joined pid namespace.
+    Adopted = b'a',
+    /// Init is in its cgroups.
+    CgroupReady = b'c',
+    /// The hooks have run.
+    HooksDone = b'h',
+    /// The listener is delivered.
+    SeccompTaken = b's',
+    /// Run.
+    Go = b'g',
+}
+
+/// One end.
+#[derive(Debug)]
+pub struct Socket(OwnedFd);
+
+/// Both ends: the runtime's, then init's.
+pub fn pair() -> Result<(Socket, Socket)> {
+    let (runtime, init) =
+        socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
+            .context("make the socket pair to talk to init")?;
+    Ok((Socket(runtime), Socket(init)))
+}
+
+impl Socket {
+    /// The descriptor, to poll it or to keep it open.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+
+    /// Init: tells the runtime. Only write(2) is used (but for the console), because a seccomp
+    /// filter may be in force already that knows nothing of sendmsg(2).
+    pub fn tell_parent(&self, message: &ToParent) -> Result<()> {
+        let bytes = match message {
+            ToParent::NeedMap => vec![b'M'],
+            ToParent::Pid(pid) => tagged(b'P', &pid.to_le_bytes()),
+            ToParent::NeedOffsets => vec![b'T'],
+            ToParent::NeedHooks => vec![b'H'],
+            ToParent::Console(master) => {
+                return fdpass::send_with_fd(self.fd(), b"C", Some(master.as_fd()))
+                    .context("hand the terminal to the runtime");
+            }
+            ToParent::SeccompFd(fd) => tagged(b'S', &fd.to_le_bytes()),
+            ToParent::Ready { user_namespace } => tagged(b'R', &user_namespace.to_le_bytes()),
+            ToParent::Failed(error) => encode_error(error),
+        };
+        loop {
+            match nix::unistd::write(&self.0, &bytes) {
+                Ok(_) => return Ok(()),
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(Error::from(errno).context("talk to the runtime")),
+            }
+        }
+    }
+
+    /// Init: waits for `expected`. The end of the runtime is an error, so that init ends too.
+    pub fn wait_for(&self, expected: ToInit) -> Result<()> {
+        let mut byte = [0];
+        match read(&self.0, &mut byte).context("wait for the runtime")? {
+            0 => Err(Error::new(Kind::System, "the runtime has gone")),
+            _ if byte[0] == expected as u8 => Ok(()),
+            _ => Err(Error::new(Kind::System, "the runtime said something unexpected")),
+        }
+    }
+
+    /// Runtime: tells init; false if it has gone. Then its error, or else its end, is what
+    /// [`Socket::next`] gives, and that is the story, not the pipe that broke.
+    pub fn tell_init(&self, message: ToInit) -> Result<bool> {
+        loop {
+            match nix::unistd::write(&self.0, &[message as u8]) {
+                Ok(_) => return Ok(true),
+                Err(Errno::EPIPE | Errno::ECONNRESET) => return Ok(false),
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(Error::from(errno).context("talk to init")),
+            }
+        }
+    }
+
+    /// Runtime: the next message; `None` at the end of file.
+    pub fn next(&self) -> Result<Option<ToParent>> {
+        let mut buffer = [0; MAX];
+        let received = match fdpass::recv_with_fd(self.fd(), &mut buffer) {
+            // Told once, if init has gone without reading all we said; what it said comes after.
+            Err(error) if error.errno() == Some(Errno::ECONNRESET) => {
+                fdpass::recv_with_fd(self.fd(), &mut buffer)
+            }
+            answer => answer,
+        };
+        let (length, fd) = received.context("listen to init")?;
+        let Some((tag, payload)) = buffer[..length].split_first() else { return Ok(None) };
+        let number = || payload.try_into().map(i32::from_le_bytes).ok();
+        let message = match (tag, fd) {
+            (b'M', None) => Some(ToParent::NeedMap),
+            (b'P', None) => number().map(ToParent::Pid),
+            (b'T', None) => Some(ToParent::NeedOffsets),
+            (b'H', None) => Some(ToParent::NeedHooks),
+            (b'C', Some(fd)) => Some(ToParent::Console(fd)),
+            (b'S', None) => number().map(ToParent::SeccompFd),
+            (b'R', None) => payload
+                .try_into()
+                .ok()
+                .map(|bytes| ToParent::Ready { user_namespace: u64::from_le_bytes(bytes) }),
+            (b'F', None) => decode_error(&buffer[..length]).map(ToParent::Failed),
+            _ => None,
+        };
+        message.map(Some).ok_or_else(|| Error::new(Kind::System, "init said something unexpected"))
+    }
+
+    /// Runtime: has everybody on the other side end, whoever it is, and waits until they have.
+    pub fn outlive(&self) {
+        // Where it fails there is nobody any more.
+        if nix::sys::socket::shutdown(self.0.as_raw_fd(), Shutdown::Write).is_ok() {
+            while matches!(self.next(), Ok(Some(_))) {}
+        }
+    }
+}
+
+fn tagged(tag: u8, payload: &[u8]) -> Vec<u8> {
+    [&[tag], payload].concat()
+}
+
+/// An error as one packet: tag, kind, error number, text.
+pub fn encode_error(error: &Error) -> Vec<u8> {
+    let kind = match error.kind() {
+        Kind::Invalid => b'i',
+        Kind::NotFound => b'n',
+        Kind::State => b's',
+        Kind::System => b'e',
+    };
+    let errno = error.errno().map_or(0, |errno| errno as i32);
+    let mut bytes = tagged(b'F', &[kind]);
+    bytes.extend(errno.to_le_bytes());
+    bytes.extend(error.to_string().as_bytes());
+    bytes.truncate(MAX);
+    bytes
+}
+
+/// The error that [`encode_error`] made, if it is one.
+pub fn decode_error(bytes: &[u8]) -> Option<Error> {
+    let (head, text) = bytes.split_at_checked(6)?;
+    let kind = match (head[0], head[1]) {
+        (b'F', b'i') => Kind::Invalid,
+        (b'F', b'n') => Kind::NotFound,
+        (b'F', b's') => Kind::State,
+        (b'F', b'e') => Kind::System,
+        _ => return None,
+    };
+    Some(Error::new(kind, String::from_utf8_lossy(text).into_owned()))
+}
+
+/// read(2), again after a signal.
+pub fn read(fd: impl AsFd, buffer: &mut [u8]) -> nix::Result<usize> {
+    loop {
+        match nix::unistd::read(&fd, buffer) {
+            Err(Errno::EINTR) => {}
+            answer => return answer,
+        }
+    }
+}
+
+impl AsRawFd for Socket {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_survive_the_way() {
+        let error = Error::sys(Errno::EROFS).context("mount \"/x\"");
+        let back = decode_error(&encode_error(&error)).unwrap();
+        assert_eq!(back.to_string(), error.to_string());
+        assert_eq!(back.kind(), Kind::System);
+        let part = || "x".repeat(1000);
+        let long = Error::new(Kind::Invalid, part());
+        let long = (0..5).fold(long, |error, _| error.context(part()));
+        assert_eq!(encode_error(&long).len(), MAX);
+        assert!(decode_error(b"F").is_none() && decode_error(b"Fx0000text").is_none());
+    }
+
+    #[test]
+    fn last_words_are_heard_after_the_end() {
+        let (runtime, init) = pair().unwrap();
+        assert!(runtime.tell_init(ToInit::CgroupReady).unwrap());
+        let error = Error::new(Kind::System, "no such thing");
+        init.tell_parent(&ToParent::Failed(error)).unwrap();
+        // Gone with our word unread, which is a reset.
+        drop(init);
+        let Some(ToParent::Failed(error)) = runtime.next().unwrap() else { panic!() };
+        assert_eq!(error.to_string(), "no such thing");
+        assert!(!runtime.tell_init(ToInit::Go).unwrap());
+        assert!(runtime.next().unwrap().is_none());
+    }
+
+    #[test]
+    fn end_of_file_is_told() {
+        let (runtime, init) = pair().unwrap();
+        init.tell_parent(&ToParent::Pid(42)).unwrap();
+        assert!(matches!(runtime.next().unwrap(), Some(ToParent::Pid(42))));
+        runtime.tell_init(ToInit::Go).unwrap();
+        assert!(init.wait_for(ToInit::Mapped).is_err());
+        drop(init);
+        assert!(runtime.next().unwrap().is_none());
+    }
+}

@@ -1,0 +1,321 @@
+//! One container being made: each side effect is noted as it is made, so that all of them can be
+//! taken back.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+
+use nix::errno::Errno;
+use rustix::process::{WaitId, WaitIdOptions, waitid};
+
+use super::Request;
+use crate::cgroup::{self, Cgroup};
+use crate::config::Plan;
+use crate::config::annotations;
+use crate::error::retry_once;
+use crate::fs::OwnMount;
+use crate::host::Host;
+use crate::init::{self, Init, limits, scheduling};
+use crate::mount::prepare::Prepared;
+use crate::mount::stage;
+use crate::protocol::{self, Socket, ToInit, ToParent};
+use crate::sd_notify;
+use crate::spawn::fifo::Fifos;
+use crate::spawn::handshake::{self, Talk};
+use crate::spawn::{maps, record};
+use crate::state::{self, Reserved, State, Status};
+use crate::sys::clone::{Child, clone3};
+use crate::sys::pidfd;
+use crate::terminal::{fdpass, socket, supervise};
+use crate::{Context, Error, Kind, Result, hooks, log};
+
+/// A container whose init is ready and waits for the word to go on.
+#[derive(Debug)]
+pub struct Launch {
+    plan: Plan,
+    state: State,
+    reserved: Reserved,
+    cgroup: Option<Cgroup>,
+    child: Option<Child>,
+    socket: Option<Socket>,
+    master: Option<OwnedFd>,
+    pid_file: Option<PathBuf>,
+    service_manager: Option<sd_notify::Host>,
+    notify: Option<sd_notify::Proxy>,
+    poststop_owed: bool,
+}
+
+/// A container whose program runs.
+#[derive(Debug)]
+pub struct Running {
+    /// Its process.
+    pub child: Child,
+    /// The terminal's master, in the foreground.
+    pub master: Option<OwnedFd>,
+    /// What the program says of its readiness, to be passed on.
+    pub notify: Option<sd_notify::Proxy>,
+}
+
+impl Launch {
+    /// Nothing is made yet but the reserved directory.
+    pub(super) fn new(
+        plan: Plan,
+        state: State,
+        reserved: Reserved,
+        service_manager: Option<sd_notify::Host>,
+    ) -> Launch {
+        Launch {
+            plan,
+            state,
+            reserved,
+            cgroup: None,
+            child: None,
+            socket: None,
+            master: None,
+            pid_file: None,
+            service_manager,
+            notify: None,
+            poststop_owed: false,
+        }
+    }
+
+    /// Makes all of it, or nothing.
+    pub(super) fn run(
+        mut self,
+        host: &Host,
+        cgroup: &cgroup::Plan,
+        request: &Request<'_>,
+        console: Option<OwnedFd>,
+    ) -> Result<Launch> {
+        let made = self.make(host, cgroup, request, console);
+        match made.and_then(|()| self.commit(request)) {
+            Ok(()) => Ok(self),
+            Err(error) => Err(self.undo(error)),
+        }
+    }
+
+    /// Descriptors, cgroup, init, and all that init asks for until it is ready.
+    fn make(
+        &mut self,
+        host: &Host,
+        cgroup: &cgroup::Plan,
+        request: &Request<'_>,
+        console: Option<OwnedFd>,
+    ) -> Result<()> {
+        if let Some(host) = &self.service_manager {
+            sd_notify::make_dir(self.reserved.dir())?;
+            // A created container's is made by who starts it, and listens.
+            if !request.waits_for_start {
+                self.notify = sd_notify::Proxy::bind(self.reserved.dir(), host)?;
+            }
+        }
+        let plan = &self.plan;
+        let mut prepared = Prepared::new(plan, host)?;
+        maps::own_idmaps(plan, prepared.trees.as_ref(), &prepared.proc)?;
+        maps::joined_idmaps(plan, &prepared)?;
+        prepared.idmaps = maps::kept_idmaps(plan, &prepared.proc)?;
+        maps::check_joined(plan, &prepared)?;
+        let trees = prepared.trees.as_ref().filter(|_| plan.mounts_in_callers_namespace());
+        self.state.own_mount = trees.map(|t| OwnMount::of(t.root.as_fd())).transpose()?;
+        let fifos = request.waits_for_start.then(|| Fifos::make(self.reserved.dir()));
+        let fifos = fifos.transpose()?;
+        let cgroup = self.cgroup.insert(cgroup.create()?);
+        // Without privileges it may be less than what was intended.
+        self.state.cgroup = cgroup.record().clone();
+        let state = &self.state;
+        let (socket, init_socket) = protocol::pair()?;
+        let mut socket = Some(socket);
+        let foreground_terminal =
+            console.is_none() && plan.process.as_ref().is_some_and(|process| process.terminal);
+        let home = stage::enter(plan, &mut prepared)?;
+        let init = Init {
+            plan,
+            prepared: &prepared,
+            parent: &init_socket,
+            fifos: fifos.as_ref(),
+            console: console.as_ref(),
+            size: foreground_terminal.then(supervise::caller_size).flatten(),
+            cgroups: cgroup.record(),
+            waits_for_cgroup: handshake::init_waits(cgroup, plan.route.trampoline),
+            signals: request.signals,
+            hook_state: &|status, pid| state::document(state, status, pid).to_json(),
+        };
+        let cloned = clone3(plan.route.clone_flags as u64, cgroup.clone_fd(), || {
+            // Its copy of the runtime's end would hide the runtime's death from init.
+            drop(socket.take());
+            init::run(&init)
+        })
+        .context("clone init");
+        let Some(socket) = socket else {
+            return Err(Error::new(Kind::System, "the socket to init is gone"));
+        };
+        // Known from here on, so that it is killed if the runtime cannot return.
+        let cloned = cloned.map(|child| self.child.insert(child));
+        let cloned = match home {
+            Some(home) => home.leave(cloned, |child| handshake::await_go_between(&socket, child)),
+            None => cloned,
+        };
+        // Likewise here: without it the end of init is an end of file.
+        drop(init_socket);
+        let child = cloned?;
+        log::debug(format_args!("cloned process {}", child.pid));
+        let mut talk = Talk {
+            plan,
+            prepared: &prepared,
+            socket: &socket,
+            cgroup,
+            state,
+            child,
+            hooks_ran: false,
+            master: None,
+            adopted: !plan.route.trampoline && !plan.route.joins_pid,
+            user_namespace: 0,
+            listener: None,
+        };
+        let ready = talk.until_ready();
+        if ready.is_err() && !talk.adopted {
+            // An init may be there already that only its go-between knew.
+            socket.outlive();
+        }
+        self.poststop_owed = talk.hooks_ran;
+        self.master = talk.master.take();
+        self.state.user_namespace = talk.user_namespace;
+        self.socket = Some(socket);
+        // If systemd has made it, it is known only now.
+        self.state.cgroup = cgroup.record().clone();
+        ready
+    }
+
+    /// Writes what must be there before init goes on.
+    fn commit(&mut self, request: &Request<'_>) -> Result<()> {
+        let child = self.child.as_ref().ok_or_else(not_made)?;
+        if let Some(process) = self.plan.process.as_ref().filter(|p| !p.sets_own_rlimits) {
+            limits::set(&process.rlimits, Some(child.pid))?;
+        }
+        if let Some(process) = &self.plan.process {
+            scheduling::set_of(&process.scheduling, child.pid)?;
+        }
+        record::set_pid(&mut self.state, child.pid)?;
+        log::debug(format_args!("init is process {} and is ready", child.pid));
+        self.reserved.commit(&self.state)?;
+        if let Some(path) = &request.pid_file {
+            record::write_pid_file(path, child.pid)?;
+            self.pid_file = Some(path.clone());
+        }
+        let receiver = (annotations::PIDFD_RECEIVER, &self.plan.pidfd_receiver);
+        for (name, path) in [("--pidfd-socket", &request.pidfd_socket), receiver] {
+            let Some(path) = path else { continue };
+            let socket = socket::connect(name, path)?;
+            let pid = child.pid.to_string();
+            fdpass::send_with_fd(socket.as_fd(), pid.as_bytes(), Some(child.pidfd.as_fd()))
+                .with_context(|| format!("{name}: send to {path:?}"))?;
+        }
+        Ok(())
+    }
+
+    /// Keeps the compiled seccomp filter for the next container.
+    pub(super) fn save_filter(&self) {
+        if let Some(process) = &self.plan.process {
+            process.save_filter();
+        }
+    }
+
+    /// `create`: init now waits for `start`, and no longer for this process.
+    pub fn leave(self) -> Result<()> {
+        match self.go() {
+            Ok(_) => {
+                self.reserved.keep();
+                Ok(())
+            }
+            Err(error) => Err(self.undo(error)),
+        }
+    }
+
+    /// `run`: init goes on to execve; then the poststart hooks.
+    pub fn start(mut self) -> Result<Running> {
+        let started = self.go().and_then(|socket| match socket.next()? {
+            // Close-on-exec: the program runs.
+            None => Ok(()),
+            Some(ToParent::Failed(error)) => Err(error),
+            Some(_) => Err(handshake::unexpected()),
+        });
+        if let Err(error) = started.and_then(|()| self.poststart()) {
+            // It was created, so what undoes it is its end, with all that belongs to that.
+            self.poststop_owed = true;
+            return Err(self.undo(error));
+        }
+        let child = self.child.take().ok_or_else(not_made)?;
+        self.reserved.keep();
+        Ok(Running { child, master: self.master, notify: self.notify })
+    }
+
+    /// Tells init to go on.
+    fn go(&self) -> Result<&Socket> {
+        let (Some(socket), Some(child)) = (&self.socket, &self.child) else {
+            return Err(not_made());
+        };
+        if socket.tell_init(ToInit::Go)? {
+            Ok(socket)
+        } else {
+            Err(handshake::last_words(socket, child))
+        }
+    }
+
+    fn poststart(&self) -> Result<()> {
+        let hooks = &self.plan.hooks.poststart;
+        if hooks.is_empty() {
+            return Ok(());
+        }
+        let state = state::document(&self.state, Status::Running, self.state.pid).to_json()?;
+        hooks::run_all("poststart", hooks, &state)
+    }
+
+    /// Takes everything back: init and all that it may have started, the cgroup, the directory;
+    /// and when hooks of create have run, the lifecycle goes on at its end with the poststop hooks
+    /// (runtime.md, "Lifecycle"). Returns the error that led here; what fails on the way is told
+    /// as a warning, because that error is the story.
+    fn undo(self, error: Error) -> Error {
+        let warn = |result: Result<()>| result.unwrap_or_else(log::warn);
+        if let Some(path) = &self.pid_file {
+            let removed = retry_once(|| Ok(std::fs::remove_file(path)?));
+            warn(removed.with_context(|| format!("--pid-file: remove {path:?}")));
+        }
+        if let Some(child) = &self.child {
+            warn(retry_once(|| kill(child)).context("kill the container's init"));
+        }
+        if let Some(mount) = &self.state.own_mount {
+            warn(retry_once(|| mount.detach(&self.plan.rootfs)));
+        }
+        if let Some(cgroup) = self.cgroup {
+            if self.child.is_some() && !self.plan.has_private_pid() {
+                warn(retry_once(|| cgroup.record().kill_all()));
+            }
+            warn(retry_once(|| cgroup.record().abandon()));
+        }
+        warn(retry_once(|| self.reserved.abandon()));
+        let poststop = &self.plan.hooks.poststop;
+        if self.poststop_owed && !poststop.is_empty() {
+            match state::document(&self.state, Status::Stopped, 0).to_json() {
+                Ok(json) => hooks::run_all_logging("poststop", poststop, &json),
+                Err(error) => log::warn(error),
+            }
+        }
+        error
+    }
+}
+
+fn not_made() -> Error {
+    Error::new(Kind::System, "the container has no init")
+}
+
+/// Kills a child and waits for its end.
+pub fn kill(child: &Child) -> Result<()> {
+    match pidfd::send_signal(child.pidfd.as_fd(), libc::SIGKILL) {
+        Ok(()) | Err(Errno::ESRCH) => {}
+        Err(errno) => return Err(Error::from(errno)),
+    }
+    match waitid(WaitId::PidFd(child.pidfd.as_fd()), WaitIdOptions::EXITED) {
+        // It was waited for at the first try.
+        Ok(_) | Err(rustix::io::Errno::CHILD) => Ok(()),
+        Err(errno) => Err(Error::from(errno)),
+    }
+}

@@ -1,0 +1,134 @@
+//! `exec`: another process in a container that is there already. The same road as a create with a
+//! shorter plan: the state and the process asked for become a [`Plan`], one clone3 makes the child,
+//! and the child ends in the room where init ends, too.
+//!
+//! Everything comes from the state as it was at create; the bundle is not read again (runtime.md,
+//! "Lifecycle": later edits of config.json have no effect). Nothing outlives the process but its
+//! pid file, so there is nothing to undo but the process.
+
+mod affinity;
+mod attempt;
+mod cgroup;
+mod child;
+mod plan;
+pub mod process;
+
+use std::path::PathBuf;
+
+use oci_spec::runtime::Spec;
+
+pub use self::cgroup::SubCgroup;
+pub use self::plan::Plan;
+use crate::host::Host;
+use crate::init::birth;
+use crate::spawn::create::Running;
+use crate::state::{Container, State, Status};
+use crate::terminal::signals::Ignored;
+use crate::terminal::socket;
+use crate::{Error, Kind, Result, config, log};
+
+/// What a command asks for.
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// What is to run.
+    pub process: process::Asked,
+    /// Where the terminal's master goes.
+    pub console_socket: Option<PathBuf>,
+    /// Where a pidfd of the process goes.
+    pub pidfd_socket: Option<PathBuf>,
+    /// Where its process id is written, once it runs.
+    pub pid_file: Option<PathBuf>,
+    /// Descriptors from 3 up that it gets. The caller has opened them, or reserved their numbers.
+    pub preserve_fds: u32,
+    /// Cgroups below the container's own, in place of those.
+    pub cgroups: Vec<SubCgroup>,
+    /// A paused container is no error: the process waits until it is resumed, and so does this.
+    pub ignore_paused: bool,
+    /// The runtime does not stay in the foreground.
+    pub detached: bool,
+    /// The signals that the caller ignores, for which the program gets the default action.
+    pub signals: &'a Ignored,
+    /// Where compiled seccomp filters are kept.
+    pub seccomp_cache: Option<PathBuf>,
+}
+
+/// Starts the process; returns when it runs.
+///
+/// # Errors
+/// [`Kind::State`] if the container is stopped, paused or not yet created; [`Kind::Invalid`] for
+/// a process that cannot be; and what goes wrong on the way to execve. Then there is no process.
+pub fn join(container: &Container, request: &Request<'_>) -> Result<Running> {
+    let mut warnings = Vec::new();
+    let (state, status) = running(container, request.ignore_paused)?;
+    let host = Host::probe()?;
+    let config = container.config()?;
+    let process = process::resolve(&config, &request.process, &mut warnings)?;
+    let given = config::Given {
+        console_socket: request.console_socket.is_some(),
+        detached: request.detached,
+        rootless: !host.is_privileged(),
+    };
+    config::check_process(&process, &config, &given)?;
+    let plan = Plan::new(&config, &process, state, request, &host, &mut warnings)?;
+    let console = request.console_socket.as_deref();
+    let console = console.map(|path| socket::connect("--console-socket", path)).transpose()?;
+    if status == Status::Created {
+        if !host.may_trace() {
+            // Its init is not dumpable (prctl(2), PR_SET_DUMPABLE): setns(2) would say EPERM.
+            let why = "cannot exec before start: operation not permitted without CAP_SYS_PTRACE";
+            return Err(Error::new(Kind::State, why));
+        }
+        check_waiting_init(&config, &plan)?;
+    }
+    let init = container.pidfd()?.ok_or_else(stopped)?;
+    warnings.iter().for_each(log::warn);
+    let running = attempt::run(&plan, state, init, request, console)?;
+    plan.process.save_filter();
+    Ok(running)
+}
+
+fn running(container: &Container, ignore_paused: bool) -> Result<(&State, Status)> {
+    let refuse = |why: &str| Err(Error::new(Kind::State, why));
+    let status = container.status()?;
+    match status {
+        Status::Created | Status::Running => {}
+        Status::Paused if ignore_paused => {}
+        Status::Paused => {
+            return refuse("cannot exec in a paused container (--ignore-paused waits for resume)");
+        }
+        Status::Creating => return refuse("cannot exec while the container is being created"),
+        Status::Stopped => return Err(stopped()),
+    }
+    Ok((container.state().ok_or_else(stopped)?, status))
+}
+
+/// An init that waits for start without its filter could be made, by ptrace(2) of a process with
+/// the same capabilities, to do what the filter forbids. It waits so only where the profile forbids
+/// the wait itself.
+fn check_waiting_init(config: &Spec, plan: &Plan) -> Result<()> {
+    let (Some(filter), Some(own)) = (&plan.process.seccomp, config.process()) else {
+        return Ok(());
+    };
+    let hooks = config.hooks().as_ref().and_then(|hooks| hooks.start_container().as_ref());
+    let is_filtered_first = birth::is_filtered_first(
+        own.no_new_privileges().unwrap_or(false),
+        filter.notify,
+        hooks.is_some_and(|hooks| !hooks.is_empty()),
+    );
+    let calls = if plan.joins_pid {
+        birth::calls(false, own.terminal().unwrap_or(false), true)
+    } else {
+        birth::last_calls()
+    };
+    if is_filtered_first || filter.permits(&calls) {
+        return Ok(());
+    }
+    let why = "cannot exec before start: the seccomp profile forbids system calls that the \
+               container's init needs to wait (read, write, execve, exit_group), so that init is not \
+               yet under its filter";
+    Err(Error::new(Kind::State, why))
+}
+
+fn stopped() -> Error {
+    Error::new(Kind::State, "cannot exec in a stopped container: container not running")
+}

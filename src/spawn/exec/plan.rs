@@ -1,0 +1,116 @@
+//! Every decision of an exec, made before the first side effect.
+
+use std::ffi::CString;
+
+use oci_spec::runtime::{Process as SpecProcess, Spec};
+use rustix::thread::CpuSet;
+
+use super::affinity::Affinities;
+use super::{Request, cgroup};
+use crate::cgroup::Record;
+use crate::config::annotations;
+use crate::config::{self, Choice, IdMaps, Kind, Listen, Namespaces, Process};
+use crate::host::Host;
+use crate::init::identity::Within;
+use crate::init::limits::Affinity;
+use crate::state::State;
+use crate::{Error, Kind as ErrorKind, Result};
+
+/// How a process gets into a container.
+#[derive(Debug)]
+pub struct Plan {
+    /// What runs there.
+    pub process: Process,
+    /// The namespaces that the container does not share with the runtime of its create.
+    pub kinds: Vec<Kind>,
+    /// Whether the container was put into the pid namespace of others.
+    pub joins_pid: bool,
+    /// The user namespace that the process ends up in.
+    pub within: Within,
+    /// Whether the runtime's own rights serve to join what the container's root may not.
+    pub is_privileged: bool,
+    /// Where its cgroups are.
+    pub cgroup: Record,
+    /// Whether those were asked for by name: then no others will do.
+    pub cgroup_is_explicit: bool,
+    /// The user namespace of init at create; 0: unknown.
+    pub user_namespace: u64,
+    /// Name of the session keyring to join, if the container has one of its own.
+    pub keyring: Option<CString>,
+    /// Processors of the runtime before the clone.
+    pub initial_affinity: Option<CpuSet>,
+    /// Processors of the process.
+    pub affinity: Affinity,
+    /// How many descriptors from 3 up it gets, those of `listen` among them.
+    pub preserve_fds: u32,
+    /// What it is told of sockets that were handed over.
+    pub listen: Listen,
+}
+
+/// A container of an older version has one that is named by its id alone.
+fn keyring(state: &State) -> Result<Option<CString>> {
+    if state.no_new_keyring {
+        return Ok(None);
+    }
+    let Some(name) = &state.keyring else {
+        return config::keyring_name(state.id.as_str()).map(Some);
+    };
+    let bad = |_| Error::new(ErrorKind::State, "the keyring's name in the state holds a NUL");
+    CString::new(name.as_str()).map(Some).map_err(bad)
+}
+
+impl Plan {
+    /// Makes the plan; process and configuration have been checked.
+    pub fn new(
+        config: &Spec,
+        process: &SpecProcess,
+        state: &State,
+        request: &Request<'_>,
+        host: &Host,
+        warnings: &mut Vec<String>,
+    ) -> Result<Plan> {
+        let linux = config.linux().as_ref();
+        let list = linux.and_then(|linux| linux.namespaces().as_deref()).unwrap_or(&[]);
+        let namespaces = Namespaces::new(list)?;
+        let ids = linux.map(|linux| IdMaps::new(linux, &namespaces, host)).transpose()?.flatten();
+        let kinds = Kind::ALL.into_iter().filter(|kind| *namespaces.get(*kind) != Choice::Inherit);
+        let listen = Listen::from_environment()?;
+        let affinities = Affinities::new(process)?;
+        let plan = Plan {
+            process: Process::new(
+                process,
+                linux,
+                &namespaces,
+                annotations::keeps_groups(config),
+                request.seccomp_cache.as_deref(),
+                host,
+                warnings,
+            )?,
+            kinds: kinds.collect(),
+            joins_pid: namespaces.pid.path().is_some(),
+            within: Within {
+                user_namespace: namespaces.has_user() || host.in_user_namespace,
+                denies_setgroups: ids.is_some_and(|ids| ids.denies_setgroups()),
+            },
+            is_privileged: host.is_privileged(),
+            cgroup: cgroup::inside(&state.cgroup, &request.cgroups)?,
+            cgroup_is_explicit: !request.cgroups.is_empty(),
+            user_namespace: state.user_namespace,
+            keyring: keyring(state)?,
+            initial_affinity: affinities.initial,
+            affinity: affinities.last,
+            preserve_fds: listen.count().saturating_add(request.preserve_fds),
+            listen,
+        };
+        if plan.has(Kind::Pid) && !plan.has(Kind::User) && !plan.is_privileged {
+            let why = "joining the container's pid namespace needs CAP_SYS_ADMIN";
+            return Err(Error::new(ErrorKind::System, why));
+        }
+        Ok(plan)
+    }
+
+    /// Whether the container has a namespace of that kind for itself.
+    pub fn has(&self, kind: Kind) -> bool {
+        self.kinds.contains(&kind)
+    }
+}

@@ -1,0 +1,76 @@
+//! What create writes down: the intent, the state, the pid file.
+
+use std::path::Path;
+use std::time::SystemTime;
+
+use rustix::fs::{CWD, Mode};
+use serde_json::value::RawValue;
+
+use super::create::Request;
+use crate::cgroup;
+use crate::config::Plan;
+use crate::fs::write_whole;
+use crate::host::Host;
+use crate::state::{self, Intent, State};
+use crate::{Context, Error, Kind, Result};
+
+/// The state as it is known before there is a process.
+pub fn state(
+    request: &Request<'_>,
+    plan: &Plan,
+    host: &Host,
+    cgroup: &cgroup::Plan,
+    raw: &[u8],
+) -> Result<State> {
+    let invalid = |e: String| Error::new(Kind::Invalid, e).context("config.json");
+    let text = String::from_utf8(raw.to_vec()).map_err(|e| invalid(e.to_string()))?;
+    Ok(State {
+        version: state::VERSION,
+        id: request.id.clone(),
+        bundle: request.bundle.clone(),
+        rootfs: plan.rootfs.clone(),
+        created: SystemTime::now(),
+        owner: host.uid,
+        pid: 0,
+        start_time: 0,
+        boot_id: state::boot_id()?.to_owned(),
+        cgroup: cgroup.record(),
+        private_pid: plan.has_private_pid(),
+        annotations: plan.annotations.clone(),
+        has_process: plan.process.is_some(),
+        own_mount: None,
+        user_namespace: 0,
+        rootless: host.is_rootless,
+        systemd_cgroup: request.systemd_cgroup,
+        no_new_keyring: request.no_new_keyring,
+        keyring: plan.keyring.as_ref().map(|name| name.to_string_lossy().into_owned()),
+        config: RawValue::from_string(text).map_err(|e| invalid(e.to_string()))?,
+    })
+}
+
+/// Adds init, and when it started: a number alone may be somebody else's by tomorrow.
+pub fn set_pid(state: &mut State, pid: i32) -> Result<()> {
+    state.start_time = state::process_start_time(pid)?
+        .ok_or_else(|| Error::new(Kind::System, "it has ended").context("container init"))?;
+    state.pid = pid;
+    Ok(())
+}
+
+/// What is to be made, written before anything is.
+pub fn intent(state: &State) -> Intent {
+    Intent {
+        version: state::VERSION,
+        id: state.id.clone(),
+        bundle: state.bundle.clone(),
+        created: state.created,
+        cgroup: state.cgroup.clone(),
+        boot_id: state.boot_id.clone(),
+    }
+}
+
+/// Whole or not at all: who waits for the file must never read half a number. No newline.
+pub fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
+    let mode = Mode::from_raw_mode(0o666);
+    write_whole(CWD, path, mode, pid.to_string().as_bytes())
+        .with_context(|| format!("--pid-file: write {path:?}"))
+}

@@ -1,0 +1,113 @@
+//! The runtime's own executable, kept out of a container's hands (CVE-2019-5736).
+//!
+//! Until its execve a container's init runs this program, and so does a container whose program
+//! is `/proc/self/exe` or a script or loader that names it. Through /proc/PID/exe its root could
+//! then open the file for writing. So the program executes itself once more from a read-only
+//! mount of its file that is attached nowhere: the kernel refuses to write through it, and when
+//! its last descriptor has closed, not even a privileged container can make it writable.
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+
+use rustix::fs::{CWD, MemfdFlags, Mode, OFlags, SealFlags, StatVfsMountFlags};
+use rustix::io::Errno;
+use rustix::mount::{OpenTreeFlags, open_tree};
+
+use crate::fs::copy_bytes;
+use crate::mount::prepare;
+use crate::sys::exec::Exec;
+use crate::sys::mount::Change;
+use crate::{Context, Error, Result};
+
+const EXE: &str = "/proc/self/exe";
+
+/// `protect` if one of the arguments is a command that makes a container. It need not be the
+/// command: to protect without a need costs a moment, no more.
+pub fn protect_if(makes_container: impl Fn(&str) -> bool) -> Result<()> {
+    let asked = std::env::args_os().any(|arg| arg.to_str().is_some_and(&makes_container));
+    if asked { protect() } else { Ok(()) }
+}
+
+/// Returns if the executable cannot be overwritten from a container; else executes it again from
+/// where it cannot, and does not return.
+fn protect() -> Result<()> {
+    let exe = rustix::fs::openat(CWD, EXE, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+    let exe = exe.with_context(|| format!("open {EXE}"))?;
+    if !can_be_overwritten(&exe)? {
+        return Ok(());
+    }
+    let copy = match read_only_mount(&exe) {
+        Ok(mount) => mount,
+        // Without the right to mount: a copy in memory that is sealed.
+        Err(error) if error.errno() == Some(nix::errno::Errno::EPERM) => sealed_copy(exe)?,
+        Err(error) => return Err(error.context("protect the runtime's executable")),
+    };
+    Err(execute(&copy)).context("execute the runtime's protected executable")
+}
+
+/// A read-only mount or a sealed file cannot; nor can a file that this user may not write to be
+/// written by any user of his containers.
+fn can_be_overwritten(exe: &OwnedFd) -> Result<bool> {
+    let flags = rustix::fs::fstatvfs(exe).with_context(|| format!("look at {EXE}"))?.f_flag;
+    if flags.contains(StatVfsMountFlags::RDONLY) {
+        return Ok(false);
+    }
+    if !nix::unistd::geteuid().is_root() {
+        let stat = rustix::fs::fstat(exe).with_context(|| format!("look at {EXE}"))?;
+        let others = Mode::WGRP.union(Mode::WOTH);
+        let mode = Mode::from_raw_mode(stat.st_mode);
+        if stat.st_uid != nix::unistd::geteuid().as_raw() && !mode.intersects(others) {
+            return Ok(false);
+        }
+    }
+    match rustix::fs::fcntl_get_seals(exe) {
+        Ok(seals) => Ok(!seals.contains(SealFlags::WRITE)),
+        // No file that can have seals.
+        Err(Errno::INVAL) => Ok(true),
+        Err(errno) => Err(Error::from(errno).context(format!("look at {EXE}"))),
+    }
+}
+
+fn read_only_mount(exe: &OwnedFd) -> Result<OwnedFd> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_EMPTY_PATH;
+    let mount = open_tree(exe, "", flags)?;
+    let change = Change { set: libc::MOUNT_ATTR_RDONLY, clear: 0, propagation: libc::MS_PRIVATE };
+    prepare::set(mount.as_fd(), false, change)?;
+    Ok(mount)
+}
+
+fn sealed_copy(exe: OwnedFd) -> Result<OwnedFd> {
+    let copy = || -> Result<OwnedFd> {
+        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+        // Since Linux 6.3 a memfd says whether it is to be executed.
+        let memory = match rustix::fs::memfd_create("bulkhead", flags | MemfdFlags::EXEC) {
+            Err(Errno::INVAL) => rustix::fs::memfd_create("bulkhead", flags)?,
+            answer => answer?,
+        };
+        let (mut from, mut to) = (std::fs::File::from(exe), std::fs::File::from(memory));
+        copy_bytes(&mut from, &mut to)?;
+        let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
+        rustix::fs::fcntl_add_seals(&to, seals)?;
+        Ok(to.into())
+    };
+    copy().context("copy the runtime's executable to memory")
+}
+
+fn execute(file: &OwnedFd) -> Error {
+    let strings = |list: Vec<std::ffi::OsString>| -> Option<Vec<CString>> {
+        list.into_iter().map(|s| CString::new(s.into_vec()).ok()).collect()
+    };
+    let env = std::env::vars_os().map(|(mut name, value)| {
+        name.push("=");
+        name.push(value);
+        name
+    });
+    let (Some(args), Some(env)) = (strings(std::env::args_os().collect()), strings(env.collect()))
+    else {
+        return Error::from(nix::errno::Errno::EINVAL);
+    };
+    Error::from(Exec::new(c"", &args, &env).run_file(file.as_fd()))
+}

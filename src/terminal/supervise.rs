@@ -1,0 +1,313 @@
+//! `run` and `exec` in the foreground: wait for the container's process, pass signals on to it,
+//! reap what it leaves behind, and relay its terminal.
+//!
+//! ```text
+//!              signalfd          pidfd
+//!                  \              /
+//! stdin  -------->  poll(2), once  <-------> master ~~~ the container's terminal
+//! stdout <--------  a turn
+//! ```
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::libc;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::pty::Winsize;
+use nix::sys::signalfd::SignalFd;
+use nix::unistd::getpid;
+use rustix::process::{Pid, WaitOptions, WaitStatus, wait, waitpid};
+
+use super::caller::CallerTerminal;
+use super::relay::{Gone, Relay, Rest};
+pub use super::signals::SignalGuard;
+use crate::sd_notify::Proxy;
+use crate::{Context, Error, Kind, Result, sys};
+
+/// The container's process, a child of ours that nobody else waits for.
+#[derive(Debug)]
+pub struct Child {
+    /// Its process id in our pid namespace.
+    pub pid: i32,
+    /// Its pidfd, from clone3(2) or pidfd_open(2).
+    pub pidfd: OwnedFd,
+}
+
+/// What to do besides waiting.
+#[derive(Debug)]
+pub struct Options {
+    /// The master of the container's terminal, to be relayed to standard input and output. Init
+    /// has made it with [`super::pty::open`] and [`super::pty::clear_onlcr`], and holds it no
+    /// longer.
+    pub master: Option<OwnedFd>,
+    /// The caller has made us a subreaper, so every child is reaped. Otherwise only the
+    /// container's process is, and other children stay their owner's.
+    pub subreaper: bool,
+    /// Pass signals on. If not, SIGHUP, SIGINT, SIGQUIT and SIGTERM end the supervision with an
+    /// error, the terminal restored, and the rest is dropped.
+    pub forward_signals: bool,
+}
+
+/// How the container's process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// It exited with this status (0 to 255).
+    Code(i32),
+    /// This signal killed it.
+    Signal(i32),
+}
+
+impl Exit {
+    /// The status to exit with in its place: its own, or 128 and the signal's number, as shells
+    /// have it.
+    pub fn status(&self) -> i32 {
+        match self {
+            Exit::Code(code) => *code,
+            Exit::Signal(signal) => signal.saturating_add(128),
+        }
+    }
+}
+
+/// The size of the caller's terminal, if one of standard input, output and error is one.
+///
+/// For [`super::pty::open`] when the configuration gives no size: then it is there before the
+/// container's program starts and asks for it. Taken after [`SignalGuard::block`], so that a
+/// change in between is seen as a SIGWINCH.
+pub fn caller_size() -> Option<Winsize> {
+    CallerTerminal::find()?.size().ok()
+}
+
+/// Stays until the container's process has ended, and what it wrote to its terminal has gone out.
+///
+/// The caller's terminal is back in its old settings on return, whatever the result. Signals stay
+/// blocked: see [`SignalGuard`].
+pub fn supervise(child: &Child, options: Options, signals: SignalGuard) -> Result<Exit> {
+    supervise_notifying(child, options, signals, None)
+}
+
+/// The same, and passes on what the container says of its readiness.
+pub fn supervise_notifying(
+    child: &Child,
+    options: Options,
+    signals: SignalGuard,
+    notify: Option<Proxy>,
+) -> Result<Exit> {
+    let mut front = Front {
+        signals: signals.watch()?,
+        child,
+        forward: options.forward_signals,
+        relay: options.master.map(Relay::open).transpose()?,
+        terminal: None,
+        notify,
+        failure: None,
+    };
+    front.set_up_terminal()?;
+    let exit = loop {
+        if let Some(exit) = reap(child.pid, options.subreaper)? {
+            break exit;
+        }
+        front.turn()?;
+    };
+    if let Some(notify) = front.notify.take() {
+        notify.finish();
+    }
+    front.finish()?;
+    // Last, so that the exit status is lost only if output is, too.
+    front.failure.map_or(Ok(exit), Err)
+}
+
+/// Everything that is in use while the container is in the foreground.
+struct Front<'a> {
+    signals: SignalFd,
+    child: &'a Child,
+    forward: bool,
+    relay: Option<Relay>,
+    terminal: Option<CallerTerminal>,
+    notify: Option<Proxy>,
+    failure: Option<Error>,
+}
+
+impl Front<'_> {
+    fn set_up_terminal(&mut self) -> Result<()> {
+        let Some(relay) = &self.relay else { return Ok(()) };
+        let Some(mut terminal) = CallerTerminal::find() else { return Ok(()) };
+        // Later than `caller_size` would have been, but better than none.
+        if !relay.has_size() {
+            relay.resize(&terminal);
+        }
+        let raw = terminal.enter_raw();
+        self.terminal = Some(terminal);
+        raw
+    }
+
+    /// Waits for something to happen and deals with all but the ends of children, which are the
+    /// caller's: reaping costs one call, and is right after any turn.
+    fn turn(&mut self) -> Result<()> {
+        let relayed = self.relay.as_ref().map_or([None; 3], Relay::interests);
+        let pidfd = (self.child.pidfd.as_fd(), PollFlags::POLLIN);
+        let [a, b, c] = relayed;
+        let notify = self.notify.as_ref().map(Proxy::interest);
+        let others = [Some(pidfd), notify, a, b, c];
+        let [signals, _, notify, a, b, c] = wait_for(&self.signals, others)?;
+        if !signals.is_empty() {
+            self.take_signals()?;
+        }
+        if !notify.is_empty()
+            && let Some(proxy) = &mut self.notify
+        {
+            proxy.step();
+        }
+        if let Some(relay) = &mut self.relay
+            && let Err(gone) = relay.step([a, b, c], self.terminal.as_ref())
+        {
+            self.hang_up(gone);
+        }
+        Ok(())
+    }
+
+    fn take_signals(&mut self) -> Result<()> {
+        while let Some(signal) = self.signals.read_signal().context("read signalfd")? {
+            // A number from the kernel, 1 to 64.
+            let number = signal.ssi_signo.cast_signed();
+            match number {
+                libc::SIGCHLD | libc::SIGURG => continue,
+                // Our own writing to a pipe that nobody reads; that is dealt with as an error.
+                libc::SIGPIPE if signal.ssi_pid == getpid().as_raw().cast_unsigned() => continue,
+                libc::SIGWINCH => {
+                    if let Some(relay) = &self.relay {
+                        if let Some(terminal) = &self.terminal {
+                            relay.resize(terminal);
+                        }
+                        continue;
+                    }
+                }
+                libc::SIGCONT => self.resume()?,
+                _ => {}
+            }
+            if self.forward {
+                // ESRCH: it has just ended. EPERM: it has become another user, and we are not
+                // root; the sender would have been refused in the same way.
+                match sys::term::send_signal(self.child.pidfd.as_fd(), number) {
+                    Ok(()) | Err(Errno::ESRCH | Errno::EPERM) => {}
+                    Err(errno) => {
+                        let what = format!("forward signal {number} to process {}", self.child.pid);
+                        return Err(Error::sys(errno).context(what));
+                    }
+                }
+            } else if ends_us(number) {
+                return Err(Error::new(Kind::System, format!("ended by signal {number}")));
+            }
+        }
+        Ok(())
+    }
+
+    fn resume(&mut self) -> Result<()> {
+        if let Some(relay) = &mut self.relay {
+            relay.resume_input();
+        }
+        match self.terminal.as_mut().map_or(Ok(()), CallerTerminal::enter_raw) {
+            // Hung up: with its SIGHUP the kernel sends a SIGCONT. The container gets both, and
+            // may take its time to end.
+            Err(error) if error.errno() == Some(Errno::EIO) => Ok(()),
+            result => result,
+        }
+    }
+
+    /// Closes the container's terminal, and leaves the caller's, so that Ctrl-C works again
+    /// should the container live on.
+    fn hang_up(&mut self, Gone(failure): Gone) {
+        self.relay = None;
+        self.terminal = None;
+        self.failure = failure;
+    }
+
+    /// The last output. Waits for a slow reader, but for no writer; signals that would end us
+    /// end the waiting.
+    fn finish(&mut self) -> Result<()> {
+        let Some(relay) = self.relay.take() else { return Ok(()) };
+        let mut rest = Rest::of(relay);
+        let mut ready = false;
+        loop {
+            match rest.step(ready) {
+                Ok(true) => return Ok(()),
+                Ok(false) => {}
+                Err(gone) => {
+                    self.hang_up(gone);
+                    return Ok(());
+                }
+            }
+            let [signals, output, ..] =
+                wait_for(&self.signals, [rest.interest(), None, None, None, None])?;
+            ready = !output.is_empty();
+            if !signals.is_empty() {
+                while let Some(signal) = self.signals.read_signal().context("read signalfd")? {
+                    if ends_us(signal.ssi_signo.cast_signed()) {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn ends_us(signal: i32) -> bool {
+    matches!(signal, libc::SIGHUP | libc::SIGINT | libc::SIGQUIT | libc::SIGTERM)
+}
+
+/// One poll(2), without a time limit, on the signals and up to five more.
+fn wait_for(
+    signals: &SignalFd,
+    others: [Option<(BorrowedFd<'_>, PollFlags)>; 5],
+) -> Result<[PollFlags; 6]> {
+    // In a place that is not used, the signalfd stands with no event: it never hangs up.
+    let unused = || PollFd::new(signals.as_fd(), PollFlags::empty());
+    let [a, b, c, d, e] =
+        others.map(|other| other.map_or_else(unused, |(fd, events)| PollFd::new(fd, events)));
+    let mut fds = [PollFd::new(signals.as_fd(), PollFlags::POLLIN), a, b, c, d, e];
+    loop {
+        match poll(&mut fds, PollTimeout::NONE) {
+            Ok(_) => return Ok(fds.map(|fd| fd.revents().unwrap_or(PollFlags::all()))),
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(Error::sys(errno).context("poll")),
+        }
+    }
+}
+
+/// Waits for those children that have ended, and says how the one of the container did.
+fn reap(pid: i32, all: bool) -> Result<Option<Exit>> {
+    let child = Pid::from_raw(pid)
+        .ok_or_else(|| Error::new(Kind::System, format!("process {pid}: no such process")))?;
+    loop {
+        let ended =
+            if all { wait(WaitOptions::NOHANG) } else { waitpid(Some(child), WaitOptions::NOHANG) };
+        match ended {
+            // Looked at once and then returned: from here on the number may be another's.
+            Ok(Some((ended, status))) if ended == child => return Ok(Some(exit(status))),
+            Ok(Some(_)) => {}
+            Ok(None) => return Ok(None),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(errno) => return Err(Error::from(errno).context(format!("wait for {pid}"))),
+        }
+    }
+}
+
+fn exit(status: WaitStatus) -> Exit {
+    match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => Exit::Code(code),
+        (None, Some(signal)) => Exit::Signal(signal),
+        // wait(2) without WUNTRACED and WCONTINUED reports no third thing.
+        (None, None) => Exit::Code(status.as_raw()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_counts_from_128() {
+        assert_eq!(Exit::Code(7).status(), 7);
+        assert_eq!(Exit::Signal(libc::SIGKILL).status(), 137);
+        assert_eq!(Exit::Signal(64).status(), 192);
+    }
+}
