@@ -1,8 +1,6 @@
 //! Service managers: descriptors of socket activation (`LISTEN_FDS`) and readiness
 //! (`NOTIFY_SOCKET`).
 
-mod support;
-
 use std::fs;
 use std::io::ErrorKind;
 use std::os::fd::AsRawFd;
@@ -13,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use crate::support::*;
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
-use support::*;
 
 // ---------------------------------------------------------------- LISTEN_FDS
 

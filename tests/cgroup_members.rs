@@ -1,20 +1,17 @@
 //! The processes of a cgroup, against the kernel: found, signalled, frozen, killed, joined by others;
 //! and the removal of what is empty then.
 
-mod cgroup_support;
-mod support;
-
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use crate::cgroup_support::*;
+use crate::support::skip;
 use bulkhead::Kind;
 use bulkhead::cgroup::{Layout, Mode, Record};
-use cgroup_support::*;
 use rustix::fs::{CWD, Mode as FileMode, OFlags, mkdirat, openat};
-use support::skip;
 
 #[test]
 fn all_processes_are_found_and_signalled() {

@@ -1,18 +1,15 @@
 //! Making cgroups, against the kernel: what is set is read back, and nothing is left behind.
 
-mod cgroup_support;
-mod support;
-
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
+use crate::cgroup_support::*;
+use crate::support::skip;
 use bulkhead::cgroup::{CgroupMount, Layout, Mode, Options, Plan};
-use cgroup_support::*;
 use oci_spec::runtime::LinuxResources;
-use support::skip;
 
 #[test]
 fn limits_are_what_the_kernel_says() {
@@ -281,7 +278,7 @@ fn without_privileges() {
     let copy = dir.path().join("test");
     fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
     let output = Command::new(copy)
-        .args(["--exact", "as_somebody"])
+        .args(["--exact", "cgroup_native::as_somebody"])
         .env(UNPRIVILEGED, "1")
         .current_dir("/")
         .uid(65534)
@@ -290,7 +287,7 @@ fn without_privileges() {
         .unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
-    assert!(text.contains("test as_somebody ... ok"), "{text}");
+    assert!(text.contains("test cgroup_native::as_somebody ... ok"), "{text}");
 }
 
 #[test]

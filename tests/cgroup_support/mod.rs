@@ -1,9 +1,6 @@
 //! For tests of cgroups as the engine's own types make them, without a container: a cgroup that is gone
 //! at the end of a test, and processes in it.
 
-// Each test program uses its own part of this.
-#![allow(dead_code)]
-
 use std::fs;
 use std::io::Write;
 use std::path::Path;

@@ -5,9 +5,6 @@
 //! The binary under test is `BULKHEAD_BIN`, else the one cargo built. `BULKHEAD_TEST_SKIPS` names a
 //! file that collects the tests that could not run, with the reason.
 
-// Each test program uses its own part of this.
-#![allow(dead_code, unused_macros, unused_imports)]
-
 mod bundle;
 pub mod canary;
 mod container;
@@ -24,8 +21,8 @@ use std::time::{Duration, Instant};
 pub use bundle::Bundle;
 pub use container::Container;
 pub use kernel::{
-    Proc, Version, by_systemd, cgroup_file, cgroup_mounts, controller, kernel_at_least, leftovers,
-    ns_link, unprivileged_user_namespaces,
+    Proc, Version, by_systemd, cgroup_file, cgroup_mounts, controller, kernel_at_least, ns_link,
+    unprivileged_user_namespaces,
 };
 pub use runtime::{Ran, Runtime};
 pub use serde_json::{Value, json};
@@ -50,9 +47,9 @@ pub(crate) use skip;
 /// Leaves the test when this view of the machine has no such controller; else the version it is of.
 macro_rules! need {
     ($name:literal) => {
-        match controller($name) {
+        match $crate::support::controller($name) {
             Some((version, _)) => version,
-            None => skip!("no {} controller here", $name),
+            None => $crate::support::skip!("no {} controller here", $name),
         }
     };
 }
@@ -61,6 +58,7 @@ pub(crate) use need;
 /// Writes one skipped test into the file that `hack/test.sh` reads.
 pub fn record_skip(function: &str, reason: &str) {
     let test = function.trim_end_matches("::here");
+    let test = test.split_once("::").map_or(test, |(_program, test)| test);
     eprintln!("skipped: {test}: {reason}");
     if let Some(path) = std::env::var_os("BULKHEAD_TEST_SKIPS") {
         let mut file = OpenOptions::new().append(true).create(true).open(path).unwrap();
