@@ -24,6 +24,8 @@ pub mod host;
 #[forbid(unsafe_code)]
 pub mod init;
 #[forbid(unsafe_code)]
+mod list;
+#[forbid(unsafe_code)]
 pub mod log;
 #[forbid(unsafe_code)]
 pub mod mount;

@@ -7,6 +7,7 @@ use oci_spec::runtime::{
 };
 
 use crate::host::Host;
+use crate::list::List;
 use crate::sys::sched::Attributes;
 use crate::{Error, Result};
 
@@ -136,26 +137,16 @@ fn memory_policy(
     Ok((wanted.mode(), mode | flags, mask(wanted.nodes().as_deref().unwrap_or(""))?))
 }
 
-/// A list such as `0-3,7` as a bit mask; the check has refused what is none.
+/// Returns the mask of a list of memory nodes, as set_mempolicy(2) takes it.
 fn mask(list: &str) -> Result<Vec<libc::c_ulong>> {
-    let bad = || {
+    let bytes = List::parse(list).and_then(|list| list.mask(MAX_NODES)).ok_or_else(|| {
         let why = format!("invalid memory policy nodes: the last one is {}", MAX_NODES - 1);
         Error::invalid("linux.memoryPolicy.nodes", list, why)
+    })?;
+    let word = |bytes: &[u8]| {
+        bytes.iter().rev().fold(0, |word, byte| (word << 8) | libc::c_ulong::from(*byte))
     };
-    let number =
-        |text: &str| text.parse::<u32>().ok().filter(|node| *node < MAX_NODES).ok_or_else(bad);
-    let mut mask = Vec::new();
-    for part in list.split(',').filter(|part| !part.is_empty()) {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        for node in number(first)?..=number(last)? {
-            let word = (node / libc::c_ulong::BITS) as usize;
-            mask.resize(mask.len().max(word + 1), 0);
-            if let Some(word) = mask.get_mut(word) {
-                *word |= 1 << (node % libc::c_ulong::BITS);
-            }
-        }
-    }
-    Ok(mask)
+    Ok(bytes.chunks(size_of::<libc::c_ulong>()).map(word).collect())
 }
 
 #[cfg(test)]
