@@ -32,6 +32,8 @@ while [ $# -gt 0 ]; do
     esac
 done
 [ $# -le 1 ] || die "takes one directory"
+CARGO_TARGET_DIR=$(realpath -m "${CARGO_TARGET_DIR:-$top/target}")
+directory=$(realpath -m "${1:-$CARGO_TARGET_DIR/release-files}")
 [ ${#targets[@]} -gt 0 ] || targets=(x86_64-unknown-linux-gnu aarch64-unknown-linux-gnu)
 
 need_cargo
@@ -43,7 +45,7 @@ cd "$top"
 # Nothing of the caller's environment may reach the files.
 umask 022
 unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS CARGO_BUILD_TARGET
-export LC_ALL=C TZ=UTC CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$top/target}
+export LC_ALL=C TZ=UTC CARGO_TARGET_DIR
 SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
 export SOURCE_DATE_EPOCH
 
@@ -58,12 +60,12 @@ if ! git tag --points-at HEAD | grep -qx "v$version"; then
     version+="+git$(git log -1 --format=%cd --date=format:%Y%m%d).${commit:0:12}"
 fi
 
-out=${1:-$CARGO_TARGET_DIR/release-files}
-mkdir -p "$out"
-out=$(cd "$out" && pwd)
-rm -f "$out"/bulkhead[-_]* "$out/SHA256SUMS"
+mkdir -p "$directory"
 work=$(mktemp -d "${TMPDIR:-/tmp}/bulkhead-release-XXXXXX")
 trap 'rm -rf "$work"' EXIT
+# Not in DIR until all are there: it may be in the tree, which has to be without changes for a build.
+out=$work/files
+mkdir "$out"
 
 # archive NAME DIRECTORY: the directory's contents as NAME.tar.gz, below a directory NAME.
 archive() {
@@ -152,5 +154,7 @@ git -c tar.umask=022 archive --format=tar --prefix="bulkhead-$version/" HEAD |
 } >"$out/bulkhead-$version.buildinfo"
 cd "$out"
 sha256sum -- bulkhead[-_]* >SHA256SUMS
-note "the release is in $out"
+rm -f "$directory"/bulkhead[-_]*
+cp -- * "$directory"
+note "the release is in $directory"
 cat SHA256SUMS
