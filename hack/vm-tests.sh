@@ -15,7 +15,7 @@ set -euo pipefail
 cd "$top"
 
 # The modules of tests that cgroups matter to. A module takes 10 to 40 seconds there.
-modules=(cgroup_v2 cgroup_native cgroup_members cgroup_safety cgroup_delegation cgroup_rules limits limits_felt block_io update events ps_pause exec
+modules=(cgroup_v2 cgroup::native_tests cgroup::members_tests cgroup_safety cgroup_delegation cgroup_rules limits limits_felt block_io update events ps_pause exec
     exec_cgroup lifecycle rootless cleanup systemd apparmor nested)
 # Those of them that are told apart by who makes the cgroup.
 with_systemd=(cgroup_v2 cgroup_safety cgroup_delegation cgroup_rules limits limits_felt block_io update events ps_pause exec exec_cgroup lifecycle
@@ -40,17 +40,21 @@ stage=$(mktemp -d "${TMPDIR:-/tmp}/bulkhead-vm-tests-XXXXXX")
 trap 'rm -rf "$stage"' EXIT
 chmod 0755 "$stage"
 : >"$stage/skips"
-cp "$BULKHEAD_BIN" "$stage/bulkhead"
-executable=$(cargo test --locked --no-run --message-format=json-render-diagnostics --test e2e |
-    jq -r 'select(.profile.test? and .executable) | .executable')
-# Without the debug information it is a tenth as large.
-strip -o "$stage/e2e" "$executable"
-# By exact name: to the test program, `exec::` is a part of `hostile_exec::` too.
-"$stage/e2e" --list --format terse | sed -n 's/: test$//p' >"$stage/all"
+cp "$BULKHEAD_BIN" "$stage/runtime"
+# The end-to-end tests, and the library's own.
+cargo test --locked --no-run --message-format=json-render-diagnostics --lib --test e2e |
+    jq -r 'select(.profile.test? and .executable) | "\(.target.name) \(.executable)"' >"$stage/list"
+while read -r program executable; do
+    # Without the debug information they are a tenth as large.
+    strip -o "$stage/$program" "$executable"
+    "$stage/$program" --list --format terse | sed -n "s/\(.*\): test$/\1 $program/p"
+done <"$stage/list" >"$stage/all"
 printf '%s\n' "${@-}" >"$stage/filters" # an empty pattern matches everything
+# By exact name: to the test program, `exec::` is a part of `hostile_exec::` too.
 for name in "${modules[@]}"; do
     grep "^$name::" "$stage/all" >"$stage/module" || die "no such module of tests: $name"
-    grep -F -f "$stage/filters" "$stage/module" >"$stage/$name.tests" || true
+    cut -d ' ' -f 2 "$stage/module" | head -n 1 >"$stage/$name.program"
+    cut -d ' ' -f 1 "$stage/module" | grep -F -f "$stage/filters" >"$stage/$name.tests" || true
 done
 
 # shellcheck disable=SC2016 # expanded in the guest
@@ -59,7 +63,7 @@ stage=$1 view=$2 failed=
 read -ra runs <<<"$3"
 export BULKHEAD_BIN=/usr/local/bin/bulkhead BULKHEAD_TEST_PATIENCE=120
 export BULKHEAD_TEST_SKIPS=$stage/skips
-cp "$stage/bulkhead" $BULKHEAD_BIN
+cp "$stage/runtime" $BULKHEAD_BIN
 # Memory that is swapped stays in memory, only elsewhere.
 modprobe zram && echo 256M >/sys/block/zram0/disksize
 mkswap /dev/zram0 >/dev/null && swapon /dev/zram0
@@ -72,7 +76,7 @@ for run in "${runs[@]}"; do
     export BULKHEAD_TEST_CGROUP=$view
     [ $BULKHEAD_TEST_DRIVER = cgroupfs ] || BULKHEAD_TEST_CGROUP+=", $BULKHEAD_TEST_DRIVER"
     echo "-- $name ($BULKHEAD_TEST_CGROUP)"
-    timeout 600 "$stage/e2e" --exact "${tests[@]}" || failed+=" $run"
+    timeout 600 "$stage/$(cat "$stage/$name.program")" --exact "${tests[@]}" || failed+=" $run"
     echo "-- $name took $((SECONDS - started)) s"
 done
 # What is just going is given a few seconds.

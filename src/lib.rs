@@ -35,6 +35,9 @@ pub mod protocol;
 pub mod sd_notify;
 #[forbid(unsafe_code)]
 pub mod seccomp;
+#[cfg(test)]
+#[path = "../tests/skip.rs"]
+mod skip;
 #[forbid(unsafe_code)]
 pub mod spawn;
 #[forbid(unsafe_code)]

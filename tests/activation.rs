@@ -141,7 +141,9 @@ impl Manager {
 
     fn in_abstract(c: &Container) -> Manager {
         let address = SocketAddr::from_abstract_name(c.id.as_bytes()).unwrap();
-        Manager::of(UnixDatagram::bind_addr(&address).unwrap(), format!("@{}", c.id))
+        // A child that another test has just forked holds an earlier socket open until its execve.
+        let socket = wait_for("a free address", || UnixDatagram::bind_addr(&address).ok());
+        Manager::of(socket, format!("@{}", c.id))
     }
 
     fn of(socket: UnixDatagram, address: String) -> Manager {

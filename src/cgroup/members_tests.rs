@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use crate::cgroup_support::*;
-use crate::support::skip;
-use bulkhead::Kind;
-use bulkhead::cgroup::{Layout, Mode, Record};
+use super::test_support::*;
+use crate::Kind;
+use crate::cgroup::{Layout, Mode, Record};
+use crate::skip::skip;
 use rustix::fs::{CWD, Mode as FileMode, OFlags, mkdirat, openat};
 
 #[test]

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use bulkhead::cgroup::{Cgroup, Layout, Options, Plan, Record};
+use crate::cgroup::{Cgroup, Layout, Options, Plan, Record};
 use oci_spec::runtime::LinuxResources;
 
 /// The rules that a container without any gets.
@@ -17,7 +17,7 @@ pub fn name(tag: &str) -> String {
     format!("bulkhead-test-{}-{tag}", std::process::id())
 }
 
-pub fn plan_at(path: &str, resources: &str) -> bulkhead::Result<Plan> {
+pub fn plan_at(path: &str, resources: &str) -> crate::Result<Plan> {
     let layout = Layout::probe()?;
     let resources: LinuxResources = serde_json::from_str(resources).unwrap();
     let (path, options) = (Path::new(path), Options::default());

@@ -6,9 +6,9 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
-use crate::cgroup_support::*;
-use crate::support::skip;
-use bulkhead::cgroup::{CgroupMount, Layout, Mode, Options, Plan};
+use super::test_support::*;
+use crate::cgroup::{CgroupMount, Layout, Mode, Options, Plan};
+use crate::skip::skip;
 use oci_spec::runtime::LinuxResources;
 
 #[test]
@@ -278,7 +278,7 @@ fn without_privileges() {
     let copy = dir.path().join("test");
     fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
     let output = Command::new(copy)
-        .args(["--exact", "cgroup_native::as_somebody"])
+        .args(["--exact", "cgroup::native_tests::as_somebody"])
         .env(UNPRIVILEGED, "1")
         .current_dir("/")
         .uid(65534)
@@ -287,7 +287,7 @@ fn without_privileges() {
         .unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
-    assert!(text.contains("test cgroup_native::as_somebody ... ok"), "{text}");
+    assert!(text.contains("test cgroup::native_tests::as_somebody ... ok"), "{text}");
 }
 
 #[test]
