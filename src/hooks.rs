@@ -22,6 +22,7 @@ use nix::sys::signal::Signal;
 use rustix::fs::{MemfdFlags, OFlags, SealFlags};
 
 use crate::config::annotations;
+use crate::sys::exec::Exec;
 use crate::sys::pidfd::poll_timeout;
 use crate::sys::spawn::{self, Exit};
 use crate::{Context, Error, Kind, Result};
@@ -241,9 +242,7 @@ impl Hook {
         let orphans = self.timeout.filter(|_| self.beside_runtime);
         let orphans = orphans.map(|_| Orphans::adopt()).transpose()?.flatten();
         let child = spawn::spawn(&spawn::Command {
-            path: &self.path,
-            argv: &self.args,
-            env: &self.env,
+            program: Exec::new(&self.path, &self.args, &self.env),
             stdin: stdin.as_fd(),
             stdout: stdout.as_ref().unwrap_or(&write_end).as_fd(),
             stderr: stderr.as_ref().unwrap_or(&write_end).as_fd(),

@@ -23,7 +23,7 @@ use nix::sys::stat::{Mode as Umask, umask};
 use oci_spec::runtime::{LinuxNamespaceType, Mount, Spec};
 use rustix::fs::{AtFlags, Mode, OFlags};
 
-use crate::terminal::fdpass::send_with_fd;
+use crate::sys::fdpass::send_with_fd;
 use crate::{Context, Error, Result, log};
 
 /// The directory in a container's own.

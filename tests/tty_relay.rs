@@ -15,8 +15,8 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
+use bulkhead::sys::fdpass;
 use bulkhead::sys::term::{set_window_size, window_size};
-use bulkhead::terminal::fdpass;
 use bulkhead::terminal::supervise::{Child as Container, Options, SignalGuard, supervise};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::OutputFlags;

@@ -4,7 +4,7 @@ use std::os::fd::{AsRawFd, RawFd};
 
 use crate::protocol::Socket;
 use crate::spawn::fifo::Fifos;
-use crate::sys::exec::close_range;
+use crate::sys::fds::close_range;
 use crate::{Context, Result};
 
 /// Closes every descriptor but the standard ones, the `preserve` that follow, the socket to the

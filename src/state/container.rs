@@ -148,7 +148,11 @@ impl Container {
         if !self.this_boot()? {
             return Ok(None);
         }
-        let Some(fd) = pidfd::open(state.pid)? else { return Ok(None) };
+        let Some(fd) =
+            pidfd::open(state.pid).with_context(|| format!("pidfd_open {}", state.pid))?
+        else {
+            return Ok(None);
+        };
         Ok((process_start_time(state.pid)? == Some(state.start_time)).then_some(fd))
     }
 

@@ -24,8 +24,9 @@ use crate::spawn::handshake::{self, Talk};
 use crate::spawn::{maps, record};
 use crate::state::{self, Reserved, State, Status};
 use crate::sys::clone::{Child, clone3};
+use crate::sys::fdpass;
 use crate::sys::pidfd;
-use crate::terminal::{fdpass, socket, supervise};
+use crate::terminal::{socket, supervise};
 use crate::{Context, Error, Kind, Result, hooks, log};
 
 /// A container whose init is ready and waits for the word to go on.

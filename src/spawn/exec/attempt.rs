@@ -23,7 +23,8 @@ use crate::spawn::create::{Running, kill};
 use crate::spawn::{handshake, record};
 use crate::state::{self, State, Status};
 use crate::sys::clone::{Child, clone3};
-use crate::terminal::{fdpass, socket, supervise};
+use crate::sys::fdpass;
+use crate::terminal::{socket, supervise};
 use crate::{Context, Error, Kind as ErrorKind, Result, log};
 
 /// Starts the process, or leaves none.

@@ -1,12 +1,20 @@
 //! One message with at most one descriptor over a Unix socket (`SCM_RIGHTS`, unix(7)).
 
-use std::io::IoSlice;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::io::{IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
-use nix::errno::Errno;
-use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
+use rustix::io::Errno;
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+};
 
-use crate::{Context, Error, Kind, Result, sys};
+use super::failure::Failure;
+
+/// The most descriptors that the kernel lets anyone send in a message (`SCM_MAX_FD`). With room for
+/// all of them none is installed without our knowing its number.
+const MOST: usize = 253;
 
 /// Sends `bytes`, and `fd` with them.
 ///
@@ -17,58 +25,73 @@ pub fn send_with_fd(
     socket: BorrowedFd<'_>,
     bytes: &[u8],
     fd: Option<BorrowedFd<'_>>,
-) -> Result<()> {
+) -> Result<(), Failure> {
+    const SEND: &str = "sendmsg";
     if bytes.is_empty() {
-        return Err(Error::new(Kind::System, "a message must hold at least one byte"));
+        return Err(Failure::result(SEND, "a message must hold at least one byte"));
     }
-    let raw = fd.map(|fd| [fd.as_raw_fd()]);
-    let rights = raw.as_ref().map(|raw| ControlMessage::ScmRights(raw));
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if let Some(fd) = &fd {
+        // The space is that of one descriptor.
+        control.push(SendAncillaryMessage::ScmRights(std::slice::from_ref(fd)));
+    }
     let sent = loop {
-        match sendmsg::<()>(
-            socket.as_raw_fd(),
-            &[IoSlice::new(bytes)],
-            rights.as_slice(),
-            MsgFlags::MSG_NOSIGNAL,
-            None,
-        ) {
-            Err(Errno::EINTR) => {}
-            result => break result.context("sendmsg")?,
+        match sendmsg(socket, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL) {
+            Err(Errno::INTR) => {}
+            result => break result.map_err(Failure::of(SEND))?,
         }
     };
     if sent != bytes.len() {
-        let why = format!("sendmsg: only {sent} of {} bytes were taken", bytes.len());
-        return Err(Error::new(Kind::System, why));
+        let why = format!("only {sent} of {} bytes were taken", bytes.len());
+        return Err(Failure::result(SEND, why));
     }
     Ok(())
 }
 
-/// Receives one message into `buffer`: its length, and the descriptor (close-on-exec) if it came
-/// with one. A length of 0 is the end of file.
+/// Receives one message into `buffer`. Returns its length, and the descriptor (close-on-exec) that
+/// came with it. A length of 0 is the end of file.
 ///
-/// A message that does not fit, or that brings more than one descriptor, is an error.
-pub fn recv_with_fd(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<(usize, Option<OwnedFd>)> {
-    let (length, flags, mut fds) = loop {
-        match sys::term::receive(socket, buffer) {
-            Err(Errno::EINTR) => {}
-            result => break result.context("recvmsg")?,
+/// # Errors
+/// The message does not fit, or brings more than one descriptor.
+pub fn recv_with_fd(
+    socket: BorrowedFd<'_>,
+    buffer: &mut [u8],
+) -> Result<(usize, Option<OwnedFd>), Failure> {
+    const RECEIVE: &str = "recvmsg";
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let message = loop {
+        let mut parts = [IoSliceMut::new(buffer)];
+        match recvmsg(socket, &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC) {
+            Err(Errno::INTR) => {}
+            result => break result.map_err(Failure::of(RECEIVE))?,
         }
     };
-    if flags.intersects(MsgFlags::MSG_TRUNC | MsgFlags::MSG_CTRUNC) {
-        return Err(Error::new(Kind::System, "recvmsg: the message was cut short"));
+    let mut fds: Vec<OwnedFd> = Vec::new();
+    for received in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(received) = received {
+            fds.extend(received);
+        }
+    }
+    if message.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) {
+        return Err(Failure::result(RECEIVE, "the message was truncated"));
     }
     let fd = fds.pop();
     if !fds.is_empty() {
-        let why = format!("recvmsg: {} descriptors came, one was expected", fds.len() + 1);
-        return Err(Error::new(Kind::System, why));
+        let why = format!("{} descriptors came, one was expected", fds.len() + 1);
+        return Err(Failure::result(RECEIVE, why));
     }
-    Ok((length, fd))
+    Ok((message.bytes, fd))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::os::fd::AsFd;
+    use std::os::fd::{AsFd, AsRawFd};
 
-    use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+    use nix::sys::socket::{
+        AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, sendmsg, socketpair,
+    };
 
     use super::*;
 
@@ -119,7 +142,7 @@ mod tests {
         sendmsg::<()>(a.as_raw_fd(), &[IoSlice::new(b"3")], &rights, MsgFlags::empty(), None)
             .unwrap();
         let error = recv_with_fd(b.as_fd(), &mut [0; 2]).unwrap_err();
-        assert!(error.to_string().contains("3 descriptors"), "{error}");
+        assert!(format!("{error:?}").contains("3 descriptors"), "{error:?}");
         drop(write);
         // End of file only if every copy of the writing end is closed.
         assert_eq!(nix::unistd::read(&read, &mut [0; 1]).unwrap(), 0);
@@ -130,6 +153,6 @@ mod tests {
         let (a, b) = pair(SockType::Stream);
         drop(b);
         let error = send_with_fd(a.as_fd(), b"x", None).unwrap_err();
-        assert_eq!(error.errno(), Some(Errno::EPIPE));
+        assert_eq!(error.errno(), Some(nix::errno::Errno::EPIPE));
     }
 }
