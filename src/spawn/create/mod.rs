@@ -5,6 +5,7 @@
 //! and undoes them.
 
 mod handshake;
+mod prepare;
 mod transaction;
 
 use std::path::PathBuf;

@@ -3,8 +3,8 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
-use super::CreateRequest;
 use super::handshake::{InitHandshake, waits_for_cgroup};
+use super::{CreateRequest, prepare};
 use crate::cgroup::{self, Cgroup};
 use crate::config::Plan;
 use crate::config::annotations;
@@ -12,14 +12,12 @@ use crate::error::retry_once;
 use crate::fs::OwnMount;
 use crate::host::Host;
 use crate::init::{self, Init, limits, scheduling};
-use crate::mount::prepare::Prepared;
-use crate::mount::stage;
 use crate::protocol::{self, Socket, ToInit, ToParent};
 use crate::sd_notify;
 use crate::spawn::child::{Parent, Running};
 use crate::spawn::fifo::Fifos;
 use crate::spawn::handshake::{self, Handshake};
-use crate::spawn::{maps, record};
+use crate::spawn::record;
 use crate::state::{self, Reserved, State, Status};
 use crate::sys::clone::Child;
 use crate::terminal::supervise;
@@ -98,12 +96,8 @@ impl<'a> Created<'a> {
             }
         }
         let plan = &self.plan;
-        let mut prepared = Prepared::new(plan, host)?;
-        maps::own_idmaps(plan, prepared.trees.as_ref(), &prepared.proc)?;
-        maps::joined_idmaps(plan, &prepared)?;
-        prepared.idmaps = maps::kept_idmaps(plan, &prepared.proc)?;
-        maps::check_joined(plan, &prepared)?;
-        let trees = prepared.trees.as_ref().filter(|_| plan.mounts_in_callers_namespace());
+        let mut inherited = prepare::open(plan, host)?;
+        let trees = inherited.sources.trees().filter(|_| plan.mounts_in_callers_namespace());
         self.state.own_mount = trees.map(|t| OwnMount::of(t.root.as_fd())).transpose()?;
         let fifos = request.waits_for_start.then(|| Fifos::make(self.reserved.dir()));
         let fifos = fifos.transpose()?;
@@ -115,10 +109,10 @@ impl<'a> Created<'a> {
         let mut socket = Some(socket);
         let foreground_terminal =
             console.is_none() && plan.process.as_ref().is_some_and(|process| process.terminal);
-        let home = stage::enter(plan, &mut prepared)?;
+        let home = inherited.sources.stage(plan, &inherited.proc)?;
         let init = Init {
             plan,
-            prepared: &prepared,
+            inherited: &inherited,
             parent: &init_socket,
             fifos: fifos.as_ref(),
             console: console.as_ref(),
@@ -156,7 +150,7 @@ impl<'a> Created<'a> {
                 name: handshake::INIT,
                 process: plan.process.as_ref(),
                 state,
-                proc: &prepared.proc,
+                proc: &inherited.proc,
                 socket: &socket,
                 child,
                 adopted: !has_go_between,
@@ -166,7 +160,7 @@ impl<'a> Created<'a> {
                 listener: None,
             },
             plan,
-            prepared: &prepared,
+            inherited: &inherited,
             cgroup,
             hooks_ran: false,
             user_namespace: 0,

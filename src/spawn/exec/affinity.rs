@@ -8,7 +8,7 @@ use crate::{Context, Error, Result};
 
 /// The processors of a process that `exec` starts.
 #[derive(Debug, Clone, Copy)]
-pub struct Affinities {
+pub(crate) struct Affinities {
     /// Those of the runtime itself until the process is in its cgroup.
     pub initial: Option<CpuSet>,
     /// Those of the process after that.

@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use oci_spec::runtime::Spec;
 
 pub use self::cgroup::SubCgroup;
-pub use self::plan::ExecPlan;
+pub(crate) use self::plan::ExecPlan;
 use crate::config::Listen;
 use crate::host::Host;
 use crate::init::birth;

@@ -18,7 +18,7 @@ use crate::{Error, Kind as ErrorKind, Result};
 
 /// How a process gets into a container.
 #[derive(Debug)]
-pub struct ExecPlan {
+pub(crate) struct ExecPlan {
     /// What runs there.
     pub process: Process,
     /// The namespaces that the container does not share with the runtime of its create.
