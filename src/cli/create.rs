@@ -3,8 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use super::args::{CgroupManager, CreateArgs, Global, Rootless};
+use crate::config::Listen;
 use crate::sd_notify;
-use crate::spawn::create::{Request, launch};
+use crate::spawn::Parent;
+use crate::spawn::create::{self as creation, CreateRequest};
 use crate::state::{Id, Store};
 use crate::terminal::signals::Ignored;
 use crate::{Context, Error, Kind, Result};
@@ -16,7 +18,9 @@ pub fn run(global: &Global, args: &CreateArgs) -> Result<i32> {
     request.detached = true;
     request.waits_for_start = true;
     let store = Store::open(global.root.as_deref())?;
-    launch(&store, &request).and_then(|launch| launch.leave()).with_context(|| name(&args.id))?;
+    creation::create(&store, &request)
+        .and_then(|created| created.leave())
+        .with_context(|| name(&args.id))?;
     Ok(0)
 }
 
@@ -30,8 +34,9 @@ pub fn request<'a>(
     global: &Global,
     args: &CreateArgs,
     signals: &'a Ignored,
-) -> Result<Request<'a>> {
-    Ok(Request {
+) -> Result<CreateRequest<'a>> {
+    Ok(CreateRequest {
+        parent: Parent::Caller,
         id: Id::new(args.id.as_str())?,
         bundle: bundle(args.bundle.as_deref())?,
         config: args.config.clone(),
@@ -41,6 +46,7 @@ pub fn request<'a>(
         no_pivot: args.no_pivot,
         no_new_keyring: args.no_new_keyring,
         preserve_fds: args.preserve_fds,
+        listen: Listen::from_environment()?,
         detached: false,
         waits_for_start: false,
         rootless: match global.rootless {

@@ -2,9 +2,10 @@
 
 use super::args::{ExecArgs, Global};
 use super::create;
-use crate::spawn::create::Running;
+use crate::config::Listen;
 use crate::spawn::exec::process::{Asked, Command};
-use crate::spawn::exec::{Request, join};
+use crate::spawn::exec::{ExecRequest, exec};
+use crate::spawn::{Parent, Running};
 use crate::state::{Id, Store};
 use crate::terminal::signals::{Ignored, SignalGuard};
 use crate::terminal::supervise::{Child, Options, supervise};
@@ -20,12 +21,14 @@ pub fn run(global: &Global, args: &ExecArgs) -> Result<i32> {
     // Before the clone, so that a signal meant for the process finds somebody to pass it on.
     let signals = SignalGuard::block()?;
     let ignored = Ignored::of_this_process()?;
-    let request = Request {
+    let request = ExecRequest {
+        parent: Parent::Caller,
         process: asked(args)?,
         console_socket: args.console_socket.clone(),
         pidfd_socket: args.pidfd_socket.clone(),
         pid_file: args.pid_file.clone(),
         preserve_fds: args.preserve_fds,
+        listen: Listen::from_environment()?,
         cgroups: args.cgroup.iter().map(|text| text.parse()).collect::<Result<_>>()?,
         ignore_paused: args.ignore_paused,
         detached: args.detach,
@@ -33,7 +36,7 @@ pub fn run(global: &Global, args: &ExecArgs) -> Result<i32> {
         seccomp_cache: create::seccomp_cache(),
     };
     let container = Store::open(global.root.as_deref())?.load(&id)?;
-    let running = join(&container, &request).with_context(name)?;
+    let running = exec(&container, &request).with_context(name)?;
     if args.detach {
         return Ok(0);
     }

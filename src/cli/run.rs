@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use super::args::{Global, RunArgs};
 use super::create;
 use crate::error::retry_once;
-use crate::spawn::create::{Running, launch};
+use crate::spawn::{Running, create as creation};
 use crate::state::{self, Id, Store};
 use crate::terminal::signals::{Ignored, SignalGuard};
 use crate::terminal::supervise::{Child, Options, supervise_notifying};
@@ -27,7 +27,9 @@ pub fn run(global: &Global, args: &RunArgs) -> Result<i32> {
         })?;
     }
     let store = Store::open(global.root.as_deref())?;
-    let running = launch(&store, &request).and_then(|launch| launch.start()).with_context(name)?;
+    let running = creation::create(&store, &request)
+        .and_then(|created| created.start())
+        .with_context(name)?;
     let Running { child, master, notify } = running;
     if args.detach {
         if let Some(mut notify) = notify {

@@ -1,15 +1,15 @@
 //! `process.execCPUAffinity` (config.md, "Linux Process").
 
 use oci_spec::runtime::Process;
-use rustix::thread::CpuSet;
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::init::limits::Affinity;
 use crate::list::List;
-use crate::{Error, Result};
+use crate::{Context, Error, Result};
 
 /// The processors of a process that `exec` starts.
 #[derive(Debug, Clone, Copy)]
-pub struct Affinities {
+pub(crate) struct Affinities {
     /// Those of the runtime itself until the process is in its cgroup.
     pub initial: Option<CpuSet>,
     /// Those of the process after that.
@@ -29,7 +29,32 @@ impl Affinities {
     }
 }
 
-/// Parses a list such as `0-3,7`; an empty one means unset.
+/// The initial processors, while they are those of the calling thread: a process inherits the
+/// processors of the thread that clones it.
+pub(super) struct InitialAffinity(Option<CpuSet>);
+
+impl InitialAffinity {
+    /// Gives the calling thread the processors `cpus`; `None` leaves those that it has.
+    pub fn set(cpus: Option<&CpuSet>) -> Result<InitialAffinity> {
+        let Some(cpus) = cpus else { return Ok(InitialAffinity(None)) };
+        // EINVAL: more processors than the set can hold. Those of the thread are lost then.
+        let before = sched_getaffinity(None).ok();
+        sched_setaffinity(None, cpus).context("process.execCPUAffinity.initial")?;
+        Ok(InitialAffinity(before))
+    }
+}
+
+impl Drop for InitialAffinity {
+    fn drop(&mut self) {
+        if let Some(before) = &self.0 {
+            // The thread has had these processors, so they are refused only if the cgroup has lost
+            // them meanwhile; then the kernel has chosen others.
+            let _ = sched_setaffinity(None, before);
+        }
+    }
+}
+
+/// Parses a list such as `0-3,7`; an empty list means unset.
 fn list(field: &str, text: &Option<String>) -> Result<Option<CpuSet>> {
     let Some(text) = text.as_deref().map(str::trim).filter(|text| !text.is_empty()) else {
         return Ok(None);
