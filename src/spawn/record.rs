@@ -7,7 +7,6 @@ use rustix::fs::{CWD, Mode};
 use serde_json::value::RawValue;
 
 use super::create::Request;
-use crate::cgroup;
 use crate::config::Plan;
 use crate::fs::write_whole;
 use crate::host::Host;
@@ -15,13 +14,7 @@ use crate::state::{self, Intent, State};
 use crate::{Context, Error, Kind, Result};
 
 /// The state as it is known before there is a process.
-pub fn state(
-    request: &Request<'_>,
-    plan: &Plan,
-    host: &Host,
-    cgroup: &cgroup::Plan,
-    raw: &[u8],
-) -> Result<State> {
+pub fn state(request: &Request<'_>, plan: &Plan, host: &Host, raw: &[u8]) -> Result<State> {
     let invalid = |e: String| Error::new(Kind::Invalid, e).context("config.json");
     let text = String::from_utf8(raw.to_vec()).map_err(|e| invalid(e.to_string()))?;
     Ok(State {
@@ -34,9 +27,9 @@ pub fn state(
         pid: 0,
         start_time: 0,
         boot_id: state::boot_id()?.to_owned(),
-        cgroup: cgroup.record(),
+        cgroup: plan.cgroup.record(),
         private_pid: plan.has_private_pid(),
-        annotations: plan.annotations.clone(),
+        annotations: plan.annotations.all.clone(),
         has_process: plan.process.is_some(),
         own_mount: None,
         user_namespace: 0,

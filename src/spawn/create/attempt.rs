@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 
 use super::Request;
-use crate::cgroup::{self, Cgroup};
+use crate::cgroup::Cgroup;
 use crate::config::Plan;
 use crate::config::annotations;
 use crate::error::retry_once;
@@ -82,11 +82,10 @@ impl Launch {
     pub(super) fn run(
         mut self,
         host: &Host,
-        cgroup: &cgroup::Plan,
         request: &Request<'_>,
         console: Option<OwnedFd>,
     ) -> Result<Launch> {
-        let made = self.make(host, cgroup, request, console);
+        let made = self.make(host, request, console);
         match made.and_then(|()| self.commit(request)) {
             Ok(()) => Ok(self),
             Err(error) => Err(self.undo(error)),
@@ -94,13 +93,7 @@ impl Launch {
     }
 
     /// Descriptors, cgroup, init, and all that init asks for until it is ready.
-    fn make(
-        &mut self,
-        host: &Host,
-        cgroup: &cgroup::Plan,
-        request: &Request<'_>,
-        console: Option<OwnedFd>,
-    ) -> Result<()> {
+    fn make(&mut self, host: &Host, request: &Request<'_>, console: Option<OwnedFd>) -> Result<()> {
         if let Some(host) = &self.service_manager {
             sd_notify::make_dir(self.reserved.dir())?;
             // A created container's is made by who starts it, and listens.
@@ -118,7 +111,7 @@ impl Launch {
         self.state.own_mount = trees.map(|t| OwnMount::of(t.root.as_fd())).transpose()?;
         let fifos = request.waits_for_start.then(|| Fifos::make(self.reserved.dir()));
         let fifos = fifos.transpose()?;
-        let cgroup = self.cgroup.insert(cgroup.create()?);
+        let cgroup = self.cgroup.insert(plan.cgroup.create()?);
         // Without privileges it may be less than what was intended.
         self.state.cgroup = cgroup.record().clone();
         let state = &self.state;
@@ -201,7 +194,7 @@ impl Launch {
             record::write_pid_file(path, child.pid)?;
             self.pid_file = Some(path.clone());
         }
-        let receiver = (annotations::PIDFD_RECEIVER, &self.plan.pidfd_receiver);
+        let receiver = (annotations::PIDFD_RECEIVER, &self.plan.annotations.pidfd_receiver);
         for (name, path) in [("--pidfd-socket", &request.pidfd_socket), receiver] {
             let Some(path) = path else { continue };
             let socket = socket::connect(name, path)?;
