@@ -215,11 +215,9 @@ impl Container {
         struct OnlyHooks {
             hooks: Option<oci_spec::runtime::Hooks>,
         }
-        let mut hooks = Hooks::from_spec(self.parse_config::<OnlyHooks>()?.hooks.as_ref())?;
-        if let Some(state) = self.state() {
-            hooks.set_output(|name| state.annotations.get(name).map(String::as_str));
-        }
-        Ok(hooks)
+        let hooks = self.parse_config::<OnlyHooks>()?.hooks;
+        let annotations = self.state().map(|state| &state.annotations);
+        config::hooks::parse(hooks.as_ref(), |name| annotations?.get(name).map(String::as_str))
     }
 
     fn config_text(&self) -> Result<&str> {

@@ -1,4 +1,5 @@
 use super::*;
+use PropagationKind::{Private, Shared, Slave, Unbindable};
 
 fn list(options: &str) -> Vec<String> {
     options.split_whitespace().map(str::to_owned).collect()

@@ -3,7 +3,7 @@
 //! `uids=A-B-N#A-B-N...;gids=A-B-N...`. The N ids from A on in the file system are those from B on
 //! on the host, or, with `@` before A, those from B on in the container.
 
-use super::ids::IdMap;
+use crate::config::ids::IdMap;
 
 /// A mapping as it is written in the option.
 #[derive(Debug, Clone, PartialEq, Eq)]

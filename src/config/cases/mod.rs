@@ -5,7 +5,11 @@
 use oci_spec::runtime::Spec;
 use serde_json::{Value, json};
 
-use crate::config::check::{Given, check};
+use crate::Result;
+use crate::config::process::TerminalRequest;
+use crate::config::{CgroupRequest, Options, Plan, check};
+use crate::host::Host;
+use crate::sys::cred::Caps;
 
 mod config;
 mod linux;
@@ -72,9 +76,38 @@ fn with(changes: &Value) -> Spec {
     serde_json::from_value(config).unwrap_or_else(|error| panic!("{changes}: {error}"))
 }
 
-fn outcome(changes: &Value, given: Given) -> String {
-    match check(&with(changes), &given) {
-        Ok(()) => "passes".to_owned(),
+fn host(root: bool) -> Host {
+    let all = if root { u64::MAX } else { 0 };
+    Host {
+        uid: if root { 0 } else { 1000 },
+        gid: 0,
+        caps: Caps { effective: all, permitted: all, inheritable: 0 },
+        is_rootless: !root,
+        in_user_namespace: false,
+    }
+}
+
+/// The plan for a bundle with an empty root file system. The limits are checked alone: what the host
+/// says about them is no matter of these cases.
+fn plan(mut spec: Spec, terminal: TerminalRequest, host: &Host) -> Result<Plan> {
+    check::check(&spec)?;
+    if let Some(linux) = spec.linux_mut() {
+        linux.set_resources(None);
+    }
+    let bundle = tempfile::tempdir().unwrap();
+    std::fs::create_dir(bundle.path().join("rootfs")).unwrap();
+    let options = Options {
+        bundle: bundle.path().to_owned(),
+        terminal,
+        cgroup: CgroupRequest { disabled: true, ..CgroupRequest::default() },
+        ..Options::default()
+    };
+    Plan::new(&spec, &options, host, &mut Vec::new())
+}
+
+fn outcome(changes: &Value, terminal: TerminalRequest, host: &Host) -> String {
+    match plan(with(changes), terminal, host) {
+        Ok(_) => "passes".to_owned(),
         Err(error) => error.to_string(),
     }
 }
@@ -82,14 +115,16 @@ fn outcome(changes: &Value, given: Given) -> String {
 #[track_caller]
 fn refused(cases: &[(Value, &str)]) {
     for (changes, expected) in cases {
-        assert_eq!(outcome(changes, Given::default()), *expected, "{changes}");
+        let found = outcome(changes, TerminalRequest::default(), &host(true));
+        assert_eq!(found, *expected, "{changes}");
     }
 }
 
 #[track_caller]
 fn taken(cases: &[Value]) {
     for changes in cases {
-        assert_eq!(outcome(changes, Given::default()), "passes", "{changes}");
+        let found = outcome(changes, TerminalRequest::default(), &host(true));
+        assert_eq!(found, "passes", "{changes}");
     }
 }
 

@@ -3,15 +3,16 @@
 //! Most of /proc/sys is the host's. A name that is not on the list is refused, not tried
 //! (CVE-2022-0811: a value or name that reaches further than the check looked).
 
-use oci_spec::runtime::{LinuxNamespaceType as Type, Spec};
+use std::collections::HashMap;
 
-use super::{Given, linux, namespace, set};
+use super::linux::one_line;
+use super::namespaces::{Kind, Namespaces};
 use crate::{Error, Result};
 
 /// Where a sysctl belongs.
 enum Scope {
-    Namespace(Type, &'static str),
-    /// There is a field of the spec for it.
+    Namespace(Kind, &'static str),
+    /// This field of the configuration sets it.
     Field(&'static str),
     Host,
 }
@@ -21,7 +22,7 @@ enum Scope {
 /// The first separator decides: in `net.ipv4.conf.eth0/1.x` a slash stands for a dot inside of a
 /// component, in `net/ipv4/conf/eth0.1/x` a dot is a dot. `None` if a component is empty, `.` or
 /// `..`, or there is only one.
-pub fn path(name: &str) -> Option<String> {
+fn path(name: &str) -> Option<String> {
     let dotted = name.chars().find(|c| matches!(c, '.' | '/')) == Some('.');
     let exchange = |c| match c {
         '.' => '/',
@@ -44,32 +45,33 @@ fn scope(path: &str) -> Scope {
         | "kernel/shmall"
         | "kernel/shmmax"
         | "kernel/shmmni"
-        | "kernel/shm_rmid_forced" => Scope::Namespace(Type::Ipc, "an ipc namespace"),
-        "kernel/domainname" => Scope::Namespace(Type::Uts, "a uts namespace"),
+        | "kernel/shm_rmid_forced" => Scope::Namespace(Kind::Ipc, "an ipc namespace"),
+        "kernel/domainname" => Scope::Namespace(Kind::Uts, "a uts namespace"),
         "kernel/hostname" => Scope::Field("hostname"),
-        _ if path.starts_with("fs/mqueue/") => Scope::Namespace(Type::Ipc, "an ipc namespace"),
-        _ if path.starts_with("net/") => Scope::Namespace(Type::Network, "a network namespace"),
-        _ if path.starts_with("user/") => Scope::Namespace(Type::User, "a user namespace"),
+        _ if path.starts_with("fs/mqueue/") => Scope::Namespace(Kind::Ipc, "an ipc namespace"),
+        _ if path.starts_with("net/") => Scope::Namespace(Kind::Network, "a network namespace"),
+        _ if path.starts_with("user/") => Scope::Namespace(Kind::User, "a user namespace"),
         _ => Scope::Host,
     }
 }
 
-/// config-linux.md, "Sysctl". Whether a joined network namespace is the host's own is found out
-/// when it is joined.
-pub fn names_and_values(spec: &Spec, _: &Given) -> Result<()> {
-    let Some(sysctl) = linux(spec).and_then(|linux| linux.sysctl().as_ref()) else {
-        return Ok(());
-    };
-    let mut entries: Vec<_> = sysctl.iter().collect();
+/// Parses `linux.sysctl` (config-linux.md, "Sysctl"): paths below /proc/sys with their values, sorted
+/// by name. Whether a joined network namespace is the host's own is found out when it is joined.
+pub fn parse(
+    sysctl: &Option<HashMap<String, String>>,
+    namespaces: &Namespaces,
+    domainname: Option<&str>,
+) -> Result<Vec<(String, String)>> {
+    let mut entries: Vec<_> = sysctl.iter().flatten().collect();
     entries.sort_unstable();
-    let mut seen: Vec<String> = Vec::with_capacity(entries.len());
+    let mut parsed: Vec<(String, String)> = Vec::with_capacity(entries.len());
     for (name, value) in entries {
         let refuse = |why: String| Err(Error::invalid("linux.sysctl", name, why));
         let Some(path) = path(name) else {
             return refuse("not the name of a sysctl".to_owned());
         };
         match scope(&path) {
-            Scope::Namespace(typ, what) if namespace(spec, typ).is_none() => {
+            Scope::Namespace(kind, what) if !namespaces.has(kind) => {
                 return refuse(format!("would change the host; it needs {what}"));
             }
             Scope::Namespace(..) => {}
@@ -80,21 +82,32 @@ pub fn names_and_values(spec: &Spec, _: &Given) -> Result<()> {
                 return refuse("does not belong to a namespace of the container".to_owned());
             }
         }
+        let field = || format!("linux.sysctl.{name}");
         if path == "kernel/domainname"
-            && let Some(domainname) = set(spec.domainname()).filter(|name| name != value)
+            && let Some(domainname) = domainname.filter(|name| name != value)
         {
-            let field = format!("linux.sysctl.{name}");
             let why = format!("conflicts with the field \"domainname\", which is {domainname:?}");
-            return Err(Error::invalid(field, value, why));
+            return Err(Error::invalid(field(), value, why));
         }
-        if value.contains(['\n', '\0']) {
-            let field = format!("linux.sysctl.{name}");
-            return Err(Error::invalid(field, value, "must be one line without a NUL byte"));
-        }
-        if seen.contains(&path) {
+        one_line(&field(), Some(value))?;
+        if parsed.iter().any(|(other, _)| *other == path) {
             return refuse("is given twice, in two notations".to_owned());
         }
-        seen.push(path);
+        parsed.push((path, value.clone()));
     }
-    Ok(())
+    Ok(parsed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::path;
+
+    #[test]
+    fn paths() {
+        let expected = Some("net/ipv4/conf/eth0.1/rp_filter");
+        assert_eq!(path("net.ipv4.conf.eth0/1.rp_filter").as_deref(), expected);
+        assert_eq!(path("net/ipv4/conf/eth0.1/rp_filter").as_deref(), expected);
+        assert_eq!(path("kernel.msgmax").as_deref(), Some("kernel/msgmax"));
+        assert_eq!(path("kernel"), None);
+    }
 }

@@ -19,30 +19,10 @@
 //! there ([`of_file_system`]). `silent` and `loud` only say how much the kernel logs while it
 //! mounts; the mount is the same.
 
+pub use super::flags::{MountAttr, SuperFlags};
 use super::idmap::Ranges;
-pub use super::mount_flags::{MountAttr, SuperFlags};
-
-/// How a mount passes mount events on (mount_namespaces(7)).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PropagationKind {
-    /// To and from its peers.
-    Shared,
-    /// Only from its master.
-    Slave,
-    /// Not at all.
-    Private,
-    /// Not at all, and it cannot be bind mounted.
-    Unbindable,
-}
-
-/// One change of the propagation type.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Propagation {
-    /// The new type.
-    pub kind: PropagationKind,
-    /// Whether the mounts below change as well.
-    pub recursive: bool,
-}
+use super::table::{AtimeWord, Effect, effect, refusal};
+pub use super::table::{Propagation, PropagationKind, names, of_file_system, propagation};
 
 /// What the options of one mount entry mean.
 ///
@@ -93,147 +73,6 @@ pub struct BadOption {
     pub why: &'static str,
 }
 
-#[derive(Clone, Copy, Debug)]
-enum AtimeWord {
-    NotNoatime,
-    Noatime,
-    Relative,
-    NotRelative,
-    Strict,
-    NotStrict,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Effect {
-    Nothing,
-    Set(MountAttr),
-    Clear(MountAttr),
-    RecSet(MountAttr),
-    RecClear(MountAttr),
-    Time(AtimeWord),
-    RecTime(AtimeWord),
-    SuperSet(u64),
-    SuperClear(u64),
-    /// `ro`: the mount and, where it is new, the file system.
-    ReadOnly,
-    ReadWrite,
-    Bind {
-        recursive: bool,
-    },
-    Remount,
-    Propagate(PropagationKind, bool),
-    TmpCopyUp,
-    CopySymlink,
-    Idmap {
-        recursive: bool,
-    },
-}
-
-use Effect::{
-    Bind, Clear, CopySymlink, Idmap, Nothing, Propagate, ReadOnly, ReadWrite, RecClear, RecSet,
-    RecTime, Remount, Set, SuperClear, SuperSet, Time, TmpCopyUp,
-};
-use PropagationKind::{Private, Shared, Slave, Unbindable};
-
-/// Every option this runtime knows, sorted by name.
-const TABLE: &[(&str, Effect)] = &[
-    ("async", SuperClear(SuperFlags::SYNC)),
-    ("atime", Time(AtimeWord::NotNoatime)),
-    ("bind", Bind { recursive: false }),
-    ("copy-symlink", CopySymlink),
-    ("defaults", Nothing),
-    ("dev", Clear(MountAttr::NODEV)),
-    ("diratime", Clear(MountAttr::NODIRATIME)),
-    ("dirsync", SuperSet(SuperFlags::DIRSYNC)),
-    ("exec", Clear(MountAttr::NOEXEC)),
-    ("idmap", Idmap { recursive: false }),
-    ("iversion", SuperSet(SuperFlags::IVERSION)),
-    ("lazytime", SuperSet(SuperFlags::LAZYTIME)),
-    ("loud", SuperClear(SuperFlags::SILENT)),
-    ("mand", SuperSet(SuperFlags::MAND)),
-    ("noatime", Time(AtimeWord::Noatime)),
-    ("nodev", Set(MountAttr::NODEV)),
-    ("nodiratime", Set(MountAttr::NODIRATIME)),
-    ("noexec", Set(MountAttr::NOEXEC)),
-    ("noiversion", SuperClear(SuperFlags::IVERSION)),
-    ("nolazytime", SuperClear(SuperFlags::LAZYTIME)),
-    ("nomand", SuperClear(SuperFlags::MAND)),
-    ("norelatime", Time(AtimeWord::NotRelative)),
-    ("nostrictatime", Time(AtimeWord::NotStrict)),
-    ("nosuid", Set(MountAttr::NOSUID)),
-    ("nosymfollow", Set(MountAttr::NOSYMFOLLOW)),
-    ("private", Propagate(Private, false)),
-    ("ratime", RecTime(AtimeWord::NotNoatime)),
-    ("rbind", Bind { recursive: true }),
-    ("rdev", RecClear(MountAttr::NODEV)),
-    ("rdiratime", RecClear(MountAttr::NODIRATIME)),
-    ("relatime", Time(AtimeWord::Relative)),
-    ("remount", Remount),
-    ("rexec", RecClear(MountAttr::NOEXEC)),
-    ("ridmap", Idmap { recursive: true }),
-    ("rnoatime", RecTime(AtimeWord::Noatime)),
-    ("rnodev", RecSet(MountAttr::NODEV)),
-    ("rnodiratime", RecSet(MountAttr::NODIRATIME)),
-    ("rnoexec", RecSet(MountAttr::NOEXEC)),
-    ("rnorelatime", RecTime(AtimeWord::NotRelative)),
-    ("rnostrictatime", RecTime(AtimeWord::NotStrict)),
-    ("rnosuid", RecSet(MountAttr::NOSUID)),
-    ("rnosymfollow", RecSet(MountAttr::NOSYMFOLLOW)),
-    ("ro", ReadOnly),
-    ("rprivate", Propagate(Private, true)),
-    ("rrelatime", RecTime(AtimeWord::Relative)),
-    ("rro", RecSet(MountAttr::RDONLY)),
-    ("rrw", RecClear(MountAttr::RDONLY)),
-    ("rshared", Propagate(Shared, true)),
-    ("rslave", Propagate(Slave, true)),
-    ("rstrictatime", RecTime(AtimeWord::Strict)),
-    ("rsuid", RecClear(MountAttr::NOSUID)),
-    ("rsymfollow", RecClear(MountAttr::NOSYMFOLLOW)),
-    ("runbindable", Propagate(Unbindable, true)),
-    ("rw", ReadWrite),
-    ("shared", Propagate(Shared, false)),
-    ("silent", SuperSet(SuperFlags::SILENT)),
-    ("slave", Propagate(Slave, false)),
-    ("strictatime", Time(AtimeWord::Strict)),
-    ("suid", Clear(MountAttr::NOSUID)),
-    ("symfollow", Clear(MountAttr::NOSYMFOLLOW)),
-    ("sync", SuperSet(SuperFlags::SYNC)),
-    ("tmpcopyup", TmpCopyUp),
-    ("unbindable", Propagate(Unbindable, false)),
-];
-
-/// Mount options of crun and of mount(8) that this version does not have. Passed on as options of a
-/// file system they would be lost: some file systems ignore what they do not know.
-const REFUSED: &[(&str, &str)] = &[
-    ("dest-nofollow", NOT_BUILT),
-    ("rasync", OF_FILE_SYSTEM),
-    ("rdirsync", OF_FILE_SYSTEM),
-    ("rmand", OF_FILE_SYSTEM),
-    ("rnomand", OF_FILE_SYSTEM),
-    ("rsync", OF_FILE_SYSTEM),
-    ("src-nofollow", NOT_BUILT),
-];
-const NOT_BUILT: &str = "this mount option is not supported by this version of bulkhead";
-const OF_FILE_SYSTEM: &str = "not supported by this version of bulkhead: the option belongs to the \
-     file system, and the mounts below a mount can be of other file systems";
-
-/// Whether an option sets or clears a flag of the file system itself, which a mount that shares its
-/// file system with others cannot have for itself alone.
-pub fn of_file_system(option: &str) -> bool {
-    let shown = |bits: u64| bits & SuperFlags::SILENT == 0;
-    effect(option).is_some_and(|e| matches!(e, SuperSet(b) | SuperClear(b) if shown(b)))
-}
-
-fn effect(option: &str) -> Option<Effect> {
-    let found = TABLE.binary_search_by(|(name, _)| (*name).cmp(option)).ok()?;
-    TABLE.get(found).map(|(_, effect)| *effect)
-}
-
-/// All the names this runtime knows, sorted, for `features`.
-pub fn names() -> Vec<&'static str> {
-    TABLE.iter().map(|(name, _)| *name).collect()
-}
-
 /// Reads the options of one mount entry. What is not in the table belongs to the file system.
 pub fn parse(options: &[String]) -> Result<MountOptions, BadOption> {
     let mut parsed = MountOptions::default();
@@ -247,7 +86,7 @@ pub fn parse(options: &[String]) -> Result<MountOptions, BadOption> {
         } else if option.split_once('=').is_some_and(|(name, _)| effect(name).is_some()) {
             // The kernel would take "ro=false" for "ro" on a new file system.
             return Err(bad("this mount option takes no value"));
-        } else if let Some((_, why)) = REFUSED.iter().find(|(name, _)| name == option) {
+        } else if let Some(why) = refusal(option) {
             return Err(bad(why));
         } else if !option.is_empty() {
             // mount(8) takes an empty option for none.
@@ -289,44 +128,46 @@ fn data(option: &str) -> Result<(String, Option<String>), &'static str> {
 impl MountOptions {
     fn apply(&mut self, effect: Effect) {
         match effect {
-            Nothing => {}
-            Set(attr) => set(&mut self.set, &mut self.clear, attr),
-            Clear(attr) => set(&mut self.clear, &mut self.set, attr),
-            RecSet(attr) => {
+            Effect::Nothing => {}
+            Effect::Set(attr) => set(&mut self.set, &mut self.clear, attr),
+            Effect::Clear(attr) => set(&mut self.clear, &mut self.set, attr),
+            Effect::RecSet(attr) => {
                 self.forget(MountAttr::NONE, attr);
                 set(&mut self.rec_set, &mut self.rec_clear, attr);
             }
-            RecClear(attr) => {
+            Effect::RecClear(attr) => {
                 self.forget(attr, MountAttr::NONE);
                 set(&mut self.rec_clear, &mut self.rec_set, attr);
             }
-            Time(word) => {
+            Effect::Time(word) => {
                 choose(&mut self.set, &mut self.clear, word);
             }
-            RecTime(word) => {
+            Effect::RecTime(word) => {
                 if choose(&mut self.rec_set, &mut self.rec_clear, word) {
                     self.forget(MountAttr::ATIME_CLASS, MountAttr::ATIME_CLASS);
                 }
             }
-            SuperSet(bits) => self.super_flags.add(bits),
-            SuperClear(bits) => self.super_flags.remove(bits),
-            ReadOnly => {
+            Effect::SuperSet(bits) => self.super_flags.add(bits),
+            Effect::SuperClear(bits) => self.super_flags.remove(bits),
+            Effect::ReadOnly => {
                 set(&mut self.set, &mut self.clear, MountAttr::RDONLY);
                 self.super_flags.add(SuperFlags::RDONLY);
             }
-            ReadWrite => {
+            Effect::ReadWrite => {
                 set(&mut self.clear, &mut self.set, MountAttr::RDONLY);
                 self.super_flags.remove(SuperFlags::RDONLY);
             }
-            Bind { recursive } => {
+            Effect::Bind { recursive } => {
                 self.bind = true;
                 self.recursive |= recursive;
             }
-            Remount => self.remount = true,
-            Propagate(kind, recursive) => self.propagation.push(Propagation { kind, recursive }),
-            TmpCopyUp => self.tmpcopyup = true,
-            CopySymlink => self.copy_symlink = true,
-            Idmap { recursive } => {
+            Effect::Remount => self.remount = true,
+            Effect::Propagate(kind, recursive) => {
+                self.propagation.push(Propagation { kind, recursive })
+            }
+            Effect::TmpCopyUp => self.tmpcopyup = true,
+            Effect::CopySymlink => self.copy_symlink = true,
+            Effect::Idmap { recursive } => {
                 self.idmap = Some(recursive);
                 self.ranges = None;
             }

@@ -1,16 +1,15 @@
 //! The rules of the whole configuration, of namespaces and of the smaller members of linux.
 
-use oci_spec::runtime::Spec;
 use serde_json::{Value, json};
 
-use super::{long, outcome, refused, taken, userns};
-use crate::config::check::{Given, check};
+use super::{host, long, outcome, plan, refused, taken, userns};
+use crate::config::TerminalRequest;
 
 #[test]
 fn the_base_and_bare_configurations() {
     taken(&[json!({}), json!({"/process": null}), json!({"/mounts": null, "/hostname": null})]);
-    let bare: Spec = serde_json::from_value(json!({"root": {"path": "/"}})).unwrap();
-    assert!(check(&bare, &Given::default()).is_ok());
+    let bare = serde_json::from_value(json!({"root": {"path": "/"}})).unwrap();
+    assert!(plan(bare, TerminalRequest::default(), &host(true)).is_ok());
 }
 
 #[test]
@@ -67,13 +66,13 @@ fn namespaces() {
         json!({"/linux/namespaces/4": {"type": "time"}, "/linux/maskedPaths": [],
                "/linux/readonlyPaths": []}),
     ]);
-    let rootless = Given { rootless: true, ..Given::default() };
+    let of_user = |changes: &Value| outcome(changes, TerminalRequest::default(), &host(false));
     assert_eq!(
-        outcome(&json!({}), rootless),
+        of_user(&json!({})),
         "linux.namespaces: without root privileges a user namespace is needed: add \
          {\"type\": \"user\"}, uidMappings and gidMappings, as 'bulkhead spec --rootless' does"
     );
-    assert_eq!(outcome(&userns(json!({})), rootless), "passes");
+    assert_eq!(of_user(&userns(json!({}))), "passes");
 }
 
 #[test]
