@@ -54,6 +54,8 @@ pub struct Request<'a> {
     pub no_cgroup: bool,
     /// The signals that the caller ignores, for which the program gets the default action.
     pub signals: &'a Ignored,
+    /// The descriptors of socket activation, which precede those to preserve.
+    pub listen: Listen,
     /// The service manager that wants to know when the container is ready.
     pub notify: Option<sd_notify::Host>,
     /// Where compiled seccomp filters are kept.
@@ -84,7 +86,7 @@ pub fn launch(store: &Store, request: &Request<'_>) -> Result<Launch> {
         no_pivot: request.no_pivot,
         no_new_keyring: request.no_new_keyring,
         preserve_fds: request.preserve_fds,
-        listen: Listen::from_environment()?,
+        listen: request.listen.clone(),
         seccomp_cache: request.seccomp_cache.clone(),
     };
     let mut plan = Plan::new(&loaded.spec, &options, &host, &mut warnings)?;

@@ -22,7 +22,7 @@ pub use self::plan::Plan;
 use crate::host::Host;
 use crate::init::birth;
 use crate::spawn::create::Running;
-use crate::state::{Container, State, Status};
+use crate::state::{Entry, State, Status};
 use crate::terminal::signals::Ignored;
 use crate::terminal::socket;
 use crate::{Error, Kind, Result, config, log};
@@ -40,6 +40,8 @@ pub struct Request<'a> {
     pub pid_file: Option<PathBuf>,
     /// Descriptors from 3 up that it gets. The caller has opened them, or reserved their numbers.
     pub preserve_fds: u32,
+    /// The descriptors of socket activation, which precede those to preserve.
+    pub listen: config::Listen,
     /// Cgroups below the container's own, in place of those.
     pub cgroups: Vec<SubCgroup>,
     /// A paused container is no error: the process waits until it is resumed, and so does this.
@@ -57,7 +59,7 @@ pub struct Request<'a> {
 /// # Errors
 /// [`Kind::State`] if the container is stopped, paused or not yet created; [`Kind::Invalid`] for
 /// a process that cannot be; and what goes wrong on the way to execve. Then there is no process.
-pub fn join(container: &Container, request: &Request<'_>) -> Result<Running> {
+pub fn join(container: &Entry, request: &Request<'_>) -> Result<Running> {
     let mut warnings = Vec::new();
     let (state, status) = running(container, request.ignore_paused)?;
     let host = Host::probe()?;
@@ -87,7 +89,7 @@ pub fn join(container: &Container, request: &Request<'_>) -> Result<Running> {
     Ok(running)
 }
 
-fn running(container: &Container, ignore_paused: bool) -> Result<(&State, Status)> {
+fn running(container: &Entry, ignore_paused: bool) -> Result<(&State, Status)> {
     let refuse = |why: &str| Err(Error::new(Kind::State, why));
     let status = container.status()?;
     match status {

@@ -74,7 +74,7 @@ impl Plan {
         let namespaces = Namespaces::new(list)?;
         let ids = linux.map(|linux| IdMaps::new(linux, &namespaces, host)).transpose()?.flatten();
         let kinds = Kind::ALL.into_iter().filter(|kind| *namespaces.get(*kind) != Choice::Inherit);
-        let listen = Listen::from_environment()?;
+        let listen = request.listen.clone();
         let affinities = Affinities::new(process)?;
         let plan = Plan {
             process: Process::new(
