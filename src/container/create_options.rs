@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::descriptors::{Descriptors, descriptor_methods};
 use crate::config::Listen;
 use crate::sd_notify;
-use crate::spawn::create::Request;
+use crate::spawn::Parent;
+use crate::spawn::create::CreateRequest;
 use crate::state::Id;
 use crate::terminal::signals::Ignored;
 use crate::{Context, Error, Kind, Result};
@@ -116,8 +117,14 @@ impl CreateOptions {
     }
 
     /// The request to [`crate::spawn`].
-    pub(super) fn request<'a>(&self, id: &Id, signals: &'a Ignored) -> Result<Request<'a>> {
-        Ok(Request {
+    pub(super) fn request<'a>(
+        &self,
+        id: &Id,
+        parent: Parent<'a>,
+        signals: &'a Ignored,
+    ) -> Result<CreateRequest<'a>> {
+        Ok(CreateRequest {
+            parent,
             id: id.clone(),
             bundle: absolute_bundle(&self.bundle)?,
             config: self.config.clone(),

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::descriptors::{Descriptors, descriptor_methods};
 use crate::config::Listen;
-use crate::spawn::exec::Request;
+use crate::spawn::Parent;
+use crate::spawn::exec::ExecRequest;
 use crate::spawn::exec::process::{Asked, Command};
 use crate::terminal::signals::Ignored;
 use crate::{Context, Error, Kind, Result};
@@ -150,8 +151,13 @@ impl ExecOptions {
     }
 
     /// The request to [`crate::spawn`].
-    pub(super) fn request<'a>(&self, signals: &'a Ignored) -> Result<Request<'a>> {
-        Ok(Request {
+    pub(super) fn request<'a>(
+        &self,
+        parent: Parent<'a>,
+        signals: &'a Ignored,
+    ) -> Result<ExecRequest<'a>> {
+        Ok(ExecRequest {
+            parent,
             process: self.asked()?,
             console_socket: self.console_socket.clone(),
             pidfd_socket: self.pidfd_socket.clone(),

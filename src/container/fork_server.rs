@@ -167,10 +167,11 @@ fn receive(answer: &OwnedFd, mut worker: Option<OwnedFd>) -> Result<Option<Proce
         }
         match (Answer::parse(message), fd) {
             (Some(Answer::Worker), Some(fd)) => worker = Some(fd),
+            (Some(Answer::Ended), Some(fd)) => reap(&fd)?,
             (Some(Answer::Done(pid)), Some(fd)) => result = Some(Ok(Some(Process::new(pid, fd)))),
             (Some(Answer::Done(_)), None) => result = Some(Ok(None)),
             (Some(Answer::Failed(error)), _) => result = Some(Err(error)),
-            (None, _) | (Some(Answer::Worker), None) => {
+            (None, _) | (Some(Answer::Worker | Answer::Ended), None) => {
                 result = Some(Err(Error::new(Kind::System, "unexpected answer of a worker")));
             }
         }
@@ -198,9 +199,10 @@ fn has_message(answer: &OwnedFd, worker: Option<&OwnedFd>) -> Result<bool> {
     }
 }
 
-/// Waits for the end of a worker. The program may have been faster, in a handler of SIGCHLD.
-fn reap(worker: &OwnedFd) -> Result<()> {
-    let wait = || waitid(WaitId::PidFd(worker.as_fd()), WaitIdOptions::EXITED);
+/// Reaps a worker or a process that it has made. The program may have been faster, in a handler of
+/// SIGCHLD.
+fn reap(child: &OwnedFd) -> Result<()> {
+    let wait = || waitid(WaitId::PidFd(child.as_fd()), WaitIdOptions::EXITED);
     match rustix::io::retry_on_intr(wait) {
         Ok(_) | Err(rustix::io::Errno::CHILD) => Ok(()),
         Err(errno) => Err(errno).context("wait for a worker"),

@@ -8,25 +8,28 @@ use super::create_options::CreateOptions;
 use super::delete::{DEATH, destroy, stop};
 use super::text::name;
 use crate::error::retry_once;
-use crate::spawn::create::{Request, Running, launch};
+use crate::spawn::create::{self as creation, CreateRequest};
+use crate::spawn::{Parent, Running};
 use crate::state::{Id, Store};
 use crate::sys::clone::Child;
 use crate::terminal::signals::{Ignored, SignalGuard};
 use crate::terminal::supervise::{self, Exit, supervise_notifying};
 use crate::{Context, Error, Kind, Result, log};
 
-/// Creates and starts container `id`, and returns its init. The signals of `signals` are blocked
-/// until the program runs.
+/// Creates and starts container `id`, and returns its init, a child of `parent`. The caller has
+/// blocked all signals.
 pub(super) fn detached(
     store: &Store,
     id: &Id,
     options: &CreateOptions,
+    parent: Parent<'_>,
     signals: SignalGuard,
 ) -> Result<Child> {
     let name = || name(id);
     let ignored = Ignored::of_this_process()?;
-    let request = options.request(id, &ignored)?;
-    let running = launch(store, &request).and_then(|launch| launch.start()).with_context(name)?;
+    let request = options.request(id, parent, &ignored)?;
+    let running =
+        creation::create(store, &request).and_then(|created| created.start()).with_context(name)?;
     if let Some(mut notify) = running.notify {
         // This can take long. A signal that ends the caller leaves the container running.
         signals.restore()?;
@@ -58,13 +61,15 @@ pub(super) fn in_foreground(
 ) -> Result<Exit> {
     let name = || name(id);
     let ignored = Ignored::of_this_process()?;
-    let request = Request { detached: false, ..options.request(id, &ignored)? };
+    let request =
+        CreateRequest { detached: false, ..options.request(id, Parent::Caller, &ignored)? };
     let Foreground { subreaper, keep } = foreground;
     if subreaper {
         prctl::set_child_subreaper(true)
             .map_err(|errno| Error::sys(Errno::from_raw(errno)).context("become a subreaper"))?;
     }
-    let running = launch(store, &request).and_then(|launch| launch.start()).with_context(name)?;
+    let running =
+        creation::create(store, &request).and_then(|created| created.start()).with_context(name)?;
     let Running { child, master, notify } = running;
     let child = supervise::Child { pid: child.pid, pidfd: child.pidfd };
     let options = supervise::Options { master, subreaper, forward_signals: true };

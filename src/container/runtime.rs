@@ -16,6 +16,7 @@ use super::{create, delete, exec, kill, pause, ps, run, start, update};
 use crate::cgroup::Stats;
 use crate::config::Changes;
 use crate::sd_notify;
+use crate::spawn::Parent;
 use crate::state::{Document, Entry, Id, Origin, Status, Store};
 use crate::terminal::signals::SignalGuard;
 use crate::terminal::supervise::Exit;
@@ -79,7 +80,7 @@ impl Runtime {
     pub fn create(&self, id: &str, options: &CreateOptions) -> Result<Process> {
         let id = Id::new(id)?;
         let child = match &self.executor {
-            Executor::Caller => create::create(&self.store, &id, options)?,
+            Executor::Caller => create::create(&self.store, &id, options, Parent::Caller)?,
             _ => {
                 let options = Box::new(options.clone().absolute()?);
                 return self.started(self.call(id, Verb::Create(options))?);
@@ -105,7 +106,7 @@ impl Runtime {
         options: &CreateOptions,
         signals: SignalGuard,
     ) -> Result<Process> {
-        let child = run::detached(&self.store, &Id::new(id)?, options, signals)?;
+        let child = run::detached(&self.store, &Id::new(id)?, options, Parent::Caller, signals)?;
         Ok(Process::new(child.pid, child.pidfd))
     }
 
@@ -213,7 +214,9 @@ impl Container {
     /// not valid; the error of execve(2).
     pub fn exec(&self, options: &ExecOptions) -> Result<Process> {
         let child = match self.runtime.executor {
-            Executor::Caller => exec::detached(&self.runtime.store, &self.id, options)?,
+            Executor::Caller => {
+                exec::detached(&self.runtime.store, &self.id, options, Parent::Caller)?
+            }
             _ => {
                 let options = Box::new(options.clone().absolute()?);
                 let process = self.runtime.call(self.id.clone(), Verb::Exec(options))?;

@@ -22,6 +22,7 @@ use super::exec_options::ExecOptions;
 use super::{create, delete, exec, run, start};
 use crate::init::descriptors::close_but;
 use crate::protocol::{decode_error, encode_error};
+use crate::spawn::Parent;
 use crate::state::{Id, Origin, Store};
 use crate::sys::clone::Child;
 use crate::sys::signal::default_action;
@@ -143,8 +144,10 @@ fn work(
     };
     match place(&answer, header, descriptors) {
         Ok(moved) => {
+            // Closed already.
             std::mem::forget(answer);
-            (moved, execute(request, header.preserved))
+            let result = execute(request, header.preserved, &moved);
+            (moved, result)
         }
         Err(error) => (answer, Err(error.context("pass descriptors to a worker"))),
     }
@@ -189,23 +192,26 @@ fn place(answer: &OwnedFd, header: Header, descriptors: Vec<OwnedFd>) -> Result<
     Ok(moved)
 }
 
-fn execute(request: Request, preserved: u32) -> Result<Option<Child>> {
+fn execute(request: Request, preserved: u32, answer: &OwnedFd) -> Result<Option<Child>> {
     swap_mask(&SigSet::empty()).context("empty the signal mask")?;
     sys::term::ignore(libc::SIGPIPE).context("ignore SIGPIPE")?;
     let Request { root, id, verb } = request;
     let store = Store::open(&root, Origin::Default)?;
+    // Without a program, nobody has to reap.
+    let reap = |ended: OwnedFd| drop(send_with_fd(answer.as_fd(), ENDED, Some(ended.as_fd())));
+    let parent = Parent::OfCaller(&reap);
     match verb {
         Verb::Create(mut options) => {
             options.preserve_fds = preserved;
-            create::create(&store, &id, &options).map(Some)
+            create::create(&store, &id, &options, parent).map(Some)
         }
         Verb::Run(mut options) => {
             options.preserve_fds = preserved;
-            run::detached(&store, &id, &options, SignalGuard::block()?).map(Some)
+            run::detached(&store, &id, &options, parent, SignalGuard::block()?).map(Some)
         }
         Verb::Exec(mut options) => {
             options.preserve_fds = preserved;
-            exec::detached(&store, &id, &options).map(Some)
+            exec::detached(&store, &id, &options, parent).map(Some)
         }
         Verb::Start => start::start(&store, &id, None).map(|()| None),
         Verb::Delete { force } => delete::delete(&store, &id, force).map(|()| None),
@@ -221,10 +227,15 @@ pub(super) enum Answer {
     Failed(Error),
     /// The worker was cloned; its pidfd comes with the message.
     Worker,
+    /// A process that the worker has made has ended, and the program has to reap it; its pidfd comes
+    /// with the message.
+    Ended,
 }
 
 /// A message to the program that the worker was cloned.
 pub(super) const WORKER: &[u8] = b"W";
+
+const ENDED: &[u8] = b"E";
 
 impl Answer {
     /// Reads a message.
@@ -234,6 +245,7 @@ impl Answer {
                 pid.try_into().ok().map(|pid| Answer::Done(i32::from_le_bytes(pid)))
             }
             [b'W'] => Some(Answer::Worker),
+            [b'E'] => Some(Answer::Ended),
             _ => decode_error(bytes).map(Answer::Failed),
         }
     }

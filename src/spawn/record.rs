@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use rustix::fs::{CWD, Mode};
 use serde_json::value::RawValue;
 
-use super::create::Request;
+use super::create::CreateRequest;
 use crate::cgroup;
 use crate::config::Plan;
 use crate::fs::write_whole;
@@ -16,7 +16,7 @@ use crate::{Context, Error, Kind, Result};
 
 /// The state as it is known before there is a process.
 pub fn state(
-    request: &Request<'_>,
+    request: &CreateRequest<'_>,
     plan: &Plan,
     host: &Host,
     cgroup: &cgroup::Plan,

@@ -1,27 +1,31 @@
-//! The runtime's side of a create, top to bottom: read, check, plan, reserve; then
-//! `attempt` makes it real.
+//! The parent's side of a create: read, check, plan, reserve; then `transaction` makes the side
+//! effects.
 //!
-//! After an error the host is as if nothing had been tried (runtime.md, "Errors"): [`Launch`]
-//! knows what has been made so far and undoes exactly that.
+//! After an error the host is unchanged (runtime.md, "Errors"): [`Created`] records each side effect
+//! and undoes them.
 
-mod attempt;
+mod handshake;
+mod transaction;
 
 use std::path::PathBuf;
 
-pub use self::attempt::{Launch, Running, kill};
+pub use self::transaction::Created;
 use crate::cgroup;
 use crate::config::{Listen, Options, Plan};
 use crate::host::Host;
 use crate::sd_notify;
+use crate::spawn::child::Parent;
 use crate::spawn::record;
 use crate::state::{Id, Store};
 use crate::terminal::signals::Ignored;
 use crate::terminal::socket;
 use crate::{Result, config, log, systemd};
 
-/// What a command asks for.
+/// What a create is asked for.
 #[derive(Debug)]
-pub struct Request<'a> {
+pub struct CreateRequest<'a> {
+    /// The parent of init.
+    pub parent: Parent<'a>,
     /// The new container's id.
     pub id: Id,
     /// The bundle, absolute.
@@ -41,6 +45,8 @@ pub struct Request<'a> {
     /// Descriptors from 3 up that the container gets. The caller has opened them, or reserved
     /// their numbers.
     pub preserve_fds: u32,
+    /// Descriptors of socket activation, in front of those.
+    pub listen: Listen,
     /// The runtime does not stay in the foreground.
     pub detached: bool,
     /// Init waits for a later `start`.
@@ -54,17 +60,17 @@ pub struct Request<'a> {
     pub no_cgroup: bool,
     /// The signals that the caller ignores, for which the program gets the default action.
     pub signals: &'a Ignored,
-    /// The descriptors of socket activation, which precede those to preserve.
-    pub listen: Listen,
     /// The service manager that wants to know when the container is ready.
     pub notify: Option<sd_notify::Host>,
     /// Where compiled seccomp filters are kept.
     pub seccomp_cache: Option<PathBuf>,
 }
 
-/// Does everything up to the point where init waits. The state and the pid file are written; if
-/// this process dies now, init dies with it.
-pub fn launch(store: &Store, request: &Request<'_>) -> Result<Launch> {
+/// Creates a container up to the point where init waits. The state and the pid file are written; if
+/// the calling process dies now, init dies with it.
+///
+/// The calling process must have one thread ([`crate::spawn`]).
+pub fn create<'a>(store: &Store, request: &CreateRequest<'a>) -> Result<Created<'a>> {
     let mut warnings = Vec::new();
     let host = Host::probe()?;
     let path = request.config.clone().unwrap_or_else(|| request.bundle.join("config.json"));
@@ -99,15 +105,15 @@ pub fn launch(store: &Store, request: &Request<'_>) -> Result<Launch> {
     let state = record::state(request, &plan, &host, &cgroup, &loaded.raw)?;
     // From here on there is something to undo.
     let reserved = store.reserve(&request.id, &record::intent(&state))?;
-    let launch =
-        Launch::new(plan, state, reserved, notify).run(&host, &cgroup, request, console)?;
-    launch.save_filter();
-    Ok(launch)
+    let created = Created::new(request.parent, plan, state, reserved, notify);
+    let created = created.run(&host, &cgroup, request, console)?;
+    created.save_filter();
+    Ok(created)
 }
 
 fn plan_cgroup(
     spec: &oci_spec::runtime::Spec,
-    request: &Request<'_>,
+    request: &CreateRequest<'_>,
     rootless: bool,
     warnings: &mut Vec<String>,
 ) -> Result<cgroup::Plan> {

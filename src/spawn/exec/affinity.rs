@@ -1,10 +1,10 @@
 //! `process.execCPUAffinity` (config.md, "Linux Process").
 
 use oci_spec::runtime::Process;
-use rustix::thread::CpuSet;
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::init::limits::Affinity;
-use crate::{Error, Result};
+use crate::{Context, Error, Result};
 
 /// The processors of a process that `exec` starts.
 #[derive(Debug, Clone, Copy)]
@@ -25,6 +25,31 @@ impl Affinities {
         let initial = list("process.execCPUAffinity.initial", asked.initial())?;
         let last = list("process.execCPUAffinity.final", asked.cpu_affinity_final())?;
         Ok(Affinities { initial, last: last.map_or(Affinity::Keep, Affinity::Only) })
+    }
+}
+
+/// The initial processors, while they are those of the calling thread: a process inherits the
+/// processors of the thread that clones it.
+pub(super) struct InitialAffinity(Option<CpuSet>);
+
+impl InitialAffinity {
+    /// Gives the calling thread the processors `cpus`; `None` leaves those that it has.
+    pub fn set(cpus: Option<&CpuSet>) -> Result<InitialAffinity> {
+        let Some(cpus) = cpus else { return Ok(InitialAffinity(None)) };
+        // EINVAL: more processors than the set can hold. Those of the thread are lost then.
+        let before = sched_getaffinity(None).ok();
+        sched_setaffinity(None, cpus).context("process.execCPUAffinity.initial")?;
+        Ok(InitialAffinity(before))
+    }
+}
+
+impl Drop for InitialAffinity {
+    fn drop(&mut self) {
+        if let Some(before) = &self.0 {
+            // The thread has had these processors, so they are refused only if the cgroup has lost
+            // them meanwhile; then the kernel has chosen others.
+            let _ = sched_setaffinity(None, before);
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use nix::sched::{CloneFlags, setns};
 use nix::sys::stat::Mode;
 use rustix::fs::{CWD, OFlags};
 
-use super::Plan;
+use super::ExecPlan;
 use crate::config::{DevConsole, Kind};
 use crate::fs::{PATH, Proc, Root};
 use crate::init::birth::{Birth, Report};
@@ -37,7 +37,7 @@ pub struct Entrance {
 #[derive(Debug)]
 pub struct Inside<'a> {
     /// What to do.
-    pub plan: &'a Plan,
+    pub plan: &'a ExecPlan,
     /// With which descriptors.
     pub entrance: &'a Entrance,
     /// The host's procfs.

@@ -6,7 +6,7 @@ use oci_spec::runtime::{Process as SpecProcess, Spec};
 use rustix::thread::CpuSet;
 
 use super::affinity::Affinities;
-use super::{Request, cgroup};
+use super::{ExecRequest, cgroup};
 use crate::cgroup::Record;
 use crate::config::annotations;
 use crate::config::{self, Choice, IdMaps, Kind, Listen, Namespaces, Process};
@@ -18,7 +18,7 @@ use crate::{Error, Kind as ErrorKind, Result};
 
 /// How a process gets into a container.
 #[derive(Debug)]
-pub struct Plan {
+pub struct ExecPlan {
     /// What runs there.
     pub process: Process,
     /// The namespaces that the container does not share with the runtime of its create.
@@ -59,16 +59,16 @@ fn keyring(state: &State) -> Result<Option<CString>> {
     CString::new(name.as_str()).map(Some).map_err(bad)
 }
 
-impl Plan {
+impl ExecPlan {
     /// Makes the plan; process and configuration have been checked.
     pub fn new(
         config: &Spec,
         process: &SpecProcess,
         state: &State,
-        request: &Request<'_>,
+        request: &ExecRequest<'_>,
         host: &Host,
         warnings: &mut Vec<String>,
-    ) -> Result<Plan> {
+    ) -> Result<ExecPlan> {
         let linux = config.linux().as_ref();
         let list = linux.and_then(|linux| linux.namespaces().as_deref()).unwrap_or(&[]);
         let namespaces = Namespaces::new(list)?;
@@ -76,7 +76,7 @@ impl Plan {
         let kinds = Kind::ALL.into_iter().filter(|kind| *namespaces.get(*kind) != Choice::Inherit);
         let listen = request.listen.clone();
         let affinities = Affinities::new(process)?;
-        let plan = Plan {
+        let plan = ExecPlan {
             process: Process::new(
                 process,
                 linux,

@@ -1,13 +1,10 @@
-//! One container being made: each side effect is noted as it is made, so that all of them can be
-//! taken back.
+//! The side effects of a create, each recorded as it is made, so that an error undoes all of them.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
-use nix::errno::Errno;
-use rustix::process::{WaitId, WaitIdOptions, waitid};
-
-use super::Request;
+use super::CreateRequest;
+use super::handshake::{InitHandshake, waits_for_cgroup};
 use crate::cgroup::{self, Cgroup};
 use crate::config::Plan;
 use crate::config::annotations;
@@ -19,18 +16,19 @@ use crate::mount::prepare::Prepared;
 use crate::mount::stage;
 use crate::protocol::{self, Socket, ToInit, ToParent};
 use crate::sd_notify;
+use crate::spawn::child::{Parent, Running};
 use crate::spawn::fifo::Fifos;
-use crate::spawn::handshake::{self, Talk};
+use crate::spawn::handshake::{self, Handshake};
 use crate::spawn::{maps, record};
 use crate::state::{self, Reserved, State, Status};
-use crate::sys::clone::{Child, clone3};
-use crate::sys::pidfd;
-use crate::terminal::{fdpass, socket, supervise};
+use crate::sys::clone::Child;
+use crate::terminal::supervise;
 use crate::{Context, Error, Kind, Result, hooks, log};
 
-/// A container whose init is ready and waits for the word to go on.
+/// A container whose init is ready and waits for [`ToInit::Go`].
 #[derive(Debug)]
-pub struct Launch {
+pub struct Created<'a> {
+    parent: Parent<'a>,
     plan: Plan,
     state: State,
     reserved: Reserved,
@@ -44,26 +42,17 @@ pub struct Launch {
     poststop_owed: bool,
 }
 
-/// A container whose program runs.
-#[derive(Debug)]
-pub struct Running {
-    /// Its process.
-    pub child: Child,
-    /// The terminal's master, in the foreground.
-    pub master: Option<OwnedFd>,
-    /// What the program says of its readiness, to be passed on.
-    pub notify: Option<sd_notify::Proxy>,
-}
-
-impl Launch {
-    /// Nothing is made yet but the reserved directory.
+impl<'a> Created<'a> {
+    /// Starts with the reserved directory as the only side effect.
     pub(super) fn new(
+        parent: Parent<'a>,
         plan: Plan,
         state: State,
         reserved: Reserved,
         service_manager: Option<sd_notify::Host>,
-    ) -> Launch {
-        Launch {
+    ) -> Created<'a> {
+        Created {
+            parent,
             plan,
             state,
             reserved,
@@ -83,9 +72,9 @@ impl Launch {
         mut self,
         host: &Host,
         cgroup: &cgroup::Plan,
-        request: &Request<'_>,
+        request: &CreateRequest<'_>,
         console: Option<OwnedFd>,
-    ) -> Result<Launch> {
+    ) -> Result<Created<'a>> {
         let made = self.make(host, cgroup, request, console);
         match made.and_then(|()| self.commit(request)) {
             Ok(()) => Ok(self),
@@ -98,7 +87,7 @@ impl Launch {
         &mut self,
         host: &Host,
         cgroup: &cgroup::Plan,
-        request: &Request<'_>,
+        request: &CreateRequest<'_>,
         console: Option<OwnedFd>,
     ) -> Result<()> {
         if let Some(host) = &self.service_manager {
@@ -135,50 +124,61 @@ impl Launch {
             console: console.as_ref(),
             size: foreground_terminal.then(supervise::caller_size).flatten(),
             cgroups: cgroup.record(),
-            waits_for_cgroup: handshake::init_waits(cgroup, plan.route.trampoline),
+            waits_for_cgroup: waits_for_cgroup(cgroup, plan.route.trampoline),
             signals: request.signals,
             hook_state: &|status, pid| state::document(state, status, pid).to_json(),
         };
-        let cloned = clone3(plan.route.clone_flags as u64, cgroup.clone_fd(), || {
+        let cloned = self.parent.clone(plan.route.clone_flags, cgroup.clone_fd(), || {
             // Its copy of the runtime's end would hide the runtime's death from init.
             drop(socket.take());
             init::run(&init)
-        })
-        .context("clone init");
+        });
+        let cloned = cloned.context("clone init");
         let Some(socket) = socket else {
             return Err(Error::new(Kind::System, "the socket to init is gone"));
         };
-        // Known from here on, so that it is killed if the runtime cannot return.
+        // Recorded from here on, so that it is killed if the runtime cannot return.
         let cloned = cloned.map(|child| self.child.insert(child));
         let cloned = match home {
-            Some(home) => home.leave(cloned, |child| handshake::await_go_between(&socket, child)),
+            Some(home) => {
+                home.leave(cloned, |child| handshake::await_go_between(self.parent, &socket, child))
+            }
             None => cloned,
         };
         // Likewise here: without it the end of init is an end of file.
         drop(init_socket);
         let child = cloned?;
         log::debug(format_args!("cloned process {}", child.pid));
-        let mut talk = Talk {
+        let has_go_between = plan.route.trampoline || plan.route.joins_pid;
+        let mut handshake = InitHandshake {
+            shared: Handshake {
+                parent: self.parent,
+                name: handshake::INIT,
+                process: plan.process.as_ref(),
+                state,
+                proc: &prepared.proc,
+                socket: &socket,
+                child,
+                adopted: !has_go_between,
+                shares_socket: has_go_between,
+                is_visible: false,
+                master: None,
+                listener: None,
+            },
             plan,
             prepared: &prepared,
-            socket: &socket,
             cgroup,
-            state,
-            child,
             hooks_ran: false,
-            master: None,
-            adopted: !plan.route.trampoline && !plan.route.joins_pid,
             user_namespace: 0,
-            listener: None,
         };
-        let ready = talk.until_ready();
-        if ready.is_err() && !talk.adopted {
+        let ready = handshake.until_ready();
+        if ready.is_err() && !handshake.shared.adopted {
             // An init may be there already that only its go-between knew.
             socket.outlive();
         }
-        self.poststop_owed = talk.hooks_ran;
-        self.master = talk.master.take();
-        self.state.user_namespace = talk.user_namespace;
+        self.poststop_owed = handshake.hooks_ran;
+        self.master = handshake.shared.master.take();
+        self.state.user_namespace = handshake.user_namespace;
         self.socket = Some(socket);
         // If systemd has made it, it is known only now.
         self.state.cgroup = cgroup.record().clone();
@@ -186,7 +186,7 @@ impl Launch {
     }
 
     /// Writes what must be there before init goes on.
-    fn commit(&mut self, request: &Request<'_>) -> Result<()> {
+    fn commit(&mut self, request: &CreateRequest<'_>) -> Result<()> {
         let child = self.child.as_ref().ok_or_else(not_made)?;
         if let Some(process) = self.plan.process.as_ref().filter(|p| !p.sets_own_rlimits) {
             limits::set(&process.rlimits, Some(child.pid))?;
@@ -203,11 +203,9 @@ impl Launch {
         }
         let receiver = (annotations::PIDFD_RECEIVER, &self.plan.pidfd_receiver);
         for (name, path) in [("--pidfd-socket", &request.pidfd_socket), receiver] {
-            let Some(path) = path else { continue };
-            let socket = socket::connect(name, path)?;
-            let pid = child.pid.to_string();
-            fdpass::send_with_fd(socket.as_fd(), pid.as_bytes(), Some(child.pidfd.as_fd()))
-                .with_context(|| format!("{name}: send to {path:?}"))?;
+            if let Some(path) = path {
+                handshake::send_pidfd(name, path, child)?;
+            }
         }
         Ok(())
     }
@@ -257,7 +255,7 @@ impl Launch {
         if socket.tell_init(ToInit::Go)? {
             Ok(socket)
         } else {
-            Err(handshake::last_words(socket, child))
+            Err(handshake::last_error(self.parent, socket, child, handshake::INIT))
         }
     }
 
@@ -281,7 +279,7 @@ impl Launch {
             warn(removed.with_context(|| format!("--pid-file: remove {path:?}")));
         }
         if let Some(child) = &self.child {
-            warn(retry_once(|| kill(child)).context("kill the container's init"));
+            warn(retry_once(|| self.parent.kill(child)).context("kill the container's init"));
         }
         if let Some(mount) = &self.state.own_mount {
             warn(retry_once(|| mount.detach(&self.plan.rootfs)));
@@ -306,17 +304,4 @@ impl Launch {
 
 fn not_made() -> Error {
     Error::new(Kind::System, "the container has no init")
-}
-
-/// Kills a child and waits for its end.
-pub fn kill(child: &Child) -> Result<()> {
-    match pidfd::send_signal(child.pidfd.as_fd(), libc::SIGKILL) {
-        Ok(()) | Err(Errno::ESRCH) => {}
-        Err(errno) => return Err(Error::from(errno)),
-    }
-    match waitid(WaitId::PidFd(child.pidfd.as_fd()), WaitIdOptions::EXITED) {
-        // It was waited for at the first try.
-        Ok(_) | Err(rustix::io::Errno::CHILD) => Ok(()),
-        Err(errno) => Err(Error::from(errno)),
-    }
 }
