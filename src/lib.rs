@@ -14,6 +14,8 @@ pub mod cli;
 #[forbid(unsafe_code)]
 pub mod config;
 #[forbid(unsafe_code)]
+pub mod container;
+#[forbid(unsafe_code)]
 pub mod error;
 #[forbid(unsafe_code)]
 pub mod fs;
@@ -50,4 +52,5 @@ pub mod terminal;
 #[forbid(unsafe_code)]
 pub mod text;
 
+pub use container::*;
 pub use error::{Context, Error, Kind, Result};

@@ -7,7 +7,7 @@
 
 pub(crate) mod birth;
 mod cgroups;
-mod descriptors;
+pub(crate) mod descriptors;
 mod devices;
 pub(crate) mod enter;
 pub(crate) mod exec;

@@ -210,11 +210,12 @@ impl<'a> Created<'a> {
     }
 
     /// `create`: init now waits for `start`, and no longer for this process.
-    pub fn leave(self) -> Result<()> {
+    pub fn leave(mut self) -> Result<Child> {
         match self.go() {
             Ok(_) => {
+                let child = self.child.take().ok_or_else(not_made)?;
                 self.reserved.keep();
-                Ok(())
+                Ok(child)
             }
             Err(error) => Err(self.undo(error)),
         }

@@ -24,7 +24,7 @@ use crate::config::Listen;
 use crate::host::Host;
 use crate::init::birth;
 use crate::spawn::child::{Parent, Running};
-use crate::state::{Container, State, Status};
+use crate::state::{Entry, State, Status};
 use crate::terminal::signals::Ignored;
 use crate::terminal::socket;
 use crate::{Error, Kind, Result, log};
@@ -64,7 +64,7 @@ pub struct ExecRequest<'a> {
 /// # Errors
 /// [`Kind::State`] if the container is stopped, paused or not yet created; [`Kind::Invalid`] for
 /// a process that cannot be; and what goes wrong on the way to execve. Then there is no process.
-pub fn exec(container: &Container, request: &ExecRequest<'_>) -> Result<Running> {
+pub fn exec(container: &Entry, request: &ExecRequest<'_>) -> Result<Running> {
     let mut warnings = Vec::new();
     let (state, status) = running(container, request.ignore_paused)?;
     let host = Host::probe()?;
@@ -88,7 +88,7 @@ pub fn exec(container: &Container, request: &ExecRequest<'_>) -> Result<Running>
     Ok(running)
 }
 
-fn running(container: &Container, ignore_paused: bool) -> Result<(&State, Status)> {
+fn running(container: &Entry, ignore_paused: bool) -> Result<(&State, Status)> {
     let refuse = |why: &str| Err(Error::new(Kind::State, why));
     let status = container.status()?;
     match status {

@@ -10,17 +10,20 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
-use super::store::{self, Root};
-use super::{Document, INTENT_FILE, Id, Intent, RESULT_FIFO, START_FIFO, STATE_FILE, State};
-use super::{Status, VERSION};
-use super::{boot_id, document, file, owner, process_start_time, rfc3339};
+use super::dir::{self, Root};
+use super::document::{Document, OCI_VERSION, Status, document};
+use super::id::Id;
+use super::process::{boot_id, process_start_time};
+use super::record::INTENT_FILE;
+use super::record::{Intent, RESULT_FIFO, START_FIFO, STATE_FILE, State, VERSION, rfc3339};
+use super::{file, owner};
 use crate::hooks::Hooks;
 use crate::sys::pidfd;
 use crate::{Context, Error, Kind, Result, config};
 
 /// A container of a [`super::Store`].
 #[derive(Debug)]
-pub struct Container {
+pub struct Entry {
     root: Arc<Root>,
     id: Id,
     dir: OwnedFd,
@@ -40,28 +43,28 @@ enum Contents {
     Broken(Error, Option<Box<Intent>>),
 }
 
-impl Container {
-    pub(super) fn load(root: &Arc<Root>, id: &Id) -> Result<Container> {
-        let dir = store::open_container(root, id)?;
+impl Entry {
+    pub(super) fn load(root: &Arc<Root>, id: &Id) -> Result<Entry> {
+        let dir = dir::open_container(root, id)?;
         let contents = read(root, id, &dir, false)?;
-        Ok(Container { root: root.clone(), id: id.clone(), dir, contents, locked: false })
+        Ok(Entry { root: root.clone(), id: id.clone(), dir, contents, locked: false })
     }
 
     /// The same with the lock taken first, so that everything is read once.
-    pub(super) fn load_locked(root: &Arc<Root>, id: &Id) -> Result<Container> {
-        let dir = store::open_container(root, id)?;
-        store::lock(&dir)?;
-        if !store::is_named(root, id, &dir)? {
-            return Err(store::not_found(id));
+    pub(super) fn load_locked(root: &Arc<Root>, id: &Id) -> Result<Entry> {
+        let dir = dir::open_container(root, id)?;
+        dir::lock(&dir)?;
+        if !dir::is_named(root, id, &dir)? {
+            return Err(dir::not_found(id));
         }
         let contents = read(root, id, &dir, true)?;
-        Ok(Container { root: root.clone(), id: id.clone(), dir, contents, locked: true })
+        Ok(Entry { root: root.clone(), id: id.clone(), dir, contents, locked: true })
     }
 
     /// An error for what only a cleaner can use.
-    pub(super) fn readable(self) -> Result<Container> {
+    pub(super) fn readable(self) -> Result<Entry> {
         match self.contents {
-            Contents::Unfinished(None) => Err(store::not_found(&self.id)),
+            Contents::Unfinished(None) => Err(dir::not_found(&self.id)),
             Contents::Broken(error, _) => Err(error),
             _ => Ok(self),
         }
@@ -162,9 +165,9 @@ impl Container {
         if self.locked {
             return Ok(());
         }
-        store::lock(&self.dir)?;
-        if !store::is_named(&self.root, &self.id, &self.dir)? {
-            return Err(store::not_found(&self.id));
+        dir::lock(&self.dir)?;
+        if !dir::is_named(&self.root, &self.id, &self.dir)? {
+            return Err(dir::not_found(&self.id));
         }
         self.contents = read(&self.root, &self.id, &self.dir, true)?;
         self.locked = true;
@@ -179,7 +182,7 @@ impl Container {
 
     /// Removes the container's directory. Its process and cgroup must be gone, and the lock held.
     pub fn remove(self) -> Result<()> {
-        store::remove(&self.root, &self.id, &self.dir)
+        dir::remove(&self.root, &self.id, &self.dir)
     }
 
     /// The configuration as it was at create.
@@ -238,9 +241,9 @@ impl Container {
         if let Some(state) = self.state() {
             return Ok(document(state, status, state.pid));
         }
-        let Some(intent) = self.intent() else { return Err(store::not_found(&self.id)) };
+        let Some(intent) = self.intent() else { return Err(dir::not_found(&self.id)) };
         Ok(Document {
-            oci_version: super::OCI_VERSION,
+            oci_version: OCI_VERSION,
             id: &self.id,
             pid: 0,
             status,
