@@ -275,8 +275,8 @@ static void run_program(char **words) {
 // ---- the two commands ----------------------------------------------------------------------------
 
 static int run(const char *path, const char *rootfs, char **limits, int count, char **words) {
-    uint64_t namespaces =
-        CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNS | CLONE_NEWCGROUP;
+    // With a user namespace the others are made once its root is mapped, or nobody would own them.
+    const uint64_t others = CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNS | CLONE_NEWCGROUP;
     int mapped[2], go[2];
     char byte = 0;
     CHECK("pipe", pipe2(mapped, O_CLOEXEC));
@@ -290,7 +290,7 @@ static int run(const char *path, const char *rootfs, char **limits, int count, c
         *value++ = 0;
         write_to(cgroup, limits[i], value);
     }
-    pid_t child = clone_into(cgroup, namespaces | (in_user_namespace ? CLONE_NEWUSER : 0));
+    pid_t child = clone_into(cgroup, CLONE_NEWPID | (in_user_namespace ? CLONE_NEWUSER : others));
     CHECK("clone3", child);
     if (child == 0) {
         CHECK("setsid", setsid());
@@ -299,6 +299,7 @@ static int run(const char *path, const char *rootfs, char **limits, int count, c
             CHECK("pipe", read(mapped[0], &byte, 1));
             CHECK("gid", setresgid(0, 0, 0));
             CHECK("uid", setresuid(0, 0, 0));
+            CHECK("unshare", unshare(others));
         }
         bring_up_loopback();
         CHECK("host name", sethostname("bulkhead", 8));
