@@ -137,6 +137,11 @@ class Bench:
     def close(self):
         for program in self.programs:
             program.remove_all()
+        # Of what failed, a cgroup may be left.
+        for path, directories, _ in os.walk(CGROUPS, topdown=False):
+            for name in directories:
+                if name.startswith(self.place.tag):
+                    os.rmdir(os.path.join(path, name))
         self.place.close()
 
 
@@ -179,13 +184,14 @@ def main():
                 data = json.load(file)
         rows = bench.measure(chosen)
         data["rows"].update(rows)
+        data.setdefault("views", {}).update({key: view for key in rows})
         for program in bench.programs:
             data["programs"].setdefault(program.name, {"version": program.version(), "notes": program.notes})
         for name, reasons in bench.failures.items():
             data["failures"].setdefault(name, []).extend(one for one in reasons if one not in data["failures"].get(name, []))
         data.setdefault("machine", {"kernel": platform.release(), "cpus": os.cpu_count(), "load": round(load, 1),
                                     "rounds": bench.rounds, "date": time.strftime("%Y-%m-%d"), "cgroup": view,
-                                    "filter": instructions})
+                                    "instructions of the filter": instructions})
         with open(options.data, "w", encoding="utf-8") as file:
             json.dump(data, file, indent=1)
             file.write("\n")

@@ -73,7 +73,7 @@ class Program:
         if why and "crun" in self.version():
             self.extra = ["--cgroup-manager=disabled"]
             if not works(self):
-                self.notes.append("makes no cgroup here, so it does less work than the others")
+                self.notes.append("makes no cgroup in this view of cgroup v2, so it does less work than the others")
                 return None
         return why
 

@@ -30,6 +30,7 @@ ROWS = (
     ("alive-0", "`run` beside no other container", "wall", "ms", False),
     ("alive-100", "`run` beside 100", "wall", "ms", False),
     ("alive-1000", "`run` beside 1,000", "wall", "ms", True),
+    ("alive-1000/alive-0", "the same, divided by beside none", "wall", "x", False),
     ("mounts-0", "`run` with the mounts of the host", "wall", "ms", False),
     ("mounts-10", "`run` with 10 mounts more", "wall", "ms", False),
     ("mounts-1000", "`run` with 1,000 mounts more", "wall", "ms", False),
@@ -51,6 +52,9 @@ ROWS = (
 
 
 def value(data, key, figure, program, which):
+    if "/" in key:
+        above, below = (value(data, part, figure, program, which) for part in key.split("/"))
+        return above / below if above and below else None
     found = data["rows"].get(key, {}).get(program, {}).get(figure)
     if not found:
         return None
@@ -60,9 +64,9 @@ def value(data, key, figure, program, which):
 def text(number, unit):
     if number is None:
         return "-"
-    if unit == "":
-        return f"{number:,.0f}"
-    if unit == "/s":
+    if unit == "x":
+        return f"{number:.2f}"
+    if unit in ("", "/s"):
         return f"{number:,.0f}"
     return f"{number:.{1 if number >= 1.95 else 2}f} {unit}"
 
@@ -78,7 +82,7 @@ def names_of(data):
 
 def shown(data, only_readme):
     for key, title, figure, unit, readme in ROWS:
-        if key in data["rows"] and (readme or not only_readme):
+        if key.split("/")[0] in data["rows"] and (readme or not only_readme):
             yield key, title, figure, unit
 
 
@@ -93,10 +97,10 @@ def table(data, only_readme):
         for name in names:
             median = text(value(data, key, figure, name, "median"), unit)
             least = text(value(data, key, figure, name, "min"), unit)
-            timed = figure in ("wall", "cpu")
+            timed = figure in ("wall", "cpu") and unit != "x"
             cells.append(median if only_readme or median == "-" or not timed else f"{median} ({least.split()[0]})")
         if not only_readme:
-            cells += [ratio(value(data, key, figure, ours, "median"), value(data, key, figure, name, "median")) or "-"
+            cells += ["-" if unit == "x" else ratio(value(data, key, figure, ours, "median"), value(data, key, figure, name, "median")) or "-"
                       for name in names[1:]]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
@@ -114,6 +118,10 @@ def notes(data):
         remark = "".join(f"; {note}" for note in program["notes"])
         version = program["version"] if name == "floor" else re.sub(r"^\S+ (version )?", "", program["version"])
         lines.append(f"* {name}: {version}{remark}.")
+    elsewhere = [title for key, title, *_ in shown(data, False)
+                 if data["views"].get(key, data["machine"]["cgroup"]) != data["machine"]["cgroup"]]
+    if elsewhere:
+        lines.append(f"* Measured on cgroup v1, whose controllers the view of v2 lacks: {', '.join(elsewhere)}.")
     for name, reasons in data["failures"].items():
         lines += [f"* {name} did not do all: {reason}" for reason in reasons]
     return "\n".join(lines)
