@@ -141,8 +141,15 @@ class Bench:
         for path, directories, _ in os.walk(CGROUPS, topdown=False):
             for name in directories:
                 if name.startswith(self.place.tag):
-                    os.rmdir(os.path.join(path, name))
+                    remove_cgroup(os.path.join(path, name))
         self.place.close()
+
+
+def remove_cgroup(path):
+    try:
+        os.rmdir(path)
+    except OSError as error:
+        say(f"{path} is left: {error.strerror}")
 
 
 def say(text):

@@ -33,6 +33,7 @@ class Place:
         if LIBC.unshare(CLONE_NEWNS):
             raise OSError(ctypes.get_errno(), "unshare")
         mount("none", "/", flags=MS_REC | MS_PRIVATE)
+        self.top = TOP
         self.tmp = tempfile.mkdtemp(prefix="bulkhead-bench-")
         self.tag = f"bulkhead-bench-{os.getpid()}"
         self.subject = None

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 
@@ -86,7 +87,11 @@ class Program:
 class Libcontainer(Program):
     """The engine of youki, by the small program of integration/peer."""
 
-    verbs = Program.verbs - {"exec", "list"}
+    verbs = Program.verbs - {"exec", "list", "kill"}
+
+    def version(self):
+        with open(os.path.join(self.place.top, "integration/peer/Cargo.lock"), encoding="utf-8") as file:
+            return re.search(r'name = "(libcontainer)"\n(version) = "(.*?)"', file.read()).expand(r"\1 \2 \3")
 
 
 class Floor(Program):
