@@ -13,9 +13,10 @@ use serde_json::value::RawValue;
 use super::store::{self, Root};
 use super::{Document, INTENT_FILE, Id, Intent, RESULT_FIFO, START_FIFO, STATE_FILE, State};
 use super::{Status, VERSION};
-use super::{boot_id, document, file, owner, process_start_time, rfc3339};
+use super::{boot_id, document, file, owner, process_start_time};
 use crate::hooks::Hooks;
 use crate::sys::pidfd;
+use crate::text::rfc3339;
 use crate::{Context, Error, Kind, Result, config};
 
 /// A container of a [`super::Store`].

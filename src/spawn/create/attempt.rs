@@ -175,7 +175,7 @@ impl Launch {
         let ready = talk.until_ready();
         if ready.is_err() && !talk.adopted {
             // An init may be there already that only its go-between knew.
-            socket.outlive();
+            socket.shutdown_and_drain();
         }
         self.poststop_owed = talk.hooks_ran;
         self.master = talk.master.take();
