@@ -9,6 +9,7 @@ pub mod exec;
 pub mod features;
 pub mod kill;
 pub mod list;
+mod log;
 pub mod pause;
 mod preserved;
 pub mod ps;
@@ -22,6 +23,7 @@ mod usage;
 
 use std::io::Write;
 
+use ::log::LevelFilter;
 use clap::{CommandFactory, Parser};
 
 pub use args::{
@@ -29,7 +31,7 @@ pub use args::{
 };
 pub use args::{ListFormat, LogFormat, LogLevel, PsArgs, Rootless, RunArgs, SpecArgs, UpdateArgs};
 
-use crate::log::{self, Format, Level};
+use self::log::Format;
 use crate::spawn::selfexe;
 use crate::{Context, Error, Kind, Result, sys, terminal};
 
@@ -77,10 +79,10 @@ fn set_up(cli: &Cli) -> Result<()> {
         LogFormat::Json => Format::Json,
     };
     let level = match global.log_level {
-        _ if global.debug => Level::Debug,
-        LogLevel::Error => Level::Error,
-        LogLevel::Warning => Level::Warning,
-        LogLevel::Debug => Level::Debug,
+        _ if global.debug => LevelFilter::Debug,
+        LogLevel::Error => LevelFilter::Error,
+        LogLevel::Warning => LevelFilter::Warn,
+        LogLevel::Debug => LevelFilter::Debug,
     };
     let file = global.log.as_deref().filter(|path| !path.as_os_str().is_empty());
     log::init(file, format, level)?;
@@ -89,9 +91,9 @@ fn set_up(cli: &Cli) -> Result<()> {
     sys::signal::ignore(libc::SIGPIPE).context("ignore SIGPIPE")?;
     // Whoever started us may ignore it, and then no child's exit status could be read.
     sys::signal::default_action(libc::SIGCHLD).context("set SIGCHLD to its default")?;
-    if log::debugging() {
+    if level >= LevelFilter::Debug {
         let words: Vec<_> = std::env::args_os().skip(1).collect();
-        log::debug(format_args!("bulkhead {}: {words:?}", env!("CARGO_PKG_VERSION")));
+        crate::log::debug(format_args!("bulkhead {}: {words:?}", env!("CARGO_PKG_VERSION")));
     }
     Ok(())
 }

@@ -5,9 +5,10 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
 
+use ::log::LevelFilter;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-use crate::log::{self, Format, Level};
+use super::log::{self, Format};
 use crate::{Error, Kind};
 
 /// The exit status for a command that does not exist, as of runc.
@@ -101,7 +102,7 @@ const RUN: &[&str] = &["run", "create"];
 pub fn tell(words: &[OsString], usage: &clap::Error) -> u8 {
     let (file, format) = log_options(words);
     // A log that cannot be opened is a second error; the first one still goes to standard error.
-    let logged = log::init(file.as_deref(), format, Level::Warning).is_ok() && file.is_some();
+    let logged = log::init(file.as_deref(), format, LevelFilter::Warn).is_ok() && file.is_some();
     if let Some(error) = unsupported(usage) {
         log::error(&error);
         return 1;

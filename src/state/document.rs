@@ -7,7 +7,8 @@ use serde::Serialize;
 
 use super::id::Id;
 use super::owner;
-use super::record::{State, rfc3339};
+use super::record::State;
+use crate::text::rfc3339;
 use crate::{Error, Kind, Result};
 
 /// The version of the OCI runtime specification that the state complies with.
