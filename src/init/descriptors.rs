@@ -4,7 +4,7 @@ use std::os::fd::{AsRawFd, RawFd};
 
 use super::start::Fifos;
 use crate::protocol::Socket;
-use crate::sys::exec::close_range;
+use crate::sys::fds::close_range;
 use crate::{Context, Result};
 
 /// Closes every descriptor but the standard ones, the `preserve` that follow, the socket to the

@@ -15,8 +15,8 @@ use rustix::mount::OpenTreeFlags;
 
 use super::inherited::Init;
 use super::mounts::{attach, no_link};
-use crate::config::devices::{Attributes, LINKS, Origin, is_shared_with_host};
-use crate::config::mounts::{MountKind, last_above};
+use crate::config::devices::{Attributes, LINKS, Origin};
+use crate::config::mounts::{MountKind, is_shared_with_host, last_above};
 use crate::config::{Choice, Device, Mount, Plan};
 use crate::fs::{PATH, Proc, Root, mount_id};
 use crate::mount::closing::close_later;

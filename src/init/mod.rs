@@ -4,7 +4,7 @@
 pub(crate) mod birth;
 mod cgroups;
 pub(crate) mod create;
-mod descriptors;
+pub(crate) mod descriptors;
 mod devices;
 mod enter;
 pub(crate) mod exec;

@@ -7,7 +7,6 @@ use rustix::fs::{CWD, Mode};
 use serde_json::value::RawValue;
 
 use super::create::CreateRequest;
-use crate::cgroup;
 use crate::config::Plan;
 use crate::fs::write_whole;
 use crate::host::Host;
@@ -19,7 +18,6 @@ pub(crate) fn state(
     request: &CreateRequest<'_>,
     plan: &Plan,
     host: &Host,
-    cgroup: &cgroup::Plan,
     raw: &[u8],
 ) -> Result<State> {
     let invalid = |e: String| Error::new(Kind::Invalid, e).context("config.json");
@@ -34,9 +32,9 @@ pub(crate) fn state(
         pid: 0,
         start_time: 0,
         boot_id: state::boot_id()?.to_owned(),
-        cgroup: cgroup.record(),
+        cgroup: plan.cgroup.record(),
         private_pid: plan.has_private_pid(),
-        annotations: plan.annotations.clone(),
+        annotations: plan.annotations.all.clone(),
         has_process: plan.process.is_some(),
         own_mount: None,
         user_namespace: 0,

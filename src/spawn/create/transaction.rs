@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::handshake::{InitHandshake, waits_for_cgroup};
 use super::{CreateRequest, prepare};
-use crate::cgroup::{self, Cgroup};
+use crate::cgroup::Cgroup;
 use crate::config::Plan;
 use crate::config::annotations;
 use crate::error::retry_once;
@@ -69,11 +69,10 @@ impl<'a> Created<'a> {
     pub(super) fn run(
         mut self,
         host: &Host,
-        cgroup: &cgroup::Plan,
         request: &CreateRequest<'_>,
         console: Option<OwnedFd>,
     ) -> Result<Created<'a>> {
-        let made = self.make(host, cgroup, request, console);
+        let made = self.make(host, request, console);
         match made.and_then(|()| self.commit(request)) {
             Ok(()) => Ok(self),
             Err(error) => Err(self.undo(error)),
@@ -84,7 +83,6 @@ impl<'a> Created<'a> {
     fn make(
         &mut self,
         host: &Host,
-        cgroup: &cgroup::Plan,
         request: &CreateRequest<'_>,
         console: Option<OwnedFd>,
     ) -> Result<()> {
@@ -101,7 +99,7 @@ impl<'a> Created<'a> {
         self.state.own_mount = trees.map(|t| OwnMount::of(t.root.as_fd())).transpose()?;
         let fifos = request.waits_for_start.then(|| Fifos::make(self.reserved.dir()));
         let fifos = fifos.transpose()?;
-        let cgroup = self.cgroup.insert(cgroup.create()?);
+        let cgroup = self.cgroup.insert(plan.cgroup.create()?);
         // Without privileges it may be less than what was intended.
         self.state.cgroup = cgroup.record().clone();
         let state = &self.state;
@@ -195,7 +193,7 @@ impl<'a> Created<'a> {
             record::write_pid_file(path, child.pid)?;
             self.pid_file = Some(path.clone());
         }
-        let receiver = (annotations::PIDFD_RECEIVER, &self.plan.pidfd_receiver);
+        let receiver = (annotations::PIDFD_RECEIVER, &self.plan.annotations.pidfd_receiver);
         for (name, path) in [("--pidfd-socket", &request.pidfd_socket), receiver] {
             if let Some(path) = path {
                 handshake::send_pidfd(name, path, child)?;
@@ -212,11 +210,12 @@ impl<'a> Created<'a> {
     }
 
     /// `create`: init now waits for `start`, and no longer for this process.
-    pub fn leave(self) -> Result<()> {
+    pub fn leave(mut self) -> Result<Child> {
         match self.go() {
             Ok(_) => {
+                let child = self.child.take().ok_or_else(not_made)?;
                 self.reserved.keep();
-                Ok(())
+                Ok(child)
             }
             Err(error) => Err(self.undo(error)),
         }

@@ -24,10 +24,10 @@ use crate::host::Host;
 use crate::init::birth;
 use crate::init::exec::stopped;
 use crate::spawn::child::{Parent, Running};
-use crate::state::{Container, State, Status};
+use crate::state::{Entry, State, Status};
 use crate::terminal::signals::Ignored;
 use crate::terminal::socket;
-use crate::{Error, Kind, Result, config, log};
+use crate::{Error, Kind, Result, log};
 
 /// What an exec is asked for.
 #[derive(Debug)]
@@ -64,18 +64,12 @@ pub struct ExecRequest<'a> {
 /// # Errors
 /// [`Kind::State`] if the container is stopped, paused or not yet created; [`Kind::Invalid`] for
 /// a process that cannot be; and what goes wrong on the way to execve. Then there is no process.
-pub fn exec(container: &Container, request: &ExecRequest<'_>) -> Result<Running> {
+pub fn exec(container: &Entry, request: &ExecRequest<'_>) -> Result<Running> {
     let mut warnings = Vec::new();
     let (state, status) = running(container, request.ignore_paused)?;
     let host = Host::probe()?;
     let config = container.config()?;
     let process = process::resolve(&config, &request.process, &mut warnings)?;
-    let given = config::Given {
-        console_socket: request.console_socket.is_some(),
-        detached: request.detached,
-        rootless: !host.is_privileged(),
-    };
-    config::check_process(&process, &config, &given)?;
     let plan = ExecPlan::new(&config, &process, state, request, &host, &mut warnings)?;
     let console = request.console_socket.as_deref();
     let console = console.map(|path| socket::connect("--console-socket", path)).transpose()?;
@@ -94,7 +88,7 @@ pub fn exec(container: &Container, request: &ExecRequest<'_>) -> Result<Running>
     Ok(running)
 }
 
-fn running(container: &Container, ignore_paused: bool) -> Result<(&State, Status)> {
+fn running(container: &Entry, ignore_paused: bool) -> Result<(&State, Status)> {
     let refuse = |why: &str| Err(Error::new(Kind::State, why));
     let status = container.status()?;
     match status {
