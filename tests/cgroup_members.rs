@@ -11,7 +11,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use bulkhead::Kind;
-use bulkhead::cgroup::{Layout, Mode, Record};
+use bulkhead::cgroup::{Cgroup, Layout, Mode, Record};
 use cgroup_support::*;
 use rustix::fs::{CWD, Mode as FileMode, OFlags, mkdirat, openat};
 use support::skip;
@@ -251,7 +251,7 @@ fn abandoned_with_its_parents() {
 fn another_process_joins() {
     let mut made = Made::new("join", "{}");
     let first = made.sleeper();
-    let again = made.record().open().unwrap();
+    let again = Cgroup::open(made.record()).unwrap();
     assert_eq!(again.clone_fd().is_some(), made.unified().is_some());
     let child = Command::new("sleep").arg("1000").spawn().unwrap();
     let second = pid(&child);

@@ -7,7 +7,7 @@ use crate::sd_notify;
 use crate::spawn::create::{Request, launch};
 use crate::state::{Id, Store};
 use crate::terminal::signals::Ignored;
-use crate::{Context, Error, Kind, Result};
+use crate::{Context, Error, Kind, Result, systemd};
 
 /// Creates a container; its process waits for `start`.
 pub fn run(global: &Global, args: &CreateArgs) -> Result<i32> {
@@ -52,6 +52,7 @@ pub fn request<'a>(
             Some(manager) => manager == CgroupManager::Systemd,
             None => global.systemd_cgroup,
         },
+        environment: systemd::Environment::new(|name| std::env::var(name).ok()),
         no_cgroup: global.cgroup_manager == Some(CgroupManager::Disabled),
         signals,
         notify: sd_notify::Host::from_environment()?,

@@ -27,7 +27,7 @@ pub mod process;
 pub mod scheduling;
 mod version;
 
-pub use check::{Given, check, check_process, check_resources};
+pub use check::{Given, check, check_process};
 pub use devices::{DevConsole, Device};
 pub use identity::{CapSets, Identity};
 pub use ids::{IdMap, IdMaps};

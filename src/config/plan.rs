@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use nix::mount::MsFlags;
 use oci_spec::runtime::Spec;
 
+use crate::cgroup::Resources;
 use crate::config::annotations;
 use crate::hooks::Hooks;
 use crate::host::Host;
@@ -73,6 +74,8 @@ pub struct Plan {
     pub masked: Vec<PathBuf>,
     /// Paths to make read-only.
     pub readonly: Vec<PathBuf>,
+    /// The limits and device rules of the cgroup.
+    pub resources: Resources,
     /// Path below /proc/sys and value, sorted by path.
     pub sysctl: Vec<(String, String)>,
     /// Host name for the uts namespace.
@@ -111,6 +114,8 @@ impl Plan {
     ) -> Result<Plan> {
         let root = spec.root().as_ref().ok_or_else(|| Error::invalid_field("root", "missing"))?;
         let linux = spec.linux().clone().unwrap_or_else(bare_linux);
+        let nodes = linux.devices().as_deref().unwrap_or(&[]);
+        let resources = Resources::new(linux.resources().as_ref(), nodes)?;
         let namespaces = Namespaces::new(linux.namespaces().as_deref().unwrap_or(&[]))?;
         let route = Route::new(&namespaces, host);
         let ids = IdMaps::new(&linux, &namespaces, host)?;
@@ -157,6 +162,7 @@ impl Plan {
             populate_dev,
             masked: paths(linux.masked_paths()),
             readonly: paths(linux.readonly_paths()),
+            resources,
             sysctl: sysctl(linux.sysctl().as_ref()),
             hostname: spec.hostname().clone(),
             domainname: spec.domainname().clone(),

@@ -9,7 +9,7 @@ use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 use super::mounts::make;
 use super::outward::Outward;
 use super::{Init, done};
-use crate::cgroup::{CgroupMount, Layout};
+use crate::cgroup::{CgroupMount, Layout, Record};
 use crate::config::options::{MountAttr, SuperFlags};
 use crate::config::{Choice, Mount};
 use crate::fs::Root;
@@ -24,7 +24,7 @@ pub fn mount(init: &Init<'_>, root: &Root, mount: &Mount, outward: &Outward) -> 
     let mut parts = init.cgroups.mounts();
     if parts.is_empty() {
         // Without a cgroup of its own it is in the runtime's, and sees that.
-        parts = Layout::probe()?.own().mounts();
+        parts = Record::of_caller(&Layout::probe()?).mounts();
     }
     match parts.as_slice() {
         [] => Err(Error::new(Kind::Invalid, "the container has no cgroup to show")),

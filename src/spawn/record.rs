@@ -19,7 +19,7 @@ pub fn state(
     request: &Request<'_>,
     plan: &Plan,
     host: &Host,
-    cgroup: &cgroup::Plan,
+    cgroup: &cgroup::CgroupPlan,
     raw: &[u8],
 ) -> Result<State> {
     let invalid = |e: String| Error::new(Kind::Invalid, e).context("config.json");
@@ -44,6 +44,7 @@ pub fn state(
         systemd_cgroup: request.systemd_cgroup,
         no_new_keyring: request.no_new_keyring,
         keyring: plan.keyring.as_ref().map(|name| name.to_string_lossy().into_owned()),
+        resources: None,
         config: RawValue::from_string(text).map_err(|e| invalid(e.to_string()))?,
     })
 }

@@ -26,6 +26,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use oci_spec::runtime::LinuxResources;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
@@ -126,8 +127,12 @@ pub struct State {
     /// The name of its own session keyring.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keyring: Option<String>,
-    /// config.json as it was at create, with the limits that `update` has set since; later edits
-    /// of the bundle have no effect. Kept as text, because most readers do not want it.
+    /// `linux.resources` as `update` has left them; absent before the first update, and in containers
+    /// that an earlier version has updated: then the ones of the configuration apply.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<LinuxResources>,
+    /// config.json as it was at create; later edits of the bundle have no effect. Kept as text,
+    /// because most readers do not want it.
     pub config: Box<RawValue>,
 }
 
@@ -261,7 +266,7 @@ mod tests {
             pid: 77,
             start_time: 1,
             boot_id: "x".into(),
-            cgroup: cgroup::Record::empty(),
+            cgroup: serde_json::from_str(r#"{"mode":"none"}"#).unwrap(),
             private_pid: true,
             annotations: BTreeMap::new(),
             has_process: true,
@@ -271,6 +276,7 @@ mod tests {
             rootless: false,
             systemd_cgroup: false,
             no_new_keyring: false,
+            resources: None,
             config: RawValue::from_string("{\"ociVersion\":\"1.0.0\"}".into()).unwrap(),
         }
     }

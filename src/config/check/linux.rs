@@ -4,7 +4,8 @@ use std::path::Component;
 
 use oci_spec::runtime::{LinuxNamespaceType, MemoryPolicyFlagType, MemoryPolicyModeType, Spec};
 
-use super::{Given, each, linux, namespace, resources, set};
+use super::{Given, each, linux, namespace, number_list, set};
+use crate::cgroup::limits::interface_name;
 use crate::{Error, Result};
 
 /// config-linux.md, "Masked Paths" and "Readonly Paths": absolute.
@@ -82,7 +83,7 @@ pub fn memory_policy(spec: &Spec, _: &Given) -> Result<()> {
     let field = "linux.memoryPolicy.nodes";
     let nodes = policy.nodes().as_deref().unwrap_or_default();
     // "invalid memory policy" and what follows it are runc's words, for which scripts look.
-    if resources::number_list(field, nodes).is_err() {
+    if number_list(field, nodes).is_err() {
         let why = "invalid memory policy nodes: not a list of numbers and ranges such as \"0-3,7\"";
         return Err(Error::invalid(field, nodes, why));
     }
@@ -118,23 +119,10 @@ pub fn net_devices(spec: &Spec, _: &Given) -> Result<()> {
     let mut devices: Vec<_> = devices.iter().collect();
     devices.sort_unstable_by_key(|(name, _)| *name);
     for (name, device) in devices {
-        device_name("linux.netDevices", name)?;
+        interface_name("linux.netDevices", name)?;
         if let Some(inside) = set(device.name()) {
-            device_name(&format!("linux.netDevices.{name}.name"), inside)?;
+            interface_name(&format!("linux.netDevices.{name}.name"), inside)?;
         }
-    }
-    Ok(())
-}
-
-/// A network device's name: 1 to 15 bytes, no space, no `/` or `:`, not `.` or `..`.
-pub fn device_name(field: &str, name: &str) -> Result<()> {
-    let bad = name.is_empty()
-        || name.len() > 15
-        || matches!(name, "." | "..")
-        || name.contains(|c: char| c == '/' || c == ':' || c.is_ascii_whitespace() || c == '\x0b');
-    if bad {
-        let why = "not the name of a network device (1 to 15 bytes without space, / and :)";
-        return Err(Error::invalid(field, name, why));
     }
     Ok(())
 }

@@ -12,7 +12,6 @@ mod mounts;
 mod namespaces;
 mod not_built;
 mod process;
-mod resources;
 mod seccomp;
 pub mod sysctl;
 
@@ -59,8 +58,6 @@ const RULES: &[Rule] = &[
     sysctl::names_and_values,
     devices::nodes,
     devices::unique,
-    devices::rules,
-    resources::all,
     seccomp::rules,
     seccomp::errno,
     seccomp::notify,
@@ -108,14 +105,6 @@ pub fn check_process(process: &Process, spec: &Spec, given: &Given) -> Result<()
     not_built::process(process)
 }
 
-/// Checks `linux.resources` for `update`, but for the device rules, which it leaves alone.
-///
-/// # Errors
-/// The first rule that is broken.
-pub fn check_resources(spec: &Spec) -> Result<()> {
-    resources::all(spec, &Given::default())
-}
-
 /// config.md, "Root": required on Linux.
 fn root(spec: &Spec, _: &Given) -> Result<()> {
     match spec.root() {
@@ -154,6 +143,17 @@ fn namespace(spec: &Spec, typ: LinuxNamespaceType) -> Option<&LinuxNamespace> {
 /// The path of a namespace to join; `None` if a new one is asked for.
 fn joined(namespace: &LinuxNamespace) -> Option<&Path> {
     namespace.path().as_deref().filter(|path| !path.as_os_str().is_empty())
+}
+
+/// Checks a list such as `0-3,7`; an empty one means unset.
+fn number_list(field: &str, list: &str) -> Result<()> {
+    match crate::list::List::parse(list) {
+        Some(_) => Ok(()),
+        None => {
+            let why = "not a list of numbers and ranges such as \"0-3,7\"";
+            Err(Error::invalid(field, list, why))
+        }
+    }
 }
 
 /// A text that is set: not absent and not empty.

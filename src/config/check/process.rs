@@ -2,7 +2,7 @@
 
 use oci_spec::runtime::{LinuxNamespaceType, LinuxSchedulerPolicy, Process, Scheduler, Spec};
 
-use super::{Given, each, joined, linux, mappings, namespace, resources};
+use super::{Given, each, joined, linux, mappings, namespace, number_list};
 use crate::{Error, Result};
 
 /// config.md, "Process": at least one argument, and a file to execute.
@@ -229,7 +229,7 @@ pub fn exec_cpu_affinity(process: &Process, _: &Spec, _: &Given) -> Result<()> {
     for (name, list) in [("initial", affinity.initial()), ("final", affinity.cpu_affinity_final())]
     {
         let field = format!("process.execCPUAffinity.{name}");
-        resources::number_list(&field, list.as_deref().unwrap_or_default())?;
+        number_list(&field, list.as_deref().unwrap_or_default())?;
     }
     Ok(())
 }

@@ -82,7 +82,7 @@ impl Launch {
     pub(super) fn run(
         mut self,
         host: &Host,
-        cgroup: &cgroup::Plan,
+        cgroup: &cgroup::CgroupPlan,
         request: &Request<'_>,
         console: Option<OwnedFd>,
     ) -> Result<Launch> {
@@ -97,7 +97,7 @@ impl Launch {
     fn make(
         &mut self,
         host: &Host,
-        cgroup: &cgroup::Plan,
+        cgroup: &cgroup::CgroupPlan,
         request: &Request<'_>,
         console: Option<OwnedFd>,
     ) -> Result<()> {

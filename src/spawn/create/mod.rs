@@ -9,8 +9,8 @@ mod attempt;
 use std::path::PathBuf;
 
 pub use self::attempt::{Launch, Running, kill};
-use crate::cgroup;
-use crate::config::{Listen, Options, Plan};
+use crate::cgroup::{CgroupOptions, CgroupPlan, Layout, Resources};
+use crate::config::{Listen, Options, Plan, annotations};
 use crate::host::Host;
 use crate::sd_notify;
 use crate::spawn::record;
@@ -50,6 +50,8 @@ pub struct Request<'a> {
     pub rootless: Option<bool>,
     /// systemd makes the cgroup.
     pub systemd_cgroup: bool,
+    /// The variables that tell where systemd is.
+    pub environment: systemd::Environment,
     /// No cgroup is made, and limits are refused.
     pub no_cgroup: bool,
     /// The signals that the caller ignores, for which the program gets the default action.
@@ -88,7 +90,8 @@ pub fn launch(store: &Store, request: &Request<'_>) -> Result<Launch> {
         seccomp_cache: request.seccomp_cache.clone(),
     };
     let mut plan = Plan::new(&loaded.spec, &options, &host, &mut warnings)?;
-    let cgroup = plan_cgroup(&loaded.spec, request, rootless, &mut warnings)?;
+    let cgroup =
+        plan_cgroup(&loaded.spec, &plan.resources, request, rootless, &host, &mut warnings)?;
     let console = request.console_socket.as_deref();
     let console = console.map(|path| socket::connect("--console-socket", path)).transpose()?;
     warnings.iter().for_each(log::warn);
@@ -105,30 +108,38 @@ pub fn launch(store: &Store, request: &Request<'_>) -> Result<Launch> {
 
 fn plan_cgroup(
     spec: &oci_spec::runtime::Spec,
+    resources: &Resources,
     request: &Request<'_>,
     rootless: bool,
+    host: &Host,
     warnings: &mut Vec<String>,
-) -> Result<cgroup::Plan> {
-    let linux = spec.linux().as_ref();
+) -> Result<CgroupPlan> {
     if request.no_cgroup {
-        return cgroup::Plan::disabled(linux.and_then(|l| l.resources().as_ref()), warnings);
+        return CgroupPlan::disabled(resources, warnings);
     }
-    let layout = cgroup::Layout::probe()?;
-    let options = cgroup::Options {
+    let options = CgroupOptions {
         rootless,
-        systemd: request.systemd_cgroup,
+        in_user_namespace: host.in_user_namespace,
+        systemd: request.systemd_cgroup.then(|| request.environment.clone()),
         mounts_devices: spec.mounts().iter().flatten().any(needs_device),
     };
-    let mut plan = cgroup::Plan::new(
-        &layout,
+    let mut plan = CgroupPlan::new(
+        &Layout::probe()?,
         request.id.as_str(),
-        linux.and_then(|l| l.cgroups_path().as_deref()),
-        linux.and_then(|l| l.resources().as_ref()),
-        linux.and_then(|l| l.devices().as_deref()).unwrap_or(&[]),
-        options,
+        spec.linux().as_ref().and_then(|linux| linux.cgroups_path().as_deref()),
+        resources,
+        &options,
         warnings,
     )?;
-    plan.set_below(spec.annotations().as_ref())?;
+    let annotation = |name| spec.annotations().as_ref().and_then(|all| all.get(name));
+    for (name, counts) in [
+        (annotations::SYSTEMD_SUBGROUP, request.systemd_cgroup),
+        (annotations::DELEGATE_CGROUP, true),
+    ] {
+        if let Some(path) = annotation(name).filter(|_| counts) {
+            plan.start_below(name, path)?;
+        }
+    }
     if request.systemd_cgroup {
         let annotations = spec.annotations().iter().flatten();
         let pairs = annotations.map(|(key, value)| (key.as_str(), value.as_str()));
