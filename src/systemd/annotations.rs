@@ -1,7 +1,7 @@
 //! `org.systemd.property.NAME` annotations: settings of the unit in the configuration's own words.
 
 use super::gvariant;
-use super::manager::Property;
+use super::property::Property;
 use super::value::Value;
 use crate::{Error, Result};
 

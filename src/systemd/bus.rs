@@ -11,7 +11,7 @@ use nix::sys::socket::sockopt::SendTimeout;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, setsockopt, socket};
 use nix::sys::time::TimeVal;
 
-use super::address::{Address, Target};
+use super::address::{Address, Socket};
 use super::value::Value;
 use super::wire::{CALL, ERROR, Message, NO_REPLY, REPLY, SIGNAL};
 use crate::{Context, Error, Kind, Result};
@@ -71,7 +71,7 @@ impl Bus {
     pub fn connect(address: &Address, limit: Duration) -> Result<Bus> {
         let end = Instant::now() + limit;
         let mut first = None;
-        for target in address.targets()? {
+        for target in address.sockets()? {
             match open(&target, end, limit)
                 .and_then(|stream| Bus::begin(stream, &target, end, limit))
             {
@@ -85,7 +85,7 @@ impl Bus {
         Err(first.unwrap_or_else(|| timed_out(limit)))
     }
 
-    fn begin(stream: UnixStream, target: &Target, end: Instant, limit: Duration) -> Result<Bus> {
+    fn begin(stream: UnixStream, target: &Socket, end: Instant, limit: Duration) -> Result<Bus> {
         let mut bus = Bus {
             stream,
             buffer: Vec::new(),
@@ -274,18 +274,18 @@ fn timed_out(limit: Duration) -> Error {
     Error::new(Kind::System, why)
 }
 
-fn name(target: &Target) -> String {
+fn name(target: &Socket) -> String {
     match target {
-        Target::Path(path) => format!("{path:?}"),
-        Target::Abstract(name) => format!("abstract {:?}", String::from_utf8_lossy(name)),
+        Socket::Path(path) => format!("{path:?}"),
+        Socket::Abstract(name) => format!("abstract {:?}", String::from_utf8_lossy(name)),
     }
 }
 
-fn open(target: &Target, end: Instant, limit: Duration) -> Result<UnixStream> {
+fn open(target: &Socket, end: Instant, limit: Duration) -> Result<UnixStream> {
     let what = || format!("connect to {}", name(target));
     let address = match target {
-        Target::Path(path) => UnixAddr::new(path),
-        Target::Abstract(name) => UnixAddr::new_abstract(name),
+        Socket::Path(path) => UnixAddr::new(path),
+        Socket::Abstract(name) => UnixAddr::new_abstract(name),
     };
     let address = address.with_context(what)?;
     let flags = SockFlag::SOCK_CLOEXEC;

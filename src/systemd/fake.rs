@@ -9,7 +9,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::address::Address;
-use super::manager::{Property, Request, Unit};
+use super::property::Property;
+use super::unit::{TransientUnit, Unit};
 use super::value::Value;
 use super::wire::{ERROR, Message, REPLY, SIGNAL};
 use crate::{Kind, Result};
@@ -154,10 +155,10 @@ impl Fake {
         Unit { name: "x.scope".to_owned(), description, user: false, address }
     }
 
-    fn request(&self) -> Request {
+    fn request(&self) -> TransientUnit {
         let slice = Some("a.slice".to_owned());
         let properties = vec![Property::since(252, "CPUWeight", Value::U64(0))];
-        Request { unit: self.unit(), slice, properties }
+        TransientUnit { unit: self.unit(), slice, properties }
     }
 
     /// Starts the unit; it must not take longer than the limit, but for a busy machine.
@@ -314,7 +315,7 @@ fn a_queue_that_is_full_is_an_error_in_time() {
         user: false,
         address: serde_json::from_str(&address).unwrap(),
     };
-    let request = Request { unit, slice: None, properties: Vec::new() };
+    let request = TransientUnit { unit, slice: None, properties: Vec::new() };
     let begin = Instant::now();
     let error = request.start_within(77, LIMIT).unwrap_err().to_string();
     assert!(error.ends_with("no answer within 0 s (does the bus or systemd hang?)"), "{error}");

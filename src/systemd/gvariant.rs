@@ -3,8 +3,7 @@
 //! <https://docs.gtk.org/glib/gvariant-text-format.html>. All of it but "nothing" and the maybe
 //! types, which D-Bus does not have.
 
-use super::value::Value;
-use super::wire::split;
+use super::value::{Value, split};
 
 type Parsed<T> = Result<T, String>;
 

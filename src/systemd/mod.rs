@@ -23,10 +23,13 @@ mod fake;
 mod gvariant;
 mod manager;
 mod names;
+mod property;
+mod unit;
 mod value;
 mod wire;
 
-pub use address::Address;
-pub use manager::{Property, Request, Unit};
+pub use address::{Address, Environment};
 pub use names::{Names, escape_id};
+pub use property::Property;
+pub use unit::{TransientUnit, Unit};
 pub use value::Value;

@@ -91,3 +91,37 @@ impl Value {
 pub fn signature(values: &[Value]) -> String {
     values.iter().map(Value::signature).collect()
 }
+
+/// Splits a signature into its first complete type and the rest.
+pub fn split(types: &str) -> Option<(&str, &str)> {
+    let mut depth = 0_usize;
+    for (at, byte) in types.bytes().enumerate() {
+        match byte {
+            b'a' => continue,
+            b'(' | b'{' => depth = depth.checked_add(1)?,
+            b')' | b'}' => depth = depth.checked_sub(1)?,
+            b'y' | b'b' | b'n' | b'q' | b'i' | b'u' | b'x' | b't' | b'd' | b's' | b'o' | b'g'
+            | b'v' | b'h' => {}
+            _ => return None,
+        }
+        if depth == 0 {
+            return types.split_at_checked(at + 1);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signatures_are_split() {
+        assert_eq!(split("a(sv)su"), Some(("a(sv)", "su")));
+        assert_eq!(split("(a{sv}y)"), Some(("(a{sv}y)", "")));
+        for bad in ["", "a", "(", "(s", ")", "z", "s\u{e9}"] {
+            let left = split(bad).map(|(_, rest)| rest);
+            assert!(left.is_none() || left == Some("\u{e9}"), "{bad}");
+        }
+    }
+}

@@ -2,7 +2,7 @@
 //!
 //! D-Bus Specification, "Type System" and "Message Protocol".
 
-use super::value::{Value, signature};
+use super::value::{Value, signature, split};
 
 /// No answer of systemd is near this; the bus itself would allow 128 MiB.
 const MAX_MESSAGE: usize = 4 << 20;
@@ -166,25 +166,6 @@ fn alignment(types: &str) -> usize {
         Some(b'x' | b't' | b'd' | b'(' | b'{') => 8,
         _ => 1,
     }
-}
-
-/// The first complete type of a signature, and the rest of it.
-pub fn split(types: &str) -> Option<(&str, &str)> {
-    let mut depth = 0_usize;
-    for (at, byte) in types.bytes().enumerate() {
-        match byte {
-            b'a' => continue,
-            b'(' | b'{' => depth = depth.checked_add(1)?,
-            b')' | b'}' => depth = depth.checked_sub(1)?,
-            b'y' | b'b' | b'n' | b'q' | b'i' | b'u' | b'x' | b't' | b'd' | b's' | b'o' | b'g'
-            | b'v' | b'h' => {}
-            _ => return None,
-        }
-        if depth == 0 {
-            return types.split_at_checked(at + 1);
-        }
-    }
-    None
 }
 
 #[derive(Default)]

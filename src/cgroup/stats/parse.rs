@@ -9,7 +9,7 @@ use crate::cgroup::files;
 use crate::list::List;
 use crate::{Context, Error, Kind, Result};
 
-use super::{BlkioEntry, Psi, PsiData};
+use super::figures::{BlkioEntry, Psi, PsiData};
 
 /// An open cgroup directory whose files are read.
 pub struct Files<'a> {

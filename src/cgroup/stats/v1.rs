@@ -1,10 +1,10 @@
 //! Figures of v1 controllers.
 
 use crate::Result;
-use crate::cgroup::record::Dir;
+use crate::cgroup::dir::Dir;
 
+use super::figures::{BlkioEntry, Hugetlb, MemoryEntry, Stats};
 use super::parse::{self, Files};
-use super::{BlkioEntry, Hugetlb, MemoryEntry, Stats};
 
 /// `USER_HZ`: the kernel shows CPU times to programs in hundredths of a second, on every
 /// architecture that this program is for.

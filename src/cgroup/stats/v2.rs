@@ -1,11 +1,11 @@
 //! Figures of v2 controllers.
 
-use crate::cgroup::files;
-use crate::cgroup::record::Dir;
+use crate::cgroup::dir::Dir;
+use crate::cgroup::walk;
 use crate::{Context, Result};
 
+use super::figures::{BlkioEntry, Hugetlb, MemoryEntry, Pids, Stats};
 use super::parse::{self, Files};
-use super::{BlkioEntry, Hugetlb, MemoryEntry, Pids, Stats};
 
 /// Adds what is counted in `dir`, but for controllers that `has_v1` knows.
 pub fn add(dir: &Dir, has_v1: impl Fn(&str) -> bool, stats: &mut Stats) -> Result<()> {
@@ -25,7 +25,7 @@ pub fn add(dir: &Dir, has_v1: impl Fn(&str) -> bool, stats: &mut Stats) -> Resul
         stats.pids = match pids(files)? {
             Some(pids) => pids,
             // Without the controller the processes can still be counted.
-            None => Pids { current: files::all_processes(&dir.path)?.len() as u64, limit: 0 },
+            None => Pids { current: walk::all_processes(&dir.path)?.len() as u64, limit: 0 },
         };
     }
     if !has_v1("blkio") {

@@ -1,20 +1,11 @@
-//! What a container uses: the figures of its cgroups, whichever version each is of.
+//! The figures of a container.
 //!
 //! The names of the fields are those that runc's `events` command prints (types/events.go there),
-//! because programs read them. A figure whose controller the container has not is 0 or absent, as
-//! it is there.
-
-mod parse;
-mod v1;
-mod v2;
+//! because programs read them. A figure whose controller the container does not have is 0 or absent.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-
-use crate::Result;
-
-use super::record::Record;
 
 /// All figures of a container.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -251,22 +242,4 @@ pub struct PsiData {
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
-}
-
-impl Record {
-    /// What the container uses now. On a host with both versions each controller's figures are
-    /// read where it is; pressure is counted by v2 alone. An error names the file that could not
-    /// be read or understood, or the directory if the cgroup is gone.
-    pub fn stats(&self) -> Result<Stats> {
-        let mut stats = Stats::default();
-        let dirs = self.checked()?;
-        for dir in dirs.iter().filter(|dir| !dir.is_unified()) {
-            v1::add(dir, &mut stats)?;
-        }
-        let has_v1 = |controller: &str| dirs.iter().any(|dir| dir.has_controller(controller));
-        for dir in dirs.iter().filter(|dir| dir.is_unified()) {
-            v2::add(dir, has_v1, &mut stats)?;
-        }
-        Ok(stats)
-    }
 }
