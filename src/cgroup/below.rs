@@ -1,5 +1,5 @@
-//! The cgroup below the container's own in which its process starts (cgroup v2): the limits stay above,
-//! and the container divides what is below.
+//! The cgroup below the container's own in which its process starts (cgroup v2): the limits stay
+//! above, and the container divides what is below.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -9,8 +9,8 @@ use crate::{Context, Error, Kind, Result};
 use super::dir::Dir;
 use super::files;
 
-/// Creates the cgroup `below` in `dir`, moves process `pid` there, and enables all controllers in it,
-/// which is possible once the cgroups above have no processes. Returns its directory.
+/// Creates the cgroup `below` in `dir`, moves process `pid` there, and enables all controllers in
+/// it, which is possible once the cgroups above have no processes. Returns its directory.
 pub(super) fn enter(dir: &Dir, below: &Path, pid: i32) -> Result<OwnedFd> {
     let path = dir.path.join(below);
     let made = std::fs::create_dir_all(&path);

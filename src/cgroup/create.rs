@@ -27,8 +27,8 @@ const MODE: u32 = 0o755;
 
 impl CgroupPlan {
     /// Creates the directories and sets the limits; on an error all are removed again.
-    /// [`Cgroup::set_devices`] puts the device rules in force. A unit of systemd needs a process, so
-    /// it is created by [`Cgroup::make_unit`].
+    /// [`Cgroup::set_devices`] puts the device rules in force. A unit of systemd needs a process,
+    /// so it is created by [`Cgroup::make_unit`].
     pub fn create(&self) -> Result<Cgroup> {
         if self.unit.is_some() {
             let record = Record::new(self.mode, Vec::new());
@@ -195,8 +195,9 @@ fn is_bare(plan: &DirPlan) -> bool {
         && !plan.has_settings()
 }
 
-/// Gives the new directories their mode if the umask has taken a part of it. The umask itself belongs
-/// to all of the caller's process, and stays. `mode` is the mode of a new directory, if known.
+/// Gives the new directories their mode if the umask has taken a part of it. The umask itself
+/// belongs to all of the caller's process, and stays. `mode` is the mode of a new directory, if
+/// known.
 fn set_mode(made: &[PathBuf], mode: Option<u32>) -> Result<()> {
     let Some(first) = made.first() else { return Ok(()) };
     let failed = |path: &Path| format!("chmod {}", path.display());
@@ -264,7 +265,8 @@ fn must_be_unused(path: &Path) -> Result<()> {
     Err(Error::new(Kind::State, why).context(format!("cgroup {}", path.display())))
 }
 
-/// Refuses a cgroup that is frozen, or below a frozen one: it would stop init, and this process with it.
+/// Refuses a cgroup that is frozen, or below a frozen one: it would stop init, and this process
+/// with it.
 fn must_be_thawed(dir: &Dir, fd: BorrowedFd<'_>) -> Result<()> {
     let (file, thawed) = if dir.is_unified() {
         ("cgroup.events", "frozen 0")

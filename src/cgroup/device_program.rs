@@ -1,9 +1,9 @@
 //! The device rules as an eBPF program, for cgroup v2.
 //!
 //! The kernel runs the program for every open and mknod of a device and takes its answer, 1 or 0.
-//! The program follows the list of rules from its end: an allowing rule removes the accesses that it
-//! covers from those that are requested; a denying rule answers no if it covers any that are left;
-//! what is left at the end is denied.
+//! The program follows the list of rules from its end: an allowing rule removes the accesses that
+//! it covers from those that are requested; a denying rule answers no if it covers any that are
+//! left; what is left at the end is denied.
 
 use crate::sys::bpf::Insn;
 

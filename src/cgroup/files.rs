@@ -124,8 +124,8 @@ pub fn has_line(text: &str, line: &str) -> bool {
     text.lines().any(|candidate| candidate == line)
 }
 
-/// Waits until `cgroup.events` of a v2 cgroup has `line`. Returns false after `limit`, and true if the
-/// cgroup is gone.
+/// Waits until `cgroup.events` of a v2 cgroup has `line`. Returns false after `limit`, and true if
+/// the cgroup is gone.
 pub fn wait_event(dir: BorrowedFd<'_>, line: &str, limit: Duration) -> Sys<bool> {
     let end = Instant::now() + limit;
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;

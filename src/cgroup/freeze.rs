@@ -1,4 +1,5 @@
-//! Pausing a container, with the freezer controller where the host has it, else with `cgroup.freeze`.
+//! Pausing a container, with the freezer controller where the host has it, else with
+//! `cgroup.freeze`.
 //!
 //! On hosts with both, engines and other runtimes look at the v1 freezer.
 
@@ -29,7 +30,8 @@ impl Record {
             ("freezer.state", &["FROZEN"][..])
         };
         match files::read(fd.as_fd(), file) {
-            // The state of a cgroup that another container has taken over says nothing about this one.
+            // The state of a cgroup that another container has taken over says nothing about this
+            // one.
             Ok(text) => Ok(yes.iter().any(|line| files::has_line(&text, line))
                 && self.owner()? != Owner::Taken),
             Err(Errno::ENODEV | Errno::ENOENT) => Ok(false),
@@ -119,7 +121,8 @@ impl Record {
         }
     }
 
-    /// Returns the directory with the freezer; none if the cgroup is gone or the host has no freezer.
+    /// Returns the directory with the freezer; none if the cgroup is gone or the host has no
+    /// freezer.
     pub(super) fn freezer(&self) -> Result<Option<(&Dir, OwnedFd)>> {
         let dirs = self.checked()?;
         let freezer = dirs.iter().find(|dir| dir.has_controller("freezer"));
@@ -162,9 +165,9 @@ fn freeze_v2(dir: &Dir, fd: &OwnedFd) -> Result<bool> {
         .map_err(|errno| files::read_error(&dir.path, "cgroup.events", errno))
 }
 
-/// v1 has no event to wait for, and can stop half-way: it misses a process that is forked meanwhile,
-/// or that waits for a frozen process. Repeating the request catches the first kind, a short thaw
-/// the second.
+/// v1 has no event to wait for, and can stop half-way: it misses a process that is forked
+/// meanwhile, or that waits for a frozen process. Repeating the request catches the first kind, a
+/// short thaw the second.
 fn freeze_v1(dir: &Dir, fd: &OwnedFd) -> Result<bool> {
     let end = Instant::now() + FROZEN_WITHIN;
     let mut pause = Duration::from_micros(50);

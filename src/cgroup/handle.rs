@@ -21,7 +21,8 @@ pub struct Cgroup {
     pub(super) record: Record,
     /// The v2 directory.
     pub(super) unified: Option<OwnedFd>,
-    /// Whether processes are moved into the v2 cgroup, because the kernel would refuse to clone there.
+    /// Whether processes are moved into the v2 cgroup, because the kernel would refuse to clone
+    /// there.
     pub(super) enter_unified: bool,
     /// The plan for a unit that systemd creates as soon as there is a process for it.
     pub(super) awaited: Option<CgroupPlan>,
@@ -71,9 +72,9 @@ impl Cgroup {
         }
     }
 
-    /// Puts the device rules in force. They do not apply to the creation of the container: init mounts
-    /// file systems from devices that the container must not use. So call this once the mounts are
-    /// made, before any program of the container runs. A second call does nothing.
+    /// Puts the device rules in force. They do not apply to the creation of the container: init
+    /// mounts file systems from devices that the container must not use. So call this once the
+    /// mounts are made, before any program of the container runs. A second call does nothing.
     pub fn set_devices(&mut self) -> Result<()> {
         match self.devices.take() {
             Some(mut devices) => devices.set(&self.record),
@@ -81,8 +82,8 @@ impl Cgroup {
         }
     }
 
-    /// Returns the v2 directory for clone3 with `CLONE_INTO_CGROUP`. `None` if there is none, or if a
-    /// limit forbids it: [`Cgroup::enter`] then moves the process there.
+    /// Returns the v2 directory for clone3 with `CLONE_INTO_CGROUP`. `None` if there is none, or if
+    /// a limit forbids it: [`Cgroup::enter`] then moves the process there.
     pub fn clone_fd(&self) -> Option<BorrowedFd<'_>> {
         if self.enter_unified || self.by_systemd { None } else { self.unified_fd() }
     }
@@ -121,9 +122,9 @@ impl Cgroup {
         Ok(())
     }
 
-    /// Lets systemd move processes into the cgroup, for a user whom the kernel has refused (`EACCES`):
-    /// the common ancestor of the login session and of the container belongs to another user. `None`
-    /// if systemd has not created the cgroup.
+    /// Lets systemd move processes into the cgroup, for a user whom the kernel has refused
+    /// (`EACCES`): the common ancestor of the login session and of the container belongs to another
+    /// user. `None` if systemd has not created the cgroup.
     pub fn by_systemd(mut self) -> Option<Cgroup> {
         self.by_systemd = self.record.unit().is_some() && self.record.mode() == Mode::Unified;
         self.by_systemd.then_some(self)
@@ -144,9 +145,9 @@ impl Cgroup {
         self.record.mode() == Mode::Unified && self.record.unified().is_some()
     }
 
-    /// Gives the v2 cgroup to user `uid` of the host, who may then divide it but not lift its limits
-    /// (config-linux.md, "Cgroup ownership"). Does nothing on hosts with v1, where delegation is not
-    /// safe.
+    /// Gives the v2 cgroup to user `uid` of the host, who may then divide it but not lift its
+    /// limits (config-linux.md, "Cgroup ownership"). Does nothing on hosts with v1, where
+    /// delegation is not safe.
     pub fn delegate(&self, uid: u32) -> Result<()> {
         if !self.can_be_delegated() {
             return Ok(());
@@ -167,7 +168,8 @@ impl Cgroup {
             let flags = nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW;
             match nix::unistd::fchownat(dir, name, Some(uid.into()), None, flags) {
                 Ok(()) | Err(Errno::ENOENT) => {}
-                // A user without the right stays the owner, and the container divides it no further.
+                // A user without the right stays the owner, and the container divides it no
+                // further.
                 Err(Errno::EPERM | Errno::EACCES) if self.record.is_rootless() => return Ok(()),
                 Err(errno) => {
                     let file = path.join(name);
@@ -179,8 +181,9 @@ impl Cgroup {
     }
 }
 
-/// Whether processes must be moved into the v2 directory because it existed before: since Linux 6.13 a
-/// process that is cloned into a cgroup dies at once if `cgroup.kill` has ever been written to.
+/// Whether processes must be moved into the v2 directory because it existed before: since Linux
+/// 6.13 a process that is cloned into a cgroup dies at once if `cgroup.kill` has ever been written
+/// to.
 pub(super) fn enters_only(record: &Record) -> bool {
     record.unified().is_some_and(|dir| !dir.made)
 }

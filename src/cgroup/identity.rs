@@ -1,9 +1,10 @@
-//! Evidence that a cgroup is still that of the container, before anything in it is killed or removed.
+//! Evidence that a cgroup is still that of the container, before anything in it is killed or
+//! removed.
 //!
 //! A path is no evidence: an empty cgroup can be removed and created again, or be used by another
-//! container with the same `cgroupsPath`. So create records the inode number of the directory, which
-//! the kernel does not reuse. A container that finds an existing directory marks it with an extended
-//! attribute, and its earlier owner then finds a mark that is not its own.
+//! container with the same `cgroupsPath`. So create records the inode number of the directory,
+//! which the kernel does not reuse. A container that finds an existing directory marks it with an
+//! extended attribute, and its earlier owner then finds a mark that is not its own.
 
 use std::os::fd::BorrowedFd;
 use std::path::Path;

@@ -11,7 +11,8 @@ use crate::{Result, log};
 use super::files;
 use super::record::Record;
 
-/// The files of cgroup v2 that systemd writes. An idle cgroup has no weight, so `cpu.idle` is first.
+/// The files of cgroup v2 that systemd writes. An idle cgroup has no weight, so `cpu.idle` is
+/// first.
 const V2: &[&str] = &[
     "cpu.idle",
     "cpu.weight",
@@ -40,8 +41,8 @@ const V1: &[&str] = &[
 ];
 
 impl Record {
-    /// Calls `work`, which lets systemd write limits, and restores the files that it may not change:
-    /// all but those in `changed`.
+    /// Calls `work`, which lets systemd write limits, and restores the files that it may not
+    /// change: all but those in `changed`.
     pub(super) fn keeping_limits(
         &self,
         changed: &[&str],

@@ -1,7 +1,7 @@
 //! Signals to all processes of a container.
 //!
-//! A process id can belong to another process by the time it is used. So a process is first pinned by
-//! a pidfd, then its id is looked up in the cgroup again: a process that is signalled was in the
+//! A process id can belong to another process by the time it is used. So a process is first pinned
+//! by a pidfd, then its id is looked up in the cgroup again: a process that is signalled was in the
 //! cgroup after it was pinned.
 
 use std::collections::BTreeSet;
@@ -37,9 +37,8 @@ impl Record {
     /// Sends SIGKILL to every process, frozen or not. Returns when no process can escape, which is
     /// before the last one is gone. Does nothing if another container has taken the cgroup over.
     ///
-    /// # Errors
-    /// [`Kind::State`](crate::Kind::State) if there are processes and the record does not tell whose
-    /// they are.
+    /// # Errors [`Kind::State`](crate::Kind::State) if there are processes and the record does not
+    /// tell whose they are.
     pub fn kill_all(&self) -> Result<()> {
         self.checked()?;
         if self.may_signal()? { self.kill_members() } else { Ok(()) }
@@ -65,7 +64,8 @@ impl Record {
                 }
             });
             match written {
-                // Linux 5.14. The kernel handles sub-cgroups, concurrent forks and frozen processes.
+                // Linux 5.14. The kernel handles sub-cgroups, concurrent forks and frozen
+                // processes.
                 Ok(()) => killed = true,
                 // An older kernel, a removed directory, or a threaded cgroup.
                 Err(Errno::ENOENT | Errno::ENODEV | Errno::EOPNOTSUPP) => {}

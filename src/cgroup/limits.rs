@@ -1,8 +1,8 @@
 //! The limits of `linux.resources`: every bound is checked, every special number is resolved.
 //!
 //! The section gives one number many meanings: 0 means "unset" in some fields and "nothing at all"
-//! in others, -1 means "no limit" or is an error. [`Limits::new`] is the only place that knows these
-//! rules. A [`Limit`] is the same for cgroup v1, cgroup v2 and systemd.
+//! in others, -1 means "no limit" or is an error. [`Limits::new`] is the only place that knows
+//! these rules. A [`Limit`] is the same for cgroup v1, cgroup v2 and systemd.
 //!
 //! Runtime spec, config-linux.md, "Control groups".
 

@@ -2,8 +2,8 @@
 //!
 //! [`Resources`] is what the configuration requests, checked; [`Layout`] is what the host has.
 //! [`CgroupPlan`] decides which directories and settings follow. [`Cgroup`] is the created cgroup,
-//! open for processes; [`Record`] is what later commands know of it, to list, freeze, kill and remove
-//! the processes. Nothing before [`CgroupPlan::create`] changes the host.
+//! open for processes; [`Record`] is what later commands know of it, to list, freeze, kill and
+//! remove the processes. Nothing before [`CgroupPlan::create`] changes the host.
 //!
 //! The modules are in layers, each of which uses only those above it in this list.
 

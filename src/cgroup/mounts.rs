@@ -37,8 +37,8 @@ impl Record {
     /// Returns the parts of the container's `cgroup` mount, in the order of their creation.
     pub fn mounts(&self) -> Vec<CgroupMount> {
         let mut mounts = Vec::new();
-        // On a hybrid host only the v1 hierarchies: systemd as a container's init would use an existing
-        // /sys/fs/cgroup/unified, while engines delegate the v1 hierarchy to it.
+        // On a hybrid host only the v1 hierarchies: systemd as a container's init would use an
+        // existing /sys/fs/cgroup/unified, while engines delegate the v1 hierarchy to it.
         let legacy = self.dirs().iter().any(|dir| !dir.is_unified());
         for dir in self.dirs() {
             let path = dir.path.clone();

@@ -58,7 +58,8 @@ impl Record {
 }
 
 impl OomWatch {
-    /// Returns the descriptor and the events to poll(2) for before [`OomWatch::happened`] is called.
+    /// Returns the descriptor and the events to poll(2) for before [`OomWatch::happened`] is
+    /// called.
     pub fn poll(&self) -> (BorrowedFd<'_>, PollFlags) {
         match &self.source {
             Source::V1(event, _) => (event.as_fd(), PollFlags::POLLIN),

@@ -202,8 +202,8 @@ impl CgroupPlan {
         Ok(())
     }
 
-    /// Returns the record to store before [`CgroupPlan::create`], so that a crash can be cleaned up.
-    /// Existing directories are not to be removed.
+    /// Returns the record to store before [`CgroupPlan::create`], so that a crash can be cleaned
+    /// up. Existing directories are not to be removed.
     pub fn record(&self) -> Record {
         let dirs = self.dirs.iter().map(|plan| {
             let missing = |path: &&Path| path.symlink_metadata().is_err();

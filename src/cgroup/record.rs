@@ -83,7 +83,8 @@ impl Record {
         Record { dirs, ..self.clone() }
     }
 
-    /// Returns the path of the v2 directory below the cgroup of the unit; empty if they are the same.
+    /// Returns the path of the v2 directory below the cgroup of the unit; empty if they are the
+    /// same.
     pub(super) fn below_unit(&self) -> PathBuf {
         let Some((unit, dir)) = self.unit.as_ref().zip(self.unified()) else {
             return PathBuf::new();
@@ -131,8 +132,8 @@ impl Record {
         Ok(&self.dirs)
     }
 
-    /// Returns the ids of all processes, including those of sub-cgroups, in ascending order; none if
-    /// another container has taken the cgroup over.
+    /// Returns the ids of all processes, including those of sub-cgroups, in ascending order; none
+    /// if another container has taken the cgroup over.
     pub fn pids(&self) -> Result<Vec<i32>> {
         let mut pids = Vec::new();
         let dirs = self.checked()?;

@@ -138,8 +138,8 @@ impl Before {
         written.map_err(|errno| files::write_error(&self.dir, &self.file, &value, errno))
     }
 
-    /// Returns the effective list of a v2 cpuset that had no list of its own: that of the cgroup above.
-    /// A list, once set, can be changed but not removed while there are processes.
+    /// Returns the effective list of a v2 cpuset that had no list of its own: that of the cgroup
+    /// above. A list, once set, can be changed but not removed while there are processes.
     fn inherited(&self) -> Option<String> {
         if !self.file.starts_with("cpuset.") || !self.text.trim().is_empty() {
             return None;

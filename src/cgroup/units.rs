@@ -42,8 +42,8 @@ pub fn accounting(version: Version) -> Vec<Property> {
         .into()
 }
 
-/// Returns the properties for `settings`, in their order. Content that systemd cannot express is left
-/// to the control file, and to the judgement of the kernel.
+/// Returns the properties for `settings`, in their order. Content that systemd cannot express is
+/// left to the control file, and to the judgement of the kernel.
 pub fn properties<'a>(
     version: Version,
     settings: impl IntoIterator<Item = &'a Setting>,
@@ -136,8 +136,8 @@ fn amount(content: &Content) -> Option<u64> {
     }
 }
 
-/// Rounds the quota up, because systemd rounds it down when it reads its own files again; the control
-/// file gets the exact quota.
+/// Rounds the quota up, because systemd rounds it down when it reads its own files again; the
+/// control file gets the exact quota.
 fn bandwidth(quota: u64, period: Option<u64>) -> Vec<Property> {
     if period == Some(0) {
         return Vec::new();
@@ -166,7 +166,8 @@ fn bits(name: &str, content: &Content) -> Option<Property> {
 }
 
 /// Returns the device rules as properties. None if systemd, which knows only a list of what is
-/// allowed, cannot express them: it then does not limit devices, and our own rules are the only ones.
+/// allowed, cannot express them: it then does not limit devices, and our own rules are the only
+/// ones.
 pub fn devices(rules: &Ruleset) -> Vec<Property> {
     let Some(list) = DeviceList::new(rules).ok().and_then(|list| allowed(&list)) else {
         return Vec::new();

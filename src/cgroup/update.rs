@@ -29,8 +29,8 @@ pub struct Update {
 }
 
 impl Update {
-    /// Finds out what differs between the resources `old` and `new`. A limit is set if it differs, or
-    /// if `given`, which led from one to the other, names it. `nodes` is `linux.devices`.
+    /// Finds out what differs between the resources `old` and `new`. A limit is set if it differs,
+    /// or if `given`, which led from one to the other, names it. `nodes` is `linux.devices`.
     ///
     /// # Errors
     /// The first field that is invalid.

@@ -1,4 +1,5 @@
-//! New limits for an existing container: what `update` is given, and its merge with the earlier ones.
+//! New limits for an existing container: what `update` is given, and its merge with the earlier
+//! ones.
 
 use oci_spec::runtime::{
     LinuxBlockIo, LinuxCpu, LinuxHugepageLimit, LinuxInterfacePriority, LinuxMemory, LinuxNetwork,
@@ -15,8 +16,9 @@ use crate::{Context, Error, Kind, Result};
 pub struct Changes(LinuxResources);
 
 impl Changes {
-    /// Parses a `linux.resources` object; `name` stands for the text in errors. Members that are not
-    /// in the specification are ignored, as it demands (config.md, "Extensibility"), but reported in
+    /// Parses a `linux.resources` object; `name` stands for the text in errors. Members that are
+    /// not in the specification are ignored, as it demands (config.md, "Extensibility"), but
+    /// reported in
     /// `warnings`: they may be a misspelled limit.
     pub fn parse(raw: &[u8], name: &str, warnings: &mut Vec<String>) -> Result<Changes> {
         Changes::read(raw, warnings).with_context(|| name.to_owned())
@@ -33,11 +35,15 @@ impl Changes {
         // Parse it inside of a configuration, so that all rules apply and errors name the fields.
         let spec = format!("{{\"ociVersion\":\"1.0.0\",\"linux\":{{\"resources\":{text}}}}}");
         let spec = load::parse_text(&spec, warnings)?;
+        let resources = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
+        Ok(resources.map(Changes::new).unwrap_or_default())
+    }
+
+    /// Takes the members that are set.
+    pub fn new(resources: &LinuxResources) -> Changes {
         let mut changes = LinuxResources::default();
-        if let Some(given) = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref()) {
-            merge(&mut changes, given);
-        }
-        Ok(Changes(changes))
+        merge(&mut changes, resources);
+        Changes(changes)
     }
 
     /// Returns the changes as resources of their own.

@@ -34,7 +34,8 @@ impl Environment {
     }
 }
 
-/// The address of a bus. It is stored, so that later commands do not need the environment of create.
+/// The address of a bus. It is stored, so that later commands do not need the environment of
+/// create.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Address(String);
 

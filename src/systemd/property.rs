@@ -9,8 +9,8 @@ pub struct Property {
     pub name: String,
     /// The value.
     pub value: Value,
-    /// The first version of systemd that has the property. Older versions do not get it: the control
-    /// file is written all the same.
+    /// The first version of systemd that has the property. Older versions do not get it: the
+    /// control file is written all the same.
     pub since: u32,
     /// The control file that older versions reset although they do not have the property.
     pub reset_file: Option<&'static str>,

@@ -71,8 +71,8 @@ impl TransientUnit {
         }
     }
 
-    /// Starts the unit, with process `pid` in it if it is a scope, and waits for it. Returns the path
-    /// of its cgroup below the root of the hierarchy.
+    /// Starts the unit, with process `pid` in it if it is a scope, and waits for it. Returns the
+    /// path of its cgroup below the root of the hierarchy.
     pub fn start(&self, pid: i32) -> Result<PathBuf> {
         self.start_within(pid, START)
             .with_context(|| format!("--systemd-cgroup: start {:?}", self.unit.name))
@@ -119,8 +119,8 @@ impl TransientUnit {
 
 impl Unit {
     fn connect(&self, limit: Duration) -> Result<Bus> {
-        // Check that this runtime could have stored the name: another one could stop a service of the
-        // host.
+        // Check that this runtime could have stored the name: another one could stop a service of
+        // the host.
         let ours = self.name.ends_with(".scope") || self.name.ends_with(".slice");
         if !ours || self.name == "-.slice" || check(&self.name).is_err() {
             let why = "not the unit of a container; nothing is done to it";
@@ -131,8 +131,8 @@ impl Unit {
             .with_context(|| format!("ask the {whose} service manager"))
     }
 
-    /// Stops the unit and resets its failure. Its processes must be dead. A unit that does not exist,
-    /// which is the usual case, is no error.
+    /// Stops the unit and resets its failure. Its processes must be dead. A unit that does not
+    /// exist, which is the usual case, is no error.
     pub fn stop(&self) -> Result<()> {
         self.connect(STOP)
             .and_then(|mut bus| self.stop_on(&mut bus))
@@ -150,8 +150,8 @@ impl Unit {
         manager::ignore_refusal(manager::call(bus, "ResetFailedUnit", vec![Value::str(&self.name)]))
     }
 
-    /// Kills all processes of the unit and stops it, if it belongs to this container: for a create that
-    /// died before it could record the unit.
+    /// Kills all processes of the unit and stops it, if it belongs to this container: for a create
+    /// that died before it could record the unit.
     pub fn abandon(&self) -> Result<()> {
         self.abandon_within(STOP).with_context(|| format!("stop {:?}", self.name))
     }
@@ -185,8 +185,8 @@ impl Unit {
             .with_context(|| format!("set the properties of {:?}", self.name))
     }
 
-    /// Moves process `pid` into `below` in the cgroup of the unit. For a user without the right to move
-    /// a process out of the cgroup of the login session.
+    /// Moves process `pid` into `below` in the cgroup of the unit. For a user without the right to
+    /// move a process out of the cgroup of the login session.
     pub fn attach(&self, below: &Path, pid: i32) -> Result<()> {
         let pid = u32::try_from(pid).map_err(|_| Error::new(Kind::System, "invalid process id"))?;
         let below = below.to_str().ok_or_else(|| Error::new(Kind::Invalid, "is not UTF-8"))?;

@@ -1,7 +1,8 @@
 //! The figures of a container.
 //!
 //! The names of the fields are those that runc's `events` command prints (types/events.go there),
-//! because programs read them. A figure whose controller the container does not have is 0 or absent.
+//! because programs read them. A figure whose controller the container does not have is 0 or
+//! absent.
 
 use std::collections::BTreeMap;
 
@@ -22,9 +23,9 @@ pub struct Stats {
     pub blkio: Blkio,
     /// Huge pages, by size (`2MB`).
     pub hugetlb: BTreeMap<String, Hugetlb>,
-    /// Cache and memory bandwidth; this version limits neither, so there is nothing in it.
+    /// Cache and memory bandwidth, which this runtime does not limit; always empty.
     pub intel_rdt: IntelRdt,
-    /// Interfaces that the runtime made; it makes none, so this is null.
+    /// Network interfaces of the runtime, which creates none; always null.
     pub network_interfaces: Option<Vec<()>>,
 }
 
@@ -35,10 +36,10 @@ pub struct IntelRdt {}
 /// CPU time.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Cpu {
-    /// What was used.
+    /// The time used.
     #[serde(skip_serializing_if = "is_default")]
     pub usage: CpuUsage,
-    /// What was refused for the quota.
+    /// The effect of the quota.
     #[serde(skip_serializing_if = "is_default")]
     pub throttling: Throttling,
     /// Time lost waiting for a CPU.
@@ -46,10 +47,10 @@ pub struct Cpu {
     pub psi: Option<Psi>,
 }
 
-/// CPU time in nanoseconds since the container was made.
+/// CPU time in nanoseconds since the container was created.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct CpuUsage {
-    /// All of it.
+    /// The sum.
     #[serde(skip_serializing_if = "is_default")]
     pub total: u64,
     /// v1: for each CPU.
@@ -67,17 +68,17 @@ pub struct CpuUsage {
     pub user: u64,
 }
 
-/// What the CPU quota has done.
+/// The effect of the CPU quota.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Throttling {
-    /// Periods in which something ran.
+    /// Periods in which a process ran.
     #[serde(skip_serializing_if = "is_default")]
     pub periods: u64,
     /// Periods in which the quota was used up.
     #[serde(skip_serializing_if = "is_default")]
     pub throttled_periods: u64,
-    /// Nanoseconds that were waited for the next period.
+    /// Nanoseconds of waiting for the next period.
     #[serde(skip_serializing_if = "is_default")]
     pub throttled_time: u64,
 }
@@ -104,7 +105,7 @@ pub struct Cpuset {
 /// Memory in bytes.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Memory {
-    /// The part that caches files.
+    /// The page cache.
     #[serde(skip_serializing_if = "is_default")]
     pub cache: u64,
     /// Memory.
@@ -132,10 +133,10 @@ pub struct Memory {
 pub struct MemoryEntry {
     /// The limit; the largest number if there is none.
     pub limit: u64,
-    /// What is in use.
+    /// The current usage.
     #[serde(skip_serializing_if = "is_default")]
     pub usage: u64,
-    /// The most that ever was.
+    /// The peak.
     #[serde(skip_serializing_if = "is_default")]
     pub max: u64,
     /// v1: how often the limit was hit.
@@ -145,10 +146,10 @@ pub struct MemoryEntry {
 /// Processes and threads.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Pids {
-    /// How many there are.
+    /// The number of them.
     #[serde(skip_serializing_if = "is_default")]
     pub current: u64,
-    /// How many there may be; 0 is no limit.
+    /// The limit; 0 is no limit.
     #[serde(skip_serializing_if = "is_default")]
     pub limit: u64,
 }
@@ -172,7 +173,7 @@ pub struct Blkio {
     /// Nanoseconds of waiting.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub io_wait_time_recursive: Vec<BlkioEntry>,
-    /// Operations that became part of others.
+    /// Operations that were merged with others.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub io_merged_recursive: Vec<BlkioEntry>,
     /// Milliseconds of the device's time.
@@ -189,10 +190,10 @@ pub struct Blkio {
 /// One figure of one block device.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct BlkioEntry {
-    /// The device's driver.
+    /// The major number.
     #[serde(skip_serializing_if = "is_default")]
     pub major: u64,
-    /// Which of the driver's devices.
+    /// The minor number.
     #[serde(skip_serializing_if = "is_default")]
     pub minor: u64,
     /// `Read`, `Write`, `Sync` and so on.
@@ -209,7 +210,7 @@ pub struct Hugetlb {
     /// Reserved, or in use where the kernel does not count reservations.
     #[serde(skip_serializing_if = "is_default")]
     pub usage: u64,
-    /// v1: the most that ever was.
+    /// v1: the peak.
     #[serde(skip_serializing_if = "is_default")]
     pub max: u64,
     /// How often the limit was hit.
@@ -236,7 +237,7 @@ pub struct PsiData {
     pub avg60: f64,
     /// Over the last 5 minutes.
     pub avg300: f64,
-    /// Since the container was made.
+    /// Since the container was created.
     pub total: u64,
 }
 
