@@ -14,6 +14,8 @@ pub mod cli;
 #[forbid(unsafe_code)]
 pub mod config;
 #[forbid(unsafe_code)]
+pub mod container;
+#[forbid(unsafe_code)]
 pub mod error;
 #[forbid(unsafe_code)]
 pub mod fs;
@@ -24,6 +26,8 @@ pub mod host;
 #[forbid(unsafe_code)]
 pub mod init;
 #[forbid(unsafe_code)]
+mod list;
+#[forbid(unsafe_code)]
 pub mod log;
 #[forbid(unsafe_code)]
 pub mod mount;
@@ -33,6 +37,9 @@ pub mod protocol;
 pub mod sd_notify;
 #[forbid(unsafe_code)]
 pub mod seccomp;
+#[cfg(test)]
+#[path = "../tests/skip.rs"]
+mod skip;
 #[forbid(unsafe_code)]
 pub mod spawn;
 #[forbid(unsafe_code)]
@@ -45,4 +52,5 @@ pub mod terminal;
 #[forbid(unsafe_code)]
 pub mod text;
 
+pub use container::*;
 pub use error::{Context, Error, Kind, Result};

@@ -7,8 +7,7 @@
 //! The library wants a process with one thread, and the test harness has two, so the stand-in is
 //! started with all signals blocked (env(1) --block-signal): then both threads have them blocked.
 
-#[path = "tty_relay/stand_in.rs"]
-mod support;
+mod stand_in;
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -22,12 +21,12 @@ use bulkhead::terminal::supervise::{Child as Container, Options, SignalGuard, su
 use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::OutputFlags;
 use nix::unistd::Pid;
-use support::*;
+use stand_in::*;
 
 /// Not a test: see above.
 #[test]
 fn stand_in() {
-    support::stand_in();
+    stand_in::stand_in();
 }
 
 // ---------------------------------------------------------------- exit status and signals

@@ -3,6 +3,7 @@
 pub mod args;
 pub mod create;
 pub mod delete;
+mod environment;
 pub mod events;
 pub mod exec;
 pub mod features;

@@ -4,60 +4,19 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use oci_spec::runtime::LinuxResources;
 use serde_json::{Map, Value, json};
 
-use super::{Global, UpdateArgs};
-use crate::cgroup::devices::Ruleset;
-use crate::config::{self, Changes};
-use crate::state::{Container, Id, Status, Store};
+use super::{Global, UpdateArgs, environment};
+use crate::config::Changes;
 use crate::{Context, Error, Kind, Result, log};
 
 /// More than any real `linux.resources`.
 const MAX_BYTES: u64 = 16 << 20;
 
-/// Sets the limits, and keeps them for later commands.
+/// Changes the limits.
 pub fn run(global: &Global, args: &UpdateArgs) -> Result<i32> {
-    let id = Id::new(args.id.as_str())?;
-    let changes = changes(args)?;
-    let mut container = Store::open(global.root.as_deref())?.load(&id)?;
-    container.lock()?;
-    update(&mut container, &changes)
-        .with_context(|| format!("update container {:?}", id.as_str()))
-        .map(|()| 0)
-}
-
-fn update(container: &mut Container, changes: &Changes) -> Result<()> {
-    let live = matches!(container.status()?, Status::Created | Status::Running | Status::Paused);
-    let Some(state) = container.state().filter(|_| live) else {
-        return Err(Error::new(Kind::State, "container not running"));
-    };
-    let merged = changes.merge_into(state.config.get())?;
-    let parse =
-        |text: &str| config::parse(text.as_bytes().to_vec(), "the container's configuration");
-    let (old, new) = (parse(state.config.get())?.spec, parse(&merged)?.spec);
-    config::check_resources(&new)?;
-    let resources =
-        |spec: &oci_spec::runtime::Spec| spec.linux().as_ref().and_then(|l| l.resources().clone());
-    let wanted = resources(&new).unwrap_or_default();
-    let mut warnings = Vec::new();
-    let given = changes.resources()?;
-    let before = resources(&old);
-    let rules = given.devices().as_ref().map(|_| {
-        let of = |resources: Option<&LinuxResources>| {
-            let listed = resources.and_then(|r| r.devices().as_deref()).unwrap_or_default();
-            let linux = old.linux().as_ref();
-            Ruleset::new(listed, linux.and_then(|l| l.devices().as_deref()).unwrap_or_default())
-        };
-        Ok::<_, Error>((of(before.as_ref())?, of(Some(&wanted))?))
-    });
-    let rules = rules.transpose()?;
-    let mut undo = state.cgroup.update(before.as_ref(), &wanted, &given, &mut warnings)?;
-    if let Some((old, new)) = rules {
-        undo = undo.and_devices(&state.cgroup, old, &new)?;
-    }
-    warnings.iter().for_each(log::warn);
-    container.replace_config(merged).inspect_err(|_| undo.roll_back())
+    let container = environment::runtime(global)?.container(&args.id)?;
+    container.change(&changes(args)?).map(|()| 0)
 }
 
 fn changes(args: &UpdateArgs) -> Result<Changes> {

@@ -22,7 +22,7 @@ use crate::{Context, Error, Kind, Result};
 
 /// Makes a procfs of `pid_namespace` by `make`, which is given the namespace where that is to be
 /// named. `root` is the container's root directory.
-pub fn make(
+pub(crate) fn make(
     pid_namespace: BorrowedFd<'_>,
     root: BorrowedFd<'_>,
     make: impl Fn(Option<BorrowedFd<'_>>) -> Result<OwnedFd>,

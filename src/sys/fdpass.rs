@@ -16,6 +16,8 @@ use super::failure::Failure;
 /// all of them none is installed without our knowing its number.
 const MOST: usize = 253;
 
+const RECEIVE: &str = "recvmsg";
+
 /// Sends `bytes`, and `fd` with them.
 ///
 /// `bytes` must not be empty: a stream socket would drop the descriptor, and on a socket of
@@ -58,7 +60,24 @@ pub fn recv_with_fd(
     socket: BorrowedFd<'_>,
     buffer: &mut [u8],
 ) -> Result<(usize, Option<OwnedFd>), Failure> {
-    const RECEIVE: &str = "recvmsg";
+    let (length, mut fds) = recv_with_fds(socket, buffer)?;
+    let fd = fds.pop();
+    if !fds.is_empty() {
+        let why = format!("{} descriptors came, one was expected", fds.len() + 1);
+        return Err(Failure::result(RECEIVE, why));
+    }
+    Ok((length, fd))
+}
+
+/// Receives one message into `buffer`. Returns its length, and all descriptors (close-on-exec) that
+/// came with it. A length of 0 is the end of file.
+///
+/// # Errors
+/// The message does not fit.
+pub fn recv_with_fds(
+    socket: BorrowedFd<'_>,
+    buffer: &mut [u8],
+) -> Result<(usize, Vec<OwnedFd>), Failure> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let message = loop {
@@ -77,12 +96,7 @@ pub fn recv_with_fd(
     if message.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) {
         return Err(Failure::result(RECEIVE, "the message was truncated"));
     }
-    let fd = fds.pop();
-    if !fds.is_empty() {
-        let why = format!("{} descriptors came, one was expected", fds.len() + 1);
-        return Err(Failure::result(RECEIVE, why));
-    }
-    Ok((message.bytes, fd))
+    Ok((message.bytes, fds))
 }
 
 #[cfg(test)]

@@ -1,7 +1,5 @@
 //! Hand-made containers for the tests of state: a `sleep` stands for init.
 
-#![allow(dead_code)] // each test file uses its own part
-
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::{Child, Command};
@@ -10,7 +8,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bulkhead::cgroup::Record;
 use bulkhead::state::{
-    Container, Id, Intent, Reserved, START_FIFO, State, Store, VERSION, boot_id, process_start_time,
+    Entry, Id, Intent, Origin, Reserved, START_FIFO, State, Store, VERSION, boot_id,
+    process_start_time,
 };
 use nix::sys::stat::Mode;
 
@@ -102,7 +101,7 @@ impl Home {
     }
 
     pub fn store(&self) -> Store {
-        Store::open(Some(&self.root())).unwrap()
+        Store::open(&self.root(), Origin::Named).unwrap()
     }
 
     pub fn reserve(&self, name: &str) -> Reserved {
@@ -130,7 +129,7 @@ impl Home {
         path
     }
 
-    pub fn load(&self, name: &str) -> bulkhead::Result<Container> {
+    pub fn load(&self, name: &str) -> bulkhead::Result<Entry> {
         self.store().load(&id(name))
     }
 
