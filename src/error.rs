@@ -7,6 +7,7 @@ use std::fmt;
 
 use nix::errno::Errno;
 
+use crate::sys::{Cause, Failure};
 use crate::text;
 
 /// The result of everything in this library.
@@ -131,6 +132,16 @@ impl From<Errno> for Error {
 impl From<rustix::io::Errno> for Error {
     fn from(errno: rustix::io::Errno) -> Self {
         Error::sys(Errno::from_raw(errno.raw_os_error()))
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        let cause = match failure.cause {
+            Cause::Errno(errno) => Error::sys(errno),
+            Cause::Result(why) => Error::new(Kind::System, why),
+        };
+        cause.context(failure.operation)
     }
 }
 

@@ -7,12 +7,11 @@
 //! code of the image in a program of the host (CVE-2025-23266). A startContainer hook is a program
 //! of the image itself: without an environment of its own it gets that of the process, as under
 //! runc. Its output goes to the runtime, for the error message, or to the files of
-//! [`Hooks::set_output`]; never to the container's own standard output.
+//! the annotations `run.oci.hooks.*`; never to the container's own standard output.
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,7 +20,7 @@ use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::signal::Signal;
 use rustix::fs::{MemfdFlags, OFlags, SealFlags};
 
-use crate::config::annotations;
+use crate::sys::exec::Exec;
 use crate::sys::pidfd::poll_timeout;
 use crate::sys::spawn::{self, Exit};
 use crate::{Context, Error, Kind, Result};
@@ -29,9 +28,6 @@ use crate::{Context, Error, Kind, Result};
 mod orphans;
 
 use orphans::Orphans;
-
-/// The whole environment of a hook for which the configuration gives none.
-const DEFAULT_ENV: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// How much of the end of a hook's output is kept to explain its failure, in bytes.
 const TAIL: usize = 1024;
@@ -126,50 +122,6 @@ impl Hooks {
             || !self.create_container.is_empty()
     }
 
-    /// Checks and converts the `hooks` object of a configuration.
-    pub fn from_spec(hooks: Option<&oci_spec::runtime::Hooks>) -> Result<Hooks> {
-        let Some(hooks) = hooks else { return Ok(Hooks::default()) };
-        #[allow(deprecated)] // by the specification, which still wants it run
-        let prestart = hooks.prestart();
-        let mut hooks = Hooks {
-            prestart: list("prestart", prestart.as_deref())?,
-            create_runtime: list("createRuntime", hooks.create_runtime().as_deref())?,
-            create_container: list("createContainer", hooks.create_container().as_deref())?,
-            start_container: list("startContainer", hooks.start_container().as_deref())?,
-            poststart: list("poststart", hooks.poststart().as_deref())?,
-            poststop: list("poststop", hooks.poststop().as_deref())?,
-        };
-        let Hooks { prestart, create_runtime, poststart, poststop, .. } = &mut hooks;
-        for hook in [prestart, create_runtime, poststart, poststop].into_iter().flatten() {
-            hook.beside_runtime = true;
-        }
-        Ok(hooks)
-    }
-
-    /// Sends the output of hooks to the files that the annotations name ([`annotations`]). Not
-    /// that of startContainer hooks: they are programs of the image, which get no descriptor of a
-    /// file of the host.
-    pub fn set_output<'a>(&mut self, annotation: impl Fn(&str) -> Option<&'a str>) {
-        let sink = |name| annotation(name).map(|path| Sink::Path(Path::new(path).to_owned()));
-        let (stdout, stderr) = (sink(annotations::HOOKS_STDOUT), sink(annotations::HOOKS_STDERR));
-        if stdout.is_none() && stderr.is_none() {
-            return;
-        }
-        let Hooks {
-            prestart,
-            create_runtime,
-            create_container,
-            start_container: _,
-            poststart,
-            poststop,
-        } = self;
-        let lists = [prestart, create_runtime, create_container, poststart, poststop];
-        for hook in lists.into_iter().flatten() {
-            hook.stdout.clone_from(&stdout);
-            hook.stderr.clone_from(&stderr);
-        }
-    }
-
     /// Opens the files for the output of createContainer hooks, for which init may have no right.
     pub fn open_output(&mut self) -> Result<()> {
         for hook in &mut self.create_container {
@@ -181,43 +133,7 @@ impl Hooks {
     }
 }
 
-fn list(kind: &str, hooks: Option<&[oci_spec::runtime::Hook]>) -> Result<Vec<Hook>> {
-    let hooks = hooks.unwrap_or_default().iter().enumerate();
-    hooks.map(|(index, hook)| Hook::from_spec(&format!("hooks.{kind}[{index}]"), hook)).collect()
-}
-
 impl Hook {
-    /// Checks and converts one hook; `field` is its place in config.json, for errors.
-    pub fn from_spec(field: &str, hook: &oci_spec::runtime::Hook) -> Result<Hook> {
-        let path = hook.path();
-        if !path.is_absolute() {
-            return Err(Error::invalid(format!("{field}.path"), path, "must be an absolute path"));
-        }
-        let path = CString::new(path.as_os_str().as_bytes())
-            .map_err(|_| Error::invalid(format!("{field}.path"), path, "holds a NUL byte"))?;
-        let mut args = strings(field, "args", hook.args().as_deref())?;
-        if args.is_empty() {
-            args.push(path.clone());
-        }
-        let mut env = strings(field, "env", hook.env().as_deref())?;
-        let default_env = env.is_empty();
-        if default_env {
-            env.extend(CString::new(DEFAULT_ENV));
-        }
-        let timeout = match hook.timeout() {
-            None => None,
-            Some(seconds) => match u64::try_from(seconds) {
-                Ok(seconds) if seconds > 0 => Some(Duration::from_secs(seconds)),
-                _ => {
-                    let field = format!("{field}.timeout");
-                    return Err(Error::invalid(field, seconds, "must be greater than 0 seconds"));
-                }
-            },
-        };
-        let (stdout, stderr) = (None, None);
-        Ok(Hook { path, args, env, default_env, timeout, beside_runtime: false, stdout, stderr })
-    }
-
     /// The same with the environment `env` where the configuration gives none.
     #[must_use]
     pub fn inheriting(&self, env: &[CString]) -> Hook {
@@ -241,9 +157,7 @@ impl Hook {
         let orphans = self.timeout.filter(|_| self.beside_runtime);
         let orphans = orphans.map(|_| Orphans::adopt()).transpose()?.flatten();
         let child = spawn::spawn(&spawn::Command {
-            path: &self.path,
-            argv: &self.args,
-            env: &self.env,
+            program: Exec::new(&self.path, &self.args, &self.env),
             stdin: stdin.as_fd(),
             stdout: stdout.as_ref().unwrap_or(&write_end).as_fd(),
             stderr: stderr.as_ref().unwrap_or(&write_end).as_fd(),
@@ -272,16 +186,6 @@ impl Hook {
             Exit::Signal(signal) => Err(tail.explain(killed_by(signal))),
         }
     }
-}
-
-fn strings(field: &str, name: &str, list: Option<&[String]>) -> Result<Vec<CString>> {
-    let list = list.unwrap_or_default().iter().enumerate();
-    list.map(|(index, text)| {
-        CString::new(text.as_bytes()).map_err(|_| {
-            Error::invalid(format!("{field}.{name}[{index}]"), text, "holds a NUL byte")
-        })
-    })
-    .collect()
 }
 
 /// Runs `hooks` in their order, with the bytes of `state` (the OCI state as JSON) as standard
@@ -404,47 +308,6 @@ impl Tail {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn convert(json: &str) -> Result<Hook> {
-        Hook::from_spec("hooks.poststop[2]", &serde_json::from_str(json).unwrap())
-    }
-
-    #[test]
-    fn defaults_are_argv0_and_a_path() {
-        let hook = convert(r#"{"path": "/bin/true", "args": [], "timeout": 3}"#).unwrap();
-        assert_eq!(hook.args, [c"/bin/true".to_owned()]);
-        assert_eq!(hook.env.len(), 1);
-        assert!(hook.env[0].to_bytes().starts_with(b"PATH=/"));
-        assert_eq!(hook.timeout, Some(Duration::from_secs(3)));
-    }
-
-    #[test]
-    fn an_environment_is_inherited_where_none_is_given() {
-        let inherited = [c"A=1".to_owned()];
-        let none = convert(r#"{"path": "/a", "env": []}"#).unwrap();
-        assert_eq!(none.inheriting(&inherited).env, inherited);
-        let own = convert(r#"{"path": "/a", "env": ["B=2"]}"#).unwrap();
-        assert_eq!(own.inheriting(&inherited), own);
-    }
-
-    #[test]
-    fn bad_hooks_are_named() {
-        for (json, part) in [
-            (
-                r#"{"path": "bin/true"}"#,
-                r#"hooks.poststop[2].path: "bin/true": must be an absolute"#,
-            ),
-            (r#"{"path": ""}"#, "must be an absolute path"),
-            (r#"{"path": "/a\u0000b"}"#, "NUL"),
-            (r#"{"path": "/a", "args": ["a", "\u0000"]}"#, "hooks.poststop[2].args[1]"),
-            (r#"{"path": "/a", "env": ["\u0000"]}"#, "hooks.poststop[2].env[0]"),
-            (r#"{"path": "/a", "timeout": 0}"#, "timeout: 0: must be greater"),
-            (r#"{"path": "/a", "timeout": -1}"#, "timeout: -1: must be greater"),
-        ] {
-            let error = convert(json).unwrap_err().to_string();
-            assert!(error.contains(part), "{json}: {error}");
-        }
-    }
 
     #[test]
     fn explains_with_the_last_line() {

@@ -26,6 +26,8 @@ pub mod host;
 #[forbid(unsafe_code)]
 pub mod init;
 #[forbid(unsafe_code)]
+mod list;
+#[forbid(unsafe_code)]
 pub mod log;
 #[forbid(unsafe_code)]
 pub mod mount;
@@ -35,6 +37,9 @@ pub mod protocol;
 pub mod sd_notify;
 #[forbid(unsafe_code)]
 pub mod seccomp;
+#[cfg(test)]
+#[path = "../tests/skip.rs"]
+mod skip;
 #[forbid(unsafe_code)]
 pub mod spawn;
 #[forbid(unsafe_code)]

@@ -35,7 +35,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, Shutdown, SockFlag, SockType, socketpair};
 
-use crate::terminal::fdpass;
+use crate::sys::fdpass;
 use crate::{Context, Error, Kind, Result};
 
 /// A message is at most this long; an error text is cut to fit.

@@ -15,15 +15,13 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::net::{SocketAddr, UnixDatagram};
-use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::{Mode as Umask, umask};
-use oci_spec::runtime::{LinuxNamespaceType, Mount, Spec};
 use rustix::fs::{AtFlags, Mode, OFlags};
 
-use crate::terminal::fdpass::send_with_fd;
+use crate::sys::fdpass::send_with_fd;
 use crate::{Context, Error, Result, log};
 
 /// The directory in a container's own.
@@ -32,8 +30,14 @@ pub const DIR: &str = "notify";
 /// The socket in it.
 pub const SOCKET: &str = "notify.sock";
 
-const INSIDE: &str = "/run/notify";
-const VARIABLE: &str = "NOTIFY_SOCKET";
+/// Where the directory is mounted in the container.
+pub const INSIDE: &str = "/run/notify";
+
+/// The socket's path in the container.
+pub const ADDRESS: &str = "/run/notify/notify.sock";
+
+/// The environment variable that names the socket.
+pub const VARIABLE: &str = "NOTIFY_SOCKET";
 
 /// No longer message is looked at, in bytes.
 const LONGEST: usize = 4096;
@@ -81,37 +85,6 @@ impl Host {
         socket.set_nonblocking(true)?;
         Ok(socket)
     }
-}
-
-/// Adds to a configuration what its program needs: the mount, and the variable. `container` is
-/// the container's directory. Says whether it did: not for a container without a program, and,
-/// with a warning, not for one whose mounts would be the host's or another's.
-pub fn add_to(spec: &mut Spec, container: &Path, warnings: &mut Vec<String>) -> bool {
-    let Some(mut process) = spec.process().clone() else { return false };
-    let namespaces = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_ref());
-    let own = namespaces.into_iter().flatten().any(|namespace| {
-        namespace.typ() == LinuxNamespaceType::Mount && namespace.path().is_none()
-    });
-    if !own {
-        let why = "ignored: the container has no mount namespace of its own";
-        warnings.push(format!("{VARIABLE}: {why}"));
-        return false;
-    }
-    let mut mount = Mount::default();
-    let options = ["bind", "nosuid", "noexec", "nodev", "ro"].map(str::to_owned);
-    mount
-        .set_destination(PathBuf::from(INSIDE))
-        .set_typ(None)
-        .set_source(Some(container.join(DIR)))
-        .set_options(Some(options.into()));
-    let mut mounts = spec.mounts().clone().unwrap_or_default();
-    mounts.push(mount);
-    spec.set_mounts(Some(mounts));
-    let mut env = process.env().clone().unwrap_or_default();
-    env.push(format!("{VARIABLE}={INSIDE}/{SOCKET}"));
-    process.set_env(Some(env));
-    spec.set_process(Some(process));
-    true
 }
 
 /// Makes the directory that is mounted. The socket comes when somebody is there to listen.

@@ -1,16 +1,14 @@
 //! The state of containers, with hand-made containers.
 
-mod state_support;
-
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::state_support::{Home, Sleep, id, intent, state};
 use bulkhead::state::{self, Origin, START_FIFO, Status, Store, VERSION};
 use bulkhead::{Kind, container};
-use state_support::{Home, Sleep, id, intent, state};
 
 fn status(home: &Home, name: &str) -> Status {
     home.load(name).unwrap().status().unwrap()
@@ -486,7 +484,7 @@ fn a_link_to_the_root_directory_is_refused_as_well() {
 #[test]
 fn an_odd_umask_does_not_spoil_the_mark() {
     // umask belongs to the process, so a process of its own: this test's binary, once more.
-    const NAME: &str = "an_odd_umask_does_not_spoil_the_mark";
+    const NAME: &str = "state_store::an_odd_umask_does_not_spoil_the_mark";
     if std::env::var_os("ODD_UMASK").is_some() {
         nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o277));
         let home = Home::new();

@@ -1,13 +1,11 @@
 //! `update`: what is set is read back from the cgroup that the process is in; what is not named
 //! stays; what fails leaves nothing changed.
 
-mod support;
-
 use std::fs;
 use std::io::Write;
 use std::process::Stdio;
 
-use support::*;
+use crate::support::*;
 
 fn asleep() -> Container {
     Container::with_script("exec sleep 600")

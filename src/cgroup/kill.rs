@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use nix::errno::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use crate::sys::term::send_signal;
+use crate::sys::pidfd::send_signal;
 use crate::{Context, Result};
 
 use super::files;

@@ -11,6 +11,7 @@ use oci_spec::runtime::{
     LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxResources, LinuxThrottleDevice, LinuxWeightDevice,
 };
 
+use crate::list::List;
 use crate::{Error, Result};
 
 /// A limit that may be lifted.
@@ -422,18 +423,11 @@ fn list(field: &str, value: &Option<String>) -> Result<Option<String>> {
     let Some(value) = value.as_deref().map(str::trim).filter(|value| !value.is_empty()) else {
         return Ok(None);
     };
-    let number = |text: &str| text.parse::<u32>().ok().filter(|_| !text.starts_with('+'));
-    let part = |text: &str| match text.split_once('-') {
-        None => number(text).is_some(),
-        Some((first, last)) => match (number(first), number(last)) {
-            (Some(first), Some(last)) => first <= last,
-            _ => false,
-        },
-    };
-    if value.split(',').all(part) {
-        Ok(Some(value.to_owned()))
-    } else {
-        Err(Error::invalid(field, value, "must be a list of numbers and ranges, as in 0-3,7"))
+    match List::parse(value) {
+        Some(_) => Ok(Some(value.to_owned())),
+        None => {
+            Err(Error::invalid(field, value, "must be a list of numbers and ranges, as in 0-3,7"))
+        }
     }
 }
 

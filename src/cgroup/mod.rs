@@ -19,6 +19,10 @@ mod kill;
 pub mod knobs;
 mod layout;
 pub mod limits;
+#[cfg(test)]
+mod members_tests;
+#[cfg(test)]
+mod native_tests;
 mod oom;
 mod place;
 mod plan;
@@ -26,6 +30,8 @@ pub mod program;
 mod proof;
 mod record;
 pub mod stats;
+#[cfg(test)]
+mod test_support;
 mod units;
 mod update;
 

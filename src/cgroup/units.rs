@@ -6,6 +6,7 @@
 //!
 //! systemd.resource-control(5), org.freedesktop.systemd1(5).
 
+use crate::list::List;
 use crate::systemd::{Property, Value};
 use crate::{Error, Kind, Result};
 
@@ -23,7 +24,7 @@ const PERCENT: u64 = 10_000;
 const PERIOD: u64 = 100_000;
 
 /// More CPUs or memory nodes than any kernel can have.
-const MOST_BITS: usize = 1 << 16;
+const MOST_BITS: u32 = 1 << 16;
 
 /// The version whose controllers systemd uses.
 pub fn version(mode: Mode) -> Version {
@@ -158,20 +159,9 @@ fn bandwidth(quota: Option<&str>, period: Option<&str>) -> Vec<Property> {
     period.into_iter().chain([quota]).collect()
 }
 
-/// A list such as `0-2,5` as bits, the lowest first.
+/// Returns a list of CPUs or memory nodes as the bit mask that systemd takes.
 fn bits(name: &str, list: &str) -> Option<Property> {
-    let mut bytes: Vec<u8> = Vec::new();
-    for range in list.split(',').map(str::trim).filter(|range| !range.is_empty()) {
-        let (first, last) = range.split_once('-').unwrap_or((range, range));
-        let (first, last): (usize, usize) = (first.parse().ok()?, last.parse().ok()?);
-        if first > last || last >= MOST_BITS {
-            return None;
-        }
-        bytes.resize(bytes.len().max(last / 8 + 1), 0);
-        for bit in first..=last {
-            *bytes.get_mut(bit / 8)? |= 1 << (bit % 8);
-        }
-    }
+    let bytes = List::parse(list)?.mask(MOST_BITS)?;
     (!bytes.is_empty()).then(|| Property::since(244, name, Value::bytes(bytes)))
 }
 

@@ -86,9 +86,9 @@ fn set_up(cli: &Cli) -> Result<()> {
     log::init(file, format, level)?;
     reserved?;
     // Who reads our messages may hang up; that must not end a create half-way.
-    sys::term::ignore(libc::SIGPIPE).context("ignore SIGPIPE")?;
+    sys::signal::ignore(libc::SIGPIPE).context("ignore SIGPIPE")?;
     // Whoever started us may ignore it, and then no child's exit status could be read.
-    sys::spawn::default_sigchld().context("set SIGCHLD to its default")?;
+    sys::signal::default_action(libc::SIGCHLD).context("set SIGCHLD to its default")?;
     if log::debugging() {
         let words: Vec<_> = std::env::args_os().skip(1).collect();
         log::debug(format_args!("bulkhead {}: {words:?}", env!("CARGO_PKG_VERSION")));

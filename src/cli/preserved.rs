@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, IntoRawFd, RawFd};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
 use crate::config::Listen;
-use crate::sys::exec::is_open;
+use crate::sys::fds::is_open;
 use crate::{Context, Error, Kind, Result};
 
 /// A process can have no more descriptors than the kernel's own limit allows.

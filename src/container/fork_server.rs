@@ -17,9 +17,9 @@ use super::worker::{self, Answer, Parcel, Request, WORKER};
 use crate::init::descriptors::close_but;
 use crate::protocol::encode_error;
 use crate::sys::clone::{Child, clone3};
-use crate::terminal::fdpass::{recv_with_fd, send_with_fd};
-use crate::terminal::signals::swap_mask;
-use crate::{Context, Error, Kind, Result, sys};
+use crate::sys::fdpass::{recv_with_fd, recv_with_fds, send_with_fd};
+use crate::sys::signal::swap_mask;
+use crate::{Context, Error, Kind, Result};
 
 /// A process with one thread from which workers are cloned, for a program with several threads.
 ///
@@ -124,10 +124,9 @@ fn serve(socket: OwnedFd) -> i32 {
     }
     loop {
         let mut byte = [0];
-        let received = match sys::term::receive(socket.as_fd(), &mut byte) {
-            Ok((0, ..)) => return 0,
-            Ok((_, _, received)) => received,
-            Err(Errno::EINTR) => continue,
+        let received = match recv_with_fds(socket.as_fd(), &mut byte) {
+            Ok((0, _)) => return 0,
+            Ok((_, received)) => received,
             Err(_) => return 1,
         };
         let mut received = received.into_iter();

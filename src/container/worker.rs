@@ -25,9 +25,10 @@ use crate::protocol::{decode_error, encode_error};
 use crate::spawn::Parent;
 use crate::state::{Id, Origin, Store};
 use crate::sys::clone::Child;
+use crate::sys::fdpass::send_with_fd;
 use crate::sys::signal::default_action;
-use crate::terminal::fdpass::send_with_fd;
-use crate::terminal::signals::{SignalGuard, swap_mask};
+use crate::sys::signal::swap_mask;
+use crate::terminal::signals::SignalGuard;
 use crate::{Context, Error, Kind, Result, sys};
 
 /// What a worker is to do.
@@ -194,7 +195,7 @@ fn place(answer: &OwnedFd, header: Header, descriptors: Vec<OwnedFd>) -> Result<
 
 fn execute(request: Request, preserved: u32, answer: &OwnedFd) -> Result<Option<Child>> {
     swap_mask(&SigSet::empty()).context("empty the signal mask")?;
-    sys::term::ignore(libc::SIGPIPE).context("ignore SIGPIPE")?;
+    sys::signal::ignore(libc::SIGPIPE).context("ignore SIGPIPE")?;
     let Request { root, id, verb } = request;
     let store = Store::open(&root, Origin::Default)?;
     // Without a program, nobody has to reap.

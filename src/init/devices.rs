@@ -11,27 +11,27 @@ use std::path::{Path, PathBuf};
 use nix::mount::{MntFlags, umount2};
 use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Stat, Uid};
 use rustix::io::Errno;
-use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
+use rustix::mount::OpenTreeFlags;
 
+use super::Init;
 use super::mounts::{attach, no_link};
-use super::seal::clone_mount;
-use super::{Init, done};
-use crate::config::devices::{Attributes, LINKS, Origin, is_shared_with_host};
-use crate::config::mounts::{MountKind, last_above};
+use crate::config::devices::{Attributes, LINKS, Origin};
+use crate::config::mounts::{MountKind, is_shared_with_host, last_above};
 use crate::config::{Choice, Device, Mount, Plan};
 use crate::fs::{PATH, Proc, Root, mount_id};
-use crate::mount::nodes;
-use crate::mount::prepare::Trees;
+use crate::mount::closing::close_later;
+use crate::mount::trees::Trees;
+use crate::mount::{nodes, tree};
 use crate::terminal::pty;
 use crate::{Context, Error, Kind, Result};
 
 /// All nodes, then the links.
-pub fn all(init: &Init<'_>, root: &Root, trees: &Trees) -> Result<()> {
+pub(crate) fn all(init: &Init<'_>, root: &Root, trees: &Trees) -> Result<()> {
     let plan = init.plan;
     // In a user namespace nodes have to be bound, which needs a mount namespace.
     let own = plan.populate_dev && !has_to_be_there(plan);
     let dev = own.then(|| own_dev(plan, root, trees)).transpose()?.map(Directory::own);
-    let staged = init.prepared.nodes.as_ref().map(Staged::attach).transpose()?;
+    let staged = init.inherited.nodes.as_ref().map(Staged::attach).transpose()?;
     // One look-up serves all the nodes of a directory.
     let mut last: Option<(PathBuf, Directory)> = None;
     for (i, device) in plan.devices.iter().enumerate() {
@@ -44,11 +44,11 @@ pub fn all(init: &Init<'_>, root: &Root, trees: &Trees) -> Result<()> {
             if in_dev.is_none() && last.as_ref().is_none_or(|(other, _)| path != other) {
                 let found = (path.to_owned(), Directory::find(plan, root, trees, path)?);
                 if let Some((_, before)) = last.replace(found) {
-                    done(before.fd);
+                    close_later(before.fd);
                 }
             }
             let Some(dir) = in_dev.or(last.as_ref().map(|(_, dir)| dir)) else { return Ok(()) };
-            let place = Place { plan, dir, name, proc: &init.prepared.proc };
+            let place = Place { plan, dir, name, proc: &init.inherited.proc };
             match device.origin {
                 Origin::Made => place.make(device),
                 Origin::Present => place.accept(device),
@@ -74,11 +74,11 @@ pub fn all(init: &Init<'_>, root: &Root, trees: &Trees) -> Result<()> {
         staged.detach()?;
     }
     if let Some((_, dir)) = last {
-        done(dir.fd);
+        close_later(dir.fd);
     }
     if let Some(dev) = dev {
         links(plan, root, dev.fd.as_fd())?;
-        done(dev.fd);
+        close_later(dev.fd);
     }
     Ok(())
 }
@@ -193,14 +193,13 @@ struct Staged<'a>(&'a OwnedFd);
 
 impl Staged<'_> {
     fn attach(nodes: &OwnedFd) -> Result<Staged<'_>> {
-        move_mount(nodes, "", CWD, "/", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
-            .context("mount the devices of linux.devices")?;
+        tree::attach_at(nodes, CWD, "/").context("mount the devices of linux.devices")?;
         Ok(Staged(nodes))
     }
 
     fn node(&self, number: usize) -> Result<OwnedFd> {
-        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-        open_tree(self.0, nodes::name(number), flags).context("clone its mount")
+        tree::clone_at(self.0, nodes::name(number), OpenTreeFlags::empty())
+            .context("clone its mount")
     }
 
     fn detach(self) -> Result<()> {
@@ -290,14 +289,14 @@ impl Place<'_> {
                 return Err(Error::new(Kind::System, format!("it cannot be changed: {why}")));
             }
         }
-        done(file);
+        close_later(file);
         Ok(())
     }
 
     /// The node must be there as it is requested.
     fn accept(&self, device: &Device) -> Result<()> {
         let Some((file, stat)) = self.look()? else { return Err(not_made()) };
-        done(file);
+        close_later(file);
         if !device.is_node(&stat) {
             return Err(another());
         }
@@ -399,7 +398,7 @@ fn own_ptmx(plan: &Plan, root: &Root, dev: BorrowedFd<'_>) -> Result<()> {
         Err(errno) => return Err(Error::from(errno)),
     };
     if pty::verify_ptmx(own.as_fd()).is_ok() {
-        attach(clone_mount(own.as_fd(), false)?.as_fd(), there)?;
+        attach(tree::clone_file(&own, false)?.as_fd(), there)?;
     }
     Ok(())
 }

@@ -34,7 +34,7 @@ use crate::terminal::signals::{Ignored, reset_signals_for_exec};
 use crate::{Context, Error, Result, sys};
 
 /// What is left to do for a process that has its namespaces, its root and its terminal.
-pub struct Program<'a> {
+pub(crate) struct Program<'a> {
     /// What runs, as whom.
     pub process: &'a Process,
     /// Which process executes it.
@@ -72,7 +72,7 @@ enum Remaining {
 
 /// Runs init's program. Returns only with an error, or with the status of a container that has
 /// none.
-pub fn run(init: &Init<'_>, umask: Mode) -> Result<i32> {
+pub(crate) fn run(init: &Init<'_>, umask: Mode) -> Result<i32> {
     let plan = init.plan;
     let hooks = || start_hooks(init);
     let within = identity::Within {
@@ -87,7 +87,7 @@ pub fn run(init: &Init<'_>, umask: Mode) -> Result<i32> {
     let program = Program {
         process,
         birth: if plan.route.joins_pid { Birth::Init } else { Birth::Here },
-        proc: &init.prepared.proc,
+        proc: &init.inherited.proc,
         within,
         affinity: Affinity::All,
         preserve_fds: plan.preserve_fds,
@@ -441,7 +441,7 @@ fn report_late(fifos: Option<&Fifos>, error: Error) -> Result<i32> {
 
 /// The spec allows a container without a process; it can be created, and never started.
 fn without_process(init: &Init<'_>, within: identity::Within) -> Result<i32> {
-    let user_namespace = user_namespace(&init.prepared.proc)?;
+    let user_namespace = user_namespace(&init.inherited.proc)?;
     let is_sibling = init.plan.route.joins_pid;
     close_others(init.plan.preserve_fds, init.parent, init.fifos)?;
     outlive_runtime()?;
@@ -462,7 +462,7 @@ fn without_process(init: &Init<'_>, within: identity::Within) -> Result<i32> {
 }
 
 /// The user namespace that the calling process is in, by its inode number; 0 if the kernel has none.
-pub fn user_namespace(proc: &Proc) -> Result<u64> {
+pub(crate) fn user_namespace(proc: &Proc) -> Result<u64> {
     match proc.own_namespace("user") {
         Ok(file) => Ok(rustix::fs::fstat(&file).context("look at the user namespace")?.st_ino),
         Err(rustix::io::Errno::NOENT) => Ok(0),

@@ -12,6 +12,7 @@ mod devices;
 pub(crate) mod enter;
 pub(crate) mod exec;
 pub(crate) mod identity;
+mod inherited;
 mod interpreter;
 pub(crate) mod limits;
 pub(crate) mod mounts;
@@ -25,29 +26,30 @@ pub(crate) mod stdio;
 mod superblock;
 
 use std::mem::ManuallyDrop;
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::os::fd::OwnedFd;
 
 use nix::sys::stat::Mode;
 
+pub(crate) use self::inherited::Inherited;
 use crate::cgroup;
 use crate::config::Plan;
 use crate::error::retry_once;
 use crate::fs::Root;
 use crate::hooks;
-use crate::mount::prepare::{Prepared, Trees};
+use crate::mount::closing;
+use crate::mount::sources::Sources;
+use crate::mount::trees::Trees;
 use crate::protocol::{Socket, ToInit, ToParent};
 use crate::spawn::fifo::Fifos;
 use crate::state::Status;
 use crate::{Context, Error, Result, sys};
 
 /// What init borrows from the runtime.
-pub struct Init<'a> {
+pub(crate) struct Init<'a> {
     /// What to do.
     pub plan: &'a Plan,
     /// With which descriptors.
-    pub prepared: &'a Prepared,
+    pub inherited: &'a Inherited,
     /// Where to report.
     pub parent: &'a Socket,
     /// `create`: what `start` opens later. `run` goes on at once.
@@ -70,7 +72,8 @@ pub struct Init<'a> {
 pub(crate) const TITLE: &[u8] = b"bulkhead init";
 
 /// Runs init to its end; returns the exit status where execve was not reached.
-pub fn run(init: &Init<'_>) -> i32 {
+pub(crate) fn run(init: &Init<'_>) -> i32 {
+    closing::allow();
     finish(init, first_half(init))
 }
 
@@ -126,12 +129,16 @@ fn second_half(init: &Init<'_>) -> Result<i32> {
     let umask = nix::sys::stat::umask(Mode::empty());
     // These are closed by close_range before the end, and must not be closed a second time.
     let opened: ManuallyDrop<Trees>;
-    let trees = match &init.prepared.trees {
-        Some(trees) => trees,
-        None => {
-            // Only here, in init's own mount namespace, has an unprivileged runtime the right, and
-            // have the mounts of a user namespace their locks.
-            opened = ManuallyDrop::new(init.prepared.trees_here(plan)?);
+    let trees = match &init.inherited.sources {
+        Sources::Open(trees) => trees,
+        // Only here, in init's own mount namespace, does an unprivileged runtime have the right, and
+        // do the mounts of a user namespace have their locks.
+        Sources::OfInit => {
+            opened = ManuallyDrop::new(Trees::open(plan, false)?);
+            &opened
+        }
+        Sources::Staged(stage) => {
+            opened = ManuallyDrop::new(stage.trees(plan)?);
             &opened
         }
     };
@@ -141,7 +148,7 @@ fn second_half(init: &Init<'_>) -> Result<i32> {
     create_hooks(init, &root, umask)?;
     rootfs::make_cwd(plan, &root)?;
     if let Some(process) = &plan.process {
-        let proc = &init.prepared.proc;
+        let proc = &init.inherited.proc;
         if process.terminal {
             let console = stdio::Console {
                 socket: init.console,
@@ -184,28 +191,4 @@ fn create_hooks(init: &Init<'_>, root: &Root, umask: Mode) -> Result<()> {
         nix::sys::stat::umask(own);
     }
     Ok(())
-}
-
-/// How many descriptors init leaves open until its end.
-const HELD: u32 = 200;
-
-/// How many descriptors init leaves free below RLIMIT_NOFILE: more than any one of its steps has
-/// open at a time.
-const FREE: u64 = 32;
-
-/// Done with a descriptor. Before the program runs one close_range(2) closes all that init has
-/// opened; closing one by one would be a sixth of its system calls. Up to a number, because there
-/// can be thousands of mounts, and as long as RLIMIT_NOFILE leaves room: the kernel gives the
-/// lowest free number, so the number of a descriptor tells how many are open.
-fn done(descriptor: OwnedFd) {
-    static COUNT: AtomicU32 = AtomicU32::new(0);
-    static ROOM: OnceLock<u64> = OnceLock::new();
-    let room = *ROOM.get_or_init(|| {
-        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-        limit.current.map_or(u64::MAX, |limit| limit.saturating_sub(FREE))
-    });
-    let number = u64::try_from(descriptor.as_raw_fd()).unwrap_or(u64::MAX);
-    if number < room && COUNT.fetch_add(1, Ordering::Relaxed) < HELD {
-        std::mem::forget(descriptor);
-    }
 }

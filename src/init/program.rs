@@ -15,7 +15,7 @@ use crate::{Error, Kind, Result};
 const DEFAULT_PATH: &[u8] = b"/bin:/usr/bin";
 
 /// HOME from the container's own /etc/passwd where the environment has none, as login(1) would.
-pub fn with_home(process: &Process) -> Vec<CString> {
+pub(crate) fn with_home(process: &Process) -> Vec<CString> {
     let mut env = process.env.clone();
     let place = env.iter().position(|e| e.as_bytes().starts_with(b"HOME="));
     if place.is_some_and(|i| env.get(i).is_some_and(|e| e.as_bytes() != b"HOME=")) {
@@ -57,7 +57,7 @@ fn home_of(uid: u32) -> Option<String> {
 
 /// Looks args[0] up as execvp(3) does, so that a missing program fails the create. The words are
 /// those that engines turn into exit codes 126 and 127.
-pub fn find(process: &Process, env: &[CString]) -> Result<CString> {
+pub(crate) fn find(process: &Process, env: &[CString]) -> Result<CString> {
     let Some(name) = process.args.first() else {
         return Err(Error::invalid_field("process.args", "empty"));
     };

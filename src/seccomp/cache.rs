@@ -16,7 +16,9 @@ use oci_spec::runtime::LinuxSeccomp;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
-use super::{Filter, build, check, names};
+use super::filter::Filter;
+use super::profile::Profile;
+use super::{build, names};
 use crate::Result;
 use crate::fs::write_whole;
 use crate::sys::seccomp::{INSTRUCTION, MAX_INSTRUCTIONS};
@@ -63,9 +65,9 @@ pub fn compile_cached(
     dir: Option<&Path>,
     warnings: &mut Vec<String>,
 ) -> Result<(Filter, Option<Unsaved>)> {
-    // The rules are cheap and hold for cached profiles too: what is no part of the key is checked.
-    let checked = check::check(profile)?;
-    let uncached = |warnings: &mut Vec<String>| build::build(profile, &checked, warnings);
+    // Cheap, and needed for cached profiles too: the listener is not part of the key.
+    let parsed = Profile::new(profile)?;
+    let uncached = |warnings: &mut Vec<String>| build::build(&parsed, warnings);
     let Some((dir, key)) = dir.and_then(|dir| Some((dir, key(profile)?))) else {
         return Ok((uncached(warnings)?, None));
     };
@@ -75,7 +77,7 @@ pub fn compile_cached(
             if let Some(entry) = read(&dir, &name).and_then(|bytes| decode(&bytes, &key)) {
                 warnings.extend(entry.warnings);
                 // Not from the file: flags follow from the profile, in no time.
-                let (flags, notify) = (checked.flags, checked.notify);
+                let (flags, notify) = (parsed.flags, parsed.notify);
                 return Ok((Filter { program: entry.program, flags, notify }, None));
             }
         }

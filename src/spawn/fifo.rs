@@ -17,7 +17,7 @@ use crate::{Context, Error, Kind, Result};
 
 /// Init's side.
 #[derive(Debug)]
-pub struct Fifos {
+pub(crate) struct Fifos {
     /// Init reads one byte from it.
     pub start: OwnedFd,
     /// Init writes an error into it, or closes it by execve.
@@ -46,7 +46,7 @@ fn open(dir: BorrowedFd<'_>, name: &str, flags: OFlags) -> rustix::io::Result<Ow
 ///
 /// # Errors
 /// Init's own error; [`Kind::State`] if no init waits there.
-pub fn start(dir: BorrowedFd<'_>) -> Result<()> {
+pub(crate) fn start(dir: BorrowedFd<'_>) -> Result<()> {
     let result = open(dir, RESULT_FIFO, OFlags::RDONLY | OFlags::NONBLOCK);
     let start = open(dir, START_FIFO, OFlags::WRONLY | OFlags::NONBLOCK);
     let (result, start) = match (result, start) {

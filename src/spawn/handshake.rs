@@ -14,7 +14,8 @@ use crate::protocol::{Socket, ToInit, ToParent};
 use crate::seccomp::notify::{ProcessState, send_listener};
 use crate::state::{self, OCI_VERSION, State, Status};
 use crate::sys::clone::Child;
-use crate::terminal::{fdpass, socket};
+use crate::sys::fdpass;
+use crate::terminal::socket;
 use crate::{Context, Error, Kind, Result};
 
 /// The exchange with one process, from its clone until it is ready.

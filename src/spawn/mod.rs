@@ -22,14 +22,15 @@
 //! All other settings are read only: environment, umask, signal dispositions and mask, standard
 //! descriptors. The functions here read no environment variable.
 
-pub(crate) mod child;
+mod child;
 pub mod create;
 pub mod exec;
 pub mod fifo;
 mod handshake;
-pub(crate) mod maps;
+mod idmapped;
+mod maps;
 mod owner;
-pub(crate) mod record;
+mod record;
 pub mod selfexe;
 
 pub use self::child::{Parent, Running};

@@ -151,7 +151,11 @@ impl Entry {
         if !self.this_boot()? {
             return Ok(None);
         }
-        let Some(fd) = pidfd::open(state.pid)? else { return Ok(None) };
+        let Some(fd) =
+            pidfd::open(state.pid).with_context(|| format!("pidfd_open {}", state.pid))?
+        else {
+            return Ok(None);
+        };
         Ok((process_start_time(state.pid)? == Some(state.start_time)).then_some(fd))
     }
 
@@ -214,11 +218,9 @@ impl Entry {
         struct OnlyHooks {
             hooks: Option<oci_spec::runtime::Hooks>,
         }
-        let mut hooks = Hooks::from_spec(self.parse_config::<OnlyHooks>()?.hooks.as_ref())?;
-        if let Some(state) = self.state() {
-            hooks.set_output(|name| state.annotations.get(name).map(String::as_str));
-        }
-        Ok(hooks)
+        let hooks = self.parse_config::<OnlyHooks>()?.hooks;
+        let annotations = self.state().map(|state| &state.annotations);
+        config::hooks::parse(hooks.as_ref(), |name| annotations?.get(name).map(String::as_str))
     }
 
     fn config_text(&self) -> Result<&str> {

@@ -1,11 +1,9 @@
-//! The last calls before the container's program: closing descriptors, execve.
+//! execve(2).
 
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 use nix::errno::Errno;
-
-use super::check;
 
 /// The pointer arrays of an execve(2), made beforehand: once a seccomp filter is in force the
 /// call must need nothing else, not even memory.
@@ -69,18 +67,4 @@ impl<'a> Exec<'a> {
         };
         Errno::last()
     }
-}
-
-/// Whether the descriptor `number` is open in this process.
-pub fn is_open(number: RawFd) -> bool {
-    // SAFETY: F_GETFD reads a flag of a number, open or not, and changes nothing.
-    unsafe { libc::fcntl(number, libc::F_GETFD) != -1 }
-}
-
-/// Closes the descriptors from `first` to `last`, close_range(2).
-pub fn close_range(first: u32, last: u32) -> nix::Result<()> {
-    // SAFETY: integers only. What is closed is closed for good; the caller uses no descriptor in
-    // that range any more, and never returns to code that would close one a second time.
-    check(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) })?;
-    Ok(())
 }

@@ -3,7 +3,7 @@
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-use super::check;
+use nix::errno::Errno;
 
 /// What mount_setattr(2) is to change. All zero changes nothing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -39,7 +39,7 @@ pub fn mount_setattr(
         userns_fd: user_namespace.map_or(0, |fd| fd.as_raw_fd() as u64),
     };
     // SAFETY: `path` is a C string, `attr` lives through the call and its size is passed.
-    check(unsafe {
+    Errno::result(unsafe {
         libc::syscall(
             libc::SYS_mount_setattr,
             dir.as_raw_fd(),

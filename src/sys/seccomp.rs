@@ -27,17 +27,7 @@ pub fn load(program: &[u8], flags: u32) -> Result<Option<OwnedFd>, Errno> {
     if count == 0 || count > MAX_INSTRUCTIONS || !program.len().is_multiple_of(INSTRUCTION) {
         return Err(Errno::EINVAL);
     }
-    let filter = libc::sock_fprog {
-        len: count as libc::c_ushort,
-        // The kernel only reads it; the type of the field is older than const.
-        filter: program.as_ptr().cast_mut().cast(),
-    };
-    // SAFETY: `filter` and the program it points to outlive the call and `len` instructions are
-    // inside `program`. The kernel copies them bytewise, so the slice needs no alignment.
-    let result = unsafe {
-        libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const filter)
-    };
-    let value = Errno::result(result)?;
+    let value = set_mode_filter(flags, Some((program, count as libc::c_ushort)))?;
     if flags & libc::SECCOMP_FILTER_FLAG_NEW_LISTENER as u32 != 0 {
         let fd = libc::c_int::try_from(value).map_err(|_| Errno::EBADF)?;
         // SAFETY: with NEW_LISTENER a successful call returns a descriptor that is new and ours.
@@ -61,16 +51,27 @@ pub fn action_known(action: u32) -> bool {
 /// The kernel checks the flags before it looks at the program, so a null program gives `EFAULT`
 /// when they are good and `EINVAL` when they are not. Nothing is ever loaded.
 pub fn flags_known(flags: u32) -> bool {
-    // SAFETY: the null pointer is the point: the kernel refuses it and changes nothing.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_seccomp,
-            libc::SECCOMP_SET_MODE_FILTER,
-            flags,
-            std::ptr::null::<libc::sock_fprog>(),
-        )
-    };
-    Errno::result(result) == Err(Errno::EFAULT)
+    set_mode_filter(flags, None) == Err(Errno::EFAULT)
+}
+
+/// seccomp(2), `SECCOMP_SET_MODE_FILTER`, with a program and the number of its instructions, or
+/// with a null pointer.
+fn set_mode_filter(
+    flags: u32,
+    program: Option<(&[u8], libc::c_ushort)>,
+) -> Result<libc::c_long, Errno> {
+    let filter = program.map(|(bytes, len)| {
+        assert!(usize::from(len) * INSTRUCTION <= bytes.len());
+        // The kernel only reads it; the type of the field is older than const.
+        libc::sock_fprog { len, filter: bytes.as_ptr().cast_mut().cast() }
+    });
+    let pointer = filter.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+    // SAFETY: the pointer is null, which the kernel refuses, or `filter` and the program it points
+    // to outlive the call and `len` instructions are inside the program. The kernel copies them
+    // bytewise, so the slice needs no alignment.
+    Errno::result(unsafe {
+        libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, pointer)
+    })
 }
 
 #[cfg(test)]

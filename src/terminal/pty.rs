@@ -29,8 +29,7 @@ pub struct Pty {
 /// terminal cannot have is an error.
 pub fn console_size(height: u64, width: u64) -> Result<Option<Winsize>> {
     let cells = |field: &str, value: u64| {
-        u16::try_from(value)
-            .map_err(|_| Error::invalid(field, value, "a terminal has at most 65535"))
+        u16::try_from(value).map_err(|_| Error::invalid(field, value, "must be from 0 to 65535"))
     };
     let ws_row = cells("process.consoleSize.height", height)?;
     let ws_col = cells("process.consoleSize.width", width)?;

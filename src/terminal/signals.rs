@@ -7,10 +7,10 @@
 use std::fs::File;
 use std::io::Read;
 
-use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
+use nix::sys::signal::SigSet;
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
-use crate::sys::signal::default_action;
+use crate::sys::signal::{default_action, swap_mask};
 use crate::{Context, Error, Kind, Result};
 
 /// Proof that every signal is blocked, and the mask from before.
@@ -43,14 +43,6 @@ impl SignalGuard {
         SignalFd::with_flags(&SigSet::all(), SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
             .context("signalfd")
     }
-}
-
-/// Sets this thread's signal mask and returns the one from before. Not by pthread_sigmask(3), whose
-/// error number nix takes for success: a program must not start with all signals blocked.
-pub fn swap_mask(mask: &SigSet) -> nix::Result<SigSet> {
-    let mut before = SigSet::empty();
-    sigprocmask(SigmaskHow::SIG_SETMASK, Some(mask), Some(&mut before))?;
-    Ok(before)
 }
 
 /// The signals that this process ignores: what its caller handed down (execve(2) keeps ignored

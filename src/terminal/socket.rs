@@ -9,8 +9,8 @@ use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, UnixAddr, connect as connect_to, socket,
 };
 
-use super::fdpass;
-use crate::{Context, Error, Kind, Result};
+use crate::sys::fdpass;
+use crate::{Context, Error, Result};
 
 /// The option as users write it.
 const OPTION: &str = "--console-socket";
@@ -75,8 +75,7 @@ fn refused(option: &str, path: &Path, errno: Errno) -> Error {
 /// Sends the master of a terminal, with `name` as the message's bytes. Receivers take the name
 /// for a description only; `/dev/ptmx` is the custom.
 pub fn send_master(socket: BorrowedFd<'_>, master: BorrowedFd<'_>, name: &str) -> Result<()> {
-    fdpass::send_with_fd(socket, name.as_bytes(), Some(master))
-        .map_err(|error| error.with_kind(Kind::System).context("send the console's master"))
+    fdpass::send_with_fd(socket, name.as_bytes(), Some(master)).context("send the console's master")
 }
 
 #[cfg(test)]

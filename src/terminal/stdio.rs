@@ -29,7 +29,7 @@ pub fn stdout_was_closed() -> bool {
 /// The Rust runtime does the same before `main`; this is for users of the library that have no
 /// Rust `main`, and so that it does not depend on a habit of the runtime that nothing promises.
 pub fn ensure_open() -> Result<()> {
-    let closed = sys::term::closed_stdio().context("poll standard descriptors")?;
+    let closed = sys::fds::closed_stdio().context("poll standard descriptors")?;
     for (number, closed) in (0..).zip(closed) {
         if !closed {
             continue;

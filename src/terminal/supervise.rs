@@ -187,7 +187,7 @@ impl Front<'_> {
             if self.forward {
                 // ESRCH: it has just ended. EPERM: it has become another user, and we are not
                 // root; the sender would have been refused in the same way.
-                match sys::term::send_signal(self.child.pidfd.as_fd(), number) {
+                match sys::pidfd::send_signal(self.child.pidfd.as_fd(), number) {
                     Ok(()) | Err(Errno::ESRCH | Errno::EPERM) => {}
                     Err(errno) => {
                         let what = format!("forward signal {number} to process {}", self.child.pid);

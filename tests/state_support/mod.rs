@@ -1,7 +1,5 @@
 //! Hand-made containers for the tests of state: a `sleep` stands for init.
 
-#![allow(dead_code)] // each test file uses its own part
-
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::{Child, Command};

@@ -6,6 +6,7 @@ use std::path::Path;
 use nix::errno::Errno;
 
 use crate::cgroup::files;
+use crate::list::List;
 use crate::{Context, Error, Kind, Result};
 
 use super::{BlkioEntry, Psi, PsiData};
@@ -89,19 +90,12 @@ pub fn numbers(text: &str) -> Option<Vec<u64>> {
     text.split_whitespace().map(|word| word.parse().ok()).collect()
 }
 
-/// A list of CPUs or memory nodes, `0-3,7`. An empty one is empty.
+/// Parses a list of CPUs or memory nodes, which may be empty.
 pub fn list(text: &str) -> Option<Vec<u16>> {
-    let text = text.trim();
-    let mut out = Vec::new();
-    for part in text.split(',').filter(|_| !text.is_empty()) {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let (first, last): (u16, u16) = (first.parse().ok()?, last.parse().ok()?);
-        if first > last {
-            return None;
-        }
-        out.extend(first..=last);
-    }
-    Some(out)
+    let list = List::parse(text.trim())?;
+    // The bound keeps the vector small.
+    u16::try_from(list.last().unwrap_or_default()).ok()?;
+    list.iter().map(|number| u16::try_from(number).ok()).collect()
 }
 
 /// v1's block figures: `8:0 Read 1024`, `8:0 1024`, and a `Total 1024` that is left out.

@@ -78,21 +78,12 @@ pub fn cpu(spec: &Spec, _: &Given) -> Result<()> {
 
 /// A list such as `0-3,7`; an empty one means unset.
 pub fn number_list(field: &str, list: &str) -> Result<()> {
-    let number = |text: &str| {
-        // Only digits: the parser of u32 would take a plus sign.
-        text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse::<u32>().ok())?
-    };
-    let good = |part: &str| match part.split_once('-') {
-        None => number(part).is_some(),
-        Some((first, last)) => match (number(first), number(last)) {
-            (Some(first), Some(last)) => first <= last,
-            _ => false,
-        },
-    };
-    if list.is_empty() || list.split(',').all(good) {
-        Ok(())
-    } else {
-        Err(Error::invalid(field, list, "not a list of numbers and ranges such as \"0-3,7\""))
+    match crate::list::List::parse(list) {
+        Some(_) => Ok(()),
+        None => {
+            let why = "not a list of numbers and ranges such as \"0-3,7\"";
+            Err(Error::invalid(field, list, why))
+        }
     }
 }
 

@@ -3,10 +3,10 @@
 use crate::cgroup::Cgroup;
 use crate::config::Plan;
 use crate::hooks;
-use crate::mount::prepare::Prepared;
+use crate::init::Inherited;
 use crate::protocol::{ToInit, ToParent};
 use crate::spawn::handshake::{Handshake, unexpected};
-use crate::spawn::{maps, owner};
+use crate::spawn::{idmapped, maps, owner};
 use crate::state::{self, Status};
 use crate::{Context, Result};
 
@@ -17,7 +17,7 @@ pub(super) struct InitHandshake<'a> {
     /// The decisions.
     pub plan: &'a Plan,
     /// What is open for init.
-    pub prepared: &'a Prepared,
+    pub inherited: &'a Inherited,
     /// The container's cgroup.
     pub cgroup: &'a mut Cgroup,
     /// Whether hooks of create have been started: then poststop hooks are owed.
@@ -73,9 +73,9 @@ impl InitHandshake<'_> {
 
     fn map(&mut self) -> Result<()> {
         if let Some(ids) = &self.plan.ids {
-            maps::write(ids, self.shared.child.pid, &self.prepared.proc)?;
+            maps::write(ids, self.shared.child.pid, &self.inherited.proc)?;
         }
-        maps::container_idmaps(self.plan, self.prepared, self.shared.child.pid)?;
+        idmapped::apply_container(self.plan, &self.inherited.sources, self.shared.child.pid)?;
         self.shared.tell(ToInit::Mapped)?;
         if self.plan.route.trampoline { Ok(()) } else { self.enter_cgroup() }
     }
@@ -83,7 +83,7 @@ impl InitHandshake<'_> {
     fn set_clocks(&self) -> Result<()> {
         if let Some(offsets) = &self.plan.time_offsets {
             let path = format!("{}/timens_offsets", self.shared.child.pid);
-            self.prepared.proc.write(path, offsets.as_bytes()).context("linux.timeOffsets")?;
+            self.inherited.proc.write(path, offsets.as_bytes()).context("linux.timeOffsets")?;
         }
         self.shared.tell(ToInit::OffsetsWritten)
     }

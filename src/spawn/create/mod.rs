@@ -5,13 +5,13 @@
 //! and undoes them.
 
 mod handshake;
+mod prepare;
 mod transaction;
 
 use std::path::PathBuf;
 
 pub use self::transaction::Created;
-use crate::cgroup;
-use crate::config::{Listen, Options, Plan};
+use crate::config::{CgroupRequest, Listen, Options, Plan, TerminalRequest};
 use crate::host::Host;
 use crate::sd_notify;
 use crate::spawn::child::Parent;
@@ -19,7 +19,7 @@ use crate::spawn::record;
 use crate::state::{Id, Store};
 use crate::terminal::signals::Ignored;
 use crate::terminal::socket;
-use crate::{Result, config, log, systemd};
+use crate::{Result, config, log};
 
 /// What a create is asked for.
 #[derive(Debug)]
@@ -76,16 +76,7 @@ pub fn create<'a>(store: &Store, request: &CreateRequest<'a>) -> Result<Created<
     let path = request.config.clone().unwrap_or_else(|| request.bundle.join("config.json"));
     let mut loaded = config::load(&path)?;
     warnings.append(&mut loaded.warnings);
-    let rootless = request.rootless.unwrap_or(host.is_rootless);
-    let given = config::Given {
-        console_socket: request.console_socket.is_some(),
-        detached: request.detached,
-        rootless: !host.is_privileged(),
-    };
-    config::check(&loaded.spec, &given)?;
-    let dir = store.path().join(request.id.as_str());
-    let notify = request.notify.clone();
-    let notify = notify.filter(|_| sd_notify::add_to(&mut loaded.spec, &dir, &mut warnings));
+    let notify_dir = || store.path().join(request.id.as_str()).join(sd_notify::DIR);
     let options = Options {
         id: request.id.as_str().to_owned(),
         bundle: request.bundle.clone(),
@@ -94,60 +85,29 @@ pub fn create<'a>(store: &Store, request: &CreateRequest<'a>) -> Result<Created<
         preserve_fds: request.preserve_fds,
         listen: request.listen.clone(),
         seccomp_cache: request.seccomp_cache.clone(),
+        terminal: TerminalRequest {
+            console_socket: request.console_socket.is_some(),
+            detached: request.detached,
+        },
+        cgroup: CgroupRequest {
+            disabled: request.no_cgroup,
+            systemd: request.systemd_cgroup,
+            rootless: request.rootless.unwrap_or(host.is_rootless),
+        },
+        notify_dir: request.notify.as_ref().map(|_| notify_dir()),
     };
     let mut plan = Plan::new(&loaded.spec, &options, &host, &mut warnings)?;
-    let cgroup = plan_cgroup(&loaded.spec, request, rootless, &mut warnings)?;
+    let notify = request.notify.clone().filter(|_| plan.notifies);
     let console = request.console_socket.as_deref();
     let console = console.map(|path| socket::connect("--console-socket", path)).transpose()?;
     warnings.iter().for_each(log::warn);
 
     plan.hooks.open_output()?;
-    let state = record::state(request, &plan, &host, &cgroup, &loaded.raw)?;
+    let state = record::state(request, &plan, &host, &loaded.raw)?;
     // From here on there is something to undo.
     let reserved = store.reserve(&request.id, &record::intent(&state))?;
     let created = Created::new(request.parent, plan, state, reserved, notify);
-    let created = created.run(&host, &cgroup, request, console)?;
+    let created = created.run(&host, request, console)?;
     created.save_filter();
     Ok(created)
-}
-
-fn plan_cgroup(
-    spec: &oci_spec::runtime::Spec,
-    request: &CreateRequest<'_>,
-    rootless: bool,
-    warnings: &mut Vec<String>,
-) -> Result<cgroup::Plan> {
-    let linux = spec.linux().as_ref();
-    if request.no_cgroup {
-        return cgroup::Plan::disabled(linux.and_then(|l| l.resources().as_ref()), warnings);
-    }
-    let layout = cgroup::Layout::probe()?;
-    let options = cgroup::Options {
-        rootless,
-        systemd: request.systemd_cgroup,
-        mounts_devices: spec.mounts().iter().flatten().any(needs_device),
-    };
-    let mut plan = cgroup::Plan::new(
-        &layout,
-        request.id.as_str(),
-        linux.and_then(|l| l.cgroups_path().as_deref()),
-        linux.and_then(|l| l.resources().as_ref()),
-        linux.and_then(|l| l.devices().as_deref()).unwrap_or(&[]),
-        options,
-        warnings,
-    )?;
-    plan.set_below(spec.annotations().as_ref())?;
-    if request.systemd_cgroup {
-        let annotations = spec.annotations().iter().flatten();
-        let pairs = annotations.map(|(key, value)| (key.as_str(), value.as_str()));
-        plan.set(systemd::annotations::properties(pairs)?);
-    }
-    Ok(plan)
-}
-
-/// Whether it may be a file system on a block device: what has a path as source is no bind mount.
-fn needs_device(mount: &oci_spec::runtime::Mount) -> bool {
-    let options = mount.options().as_deref().unwrap_or(&[]);
-    let binds = options.iter().any(|option| option == "bind" || option == "rbind");
-    !binds && mount.source().as_ref().is_some_and(|source| source.is_absolute())
 }

@@ -3,23 +3,21 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
-use super::CreateRequest;
 use super::handshake::{InitHandshake, waits_for_cgroup};
-use crate::cgroup::{self, Cgroup};
+use super::{CreateRequest, prepare};
+use crate::cgroup::Cgroup;
 use crate::config::Plan;
 use crate::config::annotations;
 use crate::error::retry_once;
 use crate::fs::OwnMount;
 use crate::host::Host;
 use crate::init::{self, Init, limits, scheduling};
-use crate::mount::prepare::Prepared;
-use crate::mount::stage;
 use crate::protocol::{self, Socket, ToInit, ToParent};
 use crate::sd_notify;
 use crate::spawn::child::{Parent, Running};
 use crate::spawn::fifo::Fifos;
 use crate::spawn::handshake::{self, Handshake};
-use crate::spawn::{maps, record};
+use crate::spawn::record;
 use crate::state::{self, Reserved, State, Status};
 use crate::sys::clone::Child;
 use crate::terminal::supervise;
@@ -71,11 +69,10 @@ impl<'a> Created<'a> {
     pub(super) fn run(
         mut self,
         host: &Host,
-        cgroup: &cgroup::Plan,
         request: &CreateRequest<'_>,
         console: Option<OwnedFd>,
     ) -> Result<Created<'a>> {
-        let made = self.make(host, cgroup, request, console);
+        let made = self.make(host, request, console);
         match made.and_then(|()| self.commit(request)) {
             Ok(()) => Ok(self),
             Err(error) => Err(self.undo(error)),
@@ -86,7 +83,6 @@ impl<'a> Created<'a> {
     fn make(
         &mut self,
         host: &Host,
-        cgroup: &cgroup::Plan,
         request: &CreateRequest<'_>,
         console: Option<OwnedFd>,
     ) -> Result<()> {
@@ -98,16 +94,12 @@ impl<'a> Created<'a> {
             }
         }
         let plan = &self.plan;
-        let mut prepared = Prepared::new(plan, host)?;
-        maps::own_idmaps(plan, prepared.trees.as_ref(), &prepared.proc)?;
-        maps::joined_idmaps(plan, &prepared)?;
-        prepared.idmaps = maps::kept_idmaps(plan, &prepared.proc)?;
-        maps::check_joined(plan, &prepared)?;
-        let trees = prepared.trees.as_ref().filter(|_| plan.mounts_in_callers_namespace());
+        let mut inherited = prepare::open(plan, host)?;
+        let trees = inherited.sources.trees().filter(|_| plan.mounts_in_callers_namespace());
         self.state.own_mount = trees.map(|t| OwnMount::of(t.root.as_fd())).transpose()?;
         let fifos = request.waits_for_start.then(|| Fifos::make(self.reserved.dir()));
         let fifos = fifos.transpose()?;
-        let cgroup = self.cgroup.insert(cgroup.create()?);
+        let cgroup = self.cgroup.insert(plan.cgroup.create()?);
         // Without privileges it may be less than what was intended.
         self.state.cgroup = cgroup.record().clone();
         let state = &self.state;
@@ -115,10 +107,10 @@ impl<'a> Created<'a> {
         let mut socket = Some(socket);
         let foreground_terminal =
             console.is_none() && plan.process.as_ref().is_some_and(|process| process.terminal);
-        let home = stage::enter(plan, &mut prepared)?;
+        let home = inherited.sources.stage(plan, &inherited.proc)?;
         let init = Init {
             plan,
-            prepared: &prepared,
+            inherited: &inherited,
             parent: &init_socket,
             fifos: fifos.as_ref(),
             console: console.as_ref(),
@@ -156,7 +148,7 @@ impl<'a> Created<'a> {
                 name: handshake::INIT,
                 process: plan.process.as_ref(),
                 state,
-                proc: &prepared.proc,
+                proc: &inherited.proc,
                 socket: &socket,
                 child,
                 adopted: !has_go_between,
@@ -166,7 +158,7 @@ impl<'a> Created<'a> {
                 listener: None,
             },
             plan,
-            prepared: &prepared,
+            inherited: &inherited,
             cgroup,
             hooks_ran: false,
             user_namespace: 0,
@@ -201,7 +193,7 @@ impl<'a> Created<'a> {
             record::write_pid_file(path, child.pid)?;
             self.pid_file = Some(path.clone());
         }
-        let receiver = (annotations::PIDFD_RECEIVER, &self.plan.pidfd_receiver);
+        let receiver = (annotations::PIDFD_RECEIVER, &self.plan.annotations.pidfd_receiver);
         for (name, path) in [("--pidfd-socket", &request.pidfd_socket), receiver] {
             if let Some(path) = path {
                 handshake::send_pidfd(name, path, child)?;

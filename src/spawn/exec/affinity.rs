@@ -4,11 +4,12 @@ use oci_spec::runtime::Process;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::init::limits::Affinity;
+use crate::list::List;
 use crate::{Context, Error, Result};
 
 /// The processors of a process that `exec` starts.
 #[derive(Debug, Clone, Copy)]
-pub struct Affinities {
+pub(crate) struct Affinities {
     /// Those of the runtime itself until the process is in its cgroup.
     pub initial: Option<CpuSet>,
     /// Those of the process after that.
@@ -53,26 +54,19 @@ impl Drop for InitialAffinity {
     }
 }
 
-/// A list like `0-3,7`; the check has refused what is none. Empty means unset.
+/// Parses a list such as `0-3,7`; an empty list means unset.
 fn list(field: &str, text: &Option<String>) -> Result<Option<CpuSet>> {
-    let Some(text) = text.as_deref().filter(|text| !text.trim().is_empty()) else {
+    let Some(text) = text.as_deref().map(str::trim).filter(|text| !text.is_empty()) else {
         return Ok(None);
     };
-    let bad = |why: String| Error::invalid(field, text, why);
-    let number = |part: &str| {
-        let number = part.trim().parse::<usize>().map_err(|_| bad("is no list of CPUs".into()))?;
-        if number < CpuSet::MAX_CPU {
-            return Ok(number);
-        }
-        Err(bad(format!("CPU {number} is above {}", CpuSet::MAX_CPU - 1)))
-    };
-    let mut cpus = CpuSet::new();
-    for part in text.split(',').filter(|part| !part.trim().is_empty()) {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        for cpu in number(first)?..=number(last)? {
-            cpus.set(cpu);
-        }
+    let list = List::parse(text)
+        .ok_or_else(|| Error::invalid(field, text, "not a list of CPUs such as \"0-3,7\""))?;
+    let most = CpuSet::MAX_CPU - 1;
+    if let Some(last) = list.last().filter(|last| *last as usize > most) {
+        return Err(Error::invalid(field, text, format!("CPU {last} is above {most}")));
     }
+    let mut cpus = CpuSet::new();
+    list.iter().for_each(|cpu| cpus.set(cpu as usize));
     Ok(Some(cpus))
 }
 
@@ -88,7 +82,7 @@ mod tests {
     #[test]
     fn lists_of_cpus() {
         assert_eq!(cpus("0-3,7"), [0, 1, 2, 3, 7]);
-        assert_eq!(cpus(" 5 , 1"), [1, 5]);
+        assert_eq!(cpus(" 5,1 "), [1, 5]);
         assert!(list("f", &Some("".into())).unwrap().is_none());
         assert!(list("f", &None).unwrap().is_none());
         for bad in ["x", "1-", "0-99999", "1024"] {

@@ -18,13 +18,14 @@ use crate::fs::{PATH, Proc, Root};
 use crate::init::birth::{Birth, Report};
 use crate::init::exec::Program;
 use crate::init::{self, enter, stdio};
+use crate::mount::closing;
 use crate::protocol::{Socket, ToInit};
 use crate::terminal::signals::Ignored;
 use crate::{Context, Error, Result, sys};
 
 /// What leads into the container.
 #[derive(Debug)]
-pub struct Entrance {
+pub(crate) struct Entrance {
     /// A pidfd of init, whose namespaces are joined by one setns(2).
     pub init: OwnedFd,
     /// Those to be joined.
@@ -35,7 +36,7 @@ pub struct Entrance {
 
 /// What the child borrows from the runtime.
 #[derive(Debug)]
-pub struct Inside<'a> {
+pub(crate) struct Inside<'a> {
     /// What to do.
     pub plan: &'a ExecPlan,
     /// With which descriptors.
@@ -55,7 +56,7 @@ pub struct Inside<'a> {
 }
 
 /// Runs the child to its end; returns its exit status.
-pub fn run(inside: &Inside<'_>, waits_for_cgroup: bool) -> i32 {
+pub(crate) fn run(inside: &Inside<'_>, waits_for_cgroup: bool) -> i32 {
     init::end(inside.parent, enter_and_start(inside, waits_for_cgroup))
 }
 
@@ -84,6 +85,7 @@ fn join_namespaces(inside: &Inside<'_>) -> Result<()> {
 
 fn enter_and_start(inside: &Inside<'_>, waits_for_cgroup: bool) -> Result<i32> {
     let plan = inside.plan;
+    closing::allow();
     die_with_runtime()?;
     sys::title::hide(init::TITLE);
     enter::not_dumpable()?;

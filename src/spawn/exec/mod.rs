@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use oci_spec::runtime::Spec;
 
 pub use self::cgroup::SubCgroup;
-pub use self::plan::ExecPlan;
+pub(crate) use self::plan::ExecPlan;
 use crate::config::Listen;
 use crate::host::Host;
 use crate::init::birth;
@@ -27,7 +27,7 @@ use crate::spawn::child::{Parent, Running};
 use crate::state::{Entry, State, Status};
 use crate::terminal::signals::Ignored;
 use crate::terminal::socket;
-use crate::{Error, Kind, Result, config, log};
+use crate::{Error, Kind, Result, log};
 
 /// What an exec is asked for.
 #[derive(Debug)]
@@ -70,12 +70,6 @@ pub fn exec(container: &Entry, request: &ExecRequest<'_>) -> Result<Running> {
     let host = Host::probe()?;
     let config = container.config()?;
     let process = process::resolve(&config, &request.process, &mut warnings)?;
-    let given = config::Given {
-        console_socket: request.console_socket.is_some(),
-        detached: request.detached,
-        rootless: !host.is_privileged(),
-    };
-    config::check_process(&process, &config, &given)?;
     let plan = ExecPlan::new(&config, &process, state, request, &host, &mut warnings)?;
     let console = request.console_socket.as_deref();
     let console = console.map(|path| socket::connect("--console-socket", path)).transpose()?;
