@@ -18,11 +18,11 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::stat::{Mode as Umask, umask};
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 
+use crate::fs::PATH;
 use crate::sys::fdpass::send_with_fd;
-use crate::{Context, Error, Result, log};
+use crate::{Context, Error, Kind, Result, log};
 
 /// The directory in a container's own.
 pub const DIR: &str = "notify";
@@ -118,6 +118,20 @@ fn gone(answer: rustix::io::Result<()>) -> rustix::io::Result<()> {
     }
 }
 
+/// Lets every user of the container write to the socket, whatever the umask. No name is followed: a
+/// container that may mount could make its view of the directory writable and put a link there.
+fn open_to_all(dir: BorrowedFd<'_>) -> Result<()> {
+    let flags = PATH | OFlags::NOFOLLOW;
+    let socket = rustix::fs::openat(dir, SOCKET, flags, Mode::empty())?;
+    let mode = rustix::fs::fstat(&socket)?.st_mode;
+    if FileType::from_raw_mode(mode) != FileType::Socket {
+        return Err(Error::new(Kind::System, "replaced by another file"));
+    }
+    // fchmod(2) refuses a descriptor of O_PATH; its link in /proc/self/fd names the same file.
+    let link = format!("/proc/self/fd/{}", socket.as_raw_fd());
+    Ok(rustix::fs::chmod(link, Mode::from_raw_mode(0o666))?)
+}
+
 fn open_dir(container: BorrowedFd<'_>) -> rustix::io::Result<std::os::fd::OwnedFd> {
     let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     rustix::fs::openat(container, DIR, flags, Mode::empty())
@@ -149,12 +163,12 @@ impl Proxy {
             .with_context(|| format!("remove {SOCKET}"))?;
         // By descriptor: a socket's path must be short, and --root may be long.
         let path = format!("/proc/self/fd/{}/{SOCKET}", dir.as_raw_fd());
-        // Every user of the container may write to it. Not by chmod afterwards, which would
-        // follow a link.
-        let own = umask(Umask::empty());
-        let bound = UnixDatagram::bind(path);
-        umask(own);
-        let socket = bound.with_context(|| format!("make the container's {SOCKET}"))?;
+        let make = || -> Result<UnixDatagram> {
+            let socket = UnixDatagram::bind(path)?;
+            open_to_all(dir.as_fd())?;
+            Ok(socket)
+        };
+        let socket = make().with_context(|| format!("make the container's {SOCKET}"))?;
         socket.set_nonblocking(true).with_context(|| format!("set up {SOCKET}"))?;
         let host = host.connect().context(VARIABLE).map_err(log::warn).ok();
         let main_pid = std::process::id();

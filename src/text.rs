@@ -2,6 +2,7 @@
 //! a log: on one line, of a bounded length, and without characters that control a terminal.
 
 use std::fmt::{Debug, Write};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// How much of a value an error shows, in characters.
 pub const VALUE: usize = 200;
@@ -88,6 +89,14 @@ pub fn part(text: String) -> String {
     }
 }
 
+/// A time as RFC 3339 in UTC with nanoseconds. A time that the format cannot show becomes 1970.
+pub fn rfc3339(at: SystemTime) -> String {
+    // humantime panics outside of 1970 to 9999.
+    const YEAR_9999: Duration = Duration::from_secs(253_402_300_799);
+    let since = at.duration_since(UNIX_EPOCH).ok().filter(|since| *since <= YEAR_9999);
+    humantime::format_rfc3339_nanos(UNIX_EPOCH + since.unwrap_or_default()).to_string()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -143,5 +152,12 @@ mod tests {
         let cut = part(format!("begin{}end", "é".repeat(5 * PART)));
         assert_eq!(cut.chars().count(), PART + 5);
         assert!(cut.starts_with("beginé") && cut.ends_with("éend") && cut.contains("é ... é"));
+    }
+
+    #[test]
+    fn strange_times_do_not_panic() {
+        assert!(rfc3339(UNIX_EPOCH - Duration::from_secs(1)).starts_with("1970-"));
+        assert!(rfc3339(UNIX_EPOCH + Duration::from_secs(1 << 40)).starts_with("1970-"));
+        assert!(rfc3339(UNIX_EPOCH + Duration::from_secs(253_402_300_799)).starts_with("9999-"));
     }
 }

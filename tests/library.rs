@@ -45,6 +45,7 @@ fn main() {
     a_thousand_creates_from_eight_threads(&bundle, &root.path().join("many"), &server);
     the_example_runs(&root.path().join("example"));
     drop(server);
+    assert_eq!(children(), [""; 0]);
     println!("test result: ok");
 }
 

@@ -5,7 +5,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, Stat, Uid};
 
-use super::{copy_bytes, read_link};
+use super::open::read_link;
+use super::read::copy_bytes;
 use crate::{Context, Error, Kind, Result};
 
 /// Copies everything below the directory `from` into the directory `to`: files, directories,

@@ -9,7 +9,7 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags, statx};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::PATH;
+use super::open::PATH;
 use crate::{Context, Result};
 
 /// linux/stat.h, since Linux 6.8: a number that no later mount gets.

@@ -7,8 +7,8 @@ use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags};
 
-use super::PATH;
-use super::walk::{self, Rule};
+use super::open::{PATH, openat2};
+use super::walk::{self, Scope};
 use crate::{Context, Error, Kind, Result};
 
 /// linux/magic.h
@@ -37,9 +37,9 @@ impl Proc {
     /// Opens `path` (relative to /proc) with `flags`.
     pub fn file(&self, path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV | ResolveFlags::NO_MAGICLINKS;
-        match super::openat2(self.dir.as_fd(), path, flags, resolve) {
+        match openat2(self.dir.as_fd(), path, flags, resolve) {
             Some(answer) => answer,
-            None => walk::open(self.dir.as_fd(), path, flags, Rule::Beneath),
+            None => walk::open(self.dir.as_fd(), path, flags, Scope::Beneath),
         }
     }
 

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use super::walk::{self, Rule};
-use super::{PATH, read_link};
+use super::open::{PATH, openat2, read_link};
+use super::walk::{self, Scope};
 use crate::{Context, Error, Result};
 
 /// How often a destination may lead through a dangling link before it is called a loop.
@@ -24,9 +24,9 @@ pub struct Root {
     no_openat2: Cell<bool>,
 }
 
-/// A place in the root file system: the directory that holds it, and its name there.
+/// A name that is free in a directory of the root file system.
 #[derive(Debug)]
-pub struct Place {
+struct NewEntry {
     /// The directory.
     pub dir: OwnedFd,
     /// A single name, never `..`.
@@ -59,12 +59,12 @@ impl Root {
     pub fn open(&self, path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
         if !self.no_openat2.get() {
             let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-            match super::openat2(self.fd(), path, flags, resolve) {
+            match openat2(self.fd(), path, flags, resolve) {
                 Some(answer) => return answer,
                 None => self.no_openat2.set(true),
             }
         }
-        walk::open(self.fd(), path, flags, Rule::InRoot)
+        walk::open(self.fd(), path, flags, Scope::InRoot)
     }
 
     /// An O_PATH descriptor of an existing `path`.
@@ -85,12 +85,12 @@ impl Root {
     fn open_no_links(&self, path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
         if !self.no_openat2.get() {
             let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
-            match super::openat2(self.fd(), path, flags, resolve) {
+            match openat2(self.fd(), path, flags, resolve) {
                 Some(answer) => return answer,
                 None => self.no_openat2.set(true),
             }
         }
-        walk::open(self.fd(), path, flags, Rule::InRootNoLinks)
+        walk::open(self.fd(), path, flags, Scope::InRootNoLinks)
     }
 
     /// The directory `path`, made with all its parents (mode 0755) where missing. A dangling link
@@ -111,9 +111,9 @@ impl Root {
         }
         let made = match self.make_last(path) {
             Some(made) => Ok(made),
-            None => match self.place(path)? {
+            None => match self.find_free(path)? {
                 None => self.open(path, PATH | OFlags::DIRECTORY).map_err(Error::from),
-                Some(place) => make_child_dir(&place),
+                Some(entry) => make_child_dir(&entry),
             },
         };
         let made = made.with_context(|| format!("create directory {path:?} in the rootfs"))?;
@@ -121,7 +121,7 @@ impl Root {
     }
 
     /// The usual case: only the last name is missing. mkdir(2) follows no link, so one that
-    /// dangles there is EEXIST, and [`Root::place`] takes over.
+    /// dangles there is EEXIST, and [`Root::find_free`] takes over.
     fn make_last(&self, path: &Path) -> Option<OwnedFd> {
         let (parent, name) = (path.parent()?, path.file_name()?);
         let dir = self.open(parent, PATH | OFlags::DIRECTORY).ok()?;
@@ -138,10 +138,10 @@ impl Root {
             answer => return answer.with_context(|| format!("find {path:?} in the rootfs")),
         }
         let make = || -> Result<OwnedFd> {
-            let Some(place) = self.place(path)? else {
+            let Some(entry) = self.find_free(path)? else {
                 return Ok(self.find(path)?);
             };
-            make_child_file(&place)
+            make_child_file(&entry)
         };
         make().with_context(|| format!("create file {path:?} in the rootfs"))
     }
@@ -156,20 +156,20 @@ impl Root {
             let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
                 return Err(Error::from(Errno::ISDIR));
             };
-            let place = Place { dir: self.find_no_links(parent)?, name: name.to_owned() };
-            make_child_file(&place)
+            let entry = NewEntry { dir: self.find_no_links(parent)?, name: name.to_owned() };
+            make_child_file(&entry)
         };
         make().with_context(|| format!("create file {path:?} in the rootfs"))
     }
 
-    /// Where `path` is to be made: its parent directory, made where missing, and the name that is
-    /// still free there. `None` if the path exists after all (it was a link to something).
-    pub fn place(&self, path: &Path) -> Result<Option<Place>> {
+    /// Finds where to create `path`: its parent directory, created where missing, and the name that is
+    /// free there. Returns `None` if the path exists after all (it was a link to something).
+    fn find_free(&self, path: &Path) -> Result<Option<NewEntry>> {
         let mut todo: PathBuf = clean(path);
         for _ in 0..MAX_DANGLING {
             match self.descend(&todo)? {
                 Descent::Exists => return Ok(None),
-                Descent::Free(place) => return Ok(Some(place)),
+                Descent::Free(entry) => return Ok(Some(entry)),
                 Descent::Elsewhere(path) => todo = clean(&path),
             }
         }
@@ -204,11 +204,11 @@ impl Root {
                 Err(Errno::NOENT | Errno::INVAL) => {}
                 Err(errno) => return Err(Error::from(errno)),
             }
-            let place = Place { dir, name: (*name).to_owned() };
+            let entry = NewEntry { dir, name: (*name).to_owned() };
             if last {
-                return Ok(Descent::Free(place));
+                return Ok(Descent::Free(entry));
             }
-            make_child_dir(&place)?;
+            make_child_dir(&entry)?;
         }
         Ok(Descent::Exists)
     }
@@ -216,7 +216,7 @@ impl Root {
 
 enum Descent {
     Exists,
-    Free(Place),
+    Free(NewEntry),
     Elsewhere(PathBuf),
 }
 
@@ -233,21 +233,21 @@ fn clean(path: &Path) -> PathBuf {
 
 /// mkdir in a held directory. Somebody may have been faster; what is opened must be a directory
 /// and no link either way.
-fn make_child_dir(place: &Place) -> Result<OwnedFd> {
-    match rustix::fs::mkdirat(&place.dir, &place.name, Mode::from_raw_mode(0o755)) {
+fn make_child_dir(entry: &NewEntry) -> Result<OwnedFd> {
+    match rustix::fs::mkdirat(&entry.dir, &entry.name, Mode::from_raw_mode(0o755)) {
         Ok(()) | Err(Errno::EXIST) => {}
         Err(errno) => return Err(Error::from(errno)),
     }
     let flags = PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW;
-    Ok(rustix::fs::openat(&place.dir, &place.name, flags, Mode::empty())?)
+    Ok(rustix::fs::openat(&entry.dir, &entry.name, flags, Mode::empty())?)
 }
 
 /// A new empty file in a held directory.
-fn make_child_file(place: &Place) -> Result<OwnedFd> {
+fn make_child_file(entry: &NewEntry) -> Result<OwnedFd> {
     let flags = OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::RDONLY;
     let mode = Mode::from_raw_mode(0o644);
-    rustix::fs::openat(&place.dir, &place.name, flags | OFlags::EXCL, mode)?;
-    Ok(rustix::fs::openat(&place.dir, &place.name, PATH | OFlags::NOFOLLOW, mode)?)
+    rustix::fs::openat(&entry.dir, &entry.name, flags | OFlags::EXCL, mode)?;
+    Ok(rustix::fs::openat(&entry.dir, &entry.name, PATH | OFlags::NOFOLLOW, mode)?)
 }
 
 #[cfg(test)]

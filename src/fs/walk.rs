@@ -11,7 +11,7 @@ use std::path::{Component, Path};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::{Errno, Result};
 
-use super::{PATH, mount_id, read_link};
+use super::open::{PATH, mount_id, read_link};
 
 /// The kernel's own limit of links in one look-up (path_resolution(7)).
 const MAX_LINKS: u32 = 40;
@@ -21,7 +21,7 @@ const PROC_SUPER_MAGIC: i64 = 0x9fa0;
 
 /// What a look-up may do.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Rule {
+pub enum Scope {
     /// As RESOLVE_IN_ROOT: absolute links and `..` stay inside the root.
     InRoot,
     /// The same with RESOLVE_NO_SYMLINKS.
@@ -32,15 +32,15 @@ pub enum Rule {
 
 /// Opens `path` below `root` with `flags`, following links (also the last one, unless `flags`
 /// has O_NOFOLLOW).
-pub fn open(root: BorrowedFd<'_>, path: &Path, flags: OFlags, rule: Rule) -> Result<OwnedFd> {
+pub fn open(root: BorrowedFd<'_>, path: &Path, flags: OFlags, scope: Scope) -> Result<OwnedFd> {
     let mut held: Vec<(OwnedFd, OsString)> = Vec::new();
     let mut rest: VecDeque<OsString> = split(path);
     let mut links = 0;
     // Not the device: a bind mount of another file of the same procfs has the same.
-    let mount = if rule == Rule::Beneath { mount_id(root)? } else { 0 };
+    let mount = if scope == Scope::Beneath { mount_id(root)? } else { 0 };
     while let Some(name) = rest.pop_front() {
         if name == ".." {
-            if held.pop().is_none() && rule == Rule::Beneath {
+            if held.pop().is_none() && scope == Scope::Beneath {
                 return Err(Errno::XDEV);
             }
             continue;
@@ -49,14 +49,14 @@ pub fn open(root: BorrowedFd<'_>, path: &Path, flags: OFlags, rule: Rule) -> Res
         let last = rest.is_empty();
         let next = rustix::fs::openat(here, &name, PATH | OFlags::NOFOLLOW, Mode::empty())?;
         let stat = rustix::fs::fstat(&next)?;
-        if rule == Rule::Beneath && mount_id(next.as_fd())? != mount {
+        if scope == Scope::Beneath && mount_id(next.as_fd())? != mount {
             return Err(Errno::XDEV);
         }
         if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink {
             held.push((next, name));
             continue;
         }
-        if rule == Rule::InRootNoLinks {
+        if scope == Scope::InRootNoLinks {
             return Err(Errno::LOOP);
         }
         if last && flags.contains(OFlags::NOFOLLOW) {
@@ -68,7 +68,7 @@ pub fn open(root: BorrowedFd<'_>, path: &Path, flags: OFlags, rule: Rule) -> Res
         }
         let target = read_link(next.as_fd(), OsStr::new(""))?;
         if target.as_bytes().starts_with(b"/") {
-            if rule == Rule::Beneath {
+            if scope == Scope::Beneath {
                 return Err(Errno::XDEV);
             }
             held.clear();
@@ -182,9 +182,10 @@ mod tests {
             for flags in [OFlags::PATH, OFlags::RDONLY, OFlags::PATH | OFlags::NOFOLLOW] {
                 let resolve =
                     rustix::fs::ResolveFlags::IN_ROOT | rustix::fs::ResolveFlags::NO_MAGICLINKS;
-                let kernel = super::super::openat2(root.as_fd(), Path::new(path), flags, resolve)
-                    .expect("openat2");
-                let ours = open(root.as_fd(), Path::new(path), flags, Rule::InRoot);
+                let kernel =
+                    crate::fs::open::openat2(root.as_fd(), Path::new(path), flags, resolve)
+                        .expect("openat2");
+                let ours = open(root.as_fd(), Path::new(path), flags, Scope::InRoot);
                 match (kernel, ours) {
                     (Ok(k), Ok(o)) => {
                         let (k, o) =

@@ -14,11 +14,11 @@ use super::dir::{self, Root};
 use super::document::{Document, OCI_VERSION, Status, document};
 use super::id::Id;
 use super::process::{boot_id, process_start_time};
-use super::record::INTENT_FILE;
-use super::record::{Intent, RESULT_FIFO, START_FIFO, STATE_FILE, State, VERSION, rfc3339};
+use super::record::{INTENT_FILE, Intent, RESULT_FIFO, START_FIFO, STATE_FILE, State, VERSION};
 use super::{file, owner};
 use crate::hooks::Hooks;
 use crate::sys::pidfd;
+use crate::text::rfc3339;
 use crate::{Context, Error, Kind, Result, config};
 
 /// A container of a [`super::Store`].

@@ -1,21 +1,16 @@
 //! Copies between the caller's standard input and output and the master of the container's
 //! terminal: no byte lost, no step that can block, and no more held than two small buffers.
-//!
-//! The descriptors 0 and 1 are shared with whoever started us, a shell for example, so they are
-//! never set to O_NONBLOCK. See [`Output`] for how a write is kept from blocking all the same:
-//! a stuck reader must not stop signals from being passed on.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
-use nix::libc;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::PollFlags;
-use nix::sys::socket::{MsgFlags, send};
-use nix::sys::stat::{Mode, SFlag, fstat, makedev};
-use nix::unistd::{isatty, read, write};
+use nix::unistd::write;
 
+use super::buffer::Buffer;
 use super::caller::CallerTerminal;
+use super::streams::{Input, Output};
 use crate::{Context, Error, Result, sys};
 
 /// Read ahead of the container's needs as little as a terminal does: what is typed and not taken
@@ -27,141 +22,6 @@ const OUTPUT_SIZE: usize = 64 * 1024;
 /// 4 KiB in the line discipline). So after the container's process has ended, what lies behind
 /// this many bytes was written by somebody else.
 const REST: usize = 64 * 1024;
-
-/// Bytes on their way.
-struct Buffer {
-    bytes: Box<[u8]>,
-    start: usize,
-    end: usize,
-}
-
-impl Buffer {
-    fn new(size: usize) -> Buffer {
-        Buffer { bytes: vec![0; size].into_boxed_slice(), start: 0, end: 0 }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.start == self.end
-    }
-
-    /// Whether it is worth reading more. Room at the front counts once it is half of the buffer,
-    /// so that moving the bytes there costs less than it gains.
-    fn has_room(&self) -> bool {
-        self.end < self.bytes.len() || self.start >= self.bytes.len() / 2
-    }
-
-    fn pending(&self) -> &[u8] {
-        self.bytes.get(self.start..self.end).unwrap_or_default()
-    }
-
-    fn clear(&mut self) {
-        (self.start, self.end) = (0, 0);
-    }
-
-    /// One read, of at most `most` bytes.
-    fn fill(&mut self, fd: BorrowedFd<'_>, most: usize) -> nix::Result<usize> {
-        if self.end == self.bytes.len() {
-            self.bytes.copy_within(self.start..self.end, 0);
-            (self.start, self.end) = (0, self.end - self.start);
-        }
-        let room = self.bytes.get_mut(self.end..).unwrap_or_default();
-        let most = most.min(room.len());
-        let length = read(fd, room.get_mut(..most).unwrap_or_default())?;
-        self.end += length;
-        Ok(length)
-    }
-
-    fn consume(&mut self, length: usize) {
-        self.start = (self.start + length).min(self.end);
-        if self.is_empty() {
-            self.clear();
-        }
-    }
-}
-
-/// Opens a pipe or a terminal once more: a file description of our own, with O_NONBLOCK. None for
-/// other files, and for those that we may not open (another user's) or find (no /proc).
-fn open_again(fd: BorrowedFd<'_>, access: OFlag) -> Option<OwnedFd> {
-    let stat = fstat(fd).ok()?;
-    let kind = stat.st_mode & SFlag::S_IFMT.bits();
-    // Opening ptmx again would make another terminal.
-    let is_terminal = || stat.st_rdev != makedev(5, 2) && isatty(fd).unwrap_or(false);
-    if kind != SFlag::S_IFIFO.bits() && !(kind == SFlag::S_IFCHR.bits() && is_terminal()) {
-        return None;
-    }
-    let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
-    let flags = access | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
-    open(path.as_str(), flags, Mode::empty()).ok()
-}
-
-/// Standard input. What poll(2) has announced may be gone before it is read (a shell reads the
-/// same terminal), so a read may block unless the descriptor is our own.
-enum Input {
-    Own(OwnedFd),
-    Shared(BorrowedFd<'static>),
-}
-
-impl Input {
-    fn open(stdin: BorrowedFd<'static>) -> Input {
-        open_again(stdin, OFlag::O_RDONLY).map_or(Input::Shared(stdin), Input::Own)
-    }
-
-    fn fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Input::Own(fd) => fd.as_fd(),
-            Input::Shared(fd) => *fd,
-        }
-    }
-}
-
-/// Standard output, and the way to write to it without blocking.
-enum Output {
-    /// A pipe or a terminal, opened once more.
-    Own(OwnedFd),
-    /// A socket, which can be told not to block with each message.
-    Socket(BorrowedFd<'static>),
-    /// A regular file, /dev/null and the like: never blocks in poll(2)'s sense.
-    File(BorrowedFd<'static>),
-    /// A pipe or a terminal of another user, which cannot be opened again. Written to in small
-    /// pieces, and only after poll(2) said so: PIPE_BUF bytes then fit into a pipe.
-    Shared(BorrowedFd<'static>),
-}
-
-impl Output {
-    fn open(stdout: BorrowedFd<'static>) -> Result<Output> {
-        let stat = fstat(stdout).context("fstat standard output")?;
-        if stat.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFSOCK.bits() {
-            return Ok(Output::Socket(stdout));
-        }
-        if let Some(own) = open_again(stdout, OFlag::O_WRONLY) {
-            return Ok(Output::Own(own));
-        }
-        let is_pipe = stat.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFIFO.bits();
-        let can_block = is_pipe || isatty(stdout).unwrap_or(false);
-        Ok(if can_block { Output::Shared(stdout) } else { Output::File(stdout) })
-    }
-
-    fn fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Output::Own(fd) => fd.as_fd(),
-            Output::Socket(fd) | Output::File(fd) | Output::Shared(fd) => *fd,
-        }
-    }
-
-    /// One write. `ready`: poll(2) has just said that it would not block.
-    fn write(&self, bytes: &[u8], ready: bool) -> nix::Result<usize> {
-        match self {
-            Output::Own(fd) => write(fd, bytes),
-            Output::File(fd) => write(fd, bytes),
-            Output::Socket(fd) => {
-                let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
-                send(fd.as_raw_fd(), bytes, flags)
-            }
-            Output::Shared(fd) if ready => write(fd, bytes.get(..libc::PIPE_BUF).unwrap_or(bytes)),
-            Output::Shared(_) => Err(Errno::EAGAIN),
-        }
-    }
-}
 
 /// The reader of our output is gone; with the error, unless it is one that only says so.
 ///
@@ -363,26 +223,10 @@ impl Rest {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use nix::fcntl::open;
+    use nix::sys::stat::Mode;
 
-    #[test]
-    fn a_buffer_keeps_order_and_never_grows() {
-        let (near, far) = nix::unistd::pipe().unwrap();
-        let mut buffer = Buffer::new(8);
-        write(&far, b"abcdefghijkl").unwrap();
-        assert_eq!(buffer.fill(near.as_fd(), 100), Ok(8));
-        assert!(!buffer.has_room());
-        buffer.consume(3);
-        assert!(!buffer.has_room(), "less than half is free");
-        buffer.consume(2);
-        assert!(buffer.has_room());
-        assert_eq!(buffer.fill(near.as_fd(), 2), Ok(2));
-        assert_eq!(buffer.pending(), b"fghij");
-        assert_eq!(buffer.fill(near.as_fd(), 100), Ok(2));
-        assert_eq!(buffer.pending(), b"fghijkl");
-        buffer.consume(100);
-        assert!(buffer.is_empty() && buffer.has_room());
-    }
+    use super::*;
 
     /// A terminal that holds 3000 bytes, and the relay of it into a large pipe.
     fn rest_of_3000() -> Option<(Rest, OwnedFd)> {
@@ -409,7 +253,7 @@ mod tests {
     #[test]
     fn the_rest_is_more_than_what_fits() {
         let Some((mut rest, near)) = rest_of_3000() else { return };
-        rest.relay.to_caller.end = OUTPUT_SIZE - 100;
+        rest.relay.to_caller.pretend_filled(OUTPUT_SIZE - 100);
         assert!(rest.step(false).is_ok_and(|done| done));
         let bytes = all_of(rest, near);
         assert_eq!(bytes.len(), OUTPUT_SIZE - 100 + 3000);
