@@ -17,6 +17,7 @@ pub const OCI_VERSION: &str = "1.2.1";
 /// The status of a container (runtime.md "State"; `paused` is an addition that runc made).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Status {
     /// `create` is at work.
     Creating,
