@@ -78,27 +78,26 @@ class Bench:
             # The floor enters a container of the subject.
             if any(one.name == "floor" for one in programs) and program is self.place.subject:
                 wanted = number
-            pattern = f"{self.place.tag}-{program.name}-"
-            if wanted > now and now == 0:
-                self.clock(program.create("sleep", pattern + "@"), count=wanted, at_once=2, seconds=600)
-                self.clock(program.start(pattern + "@"), count=wanted, at_once=2, seconds=600)
-            elif wanted > now:
-                self.population_of(program, range(now + 1, wanted + 1))
-            elif wanted < now:
-                self.remove(program, pattern, wanted, now)
+            try:
+                self.change(program, now, wanted)
+            except Failed:
+                program.remove_all()
+                self.living[program.name] = 0
+                raise
             self.living[program.name] = wanted
 
-    def population_of(self, program, numbers):
-        for number in numbers:
-            name = f"{self.place.tag}-{program.name}-{number}"
-            self.clock(program.create("sleep", name))
-            self.clock(program.start(name))
-
-    def remove(self, program, pattern, left, now):
-        if left == 0:
-            self.clock(program.delete(pattern + "@"), count=now, at_once=4, seconds=600)
-            return
-        for number in range(left + 1, now + 1):
+    def change(self, program, now, wanted):
+        """From `now` containers to `wanted`; they are numbered from 1 on."""
+        pattern = f"{self.place.tag}-{program.name}-"
+        if now == 0 < wanted:
+            self.clock(program.create("sleep", pattern + "@"), count=wanted, at_once=2, seconds=900)
+            self.clock(program.start(pattern + "@"), count=wanted, at_once=2, seconds=900)
+        elif wanted == 0 < now:
+            self.clock(program.delete(pattern + "@"), count=now, at_once=4, seconds=900)
+        for number in range(now + 1, wanted + 1) if now else ():
+            self.clock(program.create("sleep", f"{pattern}{number}"))
+            self.clock(program.start(f"{pattern}{number}"))
+        for number in range(wanted + 1, now + 1) if wanted else ():
             self.clock(program.delete(f"{pattern}{number}"))
 
     # ---- other tools -----------------------------------------------------------------------------
@@ -138,8 +137,9 @@ class Bench:
         for program in self.programs:
             program.remove_all()
         # Of what failed, a cgroup may be left.
+        hidden = f"{CGROUPS}/unified" if not os.path.exists(f"{CGROUPS}/unified/cgroup.controllers") else None
         for path, directories, _ in os.walk(CGROUPS, topdown=False):
-            for name in directories:
+            for name in directories if path != hidden else ():
                 if name.startswith(self.place.tag):
                     remove_cgroup(os.path.join(path, name))
         self.place.close()

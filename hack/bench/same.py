@@ -5,8 +5,10 @@
 A ratio to the floor means something only if both do the same work.
 """
 
+import ctypes
 import os
 import re
+import struct
 import subprocess
 import sys
 
@@ -66,8 +68,6 @@ def inside(words, bench):
 
 def device_programs(path):
     """How many device programs a cgroup has."""
-    import ctypes
-    import struct
     handle = os.open(path, os.O_RDONLY)
     try:
         ids = (ctypes.c_uint32 * 8)()
