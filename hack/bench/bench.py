@@ -70,7 +70,11 @@ class Bench:
     # ---- what lives ------------------------------------------------------------------------------
 
     def population(self, programs, number):
-        """Has `number` containers alive with each of the programs, and none with the others."""
+        """Has `number` containers alive with each of the programs, and none with the others.
+
+        Returns the programs with which that could be done.
+        """
+        able = list(programs)
         for program in self.programs:
             if not program.lives:
                 continue
@@ -80,11 +84,15 @@ class Bench:
                 wanted = number
             try:
                 self.change(program, now, wanted)
-            except Failed:
+                self.living[program.name] = wanted
+            except Failed as failure:
                 program.remove_all()
                 self.living[program.name] = 0
-                raise
-            self.living[program.name] = wanted
+                self.broken(program, failure)
+                if program is self.place.subject:
+                    raise
+                able = [one for one in able if one is not program]
+        return able
 
     def change(self, program, now, wanted):
         """From `now` containers to `wanted`; they are numbered from 1 on."""

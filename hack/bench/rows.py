@@ -90,8 +90,7 @@ def of_verb(verb, alive=1):
             words = program.list() if verb == "list" else getattr(program, verb)(name)
             return bench.clock(words)
 
-        able = bench.able(verb)
-        bench.population(able, alive)
+        able = bench.population(bench.able(verb), alive)
         return interleaved(bench, able, once)
 
     return row
@@ -103,7 +102,7 @@ def calls(bench):
     for verb in ("run", "exec", "state", "list"):
         able = bench.able(verb)
         if verb != "run":
-            bench.population(able, 1)
+            able = bench.population(able, 1)
         for program in able:
             name = f"{bench.place.tag}-{program.name}-1"
             fewest = []
@@ -122,14 +121,12 @@ def alive(bench):
     numbers = (0, 100) if bench.quick else (0, 100, 1000)
     for program in [one for one in bench.able("create") if one.lives]:
         able = [program] + [one for one in bench.able("run") if one.name == "floor" and program is bench.place.subject]
-        try:
-            for number in numbers:
-                bench.population([program], number)
-                taken = interleaved(bench, able, lambda one, _number: bench.clock(one.run("plain", bench.name(one))))
-                for name, kept in taken.summary().items():
-                    found.setdefault(f"alive-{number}", {})[name] = kept
-        except Failed as failure:
-            bench.broken(program, failure)
+        for number in numbers:
+            if not bench.population([program], number):
+                break
+            taken = interleaved(bench, able, lambda one, _number: bench.clock(one.run("plain", bench.name(one))))
+            for name, kept in taken.summary().items():
+                found.setdefault(f"alive-{number}", {})[name] = kept
         bench.population([], 0)
     return found
 
