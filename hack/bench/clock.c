@@ -50,13 +50,13 @@ static char *numbered(const char *word, int number) {
     return new;
 }
 
-static pid_t start(char **words, int number, const posix_spawn_file_actions_t *files) {
+static pid_t start(char **arguments, int number, const posix_spawn_file_actions_t *files) {
     char *own[256] = {0};
     pid_t pid;
     int i;
-    for (i = 0; words[i] && i < 255; i++) own[i] = numbered(words[i], number);
+    for (i = 0; arguments[i] && i < 255; i++) own[i] = numbered(arguments[i], number);
     errno = posix_spawnp(&pid, own[0], files, NULL, own, environ);
-    if (errno) die(words[0]);
+    if (errno) die(arguments[0]);
     while (i--) free(own[i]);
     return pid;
 }

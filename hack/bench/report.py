@@ -72,7 +72,7 @@ def text(number, unit):
 
 
 def ratio(ours, theirs):
-    return "" if not ours or not theirs else f"{ours / theirs:.2f}"
+    return "-" if not ours or not theirs else f"{ours / theirs:.2f}"
 
 
 def names_of(data):
@@ -100,8 +100,8 @@ def table(data, only_readme):
             timed = figure in ("wall", "cpu") and unit != "x"
             cells.append(median if only_readme or median == "-" or not timed else f"{median} ({least.split()[0]})")
         if not only_readme:
-            cells += ["-" if unit == "x" else ratio(value(data, key, figure, ours, "median"), value(data, key, figure, name, "median")) or "-"
-                      for name in names[1:]]
+            have = value(data, key, figure, ours, "median") if unit != "x" else None
+            cells += [ratio(have, value(data, key, figure, name, "median")) for name in names[1:]]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
