@@ -8,7 +8,6 @@ import subprocess
 
 MASKED = ("/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list",
           "/proc/timer_stats", "/proc/sched_debug", "/sys/firmware", "/proc/scsi")
-READONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 CGROUPS = "/sys/fs/cgroup"
 
 
@@ -137,21 +136,23 @@ class Bubblewrap(Program):
 
     def __init__(self, name, path, workspace):
         super().__init__(name, path, workspace)
-        self.notes.append("makes no cgroup and no device rules, binds the host's /sys in place of a new one, and sets "
-                          "no resource limit")
+        self.notes.append("makes no cgroup and no device rules, binds the host's /sys in place of a new one, maps one "
+                          "id, and sets neither resource limits nor the bounding set: it does less work")
 
     def run(self, bundle, name, root=None):
         command = [self.path, "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup"]
         if bundle == "userns":
             command += ["--unshare-user", "--uid", "0", "--gid", "0"]
         command += ["--as-pid-1", "--new-session", "--hostname", "bulkhead", "--ro-bind", self.workspace.rootfs, "/"]
-        command += ["--proc", "/proc", "--dev", "/dev", "--mqueue", "/dev/mqueue", "--ro-bind", "/sys", "/sys"]
+        command += ["--proc", "/proc", "--dev", "/dev", "--perms", "1777", "--tmpfs", "/dev/shm"]
+        command += ["--mqueue", "/dev/mqueue", "--ro-bind", "/sys", "/sys"]
         for path in MASKED:
             if os.path.isdir(path):
                 command += ["--tmpfs", path, "--remount-ro", path]
             elif os.path.exists(path):
                 command += ["--dev-bind", "/dev/null", path]
-        for path in READONLY:
+        # bwrap makes /proc/bus and /proc/irq read-only by itself.
+        for path in ("/proc/fs", "/proc/sys", "/proc/sysrq-trigger"):
             if os.path.exists(path):
                 command += ["--ro-bind", path, path]
         command += ["--cap-drop", "ALL"]
