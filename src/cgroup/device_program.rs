@@ -75,7 +75,6 @@ fn append(rule: &Rule, out: &mut Vec<Insn>) -> bool {
         DeviceKind::Block => BLOCK,
         DeviceKind::Char => CHAR,
     });
-    // Large numbers are negative as a constant; a 32-bit comparison takes the same bits.
     let tests: Vec<(u8, i32)> = [
         (KIND, kind),
         (MAJOR, rule.devices.major.map(u32::cast_signed)),

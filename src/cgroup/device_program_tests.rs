@@ -49,7 +49,7 @@ fn run(program: &[Insn], kind: i32, access: u32, major: u32, minor: u32) -> u32 
 /// Every access to devices that are named in no, one, or several rules.
 fn agrees_with_the_list(rules: &Ruleset) {
     let program = program(rules);
-    let numbers = [0, 1, 3, 5, 8, 9, 10, 11, 136, 200, 229, 0x8000_0000, u32::MAX];
+    let numbers = [0, 1, 3, 5, 8, 9, 10, 11, 136, 200, 229, 4095, 1_048_575, u32::MAX];
     for (kind, code) in [(DeviceKind::Block, BLOCK), (DeviceKind::Char, CHAR)] {
         for major in numbers {
             for minor in numbers {
@@ -79,7 +79,7 @@ const LISTS: [&str; 9] = [
         {"allow":true,"type":"c","major":10,"minor":200,"access":"w"},
         {"allow":false,"type":"c","minor":200,"access":"rm"}]"#,
     r#"[{"allow":true,"major":8,"minor":1,"access":"w"},{"allow":true,"minor":1,"access":"r"}]"#,
-    r#"[{"allow":true,"type":"c","major":2147483648,"minor":4294967295,"access":"rw"}]"#,
+    r#"[{"allow":true,"type":"c","major":4095,"minor":1048575,"access":"rw"}]"#,
     r#"[{"allow":true,"access":"rwm"},{"allow":false,"type":"c","major":1,"access":"rwm"},
         {"allow":false,"major":-1,"minor":9,"access":"m"}]"#,
 ];

@@ -334,3 +334,14 @@ fn other_resources_are_checked() {
         json!({"unified": {"io.max": "8:0 rbps=1\n8:1 rbps=1"}}),
     ]);
 }
+
+#[test]
+fn interfaces_are_checked() {
+    let why = "not the name of a network device (1 to 15 bytes without space, / and :)";
+    for name in ["", ".", "..", "a/b", "a b", "a:b", "a\tb", "abcdefghijklmnop"] {
+        rejects(&[(
+            json!({"network": {"priorities": [{"name": name, "priority": 1}]}}),
+            &format!("linux.resources.network.priorities[0].name: {name:?}: {why}"),
+        )]);
+    }
+}

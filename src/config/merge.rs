@@ -103,18 +103,10 @@ macro_rules! merge {
 /// Merges `new` into `old`. In many fields 0 means "unset" (config-linux.md, "Control groups");
 /// what is unset stays as it was.
 fn merge(old: &mut LinuxResources, new: &LinuxResources) {
-    if let Some(new) = new.memory() {
-        memory(old.memory_mut().get_or_insert_default(), new);
-    }
-    if let Some(new) = new.cpu() {
-        cpu(old.cpu_mut().get_or_insert_default(), new);
-    }
-    if let Some(new) = new.block_io() {
-        block_io(old.block_io_mut().get_or_insert_default(), new);
-    }
-    if let Some(new) = new.network() {
-        network(old.network_mut().get_or_insert_default(), new);
-    }
+    section(old.memory_mut(), new.memory(), memory);
+    section(old.cpu_mut(), new.cpu(), cpu);
+    section(old.block_io_mut(), new.block_io(), block_io);
+    section(old.network_mut(), new.network(), network);
     if let Some(pids) = new.pids() {
         old.set_pids(Some(*pids));
     }
@@ -132,6 +124,20 @@ fn merge(old: &mut LinuxResources, new: &LinuxResources) {
     }
     if let Some(new) = new.unified().as_ref().filter(|files| !files.is_empty()) {
         old.unified_mut().get_or_insert_default().extend(new.clone());
+    }
+}
+
+/// Merges a section; one in which nothing is set stays absent.
+fn section<T: Clone + Default + PartialEq>(
+    old: &mut Option<T>,
+    new: &Option<T>,
+    merge: impl Fn(&mut T, &T),
+) {
+    let Some(new) = new else { return };
+    let mut merged = old.clone().unwrap_or_default();
+    merge(&mut merged, new);
+    if old.is_some() || merged != T::default() {
+        *old = Some(merged);
     }
 }
 

@@ -20,7 +20,7 @@ fn what_is_not_set_stays() {
         "memory": {"limit": 100, "swap": 200},
         "cpu": {"shares": 5, "cpus": "0"},
         "pids": {"limit": 9},
-        "devices": [{"allow": false}],
+        "devices": [{"allow": false, "access": "rwm"}],
     });
     for nothing in [
         json!({}),
@@ -36,16 +36,17 @@ fn what_is_not_set_stays() {
         "memory": {"limit": 150, "swap": 200},
         "cpu": {"shares": 5, "cpus": "0", "burst": 0},
         "pids": {"limit": 0},
-        "devices": [{"allow": false}],
+        "devices": [{"allow": false, "access": "rwm"}],
     });
     assert_eq!(merged(old, new), wanted);
 }
 
 #[test]
 fn device_rules_are_replaced_as_a_whole() {
-    let rule = |major: i64| json!({"allow": true, "type": "c", "major": major, "minor": 0});
-    let old = json!({"devices": [{"allow": false}, rule(1), rule(2)]});
-    let new = json!({"devices": [{"allow": false}, rule(2), rule(2)]});
+    let rule =
+        |major: i64| json!({"allow": true, "type": "c", "major": major, "minor": 0, "access": "r"});
+    let old = json!({"devices": [{"allow": false, "access": "rwm"}, rule(1), rule(2)]});
+    let new = json!({"devices": [{"allow": false, "access": "rwm"}, rule(2), rule(2)]});
     assert_eq!(merged(old, new.clone()), new);
 }
 
@@ -101,7 +102,7 @@ fn unknown_fields_are_ignored_but_told() {
     let changes = Changes::parse(text.as_bytes(), "given", &mut warnings).unwrap();
     let left = serde_json::to_value(changes.resources()).unwrap();
     assert_eq!(left, json!({"memory": {"limit": 2}}));
-    for (warning, field) in warnings.iter().zip(["memroy", "memory.limti"]) {
+    for (warning, field) in warnings.iter().zip(["memory.limti", "memroy"]) {
         assert_eq!(*warning, format!("linux.resources.{field}: ignored: there is no such field"));
     }
     assert_eq!(warnings.len(), 2);

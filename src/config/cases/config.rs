@@ -248,17 +248,10 @@ fn linux_section() {
 fn net_devices() {
     let why = "not the name of a network device (1 to 15 bytes without space, / and :)";
     for name in ["", ".", "..", "a/b", "a b", "a:b", "a\tb", "abcdefghijklmnop"] {
-        refused(&[
-            (
-                json!({"/linux/netDevices": {name: {}}}),
-                &format!("linux.netDevices: {name:?}: {why}"),
-            ),
-            (
-                json!({"/linux/resources/network":
-                       {"priorities": [{"name": name, "priority": 1}]}}),
-                &format!("linux.resources.network.priorities[0].name: {name:?}: {why}"),
-            ),
-        ]);
+        refused(&[(
+            json!({"/linux/netDevices": {name: {}}}),
+            &format!("linux.netDevices: {name:?}: {why}"),
+        )]);
     }
     refused(&[
         (
