@@ -36,7 +36,7 @@ may_skip=(
 # machine's affair. All of them run in the virtual machine too. A view whose name has a comma is one
 # more for some tests, and counts for none.
 one_view_is_enough=(apparmor:: limits:: limits_felt:: block_io:: update:: events:: exec_cgroup:: cgroup_v2::
-    cgroup_native:: cgroup_members:: cgroup_rules::cpus_ cleanup::a_limit_too cleanup::memory_above systemd::
+    cgroup::native_tests:: cgroup::members_tests:: cgroup_rules::cpus_ cleanup::a_limit_too cleanup::memory_above systemd::
     config_guard::a_burst config_guard::a_hierarchy config_keys::resources_of)
 views=0
 
@@ -203,7 +203,7 @@ step "tests, cgroups of this machine ($mode)" tests here "$@"
 if [ "$mode" = v2 ]; then
     results+=("ok      (cgroup v2 is what this machine has: no second run)")
 elif grep -qw cgroup2 /proc/filesystems; then
-    step "end-to-end tests, private cgroup v2 view" tests v2 --test '*' "$@"
+    step "tests, private cgroup v2 view" tests v2 --lib --test e2e "$@"
 else
     results+=("FAILED  the kernel has no cgroup v2: that half could not be tested")
     failed=1

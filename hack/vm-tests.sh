@@ -3,28 +3,28 @@
 # of hack/vm: the runtime makes the cgroups, and then systemd does. They are built here; nothing that
 # needs a toolchain runs there.
 #
-#   hack/vm-tests.sh [FILTER...]      the filters go to the test programs
+#   hack/vm-tests.sh [FILTER...]      of those tests, the ones whose name contains a filter
 #
 # BULKHEAD_BIN=PATH is the binary they test; otherwise the static one is built. VM_SUITE=trixie for
 # another guest, VM_KERNEL=systemd.unified_cgroup_hierarchy=0 for hybrid cgroups in it (bookworm),
-# VM_TESTS="limits update" for other programs, VM_DRIVERS=systemd for one of the two drivers. Exit
-# status 126: there can be no virtual machine here.
+# VM_TESTS="limits update" for other modules of tests, VM_DRIVERS=systemd for one of the two drivers.
+# Exit status 126: there can be no virtual machine here.
 set -euo pipefail
 # shellcheck source=hack/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$top"
 
-# What the cgroups matter to. A program takes 10 to 40 seconds there.
-programs=(cgroup_v2 cgroup_native cgroup_members cgroup_safety cgroup_delegation cgroup_rules limits limits_felt block_io update events ps_pause exec
+# The modules of tests that cgroups matter to. A module takes 10 to 40 seconds there.
+modules=(cgroup_v2 cgroup::native_tests cgroup::members_tests cgroup_safety cgroup_delegation cgroup_rules limits limits_felt block_io update events ps_pause exec
     exec_cgroup lifecycle rootless cleanup systemd apparmor nested)
 # Those of them that are told apart by who makes the cgroup.
 with_systemd=(cgroup_v2 cgroup_safety cgroup_delegation cgroup_rules limits limits_felt block_io update events ps_pause exec exec_cgroup lifecycle
     cleanup)
-[ -z "${VM_TESTS:-}" ] || read -ra programs <<<"$VM_TESTS"
+[ -z "${VM_TESTS:-}" ] || read -ra modules <<<"$VM_TESTS"
 suite=${VM_SUITE:-bookworm}
 runs=()
 for driver in ${VM_DRIVERS:-cgroupfs systemd}; do
-    for name in "${programs[@]}"; do
+    for name in "${modules[@]}"; do
         case "$driver ${with_systemd[*]} " in
         cgroupfs\ * | *" $name "*) runs+=("$driver:$name") ;;
         esac
@@ -40,33 +40,43 @@ stage=$(mktemp -d "${TMPDIR:-/tmp}/bulkhead-vm-tests-XXXXXX")
 trap 'rm -rf "$stage"' EXIT
 chmod 0755 "$stage"
 : >"$stage/skips"
-cp "$BULKHEAD_BIN" "$stage/bulkhead"
-cargo test --locked --no-run --message-format=json-render-diagnostics "${programs[@]/#/--test=}" |
+cp "$BULKHEAD_BIN" "$stage/runtime"
+# The end-to-end tests, and the library's own.
+cargo test --locked --no-run --message-format=json-render-diagnostics --lib --test e2e |
     jq -r 'select(.profile.test? and .executable) | "\(.target.name) \(.executable)"' >"$stage/list"
-while read -r name executable; do
+while read -r program executable; do
     # Without the debug information they are a tenth as large.
-    strip -o "$stage/$name" "$executable"
-done <"$stage/list"
+    strip -o "$stage/$program" "$executable"
+    "$stage/$program" --list --format terse | sed -n "s/\(.*\): test$/\1 $program/p"
+done <"$stage/list" >"$stage/all"
+printf '%s\n' "${@-}" >"$stage/filters" # an empty pattern matches everything
+# By exact name: to the test program, `exec::` is a part of `hostile_exec::` too.
+for name in "${modules[@]}"; do
+    grep "^$name::" "$stage/all" >"$stage/module" || die "no such module of tests: $name"
+    cut -d ' ' -f 2 "$stage/module" | head -n 1 >"$stage/$name.program"
+    cut -d ' ' -f 1 "$stage/module" | grep -F -f "$stage/filters" >"$stage/$name.tests" || true
+done
 
 # shellcheck disable=SC2016 # expanded in the guest
 inside='
 stage=$1 view=$2 failed=
 read -ra runs <<<"$3"
-shift 3
 export BULKHEAD_BIN=/usr/local/bin/bulkhead BULKHEAD_TEST_PATIENCE=120
 export BULKHEAD_TEST_SKIPS=$stage/skips
-cp "$stage/bulkhead" $BULKHEAD_BIN
+cp "$stage/runtime" $BULKHEAD_BIN
 # Memory that is swapped stays in memory, only elsewhere.
 modprobe zram && echo 256M >/sys/block/zram0/disksize
 mkswap /dev/zram0 >/dev/null && swapon /dev/zram0
 for run in "${runs[@]}"; do
     started=$SECONDS
     name=${run#*:}
+    mapfile -t tests <"$stage/$name.tests"
+    [ ${#tests[@]} -gt 0 ] || continue
     export BULKHEAD_TEST_DRIVER=${run%%:*}
     export BULKHEAD_TEST_CGROUP=$view
     [ $BULKHEAD_TEST_DRIVER = cgroupfs ] || BULKHEAD_TEST_CGROUP+=", $BULKHEAD_TEST_DRIVER"
     echo "-- $name ($BULKHEAD_TEST_CGROUP)"
-    timeout 600 "$stage/$name" "$@" || failed+=" $run"
+    timeout 600 "$stage/$(cat "$stage/$name.program")" --exact "${tests[@]}" || failed+=" $run"
     echo "-- $name took $((SECONDS - started)) s"
 done
 # What is just going is given a few seconds.
@@ -85,7 +95,7 @@ $left"
 [ -z "$failed$left" ]'
 status=0
 hack/vm run --suite "$suite" --kernel "${VM_KERNEL:-}" --share "$stage" bash -c "$inside" inside \
-    "$stage" "vm${VM_KERNEL:+, $VM_KERNEL}" "${runs[*]}" "$@" || status=$?
+    "$stage" "vm${VM_KERNEL:+, $VM_KERNEL}" "${runs[*]}" || status=$?
 if [ -n "${BULKHEAD_TEST_SKIPS:-}" ]; then
     cat "$stage/skips" >>"$BULKHEAD_TEST_SKIPS"
 else

@@ -1,8 +1,6 @@
 //! Service managers: descriptors of socket activation (`LISTEN_FDS`) and readiness
 //! (`NOTIFY_SOCKET`).
 
-mod support;
-
 use std::fs;
 use std::io::ErrorKind;
 use std::os::fd::AsRawFd;
@@ -13,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use crate::support::*;
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
-use support::*;
 
 // ---------------------------------------------------------------- LISTEN_FDS
 
@@ -143,7 +141,9 @@ impl Manager {
 
     fn in_abstract(c: &Container) -> Manager {
         let address = SocketAddr::from_abstract_name(c.id.as_bytes()).unwrap();
-        Manager::of(UnixDatagram::bind_addr(&address).unwrap(), format!("@{}", c.id))
+        // A child that another test has just forked holds an earlier socket open until its execve.
+        let socket = wait_for("a free address", || UnixDatagram::bind_addr(&address).ok());
+        Manager::of(socket, format!("@{}", c.id))
     }
 
     fn of(socket: UnixDatagram, address: String) -> Manager {

@@ -1,7 +1,5 @@
 //! Annotations that the runtime itself reads: those of crun that engines set.
 
-mod support;
-
 use std::fs;
 use std::io::IoSliceMut;
 use std::os::fd::{AsRawFd, RawFd};
@@ -10,8 +8,8 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::thread::{self, JoinHandle};
 
+use crate::support::*;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
-use support::*;
 
 /// The bytes of a connection; what /proc/self/fd says of each descriptor that came with them, and its
 /// /proc/self/fdinfo.

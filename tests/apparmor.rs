@@ -1,12 +1,10 @@
 //! AppArmor: the kernel's word on what confines the container's processes. These need a machine that has
 //! it, such as that of `hack/vm`.
 
-mod support;
-
 use std::fs;
 use std::process::{Command, Stdio};
 
-use support::*;
+use crate::support::*;
 
 /// A profile that is loaded while this lives: everything is allowed but to write `/tmp/secret`.
 struct Profile(String);

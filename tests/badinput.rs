@@ -1,12 +1,10 @@
 //! Bad input: exit status 1, one line that names the field or the value, and nothing left behind.
 
-mod support;
-
 use std::fs;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
-use support::*;
+use crate::support::*;
 
 /// One edit of a good configuration, and what the error has to name.
 type Row = (&'static str, fn() -> Value, &'static [&'static str]);

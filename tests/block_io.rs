@@ -1,14 +1,12 @@
 //! Block I/O: each limit is read back, and felt on a loop device, under cgroup v1 and v2.
 
-mod support;
-
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use support::*;
+use crate::support::*;
 
 /// Leaves the test where block I/O cannot be limited.
 macro_rules! need_io {

@@ -1,12 +1,10 @@
 //! Who may use the container's cgroup: its owner on cgroup v2, and whoever reads its limits.
 
-mod support;
-
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use support::*;
+use crate::support::*;
 
 const FIRST: u32 = 200_000;
 

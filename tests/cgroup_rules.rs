@@ -1,14 +1,12 @@
 //! Cgroups at odd moments: device rules while a container is made and when they change, frozen
 //! cgroups below its own, its last moment, and lists of CPUs that do not exist.
 
-mod support;
-
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Instant;
 
-use support::*;
+use crate::support::*;
 
 fn asleep() -> Container {
     Container::with_script("exec sleep 600")

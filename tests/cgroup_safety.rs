@@ -1,13 +1,11 @@
 //! Nothing is killed, frozen or removed that is not proven to be the container's: above all not what
 //! another container of the same `cgroupsPath` has.
 
-mod support;
-
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-use support::*;
+use crate::support::*;
 
 fn asleep() -> Container {
     Container::with_script("exec sleep 600")

@@ -1,13 +1,11 @@
 //! What only a machine with cgroup v2 and every controller can show (`hack/vm` is one).
 
-mod support;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-use support::*;
+use crate::support::*;
 
 fn asleep() -> Container {
     Container::with_script("exec sleep 600")

@@ -1,12 +1,10 @@
 //! After a failure it is as if nothing had been tried: no process, cgroup, mount or state stays, and
 //! the id is free. After a crash of the runtime, `delete --force` gets there.
 
-mod support;
-
 use std::fs;
 use std::time::Duration;
 
-use support::*;
+use crate::support::*;
 
 /// One way to make create fail, and what the error has to name.
 type Failure = (&'static str, fn(&mut Container), &'static [&'static str]);

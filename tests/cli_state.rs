@@ -1,17 +1,15 @@
 //! `state`, `list`, `kill` and `delete` of the real program, and what it says when it fails.
 
-mod state_support;
-
 use std::fs::File;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::state_support::{Home, Sleep, state};
 use bulkhead::cli::Cli;
 use clap::CommandFactory;
 use serde_json::Value;
-use state_support::{Home, Sleep, state};
 
 fn bulkhead() -> Command {
     Command::new(env!("CARGO_BIN_EXE_bulkhead"))

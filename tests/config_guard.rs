@@ -3,14 +3,12 @@
 //! is in force has a test that reads it back from the kernel, one that is refused is refused, and
 //! one that is ignored is on the list in docs/differences.md.
 
-mod support;
-
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use crate::support::*;
 use bulkhead::config::{annotations, keys};
-use support::*;
 
 /// What becomes of a key, and of all below it that have no line of their own.
 enum Fate {

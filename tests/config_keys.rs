@@ -1,11 +1,9 @@
 //! Configurations as people write them: keys in other letters, near misses, values that go together
 //! or do not, members that are missing, and how long an error is.
 
-mod support;
-
 use std::fs;
 
-use support::*;
+use crate::support::*;
 
 fn asleep() -> Container {
     Container::with_script("exec sleep 600")

@@ -1,16 +1,13 @@
 //! /dev/console and the pseudo terminal where /dev is the host's own, and a /dev/null that cannot be
 //! found. The host's /dev is played by a directory of the bundle, in a private mount namespace.
 
-mod hostile_support;
-mod support;
-
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::PathBuf;
 
-use hostile_support::{one_line, without_mount};
+use crate::hostile_support::{one_line, without_mount};
+use crate::support::*;
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
-use support::*;
 
 /// Numbers of a terminal's slave and of the host's console, as stat(1) prints them.
 const SLAVE: &str = "88:0";
@@ -214,5 +211,5 @@ fn a_null_that_cannot_be_found_keeps_no_process_out() {
 
 #[test]
 fn hostile_without_openat2() {
-    hostile_support::again_without_openat2();
+    crate::hostile_support::again_without_openat2(module_path!());
 }

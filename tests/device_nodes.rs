@@ -1,18 +1,15 @@
 //! `linux.devices`: mode, owner and name of each node, in a user namespace too, and that nothing is
 //! made or changed in a directory of the host.
 
-mod hostile_support;
-mod support;
-
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 
-use hostile_support::{Canary, in_own_mounts, one_line, without_mount};
+use crate::hostile_support::{Canary, in_own_mounts, one_line, without_mount};
+use crate::support::rootless::{NOBODY, give_to_nobody, of_nobody, through};
+use crate::support::*;
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use nix::unistd::chown;
-use support::rootless::{NOBODY, give_to_nobody, of_nobody, through};
-use support::*;
 
 /// Kind, number, mode, owner and group of a node, as `stat` sees them from the host.
 type Node = (char, (u64, u64), u32, (u32, u32));
@@ -270,7 +267,7 @@ fn nothing_is_made_on_the_host() {
     }
     // A link leads the mount to where the device is listed.
     let mut c = Container::new();
-    hostile_support::plant(&c, "data", "/srv");
+    crate::hostile_support::plant(&c, "data", "/srv");
     c.mount("/data", "bind", &canary.text(""), &["rbind"]);
     c.push("/linux/devices", zero("/srv/dir/other"));
     one_line(&c.run(), &["/srv/dir/other", "directory of the host"]);
@@ -461,5 +458,5 @@ fn the_bundle_of_nobody_is_his() {
 
 #[test]
 fn hostile_without_openat2() {
-    hostile_support::again_without_openat2();
+    crate::hostile_support::again_without_openat2(module_path!());
 }

@@ -1,11 +1,9 @@
 //! `events`: its figures against the cgroup's files, its stream against the container's life.
 
-mod support;
-
 use std::fs;
 use std::time::{Duration, Instant};
 
-use support::*;
+use crate::support::*;
 
 fn asleep() -> Container {
     Container::with_script("exec sleep 600")

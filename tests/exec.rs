@@ -1,11 +1,9 @@
 //! exec: a process in a container that is there already, by the kernel's word.
 
-mod support;
-
 use std::fs;
 use std::os::fd::AsRawFd;
 
-use support::*;
+use crate::support::*;
 
 /// A container whose own process sleeps.
 fn asleep() -> Container {

@@ -1,11 +1,9 @@
 //! exec: cgroups, terminals, and users without privileges.
 
-mod support;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use support::*;
+use crate::support::*;
 
 fn asleep() -> Container {
     let mut c = Container::new();
@@ -120,7 +118,7 @@ fn nobody_in_his_own_container() {
     if !unprivileged_user_namespaces() {
         skip!("unprivileged user namespaces are switched off");
     }
-    let mut c = support::rootless::of_nobody("exec sleep 600");
+    let mut c = crate::support::rootless::of_nobody("exec sleep 600");
     c.without_namespace("cgroup");
     c.run_detached();
     let said = c.exec(&[], &["sh", "-c", "id -u; echo $$"]).ok().stdout;

@@ -1,11 +1,9 @@
 //! Hooks: when each of the six kinds runs, where, with what, and what its failure does.
 
-mod support;
-
 use std::fs;
 use std::time::{Duration, Instant};
 
-use support::*;
+use crate::support::*;
 
 const CREATE_TIME: [&str; 3] = ["prestart", "createRuntime", "createContainer"];
 

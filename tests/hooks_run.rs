@@ -5,11 +5,12 @@ use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use bulkhead::config::hooks::parse_hook;
 use bulkhead::hooks::{Hook, run_all, run_all_logging};
 use bulkhead::{Error, Result};
 
 fn hook(json: serde_json::Value) -> Hook {
-    Hook::from_spec("hooks.test", &serde_json::from_value(json).unwrap()).unwrap()
+    parse_hook("hooks.test", &serde_json::from_value(json).unwrap()).unwrap()
 }
 
 fn shell(script: &str) -> Hook {

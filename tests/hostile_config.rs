@@ -2,16 +2,13 @@
 //! carry a second one. CVE-2021-43784, CVE-2022-0811, CVE-2023-25809, CVE-2024-3154. What is
 //! merely wrong is in `badinput`; here every refusal is timed, and nothing may be left.
 
-mod hostile_support;
-mod support;
-
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, symlink};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use hostile_support::{Canary, SECRET, one_line, plant};
-use support::{Container, Value, for_each_row, json, said};
+use crate::hostile_support::{Canary, SECRET, one_line, plant};
+use crate::support::{Container, Value, for_each_row, json, said};
 
 /// How long a refusal may take.
 const QUICK: Duration = Duration::from_secs(5);
@@ -171,7 +168,7 @@ fn a_container_sees_no_cgroup_but_its_own() {
         let output = container.output();
         assert_eq!(said(&output, "done"), "yes");
         // The mount, and on v1 one directory a hierarchy: none of other containers or of the host.
-        let beside_v1 = support::cgroup_mounts().iter().any(|(_, names)| !names.is_empty());
+        let beside_v1 = crate::support::cgroup_mounts().iter().any(|(_, names)| !names.is_empty());
         let deepest = output.lines().map(|line| line.matches('/').count()).max();
         assert_eq!(deepest, Some(if beside_v1 { 4 } else { 3 }), "{output}");
     }
@@ -245,7 +242,7 @@ fn state_files_that_are_something_else_harm_nobody() {
     let canary = Canary::new();
     let secret = canary.text("secret");
     let stranger = std::process::Command::new("sleep").arg("100").spawn().unwrap();
-    let stranger = hostile_support::Killed(stranger);
+    let stranger = crate::hostile_support::Killed(stranger);
     let forged: Vec<(&str, Forgery<'_>)> = vec![
         ("null", Box::new(|path| fs::write(path, "null").unwrap())),
         ("{}", Box::new(|path| fs::write(path, "{}").unwrap())),
@@ -329,7 +326,7 @@ fn state_files_that_are_something_else_harm_nobody() {
                 nix::sys::signal::Signal::SIGKILL,
             )
             .unwrap();
-            support::wait_until("its death", || !process.alive());
+            crate::support::wait_until("its death", || !process.alive());
             remove_cgroups(&container);
         }
     }
@@ -343,10 +340,10 @@ fn edit(path: &Path, field: &str, value: Value) {
 }
 
 fn remove_cgroups(container: &Container) {
-    for (point, _) in support::cgroup_mounts() {
+    for (point, _) in crate::support::cgroup_mounts() {
         let dir = point.join(&container.id);
         if dir.is_dir() {
-            support::wait_until("an empty cgroup", || fs::remove_dir(&dir).is_ok());
+            crate::support::wait_until("an empty cgroup", || fs::remove_dir(&dir).is_ok());
         }
     }
 }
@@ -361,7 +358,7 @@ fn two_starts_of_one_container_start_it_once() {
     let good = running.into_iter().map(|one| one.wait()).filter(|ran| ran.status.success());
     assert_eq!(good.count(), 1);
     let path = container.rootfs().join("mnt/starts");
-    support::wait_until("the start", || path.exists());
+    crate::support::wait_until("the start", || path.exists());
     assert_eq!(fs::read_to_string(path).unwrap(), "started\n");
 }
 

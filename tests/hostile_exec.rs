@@ -1,13 +1,10 @@
 //! What a container can do to an `exec` on its way in: CVE-2016-9962, CVE-2019-5736,
 //! CVE-2024-21626.
 
-mod hostile_support;
-mod support;
-
 use std::fs;
 use std::path::Path;
 
-use support::*;
+use crate::support::*;
 
 /// Tries everything on each process that comes into sight, until told to stop. A strange process
 /// is one that was not there at first.

@@ -1,17 +1,14 @@
 //! Special files that are something else: /dev/null, ptmx, what is masked, standard input and
 //! output. CVE-2025-31133, CVE-2025-52565, CVE-2025-62161, CVE-2026-88265.
 
-mod hostile_support;
-mod support;
-
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use hostile_support::{Canary, SECRET, in_own_mounts, one_line, plant, without_mount};
+use crate::hostile_support::{Canary, SECRET, in_own_mounts, one_line, plant, without_mount};
+use crate::support::{Container, json};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
-use support::{Container, json};
 
 /// What an image can have in the place of a device.
 const WRONG: &[&str] = &["file", "link", "dangling", "loop", "fifo", "directory", "other device"];
@@ -245,5 +242,5 @@ fn a_deep_image_is_copied_up_or_refused() {
 
 #[test]
 fn hostile_without_openat2() {
-    hostile_support::again_without_openat2();
+    crate::hostile_support::again_without_openat2(module_path!());
 }

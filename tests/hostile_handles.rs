@@ -2,15 +2,12 @@
 //! working directory, environments, keys, sockets. CVE-2016-9962, CVE-2019-5736, CVE-2020-15257,
 //! CVE-2024-21626, CVE-2025-23266.
 
-mod hostile_support;
-mod support;
-
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use hostile_support::{Canary, SECRET, one_line, plant};
-use support::{Container, Ran, json, said, wait_for};
+use crate::hostile_support::{Canary, SECRET, one_line, plant};
+use crate::support::{Container, Ran, json, said, wait_for};
 
 /// Capabilities that make an attacker as strong as the engine allows.
 const STRONG: &[&str] = &[
@@ -151,7 +148,7 @@ fn elf_with_interpreter(path: &Path) {
 
 #[test]
 fn images_that_run_the_runtime_leave_it_alone() {
-    let binary = support::Runtime::new(Canary::new().path()).binary;
+    let binary = crate::support::Runtime::new(Canary::new().path()).binary;
     let before = fs::read(&binary).unwrap();
     let args: &[&[&str]] = &[
         &["/proc/self/exe"],
@@ -210,7 +207,7 @@ fn a_working_directory_swapped_for_a_descriptor_is_refused() {
     // and a link to the descriptor when it is entered: the kernel says that it lies outside.
     if !Path::new("/usr/bin/strace").exists() {
         assert!(std::env::var_os("CI").is_none(), "strace is missing");
-        support::skip!("needs strace");
+        crate::support::skip!("needs strace");
     }
     for user in [0, 1000] {
         let canary = Canary::new();
@@ -415,7 +412,7 @@ fn hooks_write_with_the_umask_of_the_caller() {
 #[test]
 fn the_keyring_is_its_own() {
     if !Path::new("/proc/keys").exists() {
-        support::skip!("this kernel has no keys");
+        crate::support::skip!("this kernel has no keys");
     }
     let keys = |options: &[&str]| -> (String, Ran) {
         let container = Container::with_script("cat /proc/keys");
@@ -430,5 +427,5 @@ fn the_keyring_is_its_own() {
 
 #[test]
 fn hostile_without_openat2() {
-    hostile_support::again_without_openat2();
+    crate::hostile_support::again_without_openat2(module_path!());
 }

@@ -1,13 +1,10 @@
 //! Who the container's process is: capabilities, groups, ids, and nothing more than was asked for.
 //! CVE-2022-2989, CVE-2022-2990, CVE-2022-24769, CVE-2022-29162, CVE-2022-36109, CVE-2025-27612.
 
-mod hostile_support;
-mod support;
-
 use std::process::{Command, Stdio};
 
-use hostile_support::{Killed, one_line};
-use support::{Container, Value, json, wait_for};
+use crate::hostile_support::{Killed, one_line};
+use crate::support::{Container, Value, json, wait_for};
 
 /// The bit of a capability.
 const CHOWN: u64 = 1;

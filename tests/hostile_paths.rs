@@ -3,15 +3,12 @@
 //! the host's mount table. CVE-2019-18837, CVE-2021-30465, CVE-2024-45310, CVE-2025-54867,
 //! CVE-2026-41579, CVE-2026-88264 and their kin.
 
-mod hostile_support;
-mod support;
-
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, symlink};
 use std::time::{Duration, Instant};
 
-use hostile_support::{Canary, SECRET, Swapper, exchange, one_line, plant, without_mount};
-use support::{Container, Ran, json};
+use crate::hostile_support::{Canary, SECRET, Swapper, exchange, one_line, plant, without_mount};
+use crate::support::{Container, Ran, json};
 
 /// Something that a configuration puts at a path of the image.
 struct Attack {
@@ -420,7 +417,7 @@ fn swapped_while_the_runtime_is_held_in_every_call() {
     let calls = "openat2,openat,mkdirat,mknodat,open_tree,move_mount,pivot_root";
     if !std::path::Path::new("/usr/bin/strace").exists() {
         assert!(std::env::var_os("CI").is_none(), "strace is missing");
-        support::skip!("needs strace");
+        crate::support::skip!("needs strace");
     }
     let mut race = Race::new();
     let inject = format!("inject={calls}:delay_exit=2000");
@@ -460,5 +457,5 @@ fn the_canary_sees_what_is_done_to_it() {
 
 #[test]
 fn hostile_without_openat2() {
-    hostile_support::again_without_openat2();
+    crate::hostile_support::again_without_openat2(module_path!());
 }

@@ -2,14 +2,11 @@
 //! must never look procfs up where the configuration, the image or another container has a say.
 //! CVE-2019-16884, CVE-2019-19921, CVE-2023-28642, CVE-2025-52881, CVE-2026-115521.
 
-mod hostile_support;
-mod support;
-
 use std::fs;
 use std::process::Command;
 
-use hostile_support::{Canary, in_own_mounts, one_line, without_mount};
-use support::{Container, Proc, json};
+use crate::hostile_support::{Canary, in_own_mounts, one_line, without_mount};
+use crate::support::{Container, Proc, json};
 
 const SYSCTL: &str = "net.ipv4.ip_unprivileged_port_start";
 const SYSCTL_FILE: &str = "/proc/sys/net/ipv4/ip_unprivileged_port_start";
@@ -263,5 +260,5 @@ fn the_hosts_tree_is_out_of_reach() {
 
 #[test]
 fn hostile_without_openat2() {
-    hostile_support::again_without_openat2();
+    crate::hostile_support::again_without_openat2(module_path!());
 }

@@ -1,12 +1,10 @@
 //! Who the process is and what it may do: ids, groups, umask, capabilities, no_new_privs, the
 //! out-of-memory score. Each is read from the kernel, not from the program.
 
-mod support;
-
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use support::*;
+use crate::support::*;
 
 const SETS: [&str; 5] = ["CapBnd", "CapEff", "CapPrm", "CapInh", "CapAmb"];
 const KILL: u64 = 1 << 5;
@@ -182,7 +180,7 @@ fn no_new_privs_stops_a_setuid_program() {
         let mut c = Container::new();
         // busybox's su says so if it is not set-uid root.
         let program = c.rootfs().join("bin/busybox-suid");
-        support::copy_program(c.rootfs().join("bin/busybox"), &program);
+        crate::support::copy_program(c.rootfs().join("bin/busybox"), &program);
         fs::set_permissions(&program, fs::Permissions::from_mode(0o4755)).unwrap();
         c.args(&["/bin/busybox-suid", "su", "-c", "true"]);
         c.set("/process/user", json!({"uid": 1000, "gid": 1000}));

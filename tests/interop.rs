@@ -1,14 +1,12 @@
 //! A drop-in for runc: its bundles run here and ours run there; the calls that engines make; and
 //! what the README tells a newcomer to type.
 
-mod support;
-
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use support::*;
+use crate::support::*;
 
 fn runc() -> PathBuf {
     ["/usr/sbin/runc", "/usr/bin/runc"]

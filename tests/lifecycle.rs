@@ -1,15 +1,13 @@
 //! create, start, state, kill, delete, run and list: what the commands do, and when they refuse.
 
-mod support;
-
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
+use crate::support::*;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use support::*;
 
 #[test]
 fn the_whole_life() {

@@ -1,12 +1,10 @@
 //! Limits: each is read back from the cgroup that the process is in, under v1 or v2, and those that
 //! a program can run into are run into.
 
-mod support;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use support::*;
+use crate::support::*;
 
 fn asleep() -> Container {
     Container::with_script("exec sleep 600")

@@ -1,11 +1,9 @@
 //! Limits that a program runs into, under cgroup v1 and v2: what it gets is measured.
 
-mod support;
-
 use std::fs;
 use std::time::Duration;
 
-use support::*;
+use crate::support::*;
 
 /// The figure after a key, in a file of several lines.
 fn figure(text: &str, key: &str) -> u64 {

@@ -3,7 +3,6 @@
 
 #[path = "../hack/manual.rs"]
 mod generator;
-mod support;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -11,9 +10,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
+use crate::support::*;
 use bulkhead::cli::Cli;
 use clap::CommandFactory;
-use support::*;
 
 /// A directory with what the generator writes.
 fn manual() -> &'static Path {

@@ -1,12 +1,10 @@
 //! Errors that tell what to do instead, the exit statuses of usage errors, the log of a call that is
 //! wrong, and options that only other runtimes' callers use.
 
-mod support;
-
 use std::fs;
 use std::process::{Command, Stdio};
 
-use support::*;
+use crate::support::*;
 
 /// A runtime with a state directory and no container.
 fn idle() -> Container {
@@ -84,7 +82,7 @@ fn checkpoint_and_restore_are_refused_in_the_log_and_by_status() {
 
 #[test]
 fn a_call_without_words_prints_the_help() {
-    let binary = support::Runtime::new(Container::new().path()).binary;
+    let binary = crate::support::Runtime::new(Container::new().path()).binary;
     let output = Command::new(binary).output().unwrap();
     assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &[][..]));
     assert!(String::from_utf8_lossy(&output.stdout).contains("Usage: bulkhead"));

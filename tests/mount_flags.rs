@@ -1,14 +1,12 @@
 //! Flags of mounts that exist already: what a remount changes, what a bind mount keeps of its source,
 //! what a user without privileges cannot change; and files on directories.
 
-mod support;
-
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::symlink;
 
-use support::rootless::{give_to_nobody, of_nobody};
-use support::*;
+use crate::support::rootless::{give_to_nobody, of_nobody};
+use crate::support::*;
 
 fn asleep() -> Container {
     Container::with_script("exec sleep 600")

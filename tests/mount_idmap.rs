@@ -1,13 +1,11 @@
 //! Mappings in the mount options `idmap=` and `ridmap=`: who owns the files of a mount, inside as
 //! the container sees it and outside on the disk.
 
-mod support;
-
 use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
 
-use support::*;
+use crate::support::*;
 
 const LOOK: &str = "stat -c '%u:%g' /mnt/file /mnt/sub/file; touch /mnt/new && echo made; true";
 

@@ -1,12 +1,10 @@
 //! A container with a user namespace and CAP_SYS_ADMIN: what the host has mounted read-only,
 //! nosuid, nodev or noexec, and what it has covered, stays so. The kernel's own locks refuse it.
 
-mod support;
-
 use std::fs;
 use std::path::Path;
 
-use support::*;
+use crate::support::*;
 
 /// Calls the runtime in a private mount namespace in which `script` has run first.
 fn after_mounting(c: &mut Container, script: &str) {
@@ -42,7 +40,7 @@ fn output(c: &mut Container, script: &str) -> String {
 }
 
 #[track_caller]
-fn run(c: &mut Container, script: &str) -> support::Ran {
+fn run(c: &mut Container, script: &str) -> crate::support::Ran {
     after_mounting(c, script);
     let ran = c.run();
     c.rt.through.clear();

@@ -1,13 +1,11 @@
 //! Every word that can be a mount option, on every kind of mount: it changes what mountinfo says as
 //! its name says, or it is refused. None is ignored.
 
-mod support;
-
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 
-use support::*;
+use crate::support::*;
 
 type Flags = BTreeSet<String>;
 

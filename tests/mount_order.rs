@@ -1,12 +1,10 @@
 //! Mounts that lie in one another, and links of the image on the way to them.
 
-mod support;
-
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use support::*;
+use crate::support::*;
 
 /// A new directory of the host beside the root file system, with a file in it.
 fn directory(c: &Container, name: &str) -> String {

@@ -1,14 +1,12 @@
 //! The container's file systems: every mount is read back from its mountinfo, and the host's own
 //! files are looked at for harm.
 
-mod support;
-
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 
-use support::canary::Canary;
-use support::*;
+use crate::support::canary::Canary;
+use crate::support::*;
 
 /// A mount namespace for the calls of a test, so that what they mount in their own never appears
 /// on the host.

@@ -1,11 +1,9 @@
 //! Namespaces: new, joined by path and shared; what is set up in them.
 
-mod support;
-
 use std::fs;
 use std::path::Path;
 
-use support::*;
+use crate::support::*;
 
 /// The type in config.json and the name in /proc/pid/ns.
 const KINDS: &[(&str, &str)] = &[

@@ -1,10 +1,8 @@
 //! A container made by a runtime that is in a container itself.
 
-mod support;
-
 use std::path::Path;
 
-use support::*;
+use crate::support::*;
 
 /// What a runtime needs that makes namespaces and mounts of its own.
 const ENGINE: &[&str] = &[

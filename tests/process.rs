@@ -1,17 +1,15 @@
 //! The process: its arguments, environment, directory, limits, descriptors and terminal, and what
 //! is said when it cannot be executed.
 
-mod support;
-
 use std::fs::{self, File};
 use std::io::{IoSliceMut, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 
+use crate::support::*;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
-use support::*;
 
 #[test]
 fn arguments_arrive_as_they_are() {
@@ -488,7 +486,7 @@ fn the_binary_cannot_be_written_from_inside() {
     let mut c = Container::new();
     // The tests beside this one execute the binary: harm is done to a copy.
     let copy = c.path().join("runtime");
-    support::copy_program(&c.rt.binary, &copy);
+    crate::support::copy_program(&c.rt.binary, &copy);
     c.rt.binary.clone_from(&copy);
     let before = fs::read(&copy).unwrap();
     let script = c.rootfs().join("bin/trick");

@@ -1,11 +1,9 @@
 //! `ps`, `pause` and `resume`: what they say against what the kernel says.
 
-mod support;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use support::*;
+use crate::support::*;
 
 fn asleep() -> Container {
     Container::with_script("sleep 600 & exec sleep 600")

@@ -1,13 +1,11 @@
 //! The root file system: what is made in it, hidden in it, and closed.
 
-mod support;
-
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 
-use support::canary::Canary;
-use support::*;
+use crate::support::canary::Canary;
+use crate::support::*;
 
 /// Sleeps as the container's process, so that the kernel can be asked about its mounts.
 fn asleep() -> Container {

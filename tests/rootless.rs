@@ -1,13 +1,11 @@
 //! Containers of a user without privileges: nobody calls the runtime.
 
-mod support;
-
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use support::rootless::{NOBODY, of_nobody, through};
-use support::*;
+use crate::support::rootless::{NOBODY, of_nobody, through};
+use crate::support::*;
 
 /// Leaves the test where nobody may make a user namespace.
 macro_rules! need_user_namespaces {

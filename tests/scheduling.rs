@@ -1,12 +1,10 @@
 //! Scheduler, I/O priority, memory policy and personality: what the kernel says of the process, and
 //! of one that `exec` has added.
 
-mod support;
-
 use std::process::Command;
 
-use support::rootless::of_nobody;
-use support::*;
+use crate::support::rootless::of_nobody;
+use crate::support::*;
 
 /// Nice value, realtime priority and policy of /proc/PID/stat (proc_pid_stat(5), 19, 40 and 41).
 fn scheduler(process: Proc) -> [i64; 3] {

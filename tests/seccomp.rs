@@ -1,8 +1,6 @@
 //! System call filters: what is blocked is blocked, with the action that was asked for.
 
-mod support;
-
-use support::*;
+use crate::support::*;
 
 fn filtered(script: &str, rules: Value) -> Container {
     let mut c = Container::with_script(script);

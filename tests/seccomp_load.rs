@@ -31,7 +31,7 @@ fn in_child(name: &str, body: fn()) -> Output {
         std::process::exit(0);
     }
     Command::new(env::current_exe().unwrap())
-        .args(["--exact", name, "--nocapture", "--test-threads=1"])
+        .args(["--exact", &format!("seccomp_load::{name}"), "--nocapture", "--test-threads=1"])
         .env(CHILD, "1")
         .output()
         .unwrap()

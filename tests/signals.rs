@@ -1,12 +1,10 @@
 //! The signals of what the runtime starts: an empty mask and default actions, whatever the caller
 //! of the runtime blocks or ignores. Read from `SigBlk` and `SigIgn` of the process's status.
 
-mod support;
-
 use std::fs;
 use std::process::Command;
 
-use support::*;
+use crate::support::*;
 
 /// Calls its arguments with every signal ignored that can be, and every signal blocked. By system
 /// calls, because the C library refuses to do it for the two signals that it uses itself.

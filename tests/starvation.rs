@@ -1,9 +1,7 @@
 //! System calls that fail in the runtime itself, by strace(1): an error in one line, or none, never
 //! a panic, and nothing stays behind.
 
-mod support;
-
-use support::*;
+use crate::support::*;
 
 /// Has `calls` fail with `errno` in the runtime. strace ends with the last process that it follows,
 /// so that all that the runtime starts can be followed in the foreground only.

@@ -1,16 +1,14 @@
 //! The state of containers, with hand-made containers.
 
-mod state_support;
-
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use bulkhead::Kind;
-use bulkhead::state::{self, START_FIFO, Status, Store, VERSION};
-use state_support::{Home, Sleep, id, intent, state};
+use crate::state_support::{Home, Sleep, id, intent, state};
+use bulkhead::state::{self, Origin, START_FIFO, Status, Store, VERSION};
+use bulkhead::{Kind, container};
 
 fn status(home: &Home, name: &str) -> Status {
     home.load(name).unwrap().status().unwrap()
@@ -47,10 +45,10 @@ fn reused_pid_and_other_boot_are_stopped_and_get_no_signal() {
         let container = home.load(name).unwrap();
         assert_eq!(container.status().unwrap(), Status::Stopped, "{name}");
         assert!(container.pidfd().unwrap().is_none(), "{name}");
-        let error = state::kill(&container, 9, false).unwrap_err().to_string();
+        let error = container::kill(&container, 9, false).unwrap_err().to_string();
         assert!(error.ends_with("container not running"), "{error}");
-        state::stop(&container, Duration::from_secs(1)).unwrap();
-        state::destroy(container).unwrap();
+        container::stop(&container, Duration::from_secs(1)).unwrap();
+        container::destroy(container).unwrap();
     }
     assert!(sleep.alive());
     assert!(home.names().is_empty());
@@ -69,8 +67,8 @@ fn forged_pids_are_never_signalled() {
         let mut container = home.store().load_any(&id("f")).unwrap();
         assert!(container.pidfd().unwrap().is_none());
         container.lock().unwrap();
-        state::stop(&container, Duration::from_secs(1)).unwrap();
-        state::destroy(container).unwrap();
+        container::stop(&container, Duration::from_secs(1)).unwrap();
+        container::destroy(container).unwrap();
         assert!(home.names().is_empty());
     }
 }
@@ -81,12 +79,12 @@ fn kill_reaches_init_and_only_a_live_one() {
     let mut sleep = Sleep::new();
     home.put_running(&state("c", sleep.pid()));
     let container = home.load("c").unwrap();
-    state::kill(&container, 0, false).unwrap();
+    container::kill(&container, 0, false).unwrap();
     assert!(sleep.alive());
-    state::kill(&container, 40, false).unwrap();
+    container::kill(&container, 40, false).unwrap();
     use std::os::unix::process::ExitStatusExt;
     assert_eq!(sleep.0.wait().unwrap().signal(), Some(40));
-    let error = state::kill(&container, 15, false).unwrap_err();
+    let error = container::kill(&container, 15, false).unwrap_err();
     assert_eq!(error.to_string(), "kill container \"c\": container not running");
     assert_eq!(error.kind(), Kind::State);
 }
@@ -156,7 +154,7 @@ fn foreign_files_are_never_removed() {
     let path = home.reserve("c").path().to_owned();
     std::fs::write(path.join("precious"), "x").unwrap();
     let container = home.store().load_any(&id("c")).unwrap();
-    let error = state::destroy(container).unwrap_err().to_string();
+    let error = container::destroy(container).unwrap_err().to_string();
     assert!(error.contains("not empty"), "{error}");
     assert_eq!(std::fs::read_to_string(path.join("precious")).unwrap(), "x");
 }
@@ -176,7 +174,7 @@ fn creation_is_seen_by_its_lock() {
     // A crash of create: the descriptor is closed, nothing else happens.
     drop(reserved);
     assert_eq!(status(&home, "c"), Status::Stopped);
-    state::destroy(home.load("c").unwrap()).unwrap();
+    container::destroy(home.load("c").unwrap()).unwrap();
     home.reserve("c").abandon().unwrap();
 }
 
@@ -221,7 +219,7 @@ fn a_container_made_anew_is_not_the_one_that_was_loaded() {
     let home = Home::new();
     home.reserve("c").keep();
     let mut old = home.load("c").unwrap();
-    state::destroy(home.load("c").unwrap()).unwrap();
+    container::destroy(home.load("c").unwrap()).unwrap();
     home.reserve("c").keep();
     assert_eq!(old.lock().unwrap_err().kind(), Kind::NotFound);
     assert_eq!(home.names(), ["c"]);
@@ -286,7 +284,7 @@ fn state_files_that_are_no_files_do_not_block_and_are_refused() {
     // A cleaner may remove it all the same, and touches nobody.
     let container = home.store().load_any(&id("c")).unwrap();
     assert!(container.broken().is_some() && container.intent().is_some());
-    state::destroy(container).unwrap();
+    container::destroy(container).unwrap();
     assert!(target.exists() && sleep.alive());
 }
 
@@ -349,9 +347,11 @@ fn many_deletes_of_one_container_all_end_well() {
         home.reserve("c").keep();
         std::thread::scope(|scope| {
             for _ in 0..16 {
-                scope.spawn(|| match home.store().load_any(&id("c")).and_then(state::destroy) {
-                    Ok(()) => {}
-                    Err(e) => assert_eq!(e.kind(), Kind::NotFound, "{e}"),
+                scope.spawn(|| {
+                    match home.store().load_any(&id("c")).and_then(container::destroy) {
+                        Ok(()) => {}
+                        Err(e) => assert_eq!(e.kind(), Kind::NotFound, "{e}"),
+                    }
                 });
             }
         });
@@ -381,7 +381,7 @@ fn creators_and_deleters_race_to_a_clean_end() {
             });
             scope.spawn(|| {
                 for _ in 0..200 {
-                    match home.store().load_any(&id("c")).and_then(state::destroy) {
+                    match home.store().load_any(&id("c")).and_then(container::destroy) {
                         Ok(()) => {}
                         Err(e) => assert_eq!(e.kind(), Kind::NotFound, "{e}"),
                     }
@@ -397,7 +397,7 @@ fn a_live_container_is_not_destroyed() {
     let home = Home::new();
     let mut sleep = Sleep::new();
     home.put(&state("c", sleep.pid()));
-    let error = state::destroy(home.load("c").unwrap()).unwrap_err();
+    let error = container::destroy(home.load("c").unwrap()).unwrap_err();
     assert_eq!(error.to_string(), "delete container \"c\": it is created");
     assert_eq!(error.kind(), Kind::State);
     assert!(sleep.alive());
@@ -410,7 +410,7 @@ fn stop_waits_for_the_death() {
     let mut sleep = Sleep::new();
     home.put_running(&state("c", sleep.pid()));
     let container = home.load("c").unwrap();
-    state::stop(&container, Duration::from_secs(10)).unwrap();
+    container::stop(&container, Duration::from_secs(10)).unwrap();
     assert_eq!(container.status().unwrap(), Status::Stopped);
     assert!(!sleep.alive());
 }
@@ -424,13 +424,13 @@ fn a_removal_that_fails_half_way_can_be_repeated() {
     // A directory cannot be unlinked.
     std::fs::remove_file(&intent).unwrap();
     std::fs::create_dir(&intent).unwrap();
-    let error = state::destroy(home.load("c").unwrap()).unwrap_err().to_string();
+    let error = container::destroy(home.load("c").unwrap()).unwrap_err().to_string();
     assert!(error.contains("remove intent.json: is a directory"), "{error}");
     // It is still known what it was: the state goes last.
     assert_eq!(status(&home, "c"), Status::Stopped);
     assert!(home.load("c").unwrap().state().is_some());
     std::fs::remove_dir(&intent).unwrap();
-    state::destroy(home.load("c").unwrap()).unwrap();
+    container::destroy(home.load("c").unwrap()).unwrap();
     assert!(home.names().is_empty());
 }
 
@@ -451,7 +451,7 @@ fn destroy_runs_the_poststop_hooks_of_the_snapshot_after_the_directory_is_gone()
     home.put(&state);
     let container = home.load("c").unwrap();
     assert_eq!(container.config().unwrap().version(), "1.0.2");
-    state::destroy(container).unwrap();
+    container::destroy(container).unwrap();
     let seen: serde_json::Value =
         serde_json::from_str(&std::fs::read_to_string(out).unwrap()).unwrap();
     assert_eq!(seen["status"], "stopped");
@@ -476,7 +476,7 @@ fn a_link_to_the_root_directory_is_refused_as_well() {
     let home = Home::new();
     let link = home.dir.path().join("link");
     symlink("/", &link).unwrap();
-    let error = Store::open(Some(&link)).unwrap_err().to_string();
+    let error = Store::open(&link, Origin::Named).unwrap_err().to_string();
     assert!(error.ends_with("must not be /"), "{error}");
     assert!(Path::new("/home").exists());
 }
@@ -484,7 +484,7 @@ fn a_link_to_the_root_directory_is_refused_as_well() {
 #[test]
 fn an_odd_umask_does_not_spoil_the_mark() {
     // umask belongs to the process, so a process of its own: this test's binary, once more.
-    const NAME: &str = "an_odd_umask_does_not_spoil_the_mark";
+    const NAME: &str = "state_store::an_odd_umask_does_not_spoil_the_mark";
     if std::env::var_os("ODD_UMASK").is_some() {
         nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o277));
         let home = Home::new();
@@ -499,44 +499,4 @@ fn an_odd_umask_does_not_spoil_the_mark() {
         .status()
         .unwrap();
     assert!(status.success());
-}
-
-#[test]
-fn the_default_directory_without_root_privileges() {
-    // The environment and the user belong to the process: this test's binary, once more.
-    const NAME: &str = "the_default_directory_without_root_privileges";
-    if std::env::var_os("WITHOUT_ROOT").is_none() {
-        let dir = tempfile::tempdir().unwrap();
-        let nobody = 65534;
-        if nix::unistd::geteuid().is_root() {
-            std::os::unix::fs::chown(dir.path(), Some(nobody), None).unwrap();
-        }
-        for (xdg, wanted) in [(dir.path(), "ok"), (Path::new("relative"), "error")] {
-            let status = Command::new(std::env::current_exe().unwrap())
-                .args(["--exact", NAME])
-                .env("WITHOUT_ROOT", wanted)
-                .env("XDG_RUNTIME_DIR", xdg)
-                .status()
-                .unwrap();
-            assert!(status.success(), "{xdg:?}");
-        }
-        return;
-    }
-    if nix::unistd::geteuid().is_root() {
-        nix::unistd::setuid(nix::unistd::Uid::from_raw(65534)).unwrap();
-    }
-    let store = Store::open(None);
-    if std::env::var_os("WITHOUT_ROOT").unwrap() == "error" {
-        let error = store.unwrap_err().to_string();
-        assert!(error.contains("XDG_RUNTIME_DIR") && error.contains("--root"), "{error}");
-        return;
-    }
-    let store = store.unwrap();
-    assert!(store.list().unwrap().is_empty());
-    assert!(!store.path().exists());
-    let reserved = store.reserve(&id("c"), &intent("c")).unwrap();
-    assert!(store.path().ends_with("bulkhead"));
-    assert_eq!(std::fs::metadata(store.path()).unwrap().mode() & 0o7777, 0o1700);
-    assert_eq!(store.list().unwrap().len(), 1);
-    reserved.abandon().unwrap();
 }

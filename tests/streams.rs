@@ -1,7 +1,5 @@
 //! `run` in the foreground, end to end: every byte, every signal, every child.
 
-mod support;
-
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -9,12 +7,12 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::support::*;
 use bulkhead::terminal::pty::{self, Pty};
 use nix::fcntl::OFlag;
 use nix::pty::Winsize;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use support::*;
 
 const MANY: usize = 100 * 61_000 * LINE.len();
 

@@ -2,16 +2,14 @@
 //! neither has anything left of it afterwards. All but the first two need a machine that runs
 //! systemd, such as that of `hack/vm`.
 
-mod support;
-
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use support::rootless::{NOBODY, of_nobody};
-use support::*;
+use crate::support::rootless::{NOBODY, of_nobody};
+use crate::support::*;
 
 /// A container whose unit is `bt-ID.scope`; `--systemd-cgroup` is given to `create` alone.
 fn with_unit(script: &str) -> Container {

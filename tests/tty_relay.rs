@@ -7,8 +7,7 @@
 //! The library wants a process with one thread, and the test harness has two, so the stand-in is
 //! started with all signals blocked (env(1) --block-signal): then both threads have them blocked.
 
-#[path = "tty_relay/stand_in.rs"]
-mod support;
+mod stand_in;
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -16,18 +15,18 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
+use bulkhead::sys::fdpass;
 use bulkhead::sys::term::{set_window_size, window_size};
-use bulkhead::terminal::fdpass;
 use bulkhead::terminal::supervise::{Child as Container, Options, SignalGuard, supervise};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::OutputFlags;
 use nix::unistd::Pid;
-use support::*;
+use stand_in::*;
 
 /// Not a test: see above.
 #[test]
 fn stand_in() {
-    support::stand_in();
+    stand_in::stand_in();
 }
 
 // ---------------------------------------------------------------- exit status and signals

@@ -1,13 +1,11 @@
 //! `update`: what is set is read back from the cgroup that the process is in; what is not named
 //! stays; what fails leaves nothing changed.
 
-mod support;
-
 use std::fs;
 use std::io::Write;
 use std::process::Stdio;
 
-use support::*;
+use crate::support::*;
 
 fn asleep() -> Container {
     Container::with_script("exec sleep 600")
@@ -34,7 +32,10 @@ fn update_from_stdin(c: &Container, words: &[&str], text: &str) -> Ran {
 fn kept(c: &Container) -> Value {
     let text = fs::read_to_string(c.rt.root.join(&c.id).join("state.json")).unwrap();
     let state: Value = serde_json::from_str(&text).unwrap();
-    state["config"]["linux"]["resources"].clone()
+    match &state["resources"] {
+        Value::Null => state["config"]["linux"]["resources"].clone(),
+        resources => resources.clone(),
+    }
 }
 
 /// Deletes the container and the cgroup above it, which is left to whoever is above.

@@ -2,15 +2,13 @@
 //! that waits for start. No process in its pid namespace may hold anything of the host, also for a
 //! container that has CAP_SYS_PTRACE.
 
-mod support;
-
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::Command;
 use std::sync::OnceLock;
 
-use support::*;
+use crate::support::*;
 
 /// Is in the environment of the runtime.
 const SECRET: &str = "of-the-caller-alone";

@@ -3,13 +3,11 @@
 //! Each row provokes one failure under both forms of the log, and says what the engines that go by
 //! the text must make of it.
 
-mod support;
-
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use support::*;
+use crate::support::*;
 
 /// One failure. `{id}` and `{bundle}` stand for the container's.
 struct Row {

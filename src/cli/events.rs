@@ -1,17 +1,13 @@
 //! `events`: what a container uses, and when it runs out of memory, one JSON object a line.
 
-use std::os::fd::AsFd;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, poll};
 use serde::Serialize;
 
-use super::{EventsArgs, Global, print};
-use crate::cgroup::{Record, Stats};
-use crate::state::{Id, Status, Store};
-use crate::sys::pidfd;
-use crate::{Context, Error, Kind, Result, log};
+use super::{EventsArgs, Global, environment, print};
+use crate::cgroup::Stats;
+use crate::container;
+use crate::{Error, Kind, Result};
 
 /// Longer than anyone waits, and short enough to be added to a point in time.
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
@@ -22,82 +18,28 @@ struct Event<'a> {
     kind: &'static str,
     id: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    data: Option<Stats>,
+    data: Option<&'a Stats>,
 }
 
 /// Prints events until the container has stopped, or one report.
 pub fn run(global: &Global, args: &EventsArgs) -> Result<i32> {
-    let id = Id::new(args.id.as_str())?;
     let interval = interval(&args.interval)?;
-    let container = Store::open(global.root.as_deref())?.load(&id)?;
-    let name = || format!("events of container {:?}", id.as_str());
-    let init = match container.status()? {
-        Status::Created | Status::Running | Status::Paused => container.pidfd()?,
-        Status::Creating | Status::Stopped => None,
-    };
-    let (Some(init), Some(state)) = (init, container.state()) else {
-        return Err(Error::new(Kind::State, "container not running")).with_context(name);
-    };
-    let cgroup = &state.cgroup;
-    cgroup.must_exist().with_context(name)?;
+    let container = environment::runtime(global)?.container(&args.id)?;
     if args.stats {
-        return tell("stats", &id, Some(cgroup.stats().with_context(name)?)).map(|()| 0);
+        return write("stats", container.id(), Some(&container.stats()?)).map(|()| 0);
     }
-    follow(&id, cgroup, init.as_fd(), interval).with_context(name).map(|()| 0)
+    for event in container.events(interval)? {
+        match event? {
+            container::Event::OutOfMemory => write("oom", container.id(), None)?,
+            container::Event::Stats(stats) => write("stats", container.id(), Some(&stats))?,
+        }
+    }
+    Ok(0)
 }
 
-fn follow(
-    id: &Id,
-    cgroup: &Record,
-    init: std::os::fd::BorrowedFd<'_>,
-    interval: Duration,
-) -> Result<()> {
-    let mut oom = cgroup.watch_oom()?;
-    if oom.is_none() {
-        log::warn("no memory controller counts this container, so there will be no oom events");
-    }
-    let after = |start: Instant| start.checked_add(interval);
-    let mut next = after(Instant::now());
-    loop {
-        let mut fds = vec![PollFd::new(init, PollFlags::POLLIN)];
-        if let Some(oom) = &oom {
-            let (fd, flags) = oom.poll();
-            fds.push(PollFd::new(fd, flags));
-        }
-        match poll(&mut fds, pidfd::poll_timeout(next)) {
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(errno) => return Err(errno).context("poll"),
-        }
-        let ready = |fd: Option<&PollFd<'_>>| fd.and_then(PollFd::any).unwrap_or(false);
-        let ended = ready(fds.first());
-        let maybe_oom = ended || ready(fds.get(1));
-        drop(fds);
-        // First, because it may be what the container died of.
-        if let Some(oom) = oom.as_mut().filter(|_| maybe_oom)
-            && oom.happened()?
-        {
-            tell("oom", id, None)?;
-        }
-        if ended {
-            return Ok(());
-        }
-        if next.is_some_and(|next| Instant::now() >= next) {
-            match cgroup.stats() {
-                Ok(stats) => tell("stats", id, Some(stats))?,
-                // Stopped and deleted at this moment.
-                Err(_) if pidfd::wait_exit(init, Duration::ZERO)? => return Ok(()),
-                Err(error) => log::warn(error),
-            }
-            // What cannot be printed in time is left out, not caught up with.
-            next = next.and_then(after).map(|next| next.max(Instant::now()));
-        }
-    }
-}
-
-fn tell(kind: &'static str, id: &Id, data: Option<Stats>) -> Result<()> {
-    let event = Event { kind, id: id.as_str(), data };
-    let line =
-        serde_json::to_string(&event).map_err(|e| Error::new(Kind::System, e.to_string()))?;
+fn write(kind: &'static str, id: &str, data: Option<&Stats>) -> Result<()> {
+    let line = serde_json::to_string(&Event { kind, id, data })
+        .map_err(|e| Error::new(Kind::System, e.to_string()))?;
     print((line + "\n").as_bytes())
 }
 
@@ -186,7 +128,7 @@ mod tests {
         let json = |event: &Event<'_>| serde_json::to_string(event).unwrap();
         let oom = Event { kind: "oom", id: "c1", data: None };
         assert_eq!(json(&oom), r#"{"type":"oom","id":"c1"}"#);
-        let stats = Event { kind: "stats", id: "c1", data: Some(Stats::default()) };
+        let stats = Event { kind: "stats", id: "c1", data: Some(&Stats::default()) };
         assert_eq!(
             json(&stats),
             "{\"type\":\"stats\",\"id\":\"c1\",\"data\":{\"cpu\":{},\"cpuset\":\

@@ -1,12 +1,12 @@
 //! `list`: all containers of the state directory.
 
-use super::{Global, ListArgs, ListFormat, print};
-use crate::state::{Container, Document, Store};
+use super::{Global, ListArgs, ListFormat, environment, print};
+use crate::state::{Document, Entry};
 use crate::{Error, Kind, Result, text};
 
 /// Prints the list.
 pub fn run(global: &Global, args: &ListArgs) -> Result<i32> {
-    let containers = Store::open(global.root.as_deref())?.list()?;
+    let containers = environment::runtime(global)?.entries()?;
     let text = if args.quiet {
         containers.iter().map(|container| format!("{}\n", container.id())).collect()
     } else {
@@ -24,7 +24,7 @@ pub fn run(global: &Global, args: &ListArgs) -> Result<i32> {
 }
 
 /// A container that goes wrong while it is looked at must not hide the others.
-fn document(container: &Container) -> Option<Document<'_>> {
+fn document(container: &Entry) -> Option<Document<'_>> {
     match container.document() {
         Ok(document) => Some(document),
         Err(e) => {

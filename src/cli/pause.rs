@@ -1,12 +1,9 @@
-//! `pause`: all processes of a container stand still.
+//! `pause`: freezes all processes of a container.
 
-use super::{Global, IdArgs};
+use super::{Global, IdArgs, environment};
 use crate::Result;
-use crate::state::{self, Id, Store};
 
-/// Pauses the container; it does stand still when this returns.
+/// Pauses the container. Its processes are frozen when this returns.
 pub fn run(global: &Global, args: &IdArgs) -> Result<i32> {
-    let id = Id::new(args.id.as_str())?;
-    let mut container = Store::open(global.root.as_deref())?.load(&id)?;
-    state::pause(&mut container).map(|()| 0)
+    environment::runtime(global)?.container(&args.id)?.pause().map(|()| 0)
 }

@@ -1,12 +1,9 @@
-//! `resume`: a paused container goes on.
+//! `resume`: thaws all processes of a paused container.
 
-use super::{Global, IdArgs};
+use super::{Global, IdArgs, environment};
 use crate::Result;
-use crate::state::{self, Id, Store};
 
 /// Resumes the container.
 pub fn run(global: &Global, args: &IdArgs) -> Result<i32> {
-    let id = Id::new(args.id.as_str())?;
-    let mut container = Store::open(global.root.as_deref())?.load(&id)?;
-    state::resume(&mut container).map(|()| 0)
+    environment::runtime(global)?.container(&args.id)?.resume().map(|()| 0)
 }

@@ -1,7 +1,8 @@
 //! The annotations that the runtime itself reads (config.md, "Annotations"): those of crun, which
 //! podman, buildah and distrobox set. Those of systemd are in [`crate::systemd::annotations`].
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::Spec;
 
@@ -51,7 +52,7 @@ fn get<'a>(spec: &'a Spec, name: &str) -> Option<&'a str> {
 }
 
 /// The value of an annotation that names a path.
-pub fn path<'a>(spec: &'a Spec, name: &str) -> Option<&'a Path> {
+fn path<'a>(spec: &'a Spec, name: &str) -> Option<&'a Path> {
     get(spec, name).map(Path::new)
 }
 
@@ -101,17 +102,40 @@ pub(super) fn apply(spec: &mut Spec, warnings: &mut Vec<String>) {
     }
 }
 
-/// The rule of the configuration: paths are absolute.
-pub(super) fn check(spec: &Spec) -> Result<()> {
-    for name in PATHS {
-        if let Some(path) = path(spec, name)
-            && !path.is_absolute()
-        {
-            let field = format!("annotations.{name}");
-            return Err(Error::invalid(field, path, "must be an absolute path"));
+/// The annotations of a container, and those among them that have an effect on the plan.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Annotations {
+    /// All of them, for the state.
+    pub all: BTreeMap<String, String>,
+    /// Whether the supplementary groups stay those of the caller ([`KEEP_GROUPS`]).
+    pub keeps_groups: bool,
+    /// The socket that gets a pidfd of init ([`PIDFD_RECEIVER`]).
+    pub pidfd_receiver: Option<PathBuf>,
+}
+
+impl Annotations {
+    /// Parses `annotations` (config.md, "Annotations"): keys must not be empty, and the paths of the
+    /// annotations that are read here are absolute.
+    pub fn new(spec: &Spec) -> Result<Annotations> {
+        let all: BTreeMap<String, String> =
+            spec.annotations().iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect();
+        if all.contains_key("") {
+            return Err(Error::invalid("annotations", "", "a key must not be empty"));
         }
+        for name in PATHS {
+            if let Some(path) = path(spec, name)
+                && !path.is_absolute()
+            {
+                let field = format!("annotations.{name}");
+                return Err(Error::invalid(field, path, "must be an absolute path"));
+            }
+        }
+        Ok(Annotations {
+            all,
+            keeps_groups: keeps_groups(spec),
+            pidfd_receiver: path(spec, PIDFD_RECEIVER).map(Path::to_owned),
+        })
     }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -172,7 +196,7 @@ mod tests {
     fn paths_are_absolute() {
         for name in PATHS {
             let (spec, _) = applied(&format!(r#"{{"annotations": {{"{name}": "a"}}}}"#));
-            let error = check(&spec).unwrap_err().to_string();
+            let error = Annotations::new(&spec).unwrap_err().to_string();
             assert_eq!(error, format!("annotations.{name}: \"a\": must be an absolute path"));
         }
     }

@@ -1,20 +1,19 @@
 //! Device nodes: the spec's default ones, and `linux.devices`.
 
-use std::path::{Path, PathBuf};
+use std::collections::HashMap;
+use std::path::{Component, Path, PathBuf};
 
 use oci_spec::runtime::{LinuxDevice, LinuxDeviceType};
 use rustix::fs::{FileType, Stat};
 
-use super::mounts::{self, Mount, MountKind};
-use super::options::PropagationKind;
-use super::{Choice, Namespaces};
+use super::namespaces::{Choice, Namespaces};
 use crate::host::Host;
 use crate::{Error, Result};
 
 /// A device of the container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Device {
-    /// Its place in `linux.devices`; `None` for a default device.
+    /// The index in `linux.devices`; `None` for a default device.
     pub index: Option<usize>,
     /// In the container.
     pub path: PathBuf,
@@ -97,7 +96,12 @@ impl Attributes {
     }
 }
 
-/// The bits of a mode beside the type of the file.
+/// The kernel's 12 bits of a major number.
+const MAX_MAJOR: u32 = 4095;
+/// The kernel's 20 bits of a minor number.
+const MAX_MINOR: u32 = 1_048_575;
+
+/// The permission bits of a mode, with set-id and sticky.
 const PERMISSIONS: u32 = 0o7777;
 
 /// config-linux.md, "Default Devices". /dev/console and /dev/ptmx are made elsewhere.
@@ -143,12 +147,39 @@ impl Origins {
     }
 }
 
-/// The default devices, those listed with the same path taking their place, then the others.
-pub fn plan(list: &[LinuxDevice], origins: Origins) -> Result<Vec<Device>> {
-    let listed = listed(list, origins)?;
+/// Parses `linux.devices` (config-linux.md, "Devices"). With `populate_dev` the default devices come
+/// first; a listed device with the path of a default one replaces it.
+pub fn parse(
+    list: Option<&Vec<LinuxDevice>>,
+    origins: Origins,
+    populate_dev: bool,
+) -> Result<Vec<Device>> {
+    let list = list.map(Vec::as_slice).unwrap_or_default();
+    let mut listed: Vec<Device> = Vec::with_capacity(list.len());
+    // A privileged container may list every device of the host.
+    let mut by_path: HashMap<PathBuf, usize> = HashMap::with_capacity(list.len());
+    for (index, device) in list.iter().enumerate() {
+        let parsed = parse_device(index, device, origins)?;
+        match by_path.get(&parsed.path).and_then(|at| listed.get(*at)) {
+            None => {
+                by_path.insert(parsed.path.clone(), listed.len());
+                listed.push(parsed);
+            }
+            // The same entry again says nothing new, and engines do write it.
+            Some(earlier) if *earlier == (Device { index: earlier.index, ..parsed }) => {}
+            Some(_) => {
+                let field = format!("linux.devices[{index}].path");
+                let why = "is listed twice, for different devices";
+                return Err(Error::invalid(field, device.path(), why));
+            }
+        }
+    }
+    if !populate_dev {
+        return Ok(listed);
+    }
     let mut devices: Vec<Device> = DEFAULTS
         .iter()
-        .filter(|(path, ..)| !listed.iter().any(|device| device.path == Path::new(path)))
+        .filter(|(path, ..)| !by_path.contains_key(Path::new(path)))
         .map(|(path, major, minor)| Device {
             index: None,
             path: path.into(),
@@ -159,96 +190,76 @@ pub fn plan(list: &[LinuxDevice], origins: Origins) -> Result<Vec<Device>> {
             attributes: Attributes::default(),
         })
         .collect();
-    devices.extend(listed);
+    devices.append(&mut listed);
     Ok(devices)
 }
 
-/// `linux.devices` alone. The check has refused a path that is listed for different devices; the
-/// same entry again is left out.
-pub fn listed(list: &[LinuxDevice], origins: Origins) -> Result<Vec<Device>> {
-    let mut seen = std::collections::HashSet::new();
-    let devices = list.iter().enumerate().map(|(i, device)| one(i, device, origins));
-    devices
-        .filter(|device| device.as_ref().map_or(true, |device| seen.insert(device.path.clone())))
-        .collect()
-}
-
-fn one(i: usize, device: &LinuxDevice, origins: Origins) -> Result<Device> {
+fn parse_device(index: usize, device: &LinuxDevice, origins: Origins) -> Result<Device> {
+    let field = |name: &str| format!("linux.devices[{index}].{name}");
+    let path = device.path();
+    let bad_path = |why: &str| Err(Error::invalid(field("path"), path, why));
+    if !path.is_absolute() {
+        return bad_path("must be an absolute path");
+    }
+    if path.components().any(|component| component == Component::ParentDir) {
+        return bad_path("must not contain \"..\"");
+    }
+    if path.file_name().is_none() {
+        return bad_path("must name a file");
+    }
     let kind = match device.typ() {
         LinuxDeviceType::C | LinuxDeviceType::U => FileType::CharacterDevice,
         LinuxDeviceType::B => FileType::BlockDevice,
         LinuxDeviceType::P => FileType::Fifo,
         LinuxDeviceType::A => {
-            let field = format!("linux.devices[{i}].type");
-            return Err(Error::invalid(field, "a", "a device to make is of type c, b, u or p"));
+            return Err(Error::invalid(field("type"), "a", "must be c, b, u or p"));
         }
     };
-    let number = |name: &str, value: i64| {
-        u32::try_from(value).map_err(|_| {
-            Error::invalid(format!("linux.devices[{i}].{name}"), value, "not a device number")
-        })
+    let (major, minor) = if kind == FileType::Fifo {
+        (0, 0)
+    } else {
+        (
+            number(&field("major"), device.major(), MAX_MAJOR)?,
+            number(&field("minor"), device.minor(), MAX_MINOR)?,
+        )
     };
-    let fifo = kind == FileType::Fifo;
+    // Some engines hand on a mode with the type bits of stat(2).
+    let mode = device.file_mode();
+    if let Some(mode) = mode
+        && mode & !PERMISSIONS != 0
+        && mode & !PERMISSIONS != kind.as_raw_mode()
+    {
+        let why = "has bits beyond the permissions (07777, 4095 in decimal)";
+        return Err(Error::invalid(field("fileMode"), mode, why));
+    }
+    for (name, id) in [("uid", device.uid()), ("gid", device.gid())] {
+        if id == Some(u32::MAX) {
+            return Err(Error::invalid(field(name), u32::MAX, "is not an id (it means -1)"));
+        }
+    }
     Ok(Device {
-        index: Some(i),
-        // Collapses `//`, `/./` and a trailing slash; the check has refused `..`.
-        path: device.path().components().collect(),
+        index: Some(index),
+        // Without `//`, `/./` and a trailing slash.
+        path: path.components().collect(),
         // A FIFO can be made in a user namespace, too.
-        origin: if fifo { Origin::Made } else { origins.listed },
+        origin: if kind == FileType::Fifo { Origin::Made } else { origins.listed },
         kind,
-        major: if fifo { 0 } else { number("major", device.major())? },
-        minor: if fifo { 0 } else { number("minor", device.minor())? },
+        major,
+        minor,
         attributes: Attributes {
-            mode: device.file_mode().map(|mode| mode & PERMISSIONS),
+            mode: mode.map(|mode| mode & PERMISSIONS),
             uid: device.uid(),
             gid: device.gid(),
         },
     })
 }
 
-/// Whether the configuration brings a /dev of its own, in which nothing is made: the last mount
-/// there is a bind mount, or the root file system is the host's own.
-pub fn binds_dev(mounts: &[Mount], rootfs: &Path) -> bool {
-    let dev = Path::new("/dev");
-    let last = mounts.iter().rfind(|m| m.destination == dev && m.kind != MountKind::Remount);
-    match last.map(|mount| &mount.kind) {
-        Some(MountKind::Bind(_) | MountKind::Own(_)) => true,
-        Some(_) => false,
-        None => rootfs == Path::new("/"),
+/// A device number that fits into the kernel's bits.
+fn number(field: &str, value: i64, max: u32) -> Result<u32> {
+    match u32::try_from(value) {
+        Ok(number) if number <= max => Ok(number),
+        _ => Err(Error::invalid(field, value, format!("must be from 0 to {max}"))),
     }
-}
-
-/// How the terminal becomes /dev/console (config-linux.md, "Default Devices").
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DevConsole {
-    /// It is not bound.
-    Never,
-    /// It is bound on the file, which is made where it is missing.
-    Made,
-    /// It is bound on the file where there is one: the directory is the host's.
-    Existing,
-}
-
-/// Chooses the way. A mount on a directory that is shared with the host would appear on the host,
-/// over the host's console.
-pub fn dev_console(mounts: &[Mount], mounts_root: bool, populate_dev: bool) -> DevConsole {
-    let console = Path::new("/dev/console");
-    let last = mounts::last_above(mounts, console);
-    match last.map(|index| &mounts[index]) {
-        _ if !mounts_root => DevConsole::Never,
-        Some(mount) if is_shared_with_host(mount) => DevConsole::Never,
-        _ if populate_dev => DevConsole::Made,
-        _ => DevConsole::Existing,
-    }
-}
-
-/// Whether a bind mount stays a peer of its source: `shared` is among its options, and nothing that
-/// takes it out of the peer group.
-pub fn is_shared_with_host(mount: &Mount) -> bool {
-    let list = &mount.options.propagation;
-    !list.is_empty()
-        && list.iter().all(|change| change.kind == PropagationKind::Shared)
-        && matches!(mount.kind, MountKind::Bind(_))
 }
 
 #[cfg(test)]
@@ -282,7 +293,7 @@ mod tests {
         let json = r#"[{"path":"/dev/null/","type":"c","major":1,"minor":3,"fileMode":384},
                        {"path":"/dev/pipe","type":"p"}]"#;
         let list: Vec<LinuxDevice> = serde_json::from_str(json).unwrap();
-        let devices = plan(&list, MADE).unwrap();
+        let devices = parse(Some(&list), MADE, true).unwrap();
         assert_eq!(devices.len(), 7);
         let null: Vec<_> = devices.iter().filter(|d| d.path == Path::new("/dev/null")).collect();
         assert_eq!(null.len(), 1);

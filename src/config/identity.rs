@@ -1,19 +1,21 @@
-//! Who the container's process is: ids, groups, umask, capabilities.
+//! `process.user` and `process.capabilities`: ids, groups, umask, capabilities.
 
 use std::str::FromStr;
 
 use oci_spec::runtime::{Capabilities, LinuxCapabilities, User};
 
+use super::ids::{IdMap, IdMaps};
 use crate::sys::cred::Caps;
+use crate::{Error, Result};
 
 /// User and group ids as seen in the container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     /// Real, effective and saved user id.
     pub uid: u32,
-    /// The same of the group.
+    /// Real, effective and saved group id.
     pub gid: u32,
-    /// Supplementary groups, exactly these; `None`: those of the runtime's caller stay
+    /// All supplementary groups; `None`: those of the runtime's caller stay
     /// ([`crate::config::annotations::KEEP_GROUPS`]).
     pub groups: Option<Vec<u32>>,
     /// `None`: the caller's umask is left (config.md, "POSIX-platform User").
@@ -34,9 +36,9 @@ pub struct CapSets {
 }
 
 impl CapSets {
-    /// The sets asked for, cut down to what can be granted by a process that may have at most
-    /// `available`; what was cut is told in `warnings`, as the spec wants (config.md, "Linux
-    /// Process": MUST be logged as a warning, SHOULD NOT fail). An absent object means none.
+    /// The requested sets, reduced to the capabilities that can be granted; `available` is all that
+    /// the process can have. `warnings` lists the rest (config.md, "Linux Process": MUST be logged as
+    /// a warning, SHOULD NOT fail). An absent object means no capability.
     pub fn new(
         spec: Option<&LinuxCapabilities>,
         available: u64,
@@ -71,17 +73,41 @@ impl CapSets {
 }
 
 impl Identity {
-    /// `process.user` and `process.capabilities`.
-    pub fn new(user: &User, keeps_groups: bool, caps: CapSets) -> Identity {
-        let groups = || user.additional_gids().clone().unwrap_or_default();
-        Identity {
+    /// Parses `process.user` (config.md, "POSIX-platform User"): ids that exist, and that a new user
+    /// namespace maps; `ids` are its mappings. A joined namespace has mappings that only the kernel
+    /// knows. There are no capabilities yet.
+    pub fn new(user: &User, ids: Option<&IdMaps>, keeps_groups: bool) -> Result<Identity> {
+        let uids = ids.map(|ids| ids.uids.as_slice());
+        let gids = ids.map(|ids| ids.gids.as_slice());
+        check_id(|| "process.user.uid".to_owned(), user.uid(), uids)?;
+        check_id(|| "process.user.gid".to_owned(), user.gid(), gids)?;
+        let groups = user.additional_gids().as_deref().unwrap_or_default();
+        for (index, gid) in groups.iter().enumerate() {
+            check_id(|| format!("process.user.additionalGids[{index}]"), *gid, gids)?;
+        }
+        if let Some(umask) = user.umask().filter(|umask| *umask > 0o777) {
+            let why = "must be from 0 to 511 (0777 in octal)";
+            return Err(Error::invalid("process.user.umask", umask, why));
+        }
+        Ok(Identity {
             uid: user.uid(),
             gid: user.gid(),
-            groups: (!keeps_groups).then(groups),
+            groups: (!keeps_groups).then(|| groups.to_vec()),
             umask: user.umask(),
-            caps,
-        }
+            caps: CapSets::default(),
+        })
     }
+}
+
+fn check_id(field: impl Fn() -> String, id: u32, maps: Option<&[IdMap]>) -> Result<()> {
+    if id == u32::MAX {
+        return Err(Error::invalid(field(), id, "is not an id (it means -1)"));
+    }
+    if maps.is_some_and(|maps| IdMaps::outside(maps, id).is_none()) {
+        let why = "is not mapped in the container's user namespace";
+        return Err(Error::invalid(field(), id, why));
+    }
+    Ok(())
 }
 
 fn bits(set: &Option<Capabilities>) -> u64 {

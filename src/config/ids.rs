@@ -1,10 +1,14 @@
-//! Mappings of a new user namespace, user_namespaces(7).
+//! Id mappings: those of the user namespace (`linux.uidMappings`, `linux.gidMappings`), and the lists
+//! of idmapped mounts (user_namespaces(7)).
 
-use oci_spec::runtime::{Linux, LinuxIdMapping, LinuxIdMappingBuilder};
+use oci_spec::runtime::{Linux, LinuxIdMapping};
 
 use super::namespaces::{Choice, Namespaces};
 use crate::host::Host;
 use crate::{Error, Result};
+
+/// The kernel's limit on entries of one map.
+const MAX_ENTRIES: usize = 340;
 
 /// One line of uid_map or gid_map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,21 +17,61 @@ pub struct IdMap {
     pub inside: u32,
     /// First id outside.
     pub outside: u32,
-    /// How many.
+    /// How many ids.
     pub size: u32,
 }
 
-impl From<&LinuxIdMapping> for IdMap {
-    fn from(map: &LinuxIdMapping) -> Self {
-        IdMap { inside: map.container_id(), outside: map.host_id(), size: map.size() }
-    }
-}
+type Side = (&'static str, fn(&IdMap) -> u32);
 
-impl From<&IdMap> for LinuxIdMapping {
-    fn from(map: &IdMap) -> Self {
-        let builder = LinuxIdMappingBuilder::default().container_id(map.inside);
-        // Every field has a default, so that this cannot fail.
-        builder.host_id(map.outside).size(map.size).build().unwrap_or_default()
+const SIDES: [Side; 2] = [("containerID", |map| map.inside), ("hostID", |map| map.outside)];
+
+impl IdMap {
+    /// Parses a list of the configuration; `field` names it in errors. A list that is missing is
+    /// empty.
+    pub fn list(field: &str, list: Option<&Vec<LinuxIdMapping>>) -> Result<Vec<IdMap>> {
+        let maps: Vec<IdMap> = list
+            .into_iter()
+            .flatten()
+            .map(|map| IdMap {
+                inside: map.container_id(),
+                outside: map.host_id(),
+                size: map.size(),
+            })
+            .collect();
+        IdMap::check(field, &maps)?;
+        Ok(maps)
+    }
+
+    /// Refuses a list that the kernel would refuse.
+    pub fn check(field: &str, maps: &[IdMap]) -> Result<()> {
+        if maps.len() > MAX_ENTRIES {
+            let why = format!("the kernel takes at most {MAX_ENTRIES} entries");
+            return Err(Error::invalid(field, format_args!("{} entries", maps.len()), why));
+        }
+        for (index, map) in maps.iter().enumerate() {
+            let size = map.size;
+            if size == 0 {
+                return Err(Error::invalid(format!("{field}[{index}].size"), 0, "must be above 0"));
+            }
+            for (side, start_of) in SIDES {
+                let start = start_of(map);
+                let name = || format!("{field}[{index}].{side}");
+                // The kernel adds in 32 bits; the last id, 4294967295, means "no id".
+                if start.checked_add(size).is_none() {
+                    let why = format!("with size {size} the range goes beyond 4294967294");
+                    return Err(Error::invalid(name(), start, why));
+                }
+                let overlaps = |other: &IdMap| {
+                    let (a, b) = (u64::from(start), u64::from(start_of(other)));
+                    a < b + u64::from(other.size) && b < a + u64::from(size)
+                };
+                if let Some(other) = maps.iter().take(index).position(overlaps) {
+                    let why = format!("the range of {size} ids overlaps that of entry {other}");
+                    return Err(Error::invalid(name(), start, why));
+                }
+            }
+        }
+        Ok(())
     }
 }
 
@@ -36,35 +80,60 @@ impl From<&IdMap> for LinuxIdMapping {
 pub enum Writer {
     /// The runtime, with CAP_SETUID in the parent namespace: any map, setgroups stays allowed.
     Privileged,
-    /// The runtime without it: its own id alone, and setgroups must be denied first.
+    /// The runtime without CAP_SETUID: its own id alone, and setgroups must be denied first.
     Own,
     /// The set-id helpers newuidmap(1) and newgidmap(1), by the ranges of /etc/subuid.
     Helpers,
 }
 
-/// Both maps, and how they get written.
+/// Both maps of a user namespace, and how they get written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdMaps {
     /// uid_map
     pub uids: Vec<IdMap>,
     /// gid_map
     pub gids: Vec<IdMap>,
-    /// By whom.
+    /// Who writes them into a new user namespace.
     pub writer: Writer,
 }
 
 impl IdMaps {
-    /// `linux.uidMappings` and `linux.gidMappings`; `None` unless a user namespace is made.
+    /// Parses `linux.uidMappings` and `linux.gidMappings` (config-linux.md, "User namespace
+    /// mappings"). A new user namespace needs both; with a namespace to join, a copy of its own
+    /// mappings may be given.
     pub fn new(linux: &Linux, namespaces: &Namespaces, host: &Host) -> Result<Option<IdMaps>> {
-        if namespaces.user != Choice::New {
+        let lists = [
+            ("linux.uidMappings", linux.uid_mappings()),
+            ("linux.gidMappings", linux.gid_mappings()),
+        ];
+        let given = lists.map(|(_, list)| list.as_ref().is_some_and(|list| !list.is_empty()));
+        for ((field, _), has) in lists.iter().zip(given) {
+            let why = match namespaces.user {
+                Choice::Inherit if has => {
+                    "mappings need a user namespace: add {\"type\": \"user\"} to linux.namespaces"
+                }
+                Choice::New if !has => "a new user namespace needs mappings",
+                Choice::Join(_) if !has && given != [false; 2] => {
+                    "uidMappings and gidMappings must be given together"
+                }
+                _ => continue,
+            };
+            return Err(Error::invalid_field(field, why));
+        }
+        if given == [false; 2] {
             return Ok(None);
         }
-        let (uids, gids) = read(linux);
-        if uids.is_empty() || gids.is_empty() {
-            let field = if uids.is_empty() { "linux.uidMappings" } else { "linux.gidMappings" };
-            return Err(Error::invalid_field(field, "empty, but a user namespace is to be made"));
-        }
-        let writer = if host.can_map_any_id() {
+        let parse = |(field, list): (&str, &Option<Vec<LinuxIdMapping>>)| -> Result<Vec<IdMap>> {
+            let maps = IdMap::list(field, list.as_ref())?;
+            // Init becomes root of the namespace to set the container up.
+            if IdMaps::outside(&maps, 0).is_none() {
+                return Err(Error::invalid_field(field, "id 0 of the container is not mapped"));
+            }
+            Ok(maps)
+        };
+        let [uids, gids] = lists;
+        let (uids, gids) = (parse(uids)?, parse(gids)?);
+        let writer = if host.can_map_any_id() || namespaces.user != Choice::New {
             Writer::Privileged
         } else if own_only(&uids, host.uid) && own_only(&gids, host.gid) {
             Writer::Own
@@ -74,15 +143,7 @@ impl IdMaps {
         Ok(Some(IdMaps { uids, gids, writer }))
     }
 
-    /// The mappings that are given beside a user namespace to join: a copy of its own, or a mistake.
-    pub fn copied(linux: &Linux, namespaces: &Namespaces) -> Option<IdMaps> {
-        namespaces.user.path()?;
-        let (uids, gids) = read(linux);
-        let none = uids.is_empty() && gids.is_empty();
-        (!none).then_some(IdMaps { uids, gids, writer: Writer::Privileged })
-    }
-
-    /// The same entries by the ids inside.
+    /// Returns the entries sorted by the ids inside.
     pub fn sorted(maps: &[IdMap]) -> Vec<IdMap> {
         let mut maps = maps.to_vec();
         maps.sort_unstable_by_key(|map| map.inside);
@@ -99,7 +160,7 @@ impl IdMaps {
         maps.iter().map(|m| format!("{} {} {}\n", m.inside, m.outside, m.size)).collect()
     }
 
-    /// Reads a map file; the entries by the ids inside.
+    /// Parses a map file; the entries are sorted by the ids inside.
     pub fn parse(text: &str) -> Option<Vec<IdMap>> {
         let line = |line: &str| {
             let mut numbers = line.split_ascii_whitespace().map(|word| word.parse().ok());
@@ -110,28 +171,17 @@ impl IdMaps {
         Some(IdMaps::sorted(&maps))
     }
 
-    /// The id outside of `id`.
+    /// The id outside that `id` stands for, if it is mapped.
     pub fn outside(maps: &[IdMap], id: u32) -> Option<u32> {
         maps.iter().find_map(|map| {
             let offset = id.checked_sub(map.inside).filter(|offset| *offset < map.size)?;
             map.outside.checked_add(offset)
         })
     }
-
-    /// Whether `id` has an id outside.
-    pub fn maps(maps: &[IdMap], id: u32) -> bool {
-        maps.iter().any(|m| id >= m.inside && id - m.inside < m.size)
-    }
-}
-
-fn read(linux: &Linux) -> (Vec<IdMap>, Vec<IdMap>) {
-    let read =
-        |list: &Option<Vec<LinuxIdMapping>>| list.iter().flatten().map(IdMap::from).collect();
-    (read(linux.uid_mappings()), read(linux.gid_mappings()))
 }
 
 fn own_only(maps: &[IdMap], id: u32) -> bool {
-    matches!(maps, [one] if one.size == 1 && one.outside == id)
+    matches!(maps, [map] if map.size == 1 && map.outside == id)
 }
 
 #[cfg(test)]
@@ -147,8 +197,6 @@ mod tests {
         assert_eq!(IdMaps::text(&maps), "0 1000 1\n1 100000 65535\n");
         let file = "         1     100000      65535\n         0       1000          1\n";
         assert_eq!(IdMaps::parse(file).unwrap(), maps);
-        assert!(IdMaps::maps(&maps, 0) && IdMaps::maps(&maps, 65_535));
-        assert!(!IdMaps::maps(&maps, 65_536));
         assert_eq!(IdMaps::parse(&IdMaps::text(&maps)).unwrap(), maps);
         assert_eq!(IdMaps::parse("0 x 1\n"), None);
         assert_eq!(IdMaps::outside(&maps, 0), Some(1000));

@@ -1,40 +1,50 @@
-//! From bytes to a [`Spec`](oci_spec::runtime::Spec) that can be acted upon.
+//! The configuration: from bytes to a [`Plan`].
 //!
-//! [`load`](load::load) reads and parses; [`check`](check::check) is a flat list of pure rules.
-//! Neither asks the kernel anything about the container: what only the kernel can tell (a path
-//! that is missing, a namespace of another type) is found where the thing is used.
+//! [`load()`] reads and parses config.json. Each section has one constructor, which checks the section
+//! and decides what it means; [`Plan::new`] composes them. An error names the field with its index,
+//! the value, and what is wrong with it. An empty string counts as unset wherever the Go types of the
+//! specification cannot tell the two apart.
+//!
+//! A path that is missing, or a namespace of another type, is found where the thing is used: only the
+//! kernel can tell.
 
 pub mod annotations;
 mod audit;
-pub mod check;
+mod cgroup;
 pub mod devices;
 mod document;
-mod explain;
-mod field_path;
-pub mod identity;
-pub mod idmap;
+mod error_path;
+pub mod hooks;
+mod identity;
 pub mod ids;
 pub mod keys;
-pub mod listen;
-pub mod load;
-pub mod merge;
-mod mount_flags;
+mod linux;
+mod listen;
+mod load;
+mod merge;
 pub mod mounts;
-pub mod namespaces;
-pub mod options;
+mod namespaces;
 mod plan;
 pub mod process;
+mod reparse;
+mod route;
 pub mod scheduling;
+mod spelling;
+mod sysctl;
 mod version;
 
-pub use check::{Given, check, check_process, check_resources};
-pub use devices::{DevConsole, Device};
+#[cfg(test)]
+mod cases;
+
+pub use cgroup::CgroupRequest;
+pub use devices::Device;
 pub use identity::{CapSets, Identity};
 pub use ids::{IdMap, IdMaps};
 pub use listen::Listen;
 pub use load::{Loaded, LoadedProcess, load, load_process, parse, parse_process, parse_stored};
 pub use merge::Changes;
-pub use mounts::{Mount, MountKind};
-pub use namespaces::{Choice, Kind, Namespaces, Route};
-pub use plan::{Options, Plan, keyring_name};
-pub use process::{Process, Rlimit};
+pub use mounts::{DevConsole, Mount, MountKind, options};
+pub use namespaces::{Choice, Kind, Namespaces};
+pub use plan::{Plan, PlanOptions, keyring_name};
+pub use process::{Process, Rlimit, TerminalRequest};
+pub use route::Route;

@@ -1,10 +1,9 @@
-//! The eight namespaces: which are new, which are joined, and by which road init gets into them.
+//! `linux.namespaces`: which namespaces the container gets.
 
 use std::path::PathBuf;
 
 use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceType};
 
-use crate::host::Host;
 use crate::{Error, Result};
 
 /// A kind of namespace, namespaces(7).
@@ -29,8 +28,8 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// All of them, in the order in which they are joined: the mount namespace last, because
-    /// after it the paths of the caller mean nothing.
+    /// All kinds, in the order in which namespaces are joined: the mount namespace last, because the
+    /// paths of the caller are gone after it.
     pub const ALL: [Kind; 8] = [
         Kind::User,
         Kind::Pid,
@@ -56,7 +55,7 @@ impl Kind {
         }
     }
 
-    /// Its name in config.json.
+    /// The name of the kind in config.json.
     pub fn name(self) -> &'static str {
         match self {
             Kind::User => "user",
@@ -71,20 +70,35 @@ impl Kind {
     }
 }
 
+impl From<LinuxNamespaceType> for Kind {
+    fn from(typ: LinuxNamespaceType) -> Kind {
+        match typ {
+            LinuxNamespaceType::User => Kind::User,
+            LinuxNamespaceType::Pid => Kind::Pid,
+            LinuxNamespaceType::Mount => Kind::Mount,
+            LinuxNamespaceType::Network => Kind::Network,
+            LinuxNamespaceType::Ipc => Kind::Ipc,
+            LinuxNamespaceType::Uts => Kind::Uts,
+            LinuxNamespaceType::Cgroup => Kind::Cgroup,
+            LinuxNamespaceType::Time => Kind::Time,
+        }
+    }
+}
+
 /// What the container gets of one kind.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Choice {
-    /// The runtime's own.
+    /// The runtime's own namespace.
     #[default]
     Inherit,
-    /// A fresh one.
+    /// A new namespace.
     New,
-    /// The one that this file names.
+    /// The namespace that this file names.
     Join(PathBuf),
 }
 
 impl Choice {
-    /// The path to join, if it is that.
+    /// The path of a namespace to join.
     pub fn path(&self) -> Option<&PathBuf> {
         match self {
             Choice::Join(path) => Some(path),
@@ -93,7 +107,7 @@ impl Choice {
     }
 }
 
-/// `linux.namespaces`.
+/// `linux.namespaces`: a choice for each kind.
 #[derive(Debug, Clone, Default)]
 #[allow(missing_docs)]
 pub struct Namespaces {
@@ -108,29 +122,25 @@ pub struct Namespaces {
 }
 
 impl Namespaces {
-    /// Reads the list; the check has refused duplicates, but a second one is an error here too
-    /// rather than a silent overwrite.
-    pub fn new(list: &[LinuxNamespace]) -> Result<Namespaces> {
+    /// Parses the list (config-linux.md, "Namespaces"): no type twice, and absolute paths. An empty
+    /// path counts as none.
+    pub fn new(list: Option<&Vec<LinuxNamespace>>) -> Result<Namespaces> {
         let mut namespaces = Namespaces::default();
-        for (i, entry) in list.iter().enumerate() {
-            let kind = match entry.typ() {
-                LinuxNamespaceType::User => Kind::User,
-                LinuxNamespaceType::Pid => Kind::Pid,
-                LinuxNamespaceType::Mount => Kind::Mount,
-                LinuxNamespaceType::Network => Kind::Network,
-                LinuxNamespaceType::Ipc => Kind::Ipc,
-                LinuxNamespaceType::Uts => Kind::Uts,
-                LinuxNamespaceType::Cgroup => Kind::Cgroup,
-                LinuxNamespaceType::Time => Kind::Time,
-            };
+        for (index, entry) in list.into_iter().flatten().enumerate() {
+            let field = |name: &str| format!("linux.namespaces[{index}].{name}");
+            let kind = Kind::from(entry.typ());
             let slot = namespaces.slot(kind);
             if *slot != Choice::Inherit {
-                let field = format!("linux.namespaces[{i}].type");
-                return Err(Error::invalid(field, kind.name(), "listed twice"));
+                let why = "a namespace of this type is listed twice";
+                return Err(Error::invalid(field("type"), kind.name(), why));
             }
             *slot = match entry.path() {
-                Some(path) if !path.as_os_str().is_empty() => Choice::Join(path.clone()),
-                _ => Choice::New,
+                Some(path) if path.as_os_str().is_empty() => Choice::New,
+                Some(path) if path.is_absolute() => Choice::Join(path.clone()),
+                Some(path) => {
+                    return Err(Error::invalid(field("path"), path, "must be an absolute path"));
+                }
+                None => Choice::New,
             };
         }
         Ok(namespaces)
@@ -163,168 +173,18 @@ impl Namespaces {
         }
     }
 
+    /// Whether the container has a namespace of that kind that is not the runtime's, new or joined.
+    pub fn has(&self, kind: Kind) -> bool {
+        *self.get(kind) != Choice::Inherit
+    }
+
     /// Whether the container has a user namespace that is not the runtime's.
     pub fn has_user(&self) -> bool {
-        self.user != Choice::Inherit
+        self.has(Kind::User)
     }
 
-    fn is_joined(&self, kind: Kind) -> bool {
+    /// Whether a namespace of that kind is joined by path.
+    pub fn is_joined(&self, kind: Kind) -> bool {
         self.get(kind).path().is_some()
-    }
-}
-
-/// Who enters which namespace, and when.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Route {
-    /// In the one clone3(2): the new pid and user namespaces, where they can be made there.
-    pub clone_flags: i32,
-    /// The user namespace is entered after the clone, by setns or unshare.
-    pub late_user: bool,
-    /// A go-between is cloned first: it enters the user namespace and then clones init, because a
-    /// pid namespace takes effect for children only and must belong to the user namespace.
-    pub trampoline: bool,
-    /// A pid namespace is joined. It has processes that could look into init, so init is born there
-    /// last of all (`init::birth`).
-    pub joins_pid: bool,
-    /// The runtime's own rights serve for what the container's root may not.
-    pub is_privileged: bool,
-    /// It may look into a process that is hidden from others (prctl(2), PR_SET_DUMPABLE).
-    pub may_trace: bool,
-    /// Joined namespaces are entered with the runtime's own rights, before the user namespace.
-    pub join_before_user: bool,
-    /// What init makes by unshare(2). The cgroup namespace is not among them: it is made later,
-    /// when init is in its cgroup.
-    pub unshare_flags: i32,
-}
-
-impl Route {
-    /// Chooses the shortest road.
-    pub fn new(namespaces: &Namespaces, host: &Host) -> Route {
-        let others = [Kind::Network, Kind::Ipc, Kind::Uts, Kind::Cgroup, Kind::Time, Kind::Mount];
-        // A privileged runtime has rights over every namespace; one without has them only over
-        // those of the user namespace that it enters.
-        let join_before_user =
-            host.is_privileged() && others.iter().any(|kind| namespaces.is_joined(*kind));
-        let late_user = match namespaces.user {
-            Choice::Inherit => false,
-            Choice::Join(_) => true,
-            // Before it is entered, a pid namespace must be joined that belongs to another.
-            Choice::New => {
-                join_before_user || host.is_privileged() && namespaces.is_joined(Kind::Pid)
-            }
-        };
-        let trampoline = late_user && namespaces.pid == Choice::New;
-        let mut clone_flags = 0;
-        if namespaces.user == Choice::New && !late_user {
-            clone_flags |= libc::CLONE_NEWUSER;
-        }
-        if namespaces.pid == Choice::New && !trampoline {
-            clone_flags |= libc::CLONE_NEWPID;
-        }
-        let unshare_flags = others
-            .iter()
-            .filter(|kind| **kind != Kind::Cgroup && *namespaces.get(**kind) == Choice::New)
-            .fold(0, |flags, kind| flags | kind.flag());
-        Route {
-            clone_flags,
-            late_user,
-            trampoline,
-            joins_pid: namespaces.is_joined(Kind::Pid),
-            is_privileged: host.is_privileged(),
-            may_trace: host.may_trace(),
-            join_before_user,
-            unshare_flags,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::sys::cred::Caps;
-
-    fn host(root: bool) -> Host {
-        let all = if root { u64::MAX } else { 0 };
-        Host {
-            uid: if root { 0 } else { 1000 },
-            gid: 0,
-            caps: Caps { effective: all, permitted: all, inheritable: 0 },
-            is_rootless: !root,
-            in_user_namespace: false,
-        }
-    }
-
-    fn join() -> Choice {
-        Choice::Join("/proc/1/ns/x".into())
-    }
-
-    #[test]
-    fn the_default_container_takes_one_clone() {
-        let namespaces = Namespaces {
-            pid: Choice::New,
-            mount: Choice::New,
-            network: Choice::New,
-            ipc: Choice::New,
-            uts: Choice::New,
-            cgroup: Choice::New,
-            ..Namespaces::default()
-        };
-        let route = Route::new(&namespaces, &host(true));
-        assert_eq!(route.clone_flags, libc::CLONE_NEWPID);
-        assert!(!route.trampoline && !route.late_user && !route.join_before_user);
-        let expected =
-            libc::CLONE_NEWNS | libc::CLONE_NEWNET | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
-        assert_eq!(route.unshare_flags, expected);
-    }
-
-    #[test]
-    fn new_user_and_pid_are_in_the_clone() {
-        let namespaces =
-            Namespaces { user: Choice::New, pid: Choice::New, ..Namespaces::default() };
-        let route = Route::new(&namespaces, &host(false));
-        assert_eq!(route.clone_flags, libc::CLONE_NEWPID | libc::CLONE_NEWUSER);
-        assert!(!route.trampoline);
-    }
-
-    #[test]
-    fn a_joined_user_namespace_with_a_new_pid_namespace_needs_the_go_between() {
-        let namespaces = Namespaces { user: join(), pid: Choice::New, ..Namespaces::default() };
-        let route = Route::new(&namespaces, &host(true));
-        assert!(route.trampoline && route.late_user);
-        assert_eq!(route.clone_flags, 0);
-        let namespaces = Namespaces { user: join(), ..Namespaces::default() };
-        assert!(!Route::new(&namespaces, &host(true)).trampoline);
-    }
-
-    #[test]
-    fn a_host_network_namespace_is_joined_before_a_new_user_namespace() {
-        let namespaces = Namespaces {
-            user: Choice::New,
-            network: join(),
-            pid: Choice::New,
-            ..Namespaces::default()
-        };
-        let route = Route::new(&namespaces, &host(true));
-        assert!(route.join_before_user && route.late_user && route.trampoline);
-        let route = Route::new(&namespaces, &host(false));
-        assert!(!route.join_before_user && !route.late_user && !route.trampoline);
-    }
-
-    #[test]
-    fn a_joined_pid_namespace_is_entered_last() {
-        for (user, root) in [(Choice::Inherit, true), (join(), true), (join(), false)] {
-            let namespaces = Namespaces { pid: join(), user, ..Namespaces::default() };
-            let route = Route::new(&namespaces, &host(root));
-            assert!(route.joins_pid && !route.trampoline, "{namespaces:?}");
-            assert_eq!(route.clone_flags & libc::CLONE_NEWPID, 0);
-        }
-    }
-
-    #[test]
-    fn a_new_user_namespace_is_made_after_a_pid_namespace_is_joined() {
-        let namespaces = Namespaces { pid: join(), user: Choice::New, ..Namespaces::default() };
-        let route = Route::new(&namespaces, &host(true));
-        assert!(route.joins_pid && route.late_user && !route.trampoline);
-        assert_eq!(route.clone_flags, 0);
     }
 }

@@ -1,25 +1,30 @@
-//! Every decision of a create, made before the first side effect: spec and options and host in,
-//! a [`Plan`] out. Nothing here changes anything; nothing after here decides anything.
+//! Every decision of a create, made before the first side effect: configuration, command line and
+//! host become a [`Plan`]. Planning changes nothing on the host; nothing after it decides anything.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ffi::CString;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::{Path, PathBuf};
 
 use nix::mount::MsFlags;
-use oci_spec::runtime::Spec;
+use oci_spec::runtime::{Linux, Root, Spec};
 
-use crate::config::annotations;
+use super::annotations::Annotations;
+use super::cgroup::{self, CgroupRequest};
+use super::devices::{self, Device, Origins};
+use super::ids::IdMaps;
+use super::listen::Listen;
+use super::mounts::{self, DevConsole, Mount, Users};
+use super::namespaces::{Choice, Kind, Namespaces};
+use super::process::{self, Process, TerminalRequest};
+use super::route::Route;
+use super::{hooks, linux, sysctl};
 use crate::hooks::Hooks;
 use crate::host::Host;
-use crate::{Error, Result};
+use crate::{Error, Result, sd_notify};
 
-use super::idmap::Users;
-use super::{Choice, DevConsole, Device, IdMaps, Listen, Mount, Namespaces, Process, Route};
-use super::{devices, mounts};
-
-/// What the command line adds to the spec.
+/// What the command line adds to the configuration.
 #[derive(Debug, Clone, Default)]
-pub struct Options {
+pub struct PlanOptions {
     /// The container's id, already checked.
     pub id: String,
     /// The bundle, as an absolute path.
@@ -34,13 +39,18 @@ pub struct Options {
     pub listen: Listen,
     /// Where compiled seccomp filters are kept between runs.
     pub seccomp_cache: Option<PathBuf>,
+    /// Who serves the terminal.
+    pub terminal: TerminalRequest,
+    /// Which cgroup the container gets.
+    pub cgroup: CgroupRequest,
+    /// The directory on the host with the container's readiness socket, if a service manager wants to
+    /// know when the container is ready.
+    pub notify_dir: Option<PathBuf>,
 }
 
 /// Everything that create will do, owned and total.
 #[derive(Debug)]
 pub struct Plan {
-    /// The container's id.
-    pub id: String,
     /// The bundle, absolute.
     pub bundle: PathBuf,
     /// The root file system's directory, absolute and free of links.
@@ -54,119 +64,152 @@ pub struct Plan {
     pub no_pivot: bool,
     /// The eight namespaces.
     pub namespaces: Namespaces,
-    /// In which order, and by whom, they are entered.
+    /// In which order, and by which process, they are entered.
     pub route: Route,
     /// The mappings of a new user namespace.
     pub ids: Option<IdMaps>,
-    /// The mappings that a user namespace to join is said to have.
+    /// The mappings that the configuration gives for a user namespace to join.
     pub copied_ids: Option<IdMaps>,
     /// In the order listed.
     pub mounts: Vec<Mount>,
-    /// Default devices and those of the spec.
+    /// Default devices and those of the configuration.
     pub devices: Vec<Device>,
-    /// Whether the container is in a user namespace: one of its own, or the runtime's. No device
-    /// can be made there, and setgroups(2) may be denied.
+    /// Whether the container is in a user namespace: its own, or the runtime's. No device can be made
+    /// there, and setgroups(2) may be denied.
     pub in_user_namespace: bool,
-    /// Whether devices and links are made at all: not when the spec binds a /dev of its own.
+    /// Whether devices and links are made at all: not when the configuration binds a /dev of its own.
     pub populate_dev: bool,
     /// Paths to hide.
     pub masked: Vec<PathBuf>,
     /// Paths to make read-only.
     pub readonly: Vec<PathBuf>,
-    /// Path below /proc/sys and value, sorted by path.
+    /// Path below /proc/sys and value.
     pub sysctl: Vec<(String, String)>,
     /// Host name for the uts namespace.
     pub hostname: Option<String>,
     /// NIS domain name for the uts namespace.
     pub domainname: Option<String>,
     /// Name of the session keyring to join, if any.
-    pub keyring: Option<std::ffi::CString>,
-    /// What runs; `None` makes a container that cannot be started (the spec allows it).
+    pub keyring: Option<CString>,
+    /// What runs; `None` makes a container that cannot be started (the specification allows it).
     pub process: Option<Process>,
     /// Offsets for a new time namespace, as /proc/self/timens_offsets takes them.
     pub time_offsets: Option<String>,
     /// The hooks of all six kinds.
     pub hooks: Hooks,
-    /// The socket of the annotation that gets a pidfd of init.
-    pub pidfd_receiver: Option<PathBuf>,
-    /// From the spec, for the state.
-    pub annotations: BTreeMap<String, String>,
+    /// The container's cgroup.
+    pub cgroup: crate::cgroup::CgroupPlan,
+    /// The annotations.
+    pub annotations: Annotations,
+    /// Whether the program is told of a readiness socket, which is mounted for it.
+    pub notifies: bool,
     /// How many descriptors from 3 up survive into the container, those of `listen` among them.
     pub preserve_fds: u32,
-    /// What the program is told about the first of them.
+    /// The descriptors of socket activation among them.
     pub listen: Listen,
 }
 
 impl Plan {
-    /// Makes the plan. The spec has passed [`crate::config::check()`] already; what is left to
-    /// refuse here is what depends on the host.
+    /// Makes the plan, section by section. Nothing on the host changes.
     ///
     /// # Errors
-    /// A field that this host cannot honour, by name.
+    /// The first field that is invalid, that this version does not support, or that this host cannot
+    /// honour.
     pub fn new(
         spec: &Spec,
-        options: &Options,
+        options: &PlanOptions,
         host: &Host,
         warnings: &mut Vec<String>,
     ) -> Result<Plan> {
-        let root = spec.root().as_ref().ok_or_else(|| Error::invalid_field("root", "missing"))?;
-        let linux = spec.linux().clone().unwrap_or_else(bare_linux);
-        let namespaces = Namespaces::new(linux.namespaces().as_deref().unwrap_or(&[]))?;
-        let route = Route::new(&namespaces, host);
-        let ids = IdMaps::new(&linux, &namespaces, host)?;
-        let list = spec.mounts().as_deref().unwrap_or(&[]);
-        let rootfs = rootfs(&options.bundle, root.path())?;
-        let users = match &ids {
-            Some(ids) => Users::New(&ids.uids, &ids.gids),
-            None if namespaces.has_user() => Users::Joined,
-            None => Users::Host,
+        let (rootfs, readonly_root) = root(spec.root().as_ref(), &options.bundle)?;
+        let annotations = Annotations::new(spec)?;
+        let bare;
+        let linux = match spec.linux() {
+            Some(linux) => linux,
+            None => {
+                bare = bare_linux();
+                &bare
+            }
         };
-        let mut mounts = mounts::plan(list, &options.bundle, &rootfs, users)?;
-        let populate_dev = !devices::binds_dev(&mounts, &rootfs);
+        let namespaces = Namespaces::new(linux.namespaces().as_ref())?;
+        let route = Route::new(&namespaces, host)?;
+        let ids = IdMaps::new(linux, &namespaces, host)?;
+        let (ids, copied_ids) =
+            if namespaces.user == Choice::New { (ids, None) } else { (None, ids) };
+        let hostname = linux::uts_name("hostname", spec.hostname(), &namespaces)?;
+        let domainname = linux::uts_name("domainname", spec.domainname(), &namespaces)?;
+        let masked = linux::restricted_paths("maskedPaths", linux.masked_paths(), &namespaces)?;
+        let readonly =
+            linux::restricted_paths("readonlyPaths", linux.readonly_paths(), &namespaces)?;
+        let time_offsets = linux::time_offsets(linux.time_offsets(), &namespaces)?;
+        let notify = options.notify_dir.as_deref().filter(|_| spec.process().is_some());
+        let notify = notify.filter(|_| has_own_mounts(&namespaces, warnings));
+        let notify = notify.map(mounts::notify_socket);
+        let around = mounts::Surroundings {
+            bundle: &options.bundle,
+            rootfs: &rootfs,
+            joins_mount: namespaces.is_joined(Kind::Mount),
+            users: match &ids {
+                Some(ids) => Users::New(&ids.uids, &ids.gids),
+                None if namespaces.has_user() => Users::Joined,
+                None => Users::Host,
+            },
+        };
+        let mut mounts = mounts::parse(spec.mounts().iter().flatten().chain(&notify), &around)?;
+        let populate_dev = !mounts::binds_dev(&mounts, &rootfs);
         mounts::mark_late(&mut mounts, populate_dev);
-        let origins = devices::Origins::new(&namespaces, host);
-        let process = match spec.process() {
-            Some(process) => Some(Process::new(
-                process,
-                Some(&linux),
-                &namespaces,
-                annotations::keeps_groups(spec),
-                options.seccomp_cache.as_deref(),
-                host,
-                warnings,
-            )?),
-            None => None,
+        let propagation = linux::propagation(linux.rootfs_propagation())?;
+        let sysctl = sysctl::parse(linux.sysctl(), &namespaces, domainname.as_deref())?;
+        let origins = Origins::new(&namespaces, host);
+        let devices = devices::parse(linux.devices().as_ref(), origins, populate_dev)?;
+        let cgroup = cgroup::plan(spec, &options.id, &mounts, &options.cgroup, host, warnings)?;
+        let annotation = |name: &str| annotations.all.get(name).map(String::as_str);
+        let hooks = hooks::parse(spec.hooks().as_ref(), annotation)?;
+        let around = process::Surroundings {
+            linux: Some(linux),
+            namespaces: &namespaces,
+            ids: ids.as_ref(),
+            keeps_groups: annotations.keeps_groups,
+            terminal: options.terminal,
+            seccomp_cache: options.seccomp_cache.as_deref(),
+            host,
         };
+        let mut process = match spec.process() {
+            Some(process) => Some(Process::new(process, &around, warnings)?),
+            None => {
+                process::check_absent(&around)?;
+                None
+            }
+        };
+        if let (Some(process), Some(_)) = (&mut process, &notify) {
+            process.set_env(sd_notify::VARIABLE, sd_notify::ADDRESS)?;
+        }
+        linux::refuse_unsupported(linux, &namespaces)?;
         let plan = Plan {
-            id: options.id.clone(),
             bundle: options.bundle.clone(),
             rootfs,
-            readonly_root: root.readonly().unwrap_or(false),
-            propagation: propagation(linux.rootfs_propagation().as_deref())?,
+            readonly_root,
+            propagation,
             no_pivot: options.no_pivot,
             route,
             ids,
-            copied_ids: IdMaps::copied(&linux, &namespaces),
+            copied_ids,
             mounts,
-            devices: if populate_dev {
-                devices::plan(linux.devices().as_deref().unwrap_or(&[]), origins)?
-            } else {
-                devices::listed(linux.devices().as_deref().unwrap_or(&[]), origins)?
-            },
+            devices,
             in_user_namespace: namespaces.has_user() || host.in_user_namespace,
             populate_dev,
-            masked: paths(linux.masked_paths()),
-            readonly: paths(linux.readonly_paths()),
-            sysctl: sysctl(linux.sysctl().as_ref()),
-            hostname: spec.hostname().clone(),
-            domainname: spec.domainname().clone(),
+            masked,
+            readonly,
+            sysctl,
+            hostname,
+            domainname,
             keyring: keyring(options)?,
             process,
-            time_offsets: time_offsets(linux.time_offsets().as_ref()),
-            hooks: hooks(spec)?,
-            pidfd_receiver: annotations::path(spec, annotations::PIDFD_RECEIVER)
-                .map(Path::to_owned),
-            annotations: spec.annotations().clone().into_iter().flatten().collect(),
+            time_offsets,
+            hooks,
+            cgroup,
+            annotations,
+            notifies: notify.is_some(),
             preserve_fds: options.listen.count().saturating_add(options.preserve_fds),
             listen: options.listen.clone(),
             namespaces,
@@ -188,7 +231,7 @@ impl Plan {
 
     /// How the terminal becomes /dev/console.
     pub fn dev_console(&self) -> DevConsole {
-        devices::dev_console(&self.mounts, self.mounts_root(), self.populate_dev)
+        mounts::dev_console(&self.mounts, self.mounts_root(), self.populate_dev)
     }
 
     /// Whether mounts are made in the caller's mount namespace, where they outlive the container.
@@ -202,110 +245,56 @@ impl Plan {
     }
 }
 
-fn hooks(spec: &Spec) -> Result<Hooks> {
-    let mut hooks = Hooks::from_spec(spec.hooks().as_ref())?;
-    if let Some(annotations) = spec.annotations() {
-        hooks.set_output(|name| annotations.get(name).map(String::as_str));
-    }
-    Ok(hooks)
-}
-
-/// The crate's own default has namespaces, masked paths and more that nobody asked for.
-fn bare_linux() -> oci_spec::runtime::Linux {
-    let mut linux = oci_spec::runtime::Linux::default();
+/// A `linux` without members: the crate's own default has namespaces, masked paths and more that
+/// nobody asked for.
+fn bare_linux() -> Linux {
+    let mut linux = Linux::default();
     linux.set_namespaces(None).set_resources(None).set_masked_paths(None).set_readonly_paths(None);
     linux
 }
 
-/// The root file system as an absolute path: what is not absolute is relative to the bundle.
-fn rootfs(bundle: &Path, path: &Path) -> Result<PathBuf> {
-    let joined = bundle.join(path);
+/// Parses `root` (config.md, "Root"): the directory as an absolute path without links, and whether
+/// it is read-only. A path that is not absolute is relative to the bundle.
+fn root(root: Option<&Root>, bundle: &Path) -> Result<(PathBuf, bool)> {
+    let missing = || Error::invalid_field("root", "missing; the spec requires it");
+    let root = root.ok_or_else(missing)?;
+    let path = root.path();
     let refuse = |why: String| Error::invalid("root.path", path, why);
+    if path.as_os_str().is_empty() {
+        return Err(refuse("must name a directory".to_owned()));
+    }
+    let joined = bundle.join(path);
     let real = std::fs::canonicalize(&joined)
         .map_err(|e| refuse(Error::from(e).context(format!("find {joined:?}")).to_string()))?;
     if !real.is_dir() {
-        return Err(refuse("not a directory".into()));
+        return Err(refuse("not a directory".to_owned()));
     }
-    Ok(real)
+    Ok((real, root.readonly().unwrap_or(false)))
 }
 
-/// `linux.rootfsPropagation`; rslave where it is not given, as runc has it: host mounts appear,
-/// the container's do not leave.
-fn propagation(name: Option<&str>) -> Result<MsFlags> {
-    Ok(match name {
-        None | Some("" | "rslave") => MsFlags::MS_SLAVE | MsFlags::MS_REC,
-        Some("slave") => MsFlags::MS_SLAVE,
-        Some("shared") => MsFlags::MS_SHARED,
-        Some("rshared") => MsFlags::MS_SHARED | MsFlags::MS_REC,
-        Some("private") => MsFlags::MS_PRIVATE,
-        Some("rprivate") => MsFlags::MS_PRIVATE | MsFlags::MS_REC,
-        Some("unbindable") => MsFlags::MS_UNBINDABLE,
-        Some("runbindable") => MsFlags::MS_UNBINDABLE | MsFlags::MS_REC,
-        Some(other) => {
-            return Err(Error::invalid("linux.rootfsPropagation", other, "unknown propagation"));
-        }
-    })
+/// Whether the readiness socket can be mounted: in the host's or another container's mount namespace
+/// it would be theirs.
+fn has_own_mounts(namespaces: &Namespaces, warnings: &mut Vec<String>) -> bool {
+    let own = namespaces.mount == Choice::New;
+    if !own {
+        let why = "ignored: the container has no mount namespace of its own";
+        warnings.push(format!("{}: {why}", sd_notify::VARIABLE));
+    }
+    own
 }
 
-/// A path that is listed twice is mounted over once.
-fn paths(list: &Option<Vec<String>>) -> Vec<PathBuf> {
-    let mut seen = BTreeSet::new();
-    list.iter().flatten().filter(|path| seen.insert(*path)).map(PathBuf::from).collect()
-}
-
-fn sysctl(map: Option<&HashMap<String, String>>) -> Vec<(String, String)> {
-    let path = |name: &String| super::check::sysctl::path(name).unwrap_or_else(|| name.clone());
-    let mut list: Vec<_> =
-        map.into_iter().flatten().map(|(key, value)| (path(key), value.clone())).collect();
-    list.sort();
-    list
-}
-
-fn keyring(options: &Options) -> Result<Option<std::ffi::CString>> {
+fn keyring(options: &PlanOptions) -> Result<Option<CString>> {
     if options.no_new_keyring {
         return Ok(None);
     }
-    // Of random keys; it works where getrandom(2) is refused as well.
+    // The random keys of the hasher; they work where getrandom(2) is refused as well.
     let random = RandomState::new().build_hasher().finish();
     keyring_name(&format!("{}.{random:016x}", options.id)).map(Some)
 }
 
 /// The name of a container's session keyring. keyctl(2) joins an existing keyring of the name, so
 /// that name must not be known before: a neighbour could have made the keyring.
-pub fn keyring_name(suffix: &str) -> Result<std::ffi::CString> {
-    std::ffi::CString::new(format!("_ses.{suffix}"))
-        .map_err(|_| Error::invalid("container id", suffix, "holds a NUL"))
-}
-
-/// Lines of `<clock> <seconds> <nanoseconds>`, time_namespaces(7).
-fn time_offsets(
-    map: Option<&HashMap<String, oci_spec::runtime::LinuxTimeOffset>>,
-) -> Option<String> {
-    let mut lines: Vec<String> = map?
-        .iter()
-        .map(|(clock, offset)| {
-            let (secs, nanos) = (offset.secs().unwrap_or(0), offset.nanosecs().unwrap_or(0));
-            format!("{clock} {secs} {nanos}\n")
-        })
-        .collect();
-    lines.sort();
-    Some(lines.concat()).filter(|text| !text.is_empty())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paths_are_taken_once() {
-        let list = ["/b", "/a", "/b"].map(str::to_owned).to_vec();
-        assert_eq!(paths(&Some(list)), [Path::new("/b"), Path::new("/a")]);
-    }
-
-    #[test]
-    fn propagation_names() {
-        assert_eq!(propagation(None).unwrap(), MsFlags::MS_SLAVE | MsFlags::MS_REC);
-        assert_eq!(propagation(Some("shared")).unwrap(), MsFlags::MS_SHARED);
-        assert!(propagation(Some("sideways")).is_err());
-    }
+pub fn keyring_name(suffix: &str) -> Result<CString> {
+    CString::new(format!("_ses.{suffix}"))
+        .map_err(|_| Error::invalid("container id", suffix, "holds a NUL byte"))
 }

@@ -5,17 +5,21 @@ use std::collections::btree_map::Entry;
 use std::ffi::CString;
 use std::path::{Path, PathBuf};
 
-use oci_spec::runtime::{Linux, PosixRlimitType};
+use nix::pty::Winsize;
+use oci_spec::runtime::{ExecCPUAffinity, Linux, PosixRlimit, PosixRlimitType, Process as Spec};
 use rustix::process::Resource;
 
 use super::identity::{CapSets, Identity};
+use super::ids::IdMaps;
+use super::linux::one_line;
 use super::namespaces::Namespaces;
 use super::scheduling::Scheduling;
 use crate::host::{self, Host};
+use crate::list::List;
 use crate::seccomp::cache::Unsaved;
 use crate::seccomp::{self, Filter};
 use crate::terminal::pty;
-use crate::{Context, Error, Result};
+use crate::{Error, Result};
 
 /// The container's process, ready to be made.
 #[derive(Debug)]
@@ -29,7 +33,7 @@ pub struct Process {
     /// A terminal of its own.
     pub terminal: bool,
     /// Rows and columns of that terminal; `None`: the caller's.
-    pub console_size: Option<nix::pty::Winsize>,
+    pub console_size: Option<Winsize>,
     /// Ids and capabilities.
     pub identity: Identity,
     /// prctl(2) PR_SET_NO_NEW_PRIVS
@@ -51,6 +55,17 @@ pub struct Process {
     pub scheduling: Scheduling,
     /// The AppArmor profile that execve puts it under.
     pub apparmor: Option<String>,
+    /// Its processors, if `exec` starts it.
+    pub exec_affinity: Option<ExecAffinity>,
+}
+
+/// `execCPUAffinity`; an empty list is unset.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExecAffinity {
+    /// The processors of the runtime until the process is in its cgroup.
+    pub initial: List,
+    /// The processors of the process after that.
+    pub last: List,
 }
 
 /// One limit of getrlimit(2).
@@ -74,55 +89,195 @@ impl Process {
         }
     }
 
-    /// Reads `process`, and of `linux` what concerns processes: seccomp, memory policy, personality.
+    /// Parses `process`, and of `linux` the members about processes: seccomp, memory policy,
+    /// personality.
     pub fn new(
-        process: &oci_spec::runtime::Process,
-        linux: Option<&Linux>,
-        namespaces: &Namespaces,
-        keeps_groups: bool,
-        cache: Option<&Path>,
-        host: &Host,
+        process: &Spec,
+        around: &Surroundings<'_>,
         warnings: &mut Vec<String>,
     ) -> Result<Process> {
+        let Surroundings { linux, namespaces, host, .. } = *around;
+        let args = args(process.args().as_deref().unwrap_or_default())?;
+        let env = environment(process.env().as_deref().unwrap_or_default())?;
+        if !process.cwd().is_absolute() {
+            return Err(Error::invalid("process.cwd", process.cwd(), "must be an absolute path"));
+        }
+        let console_size = around.terminal.console_size(process)?;
+        let mut identity = Identity::new(process.user(), around.ids, around.keeps_groups)?;
+        let rlimits = rlimits(process.rlimits().as_deref().unwrap_or_default())?;
+        let oom_score_adj = oom_score_adj(process.oom_score_adj())?;
+        let profile = process.apparmor_profile().as_deref();
+        one_line("process.apparmorProfile", profile)?;
+        one_line("process.selinuxLabel", process.selinux_label().as_deref())?;
+        let scheduling = Scheduling::new(process, linux, host)?;
+        let exec_affinity = process.exec_cpu_affinity().as_ref();
+        let exec_affinity = exec_affinity.map(ExecAffinity::new).transpose()?;
+        if process.selinux_label().as_ref().is_some_and(|label| !label.is_empty()) {
+            return Err(Error::unsupported("process.selinuxLabel"));
+        }
         let available = available(namespaces, host)?;
-        let caps = CapSets::new(process.capabilities().as_ref(), available, warnings);
-        let profile = linux.and_then(|linux| linux.seccomp().as_ref());
-        let seccomp = profile
-            .map(|profile| seccomp::compile_cached(profile, cache, warnings))
-            .transpose()
-            .context("linux.seccomp")?;
-        let (seccomp, unsaved_filter) = seccomp.unzip();
-        let listener = profile
+        identity.caps = CapSets::new(process.capabilities().as_ref(), available, warnings);
+        let profile_of_calls = linux.and_then(|linux| linux.seccomp().as_ref());
+        let compiled = profile_of_calls
+            .map(|profile| seccomp::compile_cached(profile, around.seccomp_cache, warnings))
+            .transpose()?;
+        let (seccomp, unsaved_filter) = compiled.unzip();
+        let listener = profile_of_calls
             .filter(|_| seccomp.as_ref().is_some_and(|filter| filter.notify))
             .and_then(|p| Some((p.listener_path().clone()?, p.listener_metadata().clone())));
-        let identity = Identity::new(process.user(), keeps_groups, caps);
-        let scheduling = Scheduling::new(process, linux, host)?;
         Ok(Process {
             sets_own_rlimits: !namespaces.has_user()
                 && !host.may_limit_others()
                 && (identity.uid, identity.gid) != (host.uid, host.gid),
-            args: strings("process.args", process.args().as_deref().unwrap_or(&[]))?,
-            env: environment(process.env().as_deref().unwrap_or(&[]))?,
+            args,
+            env,
             cwd: process.cwd().clone(),
             terminal: process.terminal().unwrap_or(false),
-            console_size: match process.console_size() {
-                Some(size) => pty::console_size(size.height(), size.width())?,
-                None => None,
-            },
+            console_size,
             identity,
             no_new_privileges: process.no_new_privileges().unwrap_or(false),
-            rlimits: rlimits(process.rlimits().as_deref().unwrap_or(&[])),
-            oom_score_adj: process.oom_score_adj(),
+            rlimits,
+            oom_score_adj,
             seccomp,
             unsaved_filter: unsaved_filter.flatten(),
             listener,
             scheduling,
-            apparmor: apparmor(process.apparmor_profile().as_deref(), host::has_apparmor)?,
+            apparmor: apparmor(profile, host::has_apparmor)?,
+            exec_affinity,
+        })
+    }
+
+    /// Sets a variable of the environment, in the place of one of that name.
+    pub fn set_env(&mut self, name: &str, value: &str) -> Result<()> {
+        let text = format!("{name}={value}");
+        let entry =
+            CString::new(text).map_err(|_| Error::invalid(name, value, "holds a NUL byte"))?;
+        let is_same = |entry: &&mut CString| {
+            entry
+                .to_bytes()
+                .strip_prefix(name.as_bytes())
+                .is_some_and(|rest| rest.starts_with(b"="))
+        };
+        match self.env.iter_mut().find(is_same) {
+            Some(place) => *place = entry,
+            None => self.env.push(entry),
+        }
+        Ok(())
+    }
+}
+
+/// Checks what concerns processes in a configuration without one (the specification asks for a process
+/// only at `start`).
+pub fn check_absent(around: &Surroundings<'_>) -> Result<()> {
+    around.terminal.without_terminal()?;
+    let Some(linux) = around.linux else { return Ok(()) };
+    Scheduling::of_container(linux)?;
+    linux.seccomp().as_ref().map_or(Ok(()), seccomp::check)
+}
+
+/// What a process depends on outside of its own object.
+#[derive(Debug, Clone, Copy)]
+pub struct Surroundings<'a> {
+    /// `linux` of the container's configuration.
+    pub linux: Option<&'a Linux>,
+    /// The namespaces that the process is in.
+    pub namespaces: &'a Namespaces,
+    /// The mappings of the user namespace, where the configuration makes one.
+    pub ids: Option<&'a IdMaps>,
+    /// Whether the supplementary groups of the caller stay.
+    pub keeps_groups: bool,
+    /// Who serves the terminal.
+    pub terminal: TerminalRequest,
+    /// Where compiled seccomp filters are kept between runs.
+    pub seccomp_cache: Option<&'a Path>,
+    /// The host.
+    pub host: &'a Host,
+}
+
+/// What the command line says about the terminal.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TerminalRequest {
+    /// `--console-socket` was given.
+    pub console_socket: bool,
+    /// The runtime does not stay: `create`, or `--detach`.
+    pub detached: bool,
+}
+
+impl TerminalRequest {
+    /// runtime.md: the master of a terminal must have somewhere to go, and only then a socket has a
+    /// use; a runtime that stays relays the terminal itself.
+    fn console_size(self, process: &Spec) -> Result<Option<Winsize>> {
+        let refuse = |why: &str| Err(Error::invalid("process.terminal", true, why));
+        if !process.terminal().unwrap_or(false) {
+            // The specification has consoleSize ignored without a terminal.
+            return self.without_terminal().map(|()| None);
+        }
+        match (self.detached, self.console_socket) {
+            (true, false) => {
+                refuse("the runtime does not stay to serve the terminal: give --console-socket")
+            }
+            (false, true) => refuse(
+                "--console-socket needs create or --detach: otherwise the runtime itself serves \
+                 the terminal",
+            ),
+            _ => match process.console_size() {
+                Some(size) => pty::console_size(size.height(), size.width()),
+                None => Ok(None),
+            },
+        }
+    }
+
+    /// Refuses a console socket that nothing would be sent to.
+    pub fn without_terminal(self) -> Result<()> {
+        if self.console_socket {
+            let why = "--console-socket needs a terminal";
+            return Err(Error::invalid("process.terminal", false, why));
+        }
+        Ok(())
+    }
+}
+
+/// config.md, "Process": at least one argument, and a file to execute.
+fn args(list: &[String]) -> Result<Vec<CString>> {
+    match list.first() {
+        None => Err(Error::invalid_field("process.args", "at least one argument is required")),
+        Some(file) if file.is_empty() => {
+            Err(Error::invalid("process.args[0]", file, "must name the file to execute"))
+        }
+        Some(_) => {
+            list.iter().enumerate().map(|(i, text)| c_string("process.args", i, text)).collect()
+        }
+    }
+}
+
+/// proc_pid_oom_score_adj(5).
+fn oom_score_adj(score: Option<i32>) -> Result<Option<i32>> {
+    match score {
+        Some(score) if !(-1000..=1000).contains(&score) => {
+            Err(Error::invalid("process.oomScoreAdj", score, "must be from -1000 to 1000"))
+        }
+        score => Ok(score),
+    }
+}
+
+impl ExecAffinity {
+    /// Parses the lists (config.md, "Linux Process").
+    fn new(affinity: &ExecCPUAffinity) -> Result<ExecAffinity> {
+        let list = |name: &str, text: &Option<String>| {
+            let text = text.as_deref().unwrap_or_default();
+            List::parse(text).ok_or_else(|| {
+                let field = format!("process.execCPUAffinity.{name}");
+                Error::invalid(field, text, "not a list of numbers and ranges such as \"0-3,7\"")
+            })
+        };
+        Ok(ExecAffinity {
+            initial: list("initial", affinity.initial())?,
+            last: list("final", affinity.cpu_affinity_final())?,
         })
     }
 }
 
-/// The profile asked for. Where there is no AppArmor nothing is confined, and only that can be had.
+/// The requested profile. Without AppArmor nothing is confined, so only "unconfined" is possible.
 fn apparmor(
     profile: Option<&str>,
     has_apparmor: impl Fn() -> Result<bool>,
@@ -138,8 +293,8 @@ fn apparmor(
     }
 }
 
-/// What the container's process may have at most: in a user namespace that is not the runtime's
-/// everything the kernel knows, else what the runtime has itself.
+/// The capabilities that the process can get: in a user namespace other than the runtime's all that
+/// the kernel knows, else those of the runtime.
 fn available(namespaces: &Namespaces, host: &Host) -> Result<u64> {
     if !namespaces.has_user() {
         return Ok(host.caps.permitted);
@@ -149,41 +304,54 @@ fn available(namespaces: &Namespaces, host: &Host) -> Result<u64> {
     Ok(u64::MAX >> (63 - last.min(63)))
 }
 
-fn strings(field: &str, list: &[String]) -> Result<Vec<CString>> {
-    let convert = |(i, text): (usize, &String)| {
-        CString::new(text.as_str())
-            .map_err(|_| Error::invalid(format!("{field}[{i}]"), text, "holds a NUL"))
-    };
-    list.iter().enumerate().map(convert).collect()
+fn c_string(field: &str, index: usize, text: &str) -> Result<CString> {
+    CString::new(text)
+        .map_err(|_| Error::invalid(format!("{field}[{index}]"), text, "holds a NUL byte"))
 }
 
-/// Of a name given twice the last one counts, at the place of the first.
+/// environ(7): `NAME=value`. The last entry of a name counts, at the place of the first.
 fn environment(list: &[String]) -> Result<Vec<CString>> {
-    let mut kept: Vec<&String> = Vec::with_capacity(list.len());
+    let mut env: Vec<CString> = Vec::with_capacity(list.len());
     let mut places = BTreeMap::new();
-    for entry in list {
-        let name = entry.split('=').next().unwrap_or("");
+    for (index, entry) in list.iter().enumerate() {
+        let name = assignment(|| format!("process.env[{index}]"), entry)?;
+        let text = c_string("process.env", index, entry)?;
         match places.entry(name) {
-            Entry::Occupied(place) => kept[*place.get()] = entry,
+            Entry::Occupied(place) => env[*place.get()] = text,
             Entry::Vacant(place) => {
-                place.insert(kept.len());
-                kept.push(entry);
+                place.insert(env.len());
+                env.push(text);
             }
         }
     }
-    let kept: Vec<String> = kept.into_iter().cloned().collect();
-    strings("process.env", &kept)
+    Ok(env)
 }
 
-fn rlimits(list: &[oci_spec::runtime::PosixRlimit]) -> Vec<Rlimit> {
-    list.iter()
-        .map(|limit| Rlimit {
-            resource: resource(limit.typ()),
-            name: limit.typ(),
-            soft: limit.soft(),
-            hard: limit.hard(),
-        })
-        .collect()
+/// The name in an entry of an environment.
+pub fn assignment(field: impl Fn() -> String, entry: &str) -> Result<&str> {
+    match entry.split_once('=') {
+        Some(("", _)) => Err(Error::invalid(field(), entry, "the name before the \"=\" is empty")),
+        Some((name, _)) => Ok(name),
+        None => Err(Error::invalid(field(), entry, "must be of the form NAME=value")),
+    }
+}
+
+/// config.md, "POSIX process": no type twice; getrlimit(2): soft is at most hard.
+fn rlimits(list: &[PosixRlimit]) -> Result<Vec<Rlimit>> {
+    let mut limits: Vec<Rlimit> = Vec::with_capacity(list.len());
+    for (index, limit) in list.iter().enumerate() {
+        let (name, soft, hard) = (limit.typ(), limit.soft(), limit.hard());
+        let field = |member: &str| format!("process.rlimits[{index}].{member}");
+        if limits.iter().any(|earlier| earlier.name == name) {
+            return Err(Error::invalid(field("type"), name.to_string(), "is listed twice"));
+        }
+        if soft > hard {
+            let why = format!("is above the hard limit of {hard}");
+            return Err(Error::invalid(field("soft"), soft, why));
+        }
+        limits.push(Rlimit { resource: resource(name), name, soft, hard });
+    }
+    Ok(limits)
 }
 
 fn resource(kind: PosixRlimitType) -> Resource {

@@ -2,11 +2,13 @@
 //! processor time, disk and memory a process gets, and what it takes the machine for.
 
 use oci_spec::runtime::{
-    IOPriorityClass, Linux, LinuxIOPriority, LinuxMemoryPolicy, LinuxPersonalityDomain,
-    LinuxSchedulerFlag, LinuxSchedulerPolicy, MemoryPolicyFlagType, MemoryPolicyModeType, Process,
+    IOPriorityClass, Linux, LinuxIOPriority, LinuxMemoryPolicy, LinuxPersonality,
+    LinuxPersonalityDomain, LinuxSchedulerFlag, LinuxSchedulerPolicy, MemoryPolicyFlagType,
+    MemoryPolicyModeType, Process, Scheduler,
 };
 
 use crate::host::Host;
+use crate::list::List;
 use crate::sys::sched::Attributes;
 use crate::{Error, Result};
 
@@ -50,36 +52,97 @@ impl Scheduling {
         })
     }
 
-    /// Reads it all; the spec has been checked.
+    /// Parses the four fields.
     pub fn new(process: &Process, linux: Option<&Linux>, host: &Host) -> Result<Scheduling> {
+        let own = linux.map(Scheduling::of_container).transpose()?.unwrap_or_default();
         Ok(Scheduling {
-            scheduler: process.scheduler().as_ref().map(|scheduler| {
-                let flags = scheduler.flags().iter().flatten().map(|flag| scheduler_flag(*flag));
-                let attributes = Attributes {
-                    policy: policy(*scheduler.policy()) as u32,
-                    flags: flags.fold(0, |all, flag| all | flag as u64),
-                    nice: scheduler.nice().unwrap_or(0),
-                    priority: u32::try_from(scheduler.priority().unwrap_or(0)).unwrap_or(0),
-                    runtime: scheduler.runtime().unwrap_or(0),
-                    deadline: scheduler.deadline().unwrap_or(0),
-                    period: scheduler.period().unwrap_or(0),
-                };
-                (*scheduler.policy(), attributes)
-            }),
-            io_priority: process.io_priority().as_ref().map(io_priority),
-            memory_policy: linux
-                .and_then(|linux| linux.memory_policy().as_ref())
-                .map(memory_policy)
-                .transpose()?,
-            personality: linux.and_then(|linux| linux.personality().as_ref()).map(|personality| {
-                match personality.domain() {
-                    LinuxPersonalityDomain::PerLinux => PER_LINUX,
-                    LinuxPersonalityDomain::PerLinux32 => PER_LINUX32,
-                }
-            }),
+            io_priority: process.io_priority().as_ref().map(parse_io_priority).transpose()?,
+            scheduler: process.scheduler().as_ref().map(parse_scheduler).transpose()?,
             sets_own: !host.may_schedule_others(),
+            ..own
         })
     }
+
+    /// Parses the fields of `linux` alone.
+    pub fn of_container(linux: &Linux) -> Result<Scheduling> {
+        Ok(Scheduling {
+            personality: linux.personality().as_ref().map(parse_personality).transpose()?,
+            memory_policy: linux.memory_policy().as_ref().map(parse_memory_policy).transpose()?,
+            ..Scheduling::default()
+        })
+    }
+}
+
+/// config-linux.md, "Personality": no flag is defined, so none is valid.
+fn parse_personality(personality: &LinuxPersonality) -> Result<libc::c_ulong> {
+    if let Some(flag) = personality.flags().iter().flatten().next() {
+        let why = "the spec defines no flag";
+        return Err(Error::invalid("linux.personality.flags[0]", flag, why));
+    }
+    Ok(match personality.domain() {
+        LinuxPersonalityDomain::PerLinux => PER_LINUX,
+        LinuxPersonalityDomain::PerLinux32 => PER_LINUX32,
+    })
+}
+
+/// config.md, "Linux Process", and sched_setattr(2): a field that the policy does not use is an
+/// error, since it would be ignored.
+fn parse_scheduler(scheduler: &Scheduler) -> Result<(LinuxSchedulerPolicy, Attributes)> {
+    use LinuxSchedulerPolicy::{SchedDeadline, SchedFifo, SchedRr};
+    let own = "process.scheduler";
+    let name = *scheduler.policy();
+    let nice = scheduler.nice().unwrap_or(0);
+    if !(-20..=19).contains(&nice) {
+        return Err(Error::invalid(format!("{own}.nice"), nice, "must be from -20 to 19"));
+    }
+    let priority = scheduler.priority().unwrap_or(0);
+    let (levels, why) = match name {
+        SchedFifo | SchedRr => (1..=99, "must be from 1 to 99"),
+        _ => (0..=0, "is only valid with SCHED_FIFO and SCHED_RR"),
+    };
+    let level = u32::try_from(priority).ok().filter(|_| levels.contains(&priority));
+    let Some(priority) = level else {
+        return Err(Error::invalid(format!("{own}.priority"), priority, why));
+    };
+    let times = [
+        ("runtime", scheduler.runtime().unwrap_or(0)),
+        ("deadline", scheduler.deadline().unwrap_or(0)),
+        ("period", scheduler.period().unwrap_or(0)),
+    ];
+    if name == SchedDeadline {
+        check_deadline(times)?;
+    } else if let Some((field, nanoseconds)) = times.iter().find(|(_, value)| *value != 0) {
+        let why = "is only valid with SCHED_DEADLINE";
+        return Err(Error::invalid(format!("{own}.{field}"), nanoseconds, why));
+    }
+    let [runtime, deadline, period] = times.map(|(_, value)| value);
+    let flags = scheduler.flags().iter().flatten();
+    let flags = flags.fold(0, |all, flag| all | scheduler_flag(*flag) as u64);
+    let policy = policy(name) as u32;
+    Ok((name, Attributes { policy, flags, nice, priority, runtime, deadline, period }))
+}
+
+/// sched(7), "SCHED_DEADLINE": the kernel's own rules, for whose breach it has one error number.
+fn check_deadline(times: [(&str, u64); 3]) -> Result<()> {
+    /// `DL_SCALE`: the kernel counts in units of 1024 ns.
+    const LEAST: u64 = 1024;
+    const MOST: u64 = i64::MAX as u64;
+    let [(_, runtime), (_, deadline), (_, period)] = times;
+    let (name, value, why) = match () {
+        () if runtime < LEAST => ("runtime", runtime, format!("must be at least {LEAST}")),
+        () if deadline < runtime => {
+            ("deadline", deadline, format!("is below the runtime of {runtime}"))
+        }
+        // 0 stands for the deadline.
+        () if period != 0 && period < deadline => {
+            ("period", period, format!("is below the deadline of {deadline}"))
+        }
+        () if period > MOST => ("period", period, format!("is above {MOST}")),
+        () if deadline > MOST => ("deadline", deadline, format!("is above {MOST}")),
+        () => return Ok(()),
+    };
+    let why = format!("{why} (SCHED_DEADLINE: 1024 <= runtime <= deadline <= period, in ns)");
+    Err(Error::invalid(format!("process.scheduler.{name}"), value, why))
 }
 
 fn policy(policy: LinuxSchedulerPolicy) -> i32 {
@@ -106,56 +169,80 @@ fn scheduler_flag(flag: LinuxSchedulerFlag) -> i32 {
     }
 }
 
-fn io_priority(io: &LinuxIOPriority) -> (IOPriorityClass, u32, u32) {
+/// config.md, "Linux Process": eight levels.
+fn parse_io_priority(io: &LinuxIOPriority) -> Result<(IOPriorityClass, u32, u32)> {
     let class = match io.class() {
         IOPriorityClass::IoprioClassRt => 1,
         IOPriorityClass::IoprioClassBe => 2,
         IOPriorityClass::IoprioClassIdle => 3,
     };
-    (io.class(), class, u32::try_from(io.priority()).unwrap_or(0))
+    match u32::try_from(io.priority()) {
+        Ok(level @ 0..=7) => Ok((io.class(), class, level)),
+        _ => {
+            let field = "process.ioPriority.priority";
+            Err(Error::invalid(field, io.priority(), "must be from 0 to 7"))
+        }
+    }
 }
 
-fn memory_policy(
-    wanted: &LinuxMemoryPolicy,
+/// config-linux.md, "Memory policy", and set_mempolicy(2). "invalid memory policy" and the words
+/// after it are runc's, for which scripts look.
+fn parse_memory_policy(
+    policy: &LinuxMemoryPolicy,
 ) -> Result<(MemoryPolicyModeType, i32, Vec<libc::c_ulong>)> {
-    let mode = match wanted.mode() {
-        MemoryPolicyModeType::MpolDefault => libc::MPOL_DEFAULT,
+    use MemoryPolicyModeType::{MpolDefault, MpolLocal, MpolPreferred};
+    let field = "linux.memoryPolicy.nodes";
+    let nodes = policy.nodes().as_deref().unwrap_or_default();
+    let Some(list) = List::parse(nodes) else {
+        let why = "invalid memory policy nodes: not a list of numbers and ranges such as \"0-3,7\"";
+        return Err(Error::invalid(field, nodes, why));
+    };
+    let mode = policy.mode();
+    match (mode, nodes.is_empty()) {
+        (MpolDefault | MpolLocal, false) => {
+            let why = format!("invalid memory policy: {mode} takes no nodes");
+            return Err(Error::invalid(field, nodes, why));
+        }
+        (MpolDefault | MpolLocal | MpolPreferred, _) | (_, false) => {}
+        (_, true) => {
+            let why = format!("invalid memory policy: {mode} needs a node");
+            return Err(Error::invalid_field(field, why));
+        }
+    }
+    let number = match mode {
+        MpolDefault => libc::MPOL_DEFAULT,
         MemoryPolicyModeType::MpolBind => libc::MPOL_BIND,
         MemoryPolicyModeType::MpolInterleave => libc::MPOL_INTERLEAVE,
         MemoryPolicyModeType::MpolWeightedInterleave => MPOL_WEIGHTED_INTERLEAVE,
-        MemoryPolicyModeType::MpolPreferred => libc::MPOL_PREFERRED,
+        MpolPreferred => libc::MPOL_PREFERRED,
         MemoryPolicyModeType::MpolPreferredMany => MPOL_PREFERRED_MANY,
-        MemoryPolicyModeType::MpolLocal => libc::MPOL_LOCAL,
+        MpolLocal => libc::MPOL_LOCAL,
     };
-    let flags = wanted.flags().iter().flatten().map(|flag| match flag {
+    let flags = policy.flags().iter().flatten().map(|flag| match flag {
         MemoryPolicyFlagType::MpolFNumaBalancing => libc::MPOL_F_NUMA_BALANCING,
         MemoryPolicyFlagType::MpolFRelativeNodes => libc::MPOL_F_RELATIVE_NODES,
         MemoryPolicyFlagType::MpolFStaticNodes => libc::MPOL_F_STATIC_NODES,
     });
     let flags = flags.fold(0, |all, flag| all | flag);
-    Ok((wanted.mode(), mode | flags, mask(wanted.nodes().as_deref().unwrap_or(""))?))
+    let exclusive = libc::MPOL_F_STATIC_NODES | libc::MPOL_F_RELATIVE_NODES;
+    if flags & exclusive == exclusive {
+        let why = "invalid memory policy flags: MPOL_F_STATIC_NODES and MPOL_F_RELATIVE_NODES \
+                   exclude each other";
+        return Err(Error::invalid_field("linux.memoryPolicy.flags", why));
+    }
+    Ok((mode, number | flags, mask(nodes, &list)?))
 }
 
-/// A list such as `0-3,7` as a bit mask; the check has refused what is none.
-fn mask(list: &str) -> Result<Vec<libc::c_ulong>> {
-    let bad = || {
-        let why = format!("invalid memory policy nodes: the last one is {}", MAX_NODES - 1);
-        Error::invalid("linux.memoryPolicy.nodes", list, why)
+/// Returns the mask of a list of memory nodes, as set_mempolicy(2) takes it.
+fn mask(text: &str, list: &List) -> Result<Vec<libc::c_ulong>> {
+    let bytes = list.mask(MAX_NODES).ok_or_else(|| {
+        let why = format!("invalid memory policy nodes: the last node is {}", MAX_NODES - 1);
+        Error::invalid("linux.memoryPolicy.nodes", text, why)
+    })?;
+    let word = |bytes: &[u8]| {
+        bytes.iter().rev().fold(0, |word, byte| (word << 8) | libc::c_ulong::from(*byte))
     };
-    let number =
-        |text: &str| text.parse::<u32>().ok().filter(|node| *node < MAX_NODES).ok_or_else(bad);
-    let mut mask = Vec::new();
-    for part in list.split(',').filter(|part| !part.is_empty()) {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        for node in number(first)?..=number(last)? {
-            let word = (node / libc::c_ulong::BITS) as usize;
-            mask.resize(mask.len().max(word + 1), 0);
-            if let Some(word) = mask.get_mut(word) {
-                *word |= 1 << (node % libc::c_ulong::BITS);
-            }
-        }
-    }
-    Ok(mask)
+    Ok(bytes.chunks(size_of::<libc::c_ulong>()).map(word).collect())
 }
 
 #[cfg(test)]
@@ -164,6 +251,7 @@ mod tests {
 
     #[test]
     fn lists_of_nodes() {
+        let mask = |text: &str| mask(text, &List::parse(text).unwrap());
         assert!(mask("").unwrap().is_empty());
         assert_eq!(mask("0").unwrap(), [1]);
         assert_eq!(mask("1-3,7").unwrap(), [0b1000_1110]);

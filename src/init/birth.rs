@@ -29,7 +29,7 @@ use crate::{Context, Error, Kind, Result};
 
 /// How the process that sets everything up comes to the program.
 #[derive(Debug)]
-pub enum Birth<'a> {
+pub(crate) enum Birth<'a> {
     /// It executes the program itself: its pid namespace is its own, or the runtime's.
     Here,
     /// It clones the container's init, which then waits for the runtime.
@@ -41,7 +41,7 @@ pub enum Birth<'a> {
 
 /// What became of the process of an exec: in memory, shared with the runtime.
 #[derive(Debug)]
-pub struct Report(Shared);
+pub(crate) struct Report(Shared);
 
 /// Follows the process id and the length of the error in the first page.
 const TOLD: u8 = b't';
@@ -49,7 +49,7 @@ const TOLD: u8 = b't';
 /// What the sibling had to do when it failed; its numbers are what is written to the memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(i32)]
-pub enum Step {
+pub(crate) enum Step {
     /// setsid(2)
     Session = 1,
     /// The controlling terminal.
@@ -150,17 +150,21 @@ impl Report {
 /// Whether the filter must be in force before the runtime hears of the process: without no_new_privs
 /// it takes a capability that the program may not have, a listener goes to its agent, and
 /// startContainer hooks are programs of the image, which must not run outside of the filter.
-pub fn is_filtered_first(no_new_privileges: bool, has_listener: bool, has_hooks: bool) -> bool {
+pub(crate) fn is_filtered_first(
+    no_new_privileges: bool,
+    has_listener: bool,
+    has_hooks: bool,
+) -> bool {
     !no_new_privileges || has_listener || has_hooks
 }
 
 /// The system calls of a process that is under its filter and waits to execute the program.
-pub fn last_calls() -> Vec<Call> {
+pub(crate) fn last_calls() -> Vec<Call> {
     [libc::SYS_read, libc::SYS_write, libc::SYS_execve, libc::SYS_exit_group].map(Call::any).into()
 }
 
 /// The system calls from the clone of a sibling on: [`last_calls`] and what the sibling sets.
-pub fn calls(waits: bool, terminal: bool, process_count: bool) -> Vec<Call> {
+pub(crate) fn calls(waits: bool, terminal: bool, process_count: bool) -> Vec<Call> {
     let (clone, flags) = sibling_call(waits);
     let mut calls = last_calls();
     calls.push(Call::with(clone, [flags, 0]));
@@ -178,12 +182,12 @@ pub fn calls(waits: bool, terminal: bool, process_count: bool) -> Vec<Call> {
 }
 
 /// The error of a step that is not execve.
-pub fn error_of(step: Step, errno: Errno) -> Error {
+pub(crate) fn error_of(step: Step, errno: Errno) -> Error {
     Error::from(errno).context(step.operation())
 }
 
 /// Why a sibling that reported nothing is dead before its program began.
-pub fn killed_by(signal: i32) -> Error {
+pub(crate) fn killed_by(signal: i32) -> Error {
     let why = match Signal::try_from(signal) {
         Ok(Signal::SIGSYS) => {
             "the seccomp filter killed it before it could execute the program".to_owned()

@@ -3,34 +3,39 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{CWD, Mode};
-use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
+use rustix::fs::Mode;
 
-use super::mounts::make;
+use super::inherited::Init;
 use super::outward::Outward;
-use super::{Init, done};
-use crate::cgroup::{CgroupMount, Layout};
+use crate::cgroup::{CgroupMount, Layout, Record};
 use crate::config::options::{MountAttr, SuperFlags};
 use crate::config::{Choice, Mount};
 use crate::fs::Root;
-use crate::mount::prepare;
+use crate::mount::closing::close_later;
+use crate::mount::filesystem::{self, make};
+use crate::mount::{options, tree};
 use crate::sys::mount::Change;
 use crate::{Context, Error, Kind, Result};
 
 /// On v2 the one hierarchy; on v1 and hybrid a tmpfs with a directory for each.
-pub fn mount(init: &Init<'_>, root: &Root, mount: &Mount, outward: &Outward) -> Result<OwnedFd> {
+pub(crate) fn mount(
+    init: &Init<'_>,
+    root: &Root,
+    mount: &Mount,
+    outward: &Outward,
+) -> Result<OwnedFd> {
     let target = root.make_dir(&mount.destination)?;
     let view = View::new(init, mount);
     let mut parts = init.cgroups.mounts();
     if parts.is_empty() {
         // Without a cgroup of its own it is in the runtime's, and sees that.
-        parts = Layout::probe()?.own().mounts();
+        parts = Record::of_caller(&Layout::probe()?).mounts();
     }
     match parts.as_slice() {
         [] => Err(Error::new(Kind::Invalid, "the container has no cgroup to show")),
         [CgroupMount::Unified { name, dir }] if name.is_empty() => {
             let tree = view.unified(dir)?;
-            prepare::apply_propagation(tree.as_fd(), mount)?;
+            options::apply_propagation(tree.as_fd(), mount)?;
             outward.attach(root, tree.as_fd(), target)?;
             Ok(tree)
         }
@@ -80,11 +85,10 @@ impl View {
 
     /// The container's own part of the host's tree, and nothing above it.
     fn bind(&self, dir: &Path) -> Result<OwnedFd> {
-        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-        let tree = open_tree(CWD, dir, flags).with_context(|| format!("open {dir:?}"))?;
+        let tree = tree::clone_path(dir, false).with_context(|| format!("open {dir:?}"))?;
         let propagation = libc::MS_PRIVATE;
         let change = Change { set: self.attributes, clear: self.clear, propagation };
-        prepare::set(tree.as_fd(), false, change).with_context(|| format!("bind {dir:?}"))?;
+        tree::set(tree.as_fd(), false, change).with_context(|| format!("bind {dir:?}"))?;
         Ok(tree)
     }
 
@@ -94,9 +98,8 @@ impl View {
         mount: &Mount,
         attach: impl FnOnce(BorrowedFd<'_>) -> Result<()>,
     ) -> Result<OwnedFd> {
-        let data = [("mode".to_owned(), Some("755".to_owned()))];
         let writable = self.attributes & !MountAttr::RDONLY.0;
-        let top = make("tmpfs", "tmpfs", SuperFlags::default(), &data, writable)?;
+        let top = filesystem::tmpfs(&[("mode", "755")], writable)?;
         attach(top.as_fd())?;
         for part in parts {
             match part {
@@ -113,20 +116,19 @@ impl View {
             }
         }
         if self.attributes & MountAttr::RDONLY.0 != 0 && !mount.read_only_late {
-            let change = Change { set: MountAttr::RDONLY.0, ..Change::default() };
-            prepare::set(top.as_fd(), false, change).context("make it read-only")?;
+            tree::set_read_only(top.as_fd()).context("make it read-only")?;
         }
-        prepare::apply_propagation(top.as_fd(), mount)?;
+        options::apply_propagation(top.as_fd(), mount)?;
         Ok(top)
     }
 }
 
 fn attach_below(top: BorrowedFd<'_>, name: &str, tree: OwnedFd) -> Result<()> {
     let put = || -> Result<()> {
-        // By name: the tmpfs is new, and nobody else has its descriptor.
+        // By name: the tmpfs is new, and no other process has its descriptor.
         rustix::fs::mkdirat(top, name, Mode::from_raw_mode(0o755))?;
-        move_mount(&tree, "", top, name, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
-        done(tree);
+        tree::attach_at(&tree, top, name)?;
+        close_later(tree);
         Ok(())
     };
     put().with_context(|| format!("mount hierarchy {name:?}"))

@@ -2,14 +2,14 @@
 
 use std::os::fd::{AsRawFd, RawFd};
 
+use super::start::Fifos;
 use crate::protocol::Socket;
-use crate::spawn::fifo::Fifos;
-use crate::sys::exec::close_range;
+use crate::sys::fds::close_range;
 use crate::{Context, Result};
 
 /// Closes every descriptor but the standard ones, the `preserve` that follow, the socket to the
 /// runtime and the FIFOs of `start`.
-pub fn close_others(preserve: u32, parent: &Socket, fifos: Option<&Fifos>) -> Result<()> {
+pub(crate) fn close_others(preserve: u32, parent: &Socket, fifos: Option<&Fifos>) -> Result<()> {
     let mut kept = vec![parent.as_raw_fd()];
     if let Some(fifos) = fifos {
         kept.extend([fifos.start.as_raw_fd(), fifos.result.as_raw_fd()]);
@@ -19,7 +19,7 @@ pub fn close_others(preserve: u32, parent: &Socket, fifos: Option<&Fifos>) -> Re
 }
 
 /// Closes every descriptor from `first` on but those `kept`, which are in order.
-pub fn close_but(mut first: u32, kept: &[RawFd]) -> Result<()> {
+pub(crate) fn close_but(mut first: u32, kept: &[RawFd]) -> Result<()> {
     for kept in kept.iter().filter_map(|fd| u32::try_from(*fd).ok()) {
         if kept >= first {
             if kept > first {

@@ -7,7 +7,8 @@ use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::unistd::{Gid, Uid, setresgid, setresuid};
 
-use super::Init;
+use super::inherited::Init;
+use super::lifetime::die_with_runtime;
 use crate::config::{Choice, Kind, Plan};
 use crate::protocol::{ToInit, ToParent};
 use crate::sys::{clone, cred, ns};
@@ -18,12 +19,12 @@ use crate::{Context, Error, Result};
 const KEY_PERMISSIONS: u32 = 0x3f00_0000 | 0x0003_0000 | 0x0008_0000;
 
 /// The user namespace, and root in it; before it the namespaces that need the runtime's rights.
-pub fn user_namespace(init: &Init<'_>) -> Result<()> {
+pub(crate) fn user_namespace(init: &Init<'_>) -> Result<()> {
     let plan = init.plan;
     if plan.route.is_privileged && plan.route.may_trace {
         not_dumpable()?;
     }
-    if init.prepared.pid_is_first {
+    if init.inherited.pid_is_first {
         join(init, Kind::Pid)?;
     }
     if plan.route.join_before_user {
@@ -54,26 +55,26 @@ pub fn user_namespace(init: &Init<'_>) -> Result<()> {
 
 /// Joins the pid namespace for children to come, with the rights of the user namespace that the
 /// process is in by now.
-pub fn pid_namespace(init: &Init<'_>) -> Result<()> {
-    if init.prepared.pid_is_first { Ok(()) } else { join(init, Kind::Pid) }
+pub(crate) fn pid_namespace(init: &Init<'_>) -> Result<()> {
+    if init.inherited.pid_is_first { Ok(()) } else { join(init, Kind::Pid) }
 }
 
 /// Not before the runtime has written the files in /proc of a process of its own user, which belong
 /// to root once that is hidden. A runtime without CAP_SYS_PTRACE takes a seccomp listener out of init,
 /// and may not do that with a hidden process; but there init is under its filter by then.
-pub fn hide(plan: &Plan) -> Result<()> {
+pub(crate) fn hide(plan: &Plan) -> Result<()> {
     if is_hidden(plan) { not_dumpable() } else { Ok(()) }
 }
 
 /// Whether init is not dumpable until it executes its program: see [`hide`].
-pub fn is_hidden(plan: &Plan) -> bool {
+pub(crate) fn is_hidden(plan: &Plan) -> bool {
     let has_listener = plan.process.as_ref().is_some_and(|process| process.listener.is_some());
     !has_listener || plan.route.may_trace
 }
 
 /// Processes of the container, or of a joined namespace, must not reach into this one, through ptrace
 /// or /proc (CVE-2016-9962). execve makes it dumpable again.
-pub fn not_dumpable() -> Result<()> {
+pub(crate) fn not_dumpable() -> Result<()> {
     prctl::set_dumpable(false)
         .map_err(|e| Error::from(Errno::from_raw(e)).context("hide the process from others"))
 }
@@ -81,7 +82,7 @@ pub fn not_dumpable() -> Result<()> {
 /// The runtime's groups, while it is still allowed: the namespace to join may deny setgroups(2),
 /// and then the container would keep groups of the host (CVE-2022-2989). EPERM: the runtime has no
 /// privileges, and its groups are its user's own.
-pub fn leave_groups() -> Result<()> {
+pub(crate) fn leave_groups() -> Result<()> {
     match nix::unistd::setgroups(&[]) {
         Ok(()) | Err(Errno::EPERM) => Ok(()),
         Err(errno) => Err(Error::from(errno).context("leave the runtime's groups")),
@@ -90,7 +91,7 @@ pub fn leave_groups() -> Result<()> {
 
 /// Ids inside: what is made from now on belongs to the container's root. A namespace without a
 /// mapping for 0 leaves init with the overflow id, and its capabilities.
-pub fn become_root() -> Result<()> {
+pub(crate) fn become_root() -> Result<()> {
     let (uid, gid) = (Uid::from_raw(0), Gid::from_raw(0));
     for answer in [setresgid(gid, gid, gid), setresuid(uid, uid, uid)] {
         match answer {
@@ -104,7 +105,7 @@ pub fn become_root() -> Result<()> {
 }
 
 /// Clones the container's own process as a child of the runtime, tells its id, and leaves.
-pub fn go_between(init: &Init<'_>, child: impl FnOnce() -> i32) -> Result<i32> {
+pub(crate) fn go_between(init: &Init<'_>, child: impl FnOnce() -> i32) -> Result<i32> {
     let flags = libc::CLONE_PARENT | libc::CLONE_NEWPID;
     let init_process =
         clone::clone3(flags as u64, None, child).context("clone init into its namespaces")?;
@@ -113,12 +114,11 @@ pub fn go_between(init: &Init<'_>, child: impl FnOnce() -> i32) -> Result<i32> {
 }
 
 /// What is still to be joined, then what is to be made.
-pub fn other_namespaces(init: &Init<'_>) -> Result<()> {
+pub(crate) fn other_namespaces(init: &Init<'_>) -> Result<()> {
     let route = &init.plan.route;
     if route.trampoline {
         // The go-between's death signal was its own.
-        prctl::set_death_signal(libc::SIGKILL as isize)
-            .map_err(|e| Error::from(Errno::from_raw(e)).context("set the death signal"))?;
+        die_with_runtime()?;
     }
     if !route.join_before_user {
         join_others(init)?;
@@ -132,7 +132,7 @@ pub fn other_namespaces(init: &Init<'_>) -> Result<()> {
 
 /// All but user and pid, the mount namespace last.
 fn join_others(init: &Init<'_>) -> Result<()> {
-    for (kind, _) in &init.prepared.joins {
+    for (kind, _) in &init.inherited.joins {
         if !matches!(kind, Kind::User | Kind::Pid) {
             join(init, *kind)?;
         }
@@ -141,7 +141,7 @@ fn join_others(init: &Init<'_>) -> Result<()> {
 }
 
 fn join(init: &Init<'_>, kind: Kind) -> Result<()> {
-    for (_, file) in init.prepared.joins.iter().filter(|(k, _)| *k == kind) {
+    for (_, file) in init.inherited.joins.iter().filter(|(k, _)| *k == kind) {
         setns(file.as_fd(), CloneFlags::from_bits_retain(kind.flag())).with_context(|| {
             let path = init.plan.namespaces.get(kind).path().map_or(Path::new(""), |path| path);
             format!("join the {} namespace {path:?}", kind.name())
@@ -152,7 +152,7 @@ fn join(init: &Init<'_>, kind: Kind) -> Result<()> {
 
 /// A session keyring of the container's own, so that the caller's keys are not the container's.
 /// `new`: it is made here, and not joined.
-pub fn keyring(name: &std::ffi::CStr, new: bool) -> Result<()> {
+pub(crate) fn keyring(name: &std::ffi::CStr, new: bool) -> Result<()> {
     match cred::join_session_keyring(name) {
         Ok(_) if !new => Ok(()),
         Ok(serial) => cred::set_key_permissions(serial, KEY_PERMISSIONS)
@@ -165,7 +165,7 @@ pub fn keyring(name: &std::ffi::CStr, new: bool) -> Result<()> {
 }
 
 /// A new network namespace starts with its loopback device down.
-pub fn network(plan: &Plan) -> Result<()> {
+pub(crate) fn network(plan: &Plan) -> Result<()> {
     use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
     if plan.namespaces.network != Choice::New {
         return Ok(());
@@ -180,11 +180,11 @@ pub fn network(plan: &Plan) -> Result<()> {
 
 /// The offsets must be written before any process is in the namespace (time_namespaces(7)). In a user
 /// namespace the file belongs to the host's root, once init has become another user.
-pub fn clocks(init: &Init<'_>) -> Result<()> {
+pub(crate) fn clocks(init: &Init<'_>) -> Result<()> {
     if init.plan.namespaces.time != Choice::New {
         return Ok(());
     }
-    let proc = &init.prepared.proc;
+    let proc = &init.inherited.proc;
     match &init.plan.time_offsets {
         Some(_) if init.plan.namespaces.has_user() => {
             init.parent.tell_parent(&ToParent::NeedOffsets)?;
@@ -205,7 +205,7 @@ pub fn clocks(init: &Init<'_>) -> Result<()> {
 }
 
 /// Made when init is in its cgroup, so that its root is there.
-pub fn cgroup_namespace(plan: &Plan) -> Result<()> {
+pub(crate) fn cgroup_namespace(plan: &Plan) -> Result<()> {
     if plan.namespaces.cgroup == Choice::New {
         unshare(CloneFlags::CLONE_NEWCGROUP).context("make the cgroup namespace")?;
     }

@@ -9,7 +9,7 @@ use crate::{Context, Error, Kind, Result, text};
 
 /// The user namespace that the process is in.
 #[derive(Debug, Clone, Copy)]
-pub struct Within {
+pub(crate) struct Within {
     /// It is not the machine's first: ids may have no mapping, and setgroups(2) may be denied.
     pub user_namespace: bool,
     /// It denies setgroups(2) for certain.
@@ -19,7 +19,7 @@ pub struct Within {
 /// Bounding set, groups, ids, then the other sets. The order is the kernel's: dropping from the
 /// bounding set needs CAP_SETPCAP, changing ids needs CAP_SETUID and CAP_SETGID, and keepcaps
 /// carries the permitted set over the change.
-pub fn assume(identity: &Identity, within: Within) -> Result<()> {
+pub(crate) fn assume(identity: &Identity, within: Within) -> Result<()> {
     let caps = &identity.caps;
     drop_bounding(caps)?;
     prctl::set_keep_capabilities(true)
@@ -33,7 +33,7 @@ pub fn assume(identity: &Identity, within: Within) -> Result<()> {
 }
 
 /// Gives up every capability for good, and the runtime's groups: for a container that runs nothing.
-pub fn forgo(within: Within) -> Result<()> {
+pub(crate) fn forgo(within: Within) -> Result<()> {
     let none = CapSets::default();
     drop_bounding(&none)?;
     let groups = Identity { uid: 0, gid: 0, groups: Some(Vec::new()), umask: None, caps: none };
@@ -42,7 +42,7 @@ pub fn forgo(within: Within) -> Result<()> {
 }
 
 /// Makes what has been kept effective once more: the change of ids has cleared that set.
-pub fn regain(identity: &Identity) -> Result<()> {
+pub(crate) fn regain(identity: &Identity) -> Result<()> {
     if identity.uid == 0 {
         return Ok(());
     }
@@ -55,7 +55,7 @@ pub fn regain(identity: &Identity) -> Result<()> {
 
 /// Makes those effective by which the user reaches files that are not its own, as they will be at
 /// execve: else a program would not be found that can be executed.
-pub fn regain_reach(identity: &Identity) -> Result<()> {
+pub(crate) fn regain_reach(identity: &Identity) -> Result<()> {
     const REACH: u64 = 1 << 1 | 1 << 2; // CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
     let wanted = identity.caps.main().effective & REACH;
     if identity.uid == 0 || wanted == 0 {
@@ -69,7 +69,7 @@ pub fn regain_reach(identity: &Identity) -> Result<()> {
 }
 
 /// The last privilege goes here.
-pub fn set_capabilities(caps: &CapSets) -> Result<()> {
+pub(crate) fn set_capabilities(caps: &CapSets) -> Result<()> {
     cred::capset(caps.main()).context("set the capabilities")?;
     for bit in 0..64 {
         if caps.ambient & (1 << bit) != 0 {

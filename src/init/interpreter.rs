@@ -16,7 +16,7 @@ const HEAD: u64 = 4096;
 const PT_INTERP: u64 = 3;
 
 /// The system calls of [`of`].
-pub fn calls() -> Vec<Call> {
+pub(crate) fn calls() -> Vec<Call> {
     [libc::SYS_openat, libc::SYS_statx, libc::SYS_read, libc::SYS_close].map(Call::any).into()
 }
 
@@ -25,7 +25,7 @@ pub fn calls() -> Vec<Call> {
 ///
 /// # Errors
 /// It is not a file that can be read.
-pub fn of(program: &Path) -> std::io::Result<Option<String>> {
+pub(crate) fn of(program: &Path) -> std::io::Result<Option<String>> {
     let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
     let file = File::options().read(true).custom_flags(flags).open(program)?;
     if !file.metadata()?.is_file() {

@@ -11,7 +11,7 @@ use crate::{Error, Result};
 /// makes nothing any more (a small RLIMIT_NOFILE or RLIMIT_FSIZE would get in its own way), and
 /// because in a user namespace init may not raise a limit. Only who has CAP_SYS_RESOURCE may raise a hard
 /// limit, or set those of a process with other ids (setrlimit(2)).
-pub fn set<'a>(limits: impl IntoIterator<Item = &'a Limit>, pid: Option<i32>) -> Result<()> {
+pub(crate) fn set<'a>(limits: impl IntoIterator<Item = &'a Limit>, pid: Option<i32>) -> Result<()> {
     // RLIM_INFINITY is the largest number; rustix has no number for it.
     let value = |n: u64| (n != u64::MAX).then_some(n);
     for limit in limits {
@@ -31,13 +31,13 @@ pub fn set<'a>(limits: impl IntoIterator<Item = &'a Limit>, pid: Option<i32>) ->
 
 /// Whether it is the limit that counts a user's processes, RLIMIT_NPROC. A process that still has to
 /// clone the container's own must not be under it.
-pub fn is_process_count(limit: &Limit) -> bool {
+pub(crate) fn is_process_count(limit: &Limit) -> bool {
     limit.resource == Resource::Nproc
 }
 
 /// Lets process `pid` set the limit on the number of processes itself: raises its hard limit where
 /// that asked for is higher, which only the runtime may have the right to.
-pub fn allow_process_count(limits: &[Limit], pid: i32) -> Result<()> {
+pub(crate) fn allow_process_count(limits: &[Limit], pid: i32) -> Result<()> {
     let Some(limit) = limits.iter().find(|limit| is_process_count(limit)) else { return Ok(()) };
     let own = getrlimit(Resource::Nproc).maximum.unwrap_or(u64::MAX);
     if limit.hard <= own {
@@ -48,7 +48,7 @@ pub fn allow_process_count(limits: &[Limit], pid: i32) -> Result<()> {
 
 /// Processors that a process may run on, sched_setaffinity(2).
 #[derive(Debug, Clone, Copy)]
-pub enum Affinity {
+pub(crate) enum Affinity {
     /// All that its cgroup has. Those that the caller is bound to (a daemon that pins itself, say)
     /// are no concern of the container, and since Linux 6.2 entering a cgroup does not undo it.
     All,

@@ -6,26 +6,25 @@ use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, fsconfig_create, fsconfig_set_fd,
-    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount,
-};
 
+use super::inherited::Init;
 use super::outward::Outward;
-use super::{Init, done, procfs, superblock};
+use super::{procfs, superblock};
 use crate::config::Kind as Namespace;
 use crate::config::Mount;
 use crate::config::mounts::MountKind;
 use crate::config::options::{MountAttr, SuperFlags};
 use crate::fs::{Root, copy_tree};
-use crate::mount::prepare::{self, Trees};
-use crate::spawn::maps;
+use crate::mount::closing::close_later;
+use crate::mount::filesystem::{make, make_with};
+use crate::mount::trees::Trees;
+use crate::mount::{options, tree};
 use crate::{Context, Error, Kind, Result};
 
 /// A mount that is still to be made read-only. It is kept open: looked up again its path could mean
 /// another one.
 #[derive(Debug)]
-pub struct Late<'a> {
+pub(crate) struct Late<'a> {
     /// Where it is.
     pub destination: &'a Path,
     /// The mount.
@@ -34,7 +33,7 @@ pub struct Late<'a> {
 
 /// What later steps have to know of the mounts.
 #[derive(Debug, Default)]
-pub struct Made<'a> {
+pub(crate) struct Made<'a> {
     /// Those that are still to be made read-only.
     pub late: Vec<Late<'a>>,
     /// Those that the host is a peer of.
@@ -42,7 +41,7 @@ pub struct Made<'a> {
 }
 
 /// All of them.
-pub fn all<'a>(init: &Init<'a>, root: &mut Root, trees: &Trees) -> Result<Made<'a>> {
+pub(crate) fn all<'a>(init: &Init<'a>, root: &mut Root, trees: &Trees) -> Result<Made<'a>> {
     let Made { mut late, mut outward } = Made::default();
     for mount in &init.plan.mounts {
         let made = one(init, root, trees, mount, &mut outward).with_context(|| {
@@ -57,11 +56,11 @@ pub fn all<'a>(init: &Init<'a>, root: &mut Root, trees: &Trees) -> Result<Made<'
             && let Some(new) = &made
         {
             let new = new.try_clone().context("keep the new root file system open")?;
-            done(root.replace(new));
+            close_later(root.replace(new));
         }
         match made {
             Some(made) if mount.read_only_late => late.push(Late { destination, mount: made }),
-            Some(made) => done(made),
+            Some(made) => close_later(made),
             None => {}
         }
     }
@@ -97,13 +96,13 @@ fn one(
         }
         MountKind::Own(source) => {
             let there = root.find(source).with_context(|| format!("find source {source:?}"))?;
-            let tree = prepare::clone_open(there.as_fd(), mount.options.recursive)?;
-            done(there);
-            prepare::set(tree.as_fd(), true, prepare::base(init.plan.propagation, 0))?;
-            for (_, mapping) in init.prepared.idmaps.iter().filter(|(i, _)| *i == mount.index) {
-                maps::idmap(tree.as_fd(), mount, mapping.as_fd()).context("idmap")?;
+            let tree = tree::clone_file(&there, mount.options.recursive)?;
+            close_later(there);
+            tree::set(tree.as_fd(), true, tree::isolated(init.plan.propagation))?;
+            for (_, mapping) in init.inherited.idmaps.iter().filter(|(i, _)| *i == mount.index) {
+                tree::idmap(tree.as_fd(), mount, mapping.as_fd()).context("idmap")?;
             }
-            prepare::apply_options(tree.as_fd(), mount)?;
+            options::apply_options(tree.as_fd(), mount)?;
             bind(root, tree.as_fd(), destination, outward)?;
             outward.note(init, mount, tree.as_fd())?;
             Ok(Some(tree))
@@ -124,15 +123,15 @@ fn one(
         MountKind::Cgroup => super::cgroups::mount(init, root, mount, outward).map(Some),
         MountKind::Remount => {
             let there = root.find(destination)?;
-            superblock::reconfigure(init.prepared, there.as_fd(), mount)?;
-            prepare::apply_options(there.as_fd(), mount)?;
+            superblock::reconfigure(&init.inherited.proc, there.as_fd(), mount)?;
+            options::apply_options(there.as_fd(), mount)?;
             Ok(Some(there))
         }
     }
 }
 
 fn bind(root: &Root, tree: BorrowedFd<'_>, destination: &Path, outward: &Outward) -> Result<()> {
-    let target = if prepare::is_dir(tree)? {
+    let target = if tree::is_dir(tree)? {
         root.make_dir(destination)?
     } else {
         root.make_file(destination)?
@@ -158,29 +157,15 @@ fn link(root: &Root, target: &Path, destination: &Path) -> Result<()> {
         }
         answer => answer.with_context(|| format!("make a symbolic link to {target:?}"))?,
     }
-    done(dir);
+    close_later(dir);
     Ok(())
 }
 
-/// Puts a detached mount on a place that is held open.
-pub fn attach(mount: BorrowedFd<'_>, target: OwnedFd) -> Result<()> {
-    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-    move_mount(mount, "", &target, "", flags)
-        .map_err(|errno| mismatch(errno, mount, target.as_fd()))?;
-    done(target);
+/// Attaches a detached mount on an open file or directory.
+pub(super) fn attach(mount: BorrowedFd<'_>, target: OwnedFd) -> Result<()> {
+    tree::attach_on(mount, target.as_fd())?;
+    close_later(target);
     Ok(())
-}
-
-/// A file cannot be mounted on a directory, nor the other way round. Where mount(2) calls that
-/// ENOTDIR, move_mount(2) says EINVAL; engines look for the words of the former and give a hint.
-fn mismatch(errno: Errno, mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Error {
-    match (errno, prepare::is_dir(mount), prepare::is_dir(target)) {
-        (Errno::INVAL, Ok(true), Ok(false)) => Error::from(Errno::NOTDIR)
-            .context("the source is a directory and the destination a file"),
-        (Errno::INVAL, Ok(false), Ok(true)) => Error::from(Errno::NOTDIR)
-            .context("the source is a file and the destination a directory"),
-        _ => Error::from(errno),
-    }
 }
 
 fn new_filesystem(
@@ -214,9 +199,9 @@ fn new_filesystem(
         read_only = MountAttr::RDONLY.0;
     }
     let attributes = mount.options.of_one_mount().0.0 & !read_only;
-    let joined = init.prepared.joins.iter().find(|(kind, _)| *kind == Namespace::Pid);
+    let joined = init.inherited.joined(Namespace::Pid);
     let new = match joined.filter(|_| fstype == "proc") {
-        Some((_, pid)) => procfs::make(pid.as_fd(), root.fd(), |named| {
+        Some(pid) => procfs::make(pid.as_fd(), root.fd(), |named| {
             make_with(fstype, source, named.map(|fd| ("pidns", fd)), flags, &data, attributes)
         })?,
         None => make(fstype, source, flags, &data, attributes)?,
@@ -224,12 +209,12 @@ fn new_filesystem(
     if mount.options.tmpcopyup {
         copy_up(root, mount, new.as_fd())?;
     }
-    prepare::apply_propagation(new.as_fd(), mount)?;
+    options::apply_propagation(new.as_fd(), mount)?;
     outward.attach(root, new.as_fd(), target)?;
     if mount.options.super_flags.has(SuperFlags::IVERSION) {
         superblock::with_iversion(mount, new.as_fd())?;
     }
-    superblock::check(init.prepared, new.as_fd(), mount)?;
+    superblock::check(&init.inherited.proc, new.as_fd(), mount)?;
     Ok(new)
 }
 
@@ -241,87 +226,8 @@ fn like_tmpfs(made: BorrowedFd<'_>) -> Result<u32> {
     let dir = rustix::fs::openat(made, ".", flags, Mode::empty())?;
     rustix::fs::fchmod(&dir, Mode::from_raw_mode(MODE))
         .context("set the mode of the new directory")?;
-    done(dir);
+    close_later(dir);
     Ok(MODE)
-}
-
-/// fsopen(2), fsconfig(2), fsmount(2): a new file system as a detached mount.
-pub fn make(
-    fstype: &str,
-    source: &str,
-    flags: SuperFlags,
-    data: &[(String, Option<String>)],
-    attributes: u64,
-) -> Result<OwnedFd> {
-    make_with(fstype, source, None, flags, data, attributes)
-}
-
-/// As [`make`], with an option whose value is a descriptor.
-fn make_with(
-    fstype: &str,
-    source: &str,
-    descriptor: Option<(&str, BorrowedFd<'_>)>,
-    flags: SuperFlags,
-    data: &[(String, Option<String>)],
-    attributes: u64,
-) -> Result<OwnedFd> {
-    let context = match fsopen(fstype, FsOpenFlags::FSOPEN_CLOEXEC) {
-        Err(Errno::NODEV) => {
-            return Err(Error::new(
-                Kind::Invalid,
-                format!("type {fstype:?}: this kernel has no such file system"),
-            ));
-        }
-        answer => answer.with_context(|| format!("open file system type {fstype:?}"))?,
-    };
-    let configure = || -> Result<OwnedFd> {
-        if !source.is_empty() {
-            fsconfig_set_string(&context, "source", source)
-                .with_context(|| format!("source {source:?}"))?;
-        }
-        if let Some((key, fd)) = descriptor {
-            fsconfig_set_fd(&context, key, fd).with_context(|| format!("option {key:?}"))?;
-        }
-        for name in super_flag_names(fstype, flags) {
-            fsconfig_set_flag(&context, name).with_context(|| format!("option {name:?}"))?;
-        }
-        for (key, value) in data {
-            match value {
-                Some(value) => fsconfig_set_string(&context, key.as_str(), value.as_str())
-                    .with_context(|| format!("option \"{key}={value}\""))?,
-                None => fsconfig_set_flag(&context, key.as_str())
-                    .with_context(|| format!("option {key:?}"))?,
-            }
-        }
-        fsconfig_create(&context)
-            .with_context(|| format!("make a file system of type {fstype:?}"))?;
-        let attributes = MountAttrFlags::from_bits_retain(attributes as u32);
-        fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
-            .with_context(|| format!("mount file system type {fstype:?}"))
-    };
-    let made = configure().map_err(|error| match kernel_message(context.as_fd()) {
-        Some(message) => error.context(format!("the kernel says {message:?}")),
-        None => error,
-    });
-    done(context);
-    made
-}
-
-/// The read-only flag of the file system itself matters where there is a device behind it; the
-/// pseudo file systems share theirs with others, and the mount's own flag is what counts.
-fn super_flag_names(fstype: &str, flags: SuperFlags) -> Vec<&'static str> {
-    const SHARED: [&str; 6] = ["proc", "sysfs", "cgroup", "cgroup2", "mqueue", "devpts"];
-    let pseudo = SHARED.contains(&fstype) || fstype == "tmpfs";
-    let keep = |name: &&str| !(pseudo && (*name == "ro" || *name == "rw"));
-    flags.fsconfig_names().filter(keep).collect()
-}
-
-/// What the file system said about a configuration it refused (fsopen(2), "message retrieval").
-pub fn kernel_message(context: BorrowedFd<'_>) -> Option<String> {
-    let mut buffer = [0; 256];
-    let length = rustix::io::read(context, &mut buffer).ok()?;
-    let text = String::from_utf8_lossy(buffer.get(..length)?).trim().to_owned();
-    Some(text.strip_prefix("e ").map_or(text.clone(), str::to_owned)).filter(|t| !t.is_empty())
 }
 
 /// For proc and sysfs, with the words of runc.
@@ -336,7 +242,7 @@ fn ordinary_dir(root: &Root, path: &Path, fstype: &str) -> Result<OwnedFd> {
 }
 
 /// The directory itself: no component of its path may be a link.
-pub fn no_link(root: &Root, path: &Path) -> Result<OwnedFd> {
+pub(crate) fn no_link(root: &Root, path: &Path) -> Result<OwnedFd> {
     let found = match root.find_dir_no_links(path) {
         Err(Errno::NOENT) => {
             root.make_dir(path)?;

@@ -5,24 +5,23 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use procfs::FromRead;
-use procfs::process::{MountInfo, MountInfos, MountOptFields};
-use rustix::fs::OFlags;
+use procfs::process::MountOptFields;
 use rustix::mount::{MoveMountFlags, move_mount};
 
+use super::inherited::Init;
 use super::mounts::attach;
-use super::rootfs::{attach_point, tree_of};
-use super::{Init, done};
+use super::rootfs::attach_point;
 use crate::config::Mount;
 use crate::config::options::PropagationKind;
 use crate::fs::{Root, mount_id};
-use crate::mount::prepare;
+use crate::mount::closing::close_later;
+use crate::mount::{table, tree};
 use crate::sys::mount::Change;
 use crate::{Context, Error, Kind, Result};
 
 /// Those that have been attached so far.
 #[derive(Debug, Default)]
-pub struct Outward {
+pub(crate) struct Outward {
     /// Number of the mount, and where it is in the root file system.
     mounts: Vec<(u64, PathBuf)>,
 }
@@ -35,9 +34,9 @@ impl Outward {
         if !shared || init.plan.namespaces.has_user() {
             return Ok(());
         }
-        let mounts = table(init)?;
+        let mounts = table::read(&init.inherited.proc)?;
         let top = mount_id(tree).context("look at the bind mount")?;
-        let tree = tree_of(&mounts, i64::try_from(top).unwrap_or(-1));
+        let tree = table::below(&mounts, i64::try_from(top).unwrap_or(-1));
         for mount in mounts.iter().filter(|mount| tree.contains(&i64::from(mount.mnt_id))) {
             let is_shared = |field: &MountOptFields| matches!(field, MountOptFields::Shared(_));
             if let Ok(id) = u64::try_from(mount.mnt_id)
@@ -76,26 +75,16 @@ fn apart(
     if mount_id(shared.as_fd())? != number {
         return Err(Error::new(Kind::System, "another mount covers it"));
     }
-    let peer = prepare::clone_open(shared.as_fd(), false)?;
+    let peer = tree::clone_file(&shared, false)?;
     let private = Change { propagation: libc::MS_PRIVATE, ..Change::default() };
-    prepare::set(shared.as_fd(), false, private)?;
+    tree::set(shared.as_fd(), false, private)?;
     attach()?;
     let flags = MoveMountFlags::MOVE_MOUNT_SET_GROUP
         | MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH
         | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     move_mount(&peer, "", &shared, "", flags)
         .context("make it a peer of the host's mount again (Linux 5.15)")?;
-    done(peer);
-    done(shared);
+    close_later(peer);
+    close_later(shared);
     Ok(())
-}
-
-/// The mounts of init's namespace.
-pub fn table(init: &Init<'_>) -> Result<Vec<MountInfo>> {
-    let table = init.prepared.proc.file(Path::new("self/mountinfo"), OFlags::RDONLY);
-    let table = std::fs::File::from(table.context("open /proc/self/mountinfo")?);
-    let MountInfos(mounts) = MountInfos::from_read(table).map_err(|e| {
-        Error::new(Kind::System, e.to_string()).context("read /proc/self/mountinfo")
-    })?;
-    Ok(mounts)
 }

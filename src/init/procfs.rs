@@ -17,12 +17,12 @@ use rustix::process::{WaitId, WaitIdOptions, waitid};
 use super::descriptors::close_but;
 use crate::protocol::{MAX, decode_error, encode_error};
 use crate::sys::clone::clone3;
-use crate::terminal::fdpass;
+use crate::sys::fdpass;
 use crate::{Context, Error, Kind, Result};
 
 /// Makes a procfs of `pid_namespace` by `make`, which is given the namespace where that is to be
 /// named. `root` is the container's root directory.
-pub fn make(
+pub(crate) fn make(
     pid_namespace: BorrowedFd<'_>,
     root: BorrowedFd<'_>,
     make: impl Fn(Option<BorrowedFd<'_>>) -> Result<OwnedFd>,
@@ -58,8 +58,9 @@ fn made_inside(
         nix::unistd::chroot(".").context("chroot")?;
         close_but(0, &[other.as_raw_fd()])?;
         let inside = || {
-            let sent = make()
-                .and_then(|mount| fdpass::send_with_fd(other.as_fd(), b"m", Some(mount.as_fd())));
+            let sent = make().and_then(|mount| {
+                Ok(fdpass::send_with_fd(other.as_fd(), b"m", Some(mount.as_fd()))?)
+            });
             told(other.as_fd(), sent)
         };
         wait(&clone3(0, None, inside).context("clone into the pid namespace")?.pidfd)?;

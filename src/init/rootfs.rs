@@ -1,40 +1,37 @@
 //! The root file system: attached, entered, finished.
 
-use std::collections::BTreeSet;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags};
-use procfs::process::MountInfo;
 use rustix::fs::CWD;
-use rustix::mount::{MoveMountFlags, move_mount};
 
-use super::{Init, done, outward};
+use super::inherited::Init;
 use crate::config::{Choice, Plan};
 use crate::fs::{Root, mount_id};
-use crate::mount::prepare::{self, Trees};
-use crate::sys::mount::{Change, mount_setattr};
+use crate::mount::closing::close_later;
+use crate::mount::trees::{Trees, open_dir};
+use crate::mount::{table, tree};
+use crate::sys::mount::Change;
 use crate::{Context, Result};
 
 /// Puts the detached tree of the root file system into init's mount namespace.
-pub fn attach(plan: &Plan, trees: &Trees) -> Result<Root> {
+pub(crate) fn attach(plan: &Plan, trees: &Trees) -> Result<Root> {
     if plan.namespaces.mount == Choice::New {
         // Nothing that is mounted from here on may pass out to the host.
-        let change = Change { propagation: libc::MS_SLAVE, ..Change::default() };
-        mount_setattr(CWD, c"/", libc::AT_RECURSIVE, change, None)
-            .context("make the mounts of the new namespace slaves")?;
+        tree::make_all_slaves().context("make the mounts of the new namespace slaves")?;
     }
     if !plan.mounts_root() {
-        return Ok(Root::new(prepare::open_dir(&plan.rootfs)?));
+        return Ok(Root::new(open_dir(&plan.rootfs)?));
     }
     let place = attach_point(plan);
-    move_mount(&trees.root, "", CWD, place, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+    tree::attach_at(&trees.root, CWD, place)
         .with_context(|| format!("mount the root file system on {place:?}"))?;
     if plan.mounts_in_callers_namespace() {
         // On a shared mount it has become shared itself; what is mounted inside is no business of
         // other namespaces.
-        prepare::set(trees.root.as_fd(), true, prepare::base(plan.propagation, 0))
+        tree::set(trees.root.as_fd(), true, tree::isolated(plan.propagation))
             .context("set the propagation of the root file system")?;
     }
     let root: OwnedFd = trees.root.try_clone().context("keep the root file system open")?;
@@ -44,7 +41,7 @@ pub fn attach(plan: &Plan, trees: &Trees) -> Result<Root> {
 /// Over the old root itself: that place is reached whatever the permissions on the way to the
 /// bundle are for the container's root. Hooks that enter the namespace look for the mount at the
 /// bundle's own path, and in a namespace of others the root is not ours to cover.
-pub fn attach_point(plan: &Plan) -> &Path {
+pub(crate) fn attach_point(plan: &Plan) -> &Path {
     if plan.hooks.has_create() || plan.namespaces.mount != Choice::New {
         &plan.rootfs
     } else {
@@ -54,13 +51,13 @@ pub fn attach_point(plan: &Plan) -> &Path {
 
 /// The working directory is made where it is missing, as the engines expect; inside the root,
 /// whatever links say.
-pub fn make_cwd(plan: &Plan, root: &Root) -> Result<()> {
+pub(crate) fn make_cwd(plan: &Plan, root: &Root) -> Result<()> {
     match &plan.process {
         Some(process) if process.cwd != Path::new("/") => {
             match root.make_dir(&process.cwd) {
                 // Where root may not look (on NFS, FUSE), the user may be allowed to: it tries.
                 Err(error) if error.errno() == Some(Errno::EACCES) => Ok(()),
-                answer => answer.map(done).context("process.cwd"),
+                answer => answer.map(close_later).context("process.cwd"),
             }
         }
         _ => Ok(()),
@@ -68,7 +65,7 @@ pub fn make_cwd(plan: &Plan, root: &Root) -> Result<()> {
 }
 
 /// Makes it the root directory of this process and, with pivot_root(2), of its mount namespace.
-pub fn enter(init: &Init<'_>, root: &Root) -> Result<()> {
+pub(crate) fn enter(init: &Init<'_>, root: &Root) -> Result<()> {
     let plan = init.plan;
     nix::unistd::fchdir(root.fd()).context("enter the root file system")?;
     if plan.no_pivot && plan.namespaces.mount == Choice::New {
@@ -96,8 +93,8 @@ pub fn enter(init: &Init<'_>, root: &Root) -> Result<()> {
 /// sysfs of it may stay, or the kernel lets a user namespace below mount one without the masks
 /// (mount_namespaces(7), "Restrictions on mount namespaces").
 fn cover_old_root(init: &Init<'_>, root: &Root) -> Result<()> {
-    let mounts = outward::table(init)?;
-    let own = tree_of(&mounts, i64::try_from(mount_id(root.fd())?).unwrap_or(-1));
+    let mounts = table::read(&init.inherited.proc)?;
+    let own = table::below(&mounts, i64::try_from(mount_id(root.fd())?).unwrap_or(-1));
     // The last first: a mount can lie below another one.
     for mount in mounts.iter().rev() {
         let kernel_files = matches!(mount.fs_type.as_str(), "proc" | "sysfs");
@@ -107,25 +104,9 @@ fn cover_old_root(init: &Init<'_>, root: &Root) -> Result<()> {
     }
     let place = attach_point(init.plan);
     if place != Path::new("/") {
-        move_mount(root.fd(), "", CWD, "/", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
+        tree::attach_at(root.fd(), CWD, "/")?;
     }
     Ok(())
-}
-
-/// The numbers of the mount `top` and of all below it, which are listed in any order.
-pub fn tree_of(mounts: &[MountInfo], top: i64) -> BTreeSet<i64> {
-    let mut tree = BTreeSet::from([top]);
-    loop {
-        let before = tree.len();
-        for mount in mounts {
-            if tree.contains(&i64::from(mount.pid)) {
-                tree.insert(mount.mnt_id.into());
-            }
-        }
-        if tree.len() == before {
-            return tree;
-        }
-    }
 }
 
 /// A mount that came from a namespace of more rights cannot be taken away, only covered.
@@ -141,7 +122,7 @@ fn hide(place: &Path) -> Result<()> {
 }
 
 /// Last of all mounts: the root's own propagation and its read-only flag.
-pub fn finish(plan: &Plan, root: &Root) -> Result<()> {
+pub(crate) fn finish(plan: &Plan, root: &Root) -> Result<()> {
     if !plan.mounts_root() {
         return Ok(());
     }
@@ -152,12 +133,10 @@ pub fn finish(plan: &Plan, root: &Root) -> Result<()> {
     if plan.propagation != initial {
         let recursive = plan.propagation.contains(MsFlags::MS_REC);
         let change = Change { propagation, ..Change::default() };
-        prepare::set(root.fd().as_fd(), recursive, change)
-            .context("set linux.rootfsPropagation")?;
+        tree::set(root.fd().as_fd(), recursive, change).context("set linux.rootfsPropagation")?;
     }
     if plan.readonly_root {
-        let change = Change { set: libc::MOUNT_ATTR_RDONLY, ..Change::default() };
-        prepare::set(root.fd(), false, change).context("make the root file system read-only")?;
+        tree::set_read_only(root.fd()).context("make the root file system read-only")?;
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use crate::{Error, Result};
 
 /// What a process sets of itself, while it still has its rights and no filter: memory policy and
 /// personality, which nobody else can set; the rest where the runtime may not.
-pub fn set_own(wanted: &Scheduling) -> Result<()> {
+pub(crate) fn set_own(wanted: &Scheduling) -> Result<()> {
     if let Some((mode, flags, nodes)) = &wanted.memory_policy {
         sched::set_memory_policy(*flags, nodes).map_err(|errno| {
             let why = match errno {
@@ -31,7 +31,7 @@ pub fn set_own(wanted: &Scheduling) -> Result<()> {
 
 /// What the runtime sets of a process, from outside and last of all: a process with a deadline
 /// cannot fork.
-pub fn set_of(wanted: &Scheduling, pid: i32) -> Result<()> {
+pub(crate) fn set_of(wanted: &Scheduling, pid: i32) -> Result<()> {
     if wanted.sets_own { Ok(()) } else { set(wanted, pid) }
 }
 

@@ -4,32 +4,31 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::io::Errno;
-use rustix::mount::{OpenTreeFlags, open_tree};
 
-use super::mounts::{Late, make};
+use super::inherited::Init;
+use super::mounts::Late;
 use super::outward::Outward;
-use super::{Init, done};
 use crate::config::Plan;
-use crate::config::options::SuperFlags;
 use crate::fs::Root;
-use crate::mount::prepare::{self, Trees};
+use crate::mount::closing::close_later;
+use crate::mount::trees::Trees;
+use crate::mount::{filesystem, tree};
 use crate::sys::mount::Change;
 use crate::sys::ns;
-use crate::{Context, Error, Result};
+use crate::{Context, Error, Kind, Result};
 
 /// Read-only flags that waited until everything inside was made.
-pub fn read_only_mounts(late: Vec<Late<'_>>) -> Result<()> {
+pub(crate) fn read_only_mounts(late: Vec<Late<'_>>) -> Result<()> {
     for Late { destination, mount } in late {
-        let change = Change { set: libc::MOUNT_ATTR_RDONLY, ..Change::default() };
-        prepare::set(mount.as_fd(), false, change)
+        tree::set_read_only(mount.as_fd())
             .with_context(|| format!("make {destination:?} read-only"))?;
-        done(mount);
+        close_later(mount);
     }
     Ok(())
 }
 
 /// Host and domain name.
-pub fn names(plan: &Plan) -> Result<()> {
+pub(crate) fn names(plan: &Plan) -> Result<()> {
     if let Some(name) = &plan.hostname {
         nix::unistd::sethostname(name).with_context(|| format!("set hostname {name:?}"))?;
     }
@@ -41,9 +40,9 @@ pub fn names(plan: &Plan) -> Result<()> {
 
 /// Through the host's procfs: what a write to /proc/sys means depends on the namespaces of the
 /// writer, not on the instance.
-pub fn sysctls(init: &Init<'_>) -> Result<()> {
+pub(crate) fn sysctls(init: &Init<'_>) -> Result<()> {
     for (path, value) in &init.plan.sysctl {
-        init.prepared
+        init.inherited
             .proc
             .write(Path::new("sys").join(path), value.as_bytes())
             .with_context(|| format!("linux.sysctl: {:?}", path.replace('/', ".")))?;
@@ -52,14 +51,14 @@ pub fn sysctls(init: &Init<'_>) -> Result<()> {
 }
 
 /// Read-only paths, then masked ones.
-pub fn paths(plan: &Plan, root: &Root, trees: &Trees, outward: &Outward) -> Result<()> {
+pub(crate) fn paths(plan: &Plan, root: &Root, trees: &Trees, outward: &Outward) -> Result<()> {
     for path in &plan.readonly {
         if let Some(there) = existing(root, path)? {
             read_only(there, root, outward).with_context(|| format!("make {path:?} read-only"))?;
         }
     }
-    let mut mask =
-        Mask { root, outward, null: trees.null.as_fd(), null_attached: false, empty: None };
+    let null = trees.null.as_ref().map(AsFd::as_fd);
+    let mut mask = Mask { root, outward, null, null_attached: false, empty: None };
     for path in &plan.masked {
         if let Some(there) = existing(root, path)? {
             mask.hide(there).with_context(|| format!("mask {path:?}"))?;
@@ -81,25 +80,14 @@ fn existing(root: &Root, path: &Path) -> Result<Option<OwnedFd>> {
 
 /// The same files once more, on top of themselves, read-only with everything below.
 fn read_only(there: OwnedFd, root: &Root, outward: &Outward) -> Result<()> {
-    let tree = clone_mount(there.as_fd(), true)?;
+    let tree = tree::clone_file(&there, true)?;
     // A copy of a mount that is shared with the host would be so, too.
     let propagation = libc::MS_SLAVE;
     let change = Change { set: libc::MOUNT_ATTR_RDONLY, clear: 0, propagation };
-    prepare::set(tree.as_fd(), true, change)?;
+    tree::set(tree.as_fd(), true, change)?;
     outward.attach(root, tree.as_fd(), there)?;
-    done(tree);
+    close_later(tree);
     Ok(())
-}
-
-/// A detached copy of the mount that a descriptor names.
-pub fn clone_mount(there: BorrowedFd<'_>, recursive: bool) -> Result<OwnedFd> {
-    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE
-        | OpenTreeFlags::OPEN_TREE_CLOEXEC
-        | OpenTreeFlags::AT_EMPTY_PATH;
-    if recursive {
-        flags |= OpenTreeFlags::AT_RECURSIVE;
-    }
-    Ok(open_tree(there, "", flags)?)
 }
 
 /// Hides files behind /dev/null and directories behind one empty, read-only tmpfs that they all
@@ -107,7 +95,7 @@ pub fn clone_mount(there: BorrowedFd<'_>, recursive: bool) -> Result<OwnedFd> {
 struct Mask<'a> {
     root: &'a Root,
     outward: &'a Outward,
-    null: BorrowedFd<'a>,
+    null: Option<BorrowedFd<'a>>,
     null_attached: bool,
     empty: Option<OwnedFd>,
 }
@@ -119,19 +107,21 @@ impl Mask<'_> {
 
     /// Only an attached mount can be cloned (before Linux 6.15), so the first one is used itself.
     fn attach_copy(&self, mount: BorrowedFd<'_>, there: OwnedFd) -> Result<()> {
-        let copy = clone_mount(mount, false)?;
+        let copy = tree::clone_file(mount, false)?;
         self.attach(copy.as_fd(), there)?;
-        done(copy);
+        close_later(copy);
         Ok(())
     }
 
     fn hide(&mut self, there: OwnedFd) -> Result<()> {
-        if !prepare::is_dir(there.as_fd())? {
+        if !tree::is_dir(there.as_fd())? {
+            let null =
+                self.null.ok_or_else(|| Error::new(Kind::System, "/dev/null is not open"))?;
             if !self.null_attached {
                 self.null_attached = true;
-                return self.attach(self.null, there);
+                return self.attach(null, there);
             }
-            return self.attach_copy(self.null, there);
+            return self.attach_copy(null, there);
         }
         match &self.empty {
             Some(empty) => self.attach_copy(empty.as_fd(), there),
@@ -140,12 +130,8 @@ impl Mask<'_> {
                     | libc::MOUNT_ATTR_NOSUID
                     | libc::MOUNT_ATTR_NODEV
                     | libc::MOUNT_ATTR_NOEXEC;
-                let data = [
-                    ("nr_inodes".to_owned(), Some("2".to_owned())),
-                    ("nr_blocks".to_owned(), Some("1".to_owned())),
-                    ("mode".to_owned(), Some("755".to_owned())),
-                ];
-                let empty = make("tmpfs", "tmpfs", SuperFlags::default(), &data, attributes)?;
+                let options = [("nr_inodes", "2"), ("nr_blocks", "1"), ("mode", "755")];
+                let empty = filesystem::tmpfs(&options, attributes)?;
                 self.attach(empty.as_fd(), there)?;
                 self.empty = Some(empty);
                 Ok(())

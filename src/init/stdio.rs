@@ -8,21 +8,21 @@ use nix::unistd::Uid;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
-use super::done;
 use crate::config::{DevConsole, Process};
 use crate::fs::{Proc, Root, is_char_device};
+use crate::mount::closing::close_later;
 use crate::protocol::{Socket, ToParent};
 use crate::terminal::{pty, socket, stdio};
 use crate::{Context, Error, Result};
 
 /// A descriptor of the host's /dev/null becomes one of the container's, and what is left belongs
 /// to the container's user, so that it can open /dev/stdout again.
-pub fn fix(process: &Process, proc: &Proc, root: &Root) -> Result<()> {
+pub(crate) fn fix(process: &Process, proc: &Proc, root: &Root) -> Result<()> {
     let null = own_null(proc, root)?;
     let uid = Uid::from_raw(process.identity.uid);
     stdio::adopt(null.as_ref().map(AsFd::as_fd), uid, false)?;
     if let Some(null) = null {
-        done(null);
+        close_later(null);
     }
     Ok(())
 }
@@ -41,7 +41,7 @@ fn own_null(proc: &Proc, root: &Root) -> Result<Option<OwnedFd>> {
         return Ok(None);
     }
     let opened = proc.reopen(there.as_fd(), OFlags::RDWR | OFlags::NOCTTY);
-    done(there);
+    close_later(there);
     match opened {
         Ok(null) => Ok(Some(null)),
         // On a file system without devices: the container keeps the one it was given.
@@ -52,7 +52,7 @@ fn own_null(proc: &Proc, root: &Root) -> Result<Option<OwnedFd>> {
 
 /// Where a terminal's two ends go.
 #[derive(Debug)]
-pub struct Console<'a> {
+pub(crate) struct Console<'a> {
     /// The console socket; `None`: the master goes to the runtime itself.
     pub socket: Option<&'a OwnedFd>,
     /// The runtime.
@@ -104,7 +104,12 @@ fn dev_console(root: &Root, how: DevConsole) -> Result<Option<OwnedFd>> {
 
 /// Makes the terminal in the container's devpts, gives the master away, and makes the slave the
 /// controlling terminal and the standard descriptors.
-pub fn terminal(process: &Process, proc: &Proc, root: &Root, console: &Console<'_>) -> Result<()> {
+pub(crate) fn terminal(
+    process: &Process,
+    proc: &Proc,
+    root: &Root,
+    console: &Console<'_>,
+) -> Result<()> {
     let size = process.console_size.or(console.size);
     let pty = open_pty(proc, root, size).context("process.terminal")?;
     if let Some(target) = dev_console(root, console.dev_console)? {

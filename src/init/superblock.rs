@@ -1,23 +1,18 @@
 //! What a mount asks of the file system itself, beyond what `fsconfig(2)` does when it is made.
 
-use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::Path;
 
 use nix::mount::MsFlags;
-use procfs::FromRead;
-use procfs::process::MountInfos;
-use rustix::fs::OFlags;
 use rustix::mount::{
     FsPickFlags, fsconfig_reconfigure, fsconfig_set_flag, fsconfig_set_string, fspick,
 };
 
-use super::done;
-use super::mounts::kernel_message;
 use crate::config::Mount;
 use crate::config::options::{MountAttr, SuperFlags};
-use crate::fs::mount_id;
-use crate::mount::prepare::Prepared;
+use crate::fs::{Proc, mount_id};
+use crate::mount::closing::close_later;
+use crate::mount::filesystem::add_kernel_message;
+use crate::mount::table;
 use crate::{Context, Error, Kind, Result};
 
 /// The flags that mountinfo shows, by the names that it and mount(8) have for them.
@@ -31,7 +26,7 @@ const SHOWN: [(u64, &str, &str); 4] = [
 /// Gives the file system that is mounted at a place the options of a `remount`. Only what is named
 /// changes. Its read-only flag stays: that of the mount is enough, and the file system can be one
 /// of the host's.
-pub fn reconfigure(prepared: &Prepared, place: BorrowedFd<'_>, mount: &Mount) -> Result<()> {
+pub(crate) fn reconfigure(proc: &Proc, place: BorrowedFd<'_>, mount: &Mount) -> Result<()> {
     let options = &mount.options;
     let wanted = options.super_flags.beyond_read_only() || !options.data.is_empty();
     if options.bind || !wanted {
@@ -52,26 +47,19 @@ pub fn reconfigure(prepared: &Prepared, place: BorrowedFd<'_>, mount: &Mount) ->
         }
         fsconfig_reconfigure(&context).context("change the options of the file system")
     };
-    configure().map_err(|error| match kernel_message(context.as_fd()) {
-        Some(message) => error.context(format!("the kernel says {message:?}")),
-        None => error,
-    })?;
-    done(context);
-    check(prepared, place, mount)
+    configure().map_err(|error| add_kernel_message(error, context.as_fd()))?;
+    close_later(context);
+    check(proc, place, mount)
 }
 
 /// Fails unless the file system has the flags that were named. The kernel takes them for one that
 /// exists already (sysfs, or procfs in the pid namespace of others), and leaves it as it is.
-pub fn check(prepared: &Prepared, place: BorrowedFd<'_>, mount: &Mount) -> Result<()> {
+pub(crate) fn check(proc: &Proc, place: BorrowedFd<'_>, mount: &Mount) -> Result<()> {
     let wanted = mount.options.super_flags;
     if !SHOWN.iter().any(|(bit, ..)| wanted.has(*bit)) {
         return Ok(());
     }
-    let table = prepared.proc.file(Path::new("self/mountinfo"), OFlags::RDONLY);
-    let table = File::from(table.context("open /proc/self/mountinfo")?);
-    let MountInfos(mounts) = MountInfos::from_read(table).map_err(|e| {
-        Error::new(Kind::System, e.to_string()).context("read /proc/self/mountinfo")
-    })?;
+    let mounts = table::read(proc)?;
     let id = i64::try_from(mount_id(place)?).unwrap_or(-1);
     let found = mounts
         .iter()
@@ -96,7 +84,7 @@ pub fn check(prepared: &Prepared, place: BorrowedFd<'_>, mount: &Mount) -> Resul
 
 /// `iversion` and `noiversion` exist in mount(2) only: a remount that repeats the flags the file
 /// system and the mount have.
-pub fn with_iversion(mount: &Mount, new: BorrowedFd<'_>) -> Result<()> {
+pub(crate) fn with_iversion(mount: &Mount, new: BorrowedFd<'_>) -> Result<()> {
     let mut bits = mount.options.super_flags.set | MsFlags::MS_REMOUNT.bits();
     if mount.read_only_late {
         bits &= !MsFlags::MS_RDONLY.bits();

@@ -1,18 +1,18 @@
-//! Mount flags that the host has locked: in a user namespace those that a source has cannot be
-//! cleared, nor its access times changed (mount_namespaces(7)).
+//! Mount flags that the host has locked: in a user namespace the flags of a source cannot be cleared,
+//! and its access times cannot be changed (mount_namespaces(7)).
 
 use std::os::fd::BorrowedFd;
 
 use nix::errno::Errno;
 use nix::sys::statvfs::{FsFlags, fstatvfs};
 
-use super::prepare::set;
+use super::tree::set;
 use crate::config::Mount;
 use crate::config::options::MountAttr;
 use crate::sys::mount::Change;
 use crate::{Error, Result, log};
 
-/// What mount_setattr(2) and statvfs(3) call the flags that can be locked.
+/// The flags that can be locked: for mount_setattr(2), for statvfs(3), and their names.
 const LOCKABLE: [(MountAttr, FsFlags, &str); 5] = [
     (MountAttr::RDONLY, FsFlags::ST_RDONLY, "ro"),
     (MountAttr::NOSUID, FsFlags::ST_NOSUID, "nosuid"),
@@ -21,20 +21,25 @@ const LOCKABLE: [(MountAttr, FsFlags, &str); 5] = [
     (MountAttr::NODIRATIME, FsFlags::ST_NODIRATIME, "nodiratime"),
 ];
 
-/// What is wrong with a change of a mount and all below it.
-pub fn explain(error: Error) -> Error {
+/// Adds the reason to the EPERM of a change of a mount and all mounts below it.
+pub(super) fn add_reason(error: Error) -> Error {
     match error.errno() {
         Some(Errno::EPERM) => error.context("the host has locked the flags of the source"),
         _ => error,
     }
 }
 
-/// After `error` of a change of one mount: an error that names the locked flags.
+/// Handles `error` of a change of one mount: returns an error that names the locked flags.
 ///
-/// `rw` alone is given up with a warning, but for a remount. Engines write it where nobody asked for
-/// it (podman for a plain `-v`), crun leaves such a mount read-only, and read-only is the stricter of
-/// the two.
-pub fn settle(tree: BorrowedFd<'_>, change: Change, mount: &Mount, error: Error) -> Result<()> {
+/// If `rw` is the only locked flag that a mount is to clear, the mount stays read-only, with a
+/// warning; a remount fails. Engines write `rw` where nobody requested it (podman for a plain `-v`),
+/// crun leaves such a mount read-only, and read-only is the stricter of the two.
+pub(super) fn recover(
+    tree: BorrowedFd<'_>,
+    change: Change,
+    mount: &Mount,
+    error: Error,
+) -> Result<()> {
     if error.errno() != Some(Errno::EPERM) {
         return Err(error);
     }
@@ -56,7 +61,7 @@ pub fn settle(tree: BorrowedFd<'_>, change: Change, mount: &Mount, error: Error)
             return Ok(());
         }
     }
-    let error = explain(error);
+    let error = add_reason(error);
     Err(if names.is_empty() {
         error
     } else {

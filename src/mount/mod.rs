@@ -1,6 +1,14 @@
-//! Detached mount trees: cloned, given their attributes, and staged for init.
+//! Mounts as descriptors: detached trees are cloned or made, given their attributes, and attached.
+//! The runtime opens and stages the sources here; init attaches them.
 
+pub(crate) mod closing;
+mod devices;
+pub(crate) mod filesystem;
 mod locked;
-pub mod nodes;
-pub mod prepare;
-pub mod stage;
+pub(crate) mod nodes;
+pub(crate) mod options;
+pub(crate) mod sources;
+pub(crate) mod stage;
+pub(crate) mod table;
+pub(crate) mod tree;
+pub(crate) mod trees;

@@ -1,17 +1,21 @@
-//! Sources of a container that has a user namespace, so that the kernel keeps what the host has
-//! mounted read-only, nosuid, nodev or noexec, and what it has covered.
+//! The stage: sources of a container that has a user namespace, placed so that the kernel locks the
+//! mount flags of the host (read-only, nosuid, nodev, noexec) and what the host has covered.
 //!
 //! The kernel locks the attributes of a mount, and a mount to its place, only when it copies them
 //! into a mount namespace of another user namespace (mount_namespaces(7), "Restrictions on mount
 //! namespaces"). A detached clone that is merely attached there has no locks, and root inside with
-//! CAP_SYS_ADMIN can remount and unmount it. So the clones have to be part of the namespace that
-//! init's is copied from. That namespace is not the host's: the runtime makes one for the time of
-//! the clone, attaches every source to an empty tmpfs there, and returns. The tmpfs is the working
-//! directory that init inherits; the copy of a mount namespace moves the working directory along,
-//! and init finds its own, locked copy of each source whatever permissions it has.
+//! CAP_SYS_ADMIN can remount and unmount it. So the clones must be part of the namespace that the
+//! namespace of init is copied from. That namespace is not the host's: the runtime makes a namespace
+//! for the time of the clone, attaches every source to an empty tmpfs there, and returns. The tmpfs is
+//! the working directory that init inherits; the copy of a mount namespace moves the working
+//! directory along, and init finds its own, locked copy of each source whatever permissions it has.
 //!
-//! All attributes are set before the copy, with the rights of the runtime: what the configuration
-//! asks for is locked as well.
+//! All attributes are set before the copy, with the rights of the runtime: the attributes that the
+//! configuration requests are locked as well.
+//!
+//! Between [`enter`] and [`Home::leave`] the calling process has another mount namespace, root
+//! directory and working directory. The working directory and the root are attributes of the
+//! process, not of the thread: the process must have one thread.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -19,36 +23,37 @@ use std::path::Path;
 use nix::sched::{CloneFlags, setns, unshare};
 use rustix::fs::{AtFlags, CWD, FileType, Mode};
 use rustix::io::Errno;
-use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
+use rustix::mount::OpenTreeFlags;
 
-use super::prepare::{Prepared, Trees, apply_propagation, set};
-use crate::config::options::SuperFlags;
+use super::filesystem;
+use super::options::apply_propagation;
+use super::tree::{attach_at, clone_at, make_all_slaves, set_read_only};
+use super::trees::Trees;
 use crate::config::{Choice, Plan};
 use crate::fs::{PATH, Proc};
-use crate::init::mounts::make;
-use crate::sys::mount::{Change, mount_setattr};
 use crate::{Context, Error, Kind, Result};
 
-/// What init finds in its working directory, each under its number in this order.
+/// The sources in the working directory of init, each under its number in this order.
 #[derive(Debug)]
-pub struct Stage {
+pub(crate) struct Stage {
     root: File,
-    null: File,
+    null: Option<File>,
     mounts: Vec<Option<File>>,
     devices: Vec<Option<File>>,
 }
 
-/// A file, and what it must still be when init finds it: device, inode, whether it is a directory.
+/// A file, as init must find it: device, inode, whether it is a directory.
 type File = (u64, u64, bool);
 
 /// Whether the container's mount namespace belongs to another user namespace than the runtime's.
-pub fn is_needed(plan: &Plan) -> bool {
+pub(super) fn is_needed(plan: &Plan) -> bool {
     plan.namespaces.has_user() && plan.namespaces.mount == Choice::New
 }
 
-/// Where the runtime returns to.
+/// The mount namespace, root and working directory that the runtime returns to.
 #[derive(Debug)]
-pub struct Home {
+#[must_use = "the process is in the mount namespace of the stage"]
+pub(crate) struct Home {
     namespace: OwnedFd,
     root: OwnedFd,
     directory: OwnedFd,
@@ -56,28 +61,17 @@ pub struct Home {
     covers: bool,
 }
 
-/// Enters a new mount namespace with the trees of `prepared` in it, if the container needs that.
-/// From here to [`Home::leave`] nothing may be done but to clone init.
-pub fn enter(plan: &Plan, prepared: &mut Prepared) -> Result<Option<Home>> {
-    if !is_needed(plan) {
-        return Ok(None);
-    }
-    // None: an unprivileged runtime; init's own mount namespace is a copy with locks already.
-    let Some(trees) = prepared.trees.take() else { return Ok(None) };
-    // A new user namespace is refused to who has not the topmost root (EPERM), so it has to be there
-    // before: when init waits for its maps.
+/// Enters a new mount namespace and attaches `trees` there.
+pub(super) fn enter(plan: &Plan, trees: &Trees, proc: &Proc) -> Result<(Home, Stage)> {
+    // A process without the topmost root may not make a user namespace (EPERM), so the root has to be
+    // there before: when init waits for its maps.
     let late = plan.no_pivot && plan.namespaces.user == Choice::New;
-    let home = Home::here(&prepared.proc, late)?;
+    let home = Home::here(proc, late)?;
     unshare(CloneFlags::CLONE_NEWNS).context("make a mount namespace for the sources")?;
-    let change = Change { propagation: libc::MS_SLAVE, ..Change::default() };
-    let apart = mount_setattr(CWD, c"/", libc::AT_RECURSIVE, change, None)
-        .context("make the mounts of a new namespace slaves");
+    let apart = make_all_slaves().context("make the mounts of a new namespace slaves");
     let covered = apart.and_then(|()| if plan.no_pivot && !late { cover() } else { Ok(()) });
-    match covered.and_then(|()| fill(plan, &trees)) {
-        Ok(stage) => {
-            prepared.stage = Some(stage);
-            Ok(Some(home))
-        }
+    match covered.and_then(|()| fill(plan, trees)) {
+        Ok(stage) => Ok((home, stage)),
         Err(error) => home.leave(Err(error.context("prepare the sources")), |_| Ok(())),
     }
 }
@@ -86,7 +80,7 @@ impl Home {
     fn here(proc: &Proc, covers: bool) -> Result<Home> {
         let open = |path: &str| rustix::fs::openat(CWD, path, PATH, Mode::empty());
         let directory = match open(".") {
-            // On a file system of a user's, not even root may. Relative paths lead nowhere there, and
+            // On a file system of a user, even root may not. Relative paths lead nowhere there, and
             // must not lead to the root directory.
             Err(Errno::ACCESS) => empty().context("replace a working directory without access")?,
             opened => opened.context("open the working directory")?,
@@ -99,8 +93,8 @@ impl Home {
         })
     }
 
-    /// Returns to where the runtime was; gives `answer` if that succeeds. `wait` returns when a new
-    /// user namespace has been made.
+    /// Returns to where the runtime was; yields `answer` if that succeeds. `wait` returns when a new
+    /// user namespace exists.
     pub fn leave<T>(self, answer: Result<T>, wait: impl FnOnce(&T) -> Result<()>) -> Result<T> {
         let answer = match answer {
             Ok(cloned) if self.covers => wait(&cloned).and_then(|()| cover()).map(|()| cloned),
@@ -118,7 +112,7 @@ impl Home {
     }
 }
 
-/// Attaches every tree, and makes the tmpfs the working directory.
+/// Attaches every tree to a tmpfs, and makes that the working directory.
 fn fill(plan: &Plan, trees: &Trees) -> Result<Stage> {
     // Where the root file system is: hooks that enter the namespace have to find the rest of the
     // host's tree.
@@ -126,12 +120,13 @@ fn fill(plan: &Plan, trees: &Trees) -> Result<Stage> {
     let stage = mount_tmpfs(place)?;
     let mut names = 0_u32..;
     let mut put = |tree: &OwnedFd| put(stage.as_fd(), tree.as_fd(), names.next());
-    let (root, null) = (put(&trees.root)?, put(&trees.null)?);
+    let root = put(&trees.root)?;
+    let null = trees.null.as_ref().map(&mut put).transpose()?;
     let mut each = |list: &[Option<OwnedFd>]| -> Result<Vec<Option<File>>> {
         list.iter().map(|tree| tree.as_ref().map(&mut put).transpose()).collect()
     };
     let filled = Stage { root, null, mounts: each(&trees.mounts)?, devices: each(&trees.devices)? };
-    set_read_only(stage.as_fd())?;
+    close_to_writes(&stage)?;
     nix::unistd::fchdir(&stage).context("enter the tmpfs")?;
     Ok(filled)
 }
@@ -139,32 +134,29 @@ fn fill(plan: &Plan, trees: &Trees) -> Result<Stage> {
 /// Without pivot_root(2) the host's root stays below the container's, which the container can unmount.
 /// It cannot unmount what lies between them since before the copy.
 fn cover() -> Result<()> {
-    set_read_only(mount_tmpfs(Path::new("/"))?.as_fd()).context("cover the root (--no-pivot)")
+    close_to_writes(&mount_tmpfs(Path::new("/"))?).context("cover the root (--no-pivot)")
 }
 
 fn mount_tmpfs(place: &Path) -> Result<OwnedFd> {
     let tmpfs = tmpfs()?;
-    move_mount(&tmpfs, "", CWD, place, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
-        .with_context(|| format!("mount a tmpfs on {place:?}"))?;
+    attach_at(&tmpfs, CWD, place).with_context(|| format!("mount a tmpfs on {place:?}"))?;
     Ok(tmpfs)
 }
 
 /// A directory that stays empty.
 fn empty() -> Result<OwnedFd> {
     let tmpfs = tmpfs()?;
-    set_read_only(tmpfs.as_fd())?;
+    close_to_writes(&tmpfs)?;
     Ok(tmpfs)
 }
 
 fn tmpfs() -> Result<OwnedFd> {
     let attributes = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC;
-    let data = [("mode".to_owned(), Some("755".to_owned()))];
-    make("tmpfs", "tmpfs", SuperFlags::default(), &data, attributes)
+    filesystem::tmpfs(&[("mode", "755")], attributes)
 }
 
-fn set_read_only(mount: BorrowedFd<'_>) -> Result<()> {
-    let change = Change { set: libc::MOUNT_ATTR_RDONLY, ..Change::default() };
-    set(mount, false, change).context("make a tmpfs read-only")
+fn close_to_writes(tmpfs: &OwnedFd) -> Result<()> {
+    set_read_only(tmpfs.as_fd()).context("make a tmpfs read-only")
 }
 
 fn put(stage: BorrowedFd<'_>, tree: BorrowedFd<'_>, name: Option<u32>) -> Result<File> {
@@ -175,7 +167,7 @@ fn put(stage: BorrowedFd<'_>, tree: BorrowedFd<'_>, name: Option<u32>) -> Result
     } else {
         rustix::fs::mknodat(stage, name.as_str(), FileType::RegularFile, Mode::RUSR, 0)?;
     }
-    move_mount(tree, "", stage, name, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
+    attach_at(tree, stage, name)?;
     Ok(file)
 }
 
@@ -186,11 +178,12 @@ fn look(tree: BorrowedFd<'_>) -> Result<File> {
 }
 
 impl Stage {
-    /// Init, in its own mount namespace: a clone of each source, which has its locks.
+    /// Clones each source, with its locks: for init, in its own mount namespace.
     pub fn trees(&self, plan: &Plan) -> Result<Trees> {
         let mut names = 0_u32..;
         let mut take = |file: &File| take(*file, names.next());
-        let (root, null) = (take(&self.root)?, take(&self.null)?);
+        let root = take(&self.root)?;
+        let null = self.null.as_ref().map(&mut take).transpose()?;
         let mut each = |list: &[Option<File>]| -> Result<Vec<Option<OwnedFd>>> {
             list.iter().map(|file| file.as_ref().map(&mut take).transpose()).collect()
         };
@@ -198,8 +191,8 @@ impl Stage {
             Trees { root, null, mounts: each(&self.mounts)?, devices: each(&self.devices)? };
         for (mount, tree) in plan.mounts.iter().zip(&trees.mounts) {
             if let Some(tree) = tree {
-                // Not earlier: the copy makes a slave of what is shared, and what is unbindable
-                // could not have been cloned.
+                // Not earlier: the copy of the namespace makes slaves of shared mounts, and
+                // unbindable mounts could not have been cloned.
                 apply_propagation(tree.as_fd(), mount)
                     .with_context(|| format!("mounts[{}]", mount.index))?;
             }
@@ -210,11 +203,8 @@ impl Stage {
 
 fn take(file: File, name: Option<u32>) -> Result<OwnedFd> {
     let name = name.unwrap_or_default().to_string();
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE
-        | OpenTreeFlags::OPEN_TREE_CLOEXEC
-        | OpenTreeFlags::AT_RECURSIVE
-        | OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
-    let tree = open_tree(CWD, name.as_str(), flags)
+    let flags = OpenTreeFlags::AT_RECURSIVE | OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
+    let tree = clone_at(CWD, name.as_str(), flags)
         .with_context(|| format!("open prepared source {name}"))?;
     // A mount namespace's own file is left out by the copy, and the place below it is seen.
     if look(tree.as_fd())? != file {

@@ -1,4 +1,4 @@
-//! A checked profile, libseccomp, and the `ENOSYS` prologue: the program.
+//! Compiles a parsed profile: libseccomp's program behind the `ENOSYS` prologue.
 
 use std::fs::File;
 use std::io::{Read, Seek};
@@ -6,11 +6,11 @@ use std::io::{Read, Seek};
 use libseccomp::error::{SeccompErrno, SeccompError};
 use libseccomp::{ScmpAction, ScmpArch, ScmpFilterContext, ScmpSyscall};
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use oci_spec::runtime::LinuxSeccomp;
 
-use super::check::Checked;
-use super::names::{self, flag_supported, json_name, scmp_arch};
-use super::{Filter, enosys};
+use super::enosys;
+use super::filter::Filter;
+use super::names::{self, flag_supported, flag_value, json_name, scmp_arch};
+use super::profile::Profile;
 use crate::sys::seccomp::{INSTRUCTION, MAX_INSTRUCTIONS, action_known};
 use crate::{Context, Error, Kind, Result};
 
@@ -20,29 +20,25 @@ use crate::{Context, Error, Kind, Result};
 const TREE_FROM: usize = 32;
 const TREE: u32 = 2;
 
-pub(super) fn build(
-    profile: &LinuxSeccomp,
-    checked: &Checked<'_>,
-    warnings: &mut Vec<String>,
-) -> Result<Filter> {
-    kernel_can(checked)?;
-    let mut context = ScmpFilterContext::new(checked.default)
-        .map_err(|e| library(&e).context("make a seccomp filter"))?;
+pub(super) fn build(profile: &Profile<'_>, warnings: &mut Vec<String>) -> Result<Filter> {
+    kernel_can(profile)?;
+    let mut context =
+        ScmpFilterContext::new(profile.default).map_err(|e| library(&e, "make the filter"))?;
     let archs = add_archs(&mut context, profile)?;
-    let count = add_rules(&mut context, checked, warnings)?;
+    let count = add_rules(&mut context, profile, warnings)?;
     if count > TREE_FROM {
         context
             .set_ctl_optimize(TREE)
-            .map_err(|e| library(&e).context("turn on libseccomp's binary tree"))?;
+            .map_err(|e| library(&e, "turn on libseccomp's binary tree"))?;
     }
 
-    let mut program = if enosys::wanted(checked.default) {
-        let names = checked.rules.iter().flat_map(|rule| rule.names).map(String::as_str);
+    let mut program = if enosys::wanted(profile.default) {
+        let names = profile.rules.iter().flat_map(|rule| rule.names).map(String::as_str);
         enosys::prologue(&enosys::newest(&archs, names))
     } else {
         Vec::new()
     };
-    export(&context, &mut program).context("export the seccomp filter")?;
+    export(&context, &mut program)?;
     if program.len() > MAX_INSTRUCTIONS * INSTRUCTION {
         return Err(Error::invalid_field(
             "linux.seccomp",
@@ -53,25 +49,25 @@ pub(super) fn build(
             ),
         ));
     }
-    Ok(Filter { program, flags: checked.flags, notify: checked.notify })
+    Ok(Filter { program, flags: profile.flags, notify: profile.notify })
 }
 
 /// Asks the kernel for what it might not have. Without this, an action it does not know would be
 /// taken as KILL_PROCESS, and a flag it does not know would be a bare EINVAL.
-fn kernel_can(checked: &Checked<'_>) -> Result<()> {
-    let actions = checked.rules.iter().map(|rule| rule.action).chain([checked.default]);
+fn kernel_can(profile: &Profile<'_>) -> Result<()> {
+    let actions = profile.rules.iter().map(|rule| rule.action).chain([profile.default]);
     for (action, value, name) in [
         (ScmpAction::KillProcess, libc::SECCOMP_RET_KILL_PROCESS, "SCMP_ACT_KILL_PROCESS"),
         (ScmpAction::Log, libc::SECCOMP_RET_LOG, "SCMP_ACT_LOG"),
         (ScmpAction::Notify, libc::SECCOMP_RET_USER_NOTIF, "SCMP_ACT_NOTIFY"),
     ] {
-        if actions.clone().any(|asked| asked == action) && !action_known(value) {
+        if actions.clone().any(|used| used == action) && !action_known(value) {
             return Err(Error::invalid("linux.seccomp", name, "this kernel has no such action"));
         }
     }
     for flag in names::flag_names() {
-        let asked = super::check::flag_value(flag) & checked.asked_flags != 0;
-        if asked && !flag_supported(flag) {
+        let named = flag_value(flag) & profile.named_flags != 0;
+        if named && !flag_supported(flag) {
             return Err(Error::invalid(
                 "linux.seccomp.flags",
                 json_name(&flag),
@@ -83,10 +79,10 @@ fn kernel_can(checked: &Checked<'_>) -> Result<()> {
 }
 
 /// Adds the profile's architectures to the machine's own, which libseccomp always has. Returns all.
-fn add_archs(context: &mut ScmpFilterContext, profile: &LinuxSeccomp) -> Result<Vec<ScmpArch>> {
+fn add_archs(context: &mut ScmpFilterContext, profile: &Profile<'_>) -> Result<Vec<ScmpArch>> {
     let native = ScmpArch::native();
     let mut archs = vec![native];
-    for (i, name) in profile.architectures().iter().flatten().enumerate() {
+    for (i, name) in profile.architectures.iter().enumerate() {
         let arch = scmp_arch(*name);
         let refuse = |why: String| {
             Error::invalid(format!("linux.seccomp.architectures[{i}]"), json_name(name), why)
@@ -121,14 +117,14 @@ fn can_occur(native: ScmpArch, arch: ScmpArch) -> bool {
 /// Adds the rules; returns how many there are.
 fn add_rules(
     context: &mut ScmpFilterContext,
-    checked: &Checked<'_>,
+    profile: &Profile<'_>,
     warnings: &mut Vec<String>,
 ) -> Result<usize> {
     let mut unknown: Vec<&str> = Vec::new();
     let mut count = 0;
-    for (i, rule) in checked.rules.iter().enumerate() {
+    for (i, rule) in profile.rules.iter().enumerate() {
         // libseccomp refuses such rules; they say what holds anyway.
-        let redundant = rule.action == checked.default;
+        let redundant = rule.action == profile.default;
         for name in rule.names {
             // The number is this machine's, or libseccomp's own for a call that only other
             // architectures have; libseccomp translates it to each architecture of the filter.
@@ -167,15 +163,17 @@ fn add_rules(
 
 /// Appends libseccomp's program. Version 2.5 writes it to a descriptor only.
 fn export(context: &ScmpFilterContext, program: &mut Vec<u8>) -> Result<()> {
-    let mut file = File::from(memfd_create(c"seccomp", MFdFlags::MFD_CLOEXEC)?);
-    context.export_bpf(&file).map_err(|e| library(&e))?;
+    let mut file =
+        File::from(memfd_create(c"seccomp", MFdFlags::MFD_CLOEXEC).context("memfd_create")?);
+    context.export_bpf(&file).map_err(|e| library(&e, "export the program"))?;
     file.rewind()?;
     file.read_to_end(program)?;
     Ok(())
 }
 
-fn library(error: &SeccompError) -> Error {
-    Error::new(Kind::System, format!("libseccomp: {error}"))
+fn library(error: &SeccompError, operation: &str) -> Error {
+    let error = Error::new(Kind::System, format!("libseccomp: {error}"));
+    error.context(operation).context("linux.seccomp")
 }
 
 #[cfg(test)]

@@ -16,9 +16,11 @@ use oci_spec::runtime::LinuxSeccomp;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
-use super::{Filter, build, check, names};
+use super::filter::Filter;
+use super::profile::Profile;
+use super::{build, names};
 use crate::Result;
-use crate::fs::write_whole;
+use crate::fs::write_atomic;
 use crate::sys::seccomp::{INSTRUCTION, MAX_INSTRUCTIONS};
 
 /// To be changed with everything that changes what is compiled from the same profile.
@@ -49,7 +51,7 @@ impl Unsaved {
         }
         let Ok(dir) = open_dir(&self.dir) else { return };
         let mode = Mode::RUSR | Mode::WUSR;
-        if write_whole(dir.as_fd(), self.name.as_ref(), mode, &self.bytes).is_ok() {
+        if write_atomic(dir.as_fd(), self.name.as_ref(), mode, &self.bytes).is_ok() {
             // Too many entries cost disk, not safety; the next one written tries again.
             let _ = prune(&dir);
         }
@@ -63,9 +65,9 @@ pub fn compile_cached(
     dir: Option<&Path>,
     warnings: &mut Vec<String>,
 ) -> Result<(Filter, Option<Unsaved>)> {
-    // The rules are cheap and hold for cached profiles too: what is no part of the key is checked.
-    let checked = check::check(profile)?;
-    let uncached = |warnings: &mut Vec<String>| build::build(profile, &checked, warnings);
+    // Cheap, and needed for cached profiles too: the listener is not part of the key.
+    let parsed = Profile::new(profile)?;
+    let uncached = |warnings: &mut Vec<String>| build::build(&parsed, warnings);
     let Some((dir, key)) = dir.and_then(|dir| Some((dir, key(profile)?))) else {
         return Ok((uncached(warnings)?, None));
     };
@@ -75,7 +77,7 @@ pub fn compile_cached(
             if let Some(entry) = read(&dir, &name).and_then(|bytes| decode(&bytes, &key)) {
                 warnings.extend(entry.warnings);
                 // Not from the file: flags follow from the profile, in no time.
-                let (flags, notify) = (checked.flags, checked.notify);
+                let (flags, notify) = (parsed.flags, parsed.notify);
                 return Ok((Filter { program: entry.program, flags, notify }, None));
             }
         }

@@ -4,7 +4,6 @@ use libseccomp::{ScmpArch, ScmpSyscall, ScmpVersion};
 use oci_spec::runtime::{Arch, LinuxSeccompAction, LinuxSeccompFilterFlag, LinuxSeccompOperator};
 use serde::Serialize;
 
-use super::check::flag_value;
 use crate::sys;
 
 const ACTIONS: [LinuxSeccompAction; 9] = [
@@ -97,6 +96,18 @@ pub fn supported_flags() -> Vec<String> {
 pub fn library_version() -> String {
     // The library answers from a constant; a null pointer is all that could go wrong.
     ScmpVersion::current().map_or_else(|_| "unknown".to_owned(), |version| version.to_string())
+}
+
+/// The kernel's value of a flag.
+pub(super) fn flag_value(flag: LinuxSeccompFilterFlag) -> u32 {
+    use LinuxSeccompFilterFlag as Flag;
+    let value = match flag {
+        Flag::SeccompFilterFlagLog => libc::SECCOMP_FILTER_FLAG_LOG,
+        Flag::SeccompFilterFlagTsync => libc::SECCOMP_FILTER_FLAG_TSYNC,
+        Flag::SeccompFilterFlagSpecAllow => libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW,
+        Flag::SeccompFilterFlagWaitKillableRecv => libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV,
+    };
+    value as u32
 }
 
 pub(super) fn flag_supported(flag: LinuxSeccompFilterFlag) -> bool {

@@ -1,24 +1,25 @@
-//! Writing the maps of a new user namespace, and the namespaces of idmapped mounts.
+//! The mappings of user namespaces: written for a new namespace, read from an existing namespace.
+//!
+//! The kernel shows and takes mappings by /proc/PID of a process in the namespace only.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::process::Command;
 
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
+use nix::sched::{CloneFlags, setns};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 
 use crate::config::ids::{IdMap, IdMaps, Writer};
-use crate::config::{Kind as Namespace, Mount, MountKind, Plan};
-use crate::fs::Proc;
-use crate::mount::prepare::{Prepared, Trees};
-use crate::mount::stage;
+use crate::fs::{Proc, read_text};
+use crate::mount::nodes::Maps;
+use crate::protocol::read;
 use crate::sys::clone::clone3;
-use crate::sys::mount::{Change, mount_setattr};
 use crate::{Context, Error, Kind, Result};
 
-/// Writes both maps of the process `pid`.
-pub fn write(maps: &IdMaps, pid: i32, proc: &Proc) -> Result<()> {
+/// Writes the mappings of the user namespace of process `pid`.
+pub(super) fn write(maps: &IdMaps, pid: i32, proc: &Proc) -> Result<()> {
     match maps.writer {
         Writer::Helpers => {
             helper("newuidmap", pid, &maps.uids)?;
@@ -26,7 +27,7 @@ pub fn write(maps: &IdMaps, pid: i32, proc: &Proc) -> Result<()> {
         }
         writer => {
             if writer == Writer::Own {
-                // Else a member of a group that is denied something could leave it (CVE-2014-8989).
+                // Else a member of a group that is denied access could leave the group (CVE-2014-8989).
                 proc.write(format!("{pid}/setgroups"), b"deny")?;
             }
             proc.write(format!("{pid}/gid_map"), IdMaps::text(&maps.gids).as_bytes())?;
@@ -53,172 +54,80 @@ fn helper(program: &str, pid: i32, maps: &[IdMap]) -> Result<()> {
     Err(Error::new(Kind::System, said).context(program))
 }
 
-/// Gives idmapped mounts their mapping before the clone: those with mappings of their own, and,
-/// where init finds a copy of the mounts, those with the container's. A copy cannot be idmapped.
-pub fn own_idmaps(plan: &Plan, trees: Option<&Trees>, proc: &Proc) -> Result<()> {
-    if let Some(maps) = plan.ids.as_ref().filter(|_| is_early(plan, trees))
-        && implied(plan).next().is_some()
-    {
-        let namespace = namespace_with(maps, proc).context("idmapped mounts")?;
-        implied(plan).try_for_each(|mount| apply(mount, trees, &namespace))?;
-    }
-    for mount in plan.mounts.iter().filter(|mount| !is_own(mount)) {
-        if let Some(namespace) = own_mapping(mount, proc)? {
-            apply(mount, trees, &namespace)?;
-        }
-    }
-    Ok(())
+/// Makes a user namespace that exists only to carry a mapping: it lives as long as a descriptor of
+/// it.
+pub(super) fn new_namespace(maps: &IdMaps, proc: &Proc) -> Result<OwnedFd> {
+    with_process_in(None, |pid| write(maps, pid, proc).and_then(|()| open_namespace(pid)))
+        .context("make a user namespace for the mapping")
 }
 
-/// The mappings of those whose source is made by init: a part of the container's own tree.
-pub fn kept_idmaps(plan: &Plan, proc: &Proc) -> Result<Vec<(usize, OwnedFd)>> {
-    let mut kept = Vec::new();
-    for mount in plan.mounts.iter().filter(|mount| mount.idmap.is_some() && is_own(mount)) {
-        let namespace = match plan.namespaces.has_user() {
-            // Init has no rights over the file systems of the host, nor over another mapping.
-            true => None,
-            false => own_mapping(mount, proc)?,
-        };
-        let namespace = namespace.ok_or_else(|| {
-            let why = "a part of the container's own tree cannot be idmapped in a user namespace";
-            Error::new(Kind::Invalid, why).context(label(mount))
-        })?;
-        kept.push((mount.index, namespace));
-    }
-    Ok(kept)
-}
-
-fn is_own(mount: &Mount) -> bool {
-    matches!(mount.kind, MountKind::Own(_))
-}
-
-fn own_mapping(mount: &Mount, proc: &Proc) -> Result<Option<OwnedFd>> {
-    let Some(Some((uids, gids))) = &mount.idmap else { return Ok(None) };
-    let maps = IdMaps { uids: uids.clone(), gids: gids.clone(), writer: Writer::Privileged };
-    namespace_with(&maps, proc).map(Some).with_context(|| label(mount))
-}
-
-fn is_early(plan: &Plan, trees: Option<&Trees>) -> bool {
-    trees.is_some() && stage::is_needed(plan)
-}
-
-/// Gives the other ones without the container's own: once its maps are written.
-pub fn container_idmaps(plan: &Plan, prepared: &Prepared, pid: i32) -> Result<()> {
-    let trees = prepared.trees.as_ref();
-    let mut mounts = implied(plan).peekable();
-    if mounts.peek().is_none() || prepared.stage.is_some() {
-        return Ok(());
-    }
-    let namespace = open_namespace(pid)?;
-    mounts.try_for_each(|mount| apply(mount, trees, &namespace))
-}
-
-/// The same where the container joins a user namespace: its maps are there from the beginning.
-pub fn joined_idmaps(plan: &Plan, prepared: &Prepared) -> Result<()> {
-    let Some((_, namespace)) = prepared.joins.iter().find(|(kind, _)| *kind == Namespace::User)
-    else {
-        return Ok(());
-    };
-    implied(plan).try_for_each(|mount| apply(mount, prepared.trees.as_ref(), namespace))
-}
-
-/// A user namespace that is joined has its mappings, and the configuration may have a copy of them,
-/// which containerd and CRI-O write. Other ones could not come into force.
-pub fn check_joined(plan: &Plan, prepared: &Prepared) -> Result<()> {
-    let Some(wanted) = &plan.copied_ids else { return Ok(()) };
-    let user = prepared.joins.iter().find(|(kind, _)| *kind == Namespace::User);
-    let Some((_, namespace)) = user else { return Ok(()) };
-    let (wait, release) = nix::unistd::pipe2(OFlag::O_CLOEXEC).context("pipe")?;
-    let (joined, tell) = nix::unistd::pipe2(OFlag::O_CLOEXEC).context("pipe")?;
-    let mut ends = Some((release, joined));
-    let child = clone3(0, None, || {
-        drop(ends.take());
-        let enter = nix::sched::setns(namespace, nix::sched::CloneFlags::CLONE_NEWUSER);
-        let errno = enter.map_or_else(|errno| errno as i32, |()| 0);
-        if nix::unistd::write(&tell, &errno.to_ne_bytes()).is_err() {
-            return 1;
-        }
-        crate::protocol::read(&wait, &mut [0]).map_or(1, |_| 0)
-    })
-    .context("clone a process for the user namespace")?;
-    let Some((release, joined)) = ends else {
-        return Err(Error::new(Kind::System, "the pipes to the user namespace are gone"));
-    };
-    drop(tell);
-    let compare = || -> Result<()> {
-        let mut errno = [0; 4];
-        crate::protocol::read(&joined, &mut errno).context("wait for a process")?;
-        match i32::from_ne_bytes(errno) {
-            0 => {}
-            errno => return Err(Error::from(Errno::from_raw(errno)).context("join it")),
-        }
-        for (name, file, maps) in
-            [("uidMappings", "uid_map", &wanted.uids), ("gidMappings", "gid_map", &wanted.gids)]
-        {
-            let text = prepared.proc.read_text(format!("{}/{file}", child.pid))?;
-            if IdMaps::parse(&text) != Some(IdMaps::sorted(maps)) {
-                let why = "not the mappings of the user namespace to join; give its path or \
-                           mappings, not both";
-                let field = format!("linux.{name}");
-                return Err(Error::invalid(field, IdMaps::text(maps).trim(), why));
-            }
-        }
-        Ok(())
-    };
-    let compared = compare();
-    drop(release);
-    waitid(WaitId::PidFd(child.pidfd.as_fd()), WaitIdOptions::EXITED)
-        .context("wait for the process in the user namespace")?;
-    compared.map_err(|error| match error.kind() {
-        Kind::Invalid => error,
-        _ => error.context(format!("user namespace {:?}", plan.namespaces.user.path())),
-    })
-}
-
-fn implied(plan: &Plan) -> impl Iterator<Item = &Mount> {
-    plan.mounts.iter().filter(|mount| matches!(mount.idmap, Some(None)) && !is_own(mount))
-}
-
-fn label(mount: &Mount) -> String {
-    format!("mounts[{}]: idmapped mount on {:?}", mount.index, mount.destination)
-}
-
-fn apply(mount: &Mount, trees: Option<&Trees>, namespace: &OwnedFd) -> Result<()> {
-    let tree = trees.and_then(|trees| trees.mounts.get(mount.index)).and_then(Option::as_ref);
-    let tree = tree.ok_or_else(|| {
-        Error::new(Kind::Invalid, "needs a bind mount and a privileged runtime")
-            .context(label(mount))
-    })?;
-    idmap(tree.as_fd(), mount, namespace.as_fd()).with_context(|| label(mount))
-}
-
-/// Gives a detached tree the mapping of a user namespace.
-pub fn idmap(tree: BorrowedFd<'_>, mount: &Mount, namespace: BorrowedFd<'_>) -> Result<()> {
-    let recursive = mount.options.idmap == Some(true);
-    let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
-    let change = Change { set: libc::MOUNT_ATTR_IDMAP, ..Change::default() };
-    Ok(mount_setattr(tree, c"", flags, change, Some(namespace))?)
-}
-
-fn open_namespace(pid: i32) -> Result<OwnedFd> {
+/// Opens the user namespace of process `pid`.
+pub(super) fn open_namespace(pid: i32) -> Result<OwnedFd> {
     let path = format!("/proc/{pid}/ns/user");
     rustix::fs::openat(CWD, &path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
         .with_context(|| format!("open {path}"))
 }
 
-/// A user namespace that exists only to carry a mapping: it lives as long as a descriptor of it.
-fn namespace_with(maps: &IdMaps, proc: &Proc) -> Result<OwnedFd> {
-    let (wait, release) = nix::unistd::pipe2(OFlag::O_CLOEXEC).context("pipe")?;
-    let mut release = Some(release);
-    let child = clone3(libc::CLONE_NEWUSER as u64, None, || {
-        drop(release.take());
-        // The end of file is the word to leave, whatever happens to the parent.
-        crate::protocol::read(&wait, &mut [0]).map_or(1, |_| 0)
+/// Reads the mappings of a user namespace that the container joins.
+pub(super) fn of_namespace(namespace: BorrowedFd<'_>) -> Result<Maps> {
+    with_process_in(Some(namespace), |pid| {
+        Ok((read_map(pid, "uid_map")?, read_map(pid, "gid_map")?))
     })
-    .context("make a user namespace for the mapping")?;
-    let opened = write(maps, child.pid, proc).and_then(|()| open_namespace(child.pid));
-    drop(release);
+}
+
+fn read_map(pid: i32, file: &str) -> Result<Vec<IdMap>> {
+    let path = format!("/proc/{pid}/{file}");
+    let text = read_text(&path)?;
+    IdMaps::parse(&text)
+        .ok_or_else(|| Error::new(Kind::System, format!("{path}: not a map: {text:?}")))
+}
+
+/// Runs `work` with the id of a process that waits in a user namespace: in `namespace`, or in a new
+/// namespace that has no mappings yet.
+fn with_process_in<T>(
+    namespace: Option<BorrowedFd<'_>>,
+    work: impl FnOnce(i32) -> Result<T>,
+) -> Result<T> {
+    let (own, other) = UnixStream::pair().context("make a socket pair")?;
+    let mut own = Some(own);
+    let flags = if namespace.is_none() { libc::CLONE_NEWUSER } else { 0 };
+    let child = clone3(flags as u64, None, || {
+        drop(own.take());
+        if let Some(namespace) = namespace {
+            let entered = enter(namespace).map_or_else(|errno| errno as i32, |()| 0);
+            if nix::unistd::write(&other, &entered.to_ne_bytes()).is_err() {
+                return 1;
+            }
+        }
+        // The end of file is the signal to leave, whatever happens to the parent.
+        read(&other, &mut [0]).map_or(1, |_| 0)
+    })
+    .context("clone a process for the user namespace")?;
+    drop(other);
+    let entered = match (&own, namespace) {
+        (Some(own), Some(_)) => has_entered(own),
+        _ => Ok(()),
+    };
+    let answer = entered.and_then(|()| work(child.pid));
+    drop(own);
     waitid(WaitId::PidFd(child.pidfd.as_fd()), WaitIdOptions::EXITED)
-        .context("wait for the mapping's process")?;
-    opened
+        .context("wait for the process in the user namespace")?;
+    answer
+}
+
+/// Enters a user namespace. Processes there must not trace the calling process, which is outside of
+/// their pid namespace and has the rights of the runtime.
+fn enter(namespace: BorrowedFd<'_>) -> nix::Result<()> {
+    prctl::set_dumpable(false).map_err(Errno::from_raw)?;
+    setns(namespace, CloneFlags::CLONE_NEWUSER)
+}
+
+fn has_entered(socket: &UnixStream) -> Result<()> {
+    let mut errno = [0; 4];
+    let length = read(socket, &mut errno).context("wait for a process")?;
+    match i32::from_ne_bytes(errno) {
+        0 if length == errno.len() => Ok(()),
+        0 => Err(Error::new(Kind::System, "the process in it died")),
+        errno => Err(Error::from(Errno::from_raw(errno)).context("join it")),
+    }
 }

@@ -1,11 +1,36 @@
-//! The runtime's side of every process that it makes: init ([`create`]) and those that join a
-//! container ([`exec`]).
+//! The parent's side of the processes that the runtime clones: a container's init ([`create`]) and the
+//! processes that join a container ([`exec`]).
+//!
+//! # Contract
+//!
+//! [`create::create`] and [`exec::exec`], and the methods of [`create::Created`], need a calling
+//! process that has **one thread**, as a command of the program has. A program with threads calls
+//! them in a worker: a process that it cloned while it had one thread, or that such a process clones.
+//! With [`Parent::OfCaller`] the container's processes become children of the worker's parent.
+//!
+//! The reasons are:
+//!
+//! * A cloned process is a copy of the calling thread and of all memory. A lock that another thread
+//!   holds at that moment is never released in the copy (`sys::clone`).
+//! * Some steps change a setting of the calling process until they return: its mount namespace, root
+//!   directory and working directory, while the sources of a container with a user namespace are
+//!   staged (`mount::stage`); the processors of the calling thread, while an exec with
+//!   `process.execCPUAffinity.initial` clones (`exec::affinity`).
+//! * RLIMIT_MEMLOCK of the calling process is raised, for good, where the kernel counts device
+//!   programs there (`cgroup`).
+//!
+//! All other settings are read only: environment, umask, signal dispositions and mask, standard
+//! descriptors. The functions here read no environment variable.
 
+mod child;
 pub mod create;
 pub mod exec;
 pub mod fifo;
-pub(crate) mod handshake;
-pub(crate) mod maps;
+mod handshake;
+mod idmapped;
+mod maps;
 mod owner;
-pub(crate) mod record;
+mod record;
 pub mod selfexe;
+
+pub use self::child::{Parent, Running};

@@ -8,7 +8,7 @@ use crate::{Context, Error, Kind, Result, fs};
 /// Hands the cgroup over to the user of the container's process, who then divides it further: on
 /// cgroup v2, with a cgroup namespace of the container's own and a cgroup mount that it may write.
 /// `init` has entered its user namespace, and the maps of that are written.
-pub fn hand_over(plan: &Plan, cgroup: &Cgroup, init: i32) -> Result<()> {
+pub(crate) fn hand_over(plan: &Plan, cgroup: &Cgroup, init: i32) -> Result<()> {
     if !cgroup.can_be_delegated() || !is_wanted(plan) {
         return Ok(());
     }

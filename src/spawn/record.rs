@@ -6,20 +6,18 @@ use std::time::SystemTime;
 use rustix::fs::{CWD, Mode};
 use serde_json::value::RawValue;
 
-use super::create::Request;
-use crate::cgroup;
+use super::create::CreateRequest;
 use crate::config::Plan;
-use crate::fs::write_whole;
+use crate::fs::write_atomic;
 use crate::host::Host;
 use crate::state::{self, Intent, State};
 use crate::{Context, Error, Kind, Result};
 
 /// The state as it is known before there is a process.
-pub fn state(
-    request: &Request<'_>,
+pub(crate) fn state(
+    request: &CreateRequest<'_>,
     plan: &Plan,
     host: &Host,
-    cgroup: &cgroup::Plan,
     raw: &[u8],
 ) -> Result<State> {
     let invalid = |e: String| Error::new(Kind::Invalid, e).context("config.json");
@@ -34,9 +32,9 @@ pub fn state(
         pid: 0,
         start_time: 0,
         boot_id: state::boot_id()?.to_owned(),
-        cgroup: cgroup.record(),
+        cgroup: plan.cgroup.record(),
         private_pid: plan.has_private_pid(),
-        annotations: plan.annotations.clone(),
+        annotations: plan.annotations.all.clone(),
         has_process: plan.process.is_some(),
         own_mount: None,
         user_namespace: 0,
@@ -44,12 +42,13 @@ pub fn state(
         systemd_cgroup: request.systemd_cgroup,
         no_new_keyring: request.no_new_keyring,
         keyring: plan.keyring.as_ref().map(|name| name.to_string_lossy().into_owned()),
+        resources: None,
         config: RawValue::from_string(text).map_err(|e| invalid(e.to_string()))?,
     })
 }
 
 /// Adds init, and when it started: a number alone may be somebody else's by tomorrow.
-pub fn set_pid(state: &mut State, pid: i32) -> Result<()> {
+pub(crate) fn set_pid(state: &mut State, pid: i32) -> Result<()> {
     state.start_time = state::process_start_time(pid)?
         .ok_or_else(|| Error::new(Kind::System, "it has ended").context("container init"))?;
     state.pid = pid;
@@ -57,7 +56,7 @@ pub fn set_pid(state: &mut State, pid: i32) -> Result<()> {
 }
 
 /// What is to be made, written before anything is.
-pub fn intent(state: &State) -> Intent {
+pub(crate) fn intent(state: &State) -> Intent {
     Intent {
         version: state::VERSION,
         id: state.id.clone(),
@@ -69,8 +68,8 @@ pub fn intent(state: &State) -> Intent {
 }
 
 /// Whole or not at all: who waits for the file must never read half a number. No newline.
-pub fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
+pub(crate) fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
     let mode = Mode::from_raw_mode(0o666);
-    write_whole(CWD, path, mode, pid.to_string().as_bytes())
+    write_atomic(CWD, path, mode, pid.to_string().as_bytes())
         .with_context(|| format!("--pid-file: write {path:?}"))
 }

@@ -12,10 +12,9 @@ use std::os::unix::ffi::OsStringExt;
 
 use rustix::fs::{CWD, MemfdFlags, Mode, OFlags, SealFlags, StatVfsMountFlags};
 use rustix::io::Errno;
-use rustix::mount::{OpenTreeFlags, open_tree};
 
 use crate::fs::copy_bytes;
-use crate::mount::prepare;
+use crate::mount::tree;
 use crate::sys::exec::Exec;
 use crate::sys::mount::Change;
 use crate::{Context, Error, Result};
@@ -24,7 +23,7 @@ const EXE: &str = "/proc/self/exe";
 
 /// `protect` if one of the arguments is a command that makes a container. It need not be the
 /// command: to protect without a need costs a moment, no more.
-pub fn protect_if(makes_container: impl Fn(&str) -> bool) -> Result<()> {
+pub(crate) fn protect_if(makes_container: impl Fn(&str) -> bool) -> Result<()> {
     let asked = std::env::args_os().any(|arg| arg.to_str().is_some_and(&makes_container));
     if asked { protect() } else { Ok(()) }
 }
@@ -70,12 +69,9 @@ fn can_be_overwritten(exe: &OwnedFd) -> Result<bool> {
 }
 
 fn read_only_mount(exe: &OwnedFd) -> Result<OwnedFd> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE
-        | OpenTreeFlags::OPEN_TREE_CLOEXEC
-        | OpenTreeFlags::AT_EMPTY_PATH;
-    let mount = open_tree(exe, "", flags)?;
+    let mount = tree::clone_file(exe, false)?;
     let change = Change { set: libc::MOUNT_ATTR_RDONLY, clear: 0, propagation: libc::MS_PRIVATE };
-    prepare::set(mount.as_fd(), false, change)?;
+    tree::set(mount.as_fd(), false, change)?;
     Ok(mount)
 }
 

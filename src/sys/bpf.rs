@@ -14,7 +14,7 @@ const PROG_TYPE_CGROUP_DEVICE: u32 = 15;
 const CGROUP_DEVICE: u32 = 6;
 const F_ALLOW_MULTI: u32 = 1 << 1;
 
-/// The kernel refuses more programs than this on one cgroup (`BPF_CGROUP_MAX_PROGS`).
+/// The most programs on one cgroup (`BPF_CGROUP_MAX_PROGS`).
 const MAX_ATTACHED: usize = 64;
 
 /// One eBPF instruction, as the kernel reads it (`struct bpf_insn`).
@@ -31,7 +31,7 @@ pub struct Insn {
 }
 
 impl Insn {
-    /// An instruction from its parts; `dst` and `src` are register numbers, 0 to 10.
+    /// Builds an instruction; `dst` and `src` are register numbers, 0 to 10.
     pub const fn new(code: u8, dst: u8, src: u8, off: i16, imm: i32) -> Self {
         // The two register fields are C bit-fields, so their order follows the byte order.
         let registers = if cfg!(target_endian = "little") {
@@ -76,6 +76,13 @@ struct AttachAttr {
 }
 
 #[repr(C)]
+struct DetachAttr {
+    target_fd: u32,
+    attach_bpf_fd: u32,
+    attach_type: u32,
+}
+
+#[repr(C)]
 struct QueryAttr {
     target_fd: u32,
     attach_type: u32,
@@ -93,14 +100,47 @@ struct IdAttr {
     open_flags: u32,
 }
 
+/// The part of `union bpf_attr` that one command reads.
+///
 /// # Safety
-/// `attr` must be the part of `union bpf_attr` that `command` reads, and every address in it
-/// must be valid for what the command does with it.
-unsafe fn bpf<T>(command: libc::c_int, attr: &mut T) -> Result<libc::c_long, Errno> {
+/// Each address in a value must be that of memory which the value's creator keeps borrowed, as
+/// large as the other fields say, and writable if the command writes there.
+unsafe trait Attributes {
+    const COMMAND: libc::c_int;
+}
+
+// SAFETY: [`load_device_program`] borrows the program and the licence, which are only read, and
+// counts the instructions.
+unsafe impl Attributes for LoadAttr {
+    const COMMAND: libc::c_int = PROG_LOAD;
+}
+
+// SAFETY: [`attached_device_programs`] borrows an array of `prog_cnt` ids for writing.
+unsafe impl Attributes for QueryAttr {
+    const COMMAND: libc::c_int = PROG_QUERY;
+}
+
+// SAFETY: no addresses.
+unsafe impl Attributes for AttachAttr {
+    const COMMAND: libc::c_int = PROG_ATTACH;
+}
+
+// SAFETY: no addresses.
+unsafe impl Attributes for DetachAttr {
+    const COMMAND: libc::c_int = PROG_DETACH;
+}
+
+// SAFETY: no addresses.
+unsafe impl Attributes for IdAttr {
+    const COMMAND: libc::c_int = PROG_GET_FD_BY_ID;
+}
+
+fn bpf<T: Attributes>(attr: &mut T) -> Result<libc::c_long, Errno> {
     // SAFETY: the kernel reads and writes size_of::<T>() bytes of `attr`, which is borrowed
-    // mutably; the rest is this function's contract.
-    let result =
-        unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attr), size_of::<T>()) };
+    // mutably; the addresses in it are the trait's contract.
+    let result = unsafe {
+        libc::syscall(libc::SYS_bpf, T::COMMAND, std::ptr::from_mut(attr), size_of::<T>())
+    };
     Errno::result(result)
 }
 
@@ -123,7 +163,7 @@ pub fn load_device_program(program: &[Insn]) -> Result<OwnedFd, Errno> {
     for (to, from) in prog_name.iter_mut().zip(b"bulkhead") {
         *to = *from;
     }
-    let mut attr = LoadAttr {
+    owned(bpf(&mut LoadAttr {
         prog_type: PROG_TYPE_CGROUP_DEVICE,
         insn_cnt: u32::try_from(program.len()).map_err(|_| Errno::E2BIG)?,
         insns: program.as_ptr() as u64,
@@ -134,38 +174,32 @@ pub fn load_device_program(program: &[Insn]) -> Result<OwnedFd, Errno> {
         kern_version: 0,
         prog_flags: 0,
         prog_name,
-    };
-    // SAFETY: `insns` and `license` point to memory that outlives the call, and the count is
-    // that of the slice; the kernel only reads both.
-    owned(unsafe { bpf(PROG_LOAD, &mut attr) }?)
+    })?)
 }
 
 /// Adds `program` to the device programs of `cgroup`: all of them must allow an access
 /// (`BPF_F_ALLOW_MULTI`).
 pub fn attach_device_program(cgroup: BorrowedFd<'_>, program: BorrowedFd<'_>) -> Result<(), Errno> {
-    let mut attr = AttachAttr {
+    bpf(&mut AttachAttr {
         target_fd: raw(cgroup),
         attach_bpf_fd: raw(program),
         attach_type: CGROUP_DEVICE,
         attach_flags: F_ALLOW_MULTI,
-    };
-    // SAFETY: no addresses in it.
-    unsafe { bpf(PROG_ATTACH, &mut attr) }.map(drop)
+    })
+    .map(drop)
 }
 
-/// Takes `program` off the device programs of `cgroup`.
+/// Removes `program` from the device programs of `cgroup`.
 pub fn detach_device_program(cgroup: BorrowedFd<'_>, program: BorrowedFd<'_>) -> Result<(), Errno> {
-    let mut attr = AttachAttr {
+    bpf(&mut DetachAttr {
         target_fd: raw(cgroup),
         attach_bpf_fd: raw(program),
         attach_type: CGROUP_DEVICE,
-        attach_flags: 0,
-    };
-    // SAFETY: no addresses in it.
-    unsafe { bpf(PROG_DETACH, &mut attr) }.map(drop)
+    })
+    .map(drop)
 }
 
-/// Ids of the device programs attached to `cgroup` itself, not to its ancestors.
+/// Returns the ids of the device programs attached to `cgroup` itself, not to its ancestors.
 pub fn attached_device_programs(cgroup: BorrowedFd<'_>) -> Result<Vec<u32>, Errno> {
     let mut ids = [0u32; MAX_ATTACHED];
     let mut attr = QueryAttr {
@@ -177,17 +211,14 @@ pub fn attached_device_programs(cgroup: BorrowedFd<'_>) -> Result<Vec<u32>, Errn
         prog_cnt: MAX_ATTACHED as u32,
         padding: 0,
     };
-    // SAFETY: the kernel writes at most `prog_cnt` ids to `prog_ids`, which has that many.
-    unsafe { bpf(PROG_QUERY, &mut attr) }?;
+    bpf(&mut attr)?;
     let count = usize::try_from(attr.prog_cnt).unwrap_or(MAX_ATTACHED);
     Ok(ids.into_iter().take(count).collect())
 }
 
-/// A descriptor of the loaded program `id`.
+/// Opens the loaded program of that id.
 pub fn program_by_id(id: u32) -> Result<OwnedFd, Errno> {
-    let mut attr = IdAttr { prog_id: id, next_id: 0, open_flags: 0 };
-    // SAFETY: no addresses in it.
-    owned(unsafe { bpf(PROG_GET_FD_BY_ID, &mut attr) }?)
+    owned(bpf(&mut IdAttr { prog_id: id, next_id: 0, open_flags: 0 })?)
 }
 
 #[cfg(test)]

@@ -1,65 +1,58 @@
-//! clone3(2): the one fork of a create, run or exec.
+//! clone3(2) and clone(2).
+//!
+//! Every function here forks: parent and child share no memory, and each keeps its own stack. The
+//! calling process should have one thread only: the child is a copy of the caller's thread alone,
+//! and a lock that another thread holds stays locked in the child for ever. libc's cached thread id
+//! is stale in the child, which must leave by execve(2) or by returning from its function.
 
+use std::cell::Cell;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::sync::atomic::AtomicI32;
+use std::sync::atomic::{AtomicI32, Ordering};
 
-use super::check;
+use nix::errno::Errno;
+
+use super::exit::exit_now;
 
 // linux/sched.h; libc's constant is too narrow for it.
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
-/// A child made by [`clone3`]: its process id, and a descriptor that names it for good.
+/// A cloned child: its process id, and a descriptor that is stable against reuse of that id.
 #[derive(Debug)]
 pub struct Child {
     /// As seen by the caller.
     pub pid: i32,
-    /// Stable against reuse of the process id (pidfd_open(2)).
+    /// See pidfd_open(2).
     pub pidfd: OwnedFd,
 }
 
-/// Clones the calling process with `flags` (CLONE_NEW*, CLONE_PARENT, …), puts the child into the
-/// cgroup v2 directory `cgroup` if one is given, and runs `child` in it. The child never returns:
-/// when `child` does, it leaves by _exit(2) with that status.
-///
-/// The calling process must have one thread only, as every command of this program has: the
-/// child is a copy of the caller's thread alone, and a lock that another thread held would stay
-/// locked in it for ever. libc's cached thread id is stale in the child, so it must leave by
-/// execve(2) or by returning.
+/// Clones the calling process with `flags` (CLONE_NEW*, CLONE_PARENT, …) into the cgroup v2
+/// directory `cgroup`, if one is given, and runs `child` there. When `child` returns, the new
+/// process ends by _exit(2) with that status.
 ///
 /// # Errors
-/// clone(2): EPERM, EAGAIN, ENOSPC, EINVAL, ENOSYS (before Linux 5.3); EBUSY or EOPNOTSUPP where
-/// the cgroup takes no process.
+/// clone(2): EPERM, EAGAIN, ENOSPC, EINVAL, ENOSYS (before Linux 5.3, or hidden by a seccomp
+/// filter); EBUSY or EOPNOTSUPP where the cgroup takes no process.
 pub fn clone3(
     flags: u64,
     cgroup: Option<BorrowedFd<'_>>,
     child: impl FnOnce() -> i32,
 ) -> nix::Result<Child> {
-    let mut pidfd: libc::c_int = -1;
-    // SAFETY: clone_args is plain data; all zero is its "nothing asked for".
-    let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
-    args.flags = flags | libc::CLONE_PIDFD as u64;
-    args.pidfd = &raw mut pidfd as u64;
-    // With CLONE_PARENT the signal is the one of the caller's own clone, and must be zero here.
-    if flags & libc::CLONE_PARENT as u64 == 0 {
-        args.exit_signal = libc::SIGCHLD as u64;
-    }
-    if let Some(dir) = cgroup {
-        args.flags |= CLONE_INTO_CGROUP;
-        args.cgroup = dir.as_raw_fd() as u64;
-    }
-    // SAFETY: no CLONE_VM, so parent and child share no memory and each keeps its own stack; the
-    // pointers in `args` are live for the call and its size is that of the struct passed.
-    let pid = check(unsafe {
-        libc::syscall(libc::SYS_clone3, &raw const args, std::mem::size_of_val(&args))
-    })?;
-    if pid == 0 {
-        let status = child();
-        // SAFETY: _exit takes no pointers; it runs none of the parent's exit handlers.
-        unsafe { libc::_exit(status) };
-    }
-    // SAFETY: with CLONE_PIDFD and success the kernel stored a new descriptor that is ours alone.
-    let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
-    Ok(Child { pid: pid as i32, pidfd })
+    fork3(flags, cgroup)?.map_or_else(|| exit_now(child()), Ok)
+}
+
+/// Like [`clone3`] without flags, and by clone(2) where clone3(2) is missing: a startContainer hook
+/// is started under the container's own seccomp filter, and a filter hides clone3(2), whose flags
+/// it cannot read, behind ENOSYS.
+pub fn clone_child(child: impl FnOnce() -> i32) -> nix::Result<Child> {
+    let forked = match fork3(0, None) {
+        Err(Errno::ENOSYS) => {
+            let pidfd = AtomicI32::new(-1);
+            let flags = libc::CLONE_PIDFD | libc::SIGCHLD;
+            fork(flags, &pidfd, None)?.map(|pid| Child { pid, pidfd: owned(&pidfd) })
+        }
+        forked => forked?,
+    };
+    forked.map_or_else(|| exit_now(child()), Ok)
 }
 
 /// Clones a child of the caller's parent with clone(2) (`CLONE_PARENT`) and runs `child` in it with
@@ -78,35 +71,75 @@ pub fn clone_sibling(
     told: &AtomicI32,
     child: impl FnOnce(i32) -> i32,
 ) -> nix::Result<i32> {
-    let flags = sibling_flags(waits);
-    let own = std::cell::Cell::new(0i32);
-    let place = own.as_ptr();
-    let none = std::ptr::null_mut::<libc::c_int>();
-    let told = told.as_ptr();
-    // The order of the last two differs (clone(2), "C library/kernel differences").
-    #[cfg(target_arch = "x86_64")]
-    let (fourth, fifth) = (place, none);
-    #[cfg(not(target_arch = "x86_64"))]
-    let (fourth, fifth) = (none, place);
-    // SAFETY: no CLONE_VM, so parent and child share no memory and a null stack lets each keep its
-    // own; `place` is live in the child, which has a copy of this frame, and `told` is live here.
-    let pid = check(unsafe { libc::syscall(libc::SYS_clone, flags, none, told, fourth, fifth) })?;
-    if pid == 0 {
-        let status = child(own.get());
-        // SAFETY: _exit takes no pointers; it runs none of the parent's exit handlers.
-        unsafe { libc::_exit(status) };
-    }
-    Ok(pid as i32)
+    let own = Cell::new(0);
+    fork(sibling_flags(waits), told, Some(&own))?.map_or_else(|| exit_now(child(own.get())), Ok)
 }
 
-/// The system call of [`clone_sibling`]: its number and its first argument.
+/// Returns the system call of [`clone_sibling`]: its number and its first argument.
 pub fn sibling_call(waits: bool) -> (libc::c_long, u64) {
     (libc::SYS_clone, sibling_flags(waits) as u64)
 }
 
-fn sibling_flags(waits: bool) -> libc::c_long {
+fn sibling_flags(waits: bool) -> libc::c_int {
     // The two with SETTID tell the process id without a system call.
     let flags =
         libc::CLONE_PARENT | libc::CLONE_PARENT_SETTID | libc::CLONE_CHILD_SETTID | libc::SIGCHLD;
-    libc::c_long::from(if waits { flags | libc::CLONE_VFORK } else { flags })
+    if waits { flags | libc::CLONE_VFORK } else { flags }
+}
+
+/// clone3(2). Returns `None` in the child.
+fn fork3(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> nix::Result<Option<Child>> {
+    let pidfd = AtomicI32::new(-1);
+    let is_sibling = flags & libc::CLONE_PARENT as u64 != 0;
+    let args = libc::clone_args {
+        flags: flags | libc::CLONE_PIDFD as u64 | cgroup.map_or(0, |_| CLONE_INTO_CGROUP),
+        pidfd: pidfd.as_ptr() as u64,
+        child_tid: 0,
+        parent_tid: 0,
+        // With CLONE_PARENT the signal is that of the caller's own clone, and must be zero here.
+        exit_signal: if is_sibling { 0 } else { libc::SIGCHLD as u64 },
+        stack: 0,
+        stack_size: 0,
+        tls: 0,
+        set_tid: 0,
+        set_tid_size: 0,
+        cgroup: cgroup.map_or(0, |dir| dir.as_raw_fd() as u64),
+    };
+    // SAFETY: no caller passes CLONE_VM, so parent and child share no memory and each keeps its
+    // own stack; the pointers in `args` are live for the call and its size is that of the struct
+    // passed.
+    let pid = Errno::result(unsafe {
+        libc::syscall(libc::SYS_clone3, &raw const args, size_of_val(&args))
+    })?;
+    Ok((pid != 0).then(|| Child { pid: pid as i32, pidfd: owned(&pidfd) }))
+}
+
+/// clone(2) with `flags`, which have neither CLONE_VM nor CLONE_SETTLS. Returns the process id, or
+/// `None` in the child. `parent_tid` and `child_tid` are where the flags have the kernel write.
+fn fork(
+    flags: libc::c_int,
+    parent_tid: &AtomicI32,
+    child_tid: Option<&Cell<i32>>,
+) -> nix::Result<Option<i32>> {
+    let none = std::ptr::null_mut::<libc::c_int>();
+    let child_tid = child_tid.map_or(none, Cell::as_ptr);
+    // The order of the last two differs (clone(2), "C library/kernel differences").
+    #[cfg(target_arch = "x86_64")]
+    let (fourth, fifth) = (child_tid, none);
+    #[cfg(not(target_arch = "x86_64"))]
+    let (fourth, fifth) = (none, child_tid);
+    let flags = libc::c_long::from(flags);
+    // SAFETY: without CLONE_VM parent and child share no memory, and a null stack lets each keep
+    // its own; both pointers are live here, and `child_tid` in the child's copy of this frame.
+    let pid = Errno::result(unsafe {
+        libc::syscall(libc::SYS_clone, flags, none, parent_tid.as_ptr(), fourth, fifth)
+    })?;
+    Ok((pid != 0).then_some(pid as i32))
+}
+
+/// Takes the descriptor that the kernel has stored for CLONE_PIDFD.
+fn owned(pidfd: &AtomicI32) -> OwnedFd {
+    // SAFETY: with CLONE_PIDFD and success the kernel has stored a new descriptor, close-on-exec,
+    // that nothing else knows.
+    unsafe { OwnedFd::from_raw_fd(pidfd.load(Ordering::Relaxed)) }
 }

@@ -1,10 +1,18 @@
-//! Thin wrappers of system calls that no library here has a safe wrapper for: the only unsafe
-//! code of the project. One call a function, no policy.
+//! System calls that no library wraps safely, and small tools next to them. The only module with
+//! unsafe code.
+//!
+//! It imports nothing from the rest of the crate. A function returns the error number, or a
+//! [`Failure`] if it makes several calls.
+
+mod failure;
 
 pub mod bpf;
 pub mod clone;
 pub mod cred;
 pub mod exec;
+pub mod exit;
+pub mod fdpass;
+pub mod fds;
 pub mod mount;
 pub mod ns;
 pub mod pidfd;
@@ -16,9 +24,4 @@ pub mod spawn;
 pub mod term;
 pub mod title;
 
-use nix::errno::Errno;
-
-/// Turns the C convention (-1 and errno) into a result.
-fn check(result: libc::c_long) -> nix::Result<libc::c_long> {
-    if result == -1 { Err(Errno::last()) } else { Ok(result) }
-}
+pub use failure::{Cause, Failure, to_nix};

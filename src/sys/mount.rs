@@ -3,9 +3,9 @@
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-use super::check;
+use nix::errno::Errno;
 
-/// What mount_setattr(2) is to change. All zero changes nothing.
+/// The changes of a mount_setattr(2). All zero changes nothing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Change {
     /// MOUNT_ATTR_* to set.
@@ -17,13 +17,13 @@ pub struct Change {
 }
 
 impl Change {
-    /// Whether there is anything to do.
+    /// Returns whether nothing is to be changed.
     pub fn is_empty(&self) -> bool {
         *self == Change::default()
     }
 }
 
-/// mount_setattr(2) on the mount that `dir` and `path` name (an empty path with
+/// Calls mount_setattr(2) on the mount that `dir` and `path` name (an empty path with
 /// `AT_EMPTY_PATH` names the descriptor). `flags`: AT_EMPTY_PATH, AT_RECURSIVE, …
 pub fn mount_setattr(
     dir: BorrowedFd<'_>,
@@ -39,7 +39,7 @@ pub fn mount_setattr(
         userns_fd: user_namespace.map_or(0, |fd| fd.as_raw_fd() as u64),
     };
     // SAFETY: `path` is a C string, `attr` lives through the call and its size is passed.
-    check(unsafe {
+    Errno::result(unsafe {
         libc::syscall(
             libc::SYS_mount_setattr,
             dir.as_raw_fd(),

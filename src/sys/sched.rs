@@ -1,7 +1,7 @@
-//! How the kernel schedules a process, where its memory comes from, and which kind of machine it
-//! is told it runs on.
+//! Scheduling, I/O priority, memory policy and execution domain of a process.
 
-use super::check;
+use nix::errno::Errno;
+use nix::sys::personality::{self, Persona};
 
 /// linux/ioprio.h
 const IOPRIO_WHO_PROCESS: libc::c_int = 1;
@@ -40,7 +40,7 @@ pub fn set_attributes(pid: i32, attributes: &Attributes) -> nix::Result<()> {
     };
     let flags: libc::c_uint = 0;
     // SAFETY: `attr` lives through the call and says its own size.
-    check(unsafe { libc::syscall(libc::SYS_sched_setattr, pid, &raw const attr, flags) })?;
+    Errno::result(unsafe { libc::syscall(libc::SYS_sched_setattr, pid, &raw const attr, flags) })?;
     Ok(())
 }
 
@@ -49,7 +49,7 @@ pub fn set_attributes(pid: i32, attributes: &Attributes) -> nix::Result<()> {
 pub fn set_io_priority(pid: i32, class: u32, level: u32) -> nix::Result<()> {
     let value = class << IOPRIO_CLASS_SHIFT | level;
     // SAFETY: integers only.
-    check(unsafe { libc::syscall(libc::SYS_ioprio_set, IOPRIO_WHO_PROCESS, pid, value) })?;
+    Errno::result(unsafe { libc::syscall(libc::SYS_ioprio_set, IOPRIO_WHO_PROCESS, pid, value) })?;
     Ok(())
 }
 
@@ -57,17 +57,16 @@ pub fn set_io_priority(pid: i32, class: u32, level: u32) -> nix::Result<()> {
 /// mask, the lowest node in the lowest bit of the first word; empty for none.
 pub fn set_memory_policy(mode: i32, nodes: &[libc::c_ulong]) -> nix::Result<()> {
     let mask = if nodes.is_empty() { std::ptr::null() } else { nodes.as_ptr() };
-    // The kernel looks at one bit less than it is told.
+    // The kernel reads one bit less than the given number.
     let bits = if nodes.is_empty() { 0 } else { nodes.len() * libc::c_ulong::BITS as usize + 1 };
     // SAFETY: `mask` is null with a count of 0, or points to that many bits less one, rounded up to
     // words.
-    check(unsafe { libc::syscall(libc::SYS_set_mempolicy, mode, mask, bits) })?;
+    Errno::result(unsafe { libc::syscall(libc::SYS_set_mempolicy, mode, mask, bits) })?;
     Ok(())
 }
 
 /// Sets the caller's execution domain, which execve(2) keeps; personality(2).
 pub fn set_personality(domain: libc::c_ulong) -> nix::Result<()> {
-    // SAFETY: an integer only.
-    check(unsafe { libc::personality(domain) }.into())?;
-    Ok(())
+    let domain = libc::c_int::try_from(domain).map_err(|_| Errno::EINVAL)?;
+    personality::set(Persona::from_bits_retain(domain)).map(drop)
 }

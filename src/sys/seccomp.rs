@@ -1,6 +1,6 @@
-//! seccomp(2): loading a compiled filter, and asking the kernel what it knows.
+//! seccomp(2): loads a compiled filter, and asks which actions and flags the kernel supports.
 //!
-//! libseccomp's own loader is not used: it does not know every flag, and it allocates.
+//! The loader of libseccomp is not used: it does not support every flag, and it allocates.
 
 use std::os::fd::{FromRawFd, OwnedFd};
 
@@ -20,24 +20,14 @@ pub const MAX_INSTRUCTIONS: usize = 4096;
 /// may call it just before execve(2).
 ///
 /// Errors: `EINVAL` for a program that is empty, too long, or not whole instructions; `EACCES`
-/// without `no_new_privs` and without `CAP_SYS_ADMIN`; `EBUSY` where there is a listener already;
-/// `ESRCH` where `SECCOMP_FILTER_FLAG_TSYNC` could not reach a thread.
+/// without `no_new_privs` and without `CAP_SYS_ADMIN`; `EBUSY` if there is a listener already;
+/// `ESRCH` if `SECCOMP_FILTER_FLAG_TSYNC` could not reach a thread.
 pub fn load(program: &[u8], flags: u32) -> Result<Option<OwnedFd>, Errno> {
     let count = program.len() / INSTRUCTION;
     if count == 0 || count > MAX_INSTRUCTIONS || !program.len().is_multiple_of(INSTRUCTION) {
         return Err(Errno::EINVAL);
     }
-    let filter = libc::sock_fprog {
-        len: count as libc::c_ushort,
-        // The kernel only reads it; the type of the field is older than const.
-        filter: program.as_ptr().cast_mut().cast(),
-    };
-    // SAFETY: `filter` and the program it points to outlive the call and `len` instructions are
-    // inside `program`. The kernel copies them bytewise, so the slice needs no alignment.
-    let result = unsafe {
-        libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const filter)
-    };
-    let value = Errno::result(result)?;
+    let value = set_mode_filter(flags, Some((program, count as libc::c_ushort)))?;
     if flags & libc::SECCOMP_FILTER_FLAG_NEW_LISTENER as u32 != 0 {
         let fd = libc::c_int::try_from(value).map_err(|_| Errno::EBADF)?;
         // SAFETY: with NEW_LISTENER a successful call returns a descriptor that is new and ours.
@@ -47,7 +37,7 @@ pub fn load(program: &[u8], flags: u32) -> Result<Option<OwnedFd>, Errno> {
     if value == 0 { Ok(None) } else { Err(Errno::ESRCH) }
 }
 
-/// Whether this kernel knows the action (`SECCOMP_RET_*`); seccomp(2), `SECCOMP_GET_ACTION_AVAIL`.
+/// Returns whether this kernel supports the action (`SECCOMP_RET_*`); seccomp(2), `SECCOMP_GET_ACTION_AVAIL`.
 pub fn action_known(action: u32) -> bool {
     // SAFETY: the kernel reads one u32 from a pointer that outlives the call.
     let result = unsafe {
@@ -56,21 +46,32 @@ pub fn action_known(action: u32) -> bool {
     result == 0
 }
 
-/// Whether this kernel knows all `flags` (`SECCOMP_FILTER_FLAG_*`, a combination that makes sense).
+/// Returns whether this kernel supports all `flags` (a valid combination of `SECCOMP_FILTER_FLAG_*`).
 ///
 /// The kernel checks the flags before it looks at the program, so a null program gives `EFAULT`
-/// when they are good and `EINVAL` when they are not. Nothing is ever loaded.
+/// when the flags are valid and `EINVAL` when they are not. Nothing is ever loaded.
 pub fn flags_known(flags: u32) -> bool {
-    // SAFETY: the null pointer is the point: the kernel refuses it and changes nothing.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_seccomp,
-            libc::SECCOMP_SET_MODE_FILTER,
-            flags,
-            std::ptr::null::<libc::sock_fprog>(),
-        )
-    };
-    Errno::result(result) == Err(Errno::EFAULT)
+    set_mode_filter(flags, None) == Err(Errno::EFAULT)
+}
+
+/// seccomp(2), `SECCOMP_SET_MODE_FILTER`, with a program and the number of its instructions, or
+/// with a null pointer.
+fn set_mode_filter(
+    flags: u32,
+    program: Option<(&[u8], libc::c_ushort)>,
+) -> Result<libc::c_long, Errno> {
+    let filter = program.map(|(bytes, len)| {
+        assert!(usize::from(len) * INSTRUCTION <= bytes.len());
+        // The kernel only reads it; the type of the field is older than const.
+        libc::sock_fprog { len, filter: bytes.as_ptr().cast_mut().cast() }
+    });
+    let pointer = filter.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+    // SAFETY: the pointer is null, which the kernel refuses, or `filter` and the program it points
+    // to outlive the call and `len` instructions are inside the program. The kernel copies them
+    // bytewise, so the slice needs no alignment.
+    Errno::result(unsafe {
+        libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, pointer)
+    })
 }
 
 #[cfg(test)]

@@ -1,64 +1,64 @@
 //! Memory that a process shares with the children it clones.
 
-use std::ptr::NonNull;
 use std::sync::atomic::{AtomicI32, AtomicU8};
 
-use super::check;
+use nix::errno::Errno;
 
 /// Two pages of shared memory: the first for a child and its parent alone, the second for the
 /// children of that child as well.
 #[derive(Debug)]
 pub struct Shared {
-    base: NonNull<u8>,
-    page: usize,
+    first: &'static [AtomicI32],
+    second: &'static [AtomicI32],
 }
 
 impl Shared {
     /// Maps both pages, all zero, mmap(2). They stay mapped until the process ends.
     pub fn map() -> nix::Result<Shared> {
-        // SAFETY: no pointers.
-        let page = check(unsafe { libc::sysconf(libc::_SC_PAGESIZE) })? as usize;
+        let page = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE)?
+            .and_then(|page| usize::try_from(page).ok())
+            .ok_or(Errno::EINVAL)?;
         let (access, kind) =
             (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
         // SAFETY: a new mapping at an address that the kernel chooses touches no other memory.
         let base = unsafe { libc::mmap(std::ptr::null_mut(), 2 * page, access, kind, -1, 0) };
         if base == libc::MAP_FAILED {
-            return Err(nix::errno::Errno::last());
+            return Err(Errno::last());
         }
-        let base = NonNull::new(base.cast()).ok_or(nix::errno::Errno::ENOMEM)?;
-        Ok(Shared { base, page })
+        let words = 2 * page / size_of::<AtomicI32>();
+        // SAFETY: both pages are mapped, zero, aligned, and never unmapped; all access to them, in
+        // other processes as well, is atomic.
+        let words = unsafe { std::slice::from_raw_parts(base.cast::<AtomicI32>(), words) };
+        let (first, second) = words.split_at(words.len() / 2);
+        Ok(Shared { first, second })
     }
 
-    /// Takes the first page away from children that are cloned from now on, madvise(2)
-    /// MADV_DONTFORK. A child that uses it all the same is ended by SIGSEGV.
+    /// Withholds the first page from children that are cloned from now on, madvise(2)
+    /// MADV_DONTFORK. A child that uses it nevertheless is ended by SIGSEGV.
     pub fn keep_first_from_children(&self) -> nix::Result<()> {
-        let address = self.base.as_ptr().cast();
+        let address = self.first.as_ptr().cast_mut().cast();
         // SAFETY: the page is ours and stays mapped here; only what a clone copies changes.
-        check(unsafe { libc::madvise(address, self.page, libc::MADV_DONTFORK) }.into())?;
-        Ok(())
+        Errno::result(unsafe {
+            libc::madvise(address, size_of_val(self.first), libc::MADV_DONTFORK)
+        })
+        .map(drop)
     }
 
-    /// A number at the end of the first page, which [`Shared::first`] does not have.
+    /// Returns the number at the end of the first page, which [`Shared::first`] leaves out.
     pub fn last_of_first(&self) -> &AtomicI32 {
-        // SAFETY: as below; the offset is within the page and aligned.
-        unsafe { self.base.add(self.page - size_of::<AtomicI32>()).cast().as_ref() }
+        &self.first[self.first.len() - 1]
     }
 
-    /// The first page.
+    /// Returns the bytes of the first page.
     pub fn first(&self) -> &[AtomicU8] {
-        // SAFETY: the page is mapped and never unmapped; other processes change it only byte by
-        // byte, as atomics do.
-        unsafe {
-            std::slice::from_raw_parts(
-                self.base.cast().as_ptr(),
-                self.page - size_of::<AtomicI32>(),
-            )
-        }
+        let words = &self.first[..self.first.len() - 1];
+        // SAFETY: the bytes of words that are borrowed as long; atomic bytes need no alignment and
+        // have every bit pattern. A word among them is never used as one.
+        unsafe { std::slice::from_raw_parts(words.as_ptr().cast(), size_of_val(words)) }
     }
 
-    /// Two numbers of the second page.
-    pub fn second(&self) -> &[AtomicI32; 2] {
-        // SAFETY: as above; the offset is within the mapping and aligned to a page.
-        unsafe { self.base.add(self.page).cast().as_ref() }
+    /// Returns two numbers of the second page.
+    pub fn second(&self) -> [&AtomicI32; 2] {
+        [&self.second[0], &self.second[1]]
     }
 }

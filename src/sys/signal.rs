@@ -1,30 +1,44 @@
-//! Signal actions.
+//! Signal actions and the signal mask.
 
-use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+use nix::errno::Errno;
+use nix::sys::signal::{
+    SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction, sigprocmask,
+};
+
+use super::exit::exit_now;
 
 /// Has the caller exit, with the shell's status, when it gets `signal`: the default action of a
 /// fatal signal does not reach process 1 of a pid namespace (pid_namespaces(7)), but a handler
 /// does. execve(2) brings the default back.
 pub fn exit_on(signal: Signal) -> nix::Result<()> {
     extern "C" fn leave(signal: libc::c_int) {
-        // SAFETY: _exit is async-signal-safe (signal-safety(7)), and does not return.
-        unsafe { libc::_exit(128 + signal) }
+        exit_now(128 + signal)
     }
     let action = SigAction::new(SigHandler::Handler(leave), SaFlags::empty(), SigSet::empty());
-    // SAFETY: the handler calls nothing but _exit, whatever it interrupts.
+    // SAFETY: the handler calls nothing but _exit, which is async-signal-safe (signal-safety(7)).
     unsafe { sigaction(signal, &action) }.map(drop)
 }
 
-/// Sets signal number `signal` (1 to 64) to its default action. Not by signal(3): the C library
-/// refuses the two real-time signals that it uses itself, which a caller can have ignored too.
-///
-/// Async-signal-safe: one system call, no memory.
+/// Sets signal number `signal` (1 to 64) to its default action. Async-signal-safe.
 pub fn default_action(signal: libc::c_int) -> nix::Result<()> {
-    // The kernel's struct sigaction is at most four words; all zero is SIG_DFL without flags.
-    let action = [0_u64; 4];
+    set_action(signal, libc::SIG_DFL)
+}
+
+/// Has signal number `signal` (1 to 64) ignored.
+pub fn ignore(signal: libc::c_int) -> nix::Result<()> {
+    set_action(signal, libc::SIG_IGN)
+}
+
+/// Not by signal(3): the C library refuses the two real-time signals that it uses itself, which a
+/// caller can have ignored too. One system call, no memory.
+fn set_action(signal: libc::c_int, action: libc::sighandler_t) -> nix::Result<()> {
+    debug_assert!(matches!(action, libc::SIG_DFL | libc::SIG_IGN));
+    // The kernel's struct sigaction is at most four words, the handler first; zero in the others
+    // stands for no flags.
+    let action = [action as u64, 0, 0, 0];
     // SAFETY: the kernel reads its struct from an array that is at least as large, and writes
-    // nothing; SIG_DFL installs no code of ours, so no handler's safety is at stake.
-    super::check(unsafe {
+    // nothing; neither action is code of ours, so no handler's safety is at stake.
+    Errno::result(unsafe {
         libc::syscall(
             libc::SYS_rt_sigaction,
             signal,
@@ -34,4 +48,13 @@ pub fn default_action(signal: libc::c_int) -> nix::Result<()> {
         )
     })
     .map(drop)
+}
+
+/// Sets this thread's signal mask and returns the previous mask. Not by pthread_sigmask(3), whose
+/// error number nix takes for success: a program must not start with all signals blocked.
+/// Async-signal-safe.
+pub fn swap_mask(mask: &SigSet) -> nix::Result<SigSet> {
+    let mut before = SigSet::empty();
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(mask), Some(&mut before))?;
+    Ok(before)
 }

@@ -2,15 +2,16 @@
 //! caller's socket or relayed to the caller's terminal, signals passed on, children reaped.
 //!
 //! * [`pty`], [`stdio`]: the container's side, used by init.
-//! * [`socket`], [`fdpass`]: the master (or any descriptor) sent to another process.
+//! * [`socket`]: the master sent to another process.
 //! * [`signals`], [`supervise`], `relay`, `caller`: the side of a `run` or `exec` that stays in
 //!   the foreground while the container lives. One thread, one poll(2).
 
+mod buffer;
 mod caller;
-pub mod fdpass;
 pub mod pty;
 mod relay;
 pub mod signals;
 pub mod socket;
 pub mod stdio;
+mod streams;
 pub mod supervise;

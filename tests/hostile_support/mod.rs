@@ -1,8 +1,6 @@
 //! What the tests with hostile bundles share: a canary on the host that must not change, a way to
 //! swap a directory for a link under the runtime's hands, and a second run without openat2(2).
 
-#![allow(dead_code)]
-
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
@@ -50,7 +48,7 @@ impl Canary {
         nix::unistd::mkfifo(&path.join("fifo"), Mode::S_IRUSR).unwrap();
         mknod(&path.join("node"), SFlag::S_IFCHR, Mode::S_IRUSR, makedev(1, 5)).unwrap();
         let tree = tree(path);
-        Canary { tree, mounts: mounts(), dir }
+        Canary { tree, mounts: mounts(path), dir }
     }
 
     /// The directory, absolute.
@@ -96,7 +94,7 @@ impl Canary {
         assert!(changes.is_empty(), "the canary has changed: {changes:#?}");
         let end = Instant::now() + Duration::from_secs(2);
         loop {
-            let table = mounts();
+            let table = mounts(self.path());
             let gone: Vec<_> = self.mounts.iter().filter(|m| !table.contains(m)).collect();
             let new: Vec<_> = table.iter().filter(|m| !self.mounts.contains(m)).collect();
             if gone.is_empty() && new.is_empty() {
@@ -140,15 +138,16 @@ fn tree(top: &Path) -> BTreeMap<PathBuf, String> {
     found
 }
 
-/// The host's mounts, but for those that other tests make in directories of their own.
-fn mounts() -> Vec<String> {
-    let others = |line: &&str| {
-        let place = line.split(' ').nth(4).unwrap_or_default();
-        let ours = ["bulkhead-canary-", "bulkhead-test-"];
-        place.starts_with("/tmp/") && !ours.iter().any(|name| place.contains(name))
+/// The host's mounts, without those below the temporary directory: other tests mount there, in
+/// directories of their own. The canary is an exception.
+fn mounts(canary: &Path) -> Vec<String> {
+    let temporary = std::env::temp_dir();
+    let concerns = |line: &&str| {
+        let at = Path::new(line.split(' ').nth(4).unwrap_or_default());
+        at.starts_with(canary) || !at.starts_with(&temporary)
     };
     let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
-    table.lines().filter(|line| !others(line)).map(str::to_owned).collect()
+    table.lines().filter(concerns).map(str::to_owned).collect()
 }
 
 /// Puts a link into a root file system, in the place of what is there.
@@ -247,10 +246,10 @@ pub fn is_second_run() -> bool {
     std::env::var_os(SECOND_RUN).is_some()
 }
 
-/// Runs every test of this program once more where openat2(2) answers ENOSYS, as it does in
-/// containers whose seccomp profile is older than it: the look-up by components must hold as well.
-/// A filter is a thread's own and its children's, so neither strace nor a helper is needed.
-pub fn again_without_openat2() {
+/// Runs the tests of a module (`module_path!()`) once more where openat2(2) fails with ENOSYS, as it
+/// does in containers with an old seccomp profile: the look-up by components must be as safe.
+/// A filter applies to a thread and its children, so neither strace nor a helper is needed.
+pub fn again_without_openat2(module: &str) {
     use libseccomp::{ScmpAction, ScmpFilterContext, ScmpSyscall};
     if is_second_run() {
         let here = std::fs::File::open("/").unwrap();
@@ -260,15 +259,17 @@ pub fn again_without_openat2() {
         assert_eq!(answer.unwrap_err(), rustix::io::Errno::NOSYS, "the filter is not in force");
         return;
     }
-    let run = || {
-        let mut filter = ScmpFilterContext::new(ScmpAction::Allow).unwrap();
+    let (_program, module) = module.split_once("::").unwrap();
+    let filter = format!("{module}::");
+    let run = move || {
+        let mut rules = ScmpFilterContext::new(ScmpAction::Allow).unwrap();
         let openat2 = ScmpSyscall::from_name("openat2").unwrap();
-        filter.add_rule(ScmpAction::Errno(libc::ENOSYS), openat2).unwrap();
+        rules.add_rule(ScmpAction::Errno(libc::ENOSYS), openat2).unwrap();
         // no_new_privs would be inherited, and root does not need it.
-        filter.set_ctl_nnp(false).unwrap();
-        filter.load().unwrap();
+        rules.set_ctl_nnp(false).unwrap();
+        rules.load().unwrap();
         Command::new(std::env::current_exe().unwrap())
-            .args(["--test-threads=2", "--nocapture"])
+            .args([&filter, "--test-threads=2", "--nocapture"])
             .env(SECOND_RUN, "1")
             .output()
             .unwrap()

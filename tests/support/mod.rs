@@ -2,11 +2,7 @@
 //! on every call, and readers of what the kernel says. Every container made here is deleted at the
 //! end of its test, and a test fails if anything of it is left then.
 //!
-//! The binary under test is `BULKHEAD_BIN`, else the one cargo built. `BULKHEAD_TEST_SKIPS` names a
-//! file that collects the tests that could not run, with the reason.
-
-// Each test program uses its own part of this.
-#![allow(dead_code, unused_macros, unused_imports)]
+//! The binary under test is `BULKHEAD_BIN`, else the one cargo built.
 
 mod bundle;
 pub mod canary;
@@ -16,16 +12,15 @@ pub mod rootless;
 mod runtime;
 
 use std::fmt::Debug;
-use std::fs::OpenOptions;
-use std::io::Write;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
+pub(crate) use crate::skip::skip;
 pub use bundle::Bundle;
 pub use container::Container;
 pub use kernel::{
-    Proc, Version, by_systemd, cgroup_file, cgroup_mounts, controller, kernel_at_least, leftovers,
-    ns_link, unprivileged_user_namespaces,
+    Proc, Version, by_systemd, cgroup_file, cgroup_mounts, controller, kernel_at_least, ns_link,
+    unprivileged_user_namespaces,
 };
 pub use runtime::{Ran, Runtime};
 pub use serde_json::{Value, json};
@@ -37,37 +32,16 @@ pub static PATIENCE: LazyLock<Duration> = LazyLock::new(|| {
     Duration::from_secs(said.map_or(30, |text| text.parse().expect("BULKHEAD_TEST_PATIENCE")))
 });
 
-/// Leaves the test because this machine cannot run it, and says so where it is seen.
-macro_rules! skip {
-    ($($reason:tt)*) => {{
-        fn here() {}
-        $crate::support::record_skip(std::any::type_name_of_val(&here), &format!($($reason)*));
-        return;
-    }};
-}
-pub(crate) use skip;
-
 /// Leaves the test when this view of the machine has no such controller; else the version it is of.
 macro_rules! need {
     ($name:literal) => {
-        match controller($name) {
+        match $crate::support::controller($name) {
             Some((version, _)) => version,
-            None => skip!("no {} controller here", $name),
+            None => $crate::skip::skip!("no {} controller here", $name),
         }
     };
 }
 pub(crate) use need;
-
-/// Writes one skipped test into the file that `hack/test.sh` reads.
-pub fn record_skip(function: &str, reason: &str) {
-    let test = function.trim_end_matches("::here");
-    eprintln!("skipped: {test}: {reason}");
-    if let Some(path) = std::env::var_os("BULKHEAD_TEST_SKIPS") {
-        let mut file = OpenOptions::new().append(true).create(true).open(path).unwrap();
-        let view = std::env::var("BULKHEAD_TEST_CGROUP").unwrap_or_default();
-        file.write_all(format!("{test}\t{view}\t{reason}\n").as_bytes()).unwrap();
-    }
-}
 
 /// What a control file of the container's cgroup says, by its name under v1 or v2.
 #[track_caller]

@@ -30,7 +30,8 @@ pub struct Runtime {
 /// What one call came to.
 #[derive(Debug)]
 pub struct Ran {
-    /// The call's words.
+    /// The command line.
+    #[expect(dead_code, reason = "for failure messages, which print it with Debug")]
     pub line: String,
     /// The runtime's exit status.
     pub status: ExitStatus,

@@ -156,7 +156,7 @@ pub fn as_owner() -> i32 {
 
 /// A stand-in to start: `before` are shell words put before the command line.
 pub fn stand_in_command(role: &str, script: &str, prefix: &[&str]) -> Command {
-    let line = "exec env --block-signal \"$0\" --exact stand_in --nocapture --test-threads=1 \
+    let line = "exec env --block-signal \"$0\" --exact tty_relay::stand_in --nocapture --test-threads=1 \
                 2>&1 >/dev/null";
     let exe = std::env::current_exe().unwrap();
     let mut words = prefix.iter().copied().chain(["sh", "-c", line]);

@@ -1,27 +1,31 @@
-//! The runtime's side of a create, top to bottom: read, check, plan, reserve; then
-//! `attempt` makes it real.
+//! The parent's side of a create: read, check, plan, reserve; then `transaction` makes the side
+//! effects.
 //!
-//! After an error the host is as if nothing had been tried (runtime.md, "Errors"): [`Launch`]
-//! knows what has been made so far and undoes exactly that.
+//! After an error the host is unchanged (runtime.md, "Errors"): [`Created`] records each side effect
+//! and undoes them.
 
-mod attempt;
+mod handshake;
+mod prepare;
+mod transaction;
 
 use std::path::PathBuf;
 
-pub use self::attempt::{Launch, Running, kill};
-use crate::cgroup;
-use crate::config::{Listen, Options, Plan};
+pub use self::transaction::Created;
+use crate::config::{CgroupRequest, Listen, Plan, PlanOptions, TerminalRequest};
 use crate::host::Host;
 use crate::sd_notify;
+use crate::spawn::child::Parent;
 use crate::spawn::record;
 use crate::state::{Id, Store};
 use crate::terminal::signals::Ignored;
 use crate::terminal::socket;
 use crate::{Result, config, log, systemd};
 
-/// What a command asks for.
+/// What a create is asked for.
 #[derive(Debug)]
-pub struct Request<'a> {
+pub struct CreateRequest<'a> {
+    /// The parent of init.
+    pub parent: Parent<'a>,
     /// The new container's id.
     pub id: Id,
     /// The bundle, absolute.
@@ -41,6 +45,8 @@ pub struct Request<'a> {
     /// Descriptors from 3 up that the container gets. The caller has opened them, or reserved
     /// their numbers.
     pub preserve_fds: u32,
+    /// Descriptors of socket activation, in front of those.
+    pub listen: Listen,
     /// The runtime does not stay in the foreground.
     pub detached: bool,
     /// Init waits for a later `start`.
@@ -50,6 +56,8 @@ pub struct Request<'a> {
     pub rootless: Option<bool>,
     /// systemd makes the cgroup.
     pub systemd_cgroup: bool,
+    /// The variables that tell where systemd is.
+    pub environment: systemd::Environment,
     /// No cgroup is made, and limits are refused.
     pub no_cgroup: bool,
     /// The signals that the caller ignores, for which the program gets the default action.
@@ -60,86 +68,48 @@ pub struct Request<'a> {
     pub seccomp_cache: Option<PathBuf>,
 }
 
-/// Does everything up to the point where init waits. The state and the pid file are written; if
-/// this process dies now, init dies with it.
-pub fn launch(store: &Store, request: &Request<'_>) -> Result<Launch> {
+/// Creates a container up to the point where init waits. The state and the pid file are written; if
+/// the calling process dies now, init dies with it.
+///
+/// The calling process must have one thread ([`crate::spawn`]).
+pub fn create<'a>(store: &Store, request: &CreateRequest<'a>) -> Result<Created<'a>> {
     let mut warnings = Vec::new();
     let host = Host::probe()?;
     let path = request.config.clone().unwrap_or_else(|| request.bundle.join("config.json"));
     let mut loaded = config::load(&path)?;
     warnings.append(&mut loaded.warnings);
-    let rootless = request.rootless.unwrap_or(host.is_rootless);
-    let given = config::Given {
-        console_socket: request.console_socket.is_some(),
-        detached: request.detached,
-        rootless: !host.is_privileged(),
-    };
-    config::check(&loaded.spec, &given)?;
-    let dir = store.path().join(request.id.as_str());
-    let notify = request.notify.clone();
-    let notify = notify.filter(|_| sd_notify::add_to(&mut loaded.spec, &dir, &mut warnings));
-    let options = Options {
+    let notify_dir = || store.path().join(request.id.as_str()).join(sd_notify::DIR);
+    let options = PlanOptions {
         id: request.id.as_str().to_owned(),
         bundle: request.bundle.clone(),
         no_pivot: request.no_pivot,
         no_new_keyring: request.no_new_keyring,
         preserve_fds: request.preserve_fds,
-        listen: Listen::from_environment()?,
+        listen: request.listen.clone(),
         seccomp_cache: request.seccomp_cache.clone(),
+        terminal: TerminalRequest {
+            console_socket: request.console_socket.is_some(),
+            detached: request.detached,
+        },
+        cgroup: CgroupRequest {
+            disabled: request.no_cgroup,
+            systemd: request.systemd_cgroup.then(|| request.environment.clone()),
+            rootless: request.rootless.unwrap_or(host.is_rootless),
+        },
+        notify_dir: request.notify.as_ref().map(|_| notify_dir()),
     };
     let mut plan = Plan::new(&loaded.spec, &options, &host, &mut warnings)?;
-    let cgroup = plan_cgroup(&loaded.spec, request, rootless, &mut warnings)?;
+    let notify = request.notify.clone().filter(|_| plan.notifies);
     let console = request.console_socket.as_deref();
     let console = console.map(|path| socket::connect("--console-socket", path)).transpose()?;
     warnings.iter().for_each(log::warn);
 
     plan.hooks.open_output()?;
-    let state = record::state(request, &plan, &host, &cgroup, &loaded.raw)?;
+    let state = record::state(request, &plan, &host, &loaded.raw)?;
     // From here on there is something to undo.
     let reserved = store.reserve(&request.id, &record::intent(&state))?;
-    let launch =
-        Launch::new(plan, state, reserved, notify).run(&host, &cgroup, request, console)?;
-    launch.save_filter();
-    Ok(launch)
-}
-
-fn plan_cgroup(
-    spec: &oci_spec::runtime::Spec,
-    request: &Request<'_>,
-    rootless: bool,
-    warnings: &mut Vec<String>,
-) -> Result<cgroup::Plan> {
-    let linux = spec.linux().as_ref();
-    if request.no_cgroup {
-        return cgroup::Plan::disabled(linux.and_then(|l| l.resources().as_ref()), warnings);
-    }
-    let layout = cgroup::Layout::probe()?;
-    let options = cgroup::Options {
-        rootless,
-        systemd: request.systemd_cgroup,
-        mounts_devices: spec.mounts().iter().flatten().any(needs_device),
-    };
-    let mut plan = cgroup::Plan::new(
-        &layout,
-        request.id.as_str(),
-        linux.and_then(|l| l.cgroups_path().as_deref()),
-        linux.and_then(|l| l.resources().as_ref()),
-        linux.and_then(|l| l.devices().as_deref()).unwrap_or(&[]),
-        options,
-        warnings,
-    )?;
-    plan.set_below(spec.annotations().as_ref())?;
-    if request.systemd_cgroup {
-        let annotations = spec.annotations().iter().flatten();
-        let pairs = annotations.map(|(key, value)| (key.as_str(), value.as_str()));
-        plan.set(systemd::annotations::properties(pairs)?);
-    }
-    Ok(plan)
-}
-
-/// Whether it may be a file system on a block device: what has a path as source is no bind mount.
-fn needs_device(mount: &oci_spec::runtime::Mount) -> bool {
-    let options = mount.options().as_deref().unwrap_or(&[]);
-    let binds = options.iter().any(|option| option == "bind" || option == "rbind");
-    !binds && mount.source().as_ref().is_some_and(|source| source.is_absolute())
+    let created = Created::new(request.parent, plan, state, reserved, notify);
+    let created = created.run(&host, request, console)?;
+    created.save_filter();
+    Ok(created)
 }

@@ -1,14 +1,15 @@
 //! `process.execCPUAffinity` (config.md, "Linux Process").
 
-use oci_spec::runtime::Process;
-use rustix::thread::CpuSet;
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
+use crate::config::process::ExecAffinity;
 use crate::init::limits::Affinity;
-use crate::{Error, Result};
+use crate::list::List;
+use crate::{Context, Error, Result};
 
 /// The processors of a process that `exec` starts.
 #[derive(Debug, Clone, Copy)]
-pub struct Affinities {
+pub(crate) struct Affinities {
     /// Those of the runtime itself until the process is in its cgroup.
     pub initial: Option<CpuSet>,
     /// Those of the process after that.
@@ -18,36 +19,50 @@ pub struct Affinities {
 impl Affinities {
     /// Without the field, all that the cgroup has. With it the process keeps the first list, as far
     /// as its cgroup has them, if no second is given.
-    pub fn new(process: &Process) -> Result<Affinities> {
-        let Some(asked) = process.exec_cpu_affinity() else {
+    pub fn new(asked: Option<&ExecAffinity>) -> Result<Affinities> {
+        let Some(asked) = asked else {
             return Ok(Affinities { initial: None, last: Affinity::All });
         };
-        let initial = list("process.execCPUAffinity.initial", asked.initial())?;
-        let last = list("process.execCPUAffinity.final", asked.cpu_affinity_final())?;
+        let initial = list("process.execCPUAffinity.initial", &asked.initial)?;
+        let last = list("process.execCPUAffinity.final", &asked.last)?;
         Ok(Affinities { initial, last: last.map_or(Affinity::Keep, Affinity::Only) })
     }
 }
 
-/// A list like `0-3,7`; the check has refused what is none. Empty means unset.
-fn list(field: &str, text: &Option<String>) -> Result<Option<CpuSet>> {
-    let Some(text) = text.as_deref().filter(|text| !text.trim().is_empty()) else {
-        return Ok(None);
-    };
-    let bad = |why: String| Error::invalid(field, text, why);
-    let number = |part: &str| {
-        let number = part.trim().parse::<usize>().map_err(|_| bad("is no list of CPUs".into()))?;
-        if number < CpuSet::MAX_CPU {
-            return Ok(number);
-        }
-        Err(bad(format!("CPU {number} is above {}", CpuSet::MAX_CPU - 1)))
-    };
-    let mut cpus = CpuSet::new();
-    for part in text.split(',').filter(|part| !part.trim().is_empty()) {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        for cpu in number(first)?..=number(last)? {
-            cpus.set(cpu);
+/// The initial processors, while they are those of the calling thread: a process inherits the
+/// processors of the thread that clones it.
+pub(super) struct InitialAffinity(Option<CpuSet>);
+
+impl InitialAffinity {
+    /// Gives the calling thread the processors `cpus`; `None` leaves those that it has.
+    pub fn set(cpus: Option<&CpuSet>) -> Result<InitialAffinity> {
+        let Some(cpus) = cpus else { return Ok(InitialAffinity(None)) };
+        // EINVAL: more processors than the set can hold. Those of the thread are lost then.
+        let before = sched_getaffinity(None).ok();
+        sched_setaffinity(None, cpus).context("process.execCPUAffinity.initial")?;
+        Ok(InitialAffinity(before))
+    }
+}
+
+impl Drop for InitialAffinity {
+    fn drop(&mut self) {
+        if let Some(before) = &self.0 {
+            // The thread has had these processors, so they are refused only if the cgroup has lost
+            // them meanwhile; then the kernel has chosen others.
+            let _ = sched_setaffinity(None, before);
         }
     }
+}
+
+/// The set of a list; an empty list means unset.
+fn list(field: &str, list: &List) -> Result<Option<CpuSet>> {
+    let Some(last) = list.last() else { return Ok(None) };
+    let most = CpuSet::MAX_CPU - 1;
+    if last as usize > most {
+        return Err(Error::invalid(field, list.to_string(), format!("CPU {last} is above {most}")));
+    }
+    let mut cpus = CpuSet::new();
+    list.iter().for_each(|cpu| cpus.set(cpu as usize));
     Ok(Some(cpus))
 }
 
@@ -55,19 +70,15 @@ fn list(field: &str, text: &Option<String>) -> Result<Option<CpuSet>> {
 mod tests {
     use super::*;
 
-    fn cpus(text: &str) -> Vec<usize> {
-        let set = list("f", &Some(text.to_owned())).unwrap().unwrap();
-        (0..CpuSet::MAX_CPU).filter(|cpu| set.is_set(*cpu)).collect()
-    }
-
     #[test]
     fn lists_of_cpus() {
-        assert_eq!(cpus("0-3,7"), [0, 1, 2, 3, 7]);
-        assert_eq!(cpus(" 5 , 1"), [1, 5]);
-        assert!(list("f", &Some("".into())).unwrap().is_none());
-        assert!(list("f", &None).unwrap().is_none());
-        for bad in ["x", "1-", "0-99999", "1024"] {
-            let error = list("f", &Some(bad.into())).unwrap_err().to_string();
+        let set = |text: &str| list("f", &List::parse(text).unwrap());
+        let cpus = set("0-3,7").unwrap().unwrap();
+        let cpus: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|cpu| cpus.is_set(*cpu)).collect();
+        assert_eq!(cpus, [0, 1, 2, 3, 7]);
+        assert!(set("").unwrap().is_none());
+        for bad in ["0-99999", "1024"] {
+            let error = set(bad).unwrap_err().to_string();
             assert!(error.starts_with("f: \""), "{error}");
         }
     }

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use nix::errno::Errno;
 
-use super::Plan;
+use super::ExecPlan;
 use crate::cgroup::{Cgroup, Record};
 use crate::{Context, Error, Result, fs};
 
@@ -49,7 +49,7 @@ impl FromStr for SubCgroup {
 }
 
 /// The container's cgroups, with those of `asked` in place of their parents.
-pub fn inside(own: &Record, asked: &[SubCgroup]) -> Result<Record> {
+pub(crate) fn inside(own: &Record, asked: &[SubCgroup]) -> Result<Record> {
     let mut record = own.clone();
     let mut named: Vec<&str> = Vec::new();
     for sub in asked {
@@ -90,8 +90,8 @@ pub fn inside(own: &Record, asked: &[SubCgroup]) -> Result<Record> {
 
 /// Opens the cgroups. Where the container's v2 cgroup is gone, init's own will do, unless one was
 /// asked for by name.
-pub fn open(plan: &Plan, init: i32) -> Result<Cgroup> {
-    match plan.cgroup.open() {
+pub(crate) fn open(plan: &ExecPlan, init: i32) -> Result<Cgroup> {
+    match Cgroup::open(&plan.cgroup) {
         Err(error) if error.errno() == Some(Errno::ENOENT) => fallback(plan, init, error),
         answer => answer,
     }
@@ -99,7 +99,7 @@ pub fn open(plan: &Plan, init: i32) -> Result<Cgroup> {
 
 /// Where init is by now: the kernel refuses processes to a v2 cgroup with controllers below it
 /// (cgroups(7), "no internal processes"), so an init that uses some has left it.
-pub fn fallback(plan: &Plan, init: i32, why: Error) -> Result<Cgroup> {
+pub(crate) fn fallback(plan: &ExecPlan, init: i32, why: Error) -> Result<Cgroup> {
     if plan.cgroup_is_explicit || plan.cgroup.unified().is_none() {
         return Err(why);
     }
@@ -110,7 +110,7 @@ pub fn fallback(plan: &Plan, init: i32, why: Error) -> Result<Cgroup> {
     });
     let Some(path) = path else { return Err(why) };
     let record = plan.cgroup.with_unified_at(Path::new(path));
-    record.open().context("the cgroup of the container's init")
+    Cgroup::open(&record).context("the cgroup of the container's init")
 }
 
 #[cfg(test)]

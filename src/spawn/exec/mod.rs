@@ -1,5 +1,5 @@
 //! `exec`: another process in a container that is there already. The same road as a create with a
-//! shorter plan: the state and the process asked for become a [`Plan`], one clone3 makes the child,
+//! shorter plan: the state and the process asked for become an [`ExecPlan`], one clone3 makes the child,
 //! and the child ends in the room where init ends, too.
 //!
 //! Everything comes from the state as it was at create; the bundle is not read again (runtime.md,
@@ -7,29 +7,33 @@
 //! pid file, so there is nothing to undo but the process.
 
 mod affinity;
-mod attempt;
 mod cgroup;
-mod child;
+mod handshake;
 mod plan;
 pub mod process;
+mod transaction;
 
 use std::path::PathBuf;
 
 use oci_spec::runtime::Spec;
 
 pub use self::cgroup::SubCgroup;
-pub use self::plan::Plan;
+pub(crate) use self::plan::ExecPlan;
+use crate::config::Listen;
 use crate::host::Host;
 use crate::init::birth;
-use crate::spawn::create::Running;
-use crate::state::{Container, State, Status};
+use crate::init::exec::stopped;
+use crate::spawn::child::{Parent, Running};
+use crate::state::{Entry, State, Status};
 use crate::terminal::signals::Ignored;
 use crate::terminal::socket;
-use crate::{Error, Kind, Result, config, log};
+use crate::{Error, Kind, Result, log};
 
-/// What a command asks for.
+/// What an exec is asked for.
 #[derive(Debug)]
-pub struct Request<'a> {
+pub struct ExecRequest<'a> {
+    /// The parent of the process.
+    pub parent: Parent<'a>,
     /// What is to run.
     pub process: process::Asked,
     /// Where the terminal's master goes.
@@ -40,6 +44,8 @@ pub struct Request<'a> {
     pub pid_file: Option<PathBuf>,
     /// Descriptors from 3 up that it gets. The caller has opened them, or reserved their numbers.
     pub preserve_fds: u32,
+    /// Descriptors of socket activation, in front of those.
+    pub listen: Listen,
     /// Cgroups below the container's own, in place of those.
     pub cgroups: Vec<SubCgroup>,
     /// A paused container is no error: the process waits until it is resumed, and so does this.
@@ -52,24 +58,19 @@ pub struct Request<'a> {
     pub seccomp_cache: Option<PathBuf>,
 }
 
-/// Starts the process; returns when it runs.
+/// Starts the process; returns when it runs. The calling process must have one thread
+/// ([`crate::spawn`]).
 ///
 /// # Errors
 /// [`Kind::State`] if the container is stopped, paused or not yet created; [`Kind::Invalid`] for
 /// a process that cannot be; and what goes wrong on the way to execve. Then there is no process.
-pub fn join(container: &Container, request: &Request<'_>) -> Result<Running> {
+pub fn exec(container: &Entry, request: &ExecRequest<'_>) -> Result<Running> {
     let mut warnings = Vec::new();
     let (state, status) = running(container, request.ignore_paused)?;
     let host = Host::probe()?;
     let config = container.config()?;
     let process = process::resolve(&config, &request.process, &mut warnings)?;
-    let given = config::Given {
-        console_socket: request.console_socket.is_some(),
-        detached: request.detached,
-        rootless: !host.is_privileged(),
-    };
-    config::check_process(&process, &config, &given)?;
-    let plan = Plan::new(&config, &process, state, request, &host, &mut warnings)?;
+    let plan = ExecPlan::new(&config, &process, state, request, &host, &mut warnings)?;
     let console = request.console_socket.as_deref();
     let console = console.map(|path| socket::connect("--console-socket", path)).transpose()?;
     if status == Status::Created {
@@ -82,12 +83,12 @@ pub fn join(container: &Container, request: &Request<'_>) -> Result<Running> {
     }
     let init = container.pidfd()?.ok_or_else(stopped)?;
     warnings.iter().for_each(log::warn);
-    let running = attempt::run(&plan, state, init, request, console)?;
+    let running = transaction::run(&plan, state, init, request, console)?;
     plan.process.save_filter();
     Ok(running)
 }
 
-fn running(container: &Container, ignore_paused: bool) -> Result<(&State, Status)> {
+fn running(container: &Entry, ignore_paused: bool) -> Result<(&State, Status)> {
     let refuse = |why: &str| Err(Error::new(Kind::State, why));
     let status = container.status()?;
     match status {
@@ -105,7 +106,7 @@ fn running(container: &Container, ignore_paused: bool) -> Result<(&State, Status
 /// An init that waits for start without its filter could be made, by ptrace(2) of a process with
 /// the same capabilities, to do what the filter forbids. It waits so only where the profile forbids
 /// the wait itself.
-fn check_waiting_init(config: &Spec, plan: &Plan) -> Result<()> {
+fn check_waiting_init(config: &Spec, plan: &ExecPlan) -> Result<()> {
     let (Some(filter), Some(own)) = (&plan.process.seccomp, config.process()) else {
         return Ok(());
     };
@@ -127,8 +128,4 @@ fn check_waiting_init(config: &Spec, plan: &Plan) -> Result<()> {
                container's init needs to wait (read, write, execve, exit_group), so that init is not \
                yet under its filter";
     Err(Error::new(Kind::State, why))
-}
-
-fn stopped() -> Error {
-    Error::new(Kind::State, "cannot exec in a stopped container: container not running")
 }

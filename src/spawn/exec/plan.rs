@@ -6,10 +6,11 @@ use oci_spec::runtime::{Process as SpecProcess, Spec};
 use rustix::thread::CpuSet;
 
 use super::affinity::Affinities;
-use super::{Request, cgroup};
+use super::{ExecRequest, cgroup};
 use crate::cgroup::Record;
 use crate::config::annotations;
-use crate::config::{self, Choice, IdMaps, Kind, Listen, Namespaces, Process};
+use crate::config::process;
+use crate::config::{self, Choice, IdMaps, Kind, Listen, Namespaces, Process, TerminalRequest};
 use crate::host::Host;
 use crate::init::identity::Within;
 use crate::init::limits::Affinity;
@@ -18,7 +19,7 @@ use crate::{Error, Kind as ErrorKind, Result};
 
 /// How a process gets into a container.
 #[derive(Debug)]
-pub struct Plan {
+pub(crate) struct ExecPlan {
     /// What runs there.
     pub process: Process,
     /// The namespaces that the container does not share with the runtime of its create.
@@ -59,33 +60,38 @@ fn keyring(state: &State) -> Result<Option<CString>> {
     CString::new(name.as_str()).map(Some).map_err(bad)
 }
 
-impl Plan {
-    /// Makes the plan; process and configuration have been checked.
+impl ExecPlan {
+    /// Makes the plan.
     pub fn new(
         config: &Spec,
         process: &SpecProcess,
         state: &State,
-        request: &Request<'_>,
+        request: &ExecRequest<'_>,
         host: &Host,
         warnings: &mut Vec<String>,
-    ) -> Result<Plan> {
+    ) -> Result<ExecPlan> {
         let linux = config.linux().as_ref();
-        let list = linux.and_then(|linux| linux.namespaces().as_deref()).unwrap_or(&[]);
-        let namespaces = Namespaces::new(list)?;
+        let namespaces = Namespaces::new(linux.and_then(|linux| linux.namespaces().as_ref()))?;
         let ids = linux.map(|linux| IdMaps::new(linux, &namespaces, host)).transpose()?.flatten();
         let kinds = Kind::ALL.into_iter().filter(|kind| *namespaces.get(*kind) != Choice::Inherit);
-        let listen = Listen::from_environment()?;
-        let affinities = Affinities::new(process)?;
-        let plan = Plan {
-            process: Process::new(
-                process,
-                linux,
-                &namespaces,
-                annotations::keeps_groups(config),
-                request.seccomp_cache.as_deref(),
-                host,
-                warnings,
-            )?,
+        let listen = request.listen.clone();
+        let around = process::Surroundings {
+            linux,
+            namespaces: &namespaces,
+            // Those of a namespace that the configuration joins are the kernel's to know.
+            ids: ids.as_ref().filter(|_| namespaces.user == Choice::New),
+            keeps_groups: annotations::keeps_groups(config),
+            terminal: TerminalRequest {
+                console_socket: request.console_socket.is_some(),
+                detached: request.detached,
+            },
+            seccomp_cache: request.seccomp_cache.as_deref(),
+            host,
+        };
+        let process = Process::new(process, &around, warnings)?;
+        let affinities = Affinities::new(process.exec_affinity.as_ref())?;
+        let plan = ExecPlan {
+            process,
             kinds: kinds.collect(),
             joins_pid: namespaces.pid.path().is_some(),
             within: Within {

@@ -1,0 +1,84 @@
+# Builds and installs bulkhead. The work is done by hack/build.sh and hack/manual.sh.
+#
+#   make                            build the program, the man pages and the completions
+#   sudo make install               install them below /usr/local
+#   sudo make uninstall             remove what install has written
+#   make test                       run every check and test (hack/test.sh)
+#   make release                    build the release files in target/release-files (hack/release.sh)
+#
+# PREFIX is where the program will be used, DESTDIR is a directory to put in front of it while a
+# package is being built: make install PREFIX=/usr DESTDIR=/tmp/package
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+
+sbindir ?= $(PREFIX)/sbin
+datadir ?= $(PREFIX)/share
+mandir ?= $(datadir)/man
+docdir ?= $(datadir)/doc/bulkhead
+bashdir ?= $(datadir)/bash-completion/completions
+zshdir ?= $(datadir)/zsh/site-functions
+fishdir ?= $(datadir)/fish/vendor_completions.d
+profiledir ?= $(datadir)/bulkhead/seccomp-profiles
+
+# What is built. With other values, install takes a binary and a manual that exist already.
+built := $(or $(CARGO_TARGET_DIR),target)/install
+BINARY ?= $(built)/bulkhead
+MANUAL ?= $(built)/manual
+
+INSTALL ?= install
+documents := LICENSE CHANGELOG.md SECURITY.md $(wildcard docs/*.md)
+profiles := $(wildcard seccomp-profiles/*.json)
+examples := $(wildcard integration/config/*)
+sources := $(shell find src hack/build.sh hack/lib.sh hack/manual.rs hack/manual.sh \
+	Cargo.toml Cargo.lock -type f)
+
+.PHONY: all install uninstall test release clean
+
+all: $(built)/bulkhead $(built)/manual
+
+$(built)/bulkhead: $(sources)
+	@mkdir -p $(built)
+	binary=$$(hack/build.sh | tail -n 1) && cp "$$binary" $@
+
+$(built)/manual: $(sources)
+	hack/manual.sh $@
+	@touch $@
+
+install: $(BINARY) $(MANUAL)
+	$(INSTALL) -d $(addprefix $(DESTDIR),$(sbindir) $(mandir)/man8 $(bashdir) $(zshdir) $(fishdir) \
+		$(profiledir) $(docdir)/examples)
+	$(INSTALL) -m 755 $(BINARY) $(DESTDIR)$(sbindir)/bulkhead
+	$(INSTALL) -m 644 $(MANUAL)/man/*.8 $(DESTDIR)$(mandir)/man8
+	$(INSTALL) -m 644 $(MANUAL)/completions/bulkhead.bash $(DESTDIR)$(bashdir)/bulkhead
+	$(INSTALL) -m 644 $(MANUAL)/completions/_bulkhead $(DESTDIR)$(zshdir)/_bulkhead
+	$(INSTALL) -m 644 $(MANUAL)/completions/bulkhead.fish $(DESTDIR)$(fishdir)/bulkhead.fish
+	$(INSTALL) -m 644 $(profiles) $(DESTDIR)$(profiledir)
+	$(INSTALL) -m 644 $(documents) $(DESTDIR)$(docdir)
+	$(INSTALL) -m 644 seccomp-profiles/README.md $(DESTDIR)$(docdir)/seccomp-profiles.md
+	$(INSTALL) -m 644 $(examples) $(DESTDIR)$(docdir)/examples
+	@# The examples name the program where it is now.
+	cd $(DESTDIR)$(docdir)/examples && \
+		sed -i 's|/usr/local/sbin/bulkhead|$(sbindir)/bulkhead|g' $(notdir $(examples))
+
+uninstall:
+	rm -f $(DESTDIR)$(sbindir)/bulkhead $(DESTDIR)$(mandir)/man8/bulkhead.8 \
+		$(DESTDIR)$(mandir)/man8/bulkhead-*.8 $(DESTDIR)$(bashdir)/bulkhead \
+		$(DESTDIR)$(zshdir)/_bulkhead $(DESTDIR)$(fishdir)/bulkhead.fish
+	rm -f $(addprefix $(DESTDIR)$(profiledir)/,$(notdir $(profiles)))
+	rm -f $(addprefix $(DESTDIR)$(docdir)/examples/,$(notdir $(examples)))
+	rm -f $(addprefix $(DESTDIR)$(docdir)/,$(notdir $(documents)) seccomp-profiles.md)
+	@# These are bulkhead's own; a directory that holds a file of somebody else stays.
+	for directory in $(profiledir) $(datadir)/bulkhead $(docdir)/examples $(docdir); do \
+		[ ! -d "$(DESTDIR)$$directory" ] || \
+			rmdir --ignore-fail-on-non-empty "$(DESTDIR)$$directory"; \
+	done
+
+test:
+	hack/test.sh
+
+release:
+	hack/release.sh $(or $(CARGO_TARGET_DIR),target)/release-files
+
+clean:
+	rm -rf $(built)

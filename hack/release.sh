@@ -1,0 +1,162 @@
+#!/usr/bin/env bash
+# Builds the files of a release from the commit that is checked out, and writes them to DIR:
+#
+#   hack/release.sh [--target TRIPLE]... [DIR]      DIR: default release-files in the target directory
+#
+#   bulkhead-VERSION-source.tar.gz          the source
+#   bulkhead-VERSION-ARCH-linux.tar.gz      static binary, man pages, completions, examples
+#   bulkhead-VERSION-ARCH-linux.cdx.json    bill of materials (CycloneDX)
+#   bulkhead_VERSION-1_ARCH.deb             the same for Debian and Ubuntu
+#   bulkhead-VERSION.buildinfo              the commit and the tools that built it
+#   SHA256SUMS
+#
+# Without --target, for x86_64-unknown-linux-gnu and aarch64-unknown-linux-gnu. Needs Debian, and
+# installs the packages and the Rust target that are missing.
+#
+# The version is that of Cargo.toml; unless the commit has the tag vVERSION, the commit is part of it.
+# Two builds of a commit with the tools that the buildinfo lists give the same bytes, in whatever
+# directory. CARGO_TARGET_DIR is honoured.
+set -euo pipefail
+# shellcheck source=hack/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+targets=()
+while [ $# -gt 0 ]; do
+    case $1 in
+    --target)
+        targets+=("${2:?--target needs a target triple}")
+        shift 2
+        ;;
+    -*) die "usage: hack/release.sh [--target TRIPLE]... [DIR]" ;;
+    *) break ;;
+    esac
+done
+[ $# -le 1 ] || die "takes one directory"
+CARGO_TARGET_DIR=$(realpath -m "${CARGO_TARGET_DIR:-$top/target}")
+directory=$(realpath -m "${1:-$CARGO_TARGET_DIR/release-files}")
+[ ${#targets[@]} -gt 0 ] || targets=(x86_64-unknown-linux-gnu aarch64-unknown-linux-gnu)
+
+need_cargo
+need_packages binutils dpkg-dev git gzip libseccomp-dev make pkg-config python3 tar xz-utils
+command -v dpkg-deb >/dev/null || die "dpkg-deb not found: a release is built on Debian"
+cd "$top"
+[ -z "$(git status --porcelain)" ] || die "the work tree has changes: commit them first"
+
+# Nothing of the caller's environment may reach the files.
+umask 022
+unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS CARGO_BUILD_TARGET
+export LC_ALL=C TZ=UTC CARGO_TARGET_DIR
+SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
+export SOURCE_DATE_EPOCH
+
+# The last match wins: the target directory is usually below the tree.
+rustflags="--remap-path-prefix=$top=/bulkhead --remap-path-prefix=$CARGO_TARGET_DIR=/target"
+rustflags+=" --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo"
+
+commit=$(git rev-parse HEAD)
+version=$(cargo metadata --locked --no-deps --format-version 1 |
+    python3 -c 'import json, sys; print(json.load(sys.stdin)["packages"][0]["version"])')
+if ! git tag --points-at HEAD | grep -qx "v$version"; then
+    version+="+git$(git log -1 --format=%cd --date=format:%Y%m%d).${commit:0:12}"
+fi
+
+mkdir -p "$directory"
+work=$(mktemp -d "${TMPDIR:-/tmp}/bulkhead-release-XXXXXX")
+trap 'rm -rf "$work"' EXIT
+# Not in DIR until all are there: it may be in the tree, which has to be without changes for a build.
+out=$work/files
+mkdir "$out"
+
+# archive NAME DIRECTORY: the directory's contents as NAME.tar.gz, below a directory NAME.
+archive() {
+    tar --create --format=gnu --sort=name --mtime="@$SOURCE_DATE_EPOCH" --owner=0 --group=0 \
+        --numeric-owner --transform="s|^\.|$1|" --directory "$2" . | gzip -9n >"$out/$1.tar.gz"
+}
+
+# Lets cargo and pkg-config build for another architecture than the machine's.
+cross() {
+    local triple=$1 arch=$2 gnu=$3
+    local upper=${triple^^}
+    [ -d "$(rustc --print target-libdir --target "$triple")" ] || rustup target add "$triple" >&2 ||
+        die "no Rust standard library for $triple"
+    [ "$arch" != "$(dpkg --print-architecture)" ] || return 0
+    if ! dpkg --print-foreign-architectures | grep -qx "$arch"; then
+        as_root dpkg --add-architecture "$arch"
+        as_root apt-get -q update >&2 </dev/null
+    fi
+    need_packages "gcc-${gnu//_/-}" "libc6-dev:$arch" "libseccomp-dev:$arch"
+    export "CARGO_TARGET_${upper//-/_}_LINKER=$gnu-gcc"
+    export PKG_CONFIG_LIBDIR=/usr/lib/$gnu/pkgconfig
+    # The C library that Debian maintains, not the older copy that comes with the cross compiler.
+    rustflags+=" -C link-arg=-B/usr/lib/$gnu"
+}
+
+# The static libraries of C that go into the binary.
+libraries() {
+    local gnu=$1 name
+    echo "/usr/lib/$gnu/libseccomp.a"
+    for name in libc.a libgcc.a; do
+        realpath "$("$gnu-gcc" "-B/usr/lib/$gnu" -print-file-name="$name")"
+    done
+}
+
+# build TRIPLE: the files for one target, in a subshell for its environment.
+build() (
+    triple=$1
+    case $triple in
+    x86_64-unknown-linux-gnu) arch=amd64 machine="X86-64" ;;
+    aarch64-unknown-linux-gnu) arch=arm64 machine=AArch64 ;;
+    *) die "unknown target: $triple" ;;
+    esac
+    gnu=${triple/-unknown/}
+    name=bulkhead-$version-${triple%%-*}-linux
+    tree=$work/$triple
+    mkdir -p "$tree"
+
+    cross "$triple" "$arch" "$gnu"
+    binary=$(RUSTFLAGS=$rustflags CARGO_BUILD_TARGET=$triple hack/build.sh | tail -n 1)
+    readelf -hW "$binary" | grep -q "Machine:.*$machine" || die "hack/build.sh did not build for $triple"
+
+    mapfile -t archives < <(libraries "$gnu")
+    note "bill of materials and licences for $triple"
+    packaging/components.py --target "$triple" --version "$version" --sbom "$out/$name.cdx.json" \
+        --licenses "$tree/THIRD-PARTY" --sources "$tree/built-using" "${archives[@]}"
+
+    note "$name.tar.gz"
+    made=(BINARY="$binary" MANUAL="$work/manual")
+    make --silent install "${made[@]}" DESTDIR="$tree/tar" >&2
+    install -m 644 "$tree/THIRD-PARTY" "$tree/tar/usr/local/share/doc/bulkhead/"
+    archive "$name" "$tree/tar/usr/local"
+
+    note "bulkhead_$version-1_$arch.deb"
+    make --silent install "${made[@]}" DESTDIR="$tree/deb" PREFIX=/usr \
+        zshdir=/usr/share/zsh/vendor-completions >&2
+    install -m 644 "$tree/THIRD-PARTY" "$tree/deb/usr/share/doc/bulkhead/"
+    packaging/deb/build.sh "$tree/deb" "$version-1" "$arch" "$(cat "$tree/built-using")" \
+        "$out/bulkhead_$version-1_$arch.deb"
+
+    echo "$triple: $(cat "$tree/built-using")" >>"$work/built-using"
+)
+
+note "bulkhead $version, commit $commit"
+hack/manual.sh "$work/manual"
+for triple in "${targets[@]}"; do
+    build "$triple"
+done
+git -c tar.umask=022 archive --format=tar --prefix="bulkhead-$version/" HEAD |
+    gzip -9n >"$out/bulkhead-$version-source.tar.gz"
+{
+    echo "version: $version"
+    echo "commit: $commit"
+    echo "SOURCE_DATE_EPOCH: $SOURCE_DATE_EPOCH"
+    rustc --version
+    cargo --version
+    cat "$work/built-using"
+    dpkg-query -W -f '${Package} ${Version}\n' binutils dpkg gzip tar xz-utils
+} >"$out/bulkhead-$version.buildinfo"
+cd "$out"
+sha256sum -- bulkhead[-_]* >SHA256SUMS
+rm -f "$directory"/bulkhead[-_]*
+cp -- * "$directory"
+note "the release is in $directory"
+cat SHA256SUMS

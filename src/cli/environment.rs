@@ -1,0 +1,105 @@
+//! What the command line takes from its environment. The library reads no environment variable.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use super::Global;
+use crate::container::Runtime;
+use crate::state::{Origin, Store};
+use crate::{Error, Kind, Result};
+
+/// The runtime of `--root`, or of the default state directory.
+pub fn runtime(global: &Global) -> Result<Runtime> {
+    store(global.root.as_deref()).map(Runtime::in_this_process)
+}
+
+fn store(root: Option<&Path>) -> Result<Store> {
+    match root {
+        Some(root) => Store::open(root, Origin::Named),
+        None => match runtime_dir()? {
+            Some(dir) => Store::open(&dir.join("bulkhead"), Origin::RuntimeDir),
+            None => Store::open("/run/bulkhead".as_ref(), Origin::Default),
+        },
+    }
+}
+
+/// Returns $XDG_RUNTIME_DIR where it applies: without root privileges, and for the root user of a
+/// user namespace (rootless podman runs this program there), but not for that of the host.
+fn runtime_dir() -> Result<Option<PathBuf>> {
+    let dir = xdg_runtime_dir();
+    if !nix::unistd::geteuid().is_root() {
+        return match dir {
+            Some(dir) => Ok(Some(dir)),
+            None => Err(Error::new(
+                Kind::Invalid,
+                "no state directory: set XDG_RUNTIME_DIR to an absolute path, or give --root",
+            )),
+        };
+    }
+    let Some(dir) = dir else { return Ok(None) };
+    // root who entered a user namespace of his own (sudo unshare) keeps the usual place.
+    if std::env::var_os("USER").as_deref() == Some(OsStr::new("root")) {
+        return Ok(None);
+    }
+    Ok(crate::host::in_user_namespace()?.then_some(dir))
+}
+
+/// The directory of compiled seccomp filters. It does not depend on `--root`, because a profile is
+/// the same for all state directories.
+pub fn seccomp_cache() -> Option<PathBuf> {
+    let base = match nix::unistd::geteuid().is_root() {
+        true => PathBuf::from("/run"),
+        false => xdg_runtime_dir()?,
+    };
+    Some(base.join("bulkhead-seccomp"))
+}
+
+fn xdg_runtime_dir() -> Option<PathBuf> {
+    std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|dir| dir.is_absolute())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn the_default_directory_without_root_privileges() {
+        // The environment and the user belong to the process: this test's binary, once more.
+        const NAME: &str = "cli::environment::tests::the_default_directory_without_root_privileges";
+        if std::env::var_os("WITHOUT_ROOT").is_none() {
+            let dir = tempfile::tempdir().unwrap();
+            let nobody = 65534;
+            if nix::unistd::geteuid().is_root() {
+                std::os::unix::fs::chown(dir.path(), Some(nobody), None).unwrap();
+            }
+            for (xdg, wanted) in [(dir.path(), "ok"), (Path::new("relative"), "error")] {
+                let status = Command::new(std::env::current_exe().unwrap())
+                    .args(["--exact", NAME])
+                    .env("WITHOUT_ROOT", wanted)
+                    .env("XDG_RUNTIME_DIR", xdg)
+                    .status()
+                    .unwrap();
+                assert!(status.success(), "{xdg:?}");
+            }
+            return;
+        }
+        if nix::unistd::geteuid().is_root() {
+            nix::unistd::setuid(nix::unistd::Uid::from_raw(65534)).unwrap();
+        }
+        let store = store(None);
+        if std::env::var_os("WITHOUT_ROOT").unwrap() == "error" {
+            let error = store.unwrap_err().to_string();
+            assert!(error.contains("XDG_RUNTIME_DIR") && error.contains("--root"), "{error}");
+            return;
+        }
+        let store = store.unwrap();
+        assert!(store.list().unwrap().is_empty());
+        assert!(!store.path().exists());
+        store.create_root().unwrap();
+        assert!(store.path().ends_with("bulkhead"));
+        assert_eq!(std::fs::metadata(store.path()).unwrap().mode() & 0o7777, 0o1700);
+    }
+}

@@ -1,0 +1,194 @@
+//! The table of mount options (config.md, "Linux mount options"; mount(8)).
+
+use nix::mount::MsFlags;
+
+use super::flags::{MountAttr, SuperFlags};
+
+/// How a mount passes mount events on (mount_namespaces(7)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PropagationKind {
+    /// To and from its peers.
+    Shared,
+    /// Only from its master.
+    Slave,
+    /// Not at all.
+    Private,
+    /// Not at all, and it cannot be bind mounted.
+    Unbindable,
+}
+
+/// One change of the propagation type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Propagation {
+    /// The new type.
+    pub kind: PropagationKind,
+    /// Whether the mounts below change as well.
+    pub recursive: bool,
+}
+
+impl Propagation {
+    /// The flags of mount(2).
+    pub fn flags(self) -> MsFlags {
+        let kind = match self.kind {
+            Shared => MsFlags::MS_SHARED,
+            Slave => MsFlags::MS_SLAVE,
+            Private => MsFlags::MS_PRIVATE,
+            Unbindable => MsFlags::MS_UNBINDABLE,
+        };
+        if self.recursive { kind | MsFlags::MS_REC } else { kind }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum AtimeWord {
+    NotNoatime,
+    Noatime,
+    Relative,
+    NotRelative,
+    Strict,
+    NotStrict,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Effect {
+    Nothing,
+    Set(MountAttr),
+    Clear(MountAttr),
+    RecSet(MountAttr),
+    RecClear(MountAttr),
+    Time(AtimeWord),
+    RecTime(AtimeWord),
+    SuperSet(u64),
+    SuperClear(u64),
+    /// `ro`: the mount and, where it is new, the file system.
+    ReadOnly,
+    ReadWrite,
+    Bind {
+        recursive: bool,
+    },
+    Remount,
+    Propagate(PropagationKind, bool),
+    TmpCopyUp,
+    CopySymlink,
+    Idmap {
+        recursive: bool,
+    },
+}
+
+use Effect::{
+    Bind, Clear, CopySymlink, Idmap, Nothing, Propagate, ReadOnly, ReadWrite, RecClear, RecSet,
+    RecTime, Remount, Set, SuperClear, SuperSet, Time, TmpCopyUp,
+};
+use PropagationKind::{Private, Shared, Slave, Unbindable};
+
+/// Every option this runtime knows, sorted by name.
+const TABLE: &[(&str, Effect)] = &[
+    ("async", SuperClear(SuperFlags::SYNC)),
+    ("atime", Time(AtimeWord::NotNoatime)),
+    ("bind", Bind { recursive: false }),
+    ("copy-symlink", CopySymlink),
+    ("defaults", Nothing),
+    ("dev", Clear(MountAttr::NODEV)),
+    ("diratime", Clear(MountAttr::NODIRATIME)),
+    ("dirsync", SuperSet(SuperFlags::DIRSYNC)),
+    ("exec", Clear(MountAttr::NOEXEC)),
+    ("idmap", Idmap { recursive: false }),
+    ("iversion", SuperSet(SuperFlags::IVERSION)),
+    ("lazytime", SuperSet(SuperFlags::LAZYTIME)),
+    ("loud", SuperClear(SuperFlags::SILENT)),
+    ("mand", SuperSet(SuperFlags::MAND)),
+    ("noatime", Time(AtimeWord::Noatime)),
+    ("nodev", Set(MountAttr::NODEV)),
+    ("nodiratime", Set(MountAttr::NODIRATIME)),
+    ("noexec", Set(MountAttr::NOEXEC)),
+    ("noiversion", SuperClear(SuperFlags::IVERSION)),
+    ("nolazytime", SuperClear(SuperFlags::LAZYTIME)),
+    ("nomand", SuperClear(SuperFlags::MAND)),
+    ("norelatime", Time(AtimeWord::NotRelative)),
+    ("nostrictatime", Time(AtimeWord::NotStrict)),
+    ("nosuid", Set(MountAttr::NOSUID)),
+    ("nosymfollow", Set(MountAttr::NOSYMFOLLOW)),
+    ("private", Propagate(Private, false)),
+    ("ratime", RecTime(AtimeWord::NotNoatime)),
+    ("rbind", Bind { recursive: true }),
+    ("rdev", RecClear(MountAttr::NODEV)),
+    ("rdiratime", RecClear(MountAttr::NODIRATIME)),
+    ("relatime", Time(AtimeWord::Relative)),
+    ("remount", Remount),
+    ("rexec", RecClear(MountAttr::NOEXEC)),
+    ("ridmap", Idmap { recursive: true }),
+    ("rnoatime", RecTime(AtimeWord::Noatime)),
+    ("rnodev", RecSet(MountAttr::NODEV)),
+    ("rnodiratime", RecSet(MountAttr::NODIRATIME)),
+    ("rnoexec", RecSet(MountAttr::NOEXEC)),
+    ("rnorelatime", RecTime(AtimeWord::NotRelative)),
+    ("rnostrictatime", RecTime(AtimeWord::NotStrict)),
+    ("rnosuid", RecSet(MountAttr::NOSUID)),
+    ("rnosymfollow", RecSet(MountAttr::NOSYMFOLLOW)),
+    ("ro", ReadOnly),
+    ("rprivate", Propagate(Private, true)),
+    ("rrelatime", RecTime(AtimeWord::Relative)),
+    ("rro", RecSet(MountAttr::RDONLY)),
+    ("rrw", RecClear(MountAttr::RDONLY)),
+    ("rshared", Propagate(Shared, true)),
+    ("rslave", Propagate(Slave, true)),
+    ("rstrictatime", RecTime(AtimeWord::Strict)),
+    ("rsuid", RecClear(MountAttr::NOSUID)),
+    ("rsymfollow", RecClear(MountAttr::NOSYMFOLLOW)),
+    ("runbindable", Propagate(Unbindable, true)),
+    ("rw", ReadWrite),
+    ("shared", Propagate(Shared, false)),
+    ("silent", SuperSet(SuperFlags::SILENT)),
+    ("slave", Propagate(Slave, false)),
+    ("strictatime", Time(AtimeWord::Strict)),
+    ("suid", Clear(MountAttr::NOSUID)),
+    ("symfollow", Clear(MountAttr::NOSYMFOLLOW)),
+    ("sync", SuperSet(SuperFlags::SYNC)),
+    ("tmpcopyup", TmpCopyUp),
+    ("unbindable", Propagate(Unbindable, false)),
+];
+
+/// Mount options of crun and of mount(8) that this version does not have. Passed on as options of a
+/// file system they would be lost: some file systems ignore what they do not know.
+const REFUSED: &[(&str, &str)] = &[
+    ("dest-nofollow", NOT_BUILT),
+    ("rasync", OF_FILE_SYSTEM),
+    ("rdirsync", OF_FILE_SYSTEM),
+    ("rmand", OF_FILE_SYSTEM),
+    ("rnomand", OF_FILE_SYSTEM),
+    ("rsync", OF_FILE_SYSTEM),
+    ("src-nofollow", NOT_BUILT),
+];
+const NOT_BUILT: &str = "this mount option is not supported by this version of bulkhead";
+const OF_FILE_SYSTEM: &str = "not supported by this version of bulkhead: the option belongs to the \
+     file system, and the mounts below a mount can be of other file systems";
+
+/// Whether an option sets or clears a flag of the file system itself, which a mount that shares its
+/// file system with others cannot have for itself alone.
+pub fn of_file_system(option: &str) -> bool {
+    let shown = |bits: u64| bits & SuperFlags::SILENT == 0;
+    effect(option).is_some_and(|e| matches!(e, SuperSet(b) | SuperClear(b) if shown(b)))
+}
+
+pub(super) fn effect(option: &str) -> Option<Effect> {
+    let found = TABLE.binary_search_by(|(name, _)| (*name).cmp(option)).ok()?;
+    TABLE.get(found).map(|(_, effect)| *effect)
+}
+
+/// All the names this runtime knows, sorted, for `features`.
+pub fn names() -> Vec<&'static str> {
+    TABLE.iter().map(|(name, _)| *name).collect()
+}
+
+/// Why an option of crun or of mount(8) is refused.
+pub(super) fn refusal(option: &str) -> Option<&'static str> {
+    REFUSED.iter().find(|(name, _)| *name == option).map(|(_, why)| *why)
+}
+
+/// The change of propagation that an option, or `linux.rootfsPropagation`, names.
+pub fn propagation(name: &str) -> Option<Propagation> {
+    match effect(name)? {
+        Propagate(kind, recursive) => Some(Propagation { kind, recursive }),
+        _ => None,
+    }
+}

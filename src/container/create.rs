@@ -1,0 +1,22 @@
+//! `create`: a container whose init waits for `start`.
+
+use super::create_options::CreateOptions;
+use super::text::name;
+use crate::spawn::Parent;
+use crate::spawn::create::{self as creation, CreateRequest};
+use crate::state::{Id, Store};
+use crate::sys::clone::Child;
+use crate::terminal::signals::Ignored;
+use crate::{Context, Result};
+
+/// Creates container `id` and returns its init, a child of `parent`.
+pub(super) fn create(
+    store: &Store,
+    id: &Id,
+    options: &CreateOptions,
+    parent: Parent<'_>,
+) -> Result<Child> {
+    let signals = Ignored::of_this_process()?;
+    let request = CreateRequest { waits_for_start: true, ..options.request(id, parent, &signals)? };
+    creation::create(store, &request).and_then(|created| created.leave()).with_context(|| name(id))
+}

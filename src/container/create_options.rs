@@ -1,0 +1,162 @@
+//! Options of `create` and `run`.
+
+use std::os::fd::OwnedFd;
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::descriptors::{Descriptors, descriptor_methods};
+use crate::config::Listen;
+use crate::sd_notify;
+use crate::spawn::Parent;
+use crate::spawn::create::CreateRequest;
+use crate::state::Id;
+use crate::terminal::signals::Ignored;
+use crate::{Context, Error, Kind, Result, systemd};
+
+/// Who creates the cgroup of a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum CgroupManager {
+    /// This library, in the cgroup file system.
+    #[default]
+    Cgroupfs,
+    /// systemd; `linux.cgroupsPath` is then `slice:prefix:name`.
+    Systemd,
+    /// Nobody: the container stays in the cgroup of its creator, and a configuration with limits
+    /// is an error.
+    Disabled,
+}
+
+/// What to create a container from, and how.
+///
+/// ```no_run
+/// # fn main() -> bulkhead::Result<()> {
+/// let options = bulkhead::CreateOptions::new("/srv/web").pid_file("/run/web.pid");
+/// let init = bulkhead::Runtime::open("/run/my-engine")?.create("web", &options)?;
+/// # Ok(()) }
+/// ```
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct CreateOptions {
+    pub(crate) bundle: PathBuf,
+    pub(crate) config: Option<PathBuf>,
+    pub(crate) console_socket: Option<PathBuf>,
+    pub(crate) pidfd_socket: Option<PathBuf>,
+    pub(crate) pid_file: Option<PathBuf>,
+    pub(crate) seccomp_cache: Option<PathBuf>,
+    pub(crate) no_pivot: bool,
+    pub(crate) no_new_keyring: bool,
+    pub(crate) rootless: Option<bool>,
+    pub(crate) cgroup_manager: CgroupManager,
+    /// The variables that tell where systemd is.
+    pub(crate) environment: systemd::Environment,
+    #[serde(skip)]
+    pub(crate) descriptors: Descriptors,
+    /// How many descriptors from 3 up the process inherits from the calling process.
+    #[serde(skip)]
+    pub(crate) preserve_fds: u32,
+    /// Descriptors of socket activation, which precede those of `preserve_fds`.
+    #[serde(skip)]
+    pub(crate) listen: Listen,
+    /// The service manager to be notified when the container is ready.
+    #[serde(skip)]
+    pub(crate) notify: Option<sd_notify::Host>,
+}
+
+impl CreateOptions {
+    /// Creates from the bundle in the directory `bundle`, with the defaults.
+    pub fn new(bundle: impl Into<PathBuf>) -> CreateOptions {
+        CreateOptions { bundle: bundle.into(), ..CreateOptions::default() }
+    }
+
+    /// Reads the configuration from the file `path`. Default: `config.json` in the bundle.
+    #[must_use]
+    pub fn config(mut self, path: impl Into<PathBuf>) -> Self {
+        self.config = Some(path.into());
+        self
+    }
+
+    /// Chooses who creates the cgroup. Default: [`CgroupManager::Cgroupfs`].
+    #[must_use]
+    pub fn cgroup_manager(mut self, manager: CgroupManager) -> Self {
+        self.cgroup_manager = manager;
+        self
+    }
+
+    /// Chooses whether a container without limits is created without a cgroup where the caller may
+    /// not create one (`true`), or not created at all (`false`). Default: `true` for every user but
+    /// the root user of the host.
+    #[must_use]
+    pub fn rootless(mut self, rootless: bool) -> Self {
+        self.rootless = Some(rootless);
+        self
+    }
+
+    /// Uses chroot(2) instead of pivot_root(2), which refuses a root file system on a ramdisk.
+    /// It isolates less. Default: `false`.
+    #[must_use]
+    pub fn no_pivot(mut self, no_pivot: bool) -> Self {
+        self.no_pivot = no_pivot;
+        self
+    }
+
+    /// Keeps the session keyring of the caller. Default: `false`, a new keyring.
+    #[must_use]
+    pub fn no_new_keyring(mut self, no_new_keyring: bool) -> Self {
+        self.no_new_keyring = no_new_keyring;
+        self
+    }
+
+    descriptor_methods!();
+
+    fn own_paths_absolute(&mut self) -> Result<()> {
+        self.bundle = absolute_bundle(&self.bundle)?;
+        if let Some(config) = &mut self.config {
+            *config = std::path::absolute(&*config).with_context(|| format!("{config:?}"))?;
+        }
+        Ok(())
+    }
+
+    /// The request to [`crate::spawn`].
+    pub(super) fn request<'a>(
+        &self,
+        id: &Id,
+        parent: Parent<'a>,
+        signals: &'a Ignored,
+    ) -> Result<CreateRequest<'a>> {
+        Ok(CreateRequest {
+            parent,
+            id: id.clone(),
+            bundle: absolute_bundle(&self.bundle)?,
+            config: self.config.clone(),
+            console_socket: self.console_socket.clone(),
+            pidfd_socket: self.pidfd_socket.clone(),
+            pid_file: self.pid_file.clone(),
+            no_pivot: self.no_pivot,
+            no_new_keyring: self.no_new_keyring,
+            preserve_fds: self.preserve_fds,
+            detached: true,
+            waits_for_start: false,
+            rootless: self.rootless,
+            systemd_cgroup: self.cgroup_manager == CgroupManager::Systemd,
+            environment: self.environment.clone(),
+            no_cgroup: self.cgroup_manager == CgroupManager::Disabled,
+            signals,
+            listen: self.listen.clone(),
+            notify: self.notify.clone(),
+            seccomp_cache: self.seccomp_cache.clone(),
+        })
+    }
+}
+
+/// The path of the bundle, absolute and without `.`.
+fn absolute_bundle(bundle: &Path) -> Result<PathBuf> {
+    let what = || format!("--bundle {bundle:?}");
+    // Checked here, because a missing directory is a better reason than its missing config.json.
+    if !std::fs::metadata(bundle).with_context(what)?.is_dir() {
+        return Err(Error::new(Kind::Invalid, "not a directory").context(what()));
+    }
+    let absolute = std::path::absolute(bundle).with_context(what)?;
+    Ok(absolute.components().filter(|component| *component != Component::CurDir).collect())
+}

@@ -1,0 +1,175 @@
+//! `delete`: the end of a container, and the removal of all that `create` has made.
+
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use super::kill::signal_live;
+use crate::state::{self, Entry, Id, Intent, State, Status, Store};
+use crate::sys::pidfd;
+use crate::{Context, Error, Kind, Result, hooks, log};
+
+/// How long a killed process may take to die: writing out its memory to a slow disk takes time.
+pub const DEATH: Duration = Duration::from_secs(10);
+
+/// How long `delete` waits for the end of a container that may be about to end.
+const MOMENT: Duration = Duration::from_millis(100);
+
+/// After how long a killed init is looked after once more.
+const STUBBORN: Duration = Duration::from_millis(200);
+
+/// Deletes container `id`; with `force` also one that runs or whose state is broken, and an unknown
+/// id is no error.
+pub(super) fn delete(store: &Store, id: &Id, force: bool) -> Result<()> {
+    match delete_existing(store, id, force) {
+        Err(error) if force && error.kind() == Kind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+fn delete_existing(store: &Store, id: &Id, force: bool) -> Result<()> {
+    let mut container = store.load_any(id)?;
+    if container.broken().is_none() && container.status()? == Status::Creating {
+        if !force {
+            return Err(not_stopped(id, Status::Creating));
+        }
+        // The creator sees its init die and cleans up; or it is dead by the time of the lock.
+        stop(&container, DEATH)?;
+    }
+    container.lock()?;
+    if let Some(error) = container.broken() {
+        if !force {
+            return Err(error.clone()).with_context(|| {
+                format!("delete container {:?} (--force removes it all the same)", id.as_str())
+            });
+        }
+        log::warn(error);
+        stop(&container, DEATH)?;
+        return destroy(container);
+    }
+    match container.status()? {
+        Status::Stopped => {}
+        _ if !force && ends(&container)? => {}
+        _ if force => stop(&container, DEATH)?,
+        status => return Err(not_stopped(id, status)),
+    }
+    destroy(container)
+}
+
+fn not_stopped(id: &Id, status: Status) -> Error {
+    let why = format!("it is {status}; stop it first, or use --force");
+    Error::new(Kind::State, why).context(format!("cannot delete container {:?}", id.as_str()))
+}
+
+/// Ends a container by SIGKILL, and waits at most `limit` until its init is dead. It is no error
+/// if it is dead already.
+pub fn stop(container: &Entry, limit: Duration) -> Result<()> {
+    let name = || format!("stop container {:?}", container.id().as_str());
+    if !container.this_boot()? {
+        return Ok(());
+    }
+    let Some(state) = container.state() else {
+        // The pid is not known; init is in the cgroup, if it was ever made.
+        return match container.intent() {
+            Some(intent) => intent.cgroup.made().kill_unfinished().with_context(name),
+            None => Ok(()),
+        };
+    };
+    let Some(init) = container.pidfd()? else { return Ok(()) };
+    match signal_live(state, init.as_fd(), libc::SIGKILL, false) {
+        // Dead a moment ago.
+        Err(e) if e.kind() == Kind::State => {}
+        other => other.with_context(name)?,
+    }
+    let end = Instant::now() + limit;
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        if pidfd::wait_exit(init.as_fd(), left.min(STUBBORN))? {
+            return Ok(());
+        }
+        if left.is_zero() {
+            break;
+        }
+        // Others in the container may freeze it again and again (cgroup v1); they go first.
+        state.cgroup.kill_all().with_context(name)?;
+        state.cgroup.thaw_to_die().with_context(name)?;
+    }
+    let why = format!("process {} is still alive {} s after SIGKILL", state.pid, limit.as_secs());
+    Err(Error::new(Kind::System, why)).with_context(name)
+}
+
+/// Waits for the end of a container that is dying, as after `kill ID KILL`, which returns before the
+/// kernel is done; whether it has ended. For any other live container it waits a moment, and gives up.
+pub fn ends(container: &Entry) -> Result<bool> {
+    let (Some(state), Some(init)) = (container.state(), container.pidfd()?) else {
+        return Ok(container.status()? == Status::Stopped);
+    };
+    if pidfd::wait_exit(init.as_fd(), MOMENT)? {
+        return Ok(true);
+    }
+    // A frozen one does not die, so it is not waited for.
+    Ok(state::is_dying(state.pid)?
+        && !state.cgroup.frozen()?
+        && pidfd::wait_exit(init.as_fd(), DEATH)?)
+}
+
+/// Frees all that create made (runtime.md "Delete"): processes left in the cgroup, the cgroup, the
+/// directory; then runs the poststop hooks, whose failure is a warning. [`Kind::State`] if the
+/// container is not stopped. Takes the lock if the caller has not; can be repeated after a crash.
+pub fn destroy(mut container: Entry) -> Result<()> {
+    container.lock()?;
+    let id = container.id().clone();
+    let name = || format!("delete container {:?}", id.as_str());
+    if container.broken().is_none() {
+        let status = container.status()?;
+        if status != Status::Stopped {
+            return Err(Error::new(Kind::State, format!("it is {status}"))).with_context(name);
+        }
+    }
+    let poststop = match container.state() {
+        Some(_) => poststop(&container).unwrap_or_else(|e| {
+            log::warn(e.context("poststop hooks").context(name()));
+            None
+        }),
+        None => None,
+    };
+    // After a reboot the cgroup is gone, and one of its name is somebody else's.
+    if container.this_boot()? {
+        match (container.state(), container.intent()) {
+            // The death of init ends a pid namespace. What is in the cgroup then was put there from
+            // elsewhere, and is not the container's to kill.
+            (Some(State { private_pid: true, cgroup, .. }), _) => {
+                if !cgroup.remove_if_empty().with_context(name)? {
+                    cgroup.remove().with_context(name)?;
+                }
+            }
+            (Some(State { cgroup, .. }), _) => {
+                cgroup.kill_all().with_context(name)?;
+                cgroup.remove().with_context(name)?;
+            }
+            // The init of a create that has died dies with it. Nothing else is known of the cgroup,
+            // not even whether that create ever made it: so no signal is sent to what is there.
+            (None, Some(Intent { cgroup, .. })) => cgroup.abandon().with_context(name)?,
+            (None, None) => {}
+        }
+    }
+    if container.this_boot()?
+        && let Some(state) = container.state()
+        && let Some(mount) = state.own_mount
+    {
+        mount.detach(&state.rootfs).with_context(name)?;
+    }
+    container.remove()?;
+    if let Some((hooks, state)) = poststop {
+        hooks::run_all_logging("poststop", &hooks, &state);
+    }
+    Ok(())
+}
+
+/// The poststop hooks and the state that they read, taken before the directory is gone.
+fn poststop(container: &Entry) -> Result<Option<(Vec<hooks::Hook>, Vec<u8>)>> {
+    let hooks = container.hooks()?.poststop;
+    if hooks.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some((hooks, container.document()?.to_json()?)))
+}

@@ -1,0 +1,95 @@
+//! Descriptors of the caller that a new process is to have.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+/// The standard descriptors of a new process, and those from 3 up. Shared, so that options can be
+/// used for several containers.
+#[derive(Debug, Clone, Default)]
+pub struct Descriptors {
+    /// Standard input, output and error; `None`: the process inherits that of the worker.
+    pub standard: [Option<Arc<OwnedFd>>; 3],
+    /// Descriptors 3, 4 and so on.
+    pub preserved: Vec<Arc<OwnedFd>>,
+}
+
+/// Defines the methods that [`CreateOptions`](super::CreateOptions) and
+/// [`ExecOptions`](super::ExecOptions) share.
+macro_rules! descriptor_methods {
+    () => {
+        /// Sets standard input. Default: that of the program when it started its fork server, or
+        /// the program's own without one. Not used if the process has a terminal.
+        #[must_use]
+        pub fn stdin(mut self, fd: impl Into<OwnedFd>) -> Self {
+            self.descriptors.standard[0] = Some(Arc::new(fd.into()));
+            self
+        }
+
+        /// Sets standard output; the default is that of [`stdin`](Self::stdin).
+        #[must_use]
+        pub fn stdout(mut self, fd: impl Into<OwnedFd>) -> Self {
+            self.descriptors.standard[1] = Some(Arc::new(fd.into()));
+            self
+        }
+
+        /// Sets standard error; the default is that of [`stdin`](Self::stdin).
+        #[must_use]
+        pub fn stderr(mut self, fd: impl Into<OwnedFd>) -> Self {
+            self.descriptors.standard[2] = Some(Arc::new(fd.into()));
+            self
+        }
+
+        /// Adds a descriptor. The first is 3 in the process, the next 4, and so on; at most 240.
+        #[must_use]
+        pub fn preserve_fd(mut self, fd: impl Into<OwnedFd>) -> Self {
+            self.descriptors.preserved.push(Arc::new(fd.into()));
+            self
+        }
+
+        /// Sends the master of the terminal to the Unix socket `path` (SCM_RIGHTS). Required if
+        /// the process has a terminal.
+        #[must_use]
+        pub fn console_socket(mut self, path: impl Into<PathBuf>) -> Self {
+            self.console_socket = Some(path.into());
+            self
+        }
+
+        /// Sends a pidfd of the process to the Unix socket `path` (SCM_RIGHTS).
+        #[must_use]
+        pub fn pidfd_socket(mut self, path: impl Into<PathBuf>) -> Self {
+            self.pidfd_socket = Some(path.into());
+            self
+        }
+
+        /// Writes the process id to the file `path`, in decimal, without a newline.
+        #[must_use]
+        pub fn pid_file(mut self, path: impl Into<PathBuf>) -> Self {
+            self.pid_file = Some(path.into());
+            self
+        }
+
+        /// Keeps compiled seccomp filters in the directory `path`, which is created if it does not
+        /// exist. Default: filters are compiled each time.
+        #[must_use]
+        pub fn seccomp_cache(mut self, path: impl Into<PathBuf>) -> Self {
+            self.seccomp_cache = Some(path.into());
+            self
+        }
+
+        /// Makes all paths absolute, since a worker can have another working directory.
+        pub(super) fn absolute(mut self) -> Result<Self> {
+            let paths = [
+                &mut self.console_socket,
+                &mut self.pidfd_socket,
+                &mut self.pid_file,
+                &mut self.seccomp_cache,
+            ];
+            for path in paths.into_iter().flatten() {
+                *path = std::path::absolute(&*path).with_context(|| format!("{path:?}"))?;
+            }
+            self.own_paths_absolute()?;
+            Ok(self)
+        }
+    };
+}
+pub(super) use descriptor_methods;

@@ -1,0 +1,121 @@
+//! `events`: what a container uses, and when it runs out of memory.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, poll};
+
+use super::text::not_running;
+use crate::cgroup::{OomWatch, Record, Stats};
+use crate::state::{Entry, State, Status};
+use crate::sys::pidfd;
+use crate::{Context, Result, log};
+
+/// An event of a container.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// The container ran out of memory.
+    OutOfMemory,
+    /// What the container uses.
+    Stats(Box<Stats>),
+}
+
+/// The events of a container, until it has stopped.
+#[derive(Debug)]
+pub struct Events {
+    name: String,
+    init: OwnedFd,
+    cgroup: Record,
+    oom: Option<OomWatch>,
+    interval: Duration,
+    next: Option<Instant>,
+    ended: bool,
+}
+
+/// Returns what the container uses.
+pub(super) fn stats(container: &Entry) -> Result<Stats> {
+    let name = || name(container);
+    let (_, state) = live(container).with_context(name)?;
+    state.cgroup.stats().with_context(name)
+}
+
+/// Init and the state of a container that is alive.
+fn live(container: &Entry) -> Result<(OwnedFd, &State)> {
+    let init = match container.status()? {
+        Status::Created | Status::Running | Status::Paused => container.pidfd()?,
+        Status::Creating | Status::Stopped => None,
+    };
+    let (Some(init), Some(state)) = (init, container.state()) else { return Err(not_running()) };
+    state.cgroup.must_exist()?;
+    Ok((init, state))
+}
+
+fn name(container: &Entry) -> String {
+    format!("events of container {:?}", container.id().as_str())
+}
+
+impl Events {
+    /// Watches a container that is alive.
+    pub(super) fn open(container: &Entry, interval: Duration) -> Result<Events> {
+        let name = name(container);
+        let (init, state) = live(container).with_context(|| name.as_str())?;
+        let cgroup = state.cgroup.clone();
+        let oom = cgroup.watch_oom().with_context(|| name.as_str())?;
+        if oom.is_none() {
+            log::warn("no memory controller counts this container, so there will be no oom events");
+        }
+        let next = Instant::now().checked_add(interval);
+        Ok(Events { name, init, cgroup, oom, interval, next, ended: false })
+    }
+
+    fn wait(&mut self) -> Result<Option<Event>> {
+        while !self.ended {
+            let mut fds = vec![PollFd::new(self.init.as_fd(), PollFlags::POLLIN)];
+            if let Some(oom) = &self.oom {
+                let (fd, flags) = oom.poll();
+                fds.push(PollFd::new(fd, flags));
+            }
+            match poll(&mut fds, pidfd::poll_timeout(self.next)) {
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(errno) => return Err(errno).context("poll"),
+            }
+            let ready = |fd: Option<&PollFd<'_>>| fd.and_then(PollFd::any).unwrap_or(false);
+            self.ended = ready(fds.first());
+            let maybe_oom = self.ended || ready(fds.get(1));
+            drop(fds);
+            // First, because it may be the reason of the end.
+            if let Some(oom) = self.oom.as_mut().filter(|_| maybe_oom)
+                && oom.happened()?
+            {
+                return Ok(Some(Event::OutOfMemory));
+            }
+            if !self.ended && self.next.is_some_and(|next| Instant::now() >= next) {
+                // A report that cannot be taken in time is left out.
+                let after = |next: Instant| next.checked_add(self.interval);
+                self.next = self.next.and_then(after).map(|next| next.max(Instant::now()));
+                match self.cgroup.stats() {
+                    Ok(stats) => return Ok(Some(Event::Stats(Box::new(stats)))),
+                    // Stopped and deleted at this moment.
+                    Err(_) if pidfd::wait_exit(self.init.as_fd(), Duration::ZERO)? => {
+                        self.ended = true;
+                    }
+                    Err(error) => log::warn(error),
+                }
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Waits for the next event. After an error the iterator ends.
+impl Iterator for Events {
+    type Item = Result<Event>;
+
+    fn next(&mut self) -> Option<Result<Event>> {
+        let event = self.wait().with_context(|| self.name.clone());
+        self.ended |= event.is_err();
+        event.transpose()
+    }
+}

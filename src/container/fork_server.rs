@@ -1,0 +1,248 @@
+//! Workers: who clones them, and how the program calls them.
+
+use std::io::IoSlice;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::Arc;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::SigSet;
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, MsgFlags, Shutdown, SockFlag, SockType, sendmsg, shutdown,
+    socketpair,
+};
+use rustix::process::{WaitId, WaitIdOptions, waitid};
+
+use super::process::Process;
+use super::worker::{self, Answer, Parcel, Request, WORKER};
+use crate::init::descriptors::close_but;
+use crate::protocol::encode_error;
+use crate::sys::clone::{Child, clone3};
+use crate::sys::fdpass::{recv_with_fd, recv_with_fds, send_with_fd};
+use crate::sys::signal::swap_mask;
+use crate::{Context, Error, Kind, Result, log};
+
+/// A process with one thread from which workers are cloned, for a program with several threads.
+///
+/// A program that creates containers from more than one thread starts it before it starts its first
+/// thread, and opens its runtimes with [`Runtime::with_fork_server`](super::Runtime::with_fork_server).
+/// Workers, and the processes of containers, are children of the program, not of the server. They
+/// have the standard descriptors, environment, umask and limits that the program had when it
+/// called [`ForkServer::start`].
+///
+/// Clones share one server. It ends when the last of them is dropped, or with the program.
+#[derive(Debug, Clone)]
+pub struct ForkServer(Arc<Server>);
+
+#[derive(Debug)]
+struct Server {
+    socket: OwnedFd,
+    process: OwnedFd,
+    owner: u32,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // A fork of the program that drops its copy does not own the server.
+        if self.owner == std::process::id() {
+            // Not by closing it alone: another process can hold a copy of the socket.
+            let _ = shutdown(self.socket.as_raw_fd(), Shutdown::Both);
+            let _ = reap(&self.process);
+        }
+    }
+}
+
+impl ForkServer {
+    /// Starts a fork server.
+    ///
+    /// # Errors
+    /// [`Kind::State`] if the calling process has more than one thread.
+    pub fn start() -> Result<ForkServer> {
+        check_single_threaded("start the fork server before the first thread")?;
+        let (program, server) = pair()?;
+        let mut own = Some((program, server));
+        let child = clone_worker(0, || {
+            let Some((_, server)) = own.take() else { return 1 };
+            worker::leave_the_program();
+            // A panic must not unwind into what the clone has copied of the program.
+            let serve = std::panic::AssertUnwindSafe(|| serve(server));
+            std::panic::catch_unwind(serve).unwrap_or(101)
+        })
+        .context("clone the fork server")?;
+        let gone = || Error::new(Kind::System, "the socket to the fork server is gone");
+        let (socket, _) = own.ok_or_else(gone)?;
+        let owner = std::process::id();
+        Ok(ForkServer(Arc::new(Server { socket, process: child.pidfd, owner })))
+    }
+
+    /// Has a worker run `request`.
+    pub(super) fn call(&self, request: &Request) -> Result<Option<Process>> {
+        let parcel = Parcel::pack(request)?;
+        let (answer, theirs) = pair()?;
+        self.send(&theirs, &parcel).context("send the request to the fork server")?;
+        drop(theirs);
+        receive(&answer, None)
+    }
+
+    fn send(&self, answer: &OwnedFd, parcel: &Parcel) -> Result<()> {
+        let mut raw = vec![answer.as_raw_fd(), parcel.text.as_raw_fd()];
+        raw.extend(parcel.descriptors.iter().map(|fd| fd.as_raw_fd()));
+        loop {
+            let sent = sendmsg::<()>(
+                self.0.socket.as_raw_fd(),
+                &[IoSlice::new(b"r")],
+                &[ControlMessage::ScmRights(&raw)],
+                MsgFlags::MSG_NOSIGNAL,
+                None,
+            );
+            match sent {
+                Err(Errno::EINTR) => {}
+                Err(Errno::EPIPE | Errno::ECONNRESET) => {
+                    return Err(Error::new(Kind::System, "the fork server has ended"));
+                }
+                sent => return Ok(sent.map(drop)?),
+            }
+        }
+    }
+}
+
+/// Has a worker that is cloned from the calling process run `request`.
+///
+/// # Errors
+/// [`Kind::State`] if the calling process has more than one thread.
+pub(super) fn call_directly(request: &Request) -> Result<Option<Process>> {
+    check_single_threaded("use a ForkServer")?;
+    let parcel = Parcel::pack(request)?;
+    let (answer, theirs) = pair()?;
+    let mut own = Some((theirs, parcel));
+    let child = clone_worker(0, || {
+        let Some((theirs, Parcel { text, descriptors })) = own.take() else { return 1 };
+        worker::leave_the_program();
+        let copies = descriptors.iter().map(|fd| fd.try_clone()).collect::<Result<Vec<_>, _>>();
+        // Those of the program are closed as a whole range.
+        std::mem::forget(descriptors);
+        let Ok(copies) = copies else { return 1 };
+        worker::run(theirs, text, copies)
+    })
+    .context("clone a worker")?;
+    drop(own);
+    receive(&answer, Some(child.pidfd))
+}
+
+/// Clones a process with all signals blocked, so that no handler of the program runs in it.
+fn clone_worker(flags: u64, child: impl FnOnce() -> i32) -> Result<Child> {
+    let before = swap_mask(&SigSet::all()).context("block signals")?;
+    let cloned = clone3(flags, None, child);
+    swap_mask(&before).context("restore the signal mask")?;
+    Ok(cloned?)
+}
+
+/// The server: clones a worker for each request until all of the program's ends are closed.
+fn serve(socket: OwnedFd) -> i32 {
+    if close_but(3, &[socket.as_raw_fd()]).is_err() {
+        return 1;
+    }
+    loop {
+        let mut byte = [0];
+        let received = match recv_with_fds(socket.as_fd(), &mut byte) {
+            Ok((0, _)) => return 0,
+            Ok((_, received)) => received,
+            Err(_) => return 1,
+        };
+        let mut received = received.into_iter();
+        let (Some(answer), Some(text)) = (received.next(), received.next()) else { continue };
+        let mut own = Some((answer, text, received.collect()));
+        let cloned = clone3(libc::CLONE_PARENT as u64, None, || match own.take() {
+            Some((answer, text, descriptors)) => worker::run(answer, text, descriptors),
+            None => 1,
+        });
+        let Some((answer, ..)) = own else { continue };
+        // A program that has gone needs no answer.
+        let _ = match cloned {
+            Ok(child) => send_with_fd(answer.as_fd(), WORKER, Some(child.pidfd.as_fd())),
+            Err(errno) => {
+                let error = Error::from(errno).context("clone a worker");
+                send_with_fd(answer.as_fd(), &encode_error(&error), None)
+            }
+        };
+    }
+}
+
+/// Waits for the answer of a worker, and for its end. Without `worker`, the server sends its pidfd.
+///
+/// The end of the worker is not an end of file on `answer`, of which init can have a copy.
+fn receive(answer: &OwnedFd, mut worker: Option<OwnedFd>) -> Result<Option<Process>> {
+    let mut buffer = [0; crate::protocol::MAX];
+    let mut result = None;
+    while result.is_none() || worker.is_none() {
+        if !has_message(answer, worker.as_ref())? {
+            break;
+        }
+        let (length, fd) =
+            recv_with_fd(answer.as_fd(), &mut buffer).context("wait for the answer of a worker")?;
+        let message = buffer.get(..length).unwrap_or_default();
+        if message.is_empty() {
+            break;
+        }
+        match (Answer::parse(message), fd) {
+            (Some(Answer::Worker), Some(fd)) => worker = Some(fd),
+            (Some(Answer::Ended), Some(fd)) => reap(&fd)?,
+            (Some(Answer::Warning(text)), _) => log::warn(text),
+            (Some(Answer::Done(pid)), Some(fd)) => result = Some(Ok(Some(Process::new(pid, fd)))),
+            (Some(Answer::Done(_)), None) => result = Some(Ok(None)),
+            (Some(Answer::Failed(error)), _) => result = Some(Err(error)),
+            (None, _) | (Some(Answer::Worker | Answer::Ended), None) => {
+                result = Some(Err(Error::new(Kind::System, "unexpected answer of a worker")));
+            }
+        }
+    }
+    if let Some(worker) = worker {
+        reap(&worker)?;
+    }
+    result.unwrap_or_else(|| Err(Error::new(Kind::System, "a worker ended without an answer")))
+}
+
+/// Waits for a message on `answer`; `false` if the worker has ended without one.
+fn has_message(answer: &OwnedFd, worker: Option<&OwnedFd>) -> Result<bool> {
+    let mut timeout = PollTimeout::NONE;
+    loop {
+        let mut fds = vec![PollFd::new(answer.as_fd(), PollFlags::POLLIN)];
+        fds.extend(worker.map(|worker| PollFd::new(worker.as_fd(), PollFlags::POLLIN)));
+        match poll(&mut fds, timeout) {
+            Ok(_) if fds.first().and_then(PollFd::any).unwrap_or(true) => return Ok(true),
+            // Its last message may have come before the end was seen.
+            Ok(_) if timeout == PollTimeout::NONE => timeout = PollTimeout::ZERO,
+            Ok(_) => return Ok(false),
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno).context("wait for the answer of a worker"),
+        }
+    }
+}
+
+/// Reaps a worker or a process that it has made. The program may have been faster, in a handler of
+/// SIGCHLD.
+fn reap(child: &OwnedFd) -> Result<()> {
+    let wait = || waitid(WaitId::PidFd(child.as_fd()), WaitIdOptions::EXITED);
+    match rustix::io::retry_on_intr(wait) {
+        Ok(_) | Err(rustix::io::Errno::CHILD) => Ok(()),
+        Err(errno) => Err(errno).context("wait for a worker"),
+    }
+}
+
+/// [`Kind::State`], with `cure`, if the process has more than one thread.
+fn check_single_threaded(cure: &str) -> Result<()> {
+    // Beside the links of a directory without subdirectories, one for each thread.
+    let links = rustix::fs::stat("/proc/self/task").context("count the threads")?.st_nlink;
+    if links > 3 {
+        let threads = links - 2;
+        let why =
+            format!("the program has {threads} threads, and a clone of it could hang; {cure}");
+        return Err(Error::new(Kind::State, why));
+    }
+    Ok(())
+}
+
+fn pair() -> Result<(OwnedFd, OwnedFd)> {
+    socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
+        .context("make a socket pair")
+}

@@ -1,0 +1,33 @@
+//! `pause` and `resume`: all processes of a container, frozen and thawed.
+
+use super::text::not_running;
+use crate::state::{Entry, Status};
+use crate::{Context, Error, Kind, Result};
+
+/// Freezes all processes of a container, and returns when they stand still. Takes the lock.
+/// [`Kind::State`], with the words `container not running`, unless it is created or running.
+pub fn pause(container: &mut Entry) -> Result<()> {
+    container.lock()?;
+    let name = || format!("pause container {:?}", container.id().as_str());
+    match (container.status()?, container.state()) {
+        (Status::Created | Status::Running, Some(state)) => {
+            state.cgroup.freeze().with_context(name)
+        }
+        (Status::Paused, _) => {
+            let why = "container not running: it is paused already";
+            Err(Error::new(Kind::State, why)).with_context(name)
+        }
+        _ => Err(not_running()).with_context(name),
+    }
+}
+
+/// Lets a paused container go on. Takes the lock. [`Kind::State`], with the words `container not
+/// paused`, unless it is paused.
+pub fn resume(container: &mut Entry) -> Result<()> {
+    container.lock()?;
+    let name = || format!("resume container {:?}", container.id().as_str());
+    match (container.status()?, container.state()) {
+        (Status::Paused, Some(state)) => state.cgroup.thaw().with_context(name),
+        _ => Err(Error::new(Kind::State, "container not paused")).with_context(name),
+    }
+}

@@ -1,0 +1,22 @@
+//! `ps`: the processes of a container.
+
+use super::text::not_running;
+use crate::state::{Entry, Status};
+use crate::{Context, Result};
+
+/// Ids of all processes in the container's cgroups, in ascending order: of a stopped one what has
+/// outlived its init, usually nothing. [`Kind::State`], with the words `container not running`, if
+/// it is not made yet.
+pub fn processes(container: &Entry) -> Result<Vec<i32>> {
+    let name = || format!("list the processes of container {:?}", container.id().as_str());
+    match (container.status()?, container.state()) {
+        (Status::Created | Status::Running | Status::Paused, Some(state)) => {
+            state.cgroup.must_exist().and_then(|()| state.cgroup.pids()).with_context(name)
+        }
+        (Status::Stopped, Some(state)) if container.this_boot()? => {
+            state.cgroup.pids().with_context(name)
+        }
+        (Status::Stopped, _) => Ok(Vec::new()),
+        _ => Err(not_running()).with_context(name),
+    }
+}

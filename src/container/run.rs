@@ -1,0 +1,94 @@
+//! `run`: create and start in one.
+
+use std::os::fd::AsFd;
+
+use nix::errno::Errno;
+
+use super::create_options::CreateOptions;
+use super::delete::{DEATH, destroy, stop};
+use super::text::name;
+use crate::error::retry_once;
+use crate::spawn::create::{self as creation, CreateRequest};
+use crate::spawn::{Parent, Running};
+use crate::state::{Id, Store};
+use crate::sys::clone::Child;
+use crate::terminal::signals::{Ignored, SignalGuard};
+use crate::terminal::supervise::{self, Exit, supervise_notifying};
+use crate::{Context, Error, Kind, Result, log};
+
+/// Creates and starts container `id`, and returns its init, a child of `parent`. The caller has
+/// blocked all signals.
+pub(super) fn detached(
+    store: &Store,
+    id: &Id,
+    options: &CreateOptions,
+    parent: Parent<'_>,
+    signals: SignalGuard,
+) -> Result<Child> {
+    let name = || name(id);
+    let ignored = Ignored::of_this_process()?;
+    let request = options.request(id, parent, &ignored)?;
+    let running =
+        creation::create(store, &request).and_then(|created| created.start()).with_context(name)?;
+    if let Some(mut notify) = running.notify {
+        // This can take long. A signal that ends the caller leaves the container running.
+        signals.restore()?;
+        notify.set_main_pid(running.child.pid);
+        notify.until_ready(running.child.pidfd.as_fd()).with_context(name)?;
+    }
+    Ok(running.child)
+}
+
+/// What `run` in the foreground does besides waiting.
+#[derive(Debug, Clone, Copy)]
+pub struct Foreground {
+    /// Reap the orphans of the container.
+    pub subreaper: bool,
+    /// Do not delete the container at its end.
+    pub keep: bool,
+}
+
+/// Creates and starts container `id`, and stays in the foreground until its init ends: relays the
+/// terminal, passes signals on and deletes the container.
+///
+/// For a process that does nothing else: it makes the process a subreaper and reaps all children.
+pub(super) fn in_foreground(
+    store: &Store,
+    id: &Id,
+    options: &CreateOptions,
+    foreground: Foreground,
+    signals: SignalGuard,
+) -> Result<Exit> {
+    let name = || name(id);
+    let ignored = Ignored::of_this_process()?;
+    let request =
+        CreateRequest { detached: false, ..options.request(id, Parent::Caller, &ignored)? };
+    let Foreground { subreaper, keep } = foreground;
+    if subreaper {
+        prctl::set_child_subreaper(true)
+            .map_err(|errno| Error::sys(Errno::from_raw(errno)).context("become a subreaper"))?;
+    }
+    let running =
+        creation::create(store, &request).and_then(|created| created.start()).with_context(name)?;
+    let Running { child, master, notify } = running;
+    let child = supervise::Child { pid: child.pid, pidfd: child.pidfd };
+    let options = supervise::Options { master, subreaper, forward_signals: true };
+    let exit = supervise_notifying(&child, options, signals, notify).with_context(name);
+    if !keep {
+        let removed = retry_once(|| {
+            let container = store.load_locked(id)?;
+            if exit.is_err() {
+                stop(&container, DEATH)?;
+            }
+            destroy(container)
+        });
+        match (&exit, removed) {
+            // Another process has deleted it meanwhile.
+            (_, Err(error)) if error.kind() == Kind::NotFound => {}
+            (Ok(_), Err(error)) => log::warn(error.context(name())),
+            (Err(_), Err(error)) => log::warn(error),
+            (_, Ok(())) => {}
+        }
+    }
+    exit
+}

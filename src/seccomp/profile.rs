@@ -1,0 +1,269 @@
+//! The constructor of a seccomp profile: every rule that needs neither libseccomp nor the kernel.
+
+use std::path::Path;
+
+use libseccomp::{ScmpAction, ScmpArgCompare, ScmpCompareOp};
+use nix::errno::Errno;
+use oci_spec::runtime::{
+    Arch, LinuxSeccomp, LinuxSeccompAction as Action, LinuxSeccompArg,
+    LinuxSeccompFilterFlag as Flag, LinuxSeccompOperator as Operator, LinuxSyscall,
+};
+
+use super::names::flag_value;
+use crate::{Error, Result};
+
+/// A system call has six arguments.
+const ARGUMENTS: usize = 6;
+
+/// The largest error number that libseccomp can express: it takes values below the kernel's
+/// `MAX_ERRNO`, which is 4095.
+const MAX_ERRNO: u32 = 4094;
+
+/// `SECCOMP_RET_DATA`: the 16 bits that a tracer gets.
+const MAX_TRACE: u32 = 65_535;
+
+/// Between loading the filter and handing over its listener, init has to write to its parent. If
+/// that call waited for an agent that does not have the listener yet, create would hang forever.
+const NEVER_NOTIFIED: &str = "write";
+
+/// A profile whose values are all in range, in libseccomp's terms.
+#[derive(Debug)]
+pub(super) struct Profile<'a> {
+    pub default: ScmpAction,
+    pub architectures: &'a [Arch],
+    pub rules: Vec<Rule<'a>>,
+    /// The `SECCOMP_FILTER_FLAG_*` that the profile names.
+    pub named_flags: u32,
+    /// The flags to load the filter with: the named ones, or the default where the profile has no
+    /// `flags`.
+    pub flags: u32,
+    /// Whether a rule has the action `SCMP_ACT_NOTIFY`.
+    pub notify: bool,
+}
+
+/// An entry of `syscalls`.
+#[derive(Debug)]
+pub(super) struct Rule<'a> {
+    pub names: &'a [String],
+    pub action: ScmpAction,
+    /// Each element is a libseccomp rule (they are ORed); the conditions inside are ANDed. A single
+    /// empty element: no condition.
+    pub alternatives: Vec<Vec<ScmpArgCompare>>,
+}
+
+impl Profile<'_> {
+    /// Parses the whole profile; errors name the field and its value.
+    pub fn new(profile: &LinuxSeccomp) -> Result<Profile<'_>> {
+        let default = action(profile.default_action(), profile.default_errno_ret(), &|| {
+            "linux.seccomp.defaultErrnoRet".to_owned()
+        })?;
+        if default == ScmpAction::Notify {
+            let why =
+                "cannot be the default: nobody could answer for the calls of the runtime itself";
+            return Err(Error::invalid("linux.seccomp.defaultAction", "SCMP_ACT_NOTIFY", why));
+        }
+        let listener = listener(profile)?;
+        let syscalls = profile.syscalls().as_deref().unwrap_or_default();
+        let rules = syscalls
+            .iter()
+            .enumerate()
+            .map(|(index, entry)| Rule::new(index, entry, listener))
+            .collect::<Result<Vec<_>>>()?;
+        let notify = rules.iter().any(|rule| rule.action == ScmpAction::Notify);
+        let named_flags = named_flags(profile, notify)?;
+        let mut flags = match profile.flags() {
+            Some(_) => named_flags,
+            // Without this flag every filter would turn on the Spectre v4 mitigation, which slows
+            // the container down; it is runc's default as well.
+            None => libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW as u32,
+        };
+        if notify {
+            flags |= libc::SECCOMP_FILTER_FLAG_NEW_LISTENER as u32;
+        }
+        let architectures = profile.architectures().as_deref().unwrap_or_default();
+        Ok(Profile { default, architectures, rules, named_flags, flags, notify })
+    }
+}
+
+impl<'a> Rule<'a> {
+    fn new(index: usize, entry: &'a LinuxSyscall, listener: Option<&Path>) -> Result<Rule<'a>> {
+        let field = |name: &str| format!("linux.seccomp.syscalls[{index}].{name}");
+        let names = entry.names();
+        if names.is_empty() {
+            return Err(Error::invalid_field(field("names"), "must hold at least one name"));
+        }
+        if let Some(at) = names.iter().position(String::is_empty) {
+            return Err(Error::invalid(field(&format!("names[{at}]")), "", "must not be empty"));
+        }
+        let args = entry.args().as_deref().unwrap_or_default();
+        let alternatives = alternatives(args, &field)?;
+        let action = action(entry.action(), entry.errno_ret(), &|| field("errnoRet"))?;
+        if action == ScmpAction::Notify {
+            if let Some(at) = names.iter().position(|name| name == NEVER_NOTIFIED) {
+                let why = "SCMP_ACT_NOTIFY cannot be used for it: the runtime itself needs it";
+                let field = field(&format!("names[{at}]"));
+                return Err(Error::invalid(field, NEVER_NOTIFIED, why));
+            }
+            if listener.is_none() {
+                let why = "needs linux.seccomp.listenerPath";
+                return Err(Error::invalid(field("action"), "SCMP_ACT_NOTIFY", why));
+            }
+        }
+        Ok(Rule { names, action, alternatives })
+    }
+}
+
+/// An action with its error number, which only two actions can return.
+fn action(action: Action, errno: Option<u32>, field: &dyn Fn() -> String) -> Result<ScmpAction> {
+    let value = |max: u32| match errno {
+        None => Ok(Errno::EPERM as u32),
+        Some(value) if value <= max => Ok(value),
+        Some(value) => Err(Error::invalid(field(), value, format!("must be from 0 to {max}"))),
+    };
+    let without_value = match action {
+        Action::ScmpActErrno => return Ok(ScmpAction::Errno(value(MAX_ERRNO)? as i32)),
+        Action::ScmpActTrace => return Ok(ScmpAction::Trace(value(MAX_TRACE)? as u16)),
+        // The old name says process, but the kernel has always killed the thread.
+        Action::ScmpActKill | Action::ScmpActKillThread => ScmpAction::KillThread,
+        Action::ScmpActKillProcess => ScmpAction::KillProcess,
+        Action::ScmpActTrap => ScmpAction::Trap,
+        Action::ScmpActNotify => ScmpAction::Notify,
+        Action::ScmpActLog => ScmpAction::Log,
+        Action::ScmpActAllow => ScmpAction::Allow,
+    };
+    match errno {
+        None => Ok(without_value),
+        Some(errno) => {
+            let why = "only SCMP_ACT_ERRNO and SCMP_ACT_TRACE return a number";
+            Err(Error::invalid(field(), errno, why))
+        }
+    }
+}
+
+/// libseccomp takes one condition per argument. Where a profile has several conditions on an argument,
+/// runc makes a rule of each condition of the entry, which ORs what would otherwise be ANDed. Profiles
+/// in use rely on that, so it is kept.
+fn alternatives(
+    args: &[LinuxSeccompArg],
+    field: &dyn Fn(&str) -> String,
+) -> Result<Vec<Vec<ScmpArgCompare>>> {
+    let mut seen = [false; ARGUMENTS];
+    let mut repeated = false;
+    let mut conditions = Vec::with_capacity(args.len());
+    for (i, arg) in args.iter().enumerate() {
+        let Some(seen) = seen.get_mut(arg.index()) else {
+            let field = field(&format!("args[{i}].index"));
+            return Err(Error::invalid(field, arg.index(), "must be from 0 to 5"));
+        };
+        repeated |= std::mem::replace(seen, true);
+        conditions.push(condition(arg));
+    }
+    Ok(if repeated { conditions.into_iter().map(|c| vec![c]).collect() } else { vec![conditions] })
+}
+
+fn condition(arg: &LinuxSeccompArg) -> ScmpArgCompare {
+    let (op, datum) = match arg.op() {
+        Operator::ScmpCmpNe => (ScmpCompareOp::NotEqual, arg.value()),
+        Operator::ScmpCmpLt => (ScmpCompareOp::Less, arg.value()),
+        Operator::ScmpCmpLe => (ScmpCompareOp::LessOrEqual, arg.value()),
+        Operator::ScmpCmpEq => (ScmpCompareOp::Equal, arg.value()),
+        Operator::ScmpCmpGe => (ScmpCompareOp::GreaterEqual, arg.value()),
+        Operator::ScmpCmpGt => (ScmpCompareOp::Greater, arg.value()),
+        // (argument & value) == valueTwo; the only operator which looks at valueTwo.
+        Operator::ScmpCmpMaskedEq => {
+            (ScmpCompareOp::MaskedEqual(arg.value()), arg.value_two().unwrap_or(0))
+        }
+    };
+    // `alternatives` has seen that the index is below six.
+    ScmpArgCompare::new(arg.index() as u32, op, datum)
+}
+
+/// `listenerPath`; without it there is nobody to send the metadata to.
+fn listener(profile: &LinuxSeccomp) -> Result<Option<&Path>> {
+    let path = profile.listener_path().as_deref().filter(|path| !path.as_os_str().is_empty());
+    match profile.listener_metadata().as_deref() {
+        Some(metadata) if !metadata.is_empty() && path.is_none() => {
+            let field = "linux.seccomp.listenerMetadata";
+            Err(Error::invalid(field, metadata, "needs linux.seccomp.listenerPath"))
+        }
+        _ => Ok(path),
+    }
+}
+
+fn named_flags(profile: &LinuxSeccomp, notify: bool) -> Result<u32> {
+    let mut flags = 0;
+    for (index, flag) in profile.flags().iter().flatten().enumerate() {
+        flags |= match flag {
+            // Init has a single thread, so the flag has nothing to synchronise; together with a
+            // listener the kernel refuses it.
+            Flag::SeccompFilterFlagTsync => 0,
+            Flag::SeccompFilterFlagWaitKillableRecv if !notify => {
+                let field = format!("linux.seccomp.flags[{index}]");
+                let why = "needs a rule with the action SCMP_ACT_NOTIFY";
+                return Err(Error::invalid(field, flag.to_string(), why));
+            }
+            flag => flag_value(*flag),
+        };
+    }
+    Ok(flags)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn refused(profile: Value) -> String {
+        let profile: LinuxSeccomp = serde_json::from_value(profile).unwrap();
+        Profile::new(&profile).unwrap_err().to_string()
+    }
+
+    fn one(entry: Value) -> Value {
+        json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [entry]})
+    }
+
+    #[test]
+    fn a_flag_of_listeners_needs_one() {
+        let error = refused(json!({"defaultAction": "SCMP_ACT_ALLOW",
+            "flags": ["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]}));
+        assert!(error.starts_with("linux.seccomp.flags[0]: "), "{error}");
+    }
+
+    #[test]
+    fn the_largest_errno_is_one_that_libseccomp_takes() {
+        let errno = |errno: u32| ScmpAction::Errno(errno as i32);
+        let takes = |action| libseccomp::ScmpFilterContext::new(action).is_ok();
+        assert!(takes(errno(MAX_ERRNO)) && !takes(errno(MAX_ERRNO + 1)));
+    }
+
+    #[test]
+    fn flags_default_only_when_absent() {
+        let flags = |flags: Value| {
+            let mut profile = one(json!({"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}));
+            profile["listenerPath"] = json!("/s");
+            profile["flags"] = flags;
+            Profile::new(&serde_json::from_value(profile).unwrap()).unwrap().flags
+        };
+        assert_eq!(flags(Value::Null), 4 | 8);
+        assert_eq!(flags(json!([])), 8);
+        assert_eq!(flags(json!(["SECCOMP_FILTER_FLAG_TSYNC"])), 8);
+        assert_eq!(
+            flags(json!(["SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"])),
+            2 | 8 | 32
+        );
+    }
+
+    #[test]
+    fn several_conditions_on_one_argument_are_alternatives() {
+        let count = |second: usize| {
+            let profile = one(json!({"names": ["clone"], "action": "SCMP_ACT_KILL", "args": [
+                {"index": 0, "value": 1, "op": "SCMP_CMP_EQ"},
+                {"index": second, "value": 2, "op": "SCMP_CMP_EQ"}]}));
+            let profile: LinuxSeccomp = serde_json::from_value(profile).unwrap();
+            let parsed = Profile::new(&profile).unwrap();
+            parsed.rules[0].alternatives.iter().map(Vec::len).collect::<Vec<_>>()
+        };
+        assert_eq!(count(1), [2]);
+        assert_eq!(count(0), [1, 1]);
+    }
+}

@@ -1,0 +1,231 @@
+//! The processes that the runtime clones for a container: their parent, their end, who reaps them.
+
+use std::fmt;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use procfs::FromRead;
+use procfs::process::Stat;
+use rustix::io::retry_on_intr;
+use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, WaitIdStatus, pidfd_open, waitid};
+
+use crate::sd_notify;
+use crate::sys::clone::{Child, clone3};
+use crate::sys::pidfd;
+use crate::{Context, Error, Kind, Result, fs};
+
+/// The parent of a container's processes, which reaps them.
+#[derive(Clone, Copy, Default)]
+pub enum Parent<'a> {
+    /// The calling process.
+    #[default]
+    Caller,
+    /// The parent of the calling process (clone(2), `CLONE_PARENT`).
+    ///
+    /// Only the parent can reap its children. The function receives the pidfd of each process that
+    /// has ended before the verb returns and that the parent has to reap: a go-between, or the
+    /// process of a verb that failed. The parent must reap no other process of the container before
+    /// the verb returns.
+    ///
+    /// The end of the caller does not signal the container's process; the process reads the end of
+    /// file from its socket at the next message that it waits for, and exits.
+    OfCaller(&'a dyn Fn(OwnedFd)),
+}
+
+impl fmt::Debug for Parent<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Parent::Caller => "Caller",
+            Parent::OfCaller(_) => "OfCaller",
+        })
+    }
+}
+
+/// A container's process that executes its program.
+#[derive(Debug)]
+pub struct Running {
+    /// The process.
+    pub child: Child,
+    /// The master of its terminal, in the foreground.
+    pub master: Option<OwnedFd>,
+    /// The readiness messages of the program, to be passed on.
+    pub notify: Option<sd_notify::Proxy>,
+}
+
+impl Parent<'_> {
+    /// Clones a process of the container; see [`clone3`], whose caller must have one thread.
+    pub(super) fn clone(
+        &self,
+        flags: i32,
+        cgroup: Option<BorrowedFd<'_>>,
+        child: impl FnOnce() -> i32,
+    ) -> nix::Result<Child> {
+        let parent = match self {
+            Parent::Caller => 0,
+            Parent::OfCaller(_) => libc::CLONE_PARENT,
+        };
+        clone3((flags | parent) as u64, cgroup, child)
+    }
+
+    /// Replaces the go-between `child` by process `pid`, which it has cloned, and reaps it.
+    pub(super) fn replace(&self, child: &mut Child, pid: i32) -> Result<()> {
+        let named = Pid::from_raw(pid)
+            .ok_or_else(|| Error::new(Kind::System, "init has no process id here"))?;
+        let pidfd = pidfd_open(named, PidfdFlags::empty()).context("open the pidfd of init")?;
+        let new = Child { pid, pidfd };
+        self.check_sibling(child, &new).with_context(|| {
+            format!("look at process {pid}, which is to take the place of the go-between")
+        })?;
+        let go_between = std::mem::replace(child, new);
+        self.reap(&go_between).context("wait for the go-between")
+    }
+
+    /// Fails unless `sibling` has the parent that a sibling of `go_between` has. A failed verb kills
+    /// it, and its id may come from a neighbour that controls init.
+    fn check_sibling(&self, go_between: &Child, sibling: &Child) -> Result<()> {
+        let Parent::OfCaller(_) = self else {
+            // The id of a child stays its own until the child is reaped.
+            let running = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+            retry_on_intr(|| waitid(WaitId::PidFd(sibling.pidfd.as_fd()), running))?;
+            return Ok(());
+        };
+        // The parent can have children of other containers, too, which are in other cgroups.
+        let (new, own) = (stat(sibling.pid)?, stat(std::process::id() as i32)?);
+        let cgroup = |child: &Child| fs::read_bytes(&format!("/proc/{}/cgroup", child.pid));
+        if new.ppid != own.ppid
+            || new.starttime < own.starttime
+            || cgroup(sibling)? != cgroup(go_between)?
+        {
+            return Err(Error::from(Errno::ECHILD));
+        }
+        // The id was that of the pidfd for as long as it was looked at.
+        Ok(pidfd::send_signal(sibling.pidfd.as_fd(), 0)?)
+    }
+
+    /// Waits for the end of a process, and reaps it or has the parent reap it.
+    pub(super) fn reap(&self, child: &Child) -> Result<()> {
+        match self {
+            Parent::Caller => {
+                let ended = WaitId::PidFd(child.pidfd.as_fd());
+                retry_on_intr(|| waitid(ended.clone(), WaitIdOptions::EXITED))?;
+            }
+            Parent::OfCaller(hand_over) => {
+                wait_for_end(child)?;
+                hand_over(child.pidfd.try_clone()?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Kills a process and reaps it. A process that has been reaped is no error.
+    pub(super) fn kill(&self, child: &Child) -> Result<()> {
+        match pidfd::send_signal(child.pidfd.as_fd(), libc::SIGKILL) {
+            Ok(()) | Err(Errno::ESRCH) => {}
+            Err(errno) => return Err(Error::from(errno)),
+        }
+        match self.reap(child) {
+            Err(error) if error.errno() == Some(Errno::ECHILD) => Ok(()),
+            answer => answer,
+        }
+    }
+
+    /// The signal that ended a process, which has ended or is about to.
+    pub(super) fn signal_of(&self, child: &Child) -> Option<i32> {
+        match self {
+            Parent::Caller => {
+                let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+                let status = waitid(WaitId::PidFd(child.pidfd.as_fd()), options).ok().flatten();
+                status.as_ref().and_then(WaitIdStatus::terminating_signal)
+            }
+            Parent::OfCaller(_) => {
+                wait_for_end(child).ok()?;
+                let status = stat(child.pid).ok()?.exit_code?;
+                Some(libc::WTERMSIG(status)).filter(|signal| *signal != 0)
+            }
+        }
+    }
+
+    /// Returns the error for a process that has ended without reporting one.
+    pub(super) fn death(&self, child: &Child, what: &'static str) -> Error {
+        let why = match self.signal_of(child) {
+            Some(libc::SIGKILL) => {
+                "it was killed by SIGKILL (is the memory or pids limit too small for it to start?)"
+                    .to_owned()
+            }
+            Some(libc::SIGSYS) => {
+                "the seccomp filter killed it before it could execute the program".to_owned()
+            }
+            Some(signal) => format!("it was killed by signal {signal}"),
+            None => "it exited without reporting an error".to_owned(),
+        };
+        Error::new(Kind::System, why).context(what)
+    }
+}
+
+/// Whether a process has ended, reaped or not.
+pub(super) fn has_ended(child: &Child) -> nix::Result<bool> {
+    poll_end(child, PollTimeout::ZERO)
+}
+
+/// Waits until a process has ended.
+pub(super) fn wait_for_end(child: &Child) -> nix::Result<()> {
+    poll_end(child, PollTimeout::NONE).map(drop)
+}
+
+fn poll_end(child: &Child, timeout: PollTimeout) -> nix::Result<bool> {
+    loop {
+        let mut fds = [PollFd::new(child.pidfd.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut fds, timeout) {
+            Err(Errno::EINTR) => {}
+            answer => return answer.map(|ready| ready > 0),
+        }
+    }
+}
+
+fn stat(pid: i32) -> Result<Stat> {
+    let path = format!("/proc/{pid}/stat");
+    let text = fs::read_bytes(&path)?;
+    Stat::from_read(text.as_slice())
+        .map_err(|e| Error::new(Kind::System, e.to_string()).context(format!("read {path}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(pid: u32) -> Child {
+        let pid = pid as i32;
+        let pidfd = pidfd_open(Pid::from_raw(pid).unwrap(), PidfdFlags::empty()).unwrap();
+        Child { pid, pidfd }
+    }
+
+    #[test]
+    fn no_process_but_a_child_takes_the_place_of_a_go_between() {
+        let mut ended = std::process::Command::new("true").spawn().unwrap();
+        let mut child = open(ended.id());
+        let pid = child.pid;
+        let parent = std::os::unix::process::parent_id() as i32;
+        for kind in [Parent::Caller, Parent::OfCaller(&|_| ())] {
+            let error = kind.replace(&mut child, parent).unwrap_err();
+            assert_eq!((error.errno(), child.pid), (Some(Errno::ECHILD), pid), "{kind:?}");
+            assert!(kind.replace(&mut child, 0).is_err());
+        }
+        ended.wait().unwrap();
+    }
+
+    #[test]
+    fn a_sibling_is_handed_over_when_it_has_ended() {
+        let mut ended = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let child = open(ended.id());
+        let reaped = std::cell::RefCell::new(Vec::new());
+        let hand_over = |pidfd| reaped.borrow_mut().push(pidfd);
+        let parent = Parent::OfCaller(&hand_over);
+        assert!(!has_ended(&child).unwrap());
+        parent.kill(&child).unwrap();
+        assert!(has_ended(&child).unwrap() && reaped.borrow().len() == 1);
+        assert_eq!(parent.signal_of(&child), Some(libc::SIGKILL));
+        assert_eq!(Parent::Caller.signal_of(&child), Some(libc::SIGKILL));
+        ended.wait().unwrap();
+    }
+}

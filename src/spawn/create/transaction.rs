@@ -1,0 +1,299 @@
+//! The side effects of a create, each recorded as it is made, so that an error undoes all of them.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+
+use super::handshake::{InitHandshake, waits_for_cgroup};
+use super::{CreateRequest, prepare};
+use crate::cgroup::Cgroup;
+use crate::config::Plan;
+use crate::config::annotations;
+use crate::error::retry_once;
+use crate::fs::OwnMount;
+use crate::host::Host;
+use crate::init::start::Fifos;
+use crate::init::{Init, create as child_side, limits, scheduling};
+use crate::protocol::{self, Socket, ToInit, ToParent};
+use crate::sd_notify;
+use crate::spawn::child::{Parent, Running};
+use crate::spawn::handshake::{self, Handshake};
+use crate::spawn::record;
+use crate::state::{self, Reserved, State, Status};
+use crate::sys::clone::Child;
+use crate::terminal::supervise;
+use crate::{Context, Error, Kind, Result, hooks, log};
+
+/// A container whose init is ready and waits for [`ToInit::Go`].
+#[derive(Debug)]
+pub struct Created<'a> {
+    parent: Parent<'a>,
+    plan: Plan,
+    state: State,
+    reserved: Reserved,
+    cgroup: Option<Cgroup>,
+    child: Option<Child>,
+    socket: Option<Socket>,
+    master: Option<OwnedFd>,
+    pid_file: Option<PathBuf>,
+    service_manager: Option<sd_notify::Host>,
+    notify: Option<sd_notify::Proxy>,
+    poststop_owed: bool,
+}
+
+impl<'a> Created<'a> {
+    /// Starts with the reserved directory as the only side effect.
+    pub(super) fn new(
+        parent: Parent<'a>,
+        plan: Plan,
+        state: State,
+        reserved: Reserved,
+        service_manager: Option<sd_notify::Host>,
+    ) -> Created<'a> {
+        Created {
+            parent,
+            plan,
+            state,
+            reserved,
+            cgroup: None,
+            child: None,
+            socket: None,
+            master: None,
+            pid_file: None,
+            service_manager,
+            notify: None,
+            poststop_owed: false,
+        }
+    }
+
+    /// Makes all of it, or nothing.
+    pub(super) fn run(
+        mut self,
+        host: &Host,
+        request: &CreateRequest<'_>,
+        console: Option<OwnedFd>,
+    ) -> Result<Created<'a>> {
+        let made = self.make(host, request, console);
+        match made.and_then(|()| self.commit(request)) {
+            Ok(()) => Ok(self),
+            Err(error) => Err(self.undo(error)),
+        }
+    }
+
+    /// Descriptors, cgroup, init, and all that init asks for until it is ready.
+    fn make(
+        &mut self,
+        host: &Host,
+        request: &CreateRequest<'_>,
+        console: Option<OwnedFd>,
+    ) -> Result<()> {
+        if let Some(host) = &self.service_manager {
+            sd_notify::make_dir(self.reserved.dir())?;
+            // A created container's is made by who starts it, and listens.
+            if !request.waits_for_start {
+                self.notify = sd_notify::Proxy::bind(self.reserved.dir(), host)?;
+            }
+        }
+        let plan = &self.plan;
+        let mut inherited = prepare::open(plan, host)?;
+        let trees = inherited.sources.trees().filter(|_| plan.mounts_in_callers_namespace());
+        self.state.own_mount = trees.map(|t| OwnMount::of(t.root.as_fd())).transpose()?;
+        let fifos = request.waits_for_start.then(|| Fifos::make(self.reserved.dir()));
+        let fifos = fifos.transpose()?;
+        let cgroup = self.cgroup.insert(plan.cgroup.create()?);
+        // Without privileges it may be less than what was intended.
+        self.state.cgroup = cgroup.record().clone();
+        let state = &self.state;
+        let (socket, init_socket) = protocol::pair()?;
+        let mut socket = Some(socket);
+        let foreground_terminal =
+            console.is_none() && plan.process.as_ref().is_some_and(|process| process.terminal);
+        let home = inherited.sources.stage(plan, &inherited.proc)?;
+        let init = Init {
+            plan,
+            inherited: &inherited,
+            parent: &init_socket,
+            fifos: fifos.as_ref(),
+            console: console.as_ref(),
+            size: foreground_terminal.then(supervise::caller_size).flatten(),
+            cgroups: cgroup.record(),
+            waits_for_cgroup: waits_for_cgroup(cgroup, plan.route.trampoline),
+            signals: request.signals,
+            hook_state: &|status, pid| state::document(state, status, pid).to_json(),
+        };
+        let cloned = self.parent.clone(plan.route.clone_flags, cgroup.clone_fd(), || {
+            // Its copy of the runtime's end would hide the runtime's death from init.
+            drop(socket.take());
+            child_side::run(&init)
+        });
+        let cloned = cloned.context("clone init");
+        let Some(socket) = socket else {
+            return Err(Error::new(Kind::System, "the socket to init is gone"));
+        };
+        // Recorded from here on, so that it is killed if the runtime cannot return.
+        let cloned = cloned.map(|child| self.child.insert(child));
+        let cloned = match home {
+            Some(home) => {
+                home.leave(cloned, |child| handshake::await_go_between(self.parent, &socket, child))
+            }
+            None => cloned,
+        };
+        // Likewise here: without it the end of init is an end of file.
+        drop(init_socket);
+        let child = cloned?;
+        log::debug(format_args!("cloned process {}", child.pid));
+        let has_go_between = plan.route.trampoline || plan.route.joins_pid;
+        let mut handshake = InitHandshake {
+            shared: Handshake {
+                parent: self.parent,
+                name: handshake::INIT,
+                process: plan.process.as_ref(),
+                state,
+                proc: &inherited.proc,
+                socket: &socket,
+                child,
+                adopted: !has_go_between,
+                shares_socket: has_go_between,
+                is_visible: false,
+                master: None,
+                listener: None,
+            },
+            plan,
+            inherited: &inherited,
+            cgroup,
+            hooks_ran: false,
+            user_namespace: 0,
+        };
+        let ready = handshake.until_ready();
+        if ready.is_err() && !handshake.shared.adopted {
+            // An init may be there already that only its go-between knew.
+            socket.shutdown_and_drain();
+        }
+        self.poststop_owed = handshake.hooks_ran;
+        self.master = handshake.shared.master.take();
+        self.state.user_namespace = handshake.user_namespace;
+        self.socket = Some(socket);
+        // If systemd has made it, it is known only now.
+        self.state.cgroup = cgroup.record().clone();
+        ready
+    }
+
+    /// Writes what must be there before init goes on.
+    fn commit(&mut self, request: &CreateRequest<'_>) -> Result<()> {
+        let child = self.child.as_ref().ok_or_else(not_made)?;
+        if let Some(process) = self.plan.process.as_ref().filter(|p| !p.sets_own_rlimits) {
+            limits::set(&process.rlimits, Some(child.pid))?;
+        }
+        if let Some(process) = &self.plan.process {
+            scheduling::set_of(&process.scheduling, child.pid)?;
+        }
+        record::set_pid(&mut self.state, child.pid)?;
+        log::debug(format_args!("init is process {} and is ready", child.pid));
+        self.reserved.commit(&self.state)?;
+        if let Some(path) = &request.pid_file {
+            record::write_pid_file(path, child.pid)?;
+            self.pid_file = Some(path.clone());
+        }
+        let receiver = (annotations::PIDFD_RECEIVER, &self.plan.annotations.pidfd_receiver);
+        for (name, path) in [("--pidfd-socket", &request.pidfd_socket), receiver] {
+            if let Some(path) = path {
+                handshake::send_pidfd(name, path, child)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps the compiled seccomp filter for the next container.
+    pub(super) fn save_filter(&self) {
+        if let Some(process) = &self.plan.process {
+            process.save_filter();
+        }
+    }
+
+    /// `create`: init now waits for `start`, and no longer for this process.
+    pub fn leave(mut self) -> Result<Child> {
+        match self.go() {
+            Ok(_) => {
+                let child = self.child.take().ok_or_else(not_made)?;
+                self.reserved.keep();
+                Ok(child)
+            }
+            Err(error) => Err(self.undo(error)),
+        }
+    }
+
+    /// `run`: init goes on to execve; then the poststart hooks.
+    pub fn start(mut self) -> Result<Running> {
+        let started = self.go().and_then(|socket| match socket.next()? {
+            // Close-on-exec: the program runs.
+            None => Ok(()),
+            Some(ToParent::Failed(error)) => Err(error),
+            Some(_) => Err(handshake::unexpected()),
+        });
+        if let Err(error) = started.and_then(|()| self.poststart()) {
+            // It was created, so what undoes it is its end, with all that belongs to that.
+            self.poststop_owed = true;
+            return Err(self.undo(error));
+        }
+        let child = self.child.take().ok_or_else(not_made)?;
+        self.reserved.keep();
+        Ok(Running { child, master: self.master, notify: self.notify })
+    }
+
+    /// Tells init to go on.
+    fn go(&self) -> Result<&Socket> {
+        let (Some(socket), Some(child)) = (&self.socket, &self.child) else {
+            return Err(not_made());
+        };
+        if socket.tell_init(ToInit::Go)? {
+            Ok(socket)
+        } else {
+            Err(handshake::last_error(self.parent, socket, child, handshake::INIT))
+        }
+    }
+
+    fn poststart(&self) -> Result<()> {
+        let hooks = &self.plan.hooks.poststart;
+        if hooks.is_empty() {
+            return Ok(());
+        }
+        let state = state::document(&self.state, Status::Running, self.state.pid).to_json()?;
+        hooks::run_all("poststart", hooks, &state)
+    }
+
+    /// Takes everything back: init and all that it may have started, the cgroup, the directory;
+    /// and when hooks of create have run, the lifecycle goes on at its end with the poststop hooks
+    /// (runtime.md, "Lifecycle"). Returns the error that led here; what fails on the way is told
+    /// as a warning, because that error is the story.
+    fn undo(self, error: Error) -> Error {
+        let warn = |result: Result<()>| result.unwrap_or_else(log::warn);
+        if let Some(path) = &self.pid_file {
+            let removed = retry_once(|| Ok(std::fs::remove_file(path)?));
+            warn(removed.with_context(|| format!("--pid-file: remove {path:?}")));
+        }
+        if let Some(child) = &self.child {
+            warn(retry_once(|| self.parent.kill(child)).context("kill the container's init"));
+        }
+        if let Some(mount) = &self.state.own_mount {
+            warn(retry_once(|| mount.detach(&self.plan.rootfs)));
+        }
+        if let Some(cgroup) = self.cgroup {
+            if self.child.is_some() && !self.plan.has_private_pid() {
+                warn(retry_once(|| cgroup.record().kill_all()));
+            }
+            warn(retry_once(|| cgroup.record().abandon()));
+        }
+        warn(retry_once(|| self.reserved.abandon()));
+        let poststop = &self.plan.hooks.poststop;
+        if self.poststop_owed && !poststop.is_empty() {
+            match state::document(&self.state, Status::Stopped, 0).to_json() {
+                Ok(json) => hooks::run_all_logging("poststop", poststop, &json),
+                Err(error) => log::warn(error),
+            }
+        }
+        error
+    }
+}
+
+fn not_made() -> Error {
+    Error::new(Kind::System, "the container has no init")
+}

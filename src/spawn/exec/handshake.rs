@@ -1,0 +1,158 @@
+//! The process of an exec on its way into a container: the runtime's side, from the clone until the
+//! program runs.
+
+use std::os::fd::OwnedFd;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::{ExecPlan, ExecRequest};
+use crate::cgroup::Cgroup;
+use crate::init::birth::{self, Report};
+use crate::init::{limits, scheduling};
+use crate::protocol::{ToInit, ToParent};
+use crate::spawn::child::{has_ended, wait_for_end};
+use crate::spawn::handshake::{self, Handshake, unexpected};
+use crate::spawn::record;
+use crate::state::{self, Status};
+use crate::{Context, Error, Kind, Result, log};
+
+/// The exchange with the process of an exec, and what the answers need.
+pub(super) struct ExecHandshake<'a> {
+    /// What create and exec share.
+    pub shared: Handshake<'a>,
+    /// The decisions.
+    pub plan: &'a ExecPlan,
+    /// The cgroup of the process.
+    pub cgroup: &'a Cgroup,
+    /// What becomes of the process that executes the program.
+    pub report: &'a Report,
+}
+
+impl ExecHandshake<'_> {
+    /// Answers until the process has executed the program.
+    pub fn until_it_runs(&mut self, request: &ExecRequest<'_>) -> Result<()> {
+        self.shared.set_oom_score()?;
+        if self.cgroup.needs_enter() {
+            self.cgroup.enter(self.shared.child.pid)?;
+            self.shared.tell(ToInit::CgroupReady)?;
+        }
+        let ToParent::Ready { .. } = self.shared.receive()? else { return Err(unexpected()) };
+        self.check_user_namespace()?;
+        let process = &self.plan.process;
+        let pid = self.shared.child.pid;
+        if !process.sets_own_rlimits {
+            let others = process.rlimits.iter().filter(|limit| !limits::is_process_count(limit));
+            limits::set(others, Some(pid))?;
+            limits::allow_process_count(&process.rlimits, pid)?;
+        }
+        let inherits_scheduler = process.scheduling.is_inherited();
+        if inherits_scheduler {
+            scheduling::set_of(&process.scheduling, pid)?;
+        }
+        log::debug(format_args!("process {pid} is in the container and ready"));
+        self.shared.tell(ToInit::Go)?;
+        self.until_born()?;
+        if !inherits_scheduler {
+            scheduling::set_of(&process.scheduling, self.shared.child.pid)?;
+        }
+        if let Some(path) = &request.pidfd_socket {
+            handshake::send_pidfd("--pidfd-socket", path, self.shared.child)?;
+        }
+        // Last: an engine recognises a failed exec by the missing file.
+        match &request.pid_file {
+            Some(path) => record::write_pid_file(path, self.shared.child.pid),
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses a container whose init has left the user namespace of its create.
+    ///
+    /// An init without privileges can make a user namespace and in it a mount namespace, with programs
+    /// of its own in the place of the image's. A process with the container's capabilities must not
+    /// run those. There is no way back from a user namespace, so if init is in the one of its create
+    /// now, the child has joined nothing that was made in another. What init has changed with
+    /// capabilities of its own is the container's affair.
+    fn check_user_namespace(&self) -> Result<()> {
+        use std::os::unix::fs::MetadataExt;
+        let expected = self.plan.user_namespace;
+        if expected == 0 {
+            return Ok(());
+        }
+        let path = format!("/proc/{}/ns/user", self.shared.state.pid);
+        let found = std::fs::metadata(&path).with_context(|| format!("look at {path}"))?;
+        if found.ino() == expected {
+            return Ok(());
+        }
+        let why = "cannot exec: the container's init has left the user namespace that it was \
+                   created in";
+        Err(Error::new(Kind::State, why))
+    }
+
+    /// Takes over the process of the program. After Go the go-between has closed the socket, cloned
+    /// that process and waited until it ran the program or was gone.
+    fn until_born(&mut self) -> Result<()> {
+        match self.shared.socket.next()? {
+            None => {}
+            Some(ToParent::Failed(error)) => return Err(error),
+            Some(_) => return Err(unexpected()),
+        }
+        if let Some(listener) = self.shared.listener.take() {
+            self.send_listener(listener)?;
+        }
+        wait_for_end(self.shared.child).context("wait for the process that clones the exec's")?;
+        let (pid, result) = self.report.read().ok_or_else(|| self.shared.death())?;
+        if pid != 0 {
+            self.shared.replace_child(pid)?;
+        }
+        result?;
+        self.check_program_ran()
+    }
+
+    /// Sends the listener to its agent, for the process that executes the program. Until the agent has
+    /// it, that process can wait for the agent in execve(2), and the go-between with it.
+    fn send_listener(&mut self, listener: OwnedFd) -> Result<()> {
+        let Some(pid) = self.born()? else { return Ok(()) };
+        let init = (Status::Running, self.shared.state.pid);
+        let sent = self.shared.send_listener(&listener, pid.as_raw_pid(), init);
+        // Without a listener, a system call that waits for the agent goes on (ENOSYS).
+        drop(listener);
+        if sent.is_err() {
+            // It is a child of the parent, which reaps it after us, so the id is its own.
+            match kill_process(pid, Signal::KILL) {
+                Ok(()) | Err(rustix::io::Errno::SRCH) => {}
+                Err(errno) => log::warn(Error::from(errno).context("kill the exec's process")),
+            }
+            self.shared.replace_child(pid.as_raw_pid())?;
+        }
+        sent
+    }
+
+    /// Returns the process that executes the program; `None` if the go-between is gone and has cloned
+    /// none. There is no event to wait for: no descriptor may be open in the new process.
+    fn born(&self) -> Result<Option<Pid>> {
+        loop {
+            let is_gone = has_ended(self.shared.child)
+                .context("look at the process that clones the exec's")?;
+            let pid = Pid::from_raw(self.report.born().load(Ordering::Acquire));
+            if pid.is_some() || is_gone {
+                return Ok(pid);
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Fails if the process died before it executed the program: a filter can kill a process whose
+    /// execve it refuses, and nothing is reported then.
+    fn check_program_ran(&self) -> Result<()> {
+        let child = &*self.shared.child;
+        if !has_ended(child).context("look at the process of the exec")? {
+            return Ok(());
+        }
+        match self.shared.parent.signal_of(child) {
+            Some(signal) if !state::has_executed(child.pid)? => Err(birth::killed_by(signal)),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! The OCI state of a container, as hooks and users see it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::id::Id;
+use super::owner;
+use super::record::State;
+use crate::text::rfc3339;
+use crate::{Error, Kind, Result};
+
+/// The version of the OCI runtime specification that the state complies with.
+pub const OCI_VERSION: &str = "1.2.1";
+
+/// The status of a container (runtime.md "State"; `paused` is an addition that runc made).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Status {
+    /// `create` is at work.
+    Creating,
+    /// Init waits for `start`.
+    Created,
+    /// The configured process runs.
+    Running,
+    /// It runs, but its cgroup is frozen.
+    Paused,
+    /// No process any more.
+    Stopped,
+}
+
+impl Status {
+    /// The word that the specification uses.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Status::Creating => "creating",
+            Status::Created => "created",
+            Status::Running => "running",
+            Status::Paused => "paused",
+            Status::Stopped => "stopped",
+        }
+    }
+}
+
+impl std::fmt::Display for Status {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The OCI state document: what `state` and `list` print and what hooks read.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Document<'a> {
+    /// [`OCI_VERSION`].
+    pub oci_version: &'static str,
+    /// The container's id.
+    pub id: &'a Id,
+    /// Init, in the pid namespace of the reader; 0 if there is none.
+    pub pid: i32,
+    /// The status.
+    pub status: Status,
+    /// The bundle.
+    pub bundle: &'a Path,
+    /// The root file system; absent while the container is being created.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rootfs: Option<&'a Path>,
+    /// When create began, RFC 3339.
+    pub created: String,
+    /// The annotations; absent if there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub annotations: Option<&'a BTreeMap<String, String>>,
+    /// The name of the user who created it, or `#uid`.
+    pub owner: String,
+}
+
+/// The OCI state of the container of `state`, with the status and the pid that its reader is to
+/// see. The pid of a stopped container is 0 whatever is given.
+pub fn document(state: &State, status: Status, pid: i32) -> Document<'_> {
+    Document {
+        oci_version: OCI_VERSION,
+        id: &state.id,
+        pid: if status == Status::Stopped { 0 } else { pid },
+        status,
+        bundle: &state.bundle,
+        rootfs: Some(&state.rootfs),
+        created: rfc3339(state.created),
+        annotations: Some(&state.annotations).filter(|map| !map.is_empty()),
+        owner: owner::name(state.owner),
+    }
+}
+
+impl Document<'_> {
+    /// On one line, for a hook's standard input. Hooks find the root file system under the name
+    /// `root` as well: so it was called before the specification, and is still under crun.
+    pub fn to_json(&self) -> Result<Vec<u8>> {
+        #[derive(Serialize)]
+        struct ForHook<'a> {
+            #[serde(flatten)]
+            document: &'a Document<'a>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            root: Option<&'a Path>,
+        }
+        let document = ForHook { document: self, root: self.rootfs };
+        serde_json::to_vec(&document).map_err(|e| Error::new(Kind::System, e.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::record::tests::state;
+
+    #[test]
+    fn document_has_the_keys_of_the_specification() {
+        let state = state();
+        let json = document(&state, Status::Running, 77).to_json().unwrap();
+        assert_eq!(
+            String::from_utf8(json).unwrap(),
+            "{\"ociVersion\":\"1.2.1\",\"id\":\"c1\",\"pid\":77,\"status\":\"running\",\
+             \"bundle\":\"/b\",\"rootfs\":\"/b/rootfs\",\
+             \"created\":\"2023-11-14T22:13:20.000000005Z\",\"owner\":\"root\",\
+             \"root\":\"/b/rootfs\"}"
+        );
+        assert_eq!(document(&state, Status::Stopped, 77).pid, 0);
+    }
+}

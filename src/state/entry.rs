@@ -1,0 +1,355 @@
+//! One container, as a later command finds it.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::sync::Arc;
+
+use oci_spec::runtime::{LinuxResources, Spec};
+use rustix::fs::{FlockOperation, Mode, OFlags};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::dir::{self, Root};
+use super::document::{Document, OCI_VERSION, Status, document};
+use super::id::Id;
+use super::process::{boot_id, process_start_time};
+use super::record::{INTENT_FILE, Intent, RESULT_FIFO, START_FIFO, STATE_FILE, State, VERSION};
+use super::{file, owner};
+use crate::hooks::Hooks;
+use crate::sys::pidfd;
+use crate::text::rfc3339;
+use crate::{Context, Error, Kind, Result, config};
+
+/// A container of a [`super::Store`].
+#[derive(Debug)]
+pub struct Entry {
+    root: Arc<Root>,
+    id: Id,
+    dir: OwnedFd,
+    contents: Contents,
+    locked: bool,
+}
+
+#[derive(Debug)]
+enum Contents {
+    /// create has succeeded.
+    Complete(Box<State>),
+    /// create is at work.
+    Creating(Box<Intent>),
+    /// create has died, or has not written anything yet.
+    Unfinished(Option<Box<Intent>>),
+    /// state.json is nothing that this runtime wrote.
+    Broken(Error, Option<Box<Intent>>),
+}
+
+impl Entry {
+    pub(super) fn load(root: &Arc<Root>, id: &Id) -> Result<Entry> {
+        let dir = dir::open_container(root, id)?;
+        let contents = read(root, id, &dir, false)?;
+        Ok(Entry { root: root.clone(), id: id.clone(), dir, contents, locked: false })
+    }
+
+    /// The same with the lock taken first, so that everything is read once.
+    pub(super) fn load_locked(root: &Arc<Root>, id: &Id) -> Result<Entry> {
+        let dir = dir::open_container(root, id)?;
+        dir::lock(&dir)?;
+        if !dir::is_named(root, id, &dir)? {
+            return Err(dir::not_found(id));
+        }
+        let contents = read(root, id, &dir, true)?;
+        Ok(Entry { root: root.clone(), id: id.clone(), dir, contents, locked: true })
+    }
+
+    /// An error for what only a cleaner can use.
+    pub(super) fn readable(self) -> Result<Entry> {
+        match self.contents {
+            Contents::Unfinished(None) => Err(dir::not_found(&self.id)),
+            Contents::Broken(error, _) => Err(error),
+            _ => Ok(self),
+        }
+    }
+
+    /// Its id.
+    pub fn id(&self) -> &Id {
+        &self.id
+    }
+
+    /// Its directory.
+    pub fn dir(&self) -> BorrowedFd<'_> {
+        self.dir.as_fd()
+    }
+
+    /// Its state, once create has ended.
+    pub fn state(&self) -> Option<&State> {
+        match &self.contents {
+            Contents::Complete(state) => Some(state),
+            _ => None,
+        }
+    }
+
+    /// What create meant to make, if it has not ended, or if the state is broken.
+    pub fn intent(&self) -> Option<&Intent> {
+        match &self.contents {
+            Contents::Creating(intent) => Some(intent),
+            Contents::Unfinished(intent) | Contents::Broken(_, intent) => intent.as_deref(),
+            Contents::Complete(_) => None,
+        }
+    }
+
+    /// What is wrong with its state.json, if it cannot be read.
+    pub fn broken(&self) -> Option<&Error> {
+        match &self.contents {
+            Contents::Broken(error, _) => Some(error),
+            _ => None,
+        }
+    }
+
+    /// Its status, from the live process; each call looks anew.
+    pub fn status(&self) -> Result<Status> {
+        let state = match &self.contents {
+            Contents::Complete(state) => state,
+            Contents::Creating(_) => return Ok(Status::Creating),
+            Contents::Unfinished(_) => return Ok(Status::Stopped),
+            Contents::Broken(error, _) => return Err(error.clone()),
+        };
+        if !self.this_boot()? || process_start_time(state.pid)? != Some(state.start_time) {
+            return Ok(Status::Stopped);
+        }
+        if state.cgroup.frozen()? {
+            return Ok(Status::Paused);
+        }
+        // Not whether the FIFO is there, but whether init waits on it: a start that was killed may
+        // have left the file.
+        use rustix::io::Errno;
+        let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        match rustix::fs::openat(&self.dir, START_FIFO, flags, Mode::empty()) {
+            Ok(_) => Ok(Status::Created),
+            // Not there, without a reader, or a link or directory: none that init waits on.
+            Err(Errno::NOENT | Errno::NXIO | Errno::LOOP | Errno::ISDIR) => Ok(Status::Running),
+            Err(e) => {
+                Err(e).with_context(|| format!("open {START_FIFO} of {:?}", self.id.as_str()))
+            }
+        }
+    }
+
+    /// Whether its files were written in the running boot; if not, the numbers and cgroups in
+    /// them may be those of others by now.
+    pub fn this_boot(&self) -> Result<bool> {
+        let written = match (&self.contents, self.intent()) {
+            (Contents::Complete(state), _) => &state.boot_id,
+            (_, Some(intent)) => &intent.boot_id,
+            (_, None) => return Ok(true),
+        };
+        Ok(written == boot_id()?)
+    }
+
+    /// A descriptor of init, or `None` if it is dead. Never one of another process: the start
+    /// time is compared after the descriptor was opened.
+    pub fn pidfd(&self) -> Result<Option<OwnedFd>> {
+        let Some(state) = self.state() else { return Ok(None) };
+        if !self.this_boot()? {
+            return Ok(None);
+        }
+        let Some(fd) =
+            pidfd::open(state.pid).with_context(|| format!("pidfd_open {}", state.pid))?
+        else {
+            return Ok(None);
+        };
+        Ok((process_start_time(state.pid)? == Some(state.start_time)).then_some(fd))
+    }
+
+    /// Takes the lock, for operations that change the container; waits for whoever has it. What
+    /// was loaded is read again. [`Kind::NotFound`] if the container was removed meanwhile.
+    pub fn lock(&mut self) -> Result<()> {
+        if self.locked {
+            return Ok(());
+        }
+        dir::lock(&self.dir)?;
+        if !dir::is_named(&self.root, &self.id, &self.dir)? {
+            return Err(dir::not_found(&self.id));
+        }
+        self.contents = read(&self.root, &self.id, &self.dir, true)?;
+        self.locked = true;
+        Ok(())
+    }
+
+    /// Removes the FIFOs of a container that has been started.
+    pub fn forget_fifos(&self) -> Result<()> {
+        file::unlink(self.dir(), START_FIFO)?;
+        file::unlink(self.dir(), RESULT_FIFO)
+    }
+
+    /// Removes the container's directory. Its process and cgroup must be gone, and the lock held.
+    pub fn remove(self) -> Result<()> {
+        dir::remove(&self.root, &self.id, &self.dir)
+    }
+
+    /// The configuration as it was at create.
+    pub fn config(&self) -> Result<Spec> {
+        config::parse_stored(self.config_text()?)
+            .map_err(|error| error.context("config"))
+            .with_context(|| format!("{:?}", self.file(STATE_FILE)))
+    }
+
+    /// Stores other resources in place of the earlier ones. The lock must be held. A reader sees the
+    /// old state or the new one; on an error the old one stays.
+    pub fn replace_resources(&mut self, resources: LinuxResources) -> Result<()> {
+        let name = || format!("{:?}", self.file(STATE_FILE));
+        let Some(old) = self.state().filter(|_| self.locked) else {
+            return Err(Error::new(Kind::State, "not created, or not locked")).with_context(name);
+        };
+        let failed = |e: serde_json::Error| Error::new(Kind::System, e.to_string());
+        let state = State { resources: Some(resources), ..old.clone() };
+        let bytes = serde_json::to_vec(&state).map_err(failed).with_context(name)?;
+        // What one that was killed has left.
+        file::unlink(self.dir(), &file::temporary(STATE_FILE)).with_context(name)?;
+        file::write(self.dir(), STATE_FILE, &bytes).with_context(name)?;
+        self.contents = Contents::Complete(Box::new(state));
+        Ok(())
+    }
+
+    /// The hooks of the configuration as it was at create.
+    pub fn hooks(&self) -> Result<Hooks> {
+        /// The rest is skipped, which is faster than [`Spec`].
+        #[derive(Deserialize)]
+        struct OnlyHooks {
+            hooks: Option<oci_spec::runtime::Hooks>,
+        }
+        let hooks = self.parse_config::<OnlyHooks>()?.hooks;
+        let annotations = self.state().map(|state| &state.annotations);
+        config::hooks::parse(hooks.as_ref(), |name| annotations?.get(name).map(String::as_str))
+    }
+
+    fn config_text(&self) -> Result<&str> {
+        let state = self.state();
+        let missing = || Error::new(Kind::State, "container was not created");
+        state.map(|state| state.config.get()).ok_or_else(missing)
+    }
+
+    fn parse_config<T: DeserializeOwned>(&self) -> Result<T> {
+        serde_json::from_str(self.config_text()?)
+            .map_err(|e| Error::new(Kind::Invalid, format!("config: {e}")))
+            .with_context(|| format!("{:?}", self.file(STATE_FILE)))
+    }
+
+    /// The OCI state, as `state` and `list` print it.
+    pub fn document(&self) -> Result<Document<'_>> {
+        let status = self.status()?;
+        if let Some(state) = self.state() {
+            return Ok(document(state, status, state.pid));
+        }
+        let Some(intent) = self.intent() else { return Err(dir::not_found(&self.id)) };
+        Ok(Document {
+            oci_version: OCI_VERSION,
+            id: &self.id,
+            pid: 0,
+            status,
+            bundle: &intent.bundle,
+            rootfs: None,
+            created: rfc3339(intent.created),
+            annotations: None,
+            // Directories of other users are no containers.
+            owner: owner::name(nix::unistd::geteuid().as_raw()),
+        })
+    }
+
+    fn file(&self, name: &str) -> std::path::PathBuf {
+        self.root.path.join(self.id.as_str()).join(name)
+    }
+}
+
+/// Reads a container's files; `locked` if nobody else can be changing them.
+fn read(root: &Root, id: &Id, dir: &OwnedFd, locked: bool) -> Result<Contents> {
+    if let Some(contents) = read_state(root, id, dir)? {
+        return Ok(contents);
+    }
+    let intent = read_intent(root, id, dir)?.map(Box::new);
+    let intent = match intent {
+        Some(intent) if !locked => intent,
+        // Without an intent nothing has been begun. The lock is not even tried: its owner is yet
+        // to take it, and many readers who each hold it for a moment would keep it from him.
+        intent => return Ok(Contents::Unfinished(intent)),
+    };
+    // Whoever creates it holds the lock.
+    match rustix::fs::flock(dir, FlockOperation::NonBlockingLockShared) {
+        Ok(()) => {}
+        Err(rustix::io::Errno::WOULDBLOCK) => return Ok(Contents::Creating(intent)),
+        Err(e) => return Err(e).context("lock the container"),
+    }
+    // create may have ended between the reads and the lock, and the container been deleted as well,
+    // so that what was read is as good as nothing.
+    let again = read(root, id, dir, true);
+    rustix::fs::flock(dir, FlockOperation::Unlock).context("unlock the container")?;
+    again
+}
+
+fn read_state(root: &Root, id: &Id, dir: &OwnedFd) -> Result<Option<Contents>> {
+    let path = root.path.join(id.as_str()).join(STATE_FILE);
+    let parsed = match file::read(dir.as_fd(), STATE_FILE) {
+        Ok(None) => return Ok(None),
+        Ok(Some(bytes)) => parse(&bytes, |s: &State| s.version).and_then(|state| check(state, id)),
+        Err(e) => Err(e),
+    };
+    match parsed.with_context(|| format!("{path:?}")) {
+        Ok(state) => Ok(Some(Contents::Complete(state))),
+        Err(e) if e.kind() == Kind::Invalid => {
+            Ok(Some(Contents::Broken(e, read_intent(root, id, dir)?.map(Box::new))))
+        }
+        Err(e) => Err(e),
+    }
+}
+
+/// What a state must be for its numbers to be used.
+fn check(state: State, id: &Id) -> Result<Box<State>> {
+    if state.id != *id {
+        let why = "is not the name of its directory";
+        return Err(Error::invalid("id", state.id.as_str(), why));
+    }
+    // 0 and -1 mean many processes to kill(2), and 1 is never a container's.
+    if state.pid <= 1 {
+        return Err(Error::invalid("pid", state.pid, "is no container's process"));
+    }
+    Ok(Box::new(state))
+}
+
+/// A broken intent is as good as none: it is written whole or not at all, so this is not ours.
+fn read_intent(root: &Root, id: &Id, dir: &OwnedFd) -> Result<Option<Intent>> {
+    let path = || format!("{:?}", Path::join(&root.path, id.as_str()).join(INTENT_FILE));
+    let parsed = match file::read(dir.as_fd(), INTENT_FILE) {
+        Ok(None) => return Ok(None),
+        Ok(Some(bytes)) => parse(&bytes, |i: &Intent| i.version),
+        Err(e) => Err(e),
+    };
+    match parsed.with_context(path) {
+        Ok(intent) if intent.id == *id => Ok(Some(intent)),
+        Ok(_) => Ok(None),
+        Err(e) if e.kind() == Kind::Invalid => {
+            crate::log::warn(&e);
+            Ok(None)
+        }
+        Err(e) => Err(e),
+    }
+}
+
+/// [`Kind::Invalid`] for what is no record of ours, [`Kind::State`] for one of a newer version.
+fn parse<T: DeserializeOwned>(bytes: &[u8], version: impl Fn(&T) -> u32) -> Result<T> {
+    #[derive(Deserialize)]
+    struct Versioned {
+        version: u32,
+    }
+    let parsed = serde_json::from_slice::<T>(bytes);
+    let found = match &parsed {
+        Ok(value) => version(value),
+        // A newer one may lack fields of ours; that it is newer is the better reason.
+        Err(_) => serde_json::from_slice(bytes).map_or(VERSION, |v: Versioned| v.version),
+    };
+    if found > VERSION {
+        let why =
+            format!("written by a newer bulkhead (version {found}; this one reads {VERSION})");
+        return Err(Error::new(Kind::State, why));
+    }
+    if found != VERSION {
+        return Err(Error::invalid("version", found, "there is no such version"));
+    }
+    parsed.map_err(|e| Error::new(Kind::Invalid, e.to_string()))
+}

@@ -1,0 +1,160 @@
+//! The files of a container's directory: what they are named and what they hold.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use oci_spec::runtime::LinuxResources;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::value::RawValue;
+
+use super::id::Id;
+use crate::cgroup;
+use crate::fs::OwnMount;
+use crate::text::rfc3339;
+
+/// The version of [`State`] and [`Intent`] that this program writes, and the newest that it reads.
+pub const VERSION: u32 = 1;
+
+/// The FIFO in a container's directory on which init waits for `start`. Its presence is what makes
+/// a live container `created`; `start` removes it.
+pub const START_FIFO: &str = "exec.fifo";
+
+/// The FIFO through which init tells `start` why it could not execute the program.
+pub const RESULT_FIFO: &str = "result.fifo";
+
+pub(super) const STATE_FILE: &str = "state.json";
+pub(super) const INTENT_FILE: &str = "intent.json";
+
+/// What create is about to make; written before it makes anything.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Intent {
+    /// [`VERSION`].
+    pub version: u32,
+    /// The container's id.
+    pub id: Id,
+    /// The bundle, an absolute path.
+    pub bundle: PathBuf,
+    /// When create began.
+    #[serde(with = "time")]
+    pub created: SystemTime,
+    /// The cgroup that will be made.
+    pub cgroup: cgroup::Record,
+    /// The boot in which this was written: [`boot_id`].
+    pub boot_id: String,
+}
+
+/// Everything that must be known about a container after create has ended.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct State {
+    /// [`VERSION`].
+    pub version: u32,
+    /// The container's id.
+    pub id: Id,
+    /// The bundle, an absolute path.
+    pub bundle: PathBuf,
+    /// The root file system, an absolute path on the host.
+    pub rootfs: PathBuf,
+    /// When create began.
+    #[serde(with = "time")]
+    pub created: SystemTime,
+    /// The user who created it.
+    pub owner: u32,
+    /// Init, in the pid namespace of the runtime.
+    pub pid: i32,
+    /// When init started: [`process_start_time`].
+    pub start_time: u64,
+    /// The boot in which it runs: [`boot_id`].
+    pub boot_id: String,
+    /// Its cgroup.
+    pub cgroup: cgroup::Record,
+    /// Whether it has a pid namespace of its own, so that the death of init ends all of it.
+    pub private_pid: bool,
+    /// The annotations of the configuration.
+    #[serde(default)]
+    pub annotations: BTreeMap<String, String>,
+    /// Whether the configuration has a `process`, without which `start` is an error.
+    pub has_process: bool,
+    /// The root file system's mount, if it is one of the runtime's own mount namespace: the
+    /// container has none, and the mount does not end with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own_mount: Option<OwnMount>,
+    /// The user namespace of init at create, by its inode number; 0: unknown.
+    #[serde(default)]
+    pub user_namespace: u64,
+    /// Whether it was created without root privileges.
+    pub rootless: bool,
+    /// Whether systemd made the cgroup.
+    pub systemd_cgroup: bool,
+    /// Whether it has the session keyring of its creator.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub no_new_keyring: bool,
+    /// The name of its own session keyring.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keyring: Option<String>,
+    /// `linux.resources` as `update` has left them; absent before the first update, and in containers
+    /// that an earlier version has updated: then those of the configuration apply.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<LinuxResources>,
+    /// config.json as it was at create; later edits of the bundle have no effect. Kept as text,
+    /// because most readers do not want it.
+    pub config: Box<RawValue>,
+}
+
+/// Times in our files: RFC 3339, for those who read them.
+mod time {
+    use super::*;
+
+    pub fn serialize<S: Serializer>(at: &SystemTime, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&rfc3339(*at))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<SystemTime, D::Error> {
+        let text = String::deserialize(from)?;
+        humantime::parse_rfc3339(&text).map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use super::*;
+
+    pub fn state() -> State {
+        State {
+            version: VERSION,
+            id: Id::new("c1").unwrap(),
+            bundle: "/b".into(),
+            rootfs: "/b/rootfs".into(),
+            created: UNIX_EPOCH + Duration::new(1_700_000_000, 5),
+            owner: 0,
+            pid: 77,
+            start_time: 1,
+            boot_id: "x".into(),
+            cgroup: serde_json::from_str(r#"{"mode":"none"}"#).unwrap(),
+            private_pid: true,
+            annotations: BTreeMap::new(),
+            has_process: true,
+            own_mount: None,
+            user_namespace: 0,
+            keyring: None,
+            rootless: false,
+            systemd_cgroup: false,
+            no_new_keyring: false,
+            resources: None,
+            config: RawValue::from_string("{\"ociVersion\":\"1.0.0\"}".into()).unwrap(),
+        }
+    }
+
+    #[test]
+    fn state_survives_a_round_trip() {
+        let text = serde_json::to_string(&state()).unwrap();
+        let back: State = serde_json::from_str(&text).unwrap();
+        assert_eq!(back.created, state().created);
+        assert_eq!(back.config.get(), state().config.get());
+        assert_eq!(serde_json::to_string(&back).unwrap(), text);
+    }
+}

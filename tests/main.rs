@@ -1,0 +1,71 @@
+//! The end-to-end tests: the real binary, and what the kernel says about its containers.
+//!
+//! Every file is a module of this one program, so that the library is linked once. A test is
+//! selected by `cargo test --test e2e -- mounts::`. The tests run in parallel threads of one process:
+//! a test that needs a process of its own (for its umask, user or system call filter) starts this
+//! program again with `--exact` and its own name.
+
+mod activation;
+mod annotations;
+mod apparmor;
+mod architecture;
+mod badinput;
+mod block_io;
+mod cgroup_delegation;
+mod cgroup_rules;
+mod cgroup_safety;
+mod cgroup_v2;
+mod cleanup;
+mod cli_state;
+mod config_guard;
+mod config_keys;
+mod console;
+mod device_nodes;
+mod events;
+mod exec;
+mod exec_cgroup;
+mod hooks;
+mod hooks_run;
+mod hostile_config;
+mod hostile_exec;
+mod hostile_files;
+mod hostile_handles;
+mod hostile_identity;
+mod hostile_paths;
+mod hostile_proc;
+mod hostile_support;
+mod identity;
+mod interop;
+mod lifecycle;
+mod limits;
+mod limits_felt;
+mod manual;
+mod messages;
+mod mount_flags;
+mod mount_idmap;
+mod mount_locks;
+mod mount_options;
+mod mount_order;
+mod mounts;
+mod namespaces;
+mod nested;
+mod process;
+mod ps_pause;
+mod rootfs;
+mod rootless;
+mod scheduling;
+mod seccomp;
+mod seccomp_load;
+mod seccomp_profiles;
+mod signals;
+mod skip;
+mod starvation;
+mod state_store;
+mod state_support;
+mod streams;
+mod support;
+mod systemd;
+mod tty_relay;
+mod update;
+mod visible_processes;
+mod wording;
