@@ -17,7 +17,7 @@ from programs import Program
 LIMITS = os.path.join(HERE, "guard.limits")
 FIGURES = ("instructions", "faults", "calls", "clones", "switches")
 # How much more than recorded is accepted: of each a share, and a number.
-MARGINS = {"instructions": (0.03, 0), "faults": (0.03, 4), "calls": (0.0, 4), "clones": (0.0, 0), "switches": (0.0, 3)}
+MARGINS = {"instructions": (0.02, 0), "faults": (0.03, 4), "calls": (0.0, 4), "clones": (0.0, 0), "switches": (0.0, 3)}
 VERBS = ("run", "exec", "state", "list")
 # Two countings at a time, each on a CPU of its own.
 LANES = (("run",), ("exec", "state", "list"))
