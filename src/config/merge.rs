@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::{explain, keys, load};
+use super::{keys, load, reparse, spelling};
 use crate::{Context, Error, Kind, Result};
 
 /// The sections of `linux.resources` whose members are known, and those members for which 0 is
@@ -61,8 +61,8 @@ impl Changes {
 
     fn read(raw: &[u8], warnings: &mut Vec<String>) -> Result<Changes> {
         let text = load::text(raw)?;
-        let text = &*keys::correct(text, keys::RESOURCES, "linux.resources", warnings)?;
-        let value: Value = serde_json::from_str(text).map_err(|e| explain::syntax(&e))?;
+        let text = &*spelling::correct(text, keys::RESOURCES, "linux.resources", warnings)?;
+        let value: Value = serde_json::from_str(text).map_err(|e| reparse::syntax(&e))?;
         let Value::Object(mut members) = value else {
             return Err(Error::new(Kind::Invalid, "must hold a JSON object"));
         };
@@ -111,7 +111,7 @@ impl Changes {
     pub fn merge_into(&self, config: &str) -> Result<String> {
         let (place, old) = place(config)?;
         let mut members = match old {
-            Some(text) => serde_json::from_str(text).map_err(|e| explain::syntax(&e))?,
+            Some(text) => serde_json::from_str(text).map_err(|e| reparse::syntax(&e))?,
             None => Map::new(),
         };
         // Without a limit on memory there is none on memory and swap together.
@@ -195,11 +195,11 @@ fn place(config: &str) -> Result<(Place, Option<&str>)> {
         #[serde(borrow)]
         resources: Option<&'a RawValue>,
     }
-    let outer: Outer<'_> = serde_json::from_str(config).map_err(|e| explain::syntax(&e))?;
+    let outer: Outer<'_> = serde_json::from_str(config).map_err(|e| reparse::syntax(&e))?;
     // An option takes null for nothing, and then does not tell where it was.
     let null = |text: &str, key| -> Result<Option<(usize, usize)>> {
         let members: std::collections::BTreeMap<String, &RawValue> =
-            serde_json::from_str(text).map_err(|e| explain::syntax(&e))?;
+            serde_json::from_str(text).map_err(|e| reparse::syntax(&e))?;
         Ok(members.get(key).map(|value| range(config, value.get())))
     };
     let Some(linux) = outer.linux.map(RawValue::get) else {
@@ -209,7 +209,7 @@ fn place(config: &str) -> Result<(Place, Option<&str>)> {
         };
         return Ok((place, None));
     };
-    let inner: Linux<'_> = serde_json::from_str(linux).map_err(|e| explain::syntax(&e))?;
+    let inner: Linux<'_> = serde_json::from_str(linux).map_err(|e| reparse::syntax(&e))?;
     let (from, _) = range(config, linux);
     match inner.resources.map(RawValue::get) {
         Some(resources) => {

@@ -14,8 +14,7 @@ mod cgroup;
 mod check;
 pub mod devices;
 mod document;
-mod explain;
-mod field_path;
+mod error_path;
 pub mod hooks;
 mod identity;
 pub mod ids;
@@ -28,8 +27,10 @@ pub mod mounts;
 mod namespaces;
 mod plan;
 pub mod process;
+mod reparse;
 mod route;
 pub mod scheduling;
+mod spelling;
 mod sysctl;
 mod version;
 
@@ -46,6 +47,6 @@ pub use load::{Loaded, LoadedProcess, load, load_process, parse, parse_process, 
 pub use merge::Changes;
 pub use mounts::{DevConsole, Mount, MountKind, options};
 pub use namespaces::{Choice, Kind, Namespaces};
-pub use plan::{Options, Plan, keyring_name};
+pub use plan::{Plan, PlanOptions, keyring_name};
 pub use process::{Process, Rlimit, TerminalRequest};
 pub use route::Route;

@@ -24,7 +24,7 @@ use crate::{Error, Result, sd_notify};
 
 /// What the command line adds to the configuration.
 #[derive(Debug, Clone, Default)]
-pub struct Options {
+pub struct PlanOptions {
     /// The container's id, already checked.
     pub id: String,
     /// The bundle, as an absolute path.
@@ -117,7 +117,7 @@ impl Plan {
     /// honour.
     pub fn new(
         spec: &Spec,
-        options: &Options,
+        options: &PlanOptions,
         host: &Host,
         warnings: &mut Vec<String>,
     ) -> Result<Plan> {
@@ -283,7 +283,7 @@ fn has_own_mounts(namespaces: &Namespaces, warnings: &mut Vec<String>) -> bool {
     own
 }
 
-fn keyring(options: &Options) -> Result<Option<CString>> {
+fn keyring(options: &PlanOptions) -> Result<Option<CString>> {
     if options.no_new_keyring {
         return Ok(None);
     }

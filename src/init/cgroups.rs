@@ -5,7 +5,7 @@ use std::path::Path;
 
 use rustix::fs::Mode;
 
-use super::Init;
+use super::inherited::Init;
 use super::outward::Outward;
 use crate::cgroup::{CgroupMount, Layout};
 use crate::config::options::{MountAttr, SuperFlags};

@@ -2,8 +2,8 @@
 
 use std::os::fd::{AsRawFd, RawFd};
 
+use super::start::Fifos;
 use crate::protocol::Socket;
-use crate::spawn::fifo::Fifos;
 use crate::sys::fds::close_range;
 use crate::{Context, Result};
 

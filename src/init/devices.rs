@@ -13,7 +13,7 @@ use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Stat, Uid};
 use rustix::io::Errno;
 use rustix::mount::OpenTreeFlags;
 
-use super::Init;
+use super::inherited::Init;
 use super::mounts::{attach, no_link};
 use crate::config::devices::{Attributes, LINKS, Origin};
 use crate::config::mounts::{MountKind, is_shared_with_host, last_above};

@@ -7,7 +7,8 @@ use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::unistd::{Gid, Uid, setresgid, setresuid};
 
-use super::Init;
+use super::inherited::Init;
+use super::lifetime::die_with_runtime;
 use crate::config::{Choice, Kind, Plan};
 use crate::protocol::{ToInit, ToParent};
 use crate::sys::{clone, cred, ns};
@@ -117,8 +118,7 @@ pub(crate) fn other_namespaces(init: &Init<'_>) -> Result<()> {
     let route = &init.plan.route;
     if route.trampoline {
         // The go-between's death signal was its own.
-        prctl::set_death_signal(libc::SIGKILL as isize)
-            .map_err(|e| Error::from(Errno::from_raw(e)).context("set the death signal"))?;
+        die_with_runtime()?;
     }
     if !route.join_before_user {
         join_others(init)?;

@@ -1,10 +1,41 @@
-//! The descriptors that init inherits: the runtime opens them before the clone.
+//! What init inherits from the runtime: the finished plan and open descriptors.
 
 use std::os::fd::OwnedFd;
 
-use crate::config::Kind;
+use nix::pty::Winsize;
+
+use super::start::Fifos;
+use crate::config::{Kind, Plan};
 use crate::fs::Proc;
 use crate::mount::sources::Sources;
+use crate::protocol::Socket;
+use crate::state::Status;
+use crate::terminal::signals::Ignored;
+use crate::{Result, cgroup};
+
+/// The plan and the descriptors of a container, which init borrows from the memory that it inherits.
+pub(crate) struct Init<'a> {
+    /// The decisions.
+    pub plan: &'a Plan,
+    /// The descriptors.
+    pub inherited: &'a Inherited,
+    /// The socket to the runtime.
+    pub parent: &'a Socket,
+    /// The FIFOs of `start`; `None`: init executes the program without waiting for `start`.
+    pub fifos: Option<&'a Fifos>,
+    /// The socket that receives the master of the terminal; `None`: the runtime receives it.
+    pub console: Option<&'a OwnedFd>,
+    /// The size of the terminal if the configuration gives none: the caller's, in the foreground.
+    pub size: Option<Winsize>,
+    /// The container's cgroups, for its own view of them.
+    pub cgroups: &'a cgroup::Record,
+    /// Whether the runtime sends [`crate::protocol::ToInit::CgroupReady`].
+    pub waits_for_cgroup: bool,
+    /// The signals that the caller ignores, for which the program gets the default action.
+    pub signals: &'a Ignored,
+    /// Returns the state that hooks read, with the given status and process id.
+    pub hook_state: &'a dyn Fn(Status, i32) -> Result<Vec<u8>>,
+}
 
 /// Descriptors for init.
 #[derive(Debug)]

@@ -7,8 +7,9 @@ use std::path::Path;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
+use super::inherited::Init;
 use super::outward::Outward;
-use super::{Init, procfs, superblock};
+use super::{procfs, superblock};
 use crate::config::Kind as Namespace;
 use crate::config::Mount;
 use crate::config::mounts::MountKind;

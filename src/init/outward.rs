@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use procfs::process::MountOptFields;
 use rustix::mount::{MoveMountFlags, move_mount};
 
-use super::Init;
+use super::inherited::Init;
 use super::mounts::attach;
 use super::rootfs::attach_point;
 use crate::config::Mount;

@@ -1,109 +1,75 @@
-//! Which file a process executes: HOME and PATH, looked up inside the container's root as its user.
+//! The program of a container's process, and the decisions about the process that executes it.
 
-use std::ffi::CString;
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use super::birth::{self, Birth};
+use super::identity::Within;
+use super::limits::{self, Affinity};
+use super::start::Fifos;
+use crate::Result;
+use crate::config::process::Rlimit;
+use crate::config::{Listen, Process};
+use crate::fs::Proc;
+use crate::protocol::Socket;
+use crate::seccomp::Call;
+use crate::terminal::signals::Ignored;
 
-use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, AtFlags};
-use nix::unistd::{AccessFlags, faccessat};
-
-use crate::config::Process;
-use crate::{Error, Kind, Result};
-
-/// execvp(3) where the environment has no PATH.
-const DEFAULT_PATH: &[u8] = b"/bin:/usr/bin";
-
-/// HOME from the container's own /etc/passwd where the environment has none, as login(1) would.
-pub(crate) fn with_home(process: &Process) -> Vec<CString> {
-    let mut env = process.env.clone();
-    let place = env.iter().position(|e| e.as_bytes().starts_with(b"HOME="));
-    if place.is_some_and(|i| env.get(i).is_some_and(|e| e.as_bytes() != b"HOME=")) {
-        return env;
-    }
-    let home = home_of(process.identity.uid).unwrap_or_else(|| "/".into());
-    if let Ok(home) = CString::new(format!("HOME={home}")) {
-        match place.and_then(|i| env.get_mut(i)) {
-            Some(entry) => *entry = home,
-            None => env.push(home),
-        }
-    }
-    env
+/// The program of a process that has its namespaces, its root and its terminal.
+pub(super) struct Program<'a> {
+    /// The program, its user and its limits.
+    pub process: &'a Process,
+    /// The process that executes it.
+    pub birth: Birth<'a>,
+    /// The host's procfs.
+    pub proc: &'a Proc,
+    /// The user namespace of the process.
+    pub within: Within,
+    /// The processors of the process.
+    pub affinity: Affinity,
+    /// How many descriptors from 3 up the program gets, those of `listen` among them.
+    pub preserve_fds: u32,
+    /// Descriptors of socket activation.
+    pub listen: &'a Listen,
+    /// Whether the process is not dumpable until it executes the program.
+    pub is_hidden: bool,
+    /// The socket to the runtime.
+    pub parent: &'a Socket,
+    /// The FIFOs of `start`; `None`: the process does not wait for `start`.
+    pub fifos: Option<&'a Fifos>,
+    /// The signals that the caller ignores, for which the program gets the default action.
+    pub signals: &'a Ignored,
+    /// Runs the startContainer hooks, between `start` and execve(2).
+    pub before: Option<&'a dyn Fn() -> Result<()>>,
 }
 
-/// The sixth field of the line of /etc/passwd whose third is `uid`. The file is the image's: it
-/// may be anything, and only so much of it is read.
-fn home_of(uid: u32) -> Option<String> {
-    use std::io::Read;
-    use std::os::unix::fs::OpenOptionsExt;
-    let file = std::fs::OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
-        .open("/etc/passwd")
-        .ok()?;
-    // Files of procfs have no size; reading some of them (kmsg) takes something away.
-    let meta = file.metadata().ok()?;
-    if !meta.is_file() || meta.len() == 0 {
-        return None;
+impl Program<'_> {
+    /// Whether the filter must be in force before the runtime hears of the process.
+    pub fn is_filtered_first(&self) -> bool {
+        let (process, has_hooks) = (self.process, self.before.is_some());
+        birth::is_filtered_first(process.no_new_privileges, process.listener.is_some(), has_hooks)
     }
-    let mut text = Vec::new();
-    file.take(1 << 20).read_to_end(&mut text).ok()?;
-    let text = String::from_utf8_lossy(&text);
-    let line = text.lines().find(|line| {
-        line.split(':').nth(2).and_then(|field| field.parse::<u32>().ok()) == Some(uid)
-    })?;
-    line.split(':').nth(5).filter(|home| !home.is_empty()).map(str::to_owned)
-}
 
-/// Looks args[0] up as execvp(3) does, so that a missing program fails the create. The words are
-/// those that engines turn into exit codes 126 and 127.
-pub(crate) fn find(process: &Process, env: &[CString]) -> Result<CString> {
-    let Some(name) = process.args.first() else {
-        return Err(Error::invalid_field("process.args", "empty"));
-    };
-    let text = name.to_string_lossy();
-    let fail = |why: String| Error::new(Kind::System, why).context(format!("exec: {text:?}"));
-    if name.as_bytes().contains(&b'/') {
-        let path = process.cwd.join(std::ffi::OsStr::from_bytes(name.as_bytes()));
-        return match executable(&path) {
-            Ok(()) => Ok(name.clone()),
-            Err(errno) => Err(fail(words(errno, &path))),
+    /// Returns the system calls from the clone of the sibling on.
+    pub fn birth_calls(&self, waits: bool) -> Vec<Call> {
+        birth::calls(waits, self.process.terminal, self.sets_process_count())
+    }
+
+    /// Whether the filter permits system calls.
+    pub fn permits(&self, calls: &[Call]) -> bool {
+        self.process.seccomp.as_ref().is_none_or(|filter| filter.permits(calls))
+    }
+
+    /// Whether the sibling sets RLIMIT_NPROC: always for an exec, whose sibling is not waited for.
+    pub fn sets_process_count(&self) -> bool {
+        let by_sibling = match self.birth {
+            Birth::Here => false,
+            Birth::Init => self.process.sets_own_rlimits,
+            Birth::Exec(_) => true,
         };
+        by_sibling && self.process.rlimits.iter().any(limits::is_process_count)
     }
-    let path = env.iter().find_map(|e| e.as_bytes().strip_prefix(b"PATH="));
-    let mut refused = None;
-    for dir in path.unwrap_or(DEFAULT_PATH).split(|b| *b == b':') {
-        let dir = process.cwd.join(std::ffi::OsStr::from_bytes(dir));
-        let candidate: PathBuf = dir.join(std::ffi::OsStr::from_bytes(name.as_bytes()));
-        match executable(&candidate) {
-            Ok(()) => {
-                return CString::new(candidate.into_os_string().into_encoded_bytes())
-                    .map_err(|_| fail("its path holds a NUL".into()));
-            }
-            Err(Errno::EACCES) => refused = Some(candidate),
-            Err(_) => {}
-        }
-    }
-    Err(match refused {
-        Some(path) => fail(words(Errno::EACCES, &path)),
-        None => fail("executable file not found in $PATH".into()),
-    })
-}
 
-fn executable(path: &Path) -> nix::Result<()> {
-    let stat = nix::sys::stat::stat(path)?;
-    if stat.st_mode & libc::S_IFMT == libc::S_IFDIR {
-        return Err(Errno::EISDIR);
-    }
-    // With the effective capabilities: access(2) takes every one from a user that is not root.
-    faccessat(AT_FDCWD, path, AccessFlags::X_OK, AtFlags::AT_EACCESS)
-}
-
-fn words(errno: Errno, path: &Path) -> String {
-    match errno {
-        // execve(2) says EACCES as well, and some engines know only that as 126.
-        Errno::EISDIR => "is a directory: permission denied".into(),
-        Errno::EACCES => "permission denied".into(),
-        errno => format!("stat {}: {}", path.display(), Error::from(errno)),
+    /// Returns the limits that the process sets before a sibling is born.
+    pub fn limits_before_birth(&self) -> impl Iterator<Item = &Rlimit> {
+        let all = !self.sets_process_count();
+        self.process.rlimits.iter().filter(move |limit| all || !limits::is_process_count(limit))
     }
 }

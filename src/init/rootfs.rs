@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags};
 use rustix::fs::CWD;
 
-use super::Init;
+use super::inherited::Init;
 use crate::config::{Choice, Plan};
 use crate::fs::{Root, mount_id};
 use crate::mount::closing::close_later;

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use rustix::io::Errno;
 
-use super::Init;
+use super::inherited::Init;
 use super::mounts::Late;
 use super::outward::Outward;
 use crate::config::Plan;

@@ -1,51 +1,22 @@
-//! The two FIFOs between a created container's init and the `start` that comes later.
-//!
-//! Init waits in a read of the first; what it has to say after that goes into the second, whose
-//! end of file tells `start` that execve has succeeded. Both are opened by `create`, for reading
-//! and writing, and inherited: nobody ever blocks in open(2), and whether init still waits can be
-//! asked of the kernel: opening the first one for writing without a reader is ENXIO.
+//! The `start` side of the FIFOs between a created container's init and `start`
+//! ([`crate::init::start`]).
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use rustix::fs::{FileType, Mode, OFlags};
+use rustix::fs::{FileType, OFlags};
 
+use crate::init::start::open;
 use crate::protocol::{decode_error, read};
 use crate::state::{RESULT_FIFO, START_FIFO};
 use crate::{Context, Error, Kind, Result};
 
-/// Init's side.
-#[derive(Debug)]
-pub(crate) struct Fifos {
-    /// Init reads one byte from it.
-    pub start: OwnedFd,
-    /// Init writes an error into it, or closes it by execve.
-    pub result: OwnedFd,
-}
-
-impl Fifos {
-    /// Makes and opens both in the container's state directory.
-    pub fn make(dir: BorrowedFd<'_>) -> Result<Fifos> {
-        let make = |name: &str| -> Result<OwnedFd> {
-            let mode = Mode::RUSR | Mode::WUSR;
-            rustix::fs::mknodat(dir, name, FileType::Fifo, mode, 0)
-                .and_then(|()| open(dir, name, OFlags::RDWR))
-                .with_context(|| format!("make the FIFO {name:?} in the state directory"))
-        };
-        Ok(Fifos { start: make(START_FIFO)?, result: make(RESULT_FIFO)? })
-    }
-}
-
-fn open(dir: BorrowedFd<'_>, name: &str, flags: OFlags) -> rustix::io::Result<OwnedFd> {
-    rustix::fs::openat(dir, name, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
-}
-
-/// Lets the init of the container in `dir` go on, and waits until it has executed the container's
-/// program or has failed to.
+/// Lets the init of the container with state directory `dir` go on, and waits until it has executed
+/// the container's program or has failed.
 ///
 /// # Errors
-/// Init's own error; [`Kind::State`] if no init waits there.
+/// The error of init; [`Kind::State`] if no init waits.
 pub(crate) fn start(dir: BorrowedFd<'_>) -> Result<()> {
     let result = open(dir, RESULT_FIFO, OFlags::RDONLY | OFlags::NONBLOCK);
     let start = open(dir, START_FIFO, OFlags::WRONLY | OFlags::NONBLOCK);
@@ -60,7 +31,7 @@ pub(crate) fn start(dir: BorrowedFd<'_>) -> Result<()> {
             });
         }
     };
-    // A file would take the byte, and nobody would ever answer.
+    // A regular file would take the byte, and no process would ever answer.
     let kind = FileType::from_raw_mode(rustix::fs::fstat(&start)?.st_mode);
     if kind != FileType::Fifo {
         return Err(Error::new(Kind::Invalid, format!("{START_FIFO:?} is not a FIFO")));
@@ -77,12 +48,11 @@ pub(crate) fn start(dir: BorrowedFd<'_>) -> Result<()> {
             Ok(0) => return Ok(()),
             Ok(length) => {
                 let bytes = answer.get(..length).unwrap_or_default();
-                return Err(decode_error(bytes).unwrap_or_else(|| {
-                    Error::new(Kind::System, "init said something unexpected")
-                }));
+                return Err(decode_error(bytes)
+                    .unwrap_or_else(|| Error::new(Kind::System, "unexpected message from init")));
             }
             Err(Errno::EAGAIN) => {}
-            Err(errno) => return Err(Error::from(errno).context("listen to init")),
+            Err(errno) => return Err(Error::from(errno).context("read the answer of init")),
         }
     }
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::Result;
 use crate::config::process::TerminalRequest;
-use crate::config::{CgroupRequest, Options, Plan, check};
+use crate::config::{CgroupRequest, Plan, PlanOptions, check};
 use crate::host::Host;
 use crate::sys::cred::Caps;
 
@@ -96,11 +96,11 @@ fn plan(mut spec: Spec, terminal: TerminalRequest, host: &Host) -> Result<Plan> 
     }
     let bundle = tempfile::tempdir().unwrap();
     std::fs::create_dir(bundle.path().join("rootfs")).unwrap();
-    let options = Options {
+    let options = PlanOptions {
         bundle: bundle.path().to_owned(),
         terminal,
         cgroup: CgroupRequest { disabled: true, ..CgroupRequest::default() },
-        ..Options::default()
+        ..PlanOptions::default()
     };
     Plan::new(&spec, &options, host, &mut Vec::new())
 }

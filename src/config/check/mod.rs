@@ -8,8 +8,6 @@ use oci_spec::runtime::{Linux, Spec};
 use super::linux;
 use crate::Result;
 
-pub use resources::number_list;
-
 /// How the runtime was called, as far as a rule depends on it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Given;

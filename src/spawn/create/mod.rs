@@ -11,7 +11,7 @@ mod transaction;
 use std::path::PathBuf;
 
 pub use self::transaction::Created;
-use crate::config::{CgroupRequest, Listen, Options, Plan, TerminalRequest};
+use crate::config::{CgroupRequest, Listen, Plan, PlanOptions, TerminalRequest};
 use crate::host::Host;
 use crate::sd_notify;
 use crate::spawn::child::Parent;
@@ -77,7 +77,7 @@ pub fn create<'a>(store: &Store, request: &CreateRequest<'a>) -> Result<Created<
     let mut loaded = config::load(&path)?;
     warnings.append(&mut loaded.warnings);
     let notify_dir = || store.path().join(request.id.as_str()).join(sd_notify::DIR);
-    let options = Options {
+    let options = PlanOptions {
         id: request.id.as_str().to_owned(),
         bundle: request.bundle.clone(),
         no_pivot: request.no_pivot,

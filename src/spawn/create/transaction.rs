@@ -11,11 +11,11 @@ use crate::config::annotations;
 use crate::error::retry_once;
 use crate::fs::OwnMount;
 use crate::host::Host;
-use crate::init::{self, Init, limits, scheduling};
+use crate::init::start::Fifos;
+use crate::init::{Init, create as child_side, limits, scheduling};
 use crate::protocol::{self, Socket, ToInit, ToParent};
 use crate::sd_notify;
 use crate::spawn::child::{Parent, Running};
-use crate::spawn::fifo::Fifos;
 use crate::spawn::handshake::{self, Handshake};
 use crate::spawn::record;
 use crate::state::{self, Reserved, State, Status};
@@ -123,7 +123,7 @@ impl<'a> Created<'a> {
         let cloned = self.parent.clone(plan.route.clone_flags, cgroup.clone_fd(), || {
             // Its copy of the runtime's end would hide the runtime's death from init.
             drop(socket.take());
-            init::run(&init)
+            child_side::run(&init)
         });
         let cloned = cloned.context("clone init");
         let Some(socket) = socket else {

@@ -8,7 +8,6 @@
 
 mod affinity;
 mod cgroup;
-mod child;
 mod handshake;
 mod plan;
 pub mod process;
@@ -23,6 +22,7 @@ pub(crate) use self::plan::ExecPlan;
 use crate::config::Listen;
 use crate::host::Host;
 use crate::init::birth;
+use crate::init::exec::stopped;
 use crate::spawn::child::{Parent, Running};
 use crate::state::{Entry, State, Status};
 use crate::terminal::signals::Ignored;
@@ -128,8 +128,4 @@ fn check_waiting_init(config: &Spec, plan: &ExecPlan) -> Result<()> {
                container's init needs to wait (read, write, execve, exit_group), so that init is not \
                yet under its filter";
     Err(Error::new(Kind::State, why))
-}
-
-fn stopped() -> Error {
-    Error::new(Kind::State, "cannot exec in a stopped container: container not running")
 }

@@ -7,7 +7,6 @@ use nix::errno::Errno;
 use rustix::fs::{CWD, Mode, OFlags};
 
 use super::affinity::InitialAffinity;
-use super::child::{self, Entrance};
 use super::handshake::ExecHandshake;
 use super::{ExecPlan, ExecRequest, cgroup};
 use crate::cgroup::Cgroup;
@@ -15,6 +14,7 @@ use crate::config::Kind;
 use crate::error::retry_once;
 use crate::fs::{PATH, Proc};
 use crate::init::birth::Report;
+use crate::init::exec::{self, Entrance, Inside};
 use crate::protocol;
 use crate::spawn::child::Running;
 use crate::spawn::handshake::Handshake;
@@ -36,8 +36,13 @@ pub(super) fn run(
     let (mut socket, child_socket) = protocol::pair().map(|(own, child)| (Some(own), child))?;
     let terminal = console.is_none() && plan.process.terminal;
     let report = Report::new()?;
-    let inside = child::Inside {
-        plan,
+    let inside = Inside {
+        process: &plan.process,
+        keyring: plan.keyring.as_deref(),
+        within: plan.within,
+        affinity: plan.affinity,
+        preserve_fds: plan.preserve_fds,
+        listen: &plan.listen,
         entrance: &entrance,
         proc: &proc,
         parent: &child_socket,
@@ -51,7 +56,7 @@ pub(super) fn run(
         request.parent.clone(0, cgroup.clone_fd(), || {
             // Its copy of the runtime's end would hide the runtime's death from it.
             drop(socket.take());
-            child::run(&inside, cgroup.needs_enter())
+            exec::run(&inside, cgroup.needs_enter())
         })
     };
     let cloned = match clone(&cgroup) {
@@ -108,7 +113,7 @@ fn refused(errno: Errno) -> Error {
     Error::from(errno).context("clone the process into the container's cgroup")
 }
 
-/// What leads into the container, opened with the runtime's rights and in its view.
+/// Opens the descriptors that lead into the container, with the rights and in the view of the runtime.
 fn entrance(plan: &ExecPlan, state: &State, init: OwnedFd) -> Result<Entrance> {
     let pid = state.pid;
     let open = |name: &str, flags: OFlags| {
@@ -118,7 +123,7 @@ fn entrance(plan: &ExecPlan, state: &State, init: OwnedFd) -> Result<Entrance> {
     };
     let mut kinds = plan.kinds.clone();
     if plan.has(Kind::User) && is_own_user_namespace(pid)? {
-        // setns(2) refuses the one that the caller is in.
+        // setns(2) refuses the namespace that the caller is in.
         kinds.retain(|kind| *kind != Kind::User);
     }
     // setns(2) gives the root of the mount namespace. That is not the container's, if it has no

@@ -1,4 +1,4 @@
-//! From the place where the parser stopped to the path of the value that it stopped at.
+//! Finds the path of the value that a parse error is about, from the position of the error.
 
 use serde_json::error::Category;
 
@@ -11,15 +11,16 @@ pub enum Step {
     Element(usize),
 }
 
-/// The path of the value that `error` of serde_json is about; empty means the whole document.
-/// `text` is valid JSON, so that the error is one of a type or value.
+/// Returns the path of the value that `error` of serde_json is about; empty means the whole document.
+/// `text` is valid JSON, so the error is about a type or value.
 ///
 /// The parser stops
 /// * behind a string, number or literal of the wrong type or value,
 /// * before an object or array of the wrong type,
 /// * behind an object or array that lacks something,
 /// * behind a key that is given twice; the path is then that of the object,
-/// * at anything but a string that is to name a variant: a syntax error for serde_json.
+/// * at a value that is not a string where the name of a variant is expected: serde_json calls that a
+///   syntax error.
 pub fn path(text: &str, error: &serde_json::Error) -> Vec<Step> {
     let before: usize =
         text.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum();
@@ -31,8 +32,8 @@ pub fn path(text: &str, error: &serde_json::Error) -> Vec<Step> {
     }
 }
 
-/// The path of the last value or key that begins before `stop`; or at `stop` if it is an object or
-/// array, or `inclusive` is set.
+/// Returns the path of the last value or key that begins before `stop`, or at `stop` if it is an object
+/// or array or `inclusive` is set.
 fn scan(text: &str, stop: usize, inclusive: bool) -> Vec<Step> {
     let mut scan = Scan { text, open: Vec::new(), key: "", steps: Vec::new() };
     scan.run(stop, inclusive);
@@ -140,5 +141,5 @@ fn step(raw: Raw<'_>) -> Step {
 }
 
 #[cfg(test)]
-#[path = "field_path_tests.rs"]
+#[path = "error_path_tests.rs"]
 mod tests;

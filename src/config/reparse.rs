@@ -1,6 +1,7 @@
-//! Why a text did not parse, and the few things the crate's types are wrong about.
+//! The slow path of parsing: repairs what the crate's types are wrong about and parses again, or turns
+//! the parser's error into one that names the field.
 //!
-//! Only runs after the fast path failed, so it may be slow and thorough.
+//! Runs only after the fast path failed, so it may be slow and thorough.
 
 use oci_spec::runtime::Capability;
 use serde::Deserialize;
@@ -8,15 +9,14 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_json::error::Category;
 
-use super::field_path::{self, Step};
+use super::error_path::{self, Step};
 use crate::{Error, Kind, Result, text};
 
-/// Makes the parser's `error` one of ours; or repairs what the crate is wrong about and parses once
-/// more.
+/// Repairs `text` and parses it again; or turns the parser's `error` into one that names the field.
 ///
 /// `root` is the path of the text's own object: empty for config.json, `process` for
 /// process.json.
-pub fn explain<T: DeserializeOwned>(
+pub fn reparse<T: DeserializeOwned>(
     text: &str,
     error: &serde_json::Error,
     root: &str,
@@ -37,15 +37,14 @@ pub fn explain<T: DeserializeOwned>(
     serde_json::from_str(&text).map_err(|error| invalid(&text, &error, &value, root))
 }
 
-/// An error in the JSON itself, with its place.
+/// An error in the JSON itself, with its line and column.
 pub fn syntax(error: &serde_json::Error) -> Error {
     let (line, column) = (error.line(), error.column());
     let message = message(error);
     Error::new(Kind::Invalid, format!("line {line} column {column}: {message}"))
 }
 
-/// The text of an error without the position, which is given in front or is of no use beside a
-/// path.
+/// The text of an error without its position.
 fn message(error: &serde_json::Error) -> String {
     let mut message = error.to_string();
     let position = format!(" at line {} column {}", error.line(), error.column());
@@ -55,17 +54,16 @@ fn message(error: &serde_json::Error) -> String {
     message
 }
 
-/// Puts the message for an error in `text`, which holds `value`, into the form
-/// `field: value: why`.
+/// Returns the error in the form `field: value: why`; `value` is the parsed `text`.
 fn invalid(text: &str, error: &serde_json::Error, value: &Value, root: &str) -> Error {
     let message = match error.classify() {
         Category::Data => message(error),
-        // No syntax error, since there is a value: the name of a variant is none.
+        // The text is valid JSON, so the parser has found no string where it wants a variant's name.
         _ => "expected a string".to_owned(),
     };
     let mut field = root.to_owned();
     let mut found = Some(value);
-    for step in field_path::path(text, error) {
+    for step in error_path::path(text, error) {
         match step {
             Step::Element(index) => {
                 field.push_str(&format!("[{index}]"));
@@ -79,7 +77,7 @@ fn invalid(text: &str, error: &serde_json::Error, value: &Value, root: &str) -> 
     }
     if let Some(name) = between(&message, "missing field `", "`") {
         push(&mut field, name);
-        let why = format!("{}missing; the spec requires it", familiar(&field));
+        let why = format!("{}missing; the spec requires it", runc_prefix(&field));
         return Error::invalid_field(field, why);
     }
     if let Some(name) = between(&message, "duplicate field `", "`") {
@@ -92,7 +90,7 @@ fn invalid(text: &str, error: &serde_json::Error, value: &Value, root: &str) -> 
         Some(expected) => expected,
         None => &*message,
     };
-    let why = format!("{}{why}", familiar(&field));
+    let why = format!("{}{why}", runc_prefix(&field));
     if field.is_empty() {
         return Error::new(Kind::Invalid, why);
     }
@@ -102,8 +100,8 @@ fn invalid(text: &str, error: &serde_json::Error, value: &Value, root: &str) -> 
     }
 }
 
-/// The words of runc for an error about this field, for which scripts look.
-fn familiar(field: &str) -> &'static str {
+/// The words that runc begins an error about this field with, for which scripts look.
+fn runc_prefix(field: &str) -> &'static str {
     let policy = field.strip_prefix("linux.memoryPolicy.").unwrap_or_default();
     match policy.split('[').next() {
         Some("mode") => "invalid memory policy mode: ",
@@ -129,7 +127,7 @@ fn shown(value: &Value) -> String {
     text::value(&format_args!("{value}"))
 }
 
-/// Repairs what the crate is wrong about in `process`; tells whether anything changed.
+/// Repairs `process`; returns whether anything changed.
 fn repair_process(process: &mut Value, warnings: &mut Vec<String>) -> bool {
     let mut repaired = false;
     if let Some(Value::Object(sets)) = process.get_mut("capabilities") {
@@ -164,7 +162,7 @@ fn repair_process(process: &mut Value, warnings: &mut Vec<String>) -> bool {
     repaired
 }
 
-/// The spec's limit is unsigned, the crate's is signed; the kernel counts no further anyway.
+/// The specification's limit is unsigned, the crate's is signed; the kernel counts no further.
 fn repair_hugepages(config: &mut Value) -> bool {
     let Some(Value::Array(limits)) = config.pointer_mut("/linux/resources/hugepageLimits") else {
         return false;

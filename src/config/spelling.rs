@@ -1,4 +1,4 @@
-//! The walk through a text that finds the keys which the table does not have.
+//! Finds the keys of a text that the table of keys does not have, and corrects their case.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -6,15 +6,15 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::{CONFIG, Key, Of};
+use super::keys::{CONFIG, Key, Of};
 use crate::{Error, Result};
 
-/// The text with every key in the letters of the specification. `root` is the path of the text's
-/// own object, whose keys are `keys`. A text that is no JSON is returned as it is: the parser
-/// tells what is wrong with it.
+/// Returns the text with every key in the case of the specification. `root` is the path of the text's
+/// own object, whose keys are `keys`. A text that is not JSON is returned unchanged: the parser reports
+/// the error.
 ///
 /// # Errors
-/// A key in other letters, written with escapes.
+/// A key in another case that is written with escapes.
 pub fn correct<'a>(
     text: &'a str,
     keys: &'static [Key],
@@ -57,8 +57,8 @@ enum Differs {
     Otherwise,
 }
 
-/// A key that is not one of its place, but resembles `known`, or is one of another place, which
-/// `known` names.
+/// A key that its object does not have: it resembles `known`, or belongs to the object that `known`
+/// names.
 struct Odd<'de> {
     field: String,
     name: Cow<'de, str>,
@@ -89,7 +89,7 @@ impl<'de> Found<'de> {
     }
 }
 
-/// Goes through one value.
+/// The walk through a value.
 struct Walk<'a, 'de> {
     of: Of,
     found: &'a mut Found<'de>,
@@ -109,8 +109,7 @@ impl<'de> DeserializeSeed<'de> for Walk<'_, 'de> {
     }
 }
 
-/// A value of another type than the table has is none of this module's business: the parser
-/// refuses it.
+/// A value of another type than the table has is left to the parser, which refuses it.
 impl<'de> Visitor<'de> for Walk<'_, 'de> {
     type Value = ();
 
@@ -181,7 +180,7 @@ impl<'de> Visitor<'de> for Walk<'_, 'de> {
     }
 }
 
-/// What a key that is not in the table may stand for, and what its value is taken for.
+/// The known key that an unknown one may stand for, and how to read its value.
 fn odd(keys: &'static [Key], name: &str) -> Option<(Cow<'static, str>, Differs, Of)> {
     if let Some(key) = keys.iter().find(|key| key.name.eq_ignore_ascii_case(name)) {
         return Some((key.name.into(), Differs::InCase, key.of));
@@ -192,25 +191,25 @@ fn odd(keys: &'static [Key], name: &str) -> Option<(Cow<'static, str>, Differs, 
     if name.len() < TELLING {
         return None;
     }
-    place(CONFIG, name).map(|place| (place.into(), Differs::InPlace, Of::Value))
+    home(CONFIG, name).map(|home| (home.into(), Differs::InPlace, Of::Value))
 }
 
-/// Shorter names say little: an extension may have them as well.
+/// Shorter names are ambiguous: an extension may have them as well.
 const TELLING: usize = 7;
 
-/// Where a key of that name belongs, outside of lists.
-fn place(keys: &'static [Key], name: &str) -> Option<String> {
+/// The path of the key of that name, outside of lists.
+fn home(keys: &'static [Key], name: &str) -> Option<String> {
     if keys.iter().any(|key| key.name == name) {
         return Some(name.to_owned());
     }
     keys.iter().find_map(|key| match key.of {
-        Of::Object(keys) => Some(format!("{}.{}", key.name, place(keys, name)?)),
+        Of::Object(keys) => Some(format!("{}.{}", key.name, home(keys, name)?)),
         _ => None,
     })
 }
 
-/// Whether somebody may have meant `known`: the same letters with other separators, or a slip of
-/// one letter, in a long word of two.
+/// Whether `known` may have been meant: the same letters with other separators, or one wrong letter
+/// (two in a long word).
 fn resembles(name: &str, known: &str) -> bool {
     // No key of the specification is longer; a file can have longer ones.
     if name.len() > 64 {
@@ -221,12 +220,12 @@ fn resembles(name: &str, known: &str) -> bool {
         letters.flat_map(char::to_lowercase).collect()
     };
     let (name, known) = (plain(name), plain(known));
-    let slips = match known.len() {
+    let wrong = match known.len() {
         0..=2 => 0,
         3..=8 => 1,
         _ => 2,
     };
-    name.len().abs_diff(known.len()) <= slips && distance(&name, &known) <= slips
+    name.len().abs_diff(known.len()) <= wrong && distance(&name, &known) <= wrong
 }
 
 /// The number of letters to insert, remove or replace (Levenshtein).

@@ -1,0 +1,174 @@
+//! The process that executes the program, in the three ways of [`Birth`](super::birth::Birth).
+
+use std::ffi::{CStr, OsStr};
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::atomic::AtomicI32;
+
+use nix::errno::Errno;
+
+use super::birth::{self, Report, Step};
+use super::lifetime::exit_status;
+use super::program::Program;
+use super::restrict::Remaining;
+use super::{interpreter, limits, start};
+use crate::protocol::{ToInit, ToParent};
+use crate::sys::clone::clone_sibling;
+use crate::sys::exec::Exec;
+use crate::terminal::pty;
+use crate::{Context, Error, Result, sys};
+
+impl Program<'_> {
+    /// The calling process executes the program.
+    pub fn execute_here(&self, exec: Exec<'_>, user_namespace: u64) -> Result<i32> {
+        let permits = self.permits(&birth::last_calls());
+        let remaining = self.restrict(self.is_filtered_first() || permits)?;
+        self.ready(user_namespace)?;
+        self.wait_and_execute(exec, remaining, nix::unistd::getpid().as_raw())
+    }
+
+    /// A sibling becomes the container's init: the runtime learns its id, then receives its messages.
+    pub fn execute_as_init(&self, exec: Exec<'_>, user_namespace: u64) -> Result<i32> {
+        let remaining = self.restrict(self.permits(&self.birth_calls(false)))?;
+        let pid = clone_sibling(false, &AtomicI32::new(0), |pid| {
+            let run = || {
+                self.parent.wait_for(ToInit::Adopted)?;
+                self.settle().map_err(|(step, errno)| birth::error_of(step, errno))?;
+                let mut remaining = remaining;
+                if self.is_filtered_first() {
+                    self.restrict_fully(remaining)?;
+                    remaining = Remaining::Nothing;
+                }
+                self.ready(user_namespace)?;
+                self.wait_and_execute(exec, remaining, pid)
+            };
+            exit_status(self.parent, run())
+        });
+        let pid = pid.context("clone init into the pid namespace")?;
+        self.parent.tell_parent(&ToParent::Pid(pid))?;
+        Ok(0)
+    }
+
+    /// A sibling executes the program of an exec at once; it has nothing but what the program has.
+    pub fn execute_by_sibling(&self, mut exec: Exec<'_>, report: &Report) -> Result<i32> {
+        let has_listener = self.process.listener.is_some();
+        let mut calls = self.birth_calls(true);
+        if has_listener {
+            // The agent, which has the listener by then, may decide about it.
+            calls.retain(|call| call.number != libc::SYS_execve);
+        }
+        let permits = self.permits(&calls);
+        if !permits && has_listener {
+            let why = "a profile with a listener must permit the calls that start a process: \
+                       clone, setsid, read, write, close, exit_group";
+            return Err(Error::invalid_field("linux.seccomp", why));
+        }
+        let remaining = self.restrict(permits)?;
+        self.ready(0)?;
+        nix::unistd::close(self.parent.as_raw_fd()).context("close the socket to the runtime")?;
+        let pid = clone_sibling(true, report.born(), |pid| {
+            let mut run = || {
+                self.settle()?;
+                let step = if remaining == Remaining::FilterThenCapabilities {
+                    Step::Capabilities
+                } else {
+                    Step::Filter
+                };
+                self.restrict_fully(remaining)
+                    .map_err(|error| (step, error.errno().unwrap_or(Errno::EINVAL)))?;
+                Ok(self.execve(&mut exec, pid))
+            };
+            let (step, errno) = run().map_or_else(|failed| failed, |errno| (Step::Execute, errno));
+            report.fail(step, errno);
+            1
+        });
+        // The runtime does not read from the socket any more.
+        match pid {
+            Ok(pid) => {
+                let error = report.failure().map(|failure| match failure {
+                    (Step::Execute, errno) => self.exec_error(exec.path(), errno),
+                    (step, errno) => birth::error_of(step, errno),
+                });
+                report.tell(pid, error.as_ref());
+            }
+            Err(errno) => {
+                let error = Error::from(errno).context("clone the process of the exec");
+                report.tell(0, Some(&error));
+            }
+        }
+        Ok(0)
+    }
+
+    fn ready(&self, user_namespace: u64) -> Result<()> {
+        self.parent.tell_parent(&ToParent::Ready { user_namespace })?;
+        self.parent.wait_for(ToInit::Go)
+    }
+
+    /// Waits for `start`, runs the startContainer hooks and executes the program. Returns only after
+    /// an error.
+    fn wait_and_execute(&self, mut exec: Exec<'_>, remaining: Remaining, pid: i32) -> Result<i32> {
+        let mut last = || -> Result<Errno> {
+            start::wait(self.fifos)?;
+            self.before.map_or(Ok(()), |before| before())?;
+            self.restrict_fully(remaining)?;
+            Ok(self.execve(&mut exec, pid))
+        };
+        let error = match last() {
+            Ok(errno) => self.exec_error(exec.path(), errno),
+            Err(error) => error,
+        };
+        start::report(self.fifos, error)
+    }
+
+    fn execve(&self, exec: &mut Exec<'_>, pid: i32) -> Errno {
+        let mut buffer = [0; 32];
+        match self.listen.pid_variable(pid, &mut buffer) {
+            Some(variable) => exec.run_with(variable),
+            None => exec.run(),
+        }
+    }
+
+    fn exec_error(&self, program: &CStr, errno: Errno) -> Error {
+        let name = self.process.args.first();
+        let name = name.map(|a| a.to_string_lossy().into_owned()).unwrap_or_default();
+        let error = Error::from(errno);
+        let error = match errno {
+            // A filter may kill the process that looks.
+            Errno::ENOENT if !self.permits(&interpreter::calls()) => error,
+            Errno::ENOENT => {
+                match interpreter::of(Path::new(OsStr::from_bytes(program.to_bytes()))) {
+                    Ok(Some(needed)) => {
+                        error.advice(format_args!("its interpreter or loader is {needed:?}"))
+                    }
+                    Ok(None) => error.advice("its interpreter or loader is missing"),
+                    // It was found, and has gone since.
+                    Err(_) => error,
+                }
+            }
+            Errno::ENOEXEC => error.advice(
+                "it is built for another machine, or a script without #! in its first line",
+            ),
+            _ => error,
+        };
+        error.context(format!("exec {name}"))
+    }
+
+    /// Does what a sibling has to do itself: a session and its terminal end with the process that
+    /// leads the session, and a limit on the number of processes must not keep the sibling from being
+    /// born.
+    fn settle(&self) -> std::result::Result<(), (Step, Errno)> {
+        nix::unistd::setsid().map_err(|errno| (Step::Session, errno))?;
+        if self.process.terminal {
+            pty::control(sys::term::stdio()[0]).map_err(|errno| (Step::Terminal, errno))?;
+        }
+        if self.sets_process_count() {
+            limits::set(
+                self.process.rlimits.iter().filter(|limit| limits::is_process_count(limit)),
+                None,
+            )
+            .map_err(|error| (Step::Limit, error.errno().unwrap_or(Errno::EINVAL)))?;
+        }
+        Ok(())
+    }
+}

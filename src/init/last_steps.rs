@@ -1,0 +1,118 @@
+//! The last steps of init and of the process of an exec, from the closed root file system to the
+//! execution of the program.
+
+use nix::errno::Errno;
+use nix::sys::stat::Mode;
+
+use super::birth::Birth;
+use super::descriptors::close_others;
+use super::lifetime::outlive_runtime;
+use super::program::Program;
+use super::search::{find, with_home};
+use super::{enter, identity, limits, scheduling, start};
+use crate::config::Process;
+use crate::fs::Proc;
+use crate::sys::exec::Exec;
+use crate::terminal::signals::reset_signals_for_exec;
+use crate::{Context, Error, Result};
+
+impl Program<'_> {
+    /// Takes the last steps and executes the program, or has a sibling execute it.
+    ///
+    /// Returns the exit status of a process that has cloned a sibling, or only after an error: an
+    /// error after Go is reported to `start`, if the process waited for that, and the status is
+    /// returned.
+    pub fn run(&self, umask: Mode) -> Result<i32> {
+        let process = self.process;
+        // The runtime records that of init, and of no other process.
+        let user_namespace = match self.birth {
+            Birth::Exec(_) => 0,
+            Birth::Here | Birth::Init => user_namespace(self.proc)?,
+        };
+        // While the host's procfs is open, and before no_new_privs, under which a confined runtime
+        // may not ask for another profile.
+        apparmor(process, self.proc)?;
+        let mask = process.identity.umask.map_or(umask, Mode::from_bits_truncate);
+        nix::sys::stat::umask(mask);
+        if let Birth::Exec(report) = &self.birth {
+            report.hide_from_sibling()?;
+        }
+        // Before the first path that the image chooses: while a descriptor of a host directory is
+        // open, /proc/self/fd/N is a way out, for a working directory (CVE-2024-21626) as for a
+        // link in the place of /etc/passwd.
+        close_others(self.preserve_fds, self.parent, self.fifos)?;
+        self.affinity.set()?;
+        scheduling::set_own(&process.scheduling)?;
+        let mut env = with_home(process);
+        self.listen.tell(&mut env);
+        if process.no_new_privileges {
+            prctl::set_no_new_privileges(true)
+                .map_err(|e| Error::from(Errno::from_raw(e)).context("set no_new_privs"))?;
+        }
+        outlive_runtime()?;
+        reset_signals_for_exec(self.signals)?;
+        if self.fifos.is_some() {
+            start::end_by_signals()?;
+        }
+
+        let entered = enter_cwd(process);
+        identity::assume(&process.identity, self.within)?;
+        if self.is_hidden && (process.identity.uid, process.identity.gid) != (0, 0) {
+            // The change has set it to fs.suid_dumpable, which can be 1.
+            enter::not_dumpable()?;
+        }
+        identity::regain_reach(&process.identity)?;
+        // A directory that root may not enter (on NFS, say) may be open to the user.
+        if entered.is_err() {
+            enter_cwd(process)?;
+        }
+        inside_cwd(process)?;
+        // As the user, like execve: what root alone may run is not what stands first in its PATH.
+        let program = find(process, &env)?;
+        let exec = Exec::new(&program, &process.args, &env);
+        if process.sets_own_rlimits {
+            limits::set(self.limits_before_birth(), None)?;
+        }
+        match &self.birth {
+            Birth::Here => self.execute_here(exec, user_namespace),
+            Birth::Init => self.execute_as_init(exec, user_namespace),
+            Birth::Exec(report) => self.execute_by_sibling(exec, report),
+        }
+    }
+}
+
+/// Sets the AppArmor profile from execve(2) on: for hooks of the image, too.
+fn apparmor(process: &Process, proc: &Proc) -> Result<()> {
+    let Some(profile) = &process.apparmor else { return Ok(()) };
+    proc.write("self/attr/apparmor/exec", format!("exec {profile}").as_bytes()).map_err(|error| {
+        let hint = match error.errno() {
+            Some(Errno::ENOENT) => " (not loaded; apparmor_parser loads profiles)",
+            _ => "",
+        };
+        error.context(format!("process.apparmorProfile: {profile:?}{hint}"))
+    })
+}
+
+/// Returns the inode number of the user namespace of the calling process; 0 if the kernel has no
+/// user namespaces.
+pub(super) fn user_namespace(proc: &Proc) -> Result<u64> {
+    match proc.own_namespace("user") {
+        Ok(file) => Ok(rustix::fs::fstat(&file).context("look at the user namespace")?.st_ino),
+        Err(rustix::io::Errno::NOENT) => Ok(0),
+        Err(errno) => Err(Error::from(errno).context("open the user namespace")),
+    }
+}
+
+fn enter_cwd(process: &Process) -> Result<()> {
+    nix::unistd::chdir(&process.cwd).with_context(|| format!("process.cwd: {:?}", process.cwd))
+}
+
+/// Fails unless the working directory is below the root. The kernel returns a path that is not
+/// absolute for a directory outside; libc's getcwd would then look for the name itself, with the
+/// user's rights, and fail in many ways.
+fn inside_cwd(process: &Process) -> Result<()> {
+    match rustix::process::getcwd(Vec::new()) {
+        Ok(path) if path.as_bytes().starts_with(b"/") => Ok(()),
+        _ => Err(Error::invalid("process.cwd", &process.cwd, "not inside the root file system")),
+    }
+}

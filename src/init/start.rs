@@ -1,0 +1,72 @@
+//! The two FIFOs between the init of a created container and the `start` that comes later.
+//!
+//! Init waits in a read of the first FIFO. An error after that goes into the second FIFO, whose end
+//! of file tells `start` that execve(2) has succeeded. `create` opens both, for reading and writing,
+//! and init inherits them: no process ever blocks in open(2), and the kernel knows whether init still
+//! waits: to open the first FIFO for writing without a reader is ENXIO.
+
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use nix::sys::signal::Signal;
+use rustix::fs::{FileType, Mode, OFlags};
+
+use crate::error::retry_once;
+use crate::protocol::{encode_error, read};
+use crate::state::{RESULT_FIFO, START_FIFO};
+use crate::sys::signal;
+use crate::{Context, Error, Result};
+
+/// The ends of init.
+#[derive(Debug)]
+pub(crate) struct Fifos {
+    /// Init reads one byte from this FIFO.
+    pub start: OwnedFd,
+    /// Init writes an error into this FIFO, or closes it by execve(2).
+    pub result: OwnedFd,
+}
+
+impl Fifos {
+    /// Makes and opens both FIFOs in the state directory of the container.
+    pub fn make(dir: BorrowedFd<'_>) -> Result<Fifos> {
+        let make = |name: &str| -> Result<OwnedFd> {
+            let mode = Mode::RUSR | Mode::WUSR;
+            rustix::fs::mknodat(dir, name, FileType::Fifo, mode, 0)
+                .and_then(|()| open(dir, name, OFlags::RDWR))
+                .with_context(|| format!("make the FIFO {name:?} in the state directory"))
+        };
+        Ok(Fifos { start: make(START_FIFO)?, result: make(RESULT_FIFO)? })
+    }
+}
+
+/// Opens a FIFO in the state directory of the container.
+pub(crate) fn open(dir: BorrowedFd<'_>, name: &str, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+    rustix::fs::openat(dir, name, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// Has the process end by the signals that `kill` and a terminal send. Until `start` there is no
+/// program to decide about them: `kill`, whose signal is SIGTERM unless another is named, ends a
+/// created container as it ends a process.
+pub(super) fn end_by_signals() -> Result<()> {
+    [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM]
+        .into_iter()
+        .try_for_each(signal::exit_on)
+        .context("handle signals until start")
+}
+
+/// Waits for `start`, if the container was created without being started.
+pub(super) fn wait(fifos: Option<&Fifos>) -> Result<()> {
+    let Some(fifos) = fifos else { return Ok(()) };
+    let mut byte = [0];
+    read(&fifos.start, &mut byte).context("wait for start")?;
+    Ok(())
+}
+
+/// Reports an error after Go: to the `start` that waits, since `create` has ended; else to the
+/// caller.
+pub(super) fn report(fifos: Option<&Fifos>, error: Error) -> Result<i32> {
+    let Some(fifos) = fifos else { return Err(error) };
+    let text = encode_error(&error);
+    // Without a report, `start` would take the end of file that follows for success.
+    retry_once(|| Ok(nix::unistd::write(&fifos.result, &text)?)).context("report to start")?;
+    Ok(1)
+}
