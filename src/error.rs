@@ -7,7 +7,7 @@ use std::fmt;
 
 use nix::errno::Errno;
 
-use crate::sys::{Cause, Failure};
+use crate::sys::{Cause, Failure, to_nix};
 use crate::text;
 
 /// The result of the functions of this library.
@@ -193,7 +193,7 @@ impl From<Errno> for Error {
 
 impl From<rustix::io::Errno> for Error {
     fn from(errno: rustix::io::Errno) -> Self {
-        Error::sys(Errno::from_raw(errno.raw_os_error()))
+        Error::sys(to_nix(errno))
     }
 }
 

@@ -1,6 +1,6 @@
 //! The messages between the runtime and init while a container is created.
 //!
-//! A pair of SOCK_SEQPACKET sockets; one packet a message: a tag byte, then the payload. A message
+//! Both ends hold a SOCK_SEQPACKET socket. A message is one packet: a tag byte, then the payload. It
 //! is sent only when the plan needs it; the default container needs Ready and Go.
 //!
 //! ```text
@@ -24,11 +24,11 @@
 //!   │ ◄───────────── Failed or end of file  │ end of file after Go: execve has succeeded
 //! ```
 //!
-//! In an exec end of file after Go means that the child has closed the socket before it cloned the
-//! process of the program; what became of that one is in memory (`init::birth`).
+//! In an exec, end of file after Go means that the child has closed the socket before it cloned the
+//! process of the program, whose fate is reported through shared memory (`init::birth`).
 //!
-//! At any point before Go: `Failed` ends it from init's side, and end of file from the runtime's
-//! side makes init exit, so that a killed runtime leaves no orphan.
+//! At any point before Go, init ends the exchange with `Failed`, and end of file from the runtime
+//! makes init exit, so that a killed runtime leaves no orphan.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
@@ -38,17 +38,17 @@ use nix::sys::socket::{AddressFamily, Shutdown, SockFlag, SockType, socketpair};
 use crate::sys::fdpass;
 use crate::{Context, Error, Kind, Result};
 
-/// A message is at most this long; an error text is cut to fit.
+/// The most bytes of a message; an error is cut to fit.
 pub const MAX: usize = 4096;
 
-/// What init tells the runtime.
+/// A message from init to the runtime.
 #[derive(Debug)]
 pub enum ToParent {
-    /// It is in a new user namespace that has no maps yet.
+    /// Init is in a new user namespace that has no maps yet.
     NeedMap,
-    /// The go-between has cloned init; its process id as the runtime sees it.
+    /// The go-between has cloned init, with this process id in the runtime's pid namespace.
     Pid(i32),
-    /// It has made a time namespace, whose offsets are to be written.
+    /// Init has created a time namespace, whose offsets are to be written.
     NeedOffsets,
     /// The mounts are made: prestart and createRuntime hooks may run.
     NeedHooks,
@@ -57,13 +57,15 @@ pub enum ToParent {
     /// The number, in init, of the seccomp listener.
     SeccompFd(RawFd),
     /// Everything is in place, in the user namespace of this inode number (0: there are none).
-    #[allow(missing_docs)]
-    Ready { user_namespace: u64 },
-    /// It has failed, and is gone.
+    Ready {
+        /// The inode number.
+        user_namespace: u64,
+    },
+    /// Init has failed and exits.
     Failed(Error),
 }
 
-/// What the runtime tells init.
+/// A message from the runtime to init.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum ToInit {
@@ -79,15 +81,15 @@ pub enum ToInit {
     HooksDone = b'h',
     /// The listener is delivered.
     SeccompTaken = b's',
-    /// Run.
+    /// Init may execute the program, or wait for `start`.
     Go = b'g',
 }
 
-/// One end.
+/// One end of the connection.
 #[derive(Debug)]
 pub struct Socket(OwnedFd);
 
-/// Both ends: the runtime's, then init's.
+/// Creates both ends: the runtime's, then init's.
 pub fn pair() -> Result<(Socket, Socket)> {
     let (runtime, init) =
         socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
@@ -96,13 +98,13 @@ pub fn pair() -> Result<(Socket, Socket)> {
 }
 
 impl Socket {
-    /// The descriptor, to poll it or to keep it open.
+    /// Returns the descriptor, to poll it or to keep it open.
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
 
-    /// Init: tells the runtime. Only write(2) is used (but for the console), because a seccomp
-    /// filter may be in force already that knows nothing of sendmsg(2).
+    /// Init: sends a message to the runtime, by write(2) (but for the console), because a seccomp
+    /// filter that forbids sendmsg(2) may be in force already.
     pub fn tell_parent(&self, message: &ToParent) -> Result<()> {
         let bytes = match message {
             ToParent::NeedMap => vec![b'M'],
@@ -126,7 +128,8 @@ impl Socket {
         }
     }
 
-    /// Init: waits for `expected`. The end of the runtime is an error, so that init ends too.
+    /// Init: waits for the message `expected`. The end of the runtime is an error, so that init ends
+    /// too.
     pub fn wait_for(&self, expected: ToInit) -> Result<()> {
         let mut byte = [0];
         match read(&self.0, &mut byte).context("wait for the runtime")? {
@@ -136,8 +139,8 @@ impl Socket {
         }
     }
 
-    /// Runtime: tells init; false if it has gone. Then its error, or else its end, is what
-    /// [`Socket::next`] gives, and that is the story, not the pipe that broke.
+    /// Runtime: sends a message to init. Returns false if init is gone; [`Socket::next`] then returns
+    /// the error of init, which says more than EPIPE, or its end.
     pub fn tell_init(&self, message: ToInit) -> Result<bool> {
         loop {
             match nix::unistd::write(&self.0, &[message as u8]) {
@@ -149,11 +152,11 @@ impl Socket {
         }
     }
 
-    /// Runtime: the next message; `None` at the end of file.
+    /// Runtime: receives the next message; `None` at the end of file.
     pub fn next(&self) -> Result<Option<ToParent>> {
         let mut buffer = [0; MAX];
         let received = match fdpass::recv_with_fd(self.fd(), &mut buffer) {
-            // Told once, if init has gone without reading all we said; what it said comes after.
+            // Reported once, if init is gone without reading every message; its own messages follow.
             Err(error) if error.errno() == Some(Errno::ECONNRESET) => {
                 fdpass::recv_with_fd(self.fd(), &mut buffer)
             }

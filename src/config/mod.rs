@@ -11,7 +11,6 @@
 pub mod annotations;
 mod audit;
 mod cgroup;
-mod check;
 pub mod devices;
 mod document;
 mod error_path;
@@ -38,7 +37,6 @@ mod version;
 mod cases;
 
 pub use cgroup::CgroupRequest;
-pub use check::check_resources;
 pub use devices::Device;
 pub use identity::{CapSets, Identity};
 pub use ids::{IdMap, IdMaps};

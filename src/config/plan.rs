@@ -98,7 +98,7 @@ pub struct Plan {
     /// The hooks of all six kinds.
     pub hooks: Hooks,
     /// The container's cgroup.
-    pub cgroup: crate::cgroup::Plan,
+    pub cgroup: crate::cgroup::CgroupPlan,
     /// The annotations.
     pub annotations: Annotations,
     /// Whether the program is told of a readiness socket, which is mounted for it.
@@ -162,7 +162,7 @@ impl Plan {
         let sysctl = sysctl::parse(linux.sysctl(), &namespaces, domainname.as_deref())?;
         let origins = Origins::new(&namespaces, host);
         let devices = devices::parse(linux.devices().as_ref(), origins, populate_dev)?;
-        let cgroup = cgroup::plan(spec, &options.id, &mounts, options.cgroup, warnings)?;
+        let cgroup = cgroup::plan(spec, &options.id, &mounts, &options.cgroup, host, warnings)?;
         let annotation = |name: &str| annotations.all.get(name).map(String::as_str);
         let hooks = hooks::parse(spec.hooks().as_ref(), annotation)?;
         let around = process::Surroundings {

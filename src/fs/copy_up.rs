@@ -1,4 +1,4 @@
-//! `tmpcopyup`: the contents of the directory that a tmpfs hides are copied into it first.
+//! `tmpcopyup`: a tmpfs starts with a copy of the directory that it is mounted on.
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

@@ -1,9 +1,8 @@
-//! Path look-ups that a hostile image or a racing process cannot turn away: [`Root`] for every
+//! Path look-ups that a hostile image or a racing process cannot redirect: [`Root`] for every
 //! path inside a container's root file system, [`Proc`] for the host's procfs.
 //!
-//! After the root is open no function of this program takes a path inside it without a `Root`:
-//! that ends the class of CVE-2019-18837, CVE-2021-30465, CVE-2024-45310 and their kin, not one
-//! instance of it.
+//! Once the root is open, no function of this program takes a path inside it without a `Root`: that
+//! rules out the class of CVE-2019-18837, CVE-2021-30465 and CVE-2024-45310, not single instances.
 
 mod atomic_file;
 mod copy_up;

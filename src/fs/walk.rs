@@ -1,6 +1,6 @@
-//! Look-up by components, for kernels without openat2(2): every step is an O_NOFOLLOW open of one
-//! name relative to a held descriptor, `..` goes back to a descriptor already held, and links are
-//! read and interpreted here. No step is left to the kernel that could leave the root.
+//! Look-up by components, where openat2(2) is missing: every step opens one name with O_NOFOLLOW
+//! relative to an open directory, `..` returns to a directory that is open already, and links are
+//! read and interpreted here. No step of the kernel can leave the root.
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
@@ -19,12 +19,12 @@ const MAX_LINKS: u32 = 40;
 /// linux/magic.h
 const PROC_SUPER_MAGIC: i64 = 0x9fa0;
 
-/// What a look-up may do.
+/// Where a look-up may lead.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
     /// As RESOLVE_IN_ROOT: absolute links and `..` stay inside the root.
     InRoot,
-    /// The same with RESOLVE_NO_SYMLINKS.
+    /// As RESOLVE_IN_ROOT with RESOLVE_NO_SYMLINKS.
     InRootNoLinks,
     /// As RESOLVE_BENEATH with RESOLVE_NO_XDEV: leaving the start, or crossing a mount, is EXDEV.
     Beneath,
@@ -80,7 +80,8 @@ pub fn open(root: BorrowedFd<'_>, path: &Path, flags: OFlags, scope: Scope) -> R
     reopen(root, held, flags)
 }
 
-/// The links of procfs whose text is a path inside procfs; all its others are magic.
+/// Returns whether a link is a magic link of procfs: all are, but for those whose text is a path
+/// inside procfs.
 fn is_magic(link: BorrowedFd<'_>, name: &OsStr) -> Result<bool> {
     let plain = ["self", "thread-self", "mounts", "net"];
     Ok(rustix::fs::fstatfs(link)?.f_type == PROC_SUPER_MAGIC
@@ -97,8 +98,8 @@ fn split(path: &Path) -> VecDeque<OsString> {
         .collect()
 }
 
-/// Turns what was found into a descriptor with the flags asked for. The last name is opened again
-/// from its parent with O_NOFOLLOW and compared, so that a swap in between is seen.
+/// Opens the file that was found with the requested flags. The last name is opened again from its
+/// parent with O_NOFOLLOW and compared, so that a swap in between is detected.
 fn reopen(
     root: BorrowedFd<'_>,
     mut held: Vec<(OwnedFd, OsString)>,
@@ -123,7 +124,7 @@ fn reopen(
     if (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino) { Ok(opened) } else { Err(Errno::XDEV) }
 }
 
-/// What the last name is opened with: what replaced it meanwhile must not be followed.
+/// Flags for the last name: a link that has replaced it meanwhile must not be followed.
 const LAST: OFlags = OFlags::NOFOLLOW.union(OFlags::CLOEXEC);
 
 #[cfg(test)]

@@ -42,6 +42,7 @@ pub(crate) fn state(
         systemd_cgroup: request.systemd_cgroup,
         no_new_keyring: request.no_new_keyring,
         keyring: plan.keyring.as_ref().map(|name| name.to_string_lossy().into_owned()),
+        resources: None,
         config: RawValue::from_string(text).map_err(|e| invalid(e.to_string()))?,
     })
 }

@@ -4,11 +4,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 
-use oci_spec::runtime::Spec;
+use oci_spec::runtime::{LinuxResources, Spec};
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::value::RawValue;
 
 use super::dir::{self, Root};
 use super::document::{Document, OCI_VERSION, Status, document};
@@ -192,17 +191,15 @@ impl Entry {
             .with_context(|| format!("{:?}", self.file(STATE_FILE)))
     }
 
-    /// Replaces the configuration, so that later commands see the limits that `update` has set. The
-    /// lock must be held. A reader sees the old configuration or the new one; after an error the old
-    /// one stays.
-    pub fn replace_config(&mut self, config: String) -> Result<()> {
+    /// Replaces the resources that `update` has set. The lock must be held. A reader sees the old
+    /// state or the new one; after an error the old one stays.
+    pub fn replace_resources(&mut self, resources: LinuxResources) -> Result<()> {
         let name = || format!("{:?}", self.file(STATE_FILE));
         let Some(old) = self.state().filter(|_| self.locked) else {
             return Err(Error::new(Kind::State, "not created, or not locked")).with_context(name);
         };
         let failed = |e: serde_json::Error| Error::new(Kind::System, e.to_string());
-        let config = RawValue::from_string(config).map_err(failed).with_context(name)?;
-        let state = State { config, ..old.clone() };
+        let state = State { resources: Some(resources), ..old.clone() };
         let bytes = serde_json::to_vec(&state).map_err(failed).with_context(name)?;
         // Left by an update that was killed.
         file::unlink(self.dir(), &file::temporary(STATE_FILE)).with_context(name)?;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
+use oci_spec::runtime::LinuxResources;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
@@ -93,8 +94,12 @@ pub struct State {
     /// The name of its own session keyring.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keyring: Option<String>,
-    /// config.json as it was at create, with the limits that `update` has set since; later edits
-    /// of the bundle have no effect. Kept as text, because most readers do not want it.
+    /// `linux.resources` as `update` has left them; absent before the first update, and in containers
+    /// that an earlier version has updated: then those of the configuration apply.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<LinuxResources>,
+    /// config.json as it was at create; later edits of the bundle have no effect. Kept as text,
+    /// because most readers do not want it.
     pub config: Box<RawValue>,
 }
 
@@ -129,7 +134,7 @@ pub(super) mod tests {
             pid: 77,
             start_time: 1,
             boot_id: "x".into(),
-            cgroup: cgroup::Record::empty(),
+            cgroup: serde_json::from_str(r#"{"mode":"none"}"#).unwrap(),
             private_pid: true,
             annotations: BTreeMap::new(),
             has_process: true,
@@ -139,6 +144,7 @@ pub(super) mod tests {
             rootless: false,
             systemd_cgroup: false,
             no_new_keyring: false,
+            resources: None,
             config: RawValue::from_string("{\"ociVersion\":\"1.0.0\"}".into()).unwrap(),
         }
     }

@@ -47,7 +47,7 @@ impl Buffer {
         Ok(length)
     }
 
-    /// Takes the first `length` bytes for filled.
+    /// Makes the first `length` bytes pending.
     #[cfg(test)]
     pub(super) fn pretend_filled(&mut self, length: usize) {
         (self.start, self.end) = (0, length);

@@ -13,37 +13,38 @@ use super::caller::CallerTerminal;
 use super::streams::{Input, Output};
 use crate::{Context, Error, Result, sys};
 
-/// Read ahead of the container's needs as little as a terminal does: what is typed and not taken
-/// is the next program's.
+/// As little is read ahead of the container as a terminal does: what was typed and not read belongs
+/// to the next program.
 const INPUT_SIZE: usize = 4096;
 const OUTPUT_SIZE: usize = 64 * 1024;
 
 /// No pseudo terminal holds more output than this (8 KiB of buffers, rounded up to pages, and
-/// 4 KiB in the line discipline). So after the container's process has ended, what lies behind
-/// this many bytes was written by somebody else.
+/// 4 KiB in the line discipline). So after the container's process has ended, what follows
+/// this many bytes was written by another process.
 const REST: usize = 64 * 1024;
 
-/// The reader of our output is gone; with the error, unless it is one that only says so.
+/// The reader of our output is gone; with the error, unless the error says no more than that.
 ///
 /// The container's terminal is then hung up, as it is when the window of a terminal emulator is
-/// closed: its programs get SIGHUP and errors instead of writing for ever to nobody, and
-/// `run | head -1` ends.
+/// closed: its programs get SIGHUP and errors instead of writing for ever without a reader,
+/// and `run | head -1` ends.
 pub(super) struct Gone(pub(super) Option<Error>);
 
-/// What poll(2) said of the three descriptors, in the order of [`Relay::interests`].
+/// The events that poll(2) returned for the three descriptors of [`Relay::interests`].
 pub(super) type Ready = [PollFlags; 3];
 
-/// The copying, one step at a time.
+/// Copies in both directions, one step at a time.
 pub(super) struct Relay {
     master: OwnedFd,
     /// While we hold the slave too, the master does not report a hang-up each time that the
     /// container's programs have all closed it; some (init systems) do, and open it later again.
     _slave: OwnedFd,
-    /// None after the end of file.
+    /// `None` after the end of file.
     input: Option<Input>,
-    /// In the background, the terminal's input is another's.
+    /// Whether the runtime is in the background, where the terminal's input is for another process.
     input_paused: bool,
-    /// The last read was refused as one from the background, and then we were in front again.
+    /// Whether the last read was refused as one from the background, although the runtime was in the
+    /// foreground again afterwards.
     input_doubtful: bool,
     output: Output,
     to_container: Buffer,
@@ -74,15 +75,15 @@ impl Relay {
     }
 
     /// Gives the container's terminal the size of the caller's. Failures do not matter: the
-    /// caller's terminal may have just gone, and the signal that says so is on its way.
+    /// caller's terminal may have just gone, and its SIGHUP is on the way.
     pub(super) fn resize(&self, terminal: &CallerTerminal) {
         if let Ok(size) = terminal.size() {
             let _ = sys::term::set_window_size(self.master.as_fd(), &size);
         }
     }
 
-    /// Whether `process.consoleSize` (or anybody) has given the terminal a size. A new one has
-    /// none.
+    /// Returns whether the terminal has a size, of `process.consoleSize` for example. A new terminal
+    /// has none.
     pub(super) fn has_size(&self) -> bool {
         sys::term::window_size(self.master.as_fd())
             .is_ok_and(|size| size.ws_row != 0 || size.ws_col != 0)
@@ -93,8 +94,8 @@ impl Relay {
         self.input_paused = false;
     }
 
-    /// What to wait for: standard input, the master, standard output. A descriptor of which
-    /// nothing is wanted is left out, because poll(2) reports its hang-ups regardless.
+    /// Returns the descriptors to wait for: standard input, the master, standard output. A descriptor
+    /// with no event to wait for is left out, because poll(2) reports its hang-ups regardless.
     pub(super) fn interests(&self) -> [Option<(BorrowedFd<'_>, PollFlags)>; 3] {
         let input =
             self.input.as_ref().filter(|_| !self.input_paused && self.to_container.has_room());
@@ -108,7 +109,7 @@ impl Relay {
         ]
     }
 
-    /// Moves what can be moved now.
+    /// Copies what can be copied without blocking.
     pub(super) fn step(
         &mut self,
         [input, master, output]: Ready,
@@ -132,8 +133,8 @@ impl Relay {
         let was_doubtful = std::mem::take(&mut self.input_doubtful);
         match result {
             Ok(1..) | Err(Errno::EAGAIN | Errno::EINTR) => {}
-            // From the background, with SIGTTIN blocked. SIGCONT will come; and if we have been
-            // moved to the front just now, there is nothing to wait for.
+            // From the background, with SIGTTIN blocked. SIGCONT will come; and if the runtime has
+            // been moved to the foreground just now, there is nothing to wait for.
             Err(Errno::EIO) if terminal.is_some_and(CallerTerminal::in_background) => {
                 self.input_paused = true;
             }
@@ -174,7 +175,7 @@ impl Relay {
     }
 }
 
-/// What the terminal still holds once the container's process has ended.
+/// The output that the terminal still holds once the container's process has ended.
 ///
 /// The kernel hands it out in order and without delay: a read of the master first takes in
 /// whatever was written. A process in the background that still writes is not waited for.
@@ -184,15 +185,15 @@ pub(super) struct Rest {
 }
 
 impl Rest {
-    /// Input stops here.
+    /// Stops the input.
     pub(super) fn of(mut relay: Relay) -> Rest {
         relay.input = None;
         relay.to_container.clear();
         Rest { relay, left: REST }
     }
 
-    /// Moves what can be moved now; then tells whether all of it has gone out. If not, it is
-    /// standard output that is waited for.
+    /// Copies what can be copied without blocking. Returns whether all of it is written; if not,
+    /// standard output is what to wait for.
     pub(super) fn step(&mut self, mut ready: bool) -> Result<bool, Gone> {
         loop {
             while self.left > 0 && self.relay.to_caller.has_room() {
@@ -206,7 +207,7 @@ impl Rest {
             if !self.relay.to_caller.is_empty() {
                 return Ok(false);
             }
-            // Room again, for what the terminal may still hold.
+            // There is room again for what the terminal may still hold.
             if self.left == 0 {
                 return Ok(true);
             }
@@ -214,7 +215,7 @@ impl Rest {
         }
     }
 
-    /// Standard output, for as long as [`Rest::step`] is not done.
+    /// Returns standard output, for as long as [`Rest::step`] is not done.
     pub(super) fn interest(&self) -> Option<(BorrowedFd<'_>, PollFlags)> {
         let [_, _, output] = self.relay.interests();
         output
@@ -228,7 +229,7 @@ mod tests {
 
     use super::*;
 
-    /// A terminal that holds 3000 bytes, and the relay of it into a large pipe.
+    /// Makes a terminal that holds 3000 bytes, and its relay into a large pipe.
     fn rest_of_3000() -> Option<(Rest, OwnedFd)> {
         let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
         // Only root may open it outside of containers.
@@ -249,7 +250,7 @@ mod tests {
         bytes
     }
 
-    /// The buffer is nearly full, then goes out all at once: there is more behind it.
+    /// The buffer is nearly full and then written at once: the terminal holds more.
     #[test]
     fn the_rest_is_more_than_what_fits() {
         let Some((mut rest, near)) = rest_of_3000() else { return };
@@ -260,7 +261,7 @@ mod tests {
         assert!(bytes.ends_with(&[b'x'; 3000]));
     }
 
-    /// Whoever writes on and on is not followed.
+    /// A process that never stops writing is not waited for.
     #[test]
     fn the_rest_has_an_end() {
         let Some((mut rest, near)) = rest_of_3000() else { return };

@@ -15,8 +15,8 @@ use nix::unistd::{isatty, write};
 
 use crate::{Context, Result};
 
-/// Opens a pipe or a terminal once more: a file description of our own, with O_NONBLOCK. None for
-/// other files, and for those that we may not open (another user's) or find (no /proc).
+/// Opens a pipe or a terminal again: a file description of our own, with O_NONBLOCK. Returns `None`
+/// for other files, and where open(2) fails (a file of another user, or no /proc).
 fn open_again(fd: BorrowedFd<'_>, access: OFlag) -> Option<OwnedFd> {
     let stat = fstat(fd).ok()?;
     let kind = stat.st_mode & SFlag::S_IFMT.bits();
@@ -30,8 +30,8 @@ fn open_again(fd: BorrowedFd<'_>, access: OFlag) -> Option<OwnedFd> {
     open(path.as_str(), flags, Mode::empty()).ok()
 }
 
-/// Standard input. What poll(2) has announced may be gone before it is read (a shell reads the
-/// same terminal), so a read may block unless the descriptor is our own.
+/// Standard input. Bytes that poll(2) has announced may be gone before they are read (a shell reads
+/// from that terminal too), so a read may block unless the descriptor is our own.
 pub(super) enum Input {
     Own(OwnedFd),
     Shared(BorrowedFd<'static>),
@@ -50,16 +50,16 @@ impl Input {
     }
 }
 
-/// Standard output, and the way to write to it without blocking.
+/// Standard output, by the way to write to it without blocking.
 pub(super) enum Output {
-    /// A pipe or a terminal, opened once more.
+    /// A pipe or a terminal, opened again.
     Own(OwnedFd),
     /// A socket, which can be told not to block with each message.
     Socket(BorrowedFd<'static>),
-    /// A regular file, /dev/null and the like: never blocks in poll(2)'s sense.
+    /// A regular file, /dev/null and the like: never blocks in the sense of poll(2).
     File(BorrowedFd<'static>),
     /// A pipe or a terminal of another user, which cannot be opened again. Written to in small
-    /// pieces, and only after poll(2) said so: PIPE_BUF bytes then fit into a pipe.
+    /// pieces, and only when poll(2) reports room: PIPE_BUF bytes then fit into a pipe.
     Shared(BorrowedFd<'static>),
 }
 
@@ -84,7 +84,7 @@ impl Output {
         }
     }
 
-    /// One write. `ready`: poll(2) has just said that it would not block.
+    /// Writes once. `ready`: poll(2) has just reported room.
     pub(super) fn write(&self, bytes: &[u8], ready: bool) -> nix::Result<usize> {
         match self {
             Output::Own(fd) => write(fd, bytes),

@@ -19,7 +19,7 @@ use crate::spawn::record;
 use crate::state::{Id, Store};
 use crate::terminal::signals::Ignored;
 use crate::terminal::socket;
-use crate::{Result, config, log};
+use crate::{Result, config, log, systemd};
 
 /// What a create is asked for.
 #[derive(Debug)]
@@ -56,6 +56,8 @@ pub struct CreateRequest<'a> {
     pub rootless: Option<bool>,
     /// systemd makes the cgroup.
     pub systemd_cgroup: bool,
+    /// The variables that tell where systemd is.
+    pub environment: systemd::Environment,
     /// No cgroup is made, and limits are refused.
     pub no_cgroup: bool,
     /// The signals that the caller ignores, for which the program gets the default action.
@@ -91,7 +93,7 @@ pub fn create<'a>(store: &Store, request: &CreateRequest<'a>) -> Result<Created<
         },
         cgroup: CgroupRequest {
             disabled: request.no_cgroup,
-            systemd: request.systemd_cgroup,
+            systemd: request.systemd_cgroup.then(|| request.environment.clone()),
             rootless: request.rootless.unwrap_or(host.is_rootless),
         },
         notify_dir: request.notify.as_ref().map(|_| notify_dir()),

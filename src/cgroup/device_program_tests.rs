@@ -1,4 +1,5 @@
-use super::super::devices::tests::{allows, ruleset};
+use super::super::device_list::DeviceList;
+use super::super::device_rules::tests::{allows, ruleset};
 use super::*;
 use crate::sys::bpf;
 
@@ -127,7 +128,8 @@ fn v1_means_the_same() {
     let mut taken = 0;
     for json in LISTS {
         let rules = ruleset(json).unwrap();
-        let Ok(writes) = rules.v1() else { continue };
+        let Ok(list) = DeviceList::new(&rules) else { continue };
+        let writes: Vec<_> = list.writes().collect();
         taken += 1;
         for kind in [DeviceKind::Block, DeviceKind::Char] {
             let letter = if kind == DeviceKind::Block { "b" } else { "c" };

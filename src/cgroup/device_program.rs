@@ -1,13 +1,13 @@
 //! The device rules as an eBPF program, for cgroup v2.
 //!
-//! The kernel calls it for every open and mknod of a device and takes its answer, 1 or 0. It is
-//! the rule list from its end: an allowing rule crosses off what it allows of the accesses that
-//! are asked for, a denying one says no if any is left that it names, and what is left at the
-//! end is denied.
+//! The kernel runs the program for every open and mknod of a device and takes its answer, 1 or 0.
+//! The program follows the list of rules from its end: an allowing rule removes the accesses that
+//! it covers from those that are requested; a denying rule answers no if it covers any that are
+//! left; what is left at the end is denied.
 
 use crate::sys::bpf::Insn;
 
-use super::devices::{Access, DeviceKind, Rule, Ruleset};
+use super::device_rules::{Access, DeviceKind, Rule, Ruleset};
 
 // include/uapi/linux/bpf.h and Documentation/bpf/standardization/instruction-set.rst.
 const LOAD_WORD: u8 = 0x61; // dst = *(u32 *)(src + off)
@@ -22,7 +22,7 @@ const EXIT: u8 = 0x95; // return r0
 const BLOCK: i32 = 1; // BPF_DEVCG_DEV_BLOCK
 const CHAR: i32 = 2; // BPF_DEVCG_DEV_CHAR
 
-// Registers: r0 is the answer, r1 points to what is asked.
+// Registers: r0 is the answer, r1 points to the request.
 const ANSWER: u8 = 0;
 const CONTEXT: u8 = 1;
 const KIND: u8 = 2;
@@ -30,8 +30,8 @@ const ACCESS: u8 = 3;
 const MAJOR: u8 = 4;
 const MINOR: u8 = 5;
 
-/// The program that answers as `rules` do.
-pub fn program(rules: &Ruleset) -> Vec<Insn> {
+/// Compiles `rules`.
+pub(super) fn program(rules: &Ruleset) -> Vec<Insn> {
     // struct bpf_cgroup_dev_ctx { u32 access_type; u32 major; u32 minor; }, where access_type is
     // the access in its upper half and the kind in its lower.
     let mut out = vec![
@@ -44,7 +44,7 @@ pub fn program(rules: &Ruleset) -> Vec<Insn> {
     ];
     for rule in rules.rules().iter().rev() {
         if !append(rule, &mut out) {
-            // The verifier refuses code that nothing can reach.
+            // The verifier refuses unreachable code.
             return out;
         }
     }
@@ -56,7 +56,7 @@ fn answer(allow: bool) -> [Insn; 2] {
     [Insn::new(SET, ANSWER, 0, 0, i32::from(allow)), Insn::new(EXIT, 0, 0, 0, 0)]
 }
 
-/// Adds the rule's code. False if it answers every question that reaches it.
+/// Appends the code of a rule. Returns false if the rule answers every request that reaches it.
 fn append(rule: &Rule, out: &mut Vec<Insn>) -> bool {
     let access = i32::from(rule.access.bits());
     let mut body = match (rule.access == Access::ALL, rule.allow) {
@@ -75,8 +75,7 @@ fn append(rule: &Rule, out: &mut Vec<Insn>) -> bool {
         DeviceKind::Block => BLOCK,
         DeviceKind::Char => CHAR,
     });
-    // The upper half of the numbers' range is negative as a constant; a 32-bit comparison takes
-    // the same bits.
+    // Large numbers are negative as a constant; a 32-bit comparison takes the same bits.
     let tests: Vec<(u8, i32)> = [
         (KIND, kind),
         (MAJOR, rule.devices.major.map(u32::cast_signed)),
@@ -85,7 +84,7 @@ fn append(rule: &Rule, out: &mut Vec<Insn>) -> bool {
     .into_iter()
     .filter_map(|(register, value)| Some((register, value?)))
     .collect();
-    // Past the tests that follow and the body.
+    // The distance beyond the remaining tests and the body.
     let mut skip = (tests.len() + body.len()) as i16;
     for (register, value) in &tests {
         skip -= 1;
@@ -96,5 +95,5 @@ fn append(rule: &Rule, out: &mut Vec<Insn>) -> bool {
 }
 
 #[cfg(test)]
-#[path = "program_tests.rs"]
+#[path = "device_program_tests.rs"]
 mod tests;

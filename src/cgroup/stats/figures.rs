@@ -1,20 +1,12 @@
-//! What a container uses: the figures of its cgroups, whichever version each is of.
+//! The figures of a container.
 //!
 //! The names of the fields are those that runc's `events` command prints (types/events.go there),
-//! because programs read them. A figure whose controller the container has not is 0 or absent, as
-//! it is there.
-
-mod parse;
-mod v1;
-mod v2;
+//! because programs read them. A figure whose controller the container does not have is 0 or
+//! absent.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-
-use crate::Result;
-
-use super::record::Record;
 
 /// All figures of a container.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -31,9 +23,9 @@ pub struct Stats {
     pub blkio: Blkio,
     /// Huge pages, by size (`2MB`).
     pub hugetlb: BTreeMap<String, Hugetlb>,
-    /// Cache and memory bandwidth; this version limits neither, so there is nothing in it.
+    /// Cache and memory bandwidth, which this runtime does not limit; always empty.
     pub intel_rdt: IntelRdt,
-    /// Interfaces that the runtime made; it makes none, so this is null.
+    /// Network interfaces of the runtime, which creates none; always null.
     pub network_interfaces: Option<Vec<()>>,
 }
 
@@ -44,10 +36,10 @@ pub struct IntelRdt {}
 /// CPU time.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Cpu {
-    /// What was used.
+    /// The time used.
     #[serde(skip_serializing_if = "is_default")]
     pub usage: CpuUsage,
-    /// What was refused for the quota.
+    /// The effect of the quota.
     #[serde(skip_serializing_if = "is_default")]
     pub throttling: Throttling,
     /// Time lost waiting for a CPU.
@@ -55,10 +47,10 @@ pub struct Cpu {
     pub psi: Option<Psi>,
 }
 
-/// CPU time in nanoseconds since the container was made.
+/// CPU time in nanoseconds since the container was created.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct CpuUsage {
-    /// All of it.
+    /// The sum.
     #[serde(skip_serializing_if = "is_default")]
     pub total: u64,
     /// v1: for each CPU.
@@ -76,17 +68,17 @@ pub struct CpuUsage {
     pub user: u64,
 }
 
-/// What the CPU quota has done.
+/// The effect of the CPU quota.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Throttling {
-    /// Periods in which something ran.
+    /// Periods in which a process ran.
     #[serde(skip_serializing_if = "is_default")]
     pub periods: u64,
     /// Periods in which the quota was used up.
     #[serde(skip_serializing_if = "is_default")]
     pub throttled_periods: u64,
-    /// Nanoseconds that were waited for the next period.
+    /// Nanoseconds of waiting for the next period.
     #[serde(skip_serializing_if = "is_default")]
     pub throttled_time: u64,
 }
@@ -113,7 +105,7 @@ pub struct Cpuset {
 /// Memory in bytes.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Memory {
-    /// The part that caches files.
+    /// The page cache.
     #[serde(skip_serializing_if = "is_default")]
     pub cache: u64,
     /// Memory.
@@ -141,10 +133,10 @@ pub struct Memory {
 pub struct MemoryEntry {
     /// The limit; the largest number if there is none.
     pub limit: u64,
-    /// What is in use.
+    /// The current usage.
     #[serde(skip_serializing_if = "is_default")]
     pub usage: u64,
-    /// The most that ever was.
+    /// The peak.
     #[serde(skip_serializing_if = "is_default")]
     pub max: u64,
     /// v1: how often the limit was hit.
@@ -154,10 +146,10 @@ pub struct MemoryEntry {
 /// Processes and threads.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Pids {
-    /// How many there are.
+    /// The number of them.
     #[serde(skip_serializing_if = "is_default")]
     pub current: u64,
-    /// How many there may be; 0 is no limit.
+    /// The limit; 0 is no limit.
     #[serde(skip_serializing_if = "is_default")]
     pub limit: u64,
 }
@@ -181,7 +173,7 @@ pub struct Blkio {
     /// Nanoseconds of waiting.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub io_wait_time_recursive: Vec<BlkioEntry>,
-    /// Operations that became part of others.
+    /// Operations that were merged with others.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub io_merged_recursive: Vec<BlkioEntry>,
     /// Milliseconds of the device's time.
@@ -198,10 +190,10 @@ pub struct Blkio {
 /// One figure of one block device.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct BlkioEntry {
-    /// The device's driver.
+    /// The major number.
     #[serde(skip_serializing_if = "is_default")]
     pub major: u64,
-    /// Which of the driver's devices.
+    /// The minor number.
     #[serde(skip_serializing_if = "is_default")]
     pub minor: u64,
     /// `Read`, `Write`, `Sync` and so on.
@@ -218,7 +210,7 @@ pub struct Hugetlb {
     /// Reserved, or in use where the kernel does not count reservations.
     #[serde(skip_serializing_if = "is_default")]
     pub usage: u64,
-    /// v1: the most that ever was.
+    /// v1: the peak.
     #[serde(skip_serializing_if = "is_default")]
     pub max: u64,
     /// How often the limit was hit.
@@ -245,28 +237,10 @@ pub struct PsiData {
     pub avg60: f64,
     /// Over the last 5 minutes.
     pub avg300: f64,
-    /// Since the container was made.
+    /// Since the container was created.
     pub total: u64,
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
-}
-
-impl Record {
-    /// What the container uses now. On a host with both versions each controller's figures are
-    /// read where it is; pressure is counted by v2 alone. An error names the file that could not
-    /// be read or understood, or the directory if the cgroup is gone.
-    pub fn stats(&self) -> Result<Stats> {
-        let mut stats = Stats::default();
-        let dirs = self.checked()?;
-        for dir in dirs.iter().filter(|dir| !dir.is_unified()) {
-            v1::add(dir, &mut stats)?;
-        }
-        let has_v1 = |controller: &str| dirs.iter().any(|dir| dir.has_controller(controller));
-        for dir in dirs.iter().filter(|dir| dir.is_unified()) {
-            v2::add(dir, has_v1, &mut stats)?;
-        }
-        Ok(stats)
-    }
 }

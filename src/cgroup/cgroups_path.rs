@@ -1,6 +1,6 @@
-//! Where in a hierarchy the container's cgroup is: the rules of `linux.cgroupsPath`.
+//! The path of the container's cgroup in a hierarchy: the rules of `linux.cgroupsPath`.
 //!
-//! Runtime spec, config-linux.md, "Cgroups Path". Pure.
+//! Runtime spec, config-linux.md, "Cgroups Path".
 
 use std::path::{Component, Path, PathBuf};
 
@@ -8,18 +8,18 @@ use crate::{Error, Result};
 
 const FIELD: &str = "linux.cgroupsPath";
 
-/// A path below the root of any hierarchy.
+/// The checked path of a cgroup, for any hierarchy.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
-    /// Below the mount point; otherwise below the runtime's own cgroup.
+pub struct CgroupsPath {
+    /// Whether the path starts at the mount point; otherwise at the runtime's own cgroup.
     absolute: bool,
-    /// Plain names only, at least one.
+    /// At least one name, without `..`.
     path: PathBuf,
 }
 
-impl Place {
-    /// The place that the configuration names, or one named after the container.
-    pub fn new(id: &str, cgroups_path: Option<&Path>) -> Result<Place> {
+impl CgroupsPath {
+    /// Checks the path of the configuration, or makes one from the id of the container.
+    pub fn new(id: &str, cgroups_path: Option<&Path>) -> Result<CgroupsPath> {
         let (field, asked) = match cgroups_path.filter(|path| !path.as_os_str().is_empty()) {
             Some(path) => (FIELD, path),
             None => ("container id", Path::new(id)),
@@ -29,23 +29,23 @@ impl Place {
             match component {
                 Component::Normal(name) => path.push(name),
                 Component::RootDir | Component::CurDir => {}
-                // A cleaned-up path would be some other cgroup than the one that was named.
+                // A normalized path would be another cgroup than the named one.
                 Component::ParentDir | Component::Prefix(_) => {
                     return Err(Error::invalid(field, asked, "must stay below its root"));
                 }
             }
         }
         if path.as_os_str().is_empty() {
-            // Limits on it would bind the whole host, and delete would try to kill it.
+            // Its limits would apply to the whole host, and delete would try to kill all processes.
             return Err(Error::invalid(field, asked, "must not be the root of the hierarchy"));
         }
         if path.as_os_str().as_encoded_bytes().iter().any(u8::is_ascii_control) {
             return Err(Error::invalid(field, asked, "must not have control characters"));
         }
-        Ok(Place { absolute: asked.has_root(), path })
+        Ok(CgroupsPath { absolute: asked.has_root(), path })
     }
 
-    /// The directory in a v1 hierarchy, for a process that is in `own` there.
+    /// Returns the directory in a v1 hierarchy in which this process is in `own`.
     pub fn v1(&self, root: &Path, own: &str) -> Result<PathBuf> {
         if self.absolute {
             return Ok(root.join(&self.path));
@@ -53,10 +53,10 @@ impl Place {
         Ok(below(root, Path::new(own))?.join(&self.path))
     }
 
-    /// The directory in the v2 hierarchy, for a process that is in `own` there.
+    /// Returns the directory in the v2 hierarchy, in which this process is in `own`.
     ///
-    /// Its own cgroup has processes, this one at least, and the kernel enables controllers only
-    /// below cgroups without (cgroups(7), "no internal processes"): so beside it, not below it.
+    /// That cgroup has at least this process, and the kernel enables controllers only below cgroups
+    /// without processes (cgroups(7), "no internal processes"): the path starts at its parent.
     pub fn v2(&self, root: &Path, own: &str) -> Result<PathBuf> {
         if self.absolute {
             return Ok(root.join(&self.path));
@@ -68,7 +68,7 @@ impl Place {
 
 fn below(root: &Path, own: &Path) -> Result<PathBuf> {
     let own = own.strip_prefix("/").unwrap_or(own);
-    // "/.." is how the kernel shows a cgroup that is outside of the cgroup namespace.
+    // The kernel shows a cgroup outside of the cgroup namespace as "/..".
     if own.components().any(|component| !matches!(component, Component::Normal(_))) {
         let why = "the runtime's own cgroup is outside of its cgroup namespace: an absolute path \
                    is needed";
@@ -83,16 +83,16 @@ mod tests {
 
     const ROOT: &str = "/sys/fs/cgroup";
 
-    fn place(path: Option<&str>) -> Result<Place> {
-        Place::new("c1", path.map(Path::new))
+    fn parse(path: Option<&str>) -> Result<CgroupsPath> {
+        CgroupsPath::new("c1", path.map(Path::new))
     }
 
     fn v1(path: Option<&str>, own: &str) -> String {
-        place(path).unwrap().v1(Path::new(ROOT), own).unwrap().display().to_string()
+        parse(path).unwrap().v1(Path::new(ROOT), own).unwrap().display().to_string()
     }
 
     fn v2(path: Option<&str>, own: &str) -> String {
-        place(path).unwrap().v2(Path::new(ROOT), own).unwrap().display().to_string()
+        parse(path).unwrap().v2(Path::new(ROOT), own).unwrap().display().to_string()
     }
 
     #[test]
@@ -122,11 +122,11 @@ mod tests {
     #[test]
     fn nothing_leaves_the_root() {
         for path in ["..", "/..", "a/../b", "/a/../../b", "/", ".", "//", "/a\nb", "a\0b"] {
-            let error = place(Some(path)).unwrap_err().to_string();
+            let error = parse(Some(path)).unwrap_err().to_string();
             assert!(error.starts_with("linux.cgroupsPath: "), "{path:?}: {error}");
         }
-        assert!(Place::new("..", None).is_err());
-        let outside = place(Some("x")).unwrap();
+        assert!(CgroupsPath::new("..", None).is_err());
+        let outside = parse(Some("x")).unwrap();
         assert!(outside.v1(Path::new(ROOT), "/../other").is_err());
         assert!(outside.v2(Path::new(ROOT), "/../../other").is_err());
     }

@@ -1,26 +1,29 @@
-use super::super::limits::limits;
+use super::super::limits::Limits;
+use super::super::setting::ControlFile;
+use super::weight::{cpu_weight, io_weight};
 use super::*;
 
-fn all(json: &str, version: Version) -> Result<Vec<Write>> {
+fn all(json: &str, version: Version) -> Result<Vec<Setting>> {
     let mut out = Vec::new();
-    for limit in limits(&serde_json::from_str(json).unwrap())? {
-        let writes = knobs(&limit, version, &mut Vec::new())?;
-        let controller = controller(&limit, version);
-        assert!(writes.iter().all(|write| Some(write.controller.as_str()) == controller), "{json}");
-        out.extend(writes);
+    for limit in Limits::new(&serde_json::from_str(json).unwrap())?.iter() {
+        let settings = settings(limit, version, &mut Vec::new())?;
+        let wanted = controller(limit, version);
+        let mut controllers = settings.iter().map(|setting| setting.controller.as_str());
+        assert!(controllers.all(|controller| Some(controller) == wanted), "{json}");
+        out.extend(settings);
     }
     Ok(out)
 }
 
 /// `file=value`, alternatives with `|`, optional ones with `?`.
 fn lines(json: &str, version: Version) -> Vec<String> {
-    let writes = all(json, version).unwrap_or_else(|error| panic!("{json}: {error}"));
-    let knob = |knob: &Knob| format!("{}={}", knob.file, knob.value);
-    writes
+    let settings = all(json, version).unwrap_or_else(|error| panic!("{json}: {error}"));
+    let line = |file: &ControlFile| format!("{}={}", file.name, file.content);
+    settings
         .iter()
-        .map(|write| {
-            let line = write.knobs.iter().map(knob).collect::<Vec<_>>().join(" | ");
-            if write.optional { format!("{line}?") } else { line }
+        .map(|setting| {
+            let line = setting.files.iter().map(line).collect::<Vec<_>>().join(" | ");
+            if setting.optional { format!("{line}?") } else { line }
         })
         .collect()
 }
@@ -116,7 +119,6 @@ fn memory() {
     v2(r#"{"memory":{"limit":100,"swap":100}}"#, &["memory.swap.max=0?", "memory.max=100"]);
     v2(r#"{"memory":{"limit":100,"swap":-1}}"#, &["memory.swap.max=max?", "memory.max=100"]);
     v2(r#"{"memory":{"limit":-1}}"#, &["memory.swap.max=max?", "memory.max=max"]);
-    v2(r#"{"memory":{"limit":-1,"swap":7}}"#, &["memory.swap.max=7", "memory.max=max"]);
     v2(r#"{"memory":{"reservation":-1}}"#, &["memory.low=max"]);
     v1(r#"{"memory":{"reservation":-1}}"#, &["memory.soft_limit_in_bytes=-1"]);
     v1(
@@ -149,7 +151,7 @@ fn memory_controls_of_v1_alone() {
 fn kernel_memory_is_told() {
     for version in [Version::V1, Version::V2] {
         let mut warnings = Vec::new();
-        assert_eq!(knobs(&Limit::KernelMemory, version, &mut warnings).unwrap(), []);
+        assert_eq!(settings(&Limit::KernelMemory, version, &mut warnings).unwrap(), []);
         assert_eq!(warnings.len(), 1);
         assert!(warnings[0].starts_with("linux.resources.memory.kernel: ignored"));
     }
