@@ -1,6 +1,10 @@
 //! The library in a program with threads. It has a `main` of its own: the harness of Rust runs tests
 //! in threads, and a fork server is started before the first thread.
 
+// Shared with the other test program, which uses all of both.
+#[allow(unused_macros)]
+mod skip;
+#[allow(dead_code, unused_imports, unused_macros)]
 mod support;
 
 use std::collections::BTreeMap;
@@ -28,7 +32,7 @@ fn main() {
         return;
     }
     if !nix::unistd::geteuid().is_root() {
-        support::record_skip("library::main", "needs root privileges");
+        skip::record("library::main", "needs root privileges");
         return;
     }
     let bundle = bundle();

@@ -9,7 +9,7 @@ import sys
 import time
 
 from measure import Clock, Failed, Samples
-from place import Place
+from workspace import Workspace
 from programs import CGROUPS, Bubblewrap, Floor, Libcontainer, Program
 from rows import ROWS
 
@@ -22,29 +22,29 @@ class Bench:
     def __init__(self, options):
         self.quick = options.quick
         self.rounds = options.rounds or (10 if options.quick else 100)
-        self.place = Place()
+        self.workspace = Workspace()
         self.programs = []
         self.failures = {}
         self.living = {}
         self.number = 0
-        self.clock = Clock(self.place)
+        self.clock = Clock(self.workspace)
 
     # ---- programs --------------------------------------------------------------------------------
 
     def add(self, kind, name, path):
-        program = kind(name, path, self.place)
-        if not self.place.subject:
-            self.place.subject = program
-            self.place.make_bundles()
+        program = kind(name, path, self.workspace)
+        if not self.workspace.subject:
+            self.workspace.subject = program
+            self.workspace.make_bundles()
         self.programs.append(program)
 
     def try_all(self):
         for program in list(self.programs):
-            why = program.make_do(self.works)
+            why = program.probe(self.works)
             if why:
                 self.broken(program, why)
                 self.programs.remove(program)
-                if program is self.place.subject:
+                if program is self.workspace.subject:
                     raise SystemExit(f"bench: {program.name} does not run here: {why}")
 
     def works(self, program):
@@ -65,49 +65,64 @@ class Bench:
 
     def name(self, program):
         self.number += 1
-        return f"{self.place.tag}-{program.name}-x{self.number}"
+        return f"{self.workspace.tag}-{program.name}-x{self.number}"
+
+    def command(self, verb, program, root=None):
+        """The command line of a verb: `run` for a new container, the others for the first one alive."""
+        name = f"{self.workspace.tag}-{program.name}-1"
+        if verb == "run":
+            return program.run("plain", self.name(program), root=root)
+        return program.list() if verb == "list" else getattr(program, verb)(name)
 
     # ---- what lives ------------------------------------------------------------------------------
 
     def population(self, programs, number):
-        """Has `number` containers alive with each of the programs, and none with the others."""
+        """Has `number` containers alive with each of the programs, and none with the others.
+
+        Returns the programs with which that could be done.
+        """
+        able = list(programs)
         for program in self.programs:
             if not program.lives:
                 continue
             now, wanted = self.living.get(program.name, 0), number if program in programs else 0
             # The floor enters a container of the subject.
-            if any(one.name == "floor" for one in programs) and program is self.place.subject:
+            if any(one.name == "floor" for one in programs) and program is self.workspace.subject:
                 wanted = number
-            pattern = f"{self.place.tag}-{program.name}-"
-            if wanted > now and now == 0:
-                self.clock(program.create("sleep", pattern + "@"), count=wanted, at_once=2, seconds=600)
-                self.clock(program.start(pattern + "@"), count=wanted, at_once=2, seconds=600)
-            elif wanted > now:
-                self.population_of(program, range(now + 1, wanted + 1))
-            elif wanted < now:
-                self.remove(program, pattern, wanted, now)
-            self.living[program.name] = wanted
+            try:
+                self.change(program, now, wanted)
+                self.living[program.name] = wanted
+            except Failed as failure:
+                program.remove_all()
+                self.living[program.name] = 0
+                self.broken(program, failure)
+                if program is self.workspace.subject:
+                    raise
+                able = [one for one in able if one is not program]
+        return able
 
-    def population_of(self, program, numbers):
-        for number in numbers:
-            name = f"{self.place.tag}-{program.name}-{number}"
-            self.clock(program.create("sleep", name))
-            self.clock(program.start(name))
-
-    def remove(self, program, pattern, left, now):
-        if left == 0:
-            self.clock(program.delete(pattern + "@"), count=now, at_once=4, seconds=600)
-            return
-        for number in range(left + 1, now + 1):
+    def change(self, program, now, wanted):
+        """From `now` containers to `wanted`; they are numbered from 1 on."""
+        pattern = f"{self.workspace.tag}-{program.name}-"
+        if now == 0 < wanted:
+            self.clock(program.create("sleep", pattern + "@"), count=wanted, at_once=2, seconds=900)
+            self.clock(program.start(pattern + "@"), count=wanted, at_once=2, seconds=900)
+        elif wanted == 0 < now:
+            self.clock(program.delete(pattern + "@"), count=now, at_once=4, seconds=900)
+        for number in range(now + 1, wanted + 1) if now else ():
+            self.clock(program.create("sleep", f"{pattern}{number}"))
+            self.clock(program.start(f"{pattern}{number}"))
+        for number in range(wanted + 1, now + 1) if wanted else ():
             self.clock(program.delete(f"{pattern}{number}"))
 
     # ---- other tools -----------------------------------------------------------------------------
 
-    def count(self, what, words, cpu=None):
+    def count(self, what, command, cpu=None):
         """What count.c counts of a command, on a certain CPU if need be; nothing if it failed."""
         prefix = ["taskset", "--cpu-list", str(cpu)] if cpu is not None else []
-        out = subprocess.run([*prefix, self.place.tool("count"), what, *words], stdin=subprocess.DEVNULL, capture_output=True,
-                             text=True, timeout=600, check=False, **self.place.inherited())
+        out = subprocess.run(
+            [*prefix, self.workspace.tool("count"), what, *command], stdin=subprocess.DEVNULL, capture_output=True,
+            text=True, timeout=600, check=False, **self.workspace.inherited())
         fields = out.stdout.split()
         return dict(zip(fields[::2], map(int, fields[1::2]))) if out.returncode == 0 else {}
 
@@ -117,7 +132,7 @@ class Bench:
                 return "memory" in file.read().split()
         return os.path.isdir(f"{CGROUPS}/memory")
 
-    # ---- the whole -------------------------------------------------------------------------------
+    # ---- all rows ---------------------------------------------------------------------------------
 
     def measure(self, chosen):
         rows = {}
@@ -138,11 +153,12 @@ class Bench:
         for program in self.programs:
             program.remove_all()
         # Of what failed, a cgroup may be left.
+        hidden = f"{CGROUPS}/unified" if not os.path.exists(f"{CGROUPS}/unified/cgroup.controllers") else None
         for path, directories, _ in os.walk(CGROUPS, topdown=False):
-            for name in directories:
-                if name.startswith(self.place.tag):
+            for name in directories if path != hidden else ():
+                if name.startswith(self.workspace.tag):
                     remove_cgroup(os.path.join(path, name))
-        self.place.close()
+        self.workspace.close()
 
 
 def remove_cgroup(path):
@@ -161,7 +177,7 @@ def parse():
     parser.add_argument("--quick", action="store_true", help="few rounds, and no 1,000 containers")
     parser.add_argument("--rounds", type=int, help="how often each command is run (100; 10 with --quick)")
     parser.add_argument("--only", metavar="ROW,...", help="measure only these: " + " ".join(ROWS))
-    parser.add_argument("--data", required=True, help="file of the results; rows that it has and that are not measured stay")
+    parser.add_argument("--data", required=True, help="file of the results; rows that are not measured stay")
     parser.add_argument("--program", action="append", default=[], metavar="KIND:NAME=PATH", help="what to measure")
     return parser.parse_args()
 
@@ -180,9 +196,9 @@ def main():
         for word in options.program:
             kind, _, rest = word.partition(":")
             name, _, path = rest.partition("=")
-            bench.add(KINDS[kind], name, path or bench.place.tool(name))
+            bench.add(KINDS[kind], name, path or bench.workspace.tool(name))
         bench.try_all()
-        instructions = bench.place.save_filter()
+        instructions = bench.workspace.save_filter()
         load = os.getloadavg()[0]
         view = "v2" if os.path.exists(f"{CGROUPS}/cgroup.controllers") else "v1"
         data = {"rows": {}, "programs": {}, "failures": {}}
@@ -195,14 +211,15 @@ def main():
         for program in bench.programs:
             data["programs"].setdefault(program.name, {"version": program.version(), "notes": program.notes})
         for name, reasons in bench.failures.items():
-            data["failures"].setdefault(name, []).extend(one for one in reasons if one not in data["failures"].get(name, []))
+            known = data["failures"].setdefault(name, [])
+            known += [reason for reason in reasons if reason not in known]
         data.setdefault("machine", {"kernel": platform.release(), "cpus": os.cpu_count(), "load": round(load, 1),
                                     "rounds": bench.rounds, "date": time.strftime("%Y-%m-%d"), "cgroup": view,
                                     "instructions of the filter": instructions})
         with open(options.data, "w", encoding="utf-8") as file:
             json.dump(data, file, indent=1)
             file.write("\n")
-        fewest = rows.get("calls-run", {}).get(bench.place.subject.name, {}).get("calls", {}).get("min", 0)
+        fewest = rows.get("calls-run", {}).get(bench.workspace.subject.name, {}).get("calls", {}).get("min", 0)
         if fewest > MOST_CALLS:
             raise SystemExit(f"bench: run makes {fewest:.0f} system calls; at most {MOST_CALLS} are accepted")
     finally:

@@ -36,14 +36,15 @@ def panel(title, unit, bars, left, top):
     known = [(name, number) for name, number in bars if number is not None]
     largest = max(number for _, number in known)
     room = COLUMN - LABEL - FIGURE
-    for place, (name, number) in enumerate(known):
-        y = top + HEAD + place * STEP
-        kind = ' class="ours"' if place == 0 else ' class="floor"' if name == "floor" else ""
+    for index, (name, number) in enumerate(known):
+        y = top + HEAD + index * STEP
+        kind = ' class="ours"' if index == 0 else ' class="floor"' if name == "floor" else ""
         width = max(1.5, room * number / largest)
         lines += [
-            f'<text{kind if place == 0 else ""} x="{left + LABEL - 8}" y="{y + 10}" text-anchor="end">{escape(name)}</text>',
+            f'<text{kind if index == 0 else ""} x="{left + LABEL - 8}" y="{y + 10}" text-anchor="end">'
+            f"{escape(name)}</text>",
             f'<rect{kind} x="{left + LABEL}" y="{y}" width="{width:.1f}" height="{BAR}" rx="2"/>',
-            f'<text class="{"ours" if place == 0 else "figure"}" x="{left + LABEL + width + 6:.1f}" y="{y + 10}">'
+            f'<text class="{"ours" if index == 0 else "figure"}" x="{left + LABEL + width + 6:.1f}" y="{y + 10}">'
             f"{figure(number, unit)}</text>",
         ]
     return lines, HEAD + len(known) * STEP

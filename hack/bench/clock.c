@@ -9,8 +9,8 @@
 //   wall_ns user_us system_us minor_faults major_faults peak_kib voluntary involuntary failed
 //
 // where all but the first are those of the commands and the children that they have waited for: sums,
-// but for the peak, which is the largest. `failed` counts the runs that did not exit with 0. Runs that
-// have not ended after SECONDS (60) are killed.
+// but for the peak, which is the largest. `failed` counts the runs that did not exit with 0. After
+// SECONDS (60) those that have not ended are killed, and no more are started.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -27,6 +27,7 @@
 extern char **environ;
 static pid_t *running;
 static int slots;
+static volatile sig_atomic_t expired;
 
 static void die(const char *what) {
     fprintf(stderr, "clock: %s: %s\n", what, strerror(errno));
@@ -35,6 +36,7 @@ static void die(const char *what) {
 
 static void kill_all(int signal) {
     (void)signal;
+    expired = 1;
     for (int i = 0; i < slots; i++)
         if (running[i]) kill(running[i], SIGKILL);
 }
@@ -48,13 +50,13 @@ static char *numbered(const char *word, int number) {
     return new;
 }
 
-static pid_t start(char **words, int number, const posix_spawn_file_actions_t *files) {
+static pid_t start(char **arguments, int number, const posix_spawn_file_actions_t *files) {
     char *own[256] = {0};
     pid_t pid;
     int i;
-    for (i = 0; words[i] && i < 255; i++) own[i] = numbered(words[i], number);
+    for (i = 0; arguments[i] && i < 255; i++) own[i] = numbered(arguments[i], number);
     errno = posix_spawnp(&pid, own[0], files, NULL, own, environ);
-    if (errno) die(words[0]);
+    if (errno) die(arguments[0]);
     while (i--) free(own[i]);
     return pid;
 }
@@ -83,8 +85,8 @@ int main(int argc, char **argv) {
     signal(SIGALRM, kill_all);
     alarm(seconds);
     clock_gettime(CLOCK_MONOTONIC, &from);
-    while (ended < count) {
-        for (int i = 0; i < slots && started < count; i++)
+    while (ended < count && !(expired && ended == started)) {
+        for (int i = 0; i < slots && started < count && !expired; i++)
             if (!running[i]) running[i] = start(argv + optind, ++started, &files);
         pid_t pid = wait4(-1, &status, 0, &used);
         if (pid < 0) {
@@ -104,6 +106,7 @@ int main(int argc, char **argv) {
         involuntary += used.ru_nivcsw;
     }
     clock_gettime(CLOCK_MONOTONIC, &to);
+    failed += count - started;
     printf("%lld %ld %ld %ld %ld %ld %ld %ld %d\n",
         (to.tv_sec - from.tv_sec) * 1000000000LL + (to.tv_nsec - from.tv_nsec), user, system, minor, major, peak,
         voluntary, involuntary, failed);

@@ -5,10 +5,11 @@
 //   count steps COMMAND [WORD...]     prints "instructions N": every instruction in user mode
 //
 // Single stepping needs no counters of the processor, which virtual machines often lack, and no
-// translation of the program, which does not know every system call (valgrind does not know
-// open_tree(2) and clone3(2)). It takes a few microseconds an instruction, and ten times as many in a
-// virtual machine whose host intercepts debug exceptions. Standard input and output of the command are /dev/null. The exit status is that of the
-// command.
+// translation of the program by valgrind, which does not know open_tree(2) and clone3(2). It takes a
+// few microseconds an instruction, and several times as many in a virtual machine whose host
+// intercepts debug exceptions.
+//
+// Standard input and output of the command are /dev/null. The exit status is that of the command.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -38,7 +39,7 @@ static void hurry(void) {
     setpriority(PRIO_PROCESS, 0, -20);
 }
 
-static pid_t start(char **words) {
+static pid_t start(char **arguments) {
     int gate[2];
     char byte = 0;
     if (pipe2(gate, O_CLOEXEC) < 0) die("pipe");
@@ -50,8 +51,8 @@ static pid_t start(char **words) {
         dup2(null, 1);
         close(null);
         if (read(gate[0], &byte, 1) != 1) _exit(125);
-        execvp(words[0], words);
-        die(words[0]);
+        execvp(arguments[0], arguments);
+        die(arguments[0]);
     }
     long options = PTRACE_O_EXITKILL | PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEEXEC | PTRACE_O_TRACEFORK |
                    PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE;

@@ -263,18 +263,18 @@ static void give_up_rights(void) {
     if (filter.len) CHECK("seccomp", syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &filter));
 }
 
-static void run_program(char **words) {
+static void run_program(char **arguments) {
     char *environment[] = {
         "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "TERM=xterm", "HOME=/", NULL};
     char path[PATH_MAX];
-    snprintf(path, sizeof(path), "/bin/%s", words[0]);
-    execve(path, words, environment);
+    snprintf(path, sizeof(path), "/bin/%s", arguments[0]);
+    execve(path, arguments, environment);
     fail(path);
 }
 
 // ---- the two commands ----------------------------------------------------------------------------
 
-static int run(const char *path, const char *rootfs, char **limits, int count, char **words) {
+static int run(const char *path, const char *rootfs, char **limits, int count, char **arguments) {
     // With a user namespace the others are made once its root is mapped, or nobody would own them.
     const uint64_t others = CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNS | CLONE_NEWCGROUP;
     int mapped[2], go[2];
@@ -309,7 +309,7 @@ static int run(const char *path, const char *rootfs, char **limits, int count, c
         // No program before the rules of its devices are in force.
         CHECK("pipe", read(go[0], &byte, 1));
         give_up_rights();
-        run_program(words);
+        run_program(arguments);
     }
     if (in_user_namespace) {
         map_ids(child);
@@ -322,7 +322,7 @@ static int run(const char *path, const char *rootfs, char **limits, int count, c
     return status;
 }
 
-static int exec(const char *path, const char *init, char **words) {
+static int exec(const char *path, const char *init, char **arguments) {
     int cgroup = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     CHECK(path, cgroup);
     int pidfd = syscall(SYS_pidfd_open, atoi(init), 0);
@@ -335,7 +335,7 @@ static int exec(const char *path, const char *init, char **words) {
         CHECK("setsid", setsid());
         CHECK("keyring", syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL));
         give_up_rights();
-        run_program(words);
+        run_program(arguments);
     }
     return status_of(child);
 }

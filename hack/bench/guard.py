@@ -11,7 +11,7 @@ import threading
 import time
 
 from bench import MOST_CALLS, Bench, say
-from place import HERE
+from workspace import HERE
 from programs import Program
 
 LIMITS = os.path.join(HERE, "guard.limits")
@@ -26,19 +26,23 @@ LANES = (("run",), ("exec", "state", "list"))
 PATIENCE = float(os.environ.get("BULKHEAD_GUARD_PATIENCE", "45"))
 
 
-def words_of(bench, verb):
-    program = bench.place.subject
-    name = f"{bench.place.tag}-{program.name}-1"
+HEADER = """\
+# What the static release binary takes, in a view of cgroup v2. hack/bench.sh --guard fails if a
+# command takes more than this and a small margin (guard.py); with --record it writes this file.
+# Lower a figure in the commit that makes it smaller; raise it only with the reason in the message.
+"""
+
+
+def command_of(bench, verb):
     # Not beside the container that the others ask for, as `list` would find one more.
-    root = os.path.join(bench.place.tmp, "state", "run")
-    return {"run": lambda: program.run("plain", bench.name(program), root=root), "exec": lambda: program.exec(name),
-            "state": lambda: program.state(name), "list": program.list}[verb]()
+    root = os.path.join(bench.workspace.tmp, "state", "run")
+    return bench.command(verb, bench.workspace.subject, root=root)
 
 
 def cheap(bench, verb):
     """The least of several runs: a busy machine makes more of each, never less."""
-    taken = [bench.clock(words_of(bench, verb)) for _ in range(12)]
-    counted = [bench.count("calls", words_of(bench, verb)) for _ in range(6)]
+    taken = [bench.clock(command_of(bench, verb)) for _ in range(12)]
+    counted = [bench.count("calls", command_of(bench, verb)) for _ in range(6)]
     if not all(counted):
         raise SystemExit(f"guard: {verb} failed under ptrace")
     return {"faults": min(one["faults"] for one in taken), "switches": min(one["voluntary"] for one in taken),
@@ -48,7 +52,7 @@ def cheap(bench, verb):
 def instructions(bench, known):
     """The instructions of each command, as far as the time lasts."""
     found, began = {}, time.monotonic()
-    simple = bench.count("steps", [os.path.join(bench.place.rootfs, "bin/busybox"), "true"])["instructions"]
+    simple = bench.count("steps", [os.path.join(bench.workspace.rootfs, "bin/busybox"), "true"])["instructions"]
     pace = (time.monotonic() - began) / simple
 
     def lane(verbs, cpu):
@@ -58,7 +62,7 @@ def instructions(bench, known):
                 say(f"guard: the instructions of {verb} are not counted: that would take {expected:.0f} s here "
                     f"({pace * 1e6:.0f} us a step); BULKHEAD_GUARD_PATIENCE=600 has them counted")
                 continue
-            found[verb] = bench.count("steps", words_of(bench, verb), cpu=cpu).get("instructions")
+            found[verb] = bench.count("steps", command_of(bench, verb), cpu=cpu).get("instructions")
 
     cpus = sorted(os.sched_getaffinity(0))
     threads = [threading.Thread(target=lane, args=(verbs, cpus[number % len(cpus)]))
@@ -81,7 +85,7 @@ def measure(program, known):
     try:
         bench.add(Program, "subject", program)
         bench.try_all()
-        bench.population([bench.place.subject], 1)
+        bench.population([bench.workspace.subject], 1)
         found = {verb: cheap(bench, verb) for verb in VERBS}
         for verb, counted in instructions(bench, known).items():
             found[verb]["instructions"] = counted
@@ -102,9 +106,7 @@ def read_limits():
 
 def write_limits(found):
     with open(LIMITS, "w", encoding="utf-8") as file:
-        file.write("# What the static release binary takes, in a view of cgroup v2. hack/bench.sh --guard fails if a command\n"
-                   "# takes more than this and a small margin (guard.py); hack/bench.sh --guard BINARY --record writes it.\n"
-                   "# Lower a figure in the commit that makes it smaller; raise one only with the reason in the message.\n")
+        file.write(HEADER)
         file.write("# command" + "".join(f"{figure:>14}" for figure in FIGURES) + "\n")
         for verb in sorted(found):
             file.write(f"{verb:<9}" + "".join(f"{found[verb].get(figure, '-'):>14}" for figure in FIGURES) + "\n")

@@ -12,17 +12,18 @@ class Failed(Exception):
 
 
 class Clock:
-    def __init__(self, place):
-        self.path = place.tool("clock")
-        self.errors = os.path.join(place.tmp, "stderr")
-        self.place = place
+    def __init__(self, workspace):
+        self.path = workspace.tool("clock")
+        self.errors = os.path.join(workspace.tmp, "stderr")
+        self.workspace = workspace
 
-    def __call__(self, words, count=1, at_once=1, seconds=60):
+    def __call__(self, command, count=1, at_once=1, seconds=60):
         """Returns what the command took: milliseconds, faults, KiB, switches."""
         with open(self.errors, "wb") as errors:
             out = subprocess.run(
-                [self.path, "-n", str(count), "-j", str(at_once), "-t", str(seconds), *words], stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE, stderr=errors, timeout=seconds + 30, check=False, **self.place.inherited())
+                [self.path, "-n", str(count), "-j", str(at_once), "-t", str(seconds), *command],
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, timeout=seconds + 30, check=False,
+                **self.workspace.inherited())
         if out.returncode:
             raise Failed(self.reason())
         took = dict(zip(FIELDS, map(int, out.stdout.split())))

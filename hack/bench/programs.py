@@ -8,7 +8,6 @@ import subprocess
 
 MASKED = ("/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list",
           "/proc/timer_stats", "/proc/sched_debug", "/sys/firmware", "/proc/scsi")
-READONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 CGROUPS = "/sys/fs/cgroup"
 
 
@@ -18,12 +17,12 @@ class Program:
     verbs = frozenset("run create start delete exec state list kill".split())
     lives = True  # has containers that outlive its commands
 
-    def __init__(self, name, path, place):
+    def __init__(self, name, path, workspace):
         self.name = name
         self.source = path
-        self.place = place
-        self.path = os.path.join(place.tmp, "bin", name)
-        self.root = os.path.join(place.tmp, "state", name)
+        self.workspace = workspace
+        self.path = os.path.join(workspace.tmp, "bin", name)
+        self.root = os.path.join(workspace.tmp, "state", name)
         self.extra = []
         self.notes = []
         os.makedirs(os.path.dirname(self.path), exist_ok=True)
@@ -36,14 +35,14 @@ class Program:
         out = subprocess.run([self.path, "--version"], capture_output=True, text=True, timeout=20, check=False)
         return (out.stdout or out.stderr).strip().split("\n")[0]
 
-    def call(self, *words, root=None):
-        return [self.path, *self.extra, "--root", root or self.root, *words]
+    def call(self, *command, root=None):
+        return [self.path, *self.extra, "--root", root or self.root, *command]
 
     def run(self, bundle, name, root=None):
-        return self.call("run", "--bundle", self.place.bundle(bundle), name, root=root)
+        return self.call("run", "--bundle", self.workspace.bundle(bundle), name, root=root)
 
     def create(self, bundle, name):
-        return self.call("create", "--bundle", self.place.bundle(bundle), name)
+        return self.call("create", "--bundle", self.workspace.bundle(bundle), name)
 
     def start(self, name):
         return self.call("start", name)
@@ -68,7 +67,7 @@ class Program:
         out = subprocess.run(self.state(name), capture_output=True, text=True, timeout=20, check=True)
         return json.loads(out.stdout)["pid"]
 
-    def make_do(self, works):
+    def probe(self, works):
         """Finds out whether the program runs here, if need be without a cgroup; `works` tries a run."""
         why = works(self)
         if why and "crun" in self.version():
@@ -80,7 +79,7 @@ class Program:
 
     def remove_all(self):
         for name in os.listdir(self.root):
-            if os.path.isdir(os.path.join(self.root, name)) and name.startswith(self.place.tag):
+            if os.path.isdir(os.path.join(self.root, name)) and name.startswith(self.workspace.tag):
                 subprocess.run(self.delete(name), capture_output=True, timeout=60, check=False)
 
 
@@ -90,7 +89,7 @@ class Libcontainer(Program):
     verbs = Program.verbs - {"exec", "list", "kill"}
 
     def version(self):
-        with open(os.path.join(self.place.top, "integration/peer/Cargo.lock"), encoding="utf-8") as file:
+        with open(os.path.join(self.workspace.top, "integration/peer/Cargo.lock"), encoding="utf-8") as file:
             return re.search(r'name = "(libcontainer)"\n(version) = "(.*?)"', file.read()).expand(r"\1 \2 \3")
 
 
@@ -104,23 +103,23 @@ class Floor(Program):
         return "the same container by straight system calls (hack/bench/floor.c)"
 
     def run(self, bundle, name, root=None):
-        words = [self.path, "run"]
+        command = [self.path, "run"]
         if bundle == "userns":
-            words.append("-u")
+            command.append("-u")
         if bundle == "seccomp":
-            if not self.place.filter:
+            if not self.workspace.filter:
                 return None
-            words += ["-s", self.place.filter]
-        return [*words, f"{CGROUPS}/{name}", self.place.rootfs, "true"]
+            command += ["-s", self.workspace.filter]
+        return [*command, f"{CGROUPS}/{name}", self.workspace.rootfs, "true"]
 
     def exec(self, name):
-        subject = self.place.subject
-        pid = subject.pid(f"{self.place.tag}-{subject.name}-1")
+        subject = self.workspace.subject
+        pid = subject.pid(f"{self.workspace.tag}-{subject.name}-1")
         with open(f"/proc/{pid}/cgroup", encoding="utf-8") as file:
             path = next(line.strip()[3:] for line in file if line.startswith("0::"))
         return [self.path, "exec", CGROUPS + path, str(pid), "true"]
 
-    def make_do(self, works):
+    def probe(self, works):
         if not os.path.exists(f"{CGROUPS}/cgroup.controllers"):
             return "it knows cgroup v2 only"
         return works(self)
@@ -135,36 +134,38 @@ class Bubblewrap(Program):
     verbs = frozenset(("run",))
     lives = False
 
-    def __init__(self, name, path, place):
-        super().__init__(name, path, place)
-        self.notes.append("makes no cgroup and no device rules, binds the host's /sys in place of a new one, and sets "
-                          "no resource limit")
+    def __init__(self, name, path, workspace):
+        super().__init__(name, path, workspace)
+        self.notes.append("makes no cgroup and no device rules, binds the host's /sys in place of a new one, maps one "
+                          "id, and sets neither resource limits nor the bounding set: it does less work")
 
     def run(self, bundle, name, root=None):
-        words = [self.path, "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup"]
+        command = [self.path, "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup"]
         if bundle == "userns":
-            words += ["--unshare-user", "--uid", "0", "--gid", "0"]
-        words += ["--as-pid-1", "--new-session", "--hostname", "bulkhead", "--ro-bind", self.place.rootfs, "/"]
-        words += ["--proc", "/proc", "--dev", "/dev", "--mqueue", "/dev/mqueue", "--ro-bind", "/sys", "/sys"]
+            command += ["--unshare-user", "--uid", "0", "--gid", "0"]
+        command += ["--as-pid-1", "--new-session", "--hostname", "bulkhead", "--ro-bind", self.workspace.rootfs, "/"]
+        command += ["--proc", "/proc", "--dev", "/dev", "--perms", "1777", "--tmpfs", "/dev/shm"]
+        command += ["--mqueue", "/dev/mqueue", "--ro-bind", "/sys", "/sys"]
         for path in MASKED:
             if os.path.isdir(path):
-                words += ["--tmpfs", path, "--remount-ro", path]
+                command += ["--tmpfs", path, "--remount-ro", path]
             elif os.path.exists(path):
-                words += ["--dev-bind", "/dev/null", path]
-        for path in READONLY:
+                command += ["--dev-bind", "/dev/null", path]
+        # bwrap makes /proc/bus and /proc/irq read-only by itself.
+        for path in ("/proc/fs", "/proc/sys", "/proc/sysrq-trigger"):
             if os.path.exists(path):
-                words += ["--ro-bind", path, path]
-        words += ["--cap-drop", "ALL"]
+                command += ["--ro-bind", path, path]
+        command += ["--cap-drop", "ALL"]
         for cap in ("CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"):
-            words += ["--cap-add", cap]
-        words += ["--clearenv", "--setenv", "PATH", "/bin", "--setenv", "TERM", "xterm", "--chdir", "/"]
+            command += ["--cap-add", cap]
+        command += ["--clearenv", "--setenv", "PATH", "/bin", "--setenv", "TERM", "xterm", "--chdir", "/"]
         if bundle == "seccomp":
-            if not self.place.filter:
+            if not self.workspace.filter:
                 return None
-            return [*words, "--seccomp", str(self.place.descriptor), "true"]
-        return [*words, "true"]
+            return [*command, "--seccomp", str(self.workspace.descriptor), "true"]
+        return [*command, "true"]
 
-    def make_do(self, works):
+    def probe(self, works):
         return works(self)
 
     def remove_all(self):

@@ -5,30 +5,41 @@
 A ratio to the floor means something only if both do the same work.
 """
 
+import ctypes
 import os
 import re
+import struct
 import subprocess
 import sys
 
 from bench import Bench
-from place import LIBC
+from workspace import LIBC
 from programs import CGROUPS, Floor, Program
 
 # Of what differs between two runs, or between two containers that are equal, nothing is compared:
 # numbers of mounts and of devices, times, and the namespaces' own numbers.
 LOOK = r"""
-while read -r number parent device root where flags rest; do echo "mount $where $root $flags ${rest#*- }"; done </proc/self/mountinfo
-while read -r key values; do case $key in Uid:|Gid:|Groups:|Cap*|NoNewPrivs:|Seccomp*|NSpid:|NSsid:) echo "status $key $values" ;; esac; done </proc/self/status
-while read -r line; do echo "cgroup $line"; done </proc/self/cgroup
-while read -r line; do case $line in "Max open"*) echo "limit $line" ;; esac; done </proc/self/limits
-for space in /proc/self/ns/*; do echo "namespace $(ls -l $space | sed 's/.*ns.//')"; done
+cd /proc/self
+while read -r number parent device root where flags rest; do
+    echo "mount $where $root $flags ${rest#*- }"
+done <mountinfo
+while read -r key values; do
+    case $key in Uid:|Gid:|Groups:|Cap*|NoNewPrivs:|Seccomp*|NSpid:|NSsid:) echo "status $key $values" ;; esac
+done <status
+while read -r line; do echo "cgroup $line"; done <cgroup
+while read -r line; do case $line in "Max open"*) echo "limit $line" ;; esac; done <limits
+for space in ns/*; do echo "namespace $(ls -l $space | sed 's/.*ns.//')"; done
 ls -l /dev | sed 's/ [A-Z][a-z][a-z] .*[0-9][0-9]:[0-9][0-9] / /; s/^/dev /'
-env | sort | sed 's/^/env /'
-echo "umask $(umask)"; echo "directory $(pwd)"; echo "name $(cat /proc/sys/kernel/hostname)"
-echo "oom $(cat /proc/self/oom_score_adj)"; echo "map $(cat /proc/self/uid_map)"; ifconfig lo | grep -o UP
-for path in /proc/kcore /proc/keys /proc/timer_list /sys/firmware /proc/acpi; do echo "masked $path $(ls $path 2>/dev/null | wc -l) $(cat $path 2>/dev/null | wc -c)"; done
-for path in /proc/sys/kernel/domainname /new /sys/new /sys/fs/cgroup/new; do (echo x >$path) 2>/dev/null && echo "writable $path"; done
-echo "keyring $(cat /proc/keys 2>/dev/null | wc -l)"
+env | grep -v PWD= | sort | sed 's/^/env /'
+echo "umask $(umask)"; echo "name $(cat /proc/sys/kernel/hostname)"; echo "map $(cat uid_map)"
+echo "oom $(cat oom_score_adj)"; echo "loopback $(ifconfig lo | grep -o UP)"
+for path in /proc/kcore /proc/keys /proc/timer_list /sys/firmware /proc/acpi; do
+    echo "masked $path $(ls $path 2>/dev/null | wc -l) $(cat $path 2>/dev/null | wc -c)"
+done
+for path in /proc/sys/kernel/domainname /new /sys/new /sys/fs/cgroup/new; do
+    (echo x >$path) 2>/dev/null && echo "writable $path"
+done
+echo "directory $OLDPWD"
 """
 
 
@@ -55,19 +66,17 @@ def normal(line, host):
     return line
 
 
-def inside(words, bench):
-    out = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False,
-                         **bench.place.inherited())
+def inside(command, bench):
+    out = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False,
+                         **bench.workspace.inherited())
     if out.returncode:
-        raise SystemExit(f"same: {' '.join(words)}: {out.stderr}")
+        raise SystemExit(f"same: {' '.join(command)}: {out.stderr}")
     host = {name: re.search(r"\d+", os.readlink(f"/proc/self/ns/{name}"))[0] for name in os.listdir("/proc/self/ns")}
     return {normal(line, host) for line in out.stdout.strip().split("\n")}
 
 
 def device_programs(path):
     """How many device programs a cgroup has."""
-    import ctypes
-    import struct
     handle = os.open(path, os.O_RDONLY)
     try:
         ids = (ctypes.c_uint32 * 8)()
@@ -84,28 +93,28 @@ def main():
         quick, rounds = True, None
 
     bench = Bench(Options)
-    place = bench.place
+    workspace = bench.workspace
     try:
         bench.add(Program, "subject", sys.argv[1])
-        bench.add(Floor, "floor", place.tool("floor"))
+        bench.add(Floor, "floor", workspace.tool("floor"))
         bench.try_all()
-        place.save_filter()
+        workspace.save_filter()
         subject, floor = bench.programs
-        with open(os.path.join(place.rootfs, "look"), "w", encoding="utf-8") as file:
+        with open(os.path.join(workspace.rootfs, "look"), "w", encoding="utf-8") as file:
             file.write(LOOK)
         for applet in ("sed", "sort", "grep", "wc"):
-            os.symlink("busybox", os.path.join(place.rootfs, "bin", applet))
+            os.symlink("busybox", os.path.join(workspace.rootfs, "bin", applet))
         failed = 0
         for name in ("plain", "seccomp", "userns"):
-            with open(os.path.join(place.bundle(name), "config.json"), encoding="utf-8") as file:
+            with open(os.path.join(workspace.bundle(name), "config.json"), encoding="utf-8") as file:
                 text = file.read()
-            with open(os.path.join(place.bundle(name), "config.json"), "w", encoding="utf-8") as file:
+            with open(os.path.join(workspace.bundle(name), "config.json"), "w", encoding="utf-8") as file:
                 file.write(text.replace('"args": [\n   "true"', '"args": [\n   "sh", "/look"'))
             ours = inside(subject.run(name, bench.name(subject)), bench)
             theirs = inside([*floor.run(name, bench.name(floor))[:-1], "sh", "/look"], bench)
             failed += compare(f"run, {name}", ours, theirs)
         bench.population([subject, floor], 1)
-        name = f"{place.tag}-subject-1"
+        name = f"{workspace.tag}-subject-1"
         failed += compare("exec", inside([*subject.exec(name)[:-1], "sh", "/look"], bench),
                           inside([*floor.exec(name)[:-1], "sh", "/look"], bench))
         failed += compare_devices(bench, floor, name)
@@ -116,7 +125,7 @@ def main():
 
 
 def compare_devices(bench, floor, name):
-    with open(f"/proc/{bench.place.subject.pid(name)}/cgroup", encoding="utf-8") as file:
+    with open(f"/proc/{bench.workspace.subject.pid(name)}/cgroup", encoding="utf-8") as file:
         path = next(line.strip()[3:] for line in file if line.startswith("0::"))
     own = bench.name(floor)
     child = subprocess.Popen([*floor.run("plain", own)[:-1], "sleep", "1"])

@@ -5,6 +5,8 @@ pub(crate) mod birth;
 mod cgroups;
 pub(crate) mod create;
 pub(crate) mod descriptors;
+mod dev_links;
+mod device_node;
 mod devices;
 mod enter;
 pub(crate) mod exec;

@@ -26,7 +26,7 @@ def umount(target):
         raise OSError(ctypes.get_errno(), "umount", target)
 
 
-class Place:
+class Workspace:
     """The tmpfs. It is part of a mount namespace of this process, and ends with it."""
 
     def __init__(self):
@@ -79,11 +79,11 @@ class Place:
         with open(os.path.join(TOP, "seccomp-profiles/default.json"), encoding="utf-8") as file:
             profile = json.load(file)
 
-        def config(words):
+        def config(command):
             made = json.loads(text)
             made["ociVersion"] = "1.0.2"
             made["process"]["terminal"] = False
-            made["process"]["args"] = words
+            made["process"]["args"] = command
             made["root"]["path"] = self.rootfs
             return made
 
