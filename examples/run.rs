@@ -6,7 +6,7 @@
 
 use bulkhead::{CreateOptions, ExecOptions, ForkServer, Runtime, Signal};
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+pub fn main() -> Result<(), Box<dyn std::error::Error>> {
     // First of all: workers are cloned from a process that has one thread.
     let server = ForkServer::start()?;
 

@@ -2,6 +2,8 @@
 //! in threads, and a fork server is started before the first thread.
 
 // Shared with the other test program, which uses all of both.
+#[path = "../examples/run.rs"]
+mod example;
 #[allow(unused_macros)]
 mod skip;
 #[allow(dead_code, unused_imports, unused_macros)]
@@ -26,7 +28,13 @@ const CREATES: usize = 1000;
 /// No test of this file takes longer; a hang is a failure.
 const LIMIT: Duration = Duration::from_secs(300);
 
+/// Has this program run the example.
+const EXAMPLE: &str = "BULKHEAD_TEST_EXAMPLE";
+
 fn main() {
+    if std::env::var_os(EXAMPLE).is_some() {
+        return example::main().unwrap();
+    }
     if std::env::args().any(|arg| arg == "--list") {
         println!("library: test");
         return;
@@ -192,9 +200,9 @@ fn the_example_runs(root: &Path) {
     bundle.args(&["sleep", "100"]);
     bundle.set("/process/terminal", json!(false));
     bundle.write();
-    let test = std::env::current_exe().unwrap();
-    let example = test.ancestors().nth(2).unwrap().join("examples/run");
-    let ran = Command::new(&example)
+    // A process of its own, because the example starts a fork server.
+    let ran = Command::new(std::env::current_exe().unwrap())
+        .env(EXAMPLE, "1")
         .arg(root)
         .args([bundle.path(), Path::new(bundle.name())])
         .stdin(Stdio::null())

@@ -1,6 +1,7 @@
 //! `delete`: removes all that create made.
 
-use super::{DeleteArgs, Global, environment};
+use super::args::{DeleteArgs, Global};
+use super::environment;
 use crate::Result;
 
 /// Deletes a stopped container; with `--force` a live one too, and then an unknown id is no error.

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use super::Global;
+use super::args::Global;
 use crate::container::Runtime;
 use crate::state::{Origin, Store};
 use crate::{Error, Kind, Result};

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{EventsArgs, Global, environment, print};
+use super::args::{EventsArgs, Global};
+use super::environment;
+use super::output::print;
 use crate::cgroup::Stats;
 use crate::container;
 use crate::{Error, Kind, Result};

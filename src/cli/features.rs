@@ -17,7 +17,7 @@ pub fn run() -> Result<()> {
     let mut text = serde_json::to_string_pretty(&document())
         .map_err(|e| Error::new(Kind::System, format!("serialise the features: {e}")))?;
     text.push('\n');
-    super::print(text.as_bytes())
+    super::output::print(text.as_bytes())
 }
 
 /// The features structure.

@@ -1,6 +1,7 @@
 //! `kill`: a signal for a container.
 
-use super::{Global, KillArgs, environment};
+use super::args::{Global, KillArgs};
+use super::environment;
 use crate::Result;
 
 /// Sends the signal.

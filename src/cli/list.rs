@@ -1,6 +1,8 @@
 //! `list`: all containers of the state directory.
 
-use super::{Global, ListArgs, ListFormat, environment, print};
+use super::args::{Global, ListArgs, ListFormat};
+use super::environment;
+use super::output::print;
 use crate::state::{Document, Entry};
 use crate::{Error, Kind, Result, text};
 

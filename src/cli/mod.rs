@@ -10,6 +10,7 @@ pub mod features;
 pub mod kill;
 pub mod list;
 mod log;
+mod output;
 pub mod pause;
 mod preserved;
 pub mod ps;
@@ -21,8 +22,6 @@ pub mod state;
 pub mod update;
 mod usage;
 
-use std::io::Write;
-
 use ::log::LevelFilter;
 use clap::{CommandFactory, Parser};
 
@@ -32,6 +31,7 @@ pub use args::{
 pub use args::{ListFormat, LogFormat, LogLevel, PsArgs, Rootless, RunArgs, SpecArgs, UpdateArgs};
 
 use self::log::Format;
+use self::output::print;
 use crate::spawn::selfexe;
 use crate::{Context, Error, Kind, Result, sys, terminal};
 
@@ -136,20 +136,6 @@ fn version() -> Result<String> {
         .map_err(|e| Error::new(Kind::System, format!("libseccomp version: {e}")))?;
     text += &format!("libseccomp: {}.{}.{}\n", seccomp.major, seccomp.minor, seccomp.micro);
     Ok(text)
-}
-
-/// Writes the result of a command to standard output. A full disk, a closed pipe and a descriptor
-/// that the caller has closed are errors.
-pub fn print(bytes: &[u8]) -> Result<()> {
-    let write = || -> Result<()> {
-        if terminal::stdio::stdout_was_closed() {
-            return Err(nix::errno::Errno::EBADF.into());
-        }
-        let mut stdout = std::io::stdout().lock();
-        stdout.write_all(bytes)?;
-        Ok(stdout.flush()?)
-    };
-    write().context("write to standard output")
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! `pause`: freezes all processes of a container.
 
-use super::{Global, IdArgs, environment};
+use super::args::{Global, IdArgs};
+use super::environment;
 use crate::Result;
 
 /// Pauses the container. Its processes are frozen when this returns.

@@ -3,7 +3,9 @@
 use std::ffi::OsString;
 use std::process::{Command, Stdio};
 
-use super::{Global, ListFormat, PsArgs, environment, print};
+use super::args::{Global, ListFormat, PsArgs};
+use super::environment;
+use super::output::print;
 use crate::{Context, Error, Kind, Result};
 
 /// Prints the table of the host's ps(1) with the container's lines only, or the ids as JSON.

@@ -1,6 +1,7 @@
 //! `resume`: thaws all processes of a paused container.
 
-use super::{Global, IdArgs, environment};
+use super::args::{Global, IdArgs};
+use super::environment;
 use crate::Result;
 
 /// Resumes the container.

@@ -1,6 +1,8 @@
 //! `state`: the OCI state of one container, as indented JSON.
 
-use super::{Global, IdArgs, environment, print};
+use super::args::{Global, IdArgs};
+use super::environment;
+use super::output::print;
 use crate::{Error, Kind, Result, text};
 
 /// Prints the state; an unknown id is an error.

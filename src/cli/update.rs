@@ -6,7 +6,8 @@ use std::path::Path;
 
 use oci_spec::runtime::{LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxPids, LinuxResources};
 
-use super::{Global, UpdateArgs, environment};
+use super::args::{Global, UpdateArgs};
+use super::environment;
 use crate::config::Changes;
 use crate::{Context, Error, Kind, Result, log};
 

@@ -1,4 +1,4 @@
-//! One container, as a later command finds it.
+//! The stored records of one container.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -34,11 +34,11 @@ pub struct Entry {
 enum Contents {
     /// create has succeeded.
     Complete(Box<State>),
-    /// create is at work.
+    /// create is in progress.
     Creating(Box<Intent>),
-    /// create has died, or has not written anything yet.
+    /// create was killed, or has not written anything yet.
     Unfinished(Option<Box<Intent>>),
-    /// state.json is nothing that this runtime wrote.
+    /// state.json was not written by this runtime.
     Broken(Error, Option<Box<Intent>>),
 }
 
@@ -49,7 +49,7 @@ impl Entry {
         Ok(Entry { root: root.clone(), id: id.clone(), dir, contents, locked: false })
     }
 
-    /// The same with the lock taken first, so that everything is read once.
+    /// Locks the container and then loads it, so that every file is read once.
     pub(super) fn load_locked(root: &Arc<Root>, id: &Id) -> Result<Entry> {
         let dir = dir::open_container(root, id)?;
         dir::lock(&dir)?;
@@ -60,7 +60,7 @@ impl Entry {
         Ok(Entry { root: root.clone(), id: id.clone(), dir, contents, locked: true })
     }
 
-    /// An error for what only a cleaner can use.
+    /// Returns an error for a container that only `delete` can use.
     pub(super) fn readable(self) -> Result<Entry> {
         match self.contents {
             Contents::Unfinished(None) => Err(dir::not_found(&self.id)),
@@ -69,17 +69,17 @@ impl Entry {
         }
     }
 
-    /// Its id.
+    /// Returns the id.
     pub fn id(&self) -> &Id {
         &self.id
     }
 
-    /// Its directory.
+    /// Returns the directory.
     pub fn dir(&self) -> BorrowedFd<'_> {
         self.dir.as_fd()
     }
 
-    /// Its state, once create has ended.
+    /// Returns the state, if create has succeeded.
     pub fn state(&self) -> Option<&State> {
         match &self.contents {
             Contents::Complete(state) => Some(state),
@@ -87,7 +87,7 @@ impl Entry {
         }
     }
 
-    /// What create meant to make, if it has not ended, or if the state is broken.
+    /// Returns the intent of create, if create has not succeeded or the state is broken.
     pub fn intent(&self) -> Option<&Intent> {
         match &self.contents {
             Contents::Creating(intent) => Some(intent),
@@ -96,7 +96,7 @@ impl Entry {
         }
     }
 
-    /// What is wrong with its state.json, if it cannot be read.
+    /// Returns the error of a state.json that cannot be read.
     pub fn broken(&self) -> Option<&Error> {
         match &self.contents {
             Contents::Broken(error, _) => Some(error),
@@ -104,7 +104,7 @@ impl Entry {
         }
     }
 
-    /// Its status, from the live process; each call looks anew.
+    /// Derives the status from the live process, anew at each call.
     pub fn status(&self) -> Result<Status> {
         let state = match &self.contents {
             Contents::Complete(state) => state,
@@ -132,8 +132,8 @@ impl Entry {
         }
     }
 
-    /// Whether its files were written in the running boot; if not, the numbers and cgroups in
-    /// them may be those of others by now.
+    /// Returns whether the files were written since the host booted. If not, their process ids and
+    /// cgroups can belong to others by now.
     pub fn this_boot(&self) -> Result<bool> {
         let written = match (&self.contents, self.intent()) {
             (Contents::Complete(state), _) => &state.boot_id,
@@ -143,8 +143,8 @@ impl Entry {
         Ok(written == boot_id()?)
     }
 
-    /// A descriptor of init, or `None` if it is dead. Never one of another process: the start
-    /// time is compared after the descriptor was opened.
+    /// Returns a pidfd of init, or `None` if init is dead. It is never that of another process: the
+    /// start time is compared after the pidfd was opened.
     pub fn pidfd(&self) -> Result<Option<OwnedFd>> {
         let Some(state) = self.state() else { return Ok(None) };
         if !self.this_boot()? {
@@ -158,8 +158,8 @@ impl Entry {
         Ok((process_start_time(state.pid)? == Some(state.start_time)).then_some(fd))
     }
 
-    /// Takes the lock, for operations that change the container; waits for whoever has it. What
-    /// was loaded is read again. [`Kind::NotFound`] if the container was removed meanwhile.
+    /// Waits for the lock, for operations that change the container, and reads the files again.
+    /// [`Kind::NotFound`] if the container was removed meanwhile.
     pub fn lock(&mut self) -> Result<()> {
         if self.locked {
             return Ok(());
@@ -184,15 +184,15 @@ impl Entry {
         dir::remove(&self.root, &self.id, &self.dir)
     }
 
-    /// The configuration as it was at create.
+    /// Returns the configuration as it was at create, with the limits of later updates.
     pub fn config(&self) -> Result<Spec> {
         config::parse_stored(self.config_text()?)
             .map_err(|error| error.context("config"))
             .with_context(|| format!("{:?}", self.file(STATE_FILE)))
     }
 
-    /// Stores other resources in place of the earlier ones. The lock must be held. A reader sees the
-    /// old state or the new one; on an error the old one stays.
+    /// Replaces the resources that `update` has set. The lock must be held. A reader sees the old
+    /// state or the new one; after an error the old one stays.
     pub fn replace_resources(&mut self, resources: LinuxResources) -> Result<()> {
         let name = || format!("{:?}", self.file(STATE_FILE));
         let Some(old) = self.state().filter(|_| self.locked) else {
@@ -201,14 +201,14 @@ impl Entry {
         let failed = |e: serde_json::Error| Error::new(Kind::System, e.to_string());
         let state = State { resources: Some(resources), ..old.clone() };
         let bytes = serde_json::to_vec(&state).map_err(failed).with_context(name)?;
-        // What one that was killed has left.
+        // Left by an update that was killed.
         file::unlink(self.dir(), &file::temporary(STATE_FILE)).with_context(name)?;
         file::write(self.dir(), STATE_FILE, &bytes).with_context(name)?;
         self.contents = Contents::Complete(Box::new(state));
         Ok(())
     }
 
-    /// The hooks of the configuration as it was at create.
+    /// Returns the hooks of the configuration.
     pub fn hooks(&self) -> Result<Hooks> {
         /// The rest is skipped, which is faster than [`Spec`].
         #[derive(Deserialize)]
@@ -232,7 +232,7 @@ impl Entry {
             .with_context(|| format!("{:?}", self.file(STATE_FILE)))
     }
 
-    /// The OCI state, as `state` and `list` print it.
+    /// Returns the OCI state.
     pub fn document(&self) -> Result<Document<'_>> {
         let status = self.status()?;
         if let Some(state) = self.state() {
@@ -258,7 +258,7 @@ impl Entry {
     }
 }
 
-/// Reads a container's files; `locked` if nobody else can be changing them.
+/// Reads the files of a container; `locked` if no other process can be changing them.
 fn read(root: &Root, id: &Id, dir: &OwnedFd, locked: bool) -> Result<Contents> {
     if let Some(contents) = read_state(root, id, dir)? {
         return Ok(contents);
@@ -266,8 +266,8 @@ fn read(root: &Root, id: &Id, dir: &OwnedFd, locked: bool) -> Result<Contents> {
     let intent = read_intent(root, id, dir)?.map(Box::new);
     let intent = match intent {
         Some(intent) if !locked => intent,
-        // Without an intent nothing has been begun. The lock is not even tried: its owner is yet
-        // to take it, and many readers who each hold it for a moment would keep it from him.
+        // Without an intent, create has made nothing yet. The lock is not tried: create is about to
+        // take it, and many readers that hold it for a moment each would starve create.
         intent => return Ok(Contents::Unfinished(intent)),
     };
     // Whoever creates it holds the lock.
@@ -276,8 +276,7 @@ fn read(root: &Root, id: &Id, dir: &OwnedFd, locked: bool) -> Result<Contents> {
         Err(rustix::io::Errno::WOULDBLOCK) => return Ok(Contents::Creating(intent)),
         Err(e) => return Err(e).context("lock the container"),
     }
-    // create may have ended between the reads and the lock, and the container been deleted as well,
-    // so that what was read is as good as nothing.
+    // Between the reads and the lock, create can have ended and the container been deleted.
     let again = read(root, id, dir, true);
     rustix::fs::flock(dir, FlockOperation::Unlock).context("unlock the container")?;
     again
@@ -299,7 +298,7 @@ fn read_state(root: &Root, id: &Id, dir: &OwnedFd) -> Result<Option<Contents>> {
     }
 }
 
-/// What a state must be for its numbers to be used.
+/// Checks that the numbers of a state can be used.
 fn check(state: State, id: &Id) -> Result<Box<State>> {
     if state.id != *id {
         let why = "is not the name of its directory";
@@ -312,7 +311,8 @@ fn check(state: State, id: &Id) -> Result<Box<State>> {
     Ok(Box::new(state))
 }
 
-/// A broken intent is as good as none: it is written whole or not at all, so this is not ours.
+/// Reads the intent. A broken intent counts as none: the file is written atomically, so this
+/// runtime did not write it.
 fn read_intent(root: &Root, id: &Id, dir: &OwnedFd) -> Result<Option<Intent>> {
     let path = || format!("{:?}", Path::join(&root.path, id.as_str()).join(INTENT_FILE));
     let parsed = match file::read(dir.as_fd(), INTENT_FILE) {
@@ -331,7 +331,7 @@ fn read_intent(root: &Root, id: &Id, dir: &OwnedFd) -> Result<Option<Intent>> {
     }
 }
 
-/// [`Kind::Invalid`] for what is no record of ours, [`Kind::State`] for one of a newer version.
+/// Parses a record. [`Kind::Invalid`] if it is not valid, [`Kind::State`] if its version is newer.
 fn parse<T: DeserializeOwned>(bytes: &[u8], version: impl Fn(&T) -> u32) -> Result<T> {
     #[derive(Deserialize)]
     struct Versioned {
@@ -340,7 +340,7 @@ fn parse<T: DeserializeOwned>(bytes: &[u8], version: impl Fn(&T) -> u32) -> Resu
     let parsed = serde_json::from_slice::<T>(bytes);
     let found = match &parsed {
         Ok(value) => version(value),
-        // A newer one may lack fields of ours; that it is newer is the better reason.
+        // A newer record may lack fields; that it is newer is the better reason.
         Err(_) => serde_json::from_slice(bytes).map_or(VERSION, |v: Versioned| v.version),
     };
     if found > VERSION {

@@ -1,4 +1,4 @@
-//! Files of a container's directory: read without trust, written whole.
+//! Files of a container's directory: read without trust, written atomically.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -9,11 +9,11 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 
 use crate::{Context, Error, Kind, Result};
 
-/// No state is longer, in bytes; a longer file is not ours.
+/// The size limit of a state, in bytes; a longer file was not written by this runtime.
 const MAX: u64 = 64 << 20;
 
-/// The bytes of regular file `name`, or `None` if there is no such file. The error kind is
-/// [`Kind::Invalid`] for what this runtime never wrote: a link, a FIFO, a huge file.
+/// Returns the bytes of the regular file `name`, or `None` if there is no such file. [`Kind::Invalid`]
+/// for a file that this runtime never writes: a link, a FIFO, a huge file.
 pub fn read(dir: BorrowedFd<'_>, name: &str) -> Result<Option<Vec<u8>>> {
     // NONBLOCK: opening a FIFO must not wait for a writer.
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
@@ -33,19 +33,23 @@ pub fn read(dir: BorrowedFd<'_>, name: &str) -> Result<Option<Vec<u8>>> {
     if size > MAX {
         return Err(Error::new(Kind::Invalid, format!("{size} bytes long, more than {MAX}")));
     }
-    // Renamed into place when it was whole, so that one read gives all of it.
+    // Renamed into place when it was complete, so one read returns all of it.
     let mut bytes = vec![0; usize::try_from(size).unwrap_or(0)];
     File::from(fd).read_exact(&mut bytes)?;
     Ok(Some(bytes))
 }
 
-/// The name under which `name` is written before it is renamed.
+/// The name of `name` while it is being written.
 pub fn temporary(name: &str) -> String {
     format!("{name}.tmp")
 }
 
-/// Makes file `name` with `bytes`, mode 0600: a reader sees all of it or no file. Not synced to a
-/// disk, because the state must not outlive a reboot and the directory is meant to be on a tmpfs.
+/// Writes `bytes` to the file `name`, mode 0600; a reader sees the old file or the new one. Not synced
+/// to a disk, because the state must not survive a reboot and the directory is meant to be on a
+/// tmpfs.
+///
+/// The temporary name is fixed, unlike that of [`crate::fs::write_atomic`]: the caller holds the lock
+/// of the directory, and `delete` finds what a killed writer has left.
 pub fn write(dir: BorrowedFd<'_>, name: &str, bytes: &[u8]) -> Result<()> {
     let temporary = temporary(name);
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -61,7 +65,7 @@ pub fn write(dir: BorrowedFd<'_>, name: &str, bytes: &[u8]) -> Result<()> {
     written.with_context(|| format!("write {name}"))
 }
 
-/// Removes file `name`; it may be gone already.
+/// Removes the file `name`, if it exists.
 pub fn unlink(dir: BorrowedFd<'_>, name: &str) -> Result<()> {
     match rustix::fs::unlinkat(dir, name, AtFlags::empty()).map_err(Error::from) {
         Err(e) if e.errno() == Some(Errno::ENOENT) => Ok(()),
