@@ -8,7 +8,7 @@ use oci_spec::runtime::Spec;
 
 use crate::{Error, Result};
 
-/// What annotations for an OCI runtime begin with.
+/// The prefix of annotations for an OCI runtime.
 pub const PREFIX: &str = "run.oci.";
 
 /// Leave the supplementary groups of the runtime's caller in force; `0` means no. This is
@@ -33,7 +33,7 @@ pub const DELEGATE_CGROUP: &str = "run.oci.delegate-cgroup";
 /// The cgroup below the container's unit that its processes are in.
 pub const SYSTEMD_SUBGROUP: &str = "run.oci.systemd.subgroup";
 
-/// Those of [`PREFIX`] that have an effect. What is not on the list is ignored with a warning.
+/// The annotations with [`PREFIX`] that have an effect; others are ignored with a warning.
 pub const KNOWN: &[&str] = &[
     KEEP_GROUPS,
     HOOKS_STDOUT,
@@ -44,7 +44,7 @@ pub const KNOWN: &[&str] = &[
     SYSTEMD_SUBGROUP,
 ];
 
-/// Those whose value is a path.
+/// The annotations whose value is a path.
 const PATHS: &[&str] = &[HOOKS_STDOUT, HOOKS_STDERR, SECCOMP_RECEIVER, PIDFD_RECEIVER];
 
 fn get<'a>(spec: &'a Spec, name: &str) -> Option<&'a str> {
@@ -61,8 +61,8 @@ pub fn keeps_groups(spec: &Spec) -> bool {
     get(spec, KEEP_GROUPS).is_some_and(|value| value != "0")
 }
 
-/// Puts into the configuration what has a field there, so that the rules of the field hold, and
-/// tells which annotations are not for this runtime.
+/// Moves the seccomp receiver into its field, so that the rules of the field hold, and warns about
+/// annotations that have no effect.
 pub(super) fn apply(spec: &mut Spec, warnings: &mut Vec<String>) {
     if spec.annotations().is_none() {
         return;

@@ -1,8 +1,8 @@
-//! What the typed configuration cannot show: a missing member that reads as 0, an array that was
+//! Finds what the typed configuration cannot show: a missing member that reads as 0, an array that was
 //! taken for an object, a NUL byte.
 //!
-//! A look at the typed values and one scan of the text tell whether any of these is possible;
-//! an ordinary configuration pays for nothing else.
+//! The typed values and one scan of the text tell whether any of these is possible; an ordinary
+//! configuration needs nothing else.
 
 use oci_spec::runtime::{LinuxDeviceType, Process, Spec};
 use serde_json::Value;
@@ -53,7 +53,7 @@ const ARRAY_KEYS: &[&str] = &[
 /// The parts of a configuration whose strings reach the kernel.
 const USED: &[&str] = &["process", "root", "hostname", "domainname", "mounts", "hooks", "linux"];
 
-/// What the configuration leaves out and the crate cannot show.
+/// Members that are missing and that the crate cannot show as missing.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Absent {
     /// `linux.resources.pids` is there, its `limit` is not.
@@ -133,7 +133,7 @@ pub fn spec_may_hide(spec: &Spec) -> bool {
         })
 }
 
-/// Looks through the whole text. `root` is the path of the text's own object.
+/// Audits the whole text. `root` is the path of the text's own object.
 pub fn audit(text: &str, root: &str) -> Result<Absent> {
     let mut value: Value = serde_json::from_str(text).map_err(|error| reparse::syntax(&error))?;
     if !root.is_empty() {
@@ -150,8 +150,8 @@ pub fn audit(text: &str, root: &str) -> Result<Absent> {
     Ok(Absent { pids_limit })
 }
 
-/// Sees that `value` is an object with all the keys that it needs, and so on below it. The crate
-/// takes an array for the members of an object in order.
+/// Checks that `value` and the objects below it are objects with all required keys. The crate takes an
+/// array for the members of an object in order.
 fn members(value: &Value, keys: &[Key], field: &str) -> Result<()> {
     let members = match value {
         Value::Null => return Ok(()),

@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::path::{Component, Path, PathBuf};
 
-use oci_spec::runtime::{LinuxDevice, LinuxDeviceType};
+use oci_spec::runtime::LinuxDevice;
 use rustix::fs::{FileType, Stat};
 
 use super::namespaces::{Choice, Namespaces};
+use crate::cgroup::device_rules::{DeviceKind, Devices};
 use crate::host::Host;
 use crate::{Error, Result};
 
@@ -25,7 +26,7 @@ pub struct Device {
     pub major: u32,
     /// 0 for a FIFO.
     pub minor: u32,
-    /// What is requested of its inode.
+    /// The requested attributes of its inode.
     pub attributes: Attributes,
 }
 
@@ -70,7 +71,7 @@ impl Attributes {
         (self.mode.unwrap_or(0o666), self.uid.unwrap_or(0), self.gid.unwrap_or(0))
     }
 
-    /// What an inode has in place of what is requested, in words. `None`: nothing differs.
+    /// Describes the first attribute of an inode that differs from the requested one.
     pub fn difference(self, stat: &Stat) -> Option<String> {
         let mode = stat.st_mode & PERMISSIONS;
         if let Some(wanted) = self.mode.filter(|wanted| *wanted != mode) {
@@ -96,11 +97,6 @@ impl Attributes {
     }
 }
 
-/// The kernel's 12 bits of a major number.
-const MAX_MAJOR: u32 = 4095;
-/// The kernel's 20 bits of a minor number.
-const MAX_MINOR: u32 = 1_048_575;
-
 /// The permission bits of a mode, with set-id and sticky.
 const PERMISSIONS: u32 = 0o7777;
 
@@ -123,7 +119,7 @@ pub const LINKS: [(&str, &str); 4] = [
     ("stderr", "/proc/self/fd/2"),
 ];
 
-/// Who makes the nodes of a container.
+/// How the nodes of a container come into being.
 #[derive(Debug, Clone, Copy)]
 pub struct Origins {
     default: Origin,
@@ -207,21 +203,13 @@ fn parse_device(index: usize, device: &LinuxDevice, origins: Origins) -> Result<
     if path.file_name().is_none() {
         return bad_path("must name a file");
     }
-    let kind = match device.typ() {
-        LinuxDeviceType::C | LinuxDeviceType::U => FileType::CharacterDevice,
-        LinuxDeviceType::B => FileType::BlockDevice,
-        LinuxDeviceType::P => FileType::Fifo,
-        LinuxDeviceType::A => {
-            return Err(Error::invalid(field("type"), "a", "must be c, b, u or p"));
+    let (kind, major, minor) = match Devices::of_node(index, device)? {
+        None => (FileType::Fifo, 0, 0),
+        Some(node) => {
+            let is_block = node.kind == Some(DeviceKind::Block);
+            let kind = if is_block { FileType::BlockDevice } else { FileType::CharacterDevice };
+            (kind, node.major.unwrap_or(0), node.minor.unwrap_or(0))
         }
-    };
-    let (major, minor) = if kind == FileType::Fifo {
-        (0, 0)
-    } else {
-        (
-            number(&field("major"), device.major(), MAX_MAJOR)?,
-            number(&field("minor"), device.minor(), MAX_MINOR)?,
-        )
     };
     // Some engines hand on a mode with the type bits of stat(2).
     let mode = device.file_mode();
@@ -252,14 +240,6 @@ fn parse_device(index: usize, device: &LinuxDevice, origins: Origins) -> Result<
             gid: device.gid(),
         },
     })
-}
-
-/// A device number that fits into the kernel's bits.
-fn number(field: &str, value: i64, max: u32) -> Result<u32> {
-    match u32::try_from(value) {
-        Ok(number) if number <= max => Ok(number),
-        _ => Err(Error::invalid(field, value, format!("must be from 0 to {max}"))),
-    }
 }
 
 #[cfg(test)]

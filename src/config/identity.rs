@@ -24,7 +24,7 @@ pub struct Identity {
     pub caps: CapSets,
 }
 
-/// The five sets of capabilities(7), one bit a capability.
+/// The five sets of capabilities(7), with a bit for each capability.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[allow(missing_docs)]
 pub struct CapSets {

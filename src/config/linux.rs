@@ -9,6 +9,7 @@ use oci_spec::runtime::{Linux, LinuxIntelRdt, LinuxNetDevice, LinuxTimeOffset};
 
 use super::mounts::options;
 use super::namespaces::{Choice, Kind, Namespaces};
+use crate::cgroup::limits::interface_name;
 use crate::{Error, Result};
 
 /// `__NEW_UTS_LEN`: the kernel's longest host or domain name.
@@ -158,24 +159,10 @@ fn check_net_devices(
     let mut devices: Vec<_> = devices.iter().collect();
     devices.sort_unstable_by_key(|(name, _)| *name);
     for (name, device) in devices {
-        device_name("linux.netDevices", name)?;
+        interface_name("linux.netDevices", name)?;
         if let Some(inside) = set(device.name()) {
-            device_name(&format!("linux.netDevices.{name}.name"), inside)?;
+            interface_name(&format!("linux.netDevices.{name}.name"), inside)?;
         }
-    }
-    Ok(())
-}
-
-/// A network device's name as the kernel takes it (dev_valid_name): 1 to 15 bytes, no space, no `/`
-/// or `:`, not `.` or `..`.
-pub fn device_name(field: &str, name: &str) -> Result<()> {
-    let bad = name.is_empty()
-        || name.len() > 15
-        || matches!(name, "." | "..")
-        || name.contains(|c: char| c == '/' || c == ':' || c.is_ascii_whitespace() || c == '\x0b');
-    if bad {
-        let why = "not the name of a network device (1 to 15 bytes without space, / and :)";
-        return Err(Error::invalid(field, name, why));
     }
     Ok(())
 }

@@ -1,8 +1,8 @@
 //! Socket activation (sd_listen_fds(3)): descriptors that a service manager has handed to the
 //! runtime for the container's program.
 //!
-//! They count only if `LISTEN_PID` is the runtime: the variables are inherited by everybody, and
-//! then mean another process. They come first, and those of `--preserve-fds` behind them.
+//! They count only if `LISTEN_PID` is the runtime: every process inherits the variables, and they may
+//! mean another process. They precede the descriptors of `--preserve-fds`.
 
 use std::ffi::{CStr, CString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -12,7 +12,7 @@ use crate::{Error, Result};
 /// A process can have no more descriptors than the kernel's own limit allows.
 const MOST: u32 = 1 << 20;
 
-/// What the program gets to know of the descriptors that were handed over.
+/// The number and the names of the descriptors that were handed over.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Listen {
     count: u32,
@@ -20,10 +20,10 @@ pub struct Listen {
 }
 
 impl Listen {
-    /// Reads the runtime's own environment. No descriptors if it was not meant.
+    /// Reads the runtime's own environment. No descriptors if `LISTEN_PID` is another process.
     ///
     /// # Errors
-    /// `LISTEN_FDS` that is no number of descriptors a process can have.
+    /// `LISTEN_FDS` that is not a number of descriptors that a process can have.
     pub fn from_environment() -> Result<Listen> {
         let get = |name| std::env::var_os(name).map(OsStringExt::into_vec);
         Listen::new(std::process::id(), get("LISTEN_PID"), get("LISTEN_FDS"), get("LISTEN_FDNAMES"))
@@ -54,8 +54,8 @@ impl Listen {
         self.count
     }
 
-    /// Tells the program about them, if there are any; what its environment has said of such
-    /// descriptors is replaced. [`Listen::pid_variable`] belongs to it.
+    /// Adds the variables for the program, if there are descriptors, in place of those that its
+    /// environment has. [`Listen::pid_variable`] completes them.
     pub fn tell(&self, env: &mut Vec<CString>) {
         if self.count == 0 {
             return;
@@ -72,7 +72,7 @@ impl Listen {
     }
 
     /// The variable that names the program as the receiver, by its id in its own pid namespace. It
-    /// is written into `buffer`: memory may be out of reach for a process under a seccomp filter.
+    /// is written into `buffer`: a process under a seccomp filter may not be able to allocate memory.
     pub fn pid_variable<'a>(&self, pid: i32, buffer: &'a mut [u8; 32]) -> Option<&'a CStr> {
         use std::io::Write;
         if self.count == 0 {

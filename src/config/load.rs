@@ -82,8 +82,8 @@ pub fn load(path: &Path) -> Result<Loaded> {
     parse(raw, &path.to_string_lossy())
 }
 
-/// Reads and parses a process.json by the same rules; but it can be a FIFO, since the caller names
-/// it on the command line, where a shell has `<(...)`, and without a user it is for root.
+/// Reads and parses a process.json. It can be a FIFO, since the caller names it on the command line,
+/// where a shell has `<(...)`. Without a user the process is for root.
 pub fn load_process(path: &Path) -> Result<LoadedProcess> {
     parse_process(&read(path, Fifo::Taken)?, &path.to_string_lossy())
 }
@@ -171,7 +171,7 @@ pub(super) fn text(raw: &[u8]) -> Result<&str> {
     Ok(text)
 }
 
-/// Whether a file may be a FIFO. In a bundle one could hold the runtime for ever.
+/// Whether a file may be a FIFO. A FIFO in a bundle could block the runtime forever.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Fifo {
     Refused,
@@ -216,7 +216,7 @@ fn read(path: &Path, fifo: Fifo) -> Result<Vec<u8>> {
             .read_to_end(&mut raw)
             .with_context(|| format!("read {}", path.display()))?;
     }
-    // Looked at again: the file may have grown, and files of procfs claim a size of 0.
+    // Checked again: the file may have grown, and files of procfs claim a size of 0.
     if meta.len() > MAX_BYTES || raw.len() as u64 > MAX_BYTES {
         return Err(Error::new(
             Kind::Invalid,

@@ -1,5 +1,5 @@
-//! `process.scheduler`, `process.ioPriority`, `linux.memoryPolicy`, `linux.personality`: what
-//! processor time, disk and memory a process gets, and what it takes the machine for.
+//! `process.scheduler`, `process.ioPriority`, `linux.memoryPolicy`, `linux.personality`: processor
+//! time, disk and memory of a process, and its execution domain.
 
 use oci_spec::runtime::{
     IOPriorityClass, Linux, LinuxIOPriority, LinuxMemoryPolicy, LinuxPersonality,
@@ -26,7 +26,7 @@ const MAX_NODES: u32 = 1024;
 /// linux/sched.h; not in any kernel so far.
 const SCHED_ISO: i32 = 4;
 
-/// All four; what is `None` stays as it is.
+/// The four settings; a setting that is `None` stays as it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Scheduling {
     /// Policy and parameters, with the policy's name for error texts.
@@ -38,7 +38,7 @@ pub struct Scheduling {
     /// personality(2)
     pub personality: Option<libc::c_ulong>,
     /// Whether the process sets scheduler and I/O priority itself, before it becomes the user.
-    /// Else the runtime does, whose CAP_SYS_NICE counts where that of a user namespace does not.
+    /// Otherwise the runtime sets them: its CAP_SYS_NICE counts where that of a user namespace does not.
     pub sets_own: bool,
 }
 

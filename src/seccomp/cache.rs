@@ -29,11 +29,11 @@ const FORMAT: &str = concat!("bulkhead seccomp 1 ", env!("CARGO_PKG_VERSION"));
 /// More profiles than one machine has in use; an entry of a usual profile is about 20 KiB.
 const ENTRIES: usize = 64;
 
-/// No honest entry comes near it.
+/// The largest entry that is read, in bytes; real entries are much smaller.
 const LARGEST: u64 = 1 << 20;
 
-/// A new entry. It is not stored before the process of the profile is there: a create that fails
-/// leaves nothing behind, not even this.
+/// A new entry. It is stored only after the process with the filter exists: a create that fails leaves
+/// nothing behind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unsaved {
     dir: PathBuf,
@@ -42,8 +42,8 @@ pub struct Unsaved {
 }
 
 impl Unsaved {
-    /// Stores it, in a directory that is made with mode 0700 if it is missing; its parent must
-    /// exist. What goes wrong costs the next one time, and nothing else.
+    /// Stores the entry in a directory that is made with mode 0700 if it is missing; its parent must
+    /// exist. A failure costs the next container time, and nothing else.
     pub fn save(&self) {
         match rustix::fs::mkdir(&self.dir, Mode::RWXU) {
             Ok(()) | Err(Errno::EXIST) => {}
@@ -58,8 +58,9 @@ impl Unsaved {
     }
 }
 
-/// [`super::compile`], by way of the cache in `dir`; with the entry to save, if there is none.
-/// Without `dir` nothing is cached. The same errors, the same warnings.
+/// Compiles a profile by way of the cache in `dir`, with the errors and warnings of
+/// [`super::compile`]; returns the entry to save if the cache has none. Without `dir` nothing is
+/// cached.
 pub fn compile_cached(
     profile: &LinuxSeccomp,
     dir: Option<&Path>,
@@ -171,7 +172,7 @@ fn part<'a>(rest: &mut &'a [u8], length: u64) -> Option<&'a [u8]> {
     Some(part)
 }
 
-/// Opens the directory, and sees that it is ours alone.
+/// Opens the directory, and checks that only its owner, who is the caller, can use it.
 fn open_dir(dir: &Path) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let fd = rustix::fs::open(dir, flags, Mode::empty())?;

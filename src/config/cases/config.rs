@@ -263,9 +263,6 @@ fn net_devices() {
             "linux.netDevices: needs a network namespace",
         ),
     ]);
-    let fifteen = "abcdefghijklmno";
-    taken(&[json!({"/linux/resources/network":
-                   {"classID": 1, "priorities": [{"name": fifteen, "priority": 1}]}})]);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What the options of one mount entry mean (config.md, "Linux mount options"; mount(8)).
+//! Parses the options of a mount entry (config.md, "Linux mount options"; mount(8)).
 //!
 //! Pure: a list of strings becomes [`MountOptions`], and one table drives both [`parse`] and
 //! [`names`]. The last of contradicting options wins, as in mount(8).
@@ -64,16 +64,16 @@ pub struct MountOptions {
     pub data: Vec<(String, Option<String>)>,
 }
 
-/// An option that can mean nothing.
+/// An option that is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadOption {
-    /// Its place in the list.
+    /// Its index in the list.
     pub index: usize,
     /// What is wrong with it.
     pub why: &'static str,
 }
 
-/// Reads the options of one mount entry. What is not in the table belongs to the file system.
+/// Parses the options of a mount entry. An option that is not in the table belongs to the file system.
 pub fn parse(options: &[String]) -> Result<MountOptions, BadOption> {
     let mut parsed = MountOptions::default();
     for (index, option) in options.iter().enumerate() {
