@@ -50,8 +50,8 @@ SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
 export SOURCE_DATE_EPOCH
 
 # The last match wins: the target directory is usually below the tree.
-remap="--remap-path-prefix=$top=/bulkhead --remap-path-prefix=$CARGO_TARGET_DIR=/target"
-remap+=" --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo"
+rustflags="--remap-path-prefix=$top=/bulkhead --remap-path-prefix=$CARGO_TARGET_DIR=/target"
+rustflags+=" --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo"
 
 commit=$(git rev-parse HEAD)
 version=$(cargo metadata --locked --no-deps --format-version 1 |
@@ -84,9 +84,11 @@ cross() {
         as_root dpkg --add-architecture "$arch"
         as_root apt-get -q update >&2 </dev/null
     fi
-    need_packages "gcc-${gnu//_/-}" "libseccomp-dev:$arch"
+    need_packages "gcc-${gnu//_/-}" "libc6-dev:$arch" "libseccomp-dev:$arch"
     export "CARGO_TARGET_${upper//-/_}_LINKER=$gnu-gcc"
     export PKG_CONFIG_LIBDIR=/usr/lib/$gnu/pkgconfig
+    # The C library that Debian maintains, not the older copy that comes with the cross compiler.
+    rustflags+=" -C link-arg=-B/usr/lib/$gnu"
 }
 
 # The static libraries of C that go into the binary.
@@ -94,7 +96,7 @@ libraries() {
     local gnu=$1 name
     echo "/usr/lib/$gnu/libseccomp.a"
     for name in libc.a libgcc.a; do
-        realpath "$("$gnu-gcc" -print-file-name="$name")"
+        realpath "$("$gnu-gcc" "-B/usr/lib/$gnu" -print-file-name="$name")"
     done
 }
 
@@ -112,7 +114,7 @@ build() (
     mkdir -p "$tree"
 
     cross "$triple" "$arch" "$gnu"
-    binary=$(RUSTFLAGS=$remap CARGO_BUILD_TARGET=$triple hack/build.sh | tail -n 1)
+    binary=$(RUSTFLAGS=$rustflags CARGO_BUILD_TARGET=$triple hack/build.sh | tail -n 1)
     readelf -hW "$binary" | grep -q "Machine:.*$machine" || die "hack/build.sh did not build for $triple"
 
     mapfile -t archives < <(libraries "$gnu")

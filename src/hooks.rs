@@ -1,9 +1,9 @@
-//! Hooks: programs that the configuration wants run at points of the life of a container
-//! (config.md "POSIX-platform Hooks"). Used by the runtime and, for createContainer and
-//! startContainer, by init.
+//! Hooks: programs that the configuration has run at points of the life cycle of a container
+//! (config.md "POSIX-platform Hooks"). The runtime runs them, and init those of createContainer and
+//! startContainer.
 //!
-//! A hook gets the state on its standard input, the environment that its configuration gives and
-//! nothing else: neither the runtime's environment nor the container's, whose LD_PRELOAD would run
+//! A hook gets the state on its standard input and the environment that its configuration gives:
+//! neither the runtime's environment nor the container's, whose LD_PRELOAD would run
 //! code of the image in a program of the host (CVE-2025-23266). A startContainer hook is a program
 //! of the image itself: without an environment of its own it gets that of the process, as under
 //! runc. Its output goes to the runtime, for the error message, or to the files of
@@ -29,10 +29,10 @@ mod orphans;
 
 use orphans::Orphans;
 
-/// How much of the end of a hook's output is kept to explain its failure, in bytes.
+/// How much of the end of a hook's output is kept for the error message, in bytes.
 const TAIL: usize = 1024;
 
-/// One hook, checked and ready to be executed.
+/// A hook, checked and ready to be executed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hook {
     /// The program: an absolute path, in the mount namespace that the hook runs in.
@@ -41,11 +41,11 @@ pub struct Hook {
     pub args: Vec<CString>,
     /// The whole environment.
     pub env: Vec<CString>,
-    /// Whether the configuration has none, so that it is the runtime's choice.
+    /// Whether the environment is the default, because the configuration has none.
     pub default_env: bool,
-    /// The longest it may run; no limit if absent.
+    /// How long the hook may run; without a limit if absent.
     pub timeout: Option<Duration>,
-    /// Whether it runs beside the runtime, in the runtime's namespaces.
+    /// Whether the hook runs in the runtime's namespaces.
     pub beside_runtime: bool,
     /// Where its standard output goes; `None`: to the runtime.
     pub stdout: Option<Sink>,
@@ -56,9 +56,9 @@ pub struct Hook {
 /// A file that the output of hooks is appended to.
 #[derive(Debug, Clone)]
 pub enum Sink {
-    /// By its path, opened when the hook runs.
+    /// A path, opened when the hook runs.
     Path(PathBuf),
-    /// Opened before, by who has the right.
+    /// An open file, for a hook that runs where the path cannot be opened.
     File(Arc<OwnedFd>),
 }
 
@@ -86,7 +86,7 @@ impl Sink {
             | OFlags::CLOEXEC
             | OFlags::NOCTTY
             | OFlags::NONBLOCK;
-        // NONBLOCK: a FIFO that nobody reads is an error, and does not hold the runtime.
+        // NONBLOCK: a FIFO without a reader is an error, and does not block the runtime.
         let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
         let open = || -> Result<OwnedFd> {
             let file = rustix::fs::open(path, flags, mode)?;
@@ -115,14 +115,14 @@ pub struct Hooks {
 }
 
 impl Hooks {
-    /// Whether there are any of the three kinds that run while the container is created.
+    /// Returns whether there are hooks that run while the container is created.
     pub fn has_create(&self) -> bool {
         !self.prestart.is_empty()
             || !self.create_runtime.is_empty()
             || !self.create_container.is_empty()
     }
 
-    /// Opens the files for the output of createContainer hooks, for which init may have no right.
+    /// Opens the files for the output of createContainer hooks, which init may have no right to open.
     pub fn open_output(&mut self) -> Result<()> {
         for hook in &mut self.create_container {
             for sink in [&mut hook.stdout, &mut hook.stderr].into_iter().flatten() {
@@ -134,7 +134,7 @@ impl Hooks {
 }
 
 impl Hook {
-    /// The same with the environment `env` where the configuration gives none.
+    /// Returns a copy of the hook, with the environment `env` if the configuration gives none.
     #[must_use]
     pub fn inheriting(&self, env: &[CString]) -> Hook {
         let mut hook = self.clone();
@@ -144,7 +144,7 @@ impl Hook {
         hook
     }
 
-    /// Runs it to its end; `Err` unless it exits with status 0 within its time.
+    /// Runs the hook to its end; `Err` unless it exits with status 0 within its time limit.
     fn run(&self, state: &[u8]) -> Result<()> {
         let stdin = state_file(state)?;
         let (output, write_end) =
@@ -153,7 +153,7 @@ impl Hook {
         rustix::fs::fcntl_setfl(&output, OFlags::NONBLOCK).context("fcntl")?;
         let open = |sink: &Option<Sink>| sink.as_ref().map(Sink::open).transpose();
         let (stdout, stderr) = (open(&self.stdout)?, open(&self.stderr)?);
-        // What a hook of init has started ends with the container, if the hook fails.
+        // What a hook of init leaves behind ends with the container, if the hook fails.
         let orphans = self.timeout.filter(|_| self.beside_runtime);
         let orphans = orphans.map(|_| Orphans::adopt()).transpose()?.flatten();
         let child = spawn::spawn(&spawn::Command {
@@ -176,14 +176,14 @@ impl Hook {
         }
         if !finished? {
             let limit = self.timeout.unwrap_or_default().as_secs();
-            return Err(tail.explain(format!(
+            return Err(tail.failure(format!(
                 "hook ran past specified timeout of {limit}.0s, and was killed"
             )));
         }
         match exit? {
             Exit::Code(0) => Ok(()),
-            Exit::Code(code) => Err(tail.explain(format!("exit status {code}"))),
-            Exit::Signal(signal) => Err(tail.explain(killed_by(signal))),
+            Exit::Code(code) => Err(tail.failure(format!("exit status {code}"))),
+            Exit::Signal(signal) => Err(tail.failure(killed_by(signal))),
         }
     }
 }
@@ -197,7 +197,7 @@ pub fn run_all(kind: &str, hooks: &[Hook], state: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// The same for hooks whose failure is a warning and hinders nothing (poststop).
+/// Runs `hooks` like [`run_all`], but a failure is a warning and the next hook runs (poststop).
 pub fn run_all_logging(kind: &str, hooks: &[Hook], state: &[u8]) {
     for (index, hook) in hooks.iter().enumerate() {
         if let Err(error) = hook.run(state).with_context(|| name(kind, index, hook)) {
@@ -206,7 +206,7 @@ pub fn run_all_logging(kind: &str, hooks: &[Hook], state: &[u8]) {
     }
 }
 
-/// SIGSYS is what a seccomp filter kills with, which nobody knows by its number.
+/// Names the signal that ended a hook. SIGSYS, with which a seccomp filter kills, is explained.
 fn killed_by(signal: i32) -> String {
     match Signal::try_from(signal) {
         Ok(Signal::SIGSYS) => "killed by SIGSYS (bad system call: by the seccomp filter?)".into(),
@@ -215,14 +215,14 @@ fn killed_by(signal: i32) -> String {
     }
 }
 
-/// The beginning is in the words of runc, for which scripts look.
+/// Names a hook in an error. The beginning is that of runc, which scripts search for.
 fn name(kind: &str, index: usize, hook: &Hook) -> String {
     format!("error running {kind} hook #{index}: {:?}", hook.path)
 }
 
-/// The state as a file to read. Not a pipe: a hook that does not read its input must not block us
-/// (a pipe holds 64 KiB), and one that stops reading must not give us a SIGPIPE. One for each
-/// hook, because the read position is shared by all who have the file.
+/// Creates a file that holds the state. Not a pipe: a hook that does not read its input must not
+/// block the runtime (a pipe holds 64 KiB), nor cause a SIGPIPE if it stops reading. Each hook has
+/// its own file, because all descriptors of a file share the read position.
 fn state_file(state: &[u8]) -> Result<OwnedFd> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     // vm.memfd_noexec=2 demands NOEXEC_SEAL, and kernels before 6.3 do not know it.
@@ -238,8 +238,8 @@ fn state_file(state: &[u8]) -> Result<OwnedFd> {
     Ok(file.into())
 }
 
-/// Reads the hook's output until it ends; false if its time ran out first. It waits for the hook,
-/// not for the end of the output, which a daemon left by the hook may keep open for ever.
+/// Reads the hook's output until the hook ends. Returns false if its time ran out first. The end of
+/// the output is not waited for, since a daemon left by the hook may keep it open for ever.
 fn follow(
     child: &spawn::Child,
     output: &OwnedFd,
@@ -276,7 +276,7 @@ fn follow(
 struct Tail(Vec<u8>);
 
 impl Tail {
-    /// Takes what is there, up to what a pipe holds; false once nobody can write any more.
+    /// Reads what is available, up to the size of a pipe. Returns false at the end of file.
     fn read(&mut self, output: &OwnedFd) -> Result<bool> {
         let mut buffer = [0; 4096];
         for _ in 0..16 {
@@ -295,8 +295,8 @@ impl Tail {
         Ok(true)
     }
 
-    /// A failure, with the last line that the hook wrote.
-    fn explain(&self, cause: String) -> Error {
+    /// Makes an error of `cause` and the last line that the hook wrote.
+    fn failure(&self, cause: String) -> Error {
         let text = String::from_utf8_lossy(&self.0);
         match text.lines().map(str::trim).rfind(|line| !line.is_empty()) {
             Some(line) => Error::new(Kind::System, format!("{cause}: {line}")),
@@ -310,9 +310,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn explains_with_the_last_line() {
+    fn a_failure_has_the_last_line() {
         let tail = Tail(b"one\ntwo \n\n".to_vec());
-        assert_eq!(tail.explain("exit status 1".into()).to_string(), "exit status 1: two");
-        assert_eq!(Tail::default().explain("x".into()).to_string(), "x");
+        assert_eq!(tail.failure("exit status 1".into()).to_string(), "exit status 1: two");
+        assert_eq!(Tail::default().failure("x".into()).to_string(), "x");
     }
 }

@@ -1,4 +1,4 @@
-//! What this host, and this process on it, can do: read once, handed to the plan.
+//! The capabilities of this host and of this process: read once, and passed to the plan.
 
 use crate::sys::cred;
 use crate::{Context, Result};
@@ -10,12 +10,12 @@ pub struct Host {
     pub uid: u32,
     /// Effective group id of the runtime.
     pub gid: u32,
-    /// Its capability sets.
+    /// Capability sets of the runtime.
     pub caps: cred::Caps,
-    /// Whether it is not the machine's root: another user, or root of a user namespace (where
-    /// podman without root runs its runtime).
+    /// Whether the runtime is not the machine's root, but another user, or root of a user namespace
+    /// (where podman without root runs its runtime).
     pub is_rootless: bool,
-    /// Whether it is in a user namespace already, be it as root with every capability.
+    /// Whether the runtime is in a user namespace, even as root with every capability.
     pub in_user_namespace: bool,
 }
 
@@ -28,7 +28,7 @@ const CAP_SYS_RESOURCE: u32 = 24;
 const CAP_MKNOD: u32 = 27;
 
 impl Host {
-    /// Asks the kernel.
+    /// Reads the facts from the kernel.
     pub fn probe() -> Result<Host> {
         let uid = nix::unistd::geteuid();
         let in_user_namespace = in_user_namespace()?;
@@ -41,41 +41,43 @@ impl Host {
         })
     }
 
-    /// Whether it may mount, join and make namespaces without a user namespace of its own making.
+    /// Returns whether the runtime may mount, and join and create namespaces, without a new user
+    /// namespace.
     pub fn is_privileged(&self) -> bool {
         self.caps.effective & (1 << CAP_SYS_ADMIN) != 0
     }
 
-    /// Whether it may trace a process whatever that allows, ptrace(2).
+    /// Returns whether the runtime may trace a process regardless of its dumpable flag, ptrace(2).
     pub fn may_trace(&self) -> bool {
         self.caps.effective & (1 << CAP_SYS_PTRACE) != 0
     }
 
-    /// Whether it may make any device node, mknod(2): only in the machine's first user namespace.
+    /// Returns whether the runtime may create any device node, mknod(2): only in the initial user
+    /// namespace.
     pub fn may_make_devices(&self) -> bool {
         let needed = 1 << CAP_SYS_ADMIN | 1 << CAP_MKNOD | 1 << CAP_CHOWN;
         !self.in_user_namespace && self.caps.effective & needed == needed
     }
 
-    /// Whether it may set the limits of a process of another user, prlimit(2).
+    /// Returns whether the runtime may set the limits of a process of another user, prlimit(2).
     pub fn may_limit_others(&self) -> bool {
         self.caps.effective & (1 << CAP_SYS_RESOURCE) != 0
     }
 
-    /// Whether it may set scheduler and I/O priority of a process of another user, to any value:
-    /// sched_setattr(2) and ioprio_set(2) ask for the capability in the machine's first user
+    /// Returns whether the runtime may set scheduler and I/O priority of a process of another user, to
+    /// any value: sched_setattr(2) and ioprio_set(2) require the capability in the initial user
     /// namespace.
     pub fn may_schedule_others(&self) -> bool {
         !self.in_user_namespace && self.caps.effective & (1 << CAP_SYS_NICE) != 0
     }
 
-    /// Whether it may write any mapping of a user namespace itself.
+    /// Returns whether the runtime may write any id map of a user namespace itself.
     pub fn can_map_any_id(&self) -> bool {
         self.caps.effective & (1 << CAP_SETUID) != 0
     }
 }
 
-/// Whether AppArmor is in force. It can be built into a kernel and not switched on.
+/// Returns whether AppArmor is enabled; a kernel can have it built in and disabled.
 pub fn has_apparmor() -> Result<bool> {
     match std::fs::read("/sys/module/apparmor/parameters/enabled") {
         Ok(text) => Ok(text.first() == Some(&b'Y')),
@@ -84,8 +86,8 @@ pub fn has_apparmor() -> Result<bool> {
     }
 }
 
-/// Whether this process is in a user namespace other than the machine's first, where root is not
-/// root (user_namespaces(7): the first one maps everything to itself).
+/// Returns whether this process is in a user namespace other than the initial one, which maps every
+/// id to itself (user_namespaces(7)).
 pub fn in_user_namespace() -> Result<bool> {
     let map = crate::fs::read_text("/proc/self/uid_map")?;
     Ok(map.split_ascii_whitespace().ne(["0", "0", "4294967295"]))

@@ -1,56 +1,110 @@
-//! bulkhead, the engine: from an OCI bundle to a contained Linux process.
+//! A low-level OCI container runtime as a library.
 //!
-//! Data flows one way. `config` turns bytes into a [`oci_spec::runtime::Spec`], and the spec, the
-//! options of the command and the facts about the host into a plan; `spawn` opens what the plan
-//! needs, clones init and answers it; `init` is the child's side, an ordered list of steps. `state`
-//! records what later commands need.
+//! A [`Runtime`] holds the containers of one state directory; a [`Container`] has a method for each
+//! operation of the OCI runtime specification. The `bulkhead` program is one user of this API.
 //!
-//! The binary is one user of this library; unsafe code lives in `sys` only.
+//! ```no_run
+//! use bulkhead::{CreateOptions, ForkServer, Runtime};
+//!
+//! fn main() -> bulkhead::Result<()> {
+//!     let server = ForkServer::start()?; // before the first thread
+//!     let runtime = Runtime::with_fork_server("/run/my-engine", &server)?;
+//!     let init = runtime.create("web", &CreateOptions::new("/srv/web"))?;
+//!     runtime.container("web")?.start()?;
+//!     println!("{}", init.wait()?);
+//!     runtime.container("web")?.delete()
+//! }
+//! ```
+//!
+//! # What the library does to its caller
+//!
+//! * It prints nothing: warnings go to the logger of the `log` crate.
+//! * It reads no environment variable. Each default is documented with its option.
+//! * It changes no setting of the process: a container is created, started and deleted in a worker,
+//!   a short-lived clone of the program ([`ForkServer`] has the details). The worker and the
+//!   processes of a container are children of the program, which gets a SIGCHLD for each. The
+//!   library reaps its workers; the program reaps a container's process with [`Process::wait`].
+//!   A program that reaps all children (`waitpid(-1)`) can take away both that status and, while a
+//!   call is in progress, that of a process that the call waits for.
+//!
+//! # Inside
+//!
+//! Data flows one way. `config` turns bytes into a checked configuration and, with the options and
+//! the facts about the host, into a plan; `spawn` opens what the plan needs, clones init and answers
+//! its requests; `init` is the child's side, an ordered list of steps; `state` records what later
+//! commands need; `container` has a file for each verb. Unsafe code lives in `sys` only.
 
 #[forbid(unsafe_code)]
+#[doc(hidden)]
 pub mod cgroup;
 #[forbid(unsafe_code)]
+#[doc(hidden)]
 pub mod cli;
 #[forbid(unsafe_code)]
+#[doc(hidden)]
 pub mod config;
 #[forbid(unsafe_code)]
+#[doc(hidden)]
 pub mod container;
 #[forbid(unsafe_code)]
+#[doc(hidden)]
 pub mod error;
 #[forbid(unsafe_code)]
+#[doc(hidden)]
 pub mod fs;
 #[forbid(unsafe_code)]
+#[doc(hidden)]
 pub mod hooks;
 #[forbid(unsafe_code)]
+#[doc(hidden)]
 pub mod host;
 #[forbid(unsafe_code)]
+#[doc(hidden)]
 pub mod init;
 #[forbid(unsafe_code)]
 mod list;
 #[forbid(unsafe_code)]
+#[doc(hidden)]
 pub mod log;
 #[forbid(unsafe_code)]
+#[doc(hidden)]
 pub mod mount;
 #[forbid(unsafe_code)]
+#[doc(hidden)]
 pub mod protocol;
 #[forbid(unsafe_code)]
+#[doc(hidden)]
 pub mod sd_notify;
 #[forbid(unsafe_code)]
+#[doc(hidden)]
 pub mod seccomp;
 #[cfg(test)]
 #[path = "../tests/skip.rs"]
 mod skip;
 #[forbid(unsafe_code)]
+#[doc(hidden)]
 pub mod spawn;
 #[forbid(unsafe_code)]
+#[doc(hidden)]
 pub mod state;
+#[doc(hidden)]
 pub mod sys;
 #[forbid(unsafe_code)]
+#[doc(hidden)]
 pub mod systemd;
 #[forbid(unsafe_code)]
+#[doc(hidden)]
 pub mod terminal;
 #[forbid(unsafe_code)]
+#[doc(hidden)]
 pub mod text;
 
-pub use container::*;
-pub use error::{Context, Error, Kind, Result};
+pub use cgroup::Stats;
+pub use container::{
+    CgroupManager, Container, CreateOptions, Event, Events, ExecOptions, ForkServer, Process,
+    Runtime, Signal,
+};
+#[doc(hidden)]
+pub use error::Context;
+pub use error::{Error, Kind, Result};
+pub use state::Status;

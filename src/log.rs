@@ -1,198 +1,36 @@
-//! The log: one line an event, in the file of `--log` or on standard error; no threads, no buffer.
-//!
-//! Engines read the file's last line of level `error` as the reason of a failure, so an error is
-//! written once, when the command ends. They also read standard error, so it goes there as well.
+//! What the library reports while it works. It prints nothing itself: messages go to the logger
+//! that the program has installed for the `log` crate, and without one nowhere.
 
 use std::fmt::Display;
-use std::fs::File;
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
 use std::sync::OnceLock;
-use std::time::SystemTime;
 
-use serde::Serialize;
+/// The target of every message.
+const TARGET: &str = env!("CARGO_PKG_NAME");
 
-use crate::{Context, Error, Result, text};
+type Sink = Box<dyn Fn(&str) + Send + Sync>;
 
-/// How a line looks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Format {
-    /// `time="…" level=error msg="…"`; on standard error `bulkhead: …`, but for debug messages.
-    #[default]
-    Text,
-    /// `{"level":"error","msg":"…","time":"…"}`, as containerd and podman read it.
-    Json,
+/// Where the warnings of a worker go: a worker has a copy of the program's logger, but not the
+/// descriptors that the logger writes to.
+static REDIRECTION: OnceLock<Sink> = OnceLock::new();
+
+/// Passes warnings of this process to `to` from now on, and drops other messages. The first call
+/// counts.
+pub(crate) fn redirect(to: impl Fn(&str) + Send + Sync + 'static) {
+    let _ = REDIRECTION.set(Box::new(to));
 }
 
-/// From which level on events are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub enum Level {
-    /// Failures only.
-    Error,
-    /// Failures and warnings.
-    #[default]
-    Warning,
-    /// Everything.
-    Debug,
-}
-
-impl Level {
-    fn name(self) -> &'static str {
-        match self {
-            Level::Error => "error",
-            Level::Warning => "warning",
-            Level::Debug => "debug",
-        }
-    }
-}
-
-struct Logger {
-    file: Option<File>,
-    format: Format,
-    level: Level,
-}
-
-static LOGGER: OnceLock<Logger> = OnceLock::new();
-static DEFAULT: Logger = Logger { file: None, format: Format::Text, level: Level::Warning };
-
-/// Sets up the log of this process; the first call counts. Without it, warnings and errors go to
-/// standard error as text. Fails if `file` cannot be opened for appending.
-pub fn init(file: Option<&Path>, format: Format, level: Level) -> Result<()> {
-    let file = match file {
-        Some(path) => Some(open(path).with_context(|| format!("open the log file {path:?}"))?),
-        None => None,
-    };
-    let _ = LOGGER.set(Logger { file, format, level });
-    Ok(())
-}
-
-fn open(path: &Path) -> std::io::Result<File> {
-    // The standard library opens everything close-on-exec.
-    File::options().append(true).create(true).mode(0o644).open(path)
-}
-
-fn logger() -> &'static Logger {
-    LOGGER.get().unwrap_or(&DEFAULT)
-}
-
-/// Whether [`debug`] writes at all, for messages that cost something to make.
-pub fn debugging() -> bool {
-    logger().level >= Level::Debug
-}
-
-/// Something odd that stops nothing.
+/// Reports something unexpected that stops nothing.
 pub fn warn(message: impl Display) {
-    logger().event(Level::Warning, &message.to_string());
+    if let Some(to) = REDIRECTION.get() {
+        return to(&message.to_string());
+    }
+    ::log::warn!(target: TARGET, "{message}");
 }
 
-/// What the runtime is about, for those who asked with `--debug`.
+/// Reports a step. The message is formatted only if a logger wants it.
 pub fn debug(message: impl Display) {
-    if debugging() {
-        logger().event(Level::Debug, &message.to_string());
+    if REDIRECTION.get().is_some() {
+        return;
     }
-}
-
-/// The failure of the whole command: to the log file, and to standard error. Call it once.
-pub fn error(error: &Error) {
-    let logger = logger();
-    let message = error.to_string();
-    if logger.file.is_some() {
-        logger.event(Level::Error, &message);
-        // Two JSON objects would be two failures for an engine that joins both streams.
-        write(std::io::stderr(), &plain(Level::Error, &message));
-    } else {
-        logger.event(Level::Error, &message);
-    }
-}
-
-impl Logger {
-    fn event(&self, level: Level, message: &str) {
-        if level > self.level {
-            return;
-        }
-        match (&self.file, self.format) {
-            (Some(file), format) => write(file, &line(format, level, message)),
-            (None, Format::Json) => write(std::io::stderr(), &line(Format::Json, level, message)),
-            (None, Format::Text) => write(std::io::stderr(), &plain(level, message)),
-        }
-    }
-}
-
-/// One write(2) a line, so that lines of several processes do not mix. Nobody is left to be told
-/// of a log that cannot be written.
-fn write(mut to: impl Write, line: &str) {
-    let _ = to.write_all(line.as_bytes());
-}
-
-fn plain(level: Level, message: &str) -> String {
-    let message = text::one_line(message.to_owned());
-    match level {
-        Level::Error => format!("bulkhead: {message}\n"),
-        Level::Warning => format!("bulkhead: warning: {message}\n"),
-        // Scripts that turn them on search for `level=debug`.
-        Level::Debug => line(Format::Text, level, &message),
-    }
-}
-
-#[derive(Serialize)]
-struct Entry<'a> {
-    level: &'a str,
-    msg: &'a str,
-    time: String,
-}
-
-fn line(format: Format, level: Level, message: &str) -> String {
-    let time = crate::state::rfc3339(SystemTime::now());
-    let level = level.name();
-    match format {
-        // As logrus writes it: one word of these characters is not quoted. Rust's quoting of control
-        // characters and quotes is Go's for all that logs hold.
-        Format::Text if !message.is_empty() && message.bytes().all(is_plain) => {
-            format!("time=\"{time}\" level={level} msg={message}\n")
-        }
-        Format::Text => format!("time=\"{time}\" level={level} msg={message:?}\n"),
-        Format::Json => match serde_json::to_string(&Entry { level, msg: message, time }) {
-            Ok(json) => text::json(json) + "\n",
-            // Strings always serialise.
-            Err(_) => String::new(),
-        },
-    }
-}
-
-fn is_plain(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._/@^+".contains(&byte)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn json_line_is_one_object_with_three_strings() {
-        let line = line(Format::Json, Level::Error, "a \"b\"\nc");
-        assert_eq!(line.matches('\n').count(), 1);
-        let value: serde_json::Value = serde_json::from_str(&line).unwrap();
-        assert_eq!(value["level"], "error");
-        assert_eq!(value["msg"], "a \"b\"\nc");
-        assert!(humantime::parse_rfc3339(value["time"].as_str().unwrap()).is_ok());
-    }
-
-    #[test]
-    fn text_lines() {
-        let line = line(Format::Text, Level::Warning, "a \"b\"");
-        assert!(line.starts_with("time=\"20"), "{line}");
-        assert!(line.ends_with("Z\" level=warning msg=\"a \\\"b\\\"\"\n"), "{line}");
-        let word = super::line(Format::Text, Level::Error, "one-word");
-        assert!(word.ends_with(" level=error msg=one-word\n"), "{word}");
-        let debug = plain(Level::Debug, "a b");
-        assert!(debug.starts_with("time=\"20") && debug.ends_with("level=debug msg=\"a b\"\n"));
-        assert_eq!(plain(Level::Error, "a\nb"), "bulkhead: a b\n");
-        assert_eq!(plain(Level::Warning, "a"), "bulkhead: warning: a\n");
-    }
-
-    #[test]
-    fn errors_pass_every_level() {
-        assert!(Level::Error < Level::Warning && Level::Warning < Level::Debug);
-    }
+    ::log::debug!(target: TARGET, "{message}");
 }

@@ -1,6 +1,6 @@
-//! How the runtime and init talk while a container is made.
+//! The messages between the runtime and init while a container is created.
 //!
-//! A pair of SOCK_SEQPACKET sockets; one packet a message: a tag byte, then the payload. A message
+//! Both ends hold a SOCK_SEQPACKET socket. A message is one packet: a tag byte, then the payload. It
 //! is sent only when the plan needs it; the default container needs Ready and Go.
 //!
 //! ```text
@@ -24,11 +24,11 @@
 //!   │ ◄───────────── Failed or end of file  │ end of file after Go: execve has succeeded
 //! ```
 //!
-//! In an exec end of file after Go means that the child has closed the socket before it cloned the
-//! process of the program; what became of that one is in memory (`init::birth`).
+//! In an exec, end of file after Go means that the child has closed the socket before it cloned the
+//! process of the program, whose fate is reported through shared memory (`init::birth`).
 //!
-//! At any point before Go: `Failed` ends it from init's side, and end of file from the runtime's
-//! side makes init exit, so that a killed runtime leaves no orphan.
+//! At any point before Go, init ends the exchange with `Failed`, and end of file from the runtime
+//! makes init exit, so that a killed runtime leaves no orphan.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
@@ -38,17 +38,17 @@ use nix::sys::socket::{AddressFamily, Shutdown, SockFlag, SockType, socketpair};
 use crate::sys::fdpass;
 use crate::{Context, Error, Kind, Result};
 
-/// A message is at most this long; an error text is cut to fit.
+/// The most bytes of a message; an error is cut to fit.
 pub const MAX: usize = 4096;
 
-/// What init tells the runtime.
+/// A message from init to the runtime.
 #[derive(Debug)]
 pub enum ToParent {
-    /// It is in a new user namespace that has no maps yet.
+    /// Init is in a new user namespace that has no maps yet.
     NeedMap,
-    /// The go-between has cloned init; its process id as the runtime sees it.
+    /// The go-between has cloned init, with this process id in the runtime's pid namespace.
     Pid(i32),
-    /// It has made a time namespace, whose offsets are to be written.
+    /// Init has created a time namespace, whose offsets are to be written.
     NeedOffsets,
     /// The mounts are made: prestart and createRuntime hooks may run.
     NeedHooks,
@@ -57,13 +57,15 @@ pub enum ToParent {
     /// The number, in init, of the seccomp listener.
     SeccompFd(RawFd),
     /// Everything is in place, in the user namespace of this inode number (0: there are none).
-    #[allow(missing_docs)]
-    Ready { user_namespace: u64 },
-    /// It has failed, and is gone.
+    Ready {
+        /// The inode number.
+        user_namespace: u64,
+    },
+    /// Init has failed and exits.
     Failed(Error),
 }
 
-/// What the runtime tells init.
+/// A message from the runtime to init.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum ToInit {
@@ -79,30 +81,30 @@ pub enum ToInit {
     HooksDone = b'h',
     /// The listener is delivered.
     SeccompTaken = b's',
-    /// Run.
+    /// Init may execute the program, or wait for `start`.
     Go = b'g',
 }
 
-/// One end.
+/// One end of the connection.
 #[derive(Debug)]
 pub struct Socket(OwnedFd);
 
-/// Both ends: the runtime's, then init's.
+/// Creates both ends: the runtime's, then init's.
 pub fn pair() -> Result<(Socket, Socket)> {
     let (runtime, init) =
         socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
-            .context("make the socket pair to talk to init")?;
+            .context("create the socket pair to init")?;
     Ok((Socket(runtime), Socket(init)))
 }
 
 impl Socket {
-    /// The descriptor, to poll it or to keep it open.
+    /// Returns the descriptor, to poll it or to keep it open.
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
 
-    /// Init: tells the runtime. Only write(2) is used (but for the console), because a seccomp
-    /// filter may be in force already that knows nothing of sendmsg(2).
+    /// Init: sends a message to the runtime, by write(2) (but for the console), because a seccomp
+    /// filter that forbids sendmsg(2) may be in force already.
     pub fn tell_parent(&self, message: &ToParent) -> Result<()> {
         let bytes = match message {
             ToParent::NeedMap => vec![b'M'],
@@ -121,45 +123,46 @@ impl Socket {
             match nix::unistd::write(&self.0, &bytes) {
                 Ok(_) => return Ok(()),
                 Err(Errno::EINTR) => {}
-                Err(errno) => return Err(Error::from(errno).context("talk to the runtime")),
+                Err(errno) => return Err(Error::from(errno).context("send to the runtime")),
             }
         }
     }
 
-    /// Init: waits for `expected`. The end of the runtime is an error, so that init ends too.
+    /// Init: waits for the message `expected`. The end of the runtime is an error, so that init ends
+    /// too.
     pub fn wait_for(&self, expected: ToInit) -> Result<()> {
         let mut byte = [0];
         match read(&self.0, &mut byte).context("wait for the runtime")? {
-            0 => Err(Error::new(Kind::System, "the runtime has gone")),
+            0 => Err(Error::new(Kind::System, "the runtime exited")),
             _ if byte[0] == expected as u8 => Ok(()),
-            _ => Err(Error::new(Kind::System, "the runtime said something unexpected")),
+            _ => Err(Error::new(Kind::System, "unexpected message from the runtime")),
         }
     }
 
-    /// Runtime: tells init; false if it has gone. Then its error, or else its end, is what
-    /// [`Socket::next`] gives, and that is the story, not the pipe that broke.
+    /// Runtime: sends a message to init. Returns false if init is gone; [`Socket::next`] then returns
+    /// the error of init, which says more than EPIPE, or its end.
     pub fn tell_init(&self, message: ToInit) -> Result<bool> {
         loop {
             match nix::unistd::write(&self.0, &[message as u8]) {
                 Ok(_) => return Ok(true),
                 Err(Errno::EPIPE | Errno::ECONNRESET) => return Ok(false),
                 Err(Errno::EINTR) => {}
-                Err(errno) => return Err(Error::from(errno).context("talk to init")),
+                Err(errno) => return Err(Error::from(errno).context("send to init")),
             }
         }
     }
 
-    /// Runtime: the next message; `None` at the end of file.
+    /// Runtime: receives the next message; `None` at the end of file.
     pub fn next(&self) -> Result<Option<ToParent>> {
         let mut buffer = [0; MAX];
         let received = match fdpass::recv_with_fd(self.fd(), &mut buffer) {
-            // Told once, if init has gone without reading all we said; what it said comes after.
+            // Reported once, if init is gone without reading every message; its own messages follow.
             Err(error) if error.errno() == Some(Errno::ECONNRESET) => {
                 fdpass::recv_with_fd(self.fd(), &mut buffer)
             }
             answer => answer,
         };
-        let (length, fd) = received.context("listen to init")?;
+        let (length, fd) = received.context("receive from init")?;
         let Some((tag, payload)) = buffer[..length].split_first() else { return Ok(None) };
         let number = || payload.try_into().map(i32::from_le_bytes).ok();
         let message = match (tag, fd) {
@@ -176,12 +179,12 @@ impl Socket {
             (b'F', None) => decode_error(&buffer[..length]).map(ToParent::Failed),
             _ => None,
         };
-        message.map(Some).ok_or_else(|| Error::new(Kind::System, "init said something unexpected"))
+        message.map(Some).ok_or_else(|| Error::new(Kind::System, "unexpected message from init"))
     }
 
-    /// Runtime: has everybody on the other side end, whoever it is, and waits until they have.
-    pub fn outlive(&self) {
-        // Where it fails there is nobody any more.
+    /// Runtime: ends every process on the other side, and waits until all of them are gone.
+    pub fn shutdown_and_drain(&self) {
+        // It fails only if no process is left.
         if nix::sys::socket::shutdown(self.0.as_raw_fd(), Shutdown::Write).is_ok() {
             while matches!(self.next(), Ok(Some(_))) {}
         }
@@ -192,36 +195,46 @@ fn tagged(tag: u8, payload: &[u8]) -> Vec<u8> {
     [&[tag], payload].concat()
 }
 
-/// An error as one packet: tag, kind, error number, text.
+/// Separates the texts of an error's links, none of which holds a control character.
+const SEPARATOR: u8 = 0;
+
+/// Encodes an error as one packet: tag, kind, error number, the texts of its links. The cause comes
+/// first, so that it is kept if the packet is cut.
 pub fn encode_error(error: &Error) -> Vec<u8> {
-    let kind = match error.kind() {
-        Kind::Invalid => b'i',
-        Kind::NotFound => b'n',
-        Kind::State => b's',
-        Kind::System => b'e',
-    };
-    let errno = error.errno().map_or(0, |errno| errno as i32);
-    let mut bytes = tagged(b'F', &[kind]);
-    bytes.extend(errno.to_le_bytes());
-    bytes.extend(error.to_string().as_bytes());
+    let mut bytes = tagged(b'F', &[kind_tag(error.kind())]);
+    bytes.extend(error.raw_os_error().unwrap_or(0).to_le_bytes());
+    let texts: Vec<&str> = error.texts().collect();
+    for (index, text) in texts.into_iter().rev().enumerate() {
+        if index > 0 {
+            bytes.push(SEPARATOR);
+        }
+        bytes.extend(text.as_bytes());
+    }
     bytes.truncate(MAX);
     bytes
 }
 
-/// The error that [`encode_error`] made, if it is one.
+/// Decodes an error that [`encode_error`] made, with its chain and its error number.
 pub fn decode_error(bytes: &[u8]) -> Option<Error> {
-    let (head, text) = bytes.split_at_checked(6)?;
-    let kind = match (head[0], head[1]) {
-        (b'F', b'i') => Kind::Invalid,
-        (b'F', b'n') => Kind::NotFound,
-        (b'F', b's') => Kind::State,
-        (b'F', b'e') => Kind::System,
-        _ => return None,
-    };
-    Some(Error::new(kind, String::from_utf8_lossy(text).into_owned()))
+    let (&[tag, kind, a, b, c, d], texts) = bytes.split_first_chunk::<6>()?;
+    let kind = KINDS.into_iter().find(|known| kind_tag(*known) == kind).filter(|_| tag == b'F')?;
+    let errno = Some(i32::from_le_bytes([a, b, c, d])).filter(|errno| *errno != 0);
+    let texts = String::from_utf8_lossy(texts);
+    Some(Error::restore(kind, errno, texts.split(char::from(SEPARATOR))))
 }
 
-/// read(2), again after a signal.
+const KINDS: [Kind; 4] = [Kind::Invalid, Kind::NotFound, Kind::State, Kind::System];
+
+fn kind_tag(kind: Kind) -> u8 {
+    match kind {
+        Kind::Invalid => b'i',
+        Kind::NotFound => b'n',
+        Kind::State => b's',
+        Kind::System => b'e',
+    }
+}
+
+/// Reads with read(2), and again if a signal interrupted it.
 pub fn read(fd: impl AsFd, buffer: &mut [u8]) -> nix::Result<usize> {
     loop {
         match nix::unistd::read(&fd, buffer) {
@@ -246,11 +259,14 @@ mod tests {
         let error = Error::sys(Errno::EROFS).context("mount \"/x\"");
         let back = decode_error(&encode_error(&error)).unwrap();
         assert_eq!(back.to_string(), error.to_string());
-        assert_eq!(back.kind(), Kind::System);
+        assert_eq!((back.kind(), back.errno()), (Kind::System, Some(Errno::EROFS)));
+        assert_eq!((back.operation(), back.cause()), (Some("mount \"/x\""), error.cause()));
         let part = || "x".repeat(1000);
         let long = Error::new(Kind::Invalid, part());
         let long = (0..5).fold(long, |error, _| error.context(part()));
-        assert_eq!(encode_error(&long).len(), MAX);
+        let encoded = encode_error(&long);
+        assert_eq!(encoded.len(), MAX);
+        assert_eq!(decode_error(&encoded).unwrap().cause(), long.cause());
         assert!(decode_error(b"F").is_none() && decode_error(b"Fx0000text").is_none());
     }
 

@@ -1,14 +1,13 @@
-//! Readiness (sd_notify(3)): a socket of the container's own, and what comes of it passed on to
-//! the service manager that has set `NOTIFY_SOCKET` for the runtime.
+//! Readiness (sd_notify(3)): messages from a socket inside the container are passed on to the service
+//! manager that has set `NOTIFY_SOCKET` for the runtime.
 //!
 //! ```text
 //! <root>/<id>/notify/notify.sock  ==bind, read-only==>  /run/notify/notify.sock
 //! ```
 //!
-//! The container writes what it likes, so little of it is believed: datagrams of a bounded size,
-//! in them lines that are known, and never a descriptor. The main process is the runtime's to
-//! tell. One datagram is held at a time, and while the service manager does not take it, none is
-//! read: the container then waits, and nobody else does.
+//! The container is not trusted: only datagrams of a bounded size and known lines in them are passed
+//! on, and never a descriptor. The main process is named by the runtime. One datagram is held at a
+//! time, and while the service manager does not accept it, none is read: only the container waits.
 
 use std::ffi::OsString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -18,11 +17,11 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::stat::{Mode as Umask, umask};
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 
+use crate::fs::PATH;
 use crate::sys::fdpass::send_with_fd;
-use crate::{Context, Error, Result, log};
+use crate::{Context, Error, Kind, Result, log};
 
 /// The directory in a container's own.
 pub const DIR: &str = "notify";
@@ -42,21 +41,22 @@ pub const VARIABLE: &str = "NOTIFY_SOCKET";
 /// No longer message is looked at, in bytes.
 const LONGEST: usize = 4096;
 
-/// How long the service manager may take to acknowledge, in milliseconds.
+/// How long to wait for an acknowledgement of the service manager, in milliseconds.
 const PATIENCE: u16 = 30_000;
 
-/// What is passed on once the container's process has ended, in datagrams.
+/// The most datagrams that are passed on once the container's process has ended.
 const REST: usize = 64;
 
-/// Where the service manager listens.
+/// The address of the service manager.
 #[derive(Debug, Clone)]
 pub struct Host(SocketAddr);
 
 impl Host {
-    /// `NOTIFY_SOCKET` of the runtime's environment: an absolute path, or `@` and an abstract name.
+    /// Reads `NOTIFY_SOCKET` from the runtime's environment: an absolute path, or `@` and an abstract
+    /// name.
     ///
     /// # Errors
-    /// Any other address.
+    /// The variable has any other value.
     pub fn from_environment() -> Result<Option<Host>> {
         match std::env::var_os(VARIABLE).filter(|value| !value.is_empty()) {
             Some(value) => Host::new(value).map(Some),
@@ -97,7 +97,7 @@ pub fn make_dir(container: BorrowedFd<'_>) -> Result<()> {
     make().with_context(|| format!("create {DIR:?}"))
 }
 
-/// Removes the directory, if there is one.
+/// Removes the directory and the socket, if they exist.
 pub fn remove_dir(container: BorrowedFd<'_>) -> Result<()> {
     let remove = || -> rustix::io::Result<()> {
         match open_dir(container) {
@@ -110,7 +110,7 @@ pub fn remove_dir(container: BorrowedFd<'_>) -> Result<()> {
     remove().with_context(|| format!("remove {DIR:?}"))
 }
 
-/// It may be gone already.
+/// Accepts ENOENT: the file is gone already.
 fn gone(answer: rustix::io::Result<()>) -> rustix::io::Result<()> {
     match answer {
         Err(rustix::io::Errno::NOENT) => Ok(()),
@@ -118,16 +118,30 @@ fn gone(answer: rustix::io::Result<()>) -> rustix::io::Result<()> {
     }
 }
 
+/// Lets every user of the container write to the socket, whatever the umask. No name is followed: a
+/// container that may mount could make its view of the directory writable and put a link there.
+fn open_to_all(dir: BorrowedFd<'_>) -> Result<()> {
+    let flags = PATH | OFlags::NOFOLLOW;
+    let socket = rustix::fs::openat(dir, SOCKET, flags, Mode::empty())?;
+    let mode = rustix::fs::fstat(&socket)?.st_mode;
+    if FileType::from_raw_mode(mode) != FileType::Socket {
+        return Err(Error::new(Kind::System, "replaced by another file"));
+    }
+    // fchmod(2) refuses a descriptor of O_PATH; its link in /proc/self/fd names the same file.
+    let link = format!("/proc/self/fd/{}", socket.as_raw_fd());
+    Ok(rustix::fs::chmod(link, Mode::from_raw_mode(0o666))?)
+}
+
 fn open_dir(container: BorrowedFd<'_>) -> rustix::io::Result<std::os::fd::OwnedFd> {
     let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     rustix::fs::openat(container, DIR, flags, Mode::empty())
 }
 
-/// Between the two sockets.
+/// Passes messages from the container's socket to the service manager.
 #[derive(Debug)]
 pub struct Proxy {
     container: UnixDatagram,
-    /// `None` once it cannot be reached.
+    /// `None` once the service manager cannot be reached.
     host: Option<UnixDatagram>,
     pending: Option<Message>,
     main_pid: u32,
@@ -135,38 +149,38 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Makes the container's socket, before its program runs. `None` if create has made no
-    /// directory for it. A service manager that cannot be reached is a warning: the container
-    /// is not to blame.
+    /// Creates the container's socket, before its program runs. Returns `None` if create has made no
+    /// directory for it. A service manager that cannot be reached is a warning, since the container
+    /// works without it.
     pub fn bind(container: BorrowedFd<'_>, host: &Host) -> Result<Option<Proxy>> {
         let dir = match open_dir(container) {
             Ok(dir) => dir,
             Err(rustix::io::Errno::NOENT) => return Ok(None),
             Err(errno) => return Err(errno).with_context(|| format!("open {DIR:?}")),
         };
-        // Of a start that was killed.
+        // A socket is left by a start that was killed.
         gone(rustix::fs::unlinkat(&dir, SOCKET, AtFlags::empty()))
             .with_context(|| format!("remove {SOCKET}"))?;
         // By descriptor: a socket's path must be short, and --root may be long.
         let path = format!("/proc/self/fd/{}/{SOCKET}", dir.as_raw_fd());
-        // Every user of the container may write to it. Not by chmod afterwards, which would
-        // follow a link.
-        let own = umask(Umask::empty());
-        let bound = UnixDatagram::bind(path);
-        umask(own);
-        let socket = bound.with_context(|| format!("make the container's {SOCKET}"))?;
+        let make = || -> Result<UnixDatagram> {
+            let socket = UnixDatagram::bind(path)?;
+            open_to_all(dir.as_fd())?;
+            Ok(socket)
+        };
+        let socket = make().with_context(|| format!("make the container's {SOCKET}"))?;
         socket.set_nonblocking(true).with_context(|| format!("set up {SOCKET}"))?;
         let host = host.connect().context(VARIABLE).map_err(log::warn).ok();
         let main_pid = std::process::id();
         Ok(Some(Proxy { container: socket, host, pending: None, main_pid, ready: false }))
     }
 
-    /// What the service manager is to take for the main process, in place of this one.
+    /// Sets the main process that the service manager is told, in place of this process.
     pub fn set_main_pid(&mut self, pid: i32) {
         self.main_pid = pid.unsigned_abs();
     }
 
-    /// What to wait for before the next [`Proxy::step`].
+    /// Returns the event to wait for before the next [`Proxy::step`].
     pub fn interest(&self) -> (BorrowedFd<'_>, PollFlags) {
         match (&self.host, &self.pending) {
             (Some(host), Some(_)) => (host.as_fd(), PollFlags::POLLOUT),
@@ -174,7 +188,7 @@ impl Proxy {
         }
     }
 
-    /// Takes one datagram, or passes it on; never blocks. Says whether there was anything to do.
+    /// Receives a datagram, or passes it on; never blocks. Returns whether there was anything to do.
     pub fn step(&mut self) -> bool {
         if self.pending.is_none() {
             let mut buffer = [0; LONGEST + 1];
@@ -204,7 +218,7 @@ impl Proxy {
         true
     }
 
-    /// Passes on until the container is ready or has ended, and the service manager knows.
+    /// Passes messages on until the container is ready or has ended, and the service manager has them.
     pub fn until_ready(mut self, init: BorrowedFd<'_>) -> Result<()> {
         while !self.ready && self.host.is_some() {
             let (fd, events) = self.interest();
@@ -227,7 +241,7 @@ impl Proxy {
         Ok(())
     }
 
-    /// What is left when the container's process has ended.
+    /// Passes on what is left when the container's process has ended.
     pub fn finish(mut self) {
         for _ in 0..REST {
             if !self.step() {
@@ -236,8 +250,8 @@ impl Proxy {
         }
     }
 
-    /// Stays until all that was sent has been taken: whom a message came from is seen only while
-    /// the sender is there.
+    /// Waits until the service manager has received everything: it can identify a sender only while
+    /// the sender exists.
     fn barrier(&self) {
         let Some(host) = &self.host else { return };
         let wait = || -> Result<()> {
@@ -264,7 +278,7 @@ fn wait_at_most(fd: BorrowedFd<'_>, events: PollFlags) -> Result<()> {
     }
 }
 
-/// What is passed on of one datagram.
+/// The part of one datagram that is passed on.
 #[derive(Debug, PartialEq, Eq)]
 struct Message {
     text: String,
@@ -272,7 +286,7 @@ struct Message {
 }
 
 impl Message {
-    /// `None` if nothing in it is known. Readiness comes first, and with it the main process.
+    /// Parses a datagram; `None` if it has no known line. Readiness comes first, with the main process.
     fn of(datagram: &[u8], main_pid: u32) -> Option<Message> {
         let text = std::str::from_utf8(datagram).ok()?;
         let mut known: Vec<&str> = text.split('\n').filter(|line| is_known(line)).collect();
@@ -289,8 +303,8 @@ impl Message {
 
 const READY: &str = "READY=1";
 
-/// Lines that say something about the service, and have no power over it. Process ids are the
-/// container's, and `NOTIFYACCESS`, `FDSTORE` and the like not for it to say.
+/// Returns whether a line informs about the service without power over it. Process ids would be those
+/// of the container's pid namespace; `NOTIFYACCESS`, `FDSTORE` and the like are for the runtime.
 fn is_known(line: &str) -> bool {
     let Some((name, value)) = line.split_once('=') else { return false };
     match name {

@@ -1,16 +1,17 @@
-//! Text of others (file names, configuration values, output of hooks) on its way to a terminal or
-//! a log: on one line, of a bounded length, and without characters that control a terminal.
+//! Untrusted text (file names, configuration values, output of hooks) for a terminal or a log: one
+//! line, of a bounded length, without characters that control a terminal.
 
 use std::fmt::{Debug, Write};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// How much of a value an error shows, in characters.
+/// The most characters of a value that an error shows.
 pub const VALUE: usize = 200;
 
-/// How long one part of an error may be, in characters.
+/// The most characters of one part of an error.
 pub const PART: usize = 1000;
 
-/// Whether a character is no text: it acts on the terminal (Unicode Cc, such as U+009B, which is
-/// ESC [), or is invisible and changes how the rest is shown (Cf, such as U+202E; Zl and Zp).
+/// Returns whether a character controls the terminal (Unicode Cc, such as U+009B, which is ESC [), or
+/// is invisible and changes how the rest is shown (Cf, such as U+202E; Zl and Zp).
 fn controls(c: char) -> bool {
     c.is_control()
         || matches!(c,
@@ -22,8 +23,8 @@ fn controls(c: char) -> bool {
             | '\u{e0020}'..='\u{e007f}')
 }
 
-/// The text on one line: a line feed, a tab and the like become a space, what else is no text is
-/// escaped as in `\u{9b}`.
+/// Puts text on one line: a line feed, a tab and a carriage return become a space, other control
+/// characters are escaped as in `\u{9b}`.
 pub fn one_line(text: String) -> String {
     if text.bytes().all(|byte| (b' '..0x7f).contains(&byte)) || !text.contains(controls) {
         return text;
@@ -39,7 +40,7 @@ pub fn one_line(text: String) -> String {
     safe
 }
 
-/// A document in JSON with escapes for what is no text; its meaning is the same.
+/// Escapes control characters in a JSON document, which keeps its meaning.
 pub fn json(document: String) -> String {
     // Controls of ASCII are escaped in every JSON; those outside of a string are line feeds.
     if document.is_ascii() {
@@ -59,7 +60,7 @@ pub fn json(document: String) -> String {
     safe
 }
 
-/// A value as an error shows it: its beginning, if it is long.
+/// Formats a value for an error: the beginning of a long value.
 pub fn value(value: &impl Debug) -> String {
     let text = format!("{value:?}");
     match text.char_indices().nth(VALUE) {
@@ -71,7 +72,7 @@ pub fn value(value: &impl Debug) -> String {
     }
 }
 
-/// One part of an error: its beginning and its end, if it is long.
+/// Shortens one part of an error to its beginning and its end, if it is long.
 pub fn part(text: String) -> String {
     const END: usize = PART / 4;
     if text.len() <= PART {
@@ -86,6 +87,15 @@ pub fn part(text: String) -> String {
         }
         _ => text,
     }
+}
+
+/// Formats a time as RFC 3339 in UTC with nanoseconds. A time that the format cannot show becomes
+/// 1970.
+pub fn rfc3339(at: SystemTime) -> String {
+    // humantime panics outside of 1970 to 9999.
+    const YEAR_9999: Duration = Duration::from_secs(253_402_300_799);
+    let since = at.duration_since(UNIX_EPOCH).ok().filter(|since| *since <= YEAR_9999);
+    humantime::format_rfc3339_nanos(UNIX_EPOCH + since.unwrap_or_default()).to_string()
 }
 
 #[cfg(test)]
@@ -143,5 +153,12 @@ mod tests {
         let cut = part(format!("begin{}end", "é".repeat(5 * PART)));
         assert_eq!(cut.chars().count(), PART + 5);
         assert!(cut.starts_with("beginé") && cut.ends_with("éend") && cut.contains("é ... é"));
+    }
+
+    #[test]
+    fn strange_times_do_not_panic() {
+        assert!(rfc3339(UNIX_EPOCH - Duration::from_secs(1)).starts_with("1970-"));
+        assert!(rfc3339(UNIX_EPOCH + Duration::from_secs(1 << 40)).starts_with("1970-"));
+        assert!(rfc3339(UNIX_EPOCH + Duration::from_secs(253_402_300_799)).starts_with("9999-"));
     }
 }

@@ -8,6 +8,7 @@
 mod activation;
 mod annotations;
 mod apparmor;
+mod architecture;
 mod badinput;
 mod block_io;
 mod cgroup_delegation;

@@ -32,7 +32,10 @@ fn update_from_stdin(c: &Container, words: &[&str], text: &str) -> Ran {
 fn kept(c: &Container) -> Value {
     let text = fs::read_to_string(c.rt.root.join(&c.id).join("state.json")).unwrap();
     let state: Value = serde_json::from_str(&text).unwrap();
-    state["config"]["linux"]["resources"].clone()
+    match &state["resources"] {
+        Value::Null => state["config"]["linux"]["resources"].clone(),
+        resources => resources.clone(),
+    }
 }
 
 /// Deletes the container and the cgroup above it, which is left to whoever is above.

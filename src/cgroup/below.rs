@@ -1,54 +1,16 @@
-//! A cgroup of cgroup v2 below the container's own, in which its process starts: the limits stay
-//! above, out of its reach, and what is below is for it to divide. crun's annotations
-//! `run.oci.systemd.subgroup` and `run.oci.delegate-cgroup` ask for it.
+//! The cgroup below the container's own in which its process starts (cgroup v2): the limits stay
+//! above, and the container divides what is below.
 
-use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Component, Path, PathBuf};
+use std::path::Path;
 
-use crate::config::annotations;
 use crate::{Context, Error, Kind, Result};
 
+use super::dir::Dir;
 use super::files;
-use super::layout::Mode;
-use super::plan::Plan;
-use super::record::Dir;
 
-const SUBGROUP: &str = annotations::SYSTEMD_SUBGROUP;
-const DELEGATE: &str = annotations::DELEGATE_CGROUP;
-
-impl Plan {
-    /// Reads the two annotations. The first one counts only where systemd makes the cgroup, the
-    /// second one is below it; an empty value asks for nothing. An error on hosts with cgroup v1,
-    /// where a cgroup cannot be delegated safely.
-    pub fn set_below(&mut self, annotations: Option<&HashMap<String, String>>) -> Result<()> {
-        let mut below = PathBuf::new();
-        for name in [SUBGROUP, DELEGATE] {
-            let Some(text) = annotations.and_then(|all| all.get(name)) else { continue };
-            if text.is_empty() || (name == SUBGROUP && self.unit.is_none()) {
-                continue;
-            }
-            let bad = |why: &str| Error::invalid(format!("annotations: {name}"), text, why);
-            if !plain(Path::new(text)) {
-                return Err(bad("must be the path of a cgroup below the container's"));
-            }
-            if self.mode != Mode::Unified {
-                return Err(bad("needs a host with cgroup v2 alone"));
-            }
-            below.push(text);
-        }
-        self.below = (!below.as_os_str().is_empty()).then_some(below);
-        Ok(())
-    }
-}
-
-fn plain(path: &Path) -> bool {
-    let control = path.as_os_str().as_encoded_bytes().iter().any(u8::is_ascii_control);
-    !control && path.components().all(|part| matches!(part, Component::Normal(_)))
-}
-
-/// Makes the cgroup `below` the container's `dir` and moves process `pid` there; then every controller
-/// can be had in it, because the cgroups above have no process any more. Returns it.
+/// Creates the cgroup `below` in `dir`, moves process `pid` there, and enables all controllers in
+/// it, which is possible once the cgroups above have no processes. Returns its directory.
 pub(super) fn enter(dir: &Dir, below: &Path, pid: i32) -> Result<OwnedFd> {
     let path = dir.path.join(below);
     let made = std::fs::create_dir_all(&path);
@@ -70,20 +32,7 @@ pub(super) fn enter(dir: &Dir, below: &Path, pid: i32) -> Result<OwnedFd> {
     Ok(fd)
 }
 
-/// Where the process of a container starts must be known before it is given away.
+/// Returns the error for a cgroup that is delegated before the process is in it.
 pub(super) fn missing() -> Error {
     Error::new(Kind::System, "the container's process is not in its cgroup yet")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_plain_paths_are_below() {
-        assert!(plain(Path::new("a")) && plain(Path::new("a/b")));
-        for bad in ["..", "/a", "a/../..", "a\nb", "./.."] {
-            assert!(!plain(Path::new(bad)), "{bad:?}");
-        }
-    }
 }

@@ -1,4 +1,5 @@
-//! Making a new cgroup able to hold limits and processes: controllers of v2, the lists of cpuset on v1.
+//! Preparing a new cgroup for limits and processes: the controllers of v2, the lists of cpuset on
+//! v1.
 
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -7,28 +8,28 @@ use nix::errno::Errno;
 
 use crate::{Context, Result};
 
+use super::dir_plan::DirPlan;
 use super::files;
-use super::plan::Target;
 
 /// Enables controllers for the children of every cgroup above the container's.
-pub(super) fn enable(target: &Target) -> Result<()> {
-    let (root, path) = (&target.dir.root, &target.dir.path);
-    let Some(parent) = path.parent().filter(|_| !target.wanted.is_empty()) else { return Ok(()) };
-    // Children have no more than their parents, so this one alone usually tells that all is done.
-    if missing(parent, &target.wanted)?.is_empty() {
+pub(super) fn enable(plan: &DirPlan) -> Result<()> {
+    let (root, path) = (&plan.dir.root, &plan.dir.path);
+    let Some(parent) = path.parent().filter(|_| !plan.wanted.is_empty()) else { return Ok(()) };
+    // Children have no more controllers than their parents, so usually this one check is enough.
+    if missing(parent, &plan.wanted)?.is_empty() {
         return Ok(());
     }
     let mut above: Vec<&Path> = parent.ancestors().take_while(|dir| *dir != root).collect();
     above.push(root);
     for dir in above.into_iter().rev() {
-        enable_in(dir, &missing(dir, &target.wanted)?, &target.needed)?;
+        enable_in(dir, &missing(dir, &plan.wanted)?, &plan.needed)?;
     }
     Ok(())
 }
 
 const SUBTREE: &str = "cgroup.subtree_control";
 
-/// The controllers that threaded cgroups can have (cgroups(7), "Thread mode").
+/// The controllers of threaded cgroups (cgroups(7), "Thread mode").
 pub(super) const THREADED: [&str; 3] = ["cpu", "cpuset", "pids"];
 
 fn missing(dir: &Path, wanted: &[String]) -> Result<Vec<String>> {
@@ -46,11 +47,12 @@ fn enable_in(dir: &Path, missing: &[String], needed: &[String]) -> Result<()> {
     let fd = files::open_dir(dir).with_context(|| format!("open {}", dir.display()))?;
     let all = missing.iter().map(|name| format!("+{name}")).collect::<Vec<_>>().join(" ");
     let Err(errno) = files::write(fd.as_fd(), SUBTREE, &all) else { return Ok(()) };
-    // A controller that is not available must not keep the others from being enabled. But where
-    // there are processes, each controller that the kernel does enable makes the cgroup threaded and its children invalid: so only what
-    // is needed, and first those that are refused there, before anything has changed.
+    // A controller that is not available must not keep the others from being enabled. But in a
+    // cgroup with processes each controller that the kernel enables makes the cgroup threaded and
+    // its children invalid: enable only what is needed, beginning with the controllers that the
+    // kernel refuses there, before anything has changed.
     let busy = errno == Errno::EBUSY;
-    let mut single: Vec<_> = missing.iter().filter(|one| !busy || needed.contains(one)).collect();
+    let mut single: Vec<_> = missing.iter().filter(|name| !busy || needed.contains(name)).collect();
     single.sort_by_key(|name| THREADED.contains(&name.as_str()));
     for name in single {
         let value = format!("+{name}");
@@ -81,20 +83,21 @@ fn enable_in(dir: &Path, missing: &[String], needed: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// v1: a new cpuset is empty and takes no process, and its children can have nothing that it
-/// has not. So the new ones above the container's get what the nearest ancestor has that is not
-/// empty itself; and the container's too, for the lists that the configuration does not give.
-pub(super) fn fill_cpuset(target: &Target, new: bool) -> Result<()> {
-    let dir = &target.dir;
+/// Fills new cpusets of cgroup v1, which are empty and accept no processes, and whose children can
+/// have nothing that they do not have. The new ones above the container's get the lists of the
+/// nearest ancestor that is not empty, and so does the container's, unless the configuration sets
+/// its lists.
+pub(super) fn fill_cpuset(plan: &DirPlan, new: bool) -> Result<()> {
+    let dir = &plan.dir;
     for file in ["cpuset.cpus", "cpuset.mems"] {
-        let given = !target.inherit.contains(&file);
+        let given = !plan.inherit.contains(&file);
         let mut empty = Vec::new();
         let mut value = String::new();
         let mut above = dir.path.ancestors();
         if given {
             above.next();
         } else if new {
-            // Empty, or filled by cgroup.clone_children with what it is about to get.
+            // Empty, or filled by cgroup.clone_children with the same lists.
             empty.extend(above.next());
         }
         for path in above {

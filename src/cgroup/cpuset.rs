@@ -9,8 +9,8 @@ use crate::{Error, Kind};
 /// The number of ranges that an error shows.
 const SHOWN: usize = 8;
 
-/// Returns the error for a refused write of `value` to `file` of the cgroup at `path`; `None` if the
-/// list is not the cause, or if the file does not hold such a list.
+/// Returns the error for a refused write of `value` to `file` of the cgroup at `path`; `None` if
+/// the list is not the cause, or if the file does not hold such a list.
 pub fn explain(path: &Path, field: &'static str, file: &str, value: &str) -> Option<Error> {
     let (what, online) = match file {
         "cpuset.cpus" => ("CPU", "/sys/devices/system/cpu/online"),

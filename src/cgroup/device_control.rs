@@ -1,129 +1,127 @@
-//! Putting device rules in force, at create and by `update`.
+//! Putting the device rules of a new container in force, and replacing those of an existing one.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
-use crate::host;
 use crate::sys::bpf;
 use crate::systemd::{Property, Value};
 use crate::{Context, Result};
 
-use super::create::is_permission;
-use super::devices::Ruleset;
+use super::device_list::DeviceList;
+use super::device_program::program;
+use super::device_rules::Ruleset;
 use super::files;
-use super::plan::DeviceControl;
-use super::program::program;
 use super::record::Record;
 use super::units;
 
 const FIELD: &str = "linux.resources.devices";
 
-/// Device rules, and the cgroup that they are for.
+/// How the device rules are enforced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum DeviceControl {
+    /// Not at all.
+    None,
+    /// By the v1 controller, in the directory of this index.
+    V1(usize, DeviceList),
+    /// By a program on the v2 directory of this index.
+    Program(usize, Ruleset),
+}
+
+/// The device rules of a cgroup that is being created.
 #[derive(Debug)]
 pub(super) struct Devices {
-    control: DeviceControl,
-    dir: PathBuf,
-    /// Nobody else can have attached a program to it.
-    new: bool,
-    /// The device rules as properties of the unit, where the unit is made without them.
-    properties: Vec<Property>,
-    /// Missing rights are no error.
-    rootless: bool,
+    pub control: DeviceControl,
+    /// The directory of the cgroup.
+    pub dir: PathBuf,
+    /// Whether the directory is new, so that no other program is attached to it.
+    pub new: bool,
+    /// The rules as properties of the unit, if the unit is created without them.
+    pub properties: Vec<Property>,
+    /// Whether a lack of permission is no error: who may not limit devices cannot make nodes of
+    /// them either.
+    pub may_lack: bool,
     /// The program, once it is loaded.
-    program: Option<OwnedFd>,
+    pub program: Option<OwnedFd>,
 }
 
 impl Devices {
-    pub fn new(
-        control: DeviceControl,
-        properties: Vec<Property>,
-        dir: &Path,
-        new: bool,
-        rootless: bool,
-    ) -> Devices {
-        Devices { control, dir: dir.to_owned(), new, properties, rootless, program: None }
-    }
-
-    /// Does what can be done beforehand.
+    /// Loads the program, which can be done before the rules may be in force.
     pub fn prepare(&mut self) -> Result<(), Errno> {
         if let (DeviceControl::Program(_, rules), None) = (&self.control, &self.program) {
-            self.program = Some(load(rules)?);
+            self.program = Some(bpf::load_device_program(&program(rules))?);
         }
         Ok(())
     }
 
-    /// Puts them in force.
+    /// Puts the rules in force.
     pub fn set(&mut self, record: &Record) -> Result<()> {
         if let Some(unit) = record.unit().filter(|_| !self.properties.is_empty()) {
             record.keeping_limits(&[], || unit.set(&self.properties))?;
         }
-        match self.set_files() {
-            // Who may not limit devices cannot make nodes of them either.
-            Err(error)
-                if is_permission(&error)
-                    && (self.rootless || host::in_user_namespace().unwrap_or(false)) =>
-            {
-                Ok(())
-            }
+        match self.set_in_cgroup() {
+            Err(error) if self.may_lack && files::is_permission(&error) => Ok(()),
             result => result.context(FIELD),
         }
     }
 
-    fn set_files(&mut self) -> Result<()> {
+    fn set_in_cgroup(&mut self) -> Result<()> {
         let path = &self.dir;
         let dir = files::open_dir(path).with_context(|| format!("open {}", path.display()))?;
-        if let DeviceControl::V1(_, writes) = &self.control {
-            return write(&dir, path, writes);
+        if let DeviceControl::V1(_, list) = &self.control {
+            return files::write_each(dir.as_fd(), path, list.writes());
         }
         let attached = self.prepare().and_then(|()| match &self.program {
             Some(program) => {
-                let old = if self.new { Vec::new() } else { attached(dir.as_fd())? };
+                let old = match self.new {
+                    true => Vec::new(),
+                    false => bpf::attached_device_programs(dir.as_fd())?,
+                };
                 replace(dir.as_fd(), program.as_fd(), &old)
             }
             None => Ok(()),
         });
-        attached.with_context(|| format!("attach the device rules to {}", self.dir.display()))
+        attached.with_context(|| describe_attach(&self.dir))
     }
 }
 
 impl Record {
-    /// Puts other device rules in force for a container that is there. Nothing of it runs while the
-    /// rules of cgroup v1 are rewritten: for a moment they allow nothing.
-    pub fn replace_devices(&self, rules: &Ruleset) -> Result<()> {
+    /// Replaces the device rules of an existing container. Its processes are frozen while the rules
+    /// of cgroup v1 are rewritten, because for a moment these allow nothing.
+    pub(super) fn replace_devices(&self, rules: &Ruleset) -> Result<()> {
         self.set_devices(rules).context(FIELD)
     }
 
     fn set_devices(&self, rules: &Ruleset) -> Result<()> {
         let dirs = self.checked()?;
         if let Some(dir) = dirs.iter().find(|dir| dir.has_controller("devices")) {
-            let writes = rules.v1()?;
+            let list = DeviceList::new(rules)?;
             if self.unit().is_some() {
-                units::must_keep(&writes)?;
+                units::must_keep(&list)?;
             }
             let path = &dir.path;
             let fd = files::open_dir(path).with_context(|| format!("open {}", path.display()))?;
             return self.while_frozen(|| {
-                self.tell_unit(rules)?;
-                write(&fd, path, &writes)
+                self.set_unit_devices(rules)?;
+                files::write_each(fd.as_fd(), path, list.writes())
             });
         }
         let dir = self.unified().ok_or_else(Record::no_cgroup)?;
-        let name = || format!("attach the device rules to {}", dir.path.display());
+        let name = || describe_attach(&dir.path);
         let fd = files::open_dir(&dir.path).with_context(name)?;
-        let program = load(rules).with_context(name)?;
-        let before = attached(fd.as_fd()).with_context(name)?;
-        self.tell_unit(rules)?;
-        // systemd has replaced its own; what is still there is ours.
-        let mut ours = attached(fd.as_fd()).with_context(name)?;
+        let program = bpf::load_device_program(&program(rules)).with_context(name)?;
+        let before = bpf::attached_device_programs(fd.as_fd()).with_context(name)?;
+        self.set_unit_devices(rules)?;
+        // systemd has replaced its own program; those that are left are ours.
+        let mut ours = bpf::attached_device_programs(fd.as_fd()).with_context(name)?;
         ours.retain(|id| before.contains(id));
         replace(fd.as_fd(), program.as_fd(), &ours).with_context(name)
     }
 
-    fn tell_unit(&self, rules: &Ruleset) -> Result<()> {
+    fn set_unit_devices(&self, rules: &Ruleset) -> Result<()> {
         let Some(unit) = self.unit().filter(|unit| !unit.user) else { return Ok(()) };
-        // A list is added to the one that is there, but for an empty one, which ends it.
+        // systemd appends to the existing list, unless the new one is empty.
         let none = Value::Array("(ss)".to_owned(), Vec::new());
         let mut properties = vec![
             Property::new("DevicePolicy", Value::str("auto")),
@@ -134,17 +132,12 @@ impl Record {
     }
 }
 
-fn write(dir: &OwnedFd, path: &Path, writes: &[files::FileValue]) -> Result<()> {
-    files::write_each(dir.as_fd(), writes)
-        .map_err(|((file, value), errno)| files::write_error(path, file, value, errno))
+fn describe_attach(path: &Path) -> String {
+    format!("attach the device rules to {}", path.display())
 }
 
-fn attached(dir: BorrowedFd<'_>) -> Result<Vec<u32>, Errno> {
-    bpf::attached_device_programs(dir)
-}
-
-/// Attaches `program` to the cgroup and takes those of the ids `old` off. Old ones go after the new
-/// one is there, so that at no moment all devices are open.
+/// Attaches `program` to the cgroup, then detaches the programs with the ids `old`: at no moment
+/// are all devices accessible.
 fn replace(dir: BorrowedFd<'_>, program: BorrowedFd<'_>, old: &[u32]) -> Result<(), Errno> {
     bpf::attach_device_program(dir, program)?;
     for id in old {
@@ -154,25 +147,4 @@ fn replace(dir: BorrowedFd<'_>, program: BorrowedFd<'_>, old: &[u32]) -> Result<
         }
     }
     Ok(())
-}
-
-fn load(rules: &Ruleset) -> Result<OwnedFd, Errno> {
-    let program = program(rules);
-    match bpf::load_device_program(&program) {
-        Err(Errno::EPERM) => load_with_more_memory(&program),
-        other => other,
-    }
-}
-
-/// Before Linux 5.11 programs counted as locked memory of the user, over all its processes, and
-/// the usual limit of 64 KiB is soon reached.
-fn load_with_more_memory(program: &[bpf::Insn]) -> Result<OwnedFd, Errno> {
-    use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
-    let (soft, hard) = getrlimit(Resource::RLIMIT_MEMLOCK)?;
-    // The answer to the caller is that of the program, not of this attempt.
-    let _ = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
-    let result = bpf::load_device_program(program);
-    // The container must not inherit it.
-    let _ = setrlimit(Resource::RLIMIT_MEMLOCK, soft, hard);
-    result
 }

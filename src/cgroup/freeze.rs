@@ -1,6 +1,7 @@
-//! Pausing: the freezer controller where the host has one, `cgroup.freeze` otherwise.
+//! Pausing a container, with the freezer controller where the host has it, else with
+//! `cgroup.freeze`.
 //!
-//! On hosts with both, the v1 freezer is what engines and other runtimes look at.
+//! On hosts with both, engines and other runtimes look at the v1 freezer.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -9,33 +10,36 @@ use nix::errno::Errno;
 
 use crate::{Context, Error, Kind, Result};
 
+use super::dir::Dir;
 use super::files;
-use super::proof::Standing;
-use super::record::{Dir, Record};
+use super::identity::Owner;
+use super::record::Record;
+use super::walk;
 
 /// How long a cgroup may take to freeze.
 const FROZEN_WITHIN: Duration = Duration::from_secs(10);
 
 impl Record {
-    /// Is the container frozen? Never, if there is no freezer.
+    /// Whether the container is frozen. False if there is no freezer.
     pub fn frozen(&self) -> Result<bool> {
         let Some((dir, fd)) = self.freezer()? else { return Ok(false) };
         let (file, yes) = if dir.is_unified() {
-            // Asked for and done: a cgroup that is still freezing is not frozen.
+            // The completed state: a cgroup that is still freezing is not frozen.
             ("cgroup.events", &["frozen 1"][..])
         } else {
             ("freezer.state", &["FROZEN"][..])
         };
         match files::read(fd.as_fd(), file) {
-            // What another container has taken over is frozen or not without regard to this one.
+            // The state of a cgroup that another container has taken over says nothing about this
+            // one.
             Ok(text) => Ok(yes.iter().any(|line| files::has_line(&text, line))
-                && self.standing()? != Standing::Taken),
+                && self.owner()? != Owner::Taken),
             Err(Errno::ENODEV | Errno::ENOENT) => Ok(false),
             Err(errno) => Err(files::read_error(&dir.path, file, errno)),
         }
     }
 
-    /// Stops all processes, and returns when all have stopped. If one does not, all go on.
+    /// Stops all processes, and returns when all have stopped. If one does not, all continue.
     pub fn freeze(&self) -> Result<()> {
         self.must_be_ours()?;
         self.must_exist()?;
@@ -44,7 +48,7 @@ impl Record {
         match done {
             Ok(true) => Ok(()),
             other => {
-                // Half frozen is worse than not at all.
+                // A half-frozen container is worse than a running one.
                 let _ = thaw(dir, &fd);
                 other?;
                 let why = format!("not frozen within {} seconds", FROZEN_WITHIN.as_secs());
@@ -54,15 +58,16 @@ impl Record {
         }
     }
 
-    /// Lets all processes go on.
+    /// Lets all processes continue.
     pub fn thaw(&self) -> Result<()> {
         self.must_be_ours()?;
         let (dir, fd) = self.freezer()?.ok_or_else(no_freezer)?;
         thaw(dir, &fd)
     }
 
-    /// Lets killed processes die: members of a frozen cgroup v1 do not, be it the container's or one
-    /// below it that the container has frozen itself. Nothing is done to another container's.
+    /// Thaws the cgroup so that killed processes die: on v1 the members of a frozen cgroup do not,
+    /// neither in the container's cgroup nor in one below it that the container itself has frozen.
+    /// Does nothing to the cgroup of another container.
     pub fn thaw_to_die(&self) -> Result<()> {
         let Some((dir, fd)) = self.freezer()? else { return Ok(()) };
         let stopped = match dir.is_unified() {
@@ -72,30 +77,43 @@ impl Record {
                 has_children(&fd) || state.is_ok_and(|state| state.trim() != "THAWED")
             }
         };
-        match stopped && self.standing()? != Standing::Taken {
+        match stopped && self.owner()? != Owner::Taken {
             true => self.thaw_tree(),
             false => Ok(()),
         }
     }
 
-    /// Lets all processes go on, those too that the container itself has frozen in cgroups below its
-    /// own (cgroup v1 does not let a frozen process die). Nothing is done if there is no freezer.
+    /// Lets all processes continue, including those in sub-cgroups that the container itself has
+    /// frozen. Does nothing if there is no freezer.
     pub(super) fn thaw_tree(&self) -> Result<()> {
         let Some((dir, fd)) = self.freezer()? else { return Ok(()) };
-        // Killing ends what is frozen on v2, in whatever cgroup.
+        // On v2 frozen processes die, in whatever cgroup.
         thaw(dir, &fd)?;
         if dir.is_unified() || !has_children(&fd) {
             return Ok(());
         }
-        files::walk(fd, |below| files::write(below, "freezer.state", "THAWED"))
+        walk::walk(fd, |below| files::write(below, "freezer.state", "THAWED"))
             .map_err(|errno| files::write_error(&dir.path, "*/freezer.state", "THAWED", errno))
     }
 
-    /// [`Kind::State`] if another container has taken the cgroup over.
+    /// Calls `work` while all processes are frozen, if there is a freezer.
+    pub(super) fn while_frozen(&self, work: impl FnOnce() -> Result<()>) -> Result<()> {
+        if self.freezer()?.is_none() || self.frozen()? {
+            return work();
+        }
+        self.freeze()?;
+        let done = work();
+        self.thaw().and(done)
+    }
+
+    /// Checks that no other container has taken the cgroup over.
+    ///
+    /// # Errors
+    /// [`Kind::State`] if one has.
     fn must_be_ours(&self) -> Result<()> {
         self.checked()?;
-        match self.standing()? {
-            Standing::Taken => {
+        match self.owner()? {
+            Owner::Taken => {
                 let why = "the container's cgroup is used by another container now";
                 Err(Error::new(Kind::State, why))
             }
@@ -103,7 +121,8 @@ impl Record {
         }
     }
 
-    /// The directory that freezes; none if the cgroup is gone or the host cannot freeze.
+    /// Returns the directory with the freezer; none if the cgroup is gone or the host has no
+    /// freezer.
     pub(super) fn freezer(&self) -> Result<Option<(&Dir, OwnedFd)>> {
         let dirs = self.checked()?;
         let freezer = dirs.iter().find(|dir| dir.has_controller("freezer"));
@@ -127,7 +146,7 @@ fn set(dir: &Dir, fd: &OwnedFd, file: &str, value: &str) -> Result<()> {
         .map_err(|errno| files::write_error(&dir.path, file, value, errno))
 }
 
-/// Whether there are cgroups below, by the number of links; also if that cannot be told.
+/// Whether there are cgroups below, by the number of links. True if that is unknown.
 fn has_children(dir: &OwnedFd) -> bool {
     rustix::fs::fstat(dir).map_or(true, |stat| stat.st_nlink > 2)
 }
@@ -146,9 +165,9 @@ fn freeze_v2(dir: &Dir, fd: &OwnedFd) -> Result<bool> {
         .map_err(|errno| files::read_error(&dir.path, "cgroup.events", errno))
 }
 
-/// v1 tells of no event, and can stay half-way: a process that was forked meanwhile, or that
-/// waits for one that is frozen already, is missed. Asking again catches the first, letting all
-/// run for a moment the second.
+/// v1 has no event to wait for, and can stop half-way: it misses a process that is forked
+/// meanwhile, or that waits for a frozen process. Repeating the request catches the first kind, a
+/// short thaw the second.
 fn freeze_v1(dir: &Dir, fd: &OwnedFd) -> Result<bool> {
     let end = Instant::now() + FROZEN_WITHIN;
     let mut pause = Duration::from_micros(50);

@@ -1,16 +1,18 @@
-//! Limits that systemd must not change on the way: with any property that it is given it writes the
-//! files of all others anew, in its own words, which are not as fine as the kernel's.
+//! Limits that systemd must not change as a side effect: with each property that it is given, it
+//! rewrites the files of all others, in its own units, which are coarser than the kernel's.
 
 use std::os::fd::AsFd;
 
 use nix::errno::Errno;
 
+use crate::systemd::Property;
 use crate::{Result, log};
 
 use super::files;
 use super::record::Record;
 
-/// The files of cgroup v2 that systemd writes. What is idle has no weight, so that comes first.
+/// The files of cgroup v2 that systemd writes. An idle cgroup has no weight, so `cpu.idle` is
+/// first.
 const V2: &[&str] = &[
     "cpu.idle",
     "cpu.weight",
@@ -28,7 +30,7 @@ const V2: &[&str] = &[
     "cpuset.mems",
 ];
 
-/// Those of cgroup v1.
+/// The files of cgroup v1 that systemd writes.
 const V1: &[&str] = &[
     "cpu.shares",
     "cpu.cfs_period_us",
@@ -39,8 +41,8 @@ const V1: &[&str] = &[
 ];
 
 impl Record {
-    /// Does `work`, which lets systemd write limits, and puts back those that it was not to change:
-    /// all but the files named in `changed`.
+    /// Calls `work`, which lets systemd write limits, and restores the files that it may not
+    /// change: all but those in `changed`.
     pub(super) fn keeping_limits(
         &self,
         changed: &[&str],
@@ -50,10 +52,10 @@ impl Record {
         for dir in self.checked()? {
             let Ok(fd) = files::open_dir(&dir.path) else { continue };
             let names = if dir.is_unified() { V2 } else { V1 };
-            // An idle cgroup has no weight, and the end of idleness brings a weight of its own.
+            // An idle cgroup has no weight, and one that is no longer idle gets a new one.
             let follows = |name: &str| name == "cpu.weight" && changed.contains(&"cpu.idle");
             for name in names.iter().filter(|name| !changed.contains(name) && !follows(name)) {
-                // Most are not there: another controller's, or of a newer kernel.
+                // Most do not exist: they belong to other controllers or newer kernels.
                 if let Ok(text) = files::read(fd.as_fd(), name) {
                     before.push((dir, *name, text));
                 }
@@ -68,12 +70,23 @@ impl Record {
             }
             log::debug(format_args!("{}/{name}: systemd has changed it", dir.path.display()));
             match files::write_in(&dir.path, name, text.trim()) {
-                // An empty list is "as above", and cannot be had back while there are processes.
+                // An empty list means "as above", and cannot be restored while there are processes.
                 Err(Errno::ENOSPC) if text.trim().is_empty() => {}
                 Err(errno) => return Err(files::write_error(&dir.path, name, text.trim(), errno)),
                 Ok(()) => {}
             }
         }
         Ok(())
+    }
+
+    /// Sets properties of the unit, if there is one. systemd then rewrites the device rules of
+    /// cgroup v1, beginning with one that allows nothing: the processes of the container are frozen
+    /// meanwhile, so that no access is refused that is allowed.
+    pub(super) fn set_properties(&self, properties: &[Property]) -> Result<()> {
+        let Some(unit) = self.unit() else { return Ok(()) };
+        match self.dirs().iter().any(|dir| dir.has_controller("devices")) {
+            true => self.while_frozen(|| unit.set(properties)),
+            false => unit.set(properties),
+        }
     }
 }

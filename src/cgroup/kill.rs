@@ -1,7 +1,7 @@
 //! Signals to all processes of a container.
 //!
-//! A process id can belong to another process by the time it is used. So a process is pinned by a
-//! pidfd first, and its id is looked for in the cgroup once more: what is signalled was in the
+//! A process id can belong to another process by the time it is used. So a process is first pinned
+//! by a pidfd, then its id is looked up in the cgroup again: a process that is signalled was in the
 //! cgroup after it was pinned.
 
 use std::collections::BTreeSet;
@@ -14,18 +14,18 @@ use crate::sys::pidfd::send_signal;
 use crate::{Context, Result};
 
 use super::files;
-use super::proof::Standing;
+use super::identity::Owner;
 use super::record::Record;
 
-/// Processes that are pinned at a time; each takes a descriptor.
+/// The number of processes that are pinned at a time; each takes a descriptor.
 const PINNED: usize = 128;
 
-/// How often the processes are listed anew, to catch those that were forked meanwhile.
+/// How often the processes are listed, to catch those that are forked meanwhile.
 const PASSES: usize = 64;
 
 impl Record {
-    /// Sends signal number `signal` to every process, once. Real-time signals too.
-    /// Nothing is done if the cgroup is another container's by now.
+    /// Sends signal number `signal`, which may be a real-time signal, to every process once. Does
+    /// nothing if another container has taken the cgroup over.
     pub fn signal_all(&self, signal: i32) -> Result<()> {
         self.checked()?;
         if !self.may_signal()? {
@@ -34,20 +34,22 @@ impl Record {
         self.signal(&self.pids()?, signal)
     }
 
-    /// Sends SIGKILL to every process, frozen or not. It returns when none can escape any more,
-    /// which is before the last one is gone. Nothing is done if the cgroup is another container's
-    /// by now; [`Kind::State`](crate::Kind::State) if there are processes and the record does not
+    /// Sends SIGKILL to every process, frozen or not. Returns when no process can escape, which is
+    /// before the last one is gone. Does nothing if another container has taken the cgroup over.
+    ///
+    /// # Errors [`Kind::State`](crate::Kind::State) if there are processes and the record does not
     /// tell whose they are.
     pub fn kill_all(&self) -> Result<()> {
         self.checked()?;
         if self.may_signal()? { self.kill_members() } else { Ok(()) }
     }
 
-    /// Kills the processes of a container whose record cannot tell, because it is being made or
-    /// its state is lost. Still nothing is done to a cgroup that another container has taken over.
+    /// Kills the processes of a container whose record does not identify the cgroup, because it is
+    /// being created or its state is lost. Does nothing if another container has taken the cgroup
+    /// over.
     pub fn kill_unfinished(&self) -> Result<()> {
         self.checked()?;
-        if self.standing()? == Standing::Taken { Ok(()) } else { self.kill_members() }
+        if self.owner()? == Owner::Taken { Ok(()) } else { self.kill_members() }
     }
 
     fn kill_members(&self) -> Result<()> {
@@ -55,17 +57,17 @@ impl Record {
         let mut killed = false;
         for dir in dirs.iter().filter(|dir| dir.is_unified()) {
             let written = files::open_dir(&dir.path).and_then(|fd| {
-                // The descriptor, and not the path, is what was proven to be the container's.
+                // Check the descriptor, not the path: that is what is written to.
                 match self.is_recorded(fd.as_fd())? {
                     true => files::write(fd.as_fd(), "cgroup.kill", "1"),
                     false => Err(Errno::ENOENT),
                 }
             });
             match written {
-                // Linux 5.14. The kernel does all: sub-cgroups, forks at the same moment,
-                // frozen processes.
+                // Linux 5.14. The kernel handles sub-cgroups, concurrent forks and frozen
+                // processes.
                 Ok(()) => killed = true,
-                // Older kernel, no directory any more, or a threaded cgroup.
+                // An older kernel, a removed directory, or a threaded cgroup.
                 Err(Errno::ENOENT | Errno::ENODEV | Errno::EOPNOTSUPP) => {}
                 Err(errno) => {
                     return Err(files::write_error(&dir.path, "cgroup.kill", "1", errno));
@@ -75,7 +77,7 @@ impl Record {
         if killed && dirs.len() == 1 {
             return Ok(());
         }
-        // v1: who is frozen cannot fork away, and dies when thawed.
+        // v1: a frozen process cannot fork, and dies when thawed.
         let mut frozen = false;
         let mut result = Ok(());
         let mut known = BTreeSet::new();
@@ -87,13 +89,13 @@ impl Record {
                     break;
                 }
             };
-            // Only those that had no signal yet: a dying process is listed for a while.
+            // Only those that have had no signal yet: a dying process stays listed for a while.
             let new: Vec<i32> = pids.into_iter().filter(|pid| known.insert(*pid)).collect();
             if new.is_empty() {
                 break;
             }
             if pass > 0 && !frozen {
-                // They multiply. If they cannot be frozen, the passes must do.
+                // They fork. If they cannot be frozen, the passes must do.
                 frozen = self.freeze().is_ok();
                 if frozen {
                     // From here on the list is complete, and an id in it may have been reused.
@@ -105,16 +107,16 @@ impl Record {
                 break;
             }
         }
-        // Always: it may have been paused before, and a frozen process does not die on v1.
+        // Always: the container may have been paused, and on v1 a frozen process does not die.
         let thawed = self.thaw_tree();
         match thawed {
-            // Gone meanwhile, or a kernel without freezer: nothing is frozen.
+            // The cgroup is gone: nothing is frozen.
             Err(error) if matches!(error.errno(), Some(Errno::ENODEV | Errno::ENOENT)) => result,
             thawed => result.and(thawed),
         }
     }
 
-    /// Signals those of `pids` that still are in the cgroup.
+    /// Signals those of `pids` that are still in the cgroup.
     fn signal(&self, pids: &[i32], signal: i32) -> Result<()> {
         for chunk in pids.chunks(PINNED) {
             let pinned = chunk
@@ -122,7 +124,7 @@ impl Record {
                 .filter_map(|pid| Some((*pid, pin(*pid)?)))
                 .map(|(pid, fd)| Ok((pid, fd?)))
                 .collect::<Result<Vec<(i32, OwnedFd)>>>()?;
-            // None if another container has taken the cgroup over since.
+            // Empty if another container has taken the cgroup over since.
             let members: BTreeSet<i32> = self.pids()?.into_iter().collect();
             for (pid, fd) in pinned {
                 if !members.contains(&pid) {
@@ -141,11 +143,11 @@ impl Record {
     }
 }
 
-/// None if the process is gone.
+/// Opens a process; `None` if it is gone.
 fn pin(pid: i32) -> Option<Result<OwnedFd>> {
     match pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()) {
         Ok(fd) => Some(Ok(fd)),
-        // EINVAL: not the leader of its process any more, which is as good as gone.
+        // EINVAL: the thread no longer leads its process, which is as good as gone.
         Err(rustix::io::Errno::SRCH | rustix::io::Errno::INVAL) => None,
         Err(error) => Some(Err(error).with_context(|| format!("open process {pid}"))),
     }

@@ -1,7 +1,7 @@
-//! Which cgroup hierarchies the host has, and where in them this process is.
+//! The cgroup hierarchies of the host, and the cgroups of this process in them.
 //!
-//! Two sources, both cheap: the magic numbers of what is mounted below /sys/fs/cgroup, and
-//! /proc/self/cgroup. The mount table is not read: it can be thousands of lines long.
+//! The sources are the magic numbers of the file systems below /sys/fs/cgroup, and
+//! /proc/self/cgroup. The mount table, which can have thousands of lines, is not read.
 
 use std::path::{Path, PathBuf};
 
@@ -9,10 +9,9 @@ use rustix::fs::statfs;
 use rustix::io::{Errno, retry_on_intr};
 use serde::{Deserialize, Serialize};
 
-use super::record::{Dir, Record};
 use crate::{Context, Result};
 
-/// Where the hierarchies are mounted, by convention of every distribution.
+/// Where every distribution mounts the hierarchies.
 pub const MOUNT: &str = "/sys/fs/cgroup";
 
 const CGROUP_MAGIC: u64 = 0x0027_e0eb; // CGROUP_SUPER_MAGIC
@@ -23,9 +22,9 @@ const TMPFS_MAGIC: u64 = 0x0102_1994;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
-    /// v2 alone, on /sys/fs/cgroup itself.
+    /// v2 alone, mounted on /sys/fs/cgroup.
     Unified,
-    /// v1 hierarchies, and v2 on /sys/fs/cgroup/unified.
+    /// v1 hierarchies, and v2 mounted on /sys/fs/cgroup/unified.
     Hybrid,
     /// v1 hierarchies alone.
     Legacy,
@@ -36,28 +35,28 @@ pub enum Mode {
 /// The v2 hierarchy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unified {
-    /// Where it is mounted.
+    /// The mount point.
     pub root: PathBuf,
-    /// Path of this process's cgroup in it.
+    /// The path of this process's cgroup.
     pub own: String,
-    /// Controllers that the root has.
+    /// The controllers of the root cgroup.
     pub controllers: Vec<String>,
 }
 
 /// A v1 hierarchy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hierarchy {
-    /// Where it is mounted.
+    /// The mount point.
     pub root: PathBuf,
-    /// Its directory's name in /sys/fs/cgroup.
+    /// The name of the directory in /sys/fs/cgroup.
     pub name: String,
-    /// Its controllers, or `name=...` for one without.
+    /// The controllers, or `name=...` for a hierarchy without.
     pub options: Vec<String>,
-    /// Path of this process's cgroup in it.
+    /// The path of this process's cgroup.
     pub own: String,
 }
 
-/// What the host has.
+/// The hierarchies of the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
     pub(super) mode: Mode,
@@ -66,22 +65,7 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// The cgroups that this process is in, none of them made by it.
-    pub fn own(&self) -> Record {
-        let dir = |name: &str, options: &[String], root: &Path, own: &str| Dir {
-            name: name.to_owned(),
-            options: options.to_vec(),
-            root: root.to_owned(),
-            path: root.join(own.trim_start_matches('/')),
-            made: false,
-            above: 0,
-        };
-        let v2 = self.unified.iter().map(|u| dir("", &[], &u.root, &u.own));
-        let v1 = self.v1.iter().map(|h| dir(&h.name, &h.options, &h.root, &h.own));
-        Record::new(self.mode, v2.chain(v1).collect())
-    }
-
-    /// Looks at the host.
+    /// Looks at the host, and at the cgroups of this process.
     pub fn probe() -> Result<Layout> {
         let mount = Path::new(MOUNT);
         let magic = magic(mount)?;
@@ -108,7 +92,7 @@ impl Layout {
         Ok(Layout { mode, unified, v1 })
     }
 
-    /// How cgroups are set up.
+    /// Returns how cgroups are set up on the host.
     pub fn mode(&self) -> Mode {
         self.mode
     }
@@ -124,7 +108,7 @@ fn unified(root: &Path, lines: &str) -> Result<Unified> {
     Ok(Unified { root: root.to_owned(), own, controllers })
 }
 
-/// The lines of /proc/self/cgroup, `number:controllers:path`; v2 has no controllers there.
+/// Parses lines of /proc/self/cgroup, `number:controllers:path`; v2 has no controllers there.
 fn parse(lines: &str) -> impl Iterator<Item = (&str, &str)> {
     lines.lines().filter_map(|line| {
         let (_, rest) = line.split_once(':')?;
@@ -150,8 +134,8 @@ fn hierarchy((options, own): (&str, &str)) -> Result<Option<Hierarchy>> {
     Ok(None)
 }
 
-/// What file system a path is on; none if there is no such path for us. Any other failure is an
-/// error: a hierarchy must not be missed, or the container would be outside of it.
+/// Returns the type of the file system of a path; none if the path does not exist or is not
+/// accessible. Any other failure is an error: a container must not be left outside of a hierarchy.
 fn magic(path: &Path) -> Result<Option<u64>> {
     match retry_on_intr(|| statfs(path)) {
         Ok(stat) => Ok(Some(stat.f_type as u64)),

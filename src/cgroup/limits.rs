@@ -1,388 +1,235 @@
-//! What the configuration asks of the cgroup, with every special number resolved.
+//! The limits of `linux.resources`: every bound is checked, every special number is resolved.
 //!
-//! `linux.resources` gives one number many meanings: 0 is "not set" here and "nothing at all"
-//! there, -1 is "no limit" in some fields and an error in others. Those rules are here and
-//! nowhere else: what leaves this file says what it means, and is the same for cgroup v1, v2 and
-//! any other driver. What a limit becomes on a version of cgroups is in [`super::knobs`].
+//! The section gives one number many meanings: 0 means "unset" in some fields and "nothing at all"
+//! in others, -1 means "no limit" or is an error. [`Limits::new`] is the only place that knows
+//! these rules. A [`Limit`] is the same for cgroup v1, cgroup v2 and systemd.
 //!
 //! Runtime spec, config-linux.md, "Control groups".
 
 use oci_spec::runtime::{
-    LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxResources, LinuxThrottleDevice, LinuxWeightDevice,
+    LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxNetwork, LinuxResources, LinuxThrottleDevice,
+    LinuxWeightDevice,
 };
 
+use super::limit::{Amount, DeviceNumber, Limit, Throttle};
 use crate::list::List;
 use crate::{Error, Result};
 
-/// A limit that may be lifted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Amount {
-    /// No limit.
-    Max,
-    /// At most this.
-    Of(u64),
-}
+/// The checked limits of a container, in the order in which they are set: `unified` last, so that
+/// it takes precedence.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Limits(Vec<Limit>);
 
-/// What a block device limit counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Throttle {
-    /// Bytes read a second.
-    ReadBytes,
-    /// Bytes written a second.
-    WriteBytes,
-    /// Read operations a second.
-    ReadOperations,
-    /// Write operations a second.
-    WriteOperations,
-}
+impl Limits {
+    /// Reads the limits of `linux.resources`.
+    ///
+    /// # Errors
+    /// The first field that is out of bounds, or that contradicts another one.
+    pub fn new(resources: &LinuxResources) -> Result<Limits> {
+        let limits = Limits(read(resources)?);
+        limits.0.iter().try_for_each(agrees)?;
+        Ok(limits)
+    }
 
-/// A device number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Device {
-    /// Its driver.
-    pub major: u32,
-    /// Which of the driver's devices.
-    pub minor: u32,
-}
-
-/// One limit. Nothing that the configuration leaves unset is here.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Limit {
-    /// Share of CPU time, in v1's scale (2 to 262144, 1024 is the default).
-    CpuShares(u64),
-    /// CPU time in microseconds: `quota` for each `period`, `burst` more once saved up.
-    CpuBandwidth {
-        /// Time in each period.
-        quota: Option<Amount>,
-        /// Length of a period.
-        period: Option<u64>,
-        /// What may be saved up.
-        burst: Option<u64>,
-    },
-    /// The same for real-time processes; v1 only.
-    CpuRealtime {
-        /// Time in each period; below 0 is no limit.
-        runtime: Option<i64>,
-        /// Length of a period.
-        period: Option<u64>,
-    },
-    /// Run only when nobody else wants the CPU (`SCHED_IDLE`).
-    CpuIdle(bool),
-    /// CPUs to run on.
-    Cpus(String),
-    /// Memory nodes to take memory from.
-    Mems(String),
-    /// Memory in bytes, and memory and swap together.
-    Memory {
-        /// Memory alone.
-        limit: Option<Amount>,
-        /// Memory plus swap; never below `limit`.
-        total: Option<Amount>,
-        /// Refuse a limit below what is in use already.
-        check: bool,
-    },
-    /// Memory that reclaim leaves alone while there is any elsewhere.
-    MemoryReservation(Amount),
-    /// A limit on kernel memory, which no kernel enforces any more.
-    KernelMemory,
-    /// Memory of TCP buffers; v1 only.
-    TcpMemory(u64),
-    /// How readily memory is swapped, 0 to 100; v1 only.
-    Swappiness(u64),
-    /// Processes wait instead of being killed when memory runs out; v1 only.
-    OomKillerOff,
-    /// Memory of sub-cgroups counts here too; always so on v2 and on v1 since Linux 5.11.
-    MemoryHierarchy,
-    /// Number of processes and threads.
-    Pids(Amount),
-    /// Share of block I/O in v1's scale, 10 to 1000.
-    IoWeight(u16),
-    /// The same, in competition with sub-cgroups; v1 only.
-    IoLeafWeight(u16),
-    /// The two weights for one device.
-    IoDeviceWeight {
-        /// The device.
-        device: Device,
-        /// As [`Limit::IoWeight`].
-        weight: Option<u16>,
-        /// As [`Limit::IoLeafWeight`].
-        leaf_weight: Option<u16>,
-    },
-    /// A rate for one device.
-    IoThrottle {
-        /// The device.
-        device: Device,
-        /// What is counted.
-        kind: Throttle,
-        /// How much of it a second.
-        rate: Amount,
-    },
-    /// Bytes of huge pages of one size, such as `2MB`.
-    HugePages {
-        /// The size as the kernel's file names spell it.
-        size: String,
-        /// At most this.
-        bytes: u64,
-    },
-    /// Tag on network packets; v1 only.
-    NetClass(u32),
-    /// Priority of traffic through one interface; v1 only.
-    NetPriority {
-        /// The interface.
-        interface: String,
-        /// Its priority.
-        priority: u32,
-    },
-    /// Resources of one RDMA device.
-    Rdma {
-        /// The device.
-        device: String,
-        /// Handles that may be open.
-        handles: Option<u32>,
-        /// Objects that may be made.
-        objects: Option<u32>,
-    },
-    /// A file of cgroup v2, and what is written to it.
-    Unified {
-        /// Name of the file.
-        file: String,
-        /// One line or several.
-        value: String,
-    },
-}
-
-impl Limit {
-    /// Where in config.json it comes from, for messages.
-    pub fn field(&self) -> &'static str {
-        match self {
-            Limit::CpuShares(_) => "linux.resources.cpu.shares",
-            Limit::CpuBandwidth { quota: Some(_), .. } => "linux.resources.cpu.quota",
-            Limit::CpuBandwidth { period: Some(_), .. } => "linux.resources.cpu.period",
-            Limit::CpuBandwidth { .. } => "linux.resources.cpu.burst",
-            Limit::CpuRealtime { runtime: Some(_), .. } => "linux.resources.cpu.realtimeRuntime",
-            Limit::CpuRealtime { .. } => "linux.resources.cpu.realtimePeriod",
-            Limit::CpuIdle(_) => "linux.resources.cpu.idle",
-            Limit::Cpus(_) => "linux.resources.cpu.cpus",
-            Limit::Mems(_) => "linux.resources.cpu.mems",
-            Limit::Memory { limit: Some(_), .. } => "linux.resources.memory.limit",
-            Limit::Memory { .. } => "linux.resources.memory.swap",
-            Limit::MemoryReservation(_) => "linux.resources.memory.reservation",
-            Limit::KernelMemory => "linux.resources.memory.kernel",
-            Limit::TcpMemory(_) => "linux.resources.memory.kernelTCP",
-            Limit::Swappiness(_) => "linux.resources.memory.swappiness",
-            Limit::OomKillerOff => "linux.resources.memory.disableOOMKiller",
-            Limit::MemoryHierarchy => "linux.resources.memory.useHierarchy",
-            Limit::Pids(_) => "linux.resources.pids.limit",
-            Limit::IoWeight(_) => "linux.resources.blockIO.weight",
-            Limit::IoLeafWeight(_) => "linux.resources.blockIO.leafWeight",
-            Limit::IoDeviceWeight { .. } => "linux.resources.blockIO.weightDevice",
-            Limit::IoThrottle { kind, .. } => match kind {
-                Throttle::ReadBytes => "linux.resources.blockIO.throttleReadBpsDevice",
-                Throttle::WriteBytes => "linux.resources.blockIO.throttleWriteBpsDevice",
-                Throttle::ReadOperations => "linux.resources.blockIO.throttleReadIOPSDevice",
-                Throttle::WriteOperations => "linux.resources.blockIO.throttleWriteIOPSDevice",
-            },
-            Limit::HugePages { .. } => "linux.resources.hugepageLimits",
-            Limit::NetClass(_) => "linux.resources.network.classID",
-            Limit::NetPriority { .. } => "linux.resources.network.priorities",
-            Limit::Rdma { .. } => "linux.resources.rdma",
-            Limit::Unified { .. } => "linux.resources.unified",
-        }
+    /// Iterates over the limits.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Limit> {
+        self.0.iter()
     }
 }
 
-/// The limits that `resources` asks for, in the order in which they are set: `unified` last, so
-/// that it wins.
-pub fn limits(resources: &LinuxResources) -> Result<Vec<Limit>> {
-    let mut out = Vec::new();
+/// Reads limits that may be a part of those of a container: the bounds of each field are checked,
+/// the relations between fields are not.
+pub(super) fn read(resources: &LinuxResources) -> Result<Vec<Limit>> {
+    let mut limits = Vec::new();
     if let Some(pids) = resources.pids() {
-        // 0 is a limit: no process may be started (config-linux.md, "PIDs"). So it is with 1, which
-        // the first one takes, and which systemd can be told as well.
-        out.push(Limit::Pids(match pids.limit() {
-            ..0 => Amount::Max,
-            0 => Amount::Of(1),
-            limit => Amount::Of(limit.unsigned_abs()),
+        limits.push(Limit::Pids(match pids.limit() {
+            ..-1 => {
+                let (field, why) =
+                    ("linux.resources.pids.limit", "must be a number of tasks, or -1");
+                return Err(Error::invalid(field, pids.limit(), why));
+            }
+            -1 => Amount::Max,
+            // 0 allows no process to be started (config-linux.md, "PIDs"). So does 1, which init
+            // uses up, and which systemd accepts.
+            limit => Amount::Of(limit.unsigned_abs().max(1)),
         }));
     }
-    if let Some(memory) = resources.memory() {
-        memory_limits(memory, &mut out)?;
+    if let Some(section) = resources.memory() {
+        memory(section, &mut limits)?;
     }
-    if let Some(block_io) = resources.block_io() {
-        block_io_limits(block_io, &mut out)?;
+    if let Some(section) = resources.block_io() {
+        block_io(section, &mut limits)?;
     }
-    if let Some(cpu) = resources.cpu() {
-        cpu_limits(cpu, &mut out)?;
+    if let Some(section) = resources.cpu() {
+        cpu(section, &mut limits)?;
     }
-    for limit in resources.hugepage_limits().iter().flatten() {
-        let field = "linux.resources.hugepageLimits";
-        let size = limit.page_size();
-        if !is_page_size(size) {
-            return Err(Error::invalid(field, size, "must be a number and KB, MB or GB"));
-        }
-        let bytes = u64::try_from(limit.limit())
-            .map_err(|_| Error::invalid(field, limit.limit(), "must not be negative"))?;
-        out.push(Limit::HugePages { size: size.clone(), bytes });
+    huge_pages(resources, &mut limits)?;
+    if let Some(section) = resources.network() {
+        network(section, &mut limits)?;
     }
-    if let Some(network) = resources.network() {
-        if let Some(class @ 1..) = network.class_id() {
-            out.push(Limit::NetClass(class));
-        }
-        for entry in network.priorities().iter().flatten() {
-            let interface = word("linux.resources.network.priorities", entry.name())?;
-            out.push(Limit::NetPriority { interface, priority: entry.priority() });
-        }
-    }
-    let mut rdma: Vec<_> = resources.rdma().iter().flatten().collect();
-    rdma.sort_by_key(|(name, _)| *name);
-    for (name, limit) in rdma {
-        let (handles, objects) = (limit.hca_handles(), limit.hca_objects());
-        let device = word("linux.resources.rdma", name)?;
-        if handles.is_none() && objects.is_none() {
-            return Err(Error::invalid(
-                "linux.resources.rdma",
-                name,
-                "must set hcaHandles or hcaObjects",
-            ));
-        }
-        out.push(Limit::Rdma { device, handles, objects });
-    }
-    let mut unified: Vec<_> = resources.unified().iter().flatten().collect();
-    unified.sort_by_key(|(file, _)| *file);
-    for (file, value) in unified {
-        out.push(Limit::Unified { file: unified_file(file)?, value: value.clone() });
-    }
-    Ok(out)
+    rdma(resources, &mut limits)?;
+    unified(resources, &mut limits)?;
+    Ok(limits)
 }
 
-fn cpu_limits(cpu: &LinuxCpu, out: &mut Vec<Limit>) -> Result<()> {
-    if let Some(shares @ 1..) = cpu.shares() {
-        out.push(Limit::CpuShares(shares));
+/// Checks the relation between the fields of a limit.
+fn agrees(limit: &Limit) -> Result<()> {
+    match limit {
+        Limit::CpuBandwidth { quota: Some(Amount::Of(quota)), burst: Some(burst), .. }
+            if burst > quota =>
+        {
+            let why = format!("is above the quota of {quota}");
+            Err(Error::invalid("linux.resources.cpu.burst", burst, why))
+        }
+        Limit::Memory { limit, total: Some(Amount::Of(total)), .. } => {
+            let why = match limit {
+                Some(Amount::Of(limit)) if total < limit => {
+                    format!("is below the memory limit of {limit}, which it includes")
+                }
+                Some(Amount::Of(_)) => return Ok(()),
+                None | Some(Amount::Max) => "needs a memory limit".to_owned(),
+            };
+            Err(Error::invalid("linux.resources.memory.swap", total, why))
+        }
+        _ => Ok(()),
     }
-    if let Some(idle) = cpu.idle() {
-        out.push(Limit::CpuIdle(match idle {
-            0 => false,
-            1 => true,
-            _ => return Err(Error::invalid("linux.resources.cpu.idle", idle, "must be 0 or 1")),
-        }));
+}
+
+/// config-linux.md, "CPU".
+fn cpu(section: &LinuxCpu, limits: &mut Vec<Limit>) -> Result<()> {
+    if let Some(shares @ 1..) = section.shares() {
+        limits.push(Limit::CpuShares(shares));
     }
-    let quota = match cpu.quota() {
+    match section.idle() {
+        None => {}
+        Some(idle @ (0 | 1)) => limits.push(Limit::CpuIdle(idle == 1)),
+        Some(idle) => {
+            return Err(Error::invalid("linux.resources.cpu.idle", idle, "must be 0 or 1"));
+        }
+    }
+    let quota = match section.quota() {
         None | Some(0) => None,
         Some(..0) => Some(Amount::Max),
         Some(quota) => Some(Amount::Of(quota.unsigned_abs())),
     };
-    let period = cpu.period().filter(|period| *period != 0);
-    let burst = cpu.burst();
-    if let (Some(Amount::Of(quota)), Some(burst)) = (quota, burst)
-        && burst > quota
-    {
-        let why = format!("must not be larger than the quota, {quota}");
-        return Err(Error::invalid("linux.resources.cpu.burst", burst, why));
-    }
+    let period = section.period().filter(|period| *period != 0);
+    let burst = section.burst();
     if quota.is_some() || period.is_some() || burst.is_some() {
-        out.push(Limit::CpuBandwidth { quota, period, burst });
+        limits.push(Limit::CpuBandwidth { quota, period, burst });
     }
-    let runtime = cpu.realtime_runtime().filter(|runtime| *runtime != 0);
-    let period = cpu.realtime_period().filter(|period| *period != 0);
+    let runtime = section.realtime_runtime().filter(|runtime| *runtime != 0);
+    let period = section.realtime_period().filter(|period| *period != 0);
     if runtime.is_some() || period.is_some() {
-        out.push(Limit::CpuRealtime { runtime, period });
+        limits.push(Limit::CpuRealtime { runtime, period });
     }
-    if let Some(cpus) = list("linux.resources.cpu.cpus", cpu.cpus())? {
-        out.push(Limit::Cpus(cpus));
-    }
-    if let Some(mems) = list("linux.resources.cpu.mems", cpu.mems())? {
-        out.push(Limit::Mems(mems));
-    }
+    limits.extend(list("linux.resources.cpu.cpus", section.cpus())?.map(Limit::Cpus));
+    limits.extend(list("linux.resources.cpu.mems", section.mems())?.map(Limit::Mems));
     Ok(())
 }
 
-fn memory_limits(memory: &LinuxMemory, out: &mut Vec<Limit>) -> Result<()> {
-    let limit = bytes("linux.resources.memory.limit", memory.limit())?;
-    let swap_field = "linux.resources.memory.swap";
-    let total = match (limit, bytes(swap_field, memory.swap())?) {
-        // Lifting the limit on memory lifts that on both, as it always did on v1.
+/// Parses a list of CPUs or memory nodes; an empty one is unset.
+fn list(field: &str, text: &Option<String>) -> Result<Option<List>> {
+    let Some(text) = text.as_deref() else { return Ok(None) };
+    let list = List::parse(text).ok_or_else(|| {
+        let why = "not a list of numbers and ranges such as \"0-3,7\"";
+        Error::invalid(field, text, why)
+    })?;
+    Ok(Some(list).filter(|list| !list.is_empty()))
+}
+
+/// config-linux.md, "Memory".
+fn memory(section: &LinuxMemory, limits: &mut Vec<Limit>) -> Result<()> {
+    let limit = bytes("linux.resources.memory.limit", section.limit())?;
+    let total = match (limit, bytes("linux.resources.memory.swap", section.swap())?) {
+        // An unlimited memory implies an unlimited sum of memory and swap, as on v1.
         (Some(Amount::Max), None) => Some(Amount::Max),
-        (None, Some(Amount::Of(total))) => {
-            let why = "cannot be set without linux.resources.memory.limit";
-            return Err(Error::invalid(swap_field, total, why));
-        }
-        (Some(Amount::Of(limit)), Some(Amount::Of(total))) if total < limit => {
-            let why = format!("is memory and swap together: not below memory.limit, {limit}");
-            return Err(Error::invalid(swap_field, total, why));
-        }
         (_, total) => total,
     };
     if limit.is_some() || total.is_some() {
-        let check = memory.check_before_update().unwrap_or(false);
-        out.push(Limit::Memory { limit, total, check });
+        let check = section.check_before_update().unwrap_or(false);
+        limits.push(Limit::Memory { limit, total, check });
     }
-    let reservation = bytes("linux.resources.memory.reservation", memory.reservation())?;
-    out.extend(reservation.map(Limit::MemoryReservation));
-    #[allow(deprecated)] // so that it is told, not dropped in silence
-    let kernel = memory.kernel();
+    let reservation = bytes("linux.resources.memory.reservation", section.reservation())?;
+    limits.extend(reservation.map(Limit::MemoryReservation));
+    #[allow(deprecated)] // Deprecated in the specification too, yet engines set it.
+    let kernel = section.kernel();
     if let Some(Amount::Of(_)) = bytes("linux.resources.memory.kernel", kernel)? {
-        out.push(Limit::KernelMemory);
+        limits.push(Limit::KernelMemory);
     }
-    let tcp = bytes("linux.resources.memory.kernelTCP", memory.kernel_tcp())?;
+    let tcp = bytes("linux.resources.memory.kernelTCP", section.kernel_tcp())?;
     if let Some(Amount::Of(tcp)) = tcp {
-        out.push(Limit::TcpMemory(tcp));
+        limits.push(Limit::TcpMemory(tcp));
     }
-    match memory.swappiness() {
-        // What -1, "leave it", looks like to a reader of unsigned numbers.
+    match section.swappiness() {
+        // -1, which means "unset", as an unsigned number.
         None | Some(u64::MAX) => {}
-        Some(value @ 0..=100) => out.push(Limit::Swappiness(value)),
+        Some(value @ 0..=100) => limits.push(Limit::Swappiness(value)),
         Some(value) => {
             let field = "linux.resources.memory.swappiness";
-            return Err(Error::invalid(field, value, "must be 0 to 100"));
+            return Err(Error::invalid(field, value, "must be from 0 to 100"));
         }
     }
-    if memory.disable_oom_killer() == Some(true) {
-        out.push(Limit::OomKillerOff);
+    if section.disable_oom_killer() == Some(true) {
+        limits.push(Limit::OomKillerOff);
     }
-    if memory.use_hierarchy() == Some(true) {
-        out.push(Limit::MemoryHierarchy);
+    if section.use_hierarchy() == Some(true) {
+        limits.push(Limit::MemoryHierarchy);
     }
     Ok(())
 }
 
-fn block_io_limits(block_io: &LinuxBlockIo, out: &mut Vec<Limit>) -> Result<()> {
-    if let Some(value) = weight("linux.resources.blockIO.weight", block_io.weight())? {
-        out.push(Limit::IoWeight(value));
+/// Reads a number of bytes: 0 is unset, -1 is no limit.
+fn bytes(field: &str, value: Option<i64>) -> Result<Option<Amount>> {
+    match value {
+        None | Some(0) => Ok(None),
+        Some(-1) => Ok(Some(Amount::Max)),
+        Some(value) => match u64::try_from(value) {
+            Ok(value) => Ok(Some(Amount::Of(value))),
+            Err(_) => Err(Error::invalid(field, value, "must be a number of bytes, or -1")),
+        },
     }
-    if let Some(value) = weight("linux.resources.blockIO.leafWeight", block_io.leaf_weight())? {
-        out.push(Limit::IoLeafWeight(value));
+}
+
+/// config-linux.md, "Block IO".
+fn block_io(section: &LinuxBlockIo, limits: &mut Vec<Limit>) -> Result<()> {
+    let field = "linux.resources.blockIO";
+    limits.extend(weight(field, "weight", section.weight())?.map(Limit::IoWeight));
+    limits.extend(weight(field, "leafWeight", section.leaf_weight())?.map(Limit::IoLeafWeight));
+    for (index, entry) in section.weight_device().iter().flatten().enumerate() {
+        limits.push(weight_device(&format!("{field}.weightDevice[{index}]"), entry)?);
     }
-    for entry in block_io.weight_device().iter().flatten() {
-        out.push(weight_device(entry)?);
-    }
-    let throttles = [
-        (Throttle::ReadBytes, block_io.throttle_read_bps_device()),
-        (Throttle::WriteBytes, block_io.throttle_write_bps_device()),
-        (Throttle::ReadOperations, block_io.throttle_read_iops_device()),
-        (Throttle::WriteOperations, block_io.throttle_write_iops_device()),
-    ];
-    for (kind, entries) in throttles {
-        for entry in entries.iter().flatten() {
-            out.push(throttle(kind, entry)?);
+    for (name, kind, entries) in [
+        ("throttleReadBpsDevice", Throttle::ReadBytes, section.throttle_read_bps_device()),
+        ("throttleWriteBpsDevice", Throttle::WriteBytes, section.throttle_write_bps_device()),
+        ("throttleReadIOPSDevice", Throttle::ReadOperations, section.throttle_read_iops_device()),
+        (
+            "throttleWriteIOPSDevice",
+            Throttle::WriteOperations,
+            section.throttle_write_iops_device(),
+        ),
+    ] {
+        for (index, entry) in entries.iter().flatten().enumerate() {
+            limits.push(throttle(&format!("{field}.{name}[{index}]"), kind, entry)?);
         }
     }
     Ok(())
 }
 
-fn weight_device(entry: &LinuxWeightDevice) -> Result<Limit> {
-    let field = "linux.resources.blockIO.weightDevice";
-    let device = device(field, entry.major(), entry.minor())?;
-    let own = weight(field, entry.weight())?;
-    let leaf_weight = weight(field, entry.leaf_weight())?;
+fn weight_device(field: &str, entry: &LinuxWeightDevice) -> Result<Limit> {
+    let device = DeviceNumber::new(field, entry.major(), entry.minor())?;
     if entry.weight().is_none() && entry.leaf_weight().is_none() {
-        let name = format!("{}:{}", device.major, device.minor);
-        return Err(Error::invalid(field, name, "must set weight or leafWeight"));
+        return Err(Error::invalid_field(field, "needs weight or leafWeight"));
     }
-    Ok(Limit::IoDeviceWeight { device, weight: own, leaf_weight })
+    Ok(Limit::IoDeviceWeight {
+        device,
+        weight: weight(field, "weight", entry.weight())?,
+        leaf_weight: weight(field, "leafWeight", entry.leaf_weight())?,
+    })
 }
 
-fn throttle(kind: Throttle, entry: &LinuxThrottleDevice) -> Result<Limit> {
-    let device = device("linux.resources.blockIO.throttle", entry.major(), entry.minor())?;
-    // v1 takes a rule away when it is given 0; v2 has no other word for it than "max".
+fn throttle(field: &str, kind: Throttle, entry: &LinuxThrottleDevice) -> Result<Limit> {
+    let device = DeviceNumber::new(field, entry.major(), entry.minor())?;
+    // 0 removes a limit on v1; v2 requires "max".
     let rate = match entry.rate() {
         0 => Amount::Max,
         rate => Amount::Of(rate),
@@ -390,77 +237,112 @@ fn throttle(kind: Throttle, entry: &LinuxThrottleDevice) -> Result<Limit> {
     Ok(Limit::IoThrottle { device, kind, rate })
 }
 
-/// A number of bytes: 0 is "not set", -1 is "no limit".
-fn bytes(field: &str, value: Option<i64>) -> Result<Option<Amount>> {
-    match value {
-        None | Some(0) => Ok(None),
-        Some(-1) => Ok(Some(Amount::Max)),
-        Some(value) => match u64::try_from(value) {
-            Ok(value) => Ok(Some(Amount::Of(value))),
-            Err(_) => Err(Error::invalid(field, value, "must be -1 (no limit) or more")),
-        },
-    }
-}
-
-/// 0 is "not set".
-fn weight(field: &str, value: Option<u16>) -> Result<Option<u16>> {
+/// Reads a weight, which has the range of cgroup v1; 0 is unset.
+fn weight(field: &str, name: &str, value: Option<u16>) -> Result<Option<u16>> {
     match value {
         None | Some(0) => Ok(None),
         Some(value @ 10..=1000) => Ok(Some(value)),
-        Some(value) => Err(Error::invalid(field, value, "must be 10 to 1000")),
-    }
-}
-
-fn device(field: &str, major: i64, minor: i64) -> Result<Device> {
-    match (u32::try_from(major), u32::try_from(minor)) {
-        (Ok(major), Ok(minor)) => Ok(Device { major, minor }),
-        _ => Err(Error::invalid(field, format!("{major}:{minor}"), "is not a device number")),
-    }
-}
-
-/// A list of CPUs or memory nodes: `0-3,7`. Empty is "not set".
-fn list(field: &str, value: &Option<String>) -> Result<Option<String>> {
-    let Some(value) = value.as_deref().map(str::trim).filter(|value| !value.is_empty()) else {
-        return Ok(None);
-    };
-    match List::parse(value) {
-        Some(_) => Ok(Some(value.to_owned())),
-        None => {
-            Err(Error::invalid(field, value, "must be a list of numbers and ranges, as in 0-3,7"))
+        Some(value) => {
+            let why = "must be from 10 to 1000, or 0";
+            Err(Error::invalid(format!("{field}.{name}"), value, why))
         }
     }
 }
 
-/// A name that is one word of a line the kernel parses.
-fn word(field: &str, name: &str) -> Result<String> {
-    if name.is_empty() || name.chars().any(|c| c.is_whitespace() || c.is_control()) {
-        return Err(Error::invalid(field, name, "is not a name"));
+/// config-linux.md, "Huge page limits".
+fn huge_pages(resources: &LinuxResources, limits: &mut Vec<Limit>) -> Result<()> {
+    for (index, entry) in resources.hugepage_limits().iter().flatten().enumerate() {
+        let field = |name: &str| format!("linux.resources.hugepageLimits[{index}].{name}");
+        let size = entry.page_size();
+        if !is_page_size(size) {
+            let why = "must be a number and KB, MB or GB, such as \"2MB\"";
+            return Err(Error::invalid(field("pageSize"), size, why));
+        }
+        let bytes = u64::try_from(entry.limit())
+            .map_err(|_| Error::invalid(field("limit"), entry.limit(), "must not be negative"))?;
+        limits.push(Limit::HugePages { size: size.clone(), bytes });
     }
-    Ok(name.to_owned())
+    Ok(())
 }
 
-/// `<number><K|M|G>B`. It becomes part of a file name, so nothing else may pass.
+/// Whether a text is `<number><K|M|G>B`. It becomes a part of a file name: nothing else may pass.
 fn is_page_size(text: &str) -> bool {
     let digits = ["KB", "MB", "GB"].iter().find_map(|unit| text.strip_suffix(unit));
     digits.is_some_and(|digits| {
-        !digits.is_empty() && digits.len() <= 8 && digits.bytes().all(|b| b.is_ascii_digit())
+        matches!(digits.len(), 1..=8)
+            && !digits.starts_with('0')
+            && digits.bytes().all(|byte| byte.is_ascii_digit())
     })
 }
 
-fn unified_file(file: &str) -> Result<String> {
+/// config-linux.md, "Network".
+fn network(section: &LinuxNetwork, limits: &mut Vec<Limit>) -> Result<()> {
+    if let Some(class @ 1..) = section.class_id() {
+        limits.push(Limit::NetClass(class));
+    }
+    for (index, entry) in section.priorities().iter().flatten().enumerate() {
+        let field = format!("linux.resources.network.priorities[{index}].name");
+        interface_name(&field, entry.name())?;
+        let interface = entry.name().clone();
+        limits.push(Limit::NetPriority { interface, priority: entry.priority() });
+    }
+    Ok(())
+}
+
+/// Checks the name of a network device as the kernel does (dev_valid_name): 1 to 15 bytes, no
+/// space, no `/` or `:`, not `.` or `..`. A space would end the name in the line for the kernel.
+pub(crate) fn interface_name(field: &str, name: &str) -> Result<()> {
+    let bad = |c: char| c == '/' || c == ':' || c.is_ascii_whitespace() || c == '\x0b';
+    if !matches!(name.len(), 1..=15) || matches!(name, "." | "..") || name.contains(bad) {
+        let why = "not the name of a network device (1 to 15 bytes without space, / and :)";
+        return Err(Error::invalid(field, name, why));
+    }
+    Ok(())
+}
+
+/// config-linux.md, "RDMA".
+fn rdma(resources: &LinuxResources, limits: &mut Vec<Limit>) -> Result<()> {
+    let mut entries: Vec<_> = resources.rdma().iter().flatten().collect();
+    entries.sort_unstable_by_key(|(name, _)| *name);
+    for (name, entry) in entries {
+        if name.is_empty() || name.contains(|c: char| c.is_whitespace() || c.is_control()) {
+            return Err(Error::invalid("linux.resources.rdma", name, "not the name of a device"));
+        }
+        let (handles, objects) = (entry.hca_handles(), entry.hca_objects());
+        if handles.is_none() && objects.is_none() {
+            let field = format!("linux.resources.rdma.{name}");
+            return Err(Error::invalid_field(field, "needs hcaHandles or hcaObjects"));
+        }
+        limits.push(Limit::Rdma { device: name.clone(), handles, objects });
+    }
+    Ok(())
+}
+
+/// config-linux.md, "Unified".
+fn unified(resources: &LinuxResources, limits: &mut Vec<Limit>) -> Result<()> {
+    let mut entries: Vec<_> = resources.unified().iter().flatten().collect();
+    entries.sort_unstable_by_key(|(file, _)| *file);
+    for (file, value) in entries {
+        unified_file(file)?;
+        limits.push(Limit::Unified { file: file.clone(), value: value.clone() });
+    }
+    Ok(())
+}
+
+fn unified_file(file: &str) -> Result<()> {
     let refuse = |why: &str| Err(Error::invalid("linux.resources.unified", file, why));
-    // A key that could leave the container's directory would write to any cgroup of the host.
+    // A name that leaves the container's directory would write to any cgroup of the host.
     if file.is_empty() || file.contains(['/', '\0', '\n']) || file.starts_with('.') {
         return refuse("must be the name of one file");
     }
     if !file.contains('.') {
         return refuse("must be a controller's name, a dot and a parameter");
     }
-    // These act on processes; none of them is a limit, and some would move or kill the caller's.
+    // These files act on processes, and could move or kill those of the caller.
     if ["cgroup.procs", "cgroup.threads", "cgroup.kill", "cgroup.freeze"].contains(&file) {
         return refuse("is not a limit");
     }
-    Ok(file.to_owned())
+    Ok(())
 }
 
 #[cfg(test)]

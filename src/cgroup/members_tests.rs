@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::test_support::*;
 use crate::Kind;
-use crate::cgroup::{Layout, Mode, Record};
+use crate::cgroup::{Cgroup, Layout, Mode, Record};
 use crate::skip::skip;
 use rustix::fs::{CWD, Mode as FileMode, OFlags, mkdirat, openat};
 
@@ -248,7 +248,7 @@ fn abandoned_with_its_parents() {
 fn another_process_joins() {
     let mut made = Made::new("join", "{}");
     let first = made.sleeper();
-    let again = made.record().open().unwrap();
+    let again = Cgroup::open(made.record()).unwrap();
     assert_eq!(again.clone_fd().is_some(), made.unified().is_some());
     let child = Command::new("sleep").arg("1000").spawn().unwrap();
     let second = pid(&child);

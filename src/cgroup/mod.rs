@@ -1,44 +1,71 @@
 //! Control groups: limits, device rules, and a handle on all processes of a container.
 //!
-//! One way through: [`Layout`] is what the host has; [`limits`] is what the configuration asks
-//! for, every special number resolved; [`knobs`] gives it file names; [`Plan`] says which
-//! directories and writes that makes; [`Cgroup`] is the result, open for the first process; and
-//! [`Record`] is what outlives this process, to list, freeze, kill and remove. Nothing before
-//! [`Plan::create`] changes the host.
+//! [`Resources`] is what the configuration requests, checked; [`Layout`] is what the host has.
+//! [`CgroupPlan`] decides which directories and settings follow. [`Cgroup`] is the created cgroup,
+//! open for processes; [`Record`] is what later commands know of it, to list, freeze, kill and
+//! remove the processes. Nothing before [`CgroupPlan::create`] changes the host.
+//!
+//! The modules are in layers, each of which uses only those above it in this list.
 
-mod below;
-mod controllers;
+// What the configuration requests.
+pub(crate) mod device_rules;
+pub(crate) mod limit;
+pub(crate) mod limits;
+mod resources;
+
+// Its forms for the kernel and for systemd.
+mod device_list;
+mod device_program;
+mod setting;
+mod settings;
+
+// The host.
+mod cgroups_path;
 mod cpuset;
-mod create;
-mod device_control;
-pub mod devices;
 mod files;
+mod layout;
+mod walk;
+
+mod apply;
+mod dir;
+mod identity;
+mod record;
+
+// What can be done with the record of a cgroup.
 mod freeze;
 mod keep;
 mod kill;
-pub mod knobs;
-mod layout;
-pub mod limits;
 #[cfg(test)]
 mod members_tests;
+mod mounts;
 #[cfg(test)]
 mod native_tests;
 mod oom;
-mod place;
+mod remove;
+mod stats;
+
+// Creating and changing a cgroup.
+mod below;
+mod controllers;
+mod create;
+mod device_control;
+mod dir_plan;
+mod handle;
 mod plan;
-pub mod program;
-mod proof;
-mod record;
-pub mod stats;
 #[cfg(test)]
 mod test_support;
+mod undo;
 mod units;
 mod update;
 
-pub use create::Cgroup;
+pub use dir::Dir;
+pub use handle::Cgroup;
 pub use layout::{Layout, Mode};
+pub use mounts::CgroupMount;
 pub use oom::OomWatch;
-pub use plan::{Options, Plan};
-pub use record::{CgroupMount, Dir, Record};
+pub use plan::{CgroupOptions, CgroupPlan};
+pub use record::Record;
+pub use resources::Resources;
 pub use stats::Stats;
-pub use update::Undo;
+pub use undo::Undo;
+pub use update::Update;

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::test_support::*;
-use crate::cgroup::{CgroupMount, Layout, Mode, Options, Plan};
+use crate::cgroup::{CgroupMount, CgroupOptions, CgroupPlan as Plan, Layout, Mode, Resources};
 use crate::skip::skip;
 use oci_spec::runtime::LinuxResources;
 
@@ -299,10 +299,11 @@ fn as_somebody() {
     let layout = Layout::probe().unwrap();
     let make = |path: Option<&str>, resources: &str, rootless: bool| {
         let resources: LinuxResources = serde_json::from_str(resources).unwrap();
-        let options = Options { rootless, ..Options::default() };
+        let resources = Resources::new(Some(&resources), &[])?;
+        let options = CgroupOptions { rootless, ..CgroupOptions::default() };
         let path = path.map(Path::new);
         let id = name("somebody");
-        Plan::new(&layout, &id, path, Some(&resources), &[], options, &mut Vec::new())?.create()
+        Plan::new(&layout, &id, path, &resources, &options, &mut Vec::new())?.create()
     };
     let none = make(None, DENY_ALL, true).unwrap();
     assert!(none.clone_fd().is_none() && !none.needs_enter());

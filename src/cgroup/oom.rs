@@ -1,4 +1,4 @@
-//! Word from the kernel that a container has run out of memory.
+//! Notifications of the kernel that a container has run out of memory.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use crate::{Context, Result};
 use super::files;
 use super::record::Record;
 
-/// Tells of each time that a container runs out of memory.
+/// A watch on the memory of a container.
 #[derive(Debug)]
 pub struct OomWatch {
     source: Source,
@@ -21,14 +21,14 @@ pub struct OomWatch {
 
 #[derive(Debug)]
 enum Source {
-    /// v1: an eventfd(2) that the kernel counts in, and the directory.
+    /// v1: an eventfd(2) that the kernel adds to, and the directory.
     V1(EventFd, PathBuf),
-    /// v2: memory.events, the directory, and how many processes had been killed.
+    /// v2: memory.events, the directory, and the number of killed processes so far.
     V2(OwnedFd, PathBuf, u64),
 }
 
 impl Record {
-    /// A watch on the container's memory, beginning now; nothing if no controller counts it.
+    /// Starts to watch the container's memory; none if no controller counts it.
     pub fn watch_oom(&self) -> Result<Option<OomWatch>> {
         let dirs = self.checked()?;
         if let Some(dir) = dirs.iter().find(|dir| dir.has_controller("memory")) {
@@ -58,20 +58,21 @@ impl Record {
 }
 
 impl OomWatch {
-    /// What to poll(2), and for what, to learn when to ask [`OomWatch::happened`].
+    /// Returns the descriptor and the events to poll(2) for before [`OomWatch::happened`] is
+    /// called.
     pub fn poll(&self) -> (BorrowedFd<'_>, PollFlags) {
         match &self.source {
             Source::V1(event, _) => (event.as_fd(), PollFlags::POLLIN),
-            // kernfs announces changes of a file so.
+            // How kernfs announces the change of a file.
             Source::V2(fd, ..) => (fd.as_fd(), PollFlags::POLLPRI),
         }
     }
 
-    /// Whether the container has run out of memory since the last call. Does not wait.
+    /// Whether the container has run out of memory since the last call. Does not block.
     pub fn happened(&mut self) -> Result<bool> {
         match &mut self.source {
             Source::V1(event, dir) => match event.read() {
-                // The kernel says the same when the cgroup is removed.
+                // The kernel also adds to it when the cgroup is removed.
                 Ok(count) => Ok(count > 0 && dir.exists()),
                 Err(Errno::EAGAIN | Errno::EINTR) => Ok(false),
                 Err(errno) => Err(errno).context("read an eventfd"),
@@ -90,7 +91,7 @@ impl OomWatch {
     }
 }
 
-/// `oom_kill`: how many processes were killed because there was no memory left.
+/// Returns the number of processes that were killed because there was no memory left.
 fn kills(events: BorrowedFd<'_>) -> std::result::Result<u64, Errno> {
     Ok(parse(&files::read_fd(events)?))
 }
@@ -103,8 +104,8 @@ fn parse(text: &str) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cgroup::dir::Dir;
     use crate::cgroup::layout::Mode;
-    use crate::cgroup::record::Dir;
 
     #[test]
     fn kills_are_counted_once() {

@@ -1,108 +1,65 @@
-//! What is to be made: directories, writes, device rules. Every decision, no side effect.
+//! The plan for a container's cgroup: every decision, without side effects.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
-use oci_spec::runtime::{LinuxDevice, LinuxResources};
-
+use crate::systemd::{Environment, Names, Property, TransientUnit};
 use crate::{Context, Error, Kind, Result};
 
-use super::devices::Ruleset;
-use super::knobs::{self, Version, Write};
+use super::cgroups_path::CgroupsPath;
+use super::device_control::DeviceControl;
+use super::device_list::DeviceList;
+use super::device_rules::Ruleset;
+use super::dir::Dir;
+use super::dir_plan::{DirPlan, add};
 use super::layout::{Layout, MOUNT, Mode};
-use super::limits::{Limit, limits};
-use super::place::Place;
-use super::record::{Dir, Record};
+use super::record::Record;
+use super::resources::Resources;
 use super::units;
-use crate::systemd::{Names, Property, Request};
 
-/// What the caller knows about itself.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Options {
-    /// The runtime is not privileged: a cgroup that may not be made is done without, if neither
-    /// a limit nor a path is asked for.
+/// What the plan depends on besides the configuration and the host.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CgroupOptions {
+    /// The runtime is not privileged: a cgroup that it may not create is left out, if neither a
+    /// limit nor a path is requested.
     pub rootless: bool,
-    /// systemd makes the cgroup, and `linux.cgroupsPath` is `slice:prefix:name`.
-    pub systemd: bool,
-    /// The container's mounts need devices, which its rules may not allow.
+    /// The runtime is in a user namespace, where it may not limit devices.
+    pub in_user_namespace: bool,
+    /// systemd creates the cgroup, and `linux.cgroupsPath` is `slice:prefix:name`.
+    pub systemd: Option<Environment>,
+    /// The container's mounts need devices that its rules may not allow.
     pub mounts_devices: bool,
 }
 
-/// How the device rules get to the kernel.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum DeviceControl {
-    /// Not at all.
-    None,
-    /// Writes to the files of the v1 controller, in the directory of this index.
-    V1(usize, Vec<(&'static str, String)>),
-    /// A program on the v2 directory of this index.
-    Program(usize, Ruleset),
-}
-
-/// One directory of the container.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Target {
-    pub dir: Dir,
-    /// Typed limits, then `unified`.
-    pub writes: [Vec<Write>; 2],
-    /// v2: controllers to have in it if they are to be had.
-    pub wanted: Vec<String>,
-    /// v2: those of them that limits need.
-    pub needed: Vec<String>,
-    /// v1 cpuset: the lists that the configuration does not give; they come from the parent.
-    pub inherit: Vec<&'static str>,
-}
-
-impl Target {
-    /// A directory that is there already, with nothing to be written yet.
-    pub fn of(dir: &Dir) -> Target {
-        Target {
-            dir: dir.clone(),
-            writes: [Vec::new(), Vec::new()],
-            wanted: Vec::new(),
-            needed: Vec::new(),
-            inherit: Vec::new(),
-        }
-    }
-
-    fn is_full(&self) -> bool {
-        let mut knobs = self.writes.iter().flatten().flat_map(|write| &write.knobs);
-        let limit = knobs.rfind(|knob| knob.file == "pids.max");
-        limit.is_some_and(|knob| knob.value.trim() == "0")
-    }
-
-    pub fn has_limits(&self) -> bool {
-        self.writes.iter().any(|writes| !writes.is_empty())
-    }
-}
-
-/// A container's cgroup before it is made.
+/// The plan for a container's cgroup.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Plan {
+pub struct CgroupPlan {
     pub(super) mode: Mode,
-    pub(super) targets: Vec<Target>,
+    /// With a unit the paths are an assumption, until systemd reports the actual one.
+    pub(super) dirs: Vec<DirPlan>,
     pub(super) devices: DeviceControl,
-    pub(super) options: Options,
-    /// The configuration names a path.
+    pub(super) rootless: bool,
+    pub(super) in_user_namespace: bool,
+    /// Whether the configuration names a path.
     pub(super) explicit: bool,
-    /// A limit forbids to clone into the v2 cgroup; a process can still be moved there.
+    /// Whether a limit forbids to clone into the v2 cgroup; a process can still be moved there.
     pub(super) enter_unified: bool,
-    /// The unit that systemd is asked for, once there is a process for it. The directories of
-    /// `targets` are a guess then: systemd says where they are.
-    pub(super) unit: Option<Request>,
-    /// The device rules as settings of the unit that are made when the container's mounts are.
+    /// The unit that systemd creates as soon as there is a process for it.
+    pub(super) unit: Option<TransientUnit>,
+    /// The device rules as properties of the unit, set once the container's mounts are made.
     pub(super) unit_devices: Vec<Property>,
-    /// Where below the v2 directory the container's process starts.
+    /// The path below the v2 directory in which the container's process starts.
     pub(super) below: Option<PathBuf>,
 }
 
-impl Plan {
-    /// No cgroup at all, for engines that ask for none.
-    pub fn none() -> Plan {
-        Plan {
+impl CgroupPlan {
+    /// Plans no cgroup.
+    fn none(options: &CgroupOptions) -> CgroupPlan {
+        CgroupPlan {
             mode: Mode::None,
-            targets: Vec::new(),
+            dirs: Vec::new(),
             devices: DeviceControl::None,
-            options: Options::default(),
+            rootless: options.rootless,
+            in_user_namespace: options.in_user_namespace,
             explicit: false,
             enter_unified: false,
             unit: None,
@@ -111,107 +68,110 @@ impl Plan {
         }
     }
 
-    /// No cgroup, because the caller has disabled them.
+    /// Plans no cgroup, because the caller has disabled them.
     ///
     /// # Errors
-    /// A limit that needs a cgroup. Device rules are a warning only: engines always set them, and
-    /// a caller that asks for no cgroup knows that nothing can enforce them.
-    pub fn disabled(
-        resources: Option<&LinuxResources>,
-        warnings: &mut Vec<String>,
-    ) -> Result<Plan> {
-        let limits = resources.map(limits).transpose()?.unwrap_or_default();
-        if let Some(limit) = limits.first() {
+    /// A limit that needs a cgroup. Device rules are only a warning: engines always set them, and a
+    /// caller that disables cgroups knows that nothing enforces them.
+    pub fn disabled(resources: &Resources, warnings: &mut Vec<String>) -> Result<CgroupPlan> {
+        if let Some(limit) = resources.limits.iter().next() {
             let why = "cannot be set without a cgroup (--cgroup-manager disabled)";
             return Err(Error::invalid_field(limit.field(), why));
         }
-        let rules = resources.and_then(|resources| resources.devices().as_deref());
-        if rules.is_some_and(|rules| !rules.is_empty()) {
+        if resources.lists_devices {
             warnings.push(
                 "linux.resources.devices: not enforced (--cgroup-manager disabled)".to_owned(),
             );
         }
-        Ok(Plan::none())
+        Ok(CgroupPlan::none(&CgroupOptions::default()))
     }
 
-    /// The cgroup of container `id`: `linux.cgroupsPath`, `linux.resources` and `linux.devices`
-    /// on the host `layout`. `warnings` collects lines for the log.
+    /// Plans the cgroup of container `id` on the host `layout`. `warnings` collects lines for the
+    /// log.
+    ///
+    /// # Errors
+    /// A path or a limit that the host cannot provide.
     pub fn new(
         layout: &Layout,
         id: &str,
         cgroups_path: Option<&Path>,
-        resources: Option<&LinuxResources>,
-        devices: &[LinuxDevice],
-        options: Options,
+        resources: &Resources,
+        options: &CgroupOptions,
         warnings: &mut Vec<String>,
-    ) -> Result<Plan> {
-        let mut unit = None;
-        let place = if options.systemd {
-            let names = Names::new(id, cgroups_path, options.rootless)?;
-            unit = Some(Request::new(id, &names, options.rootless)?);
-            Place::new(id, Some(&names.path()?))?
-        } else {
-            Place::new(id, cgroups_path)?
+    ) -> Result<CgroupPlan> {
+        let (unit, path) = match &options.systemd {
+            Some(environment) => {
+                let names = Names::new(id, cgroups_path, options.rootless)?;
+                let path = CgroupsPath::new(id, Some(&names.path()?))?;
+                (Some(TransientUnit::new(id, &names, options.rootless, environment)?), path)
+            }
+            None => (None, CgroupsPath::new(id, cgroups_path)?),
         };
-        let limits = resources.map(limits).transpose()?.unwrap_or_default();
-        let listed = resources.and_then(|resources| resources.devices().as_deref());
-        let rules = Ruleset::new(listed.unwrap_or_default(), devices)?;
         let explicit =
-            options.systemd || cgroups_path.is_some_and(|path| !path.as_os_str().is_empty());
-        if options.systemd && options.rootless && layout.mode() != Mode::Unified {
+            unit.is_some() || cgroups_path.is_some_and(|path| !path.as_os_str().is_empty());
+        if unit.is_some() && options.rootless && layout.mode() != Mode::Unified {
             let why = "without root privileges it needs a host with cgroup v2 alone";
             return Err(Error::new(Kind::System, why).context("--systemd-cgroup"));
         }
         if layout.mode() == Mode::None {
-            if options.rootless && limits.is_empty() && !explicit {
-                return Ok(Plan { options, ..Plan::none() });
+            if options.rootless && resources.limits.iter().next().is_none() && !explicit {
+                return Ok(CgroupPlan::none(options));
             }
             let why = format!("{MOUNT}: no cgroup file system is mounted there");
             return Err(Error::new(Kind::System, why));
         }
-        let mut targets = targets(layout, &place)?;
-        for limit in &limits {
-            add(layout, &mut targets, limit, warnings)?;
+        let mut dirs = DirPlan::all(layout, &path)?;
+        for limit in resources.limits.iter() {
+            add(layout, &mut dirs, limit, warnings)?;
         }
-        let mut unit_devices = Vec::new();
-        if let Some(unit) = &mut unit {
-            unit.add(settings(layout, &targets));
-            // The user's own service manager may not limit devices.
-            match units::devices(&rules) {
-                _ if options.rootless => {}
-                properties if !options.mounts_devices => unit.add(properties),
-                // They would bind init before it has made the mounts. On v2 our own program is
-                // enough, on v1 systemd writes its own rules over ours until it knows these.
-                properties if layout.mode() != Mode::Unified => unit_devices = properties,
+        let rules = &resources.device_rules;
+        let mut plan = CgroupPlan {
+            mode: layout.mode(),
+            devices: device_control(&dirs, rules, options.rootless)?,
+            explicit,
+            // clone3 into a full cgroup fails, a move of a process there does not.
+            enter_unified: dirs.iter().filter(|plan| plan.dir.is_unified()).any(DirPlan::is_full),
+            dirs,
+            ..CgroupPlan::none(options)
+        };
+        if let Some(unit) = unit {
+            plan.set_unit(unit, rules, options.mounts_devices)?;
+        }
+        Ok(plan)
+    }
+
+    fn set_unit(
+        &mut self,
+        mut unit: TransientUnit,
+        rules: &Ruleset,
+        mounts_devices: bool,
+    ) -> Result<()> {
+        if let DeviceControl::V1(_, list) = &self.devices {
+            units::must_keep(list).context("linux.resources.devices")?;
+        }
+        let version = units::version(self.mode);
+        let settings = self.dirs.iter().flat_map(|plan| plan.settings.iter().flatten());
+        unit.add(units::accounting(version));
+        unit.add(units::properties(version, settings));
+        // The service manager of a user may not limit devices.
+        if !self.rootless {
+            match units::devices(rules) {
+                properties if !mounts_devices => unit.add(properties),
+                // They would apply to init before it has made the mounts. On v2 our own program is
+                // enough; on v1 systemd overwrites our rules until it knows these.
+                properties if self.mode != Mode::Unified => self.unit_devices = properties,
                 _ => {}
             }
         }
-        let devices = device_control(&targets, rules, options)?;
-        if let (Some(_), DeviceControl::V1(_, writes)) = (&unit, &devices) {
-            units::must_keep(writes).context("linux.resources.devices")?;
-        }
-        // clone3 into a full cgroup is refused; moving a process there is not.
-        let enter_unified =
-            targets.iter().filter(|target| target.dir.is_unified()).any(Target::is_full);
-        let mode = layout.mode();
-        Ok(Plan {
-            mode,
-            targets,
-            devices,
-            options,
-            explicit,
-            enter_unified,
-            unit,
-            unit_devices,
-            below: None,
-        })
+        self.unit = Some(unit);
+        Ok(())
     }
 
-    /// Settings that the unit gets besides; of those of the same name the later one wins. Nothing
-    /// is done if there is no unit.
+    /// Adds properties of the unit; of several with the same name the last one wins. Does nothing
+    /// if there is no unit.
     pub fn set(&mut self, properties: Vec<Property>) {
         if let Some(unit) = &mut self.unit {
-            // Those of devices come last of all, and so do the configuration's own words for them.
+            // The properties for devices are set last, and so are those of the configuration.
             let late = !self.unit_devices.is_empty();
             let (devices, others): (Vec<_>, Vec<_>) = properties
                 .into_iter()
@@ -221,142 +181,62 @@ impl Plan {
         }
     }
 
-    /// What must be stored before [`Plan::create`], so that a crash in it can be cleaned up.
-    /// Directories that exist already are not to be removed.
+    /// Lets the container's process start in the cgroup `path` below the container's own, so that
+    /// the limits stay above, out of its reach. With several calls each path is below the one
+    /// before; an empty path has no effect. `annotation` names the source in errors.
+    ///
+    /// # Errors
+    /// A path that is not below, or a host with cgroup v1, where delegation is not safe.
+    pub fn start_below(&mut self, annotation: &str, path: &str) -> Result<()> {
+        let bad = |why: &str| Error::invalid(format!("annotations: {annotation}"), path, why);
+        if path.is_empty() {
+            return Ok(());
+        }
+        if !is_below(Path::new(path)) {
+            return Err(bad("must be the path of a cgroup below the container's"));
+        }
+        if self.mode != Mode::Unified {
+            return Err(bad("needs a host with cgroup v2 alone"));
+        }
+        self.below.get_or_insert_default().push(path);
+        Ok(())
+    }
+
+    /// Returns the record to store before [`CgroupPlan::create`], so that a crash can be cleaned
+    /// up. Existing directories are not to be removed.
     pub fn record(&self) -> Record {
-        let dirs = self.targets.iter().map(|target| {
+        let dirs = self.dirs.iter().map(|plan| {
             let missing = |path: &&Path| path.symlink_metadata().is_err();
-            let below_root = |path: &&Path| *path != target.dir.root;
-            let way = target.dir.path.ancestors().take_while(below_root);
-            let new = way.take_while(missing).count();
-            Dir { made: new > 0, above: new.saturating_sub(1), ..target.dir.clone() }
+            let below_root = |path: &&Path| *path != plan.dir.root;
+            let ancestors = plan.dir.path.ancestors().take_while(below_root);
+            let new = ancestors.take_while(missing).count();
+            Dir { made: new > 0, above: new.saturating_sub(1), ..plan.dir.clone() }
         });
-        let Some(request) = &self.unit else { return Record::new(self.mode, dirs.collect()) };
-        // systemd makes that of v2, and ends it; those of v1 that it has no use for are our own.
+        let Some(unit) = &self.unit else { return Record::new(self.mode, dirs.collect()) };
+        // systemd creates and removes the v2 directory; the v1 ones that it does not use are ours.
         let ours = dirs.filter(|dir| self.mode != Mode::Unified && dir.made);
-        Record::of_unit(self.mode, ours.collect(), request.unit.clone()).planned()
+        Record::of_unit(self.mode, ours.collect(), unit.unit.clone()).planned()
     }
 
-    /// The directories, v1 and v2, that the container will have.
+    /// Iterates over the directories of the container.
     pub fn paths(&self) -> impl Iterator<Item = &Path> {
-        self.targets.iter().map(|target| target.dir.path.as_path())
+        self.dirs.iter().map(|plan| plan.dir.path.as_path())
     }
 }
 
-/// A directory in every hierarchy, whether or not a limit needs it: that is how all processes of
-/// the container are found, and what engines read figures from.
-fn targets(layout: &Layout, place: &Place) -> Result<Vec<Target>> {
-    let mut targets = Vec::with_capacity(layout.v1.len() + 1);
-    if let Some(unified) = &layout.unified {
-        let path = place.v2(&unified.root, &unified.own)?;
-        let wanted = match layout.mode() {
-            // Engines read figures of all of them.
-            Mode::Unified => unified.controllers.clone(),
-            // Those that v1 left over; whoever else uses v2 here may not want them enabled.
-            _ => Vec::new(),
-        };
-        targets.push(target(String::new(), Vec::new(), &unified.root, path, wanted));
-    }
-    for hierarchy in &layout.v1 {
-        let path = place.v1(&hierarchy.root, &hierarchy.own)?;
-        let (name, options) = (hierarchy.name.clone(), hierarchy.options.clone());
-        let mut target = target(name, options, &hierarchy.root, path, Vec::new());
-        if target.dir.has_controller("cpuset") {
-            target.inherit = vec!["cpuset.cpus", "cpuset.mems"];
-        }
-        targets.push(target);
-    }
-    Ok(targets)
+fn is_below(path: &Path) -> bool {
+    let control = path.as_os_str().as_encoded_bytes().iter().any(u8::is_ascii_control);
+    !control && path.components().all(|part| matches!(part, Component::Normal(_)))
 }
 
-fn target(
-    name: String,
-    options: Vec<String>,
-    root: &Path,
-    path: PathBuf,
-    wanted: Vec<String>,
-) -> Target {
-    let dir = Dir { name, options, root: root.to_owned(), path, made: false, above: 0 };
-    Target { wanted, ..Target::of(&dir) }
-}
-
-/// The settings of a unit that is made: accounting and limits.
-fn settings(layout: &Layout, targets: &[Target]) -> Vec<Property> {
-    let version = units::version(layout.mode());
-    let mut out = units::accounting(version);
-    let writes = targets.iter().flat_map(|target| target.writes.iter().flatten());
-    out.extend(units::properties(version, writes));
-    out
-}
-
-/// Adds the writes of one limit to the hierarchy that has its controller.
-pub(super) fn add(
-    layout: &Layout,
-    targets: &mut [Target],
-    limit: &Limit,
-    warnings: &mut Vec<String>,
-) -> Result<()> {
-    if let (Limit::Unified { file, .. }, Mode::Hybrid | Mode::Legacy) = (limit, layout.mode()) {
-        let why = "needs a host with cgroup v2 alone";
-        return Err(Error::invalid(limit.field(), file, why));
+fn device_control(dirs: &[DirPlan], rules: &Ruleset, rootless: bool) -> Result<DeviceControl> {
+    if let Some(index) = dirs.iter().position(|plan| plan.dir.has_controller("devices")) {
+        return Ok(DeviceControl::V1(index, DeviceList::new(rules)?));
     }
-    let v1 = knobs::controller(limit, Version::V1);
-    if let Some(target) = targets
-        .iter_mut()
-        .find(|target| v1.is_some_and(|controller| target.dir.has_controller(controller)))
-    {
-        let writes = knobs::knobs(limit, Version::V1, warnings)?;
-        target.inherit.retain(|file| {
-            !writes.iter().flat_map(|write| &write.knobs).any(|knob| knob.file == *file)
-        });
-        let [typed, _] = &mut target.writes;
-        typed.extend(writes);
-        return Ok(());
+    if let Some(index) = dirs.iter().position(|plan| plan.dir.is_unified()) {
+        return Ok(DeviceControl::Program(index, rules.clone()));
     }
-    let v2 = knobs::controller(limit, Version::V2);
-    let available = layout.unified.as_ref().map_or(&[][..], |unified| &unified.controllers);
-    let lacks = |controller: &str| {
-        let why = format!("the host has no cgroup controller {controller:?}");
-        Err(Error::new(Kind::System, why).context(limit.field()))
-    };
-    if layout.mode() != Mode::Unified {
-        let controller = v1.or(v2).unwrap_or("cgroup");
-        if !v2.is_some_and(|v2| available.iter().any(|name| name == v2)) {
-            return lacks(controller);
-        }
-    }
-    let writes = knobs::knobs(limit, Version::V2, warnings)?;
-    let Some(target) = targets.iter_mut().find(|target| target.dir.is_unified()) else {
-        return lacks(v2.unwrap_or("cgroup"));
-    };
-    for write in &writes {
-        let controller = write.controller.as_str();
-        if controller == "cgroup" {
-            continue;
-        }
-        if !available.iter().any(|name| name == controller) {
-            return lacks(controller);
-        }
-        for list in [&mut target.needed, &mut target.wanted] {
-            if !list.iter().any(|name| name == controller) {
-                list.push(controller.to_owned());
-            }
-        }
-    }
-    let [typed, unified] = &mut target.writes;
-    let list = if matches!(limit, Limit::Unified { .. }) { unified } else { typed };
-    list.extend(writes);
-    Ok(())
-}
-
-fn device_control(targets: &[Target], rules: Ruleset, options: Options) -> Result<DeviceControl> {
-    if let Some(index) = targets.iter().position(|target| target.dir.has_controller("devices")) {
-        return Ok(DeviceControl::V1(index, rules.v1()?));
-    }
-    if let Some(index) = targets.iter().position(|target| target.dir.is_unified()) {
-        return Ok(DeviceControl::Program(index, rules));
-    }
-    if options.rootless {
+    if rootless {
         return Ok(DeviceControl::None);
     }
     let why = "the host has no cgroup controller \"devices\", and no cgroup v2 to do without it";

@@ -1,3 +1,5 @@
+use oci_spec::runtime::LinuxResources;
+
 use super::super::layout::{Hierarchy, Unified};
 use super::*;
 
@@ -35,22 +37,33 @@ fn none() -> Layout {
     Layout { mode: Mode::None, unified: None, v1: Vec::new() }
 }
 
-fn plan(layout: &Layout, path: Option<&str>, resources: &str, options: Options) -> Result<Plan> {
+fn plan(
+    layout: &Layout,
+    path: Option<&str>,
+    resources: &str,
+    options: CgroupOptions,
+) -> Result<CgroupPlan> {
     let resources: LinuxResources = serde_json::from_str(resources).unwrap();
     let path = path.map(Path::new);
-    Plan::new(layout, "c1", path, Some(&resources), &[], options, &mut Vec::new())
+    let resources = Resources::new(Some(&resources), &[])?;
+    CgroupPlan::new(layout, "c1", path, &resources, &options, &mut Vec::new())
 }
 
 fn refused(layout: &Layout, resources: &str, message: &str) {
-    let error = plan(layout, None, resources, Options::default()).unwrap_err().to_string();
+    let error = plan(layout, None, resources, CgroupOptions::default()).unwrap_err().to_string();
     assert!(error.contains(message), "{error}");
 }
 
-const ROOTLESS: Options = Options { rootless: true, systemd: false, mounts_devices: false };
+const ROOTLESS: CgroupOptions = CgroupOptions {
+    rootless: true,
+    in_user_namespace: false,
+    systemd: None,
+    mounts_devices: false,
+};
 
 #[test]
 fn every_hierarchy_has_a_directory() {
-    let plan = plan(&hybrid(), None, "{}", Options::default()).unwrap();
+    let plan = plan(&hybrid(), None, "{}", CgroupOptions::default()).unwrap();
     let paths: Vec<String> = plan.paths().map(|path| path.display().to_string()).collect();
     assert_eq!(
         paths,
@@ -66,7 +79,7 @@ fn every_hierarchy_has_a_directory() {
         ]
     );
     assert!(matches!(plan.devices, DeviceControl::V1(4, _)));
-    assert!(plan.targets.iter().all(|target| target.wanted.is_empty()));
+    assert!(plan.dirs.iter().all(|dir_plan| dir_plan.wanted.is_empty()));
     let record = plan.record();
     assert!(record.dirs().iter().all(|dir| dir.made));
     assert_eq!(record.mode(), Mode::Hybrid);
@@ -79,7 +92,7 @@ fn a_directory_that_exists_is_not_to_be_removed() {
     layout.v1 = vec![v1("devices", "/"), v1("freezer", "/")];
     layout.v1[0].root = parent.path().to_owned();
     std::fs::create_dir(parent.path().join("c1")).unwrap();
-    let record = plan(&layout, None, "{}", Options::default()).unwrap().record();
+    let record = plan(&layout, None, "{}", CgroupOptions::default()).unwrap().record();
     let made: Vec<bool> = record.dirs().iter().map(|dir| dir.made).collect();
     assert_eq!(made, [true, false, true]);
 }
@@ -92,7 +105,7 @@ fn directories_on_the_way_are_counted() {
     layout.v1 = vec![v1("devices", "/")];
     layout.v1[0].root = root.path().to_owned();
     for (path, above) in [("/a/b/c/d", 2), ("/a/b", 0), ("/a", 0), ("/x/y", 1), ("/x", 0)] {
-        let plan = plan(&layout, Some(path), "{}", Options::default()).unwrap();
+        let plan = plan(&layout, Some(path), "{}", CgroupOptions::default()).unwrap();
         assert_eq!(plan.record().dirs()[1].above, above, "{path}");
         assert_eq!(plan.record().dirs()[1].made, path != "/a");
     }
@@ -102,17 +115,17 @@ fn directories_on_the_way_are_counted() {
 fn limits_go_to_the_hierarchy_of_their_controller() {
     let resources = r#"{"cpu":{"shares":7,"cpus":"0"},
         "hugepageLimits":[{"pageSize":"2MB","limit":0}]}"#;
-    let plan = plan(&hybrid(), None, resources, Options::default()).unwrap();
+    let plan = plan(&hybrid(), None, resources, CgroupOptions::default()).unwrap();
     let files = |index: usize| -> Vec<&str> {
-        let writes = plan.targets[index].writes.iter().flatten();
-        writes.map(|write| write.knobs[0].file.as_str()).collect()
+        let settings = plan.dirs[index].settings.iter().flatten();
+        settings.map(|setting| setting.files[0].name.as_str()).collect()
     };
     assert_eq!(files(0), ["hugetlb.2MB.max", "hugetlb.2MB.rsvd.max"]);
-    assert_eq!(plan.targets[0].needed, ["hugetlb"]);
-    assert_eq!(plan.targets[0].wanted, ["hugetlb"]);
+    assert_eq!(plan.dirs[0].needed, ["hugetlb"]);
+    assert_eq!(plan.dirs[0].wanted, ["hugetlb"]);
     assert_eq!(files(1), ["cpu.shares"]);
     assert_eq!(files(2), ["cpuset.cpus"]);
-    assert_eq!(plan.targets[2].inherit, ["cpuset.mems"]);
+    assert_eq!(plan.dirs[2].inherit, ["cpuset.mems"]);
 }
 
 #[test]
@@ -121,11 +134,11 @@ fn unified_needs_v2_alone_and_its_controller() {
     refused(&hybrid(), resources, "linux.resources.unified: \"hugetlb.2MB.max\": needs a host");
     refused(&v2(&["cpu"]), resources, "the host has no cgroup controller \"hugetlb\"");
     let resources = r#"{"unified":{"cgroup.max.depth":"1","pids.max":"1"},"pids":{"limit":3}}"#;
-    let plan = plan(&v2(&["cpu", "pids"]), None, resources, Options::default()).unwrap();
-    let [typed, last] = &plan.targets[0].writes;
+    let plan = plan(&v2(&["cpu", "pids"]), None, resources, CgroupOptions::default()).unwrap();
+    let [typed, last] = &plan.dirs[0].settings;
     assert_eq!((typed.len(), last.len()), (1, 2));
-    assert_eq!(plan.targets[0].needed, ["pids"]);
-    assert_eq!(plan.targets[0].wanted, ["cpu", "pids"]);
+    assert_eq!(plan.dirs[0].needed, ["pids"]);
+    assert_eq!(plan.dirs[0].wanted, ["cpu", "pids"]);
 }
 
 #[test]
@@ -148,8 +161,8 @@ fn a_missing_controller_is_named() {
 
 #[test]
 fn v2_is_beside_the_own_cgroup() {
-    let plan = plan(&v2(&[]), None, "{}", Options::default()).unwrap();
-    assert_eq!(plan.targets[0].dir.path, Path::new("/no/such/cgroup/user.slice/c1"));
+    let plan = plan(&v2(&[]), None, "{}", CgroupOptions::default()).unwrap();
+    assert_eq!(plan.dirs[0].dir.path, Path::new("/no/such/cgroup/user.slice/c1"));
     assert!(matches!(plan.devices, DeviceControl::Program(0, _)));
 }
 
@@ -157,7 +170,7 @@ fn v2_is_beside_the_own_cgroup() {
 fn a_full_cgroup_is_not_cloned_into() {
     let layout = v2(&["pids"]);
     let full =
-        |resources| plan(&layout, None, resources, Options::default()).unwrap().enter_unified;
+        |resources| plan(&layout, None, resources, CgroupOptions::default()).unwrap().enter_unified;
     assert!(!full(r#"{"pids":{"limit":0}}"#));
     assert!(!full(r#"{"pids":{"limit":1}}"#));
     assert!(!full("{}"));
@@ -167,13 +180,13 @@ fn a_full_cgroup_is_not_cloned_into() {
 
 #[test]
 fn without_cgroups() {
-    let error = plan(&none(), None, "{}", Options::default()).unwrap_err().to_string();
+    let error = plan(&none(), None, "{}", CgroupOptions::default()).unwrap_err().to_string();
     assert_eq!(error, "/sys/fs/cgroup: no cgroup file system is mounted there");
     let rootless = plan(&none(), None, "{}", ROOTLESS).unwrap();
-    assert_eq!(rootless.record(), Record::empty());
+    assert_eq!(rootless.record(), Record::new(Mode::None, Vec::new()));
     assert!(plan(&none(), Some("/a"), "{}", ROOTLESS).is_err());
     assert!(plan(&none(), None, r#"{"pids":{"limit":1}}"#, ROOTLESS).is_err());
-    let cgroup = Plan::none().create().unwrap();
+    let cgroup = CgroupPlan::none(&ROOTLESS).create().unwrap();
     assert!(cgroup.clone_fd().is_none() && !cgroup.needs_enter());
     cgroup.enter(1).unwrap();
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::cgroup::{Cgroup, Layout, Options, Plan, Record};
+use crate::cgroup::{Cgroup, CgroupOptions, CgroupPlan as Plan, Layout, Record, Resources};
 use oci_spec::runtime::LinuxResources;
 
 /// The rules that a container without any gets.
@@ -20,8 +20,9 @@ pub fn name(tag: &str) -> String {
 pub fn plan_at(path: &str, resources: &str) -> crate::Result<Plan> {
     let layout = Layout::probe()?;
     let resources: LinuxResources = serde_json::from_str(resources).unwrap();
-    let (path, options) = (Path::new(path), Options::default());
-    Plan::new(&layout, "unused", Some(path), Some(&resources), &[], options, &mut Vec::new())
+    let resources = Resources::new(Some(&resources), &[])?;
+    let (path, options) = (Path::new(path), CgroupOptions::default());
+    Plan::new(&layout, "unused", Some(path), &resources, &options, &mut Vec::new())
 }
 
 pub fn plan(tag: &str, resources: &str) -> Plan {
@@ -60,7 +61,7 @@ impl Made {
         // As a later command has it: the one that makes it keeps others away until it has ended.
         let record = cgroup.record().clone();
         drop(cgroup);
-        Made { cgroup: record.open().unwrap(), children: Vec::new() }
+        Made { cgroup: Cgroup::open(&record).unwrap(), children: Vec::new() }
     }
 
     pub fn record(&self) -> &Record {

@@ -1,37 +1,37 @@
-//! What a limit is called as a property of a systemd unit. Pure.
+//! Settings as properties of a systemd unit.
 //!
-//! [`knobs`](super::knobs) decided what is written to which file; a property that makes systemd
-//! write that file stands here, so that both say the same. The files are written all the same: not
-//! every limit has a property, and not every systemd has every property.
+//! A setting becomes a property if systemd would write its file. The file is written all the same:
+//! not every setting has a property, and not every systemd has every property.
 //!
 //! systemd.resource-control(5), org.freedesktop.systemd1(5).
 
-use crate::list::List;
 use crate::systemd::{Property, Value};
 use crate::{Error, Kind, Result};
 
-use super::devices::Ruleset;
-use super::knobs::{Knob, Version, Write};
+use super::device_list::DeviceList;
+use super::device_rules::{Access, DeviceKind, Devices, Ruleset};
 use super::layout::Mode;
+use super::limit::Amount;
+use super::setting::{Content, ControlFile, Setting, Version};
 
-/// "infinity", in systemd's own numbers.
+/// No limit, in the notation of systemd.
 const INFINITY: u64 = u64::MAX;
 
-/// systemd keeps quotas in whole percents of a CPU: this many microseconds in each second.
+/// systemd keeps quotas in whole percents of a CPU: this number of microseconds in each second.
 const PERCENT: u64 = 10_000;
 
 /// The kernel's default period of CPU bandwidth, in microseconds.
 const PERIOD: u64 = 100_000;
 
-/// More CPUs or memory nodes than any kernel can have.
-const MOST_BITS: u32 = 1 << 16;
+/// More CPUs or memory nodes than any kernel supports.
+const MAX_BITS: u32 = 1 << 16;
 
-/// The version whose controllers systemd uses.
+/// Returns the version whose controllers systemd uses.
 pub fn version(mode: Mode) -> Version {
     if mode == Mode::Unified { Version::V2 } else { Version::V1 }
 }
 
-/// Accounting for all controllers, limits or not: engines read the figures.
+/// Returns the properties that enable accounting in all controllers: engines read the figures.
 pub fn accounting(version: Version) -> Vec<Property> {
     let io = match version {
         Version::V1 => "BlockIOAccounting",
@@ -42,32 +42,35 @@ pub fn accounting(version: Version) -> Vec<Property> {
         .into()
 }
 
-/// The properties for `writes`, in their order. A value that systemd has no words for is left to
-/// the file, and to the kernel's judgement.
+/// Returns the properties for `settings`, in their order. Content that systemd cannot express is
+/// left to the control file, and to the judgement of the kernel.
 pub fn properties<'a>(
     version: Version,
-    writes: impl IntoIterator<Item = &'a Write>,
+    settings: impl IntoIterator<Item = &'a Setting>,
 ) -> Vec<Property> {
     let mut out = Vec::new();
     let (mut quota, mut period) = (None, None);
-    for knob in writes.into_iter().flat_map(|write| &write.knobs) {
-        match (version, knob.file.as_str()) {
-            // Two files on v1, and one property that needs both.
-            (Version::V1, "cpu.cfs_quota_us") => quota = Some(knob.value.as_str()),
-            (Version::V1, "cpu.cfs_period_us") => period = Some(knob.value.as_str()),
-            (Version::V1, _) => out.extend(v1(knob)),
-            (Version::V2, "cpu.max") => {
-                let mut words = knob.value.split_ascii_whitespace();
-                out.extend(bandwidth(words.next(), words.next()));
+    for file in settings.into_iter().flat_map(|setting| &setting.files) {
+        match (version, file.name.as_str(), &file.content) {
+            // v1 has two files for one property.
+            (Version::V1, "cpu.cfs_quota_us", content) => quota = amount(content),
+            (Version::V1, "cpu.cfs_period_us", Content::Number(number)) => period = Some(*number),
+            (Version::V1, ..) => out.extend(v1(file)),
+            (Version::V2, "cpu.max", Content::Bandwidth { quota, period }) => {
+                let quota = match quota {
+                    Amount::Max => INFINITY,
+                    Amount::Of(quota) => *quota,
+                };
+                out.extend(bandwidth(quota, *period));
             }
-            (Version::V2, _) => out.extend(v2(knob)),
+            (Version::V2, ..) => out.extend(v2(file)),
         }
     }
     if quota.is_some() || period.is_some() {
-        out.extend(bandwidth(quota, period));
+        out.extend(bandwidth(quota.unwrap_or(INFINITY), period));
     }
     if out.iter().any(is_idle) {
-        // What is idle has no other weight.
+        // An idle cgroup has no other weight.
         out.retain(|property| property.name != "CPUWeight" || is_idle(property));
     }
     out
@@ -77,77 +80,74 @@ fn is_idle(property: &Property) -> bool {
     property.name == "CPUWeight" && property.value == Value::U64(0)
 }
 
-fn v1(knob: &Knob) -> Option<Property> {
-    let name = match knob.file.as_str() {
+fn v1(file: &ControlFile) -> Option<Property> {
+    let name = match file.name.as_str() {
         "memory.limit_in_bytes" => "MemoryLimit",
         "cpu.shares" => "CPUShares",
         "blkio.weight" => "BlockIOWeight",
-        "pids.max" => return tasks(knob),
+        "pids.max" => return tasks(file),
         _ => return None,
     };
-    Some(Property::new(name, Value::U64(amount(&knob.value)?)))
+    Some(Property::new(name, Value::U64(amount(&file.content)?)))
 }
 
-fn v2(knob: &Knob) -> Option<Property> {
-    let value = knob.value.trim();
-    let name = match knob.file.as_str() {
-        "memory.max" => "MemoryMax",
-        "memory.high" => "MemoryHigh",
-        "memory.low" => "MemoryLow",
-        "memory.min" => "MemoryMin",
-        "memory.swap.max" => "MemorySwapMax",
-        "memory.zswap.max" => {
-            return Some(Property::since(253, "MemoryZSwapMax", Value::U64(amount(value)?)));
+fn v2(file: &ControlFile) -> Option<Property> {
+    let name = match (file.name.as_str(), &file.content) {
+        ("memory.max", _) => "MemoryMax",
+        ("memory.high", _) => "MemoryHigh",
+        ("memory.low", _) => "MemoryLow",
+        ("memory.min", _) => "MemoryMin",
+        ("memory.swap.max", _) => "MemorySwapMax",
+        ("memory.zswap.max", content) => {
+            return Some(Property::since(253, "MemoryZSwapMax", Value::U64(amount(content)?)));
         }
-        "cpu.weight" => "CPUWeight",
-        "io.weight" => "IOWeight",
-        "pids.max" => return tasks(knob),
-        // systemd writes "not idle" with every weight.
-        "cpu.idle" if value == "1" => {
+        ("cpu.weight", _) => "CPUWeight",
+        ("io.weight", _) => "IOWeight",
+        ("pids.max", _) => return tasks(file),
+        // systemd writes 0 to cpu.idle with every weight.
+        ("cpu.idle", Content::Number(1)) => {
             return Some(Property::since(252, "CPUWeight", Value::U64(0)));
         }
-        "cpuset.cpus" => return bits("AllowedCPUs", value),
-        "cpuset.mems" => return bits("AllowedMemoryNodes", value),
-        "memory.oom.group" => {
-            let policy = |text| Property::since(253, "OOMPolicy", Value::str(text));
-            return match value {
-                "0" => Some(policy("continue")),
-                "1" => Some(policy("kill").that_is_set_back("memory.oom.group")),
-                _ => None,
-            };
+        ("cpuset.cpus", content) => return bits("AllowedCPUs", content),
+        ("cpuset.mems", content) => return bits("AllowedMemoryNodes", content),
+        ("memory.oom.group", Content::Number(kill @ (0 | 1))) => {
+            let policy = if *kill == 1 { "kill" } else { "continue" };
+            let property = Property::since(253, "OOMPolicy", Value::str(policy));
+            return Some(match kill {
+                1 => property.that_is_reset("memory.oom.group"),
+                _ => property,
+            });
         }
         _ => return None,
     };
-    Some(Property::new(name, Value::U64(amount(value)?)))
+    Some(Property::new(name, Value::U64(amount(&file.content)?)))
 }
 
 /// systemd refuses a limit of 0, which the first process exceeds anyway.
-fn tasks(knob: &Knob) -> Option<Property> {
-    Some(Property::new("TasksMax", Value::U64(amount(&knob.value)?.max(1))))
+fn tasks(file: &ControlFile) -> Option<Property> {
+    Some(Property::new("TasksMax", Value::U64(amount(&file.content)?.max(1))))
 }
 
-fn amount(text: &str) -> Option<u64> {
-    match text.trim() {
-        "max" | "-1" => Some(INFINITY),
-        number => number.parse().ok(),
+fn amount(content: &Content) -> Option<u64> {
+    match content {
+        Content::Number(number) => Some(*number),
+        Content::Unlimited(_) => Some(INFINITY),
+        _ => None,
     }
 }
 
-/// The quota is rounded up, because systemd would round it down when it reads its own files again;
-/// the cgroup's file gets it as it is.
-fn bandwidth(quota: Option<&str>, period: Option<&str>) -> Vec<Property> {
-    let period = match period.map(str::parse::<u64>) {
-        None => None,
-        Some(Ok(0) | Err(_)) => return Vec::new(),
-        Some(Ok(period)) => Some(period),
-    };
-    let quota = match quota.map_or(Some(INFINITY), amount) {
-        None => return Vec::new(),
-        Some(INFINITY) => INFINITY,
-        Some(quota) => {
+/// Rounds the quota up, because systemd rounds it down when it reads its own files again; the
+/// control file gets the exact quota.
+fn bandwidth(quota: u64, period: Option<u64>) -> Vec<Property> {
+    if period == Some(0) {
+        return Vec::new();
+    }
+    let quota = match quota {
+        INFINITY => INFINITY,
+        quota => {
             let micros = u128::from(quota) * 1_000_000 / u128::from(period.unwrap_or(PERIOD));
-            let Ok(micros) = u64::try_from(micros) else { return Vec::new() };
-            match micros.checked_next_multiple_of(PERCENT) {
+            let micros = u64::try_from(micros).ok();
+            match micros.and_then(|micros| micros.checked_next_multiple_of(PERCENT)) {
                 Some(micros) => micros.max(PERCENT),
                 None => return Vec::new(),
             }
@@ -160,15 +160,16 @@ fn bandwidth(quota: Option<&str>, period: Option<&str>) -> Vec<Property> {
 }
 
 /// Returns a list of CPUs or memory nodes as the bit mask that systemd takes.
-fn bits(name: &str, list: &str) -> Option<Property> {
-    let bytes = List::parse(list)?.mask(MOST_BITS)?;
-    (!bytes.is_empty()).then(|| Property::since(244, name, Value::bytes(bytes)))
+fn bits(name: &str, content: &Content) -> Option<Property> {
+    let Content::List(list) = content else { return None };
+    Some(Property::since(244, name, Value::bytes(list.mask(MAX_BITS)?)))
 }
 
-/// The device rules, as far as systemd has words for them: a list of what is allowed. Nothing if
-/// it has not, and then it leaves devices alone, and our own rules are the only ones.
+/// Returns the device rules as properties. None if systemd, which knows only a list of what is
+/// allowed, cannot express them: it then does not limit devices, and our own rules are the only
+/// ones.
 pub fn devices(rules: &Ruleset) -> Vec<Property> {
-    let Some(list) = rules.v1().ok().and_then(|writes| allowed(&writes)) else {
+    let Some(list) = DeviceList::new(rules).ok().and_then(|list| allowed(&list)) else {
         return Vec::new();
     };
     vec![
@@ -177,10 +178,10 @@ pub fn devices(rules: &Ruleset) -> Vec<Property> {
     ]
 }
 
-/// Refuses rules of cgroup v1 that systemd cannot be told of: it writes its own over those that are
-/// there whenever it looks at the unit, so that others would not last.
-pub fn must_keep(writes: &[(&'static str, String)]) -> Result<()> {
-    if can_keep(writes) {
+/// Refuses rules of cgroup v1 that systemd cannot express: it overwrites the rules of the cgroup
+/// whenever it looks at the unit.
+pub fn must_keep(list: &DeviceList) -> Result<()> {
+    if can_keep(list) {
         return Ok(());
     }
     let why = "systemd has no words for an exception from what is allowed, and would let it go on \
@@ -188,33 +189,28 @@ pub fn must_keep(writes: &[(&'static str, String)]) -> Result<()> {
     Err(Error::new(Kind::Invalid, why))
 }
 
-fn can_keep(writes: &[(&'static str, String)]) -> bool {
-    matches!(writes, [("devices.allow", _)]) || allowed(writes).is_some()
+fn can_keep(list: &DeviceList) -> bool {
+    (list.allow && list.exceptions.is_empty()) || allowed(list).is_some()
 }
 
-fn allowed(writes: &[(&'static str, String)]) -> Option<Vec<Value>> {
-    let (first, rest) = writes.split_first()?;
-    if first.0 != "devices.deny" {
+fn allowed(list: &DeviceList) -> Option<Vec<Value>> {
+    if list.allow {
         return None;
     }
-    rest.iter()
-        .map(|(_, line)| {
-            // As in "c 1:3 rwm".
-            let mut words = line.split(' ');
-            let kind = match words.next()? {
-                "c" => "char",
-                "b" => "block",
-                _ => return None,
-            };
-            let path = match words.next()?.split_once(':')? {
-                ("*", "*") => format!("{kind}-*"),
-                ("*", _) => return None,
-                (major, "*") => format!("{kind}-{major}"),
-                (major, minor) => format!("/dev/{kind}/{major}:{minor}"),
-            };
-            Some(Value::Struct(vec![Value::Str(path), Value::str(words.next()?)]))
-        })
-        .collect()
+    let entry = |(devices, access): &(Devices, Access)| {
+        let kind = match devices.kind? {
+            DeviceKind::Char => "char",
+            DeviceKind::Block => "block",
+        };
+        let path = match (devices.major, devices.minor) {
+            (None, None) => format!("{kind}-*"),
+            (None, Some(_)) => return None,
+            (Some(major), None) => format!("{kind}-{major}"),
+            (Some(major), Some(minor)) => format!("/dev/{kind}/{major}:{minor}"),
+        };
+        Some(Value::Struct(vec![Value::Str(path), Value::str(access.to_string())]))
+    };
+    list.exceptions.iter().map(entry).collect()
 }
 
 #[cfg(test)]

@@ -1,19 +1,19 @@
 use oci_spec::runtime::LinuxResources;
 
-use super::super::knobs::knobs;
-use super::super::limits::limits;
+use super::super::limits::Limits;
+use super::super::settings::settings;
 use super::*;
 
 /// What `resources` becomes: in the files of a version, and as properties.
 fn both(resources: &str, version: Version) -> (Vec<String>, Vec<String>) {
     let resources: LinuxResources = serde_json::from_str(resources).unwrap();
-    let mut writes = Vec::new();
-    for limit in limits(&resources).unwrap() {
-        writes.extend(knobs(&limit, version, &mut Vec::new()).unwrap());
+    let mut all = Vec::new();
+    for limit in Limits::new(&resources).unwrap().iter() {
+        all.extend(settings(limit, version, &mut Vec::new()).unwrap());
     }
-    let files = writes.iter().flat_map(|write| write.knobs.first());
-    let files = files.map(|knob| format!("{}={}", knob.file, knob.value)).collect();
-    (files, show(&properties(version, &writes)))
+    let files = all.iter().flat_map(|setting| setting.files.first());
+    let files = files.map(|file| format!("{}={}", file.name, file.content)).collect();
+    (files, show(&properties(version, &all)))
 }
 
 fn show(properties: &[Property]) -> Vec<String> {
@@ -323,7 +323,7 @@ fn what_systemd_would_undo_on_v1_is_known() {
         let text = format!(r#"{{"devices":{rules}}}"#);
         let resources: LinuxResources = serde_json::from_str(&text).unwrap();
         let list = resources.devices().as_deref().unwrap_or_default();
-        let writes = Ruleset::new(list, &[]).unwrap().v1().unwrap();
-        assert_eq!(can_keep(&writes), kept, "{rules}");
+        let list = DeviceList::new(&Ruleset::new(list, &[]).unwrap()).unwrap();
+        assert_eq!(can_keep(&list), kept, "{rules}");
     }
 }

@@ -5,7 +5,7 @@ use super::environment;
 use crate::Result;
 use crate::config::Listen;
 use crate::container::{CgroupManager, CreateOptions};
-use crate::sd_notify;
+use crate::{sd_notify, systemd};
 
 /// Creates a container; its process waits for `start`.
 pub fn run(global: &Global, args: &CreateArgs) -> Result<i32> {
@@ -39,6 +39,7 @@ pub fn options(global: &Global, args: &CreateArgs) -> Result<CreateOptions> {
         },
         preserve_fds: args.preserve_fds,
         listen: Listen::from_environment()?,
+        environment: systemd::Environment::new(|name| std::env::var(name).ok()),
         notify: sd_notify::Host::from_environment()?,
         ..CreateOptions::default()
     })

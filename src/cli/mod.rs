@@ -1,4 +1,4 @@
-//! The command line: parse, set up the log, dispatch, tell the error. One file a command.
+//! The command line: parses the words, calls the library, prints the result. One file a command.
 
 pub mod args;
 pub mod create;
@@ -9,6 +9,7 @@ pub mod exec;
 pub mod features;
 pub mod kill;
 pub mod list;
+mod log;
 pub mod pause;
 mod preserved;
 pub mod ps;
@@ -22,6 +23,7 @@ mod usage;
 
 use std::io::Write;
 
+use ::log::LevelFilter;
 use clap::{CommandFactory, Parser};
 
 pub use args::{
@@ -29,14 +31,14 @@ pub use args::{
 };
 pub use args::{ListFormat, LogFormat, LogLevel, PsArgs, Rootless, RunArgs, SpecArgs, UpdateArgs};
 
-use crate::log::{self, Format, Level};
+use self::log::Format;
 use crate::spawn::selfexe;
 use crate::{Context, Error, Kind, Result, sys, terminal};
 
-/// The program: the exit status of the command, or 1 after its error was told; 3 for a command that
-/// does not exist.
+/// Runs the program. Returns the exit status of the command, 1 after an error, or 3 for an unknown
+/// command.
 pub fn main() -> u8 {
-    // Before anything else: it executes the program once more, and what was done is done twice.
+    // First of all, because it executes the program again.
     let protected = selfexe::protect_if(|arg| matches!(arg, "create" | "run" | "exec"));
     let stdio = terminal::stdio::ensure_open();
     let words = args::normal(std::env::args_os().collect(), Cli::command);
@@ -65,7 +67,7 @@ pub fn main() -> u8 {
 
 fn set_up(cli: &Cli) -> Result<()> {
     let global = &cli.global;
-    // Before the log is opened, but what is wrong belongs into the log.
+    // Before the log is opened, although its error belongs into the log.
     let reserved = match &cli.command {
         Some(Command::Create(args)) => preserved::reserve(args.preserve_fds),
         Some(Command::Run(args)) => preserved::reserve(args.create.preserve_fds),
@@ -77,21 +79,21 @@ fn set_up(cli: &Cli) -> Result<()> {
         LogFormat::Json => Format::Json,
     };
     let level = match global.log_level {
-        _ if global.debug => Level::Debug,
-        LogLevel::Error => Level::Error,
-        LogLevel::Warning => Level::Warning,
-        LogLevel::Debug => Level::Debug,
+        _ if global.debug => LevelFilter::Debug,
+        LogLevel::Error => LevelFilter::Error,
+        LogLevel::Warning => LevelFilter::Warn,
+        LogLevel::Debug => LevelFilter::Debug,
     };
     let file = global.log.as_deref().filter(|path| !path.as_os_str().is_empty());
     log::init(file, format, level)?;
     reserved?;
-    // Who reads our messages may hang up; that must not end a create half-way.
+    // A reader of the messages that hangs up must not end a create half-way.
     sys::signal::ignore(libc::SIGPIPE).context("ignore SIGPIPE")?;
-    // Whoever started us may ignore it, and then no child's exit status could be read.
+    // A caller that ignores it would make the exit status of children unreadable.
     sys::signal::default_action(libc::SIGCHLD).context("set SIGCHLD to its default")?;
-    if log::debugging() {
+    if level >= LevelFilter::Debug {
         let words: Vec<_> = std::env::args_os().skip(1).collect();
-        log::debug(format_args!("bulkhead {}: {words:?}", env!("CARGO_PKG_VERSION")));
+        crate::log::debug(format_args!("bulkhead {}: {words:?}", env!("CARGO_PKG_VERSION")));
     }
     Ok(())
 }
@@ -123,7 +125,7 @@ fn dispatch(cli: Cli) -> Result<i32> {
     }
 }
 
-/// What `--version` prints; engines read the lines by their first words.
+/// The output of `--version`; engines identify the lines by their first words.
 fn version() -> Result<String> {
     let mut text = format!("bulkhead version {}\n", env!("CARGO_PKG_VERSION"));
     if let Some(commit) = option_env!("BULKHEAD_COMMIT") {
@@ -136,8 +138,8 @@ fn version() -> Result<String> {
     Ok(text)
 }
 
-/// Writes a command's result to standard output. A full disk, a closed pipe and a descriptor that
-/// the caller has closed are errors.
+/// Writes the result of a command to standard output. A full disk, a closed pipe and a descriptor
+/// that the caller has closed are errors.
 pub fn print(bytes: &[u8]) -> Result<()> {
     let write = || -> Result<()> {
         if terminal::stdio::stdout_was_closed() {

@@ -1,5 +1,5 @@
-//! The descriptors that `create`, `run` and `exec` hand over: those of socket activation, then
-//! those of `--preserve-fds`.
+//! The descriptors that `create`, `run` and `exec` pass on: those of socket activation, then those
+//! of `--preserve-fds`.
 
 use std::os::fd::{AsRawFd, IntoRawFd, RawFd};
 
@@ -12,17 +12,16 @@ use crate::{Context, Error, Kind, Result};
 /// A process can have no more descriptors than the kernel's own limit allows.
 const MOST: u32 = 1 << 20;
 
-/// Checks that the caller has opened what is to be handed over, and occupies the numbers between
-/// that are free: else a file that the runtime opens, a directory of the host perhaps, would get
-/// one of them. What occupies a number is the end of a pipe, and is closed by execve(2).
+/// Checks that the descriptors to pass on are open, and occupies the free numbers between them.
+/// Otherwise a file that the runtime opens, perhaps a directory of the host, would get such a number
+/// and be passed on. A number is occupied by the end of a pipe, which execve(2) closes.
 ///
-/// Must run before this process opens a file, or it takes its own files for the caller's. Without
-/// descriptors to hand over it does nothing.
+/// Must run before this process opens a file. Without descriptors to pass on it does nothing.
 ///
 /// # Errors
-/// `$LISTEN_FDS` names a descriptor that is not open. The last one of `--preserve-fds` is not open:
-/// the caller counts wrong. Free numbers below it are no error, since podman turns a list of
-/// descriptors into the number of the last one.
+/// `$LISTEN_FDS` names a descriptor that is not open, or the last descriptor of `--preserve-fds` is
+/// not open. Free numbers below it are no error, because podman turns a list of descriptors into
+/// the number of the last one.
 pub fn reserve(preserve: u32) -> Result<()> {
     if preserve >= MOST {
         let why = format!("more than {}", MOST - 1);

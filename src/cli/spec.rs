@@ -19,8 +19,8 @@ use crate::{Context, Error, Kind, Result};
 /// The file's name in a bundle.
 const CONFIG: &str = "config.json";
 
-/// Writes config.json into `bundle` (or the working directory), for the caller's own uid and gid if
-/// `rootless`. Never writes over a file that is there.
+/// Writes config.json to `bundle` (or the working directory), for the uid and gid of the caller if
+/// `rootless`. Never overwrites a file.
 pub fn run(bundle: Option<&Path>, rootless: bool) -> Result<()> {
     let ids = rootless.then(|| (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw()));
     let text = text(&config(ids, unified_cgroups()))?;
@@ -29,10 +29,9 @@ pub fn run(bundle: Option<&Path>, rootless: bool) -> Result<()> {
     let mut file =
         OpenOptions::new().write(true).create_new(true).mode(0o666).open(&path).map_err(
             |e| match e.kind() {
-                ErrorKind::AlreadyExists => Error::new(
-                    Kind::Invalid,
-                    format!("{path:?}: there is one already; remove it to have a new one written"),
-                ),
+                ErrorKind::AlreadyExists => {
+                    Error::new(Kind::Invalid, format!("{path:?}: already exists; remove it first"))
+                }
                 _ => Error::from(e).context(failed()),
             },
         )?;

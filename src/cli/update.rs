@@ -1,19 +1,19 @@
-//! `update`: other limits for a container that is there.
+//! `update`: changes the limits of an existing container.
 
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use serde_json::{Map, Value, json};
+use oci_spec::runtime::{LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxPids, LinuxResources};
 
 use super::{Global, UpdateArgs, environment};
 use crate::config::Changes;
 use crate::{Context, Error, Kind, Result, log};
 
-/// More than any real `linux.resources`.
+/// More than any real `linux.resources` has.
 const MAX_BYTES: u64 = 16 << 20;
 
-/// Changes the limits.
+/// Sets the limits, and stores them for later commands.
 pub fn run(global: &Global, args: &UpdateArgs) -> Result<i32> {
     let container = environment::runtime(global)?.container(&args.id)?;
     container.change(&changes(args)?).map(|()| 0)
@@ -27,31 +27,24 @@ fn changes(args: &UpdateArgs) -> Result<Changes> {
             return Err(Error::unsupported(format!("{name} (Intel RDT)")));
         }
     }
-    let mut warnings = Vec::new();
-    let changes = match args.resources.as_deref().filter(|path| !path.as_os_str().is_empty()) {
-        Some(_) if has_limits(&options(args)?) => {
-            let why = "--resources cannot be used with options for limits such as --memory";
-            return Err(Error::new(Kind::Invalid, why));
-        }
-        Some(path) => {
-            let name = if path == Path::new("-") {
-                "standard input".into()
-            } else {
-                path.to_string_lossy()
-            };
-            let raw = read(path).with_context(|| format!("read {name}"))?;
-            Changes::parse(&raw, &name, &mut warnings)?
-        }
-        None => {
-            let text = options(args)?.to_string();
-            Changes::parse(text.as_bytes(), "options", &mut warnings)?
-        }
+    let options = options(args)?;
+    let Some(path) = args.resources.as_deref().filter(|path| !path.as_os_str().is_empty()) else {
+        return Ok(Changes::new(&options));
     };
+    if options != LinuxResources::default() {
+        let why = "--resources cannot be used with options for limits such as --memory";
+        return Err(Error::new(Kind::Invalid, why));
+    }
+    let name =
+        if path == Path::new("-") { "standard input".into() } else { path.to_string_lossy() };
+    let raw = read(path).with_context(|| format!("read {name}"))?;
+    let mut warnings = Vec::new();
+    let changes = Changes::parse(&raw, &name, &mut warnings)?;
     warnings.iter().for_each(log::warn);
     Ok(changes)
 }
 
-/// Whatever kind of file it is: a shell may hand over a pipe.
+/// Reads a file of any type: a shell may pass a pipe.
 fn read(path: &Path) -> Result<Vec<u8>> {
     let mut raw = Vec::new();
     let limit = MAX_BYTES + 1;
@@ -65,73 +58,63 @@ fn read(path: &Path) -> Result<Vec<u8>> {
     Ok(raw)
 }
 
-/// The options as a `linux.resources` object.
-fn options(args: &UpdateArgs) -> Result<Value> {
-    let (mut memory, mut cpu) = (Map::new(), Map::new());
-    let (mut pids, mut block_io) = (Map::new(), Map::new());
-    for (option, value, key) in [
-        ("--memory", &args.memory, "limit"),
-        ("--memory-swap", &args.memory_swap, "swap"),
-        ("--memory-reservation", &args.memory_reservation, "reservation"),
-        ("--kernel-memory", &args.kernel_memory, "kernel"),
-        ("--kernel-memory-tcp", &args.kernel_memory_tcp, "kernelTCP"),
-    ] {
-        if let Some(text) = set(value) {
-            let why = "must be a number of bytes such as 512M, or -1";
-            let bytes = bytes(text).ok_or_else(|| Error::invalid(option, text, why))?;
-            memory.insert(key.to_owned(), bytes.into());
-        }
+/// Returns the options as resources.
+fn options(args: &UpdateArgs) -> Result<LinuxResources> {
+    let (mut memory, mut cpu) = (LinuxMemory::default(), LinuxCpu::default());
+    memory
+        .set_limit(size("--memory", &args.memory)?)
+        .set_swap(size("--memory-swap", &args.memory_swap)?)
+        .set_reservation(size("--memory-reservation", &args.memory_reservation)?)
+        .set_kernel_tcp(size("--kernel-memory-tcp", &args.kernel_memory_tcp)?);
+    #[allow(deprecated)] // Deprecated in the specification too, yet engines set it.
+    memory.set_kernel(size("--kernel-memory", &args.kernel_memory)?);
+    cpu.set_shares(number("--cpu-share", &args.cpu_share)?)
+        .set_quota(number("--cpu-quota", &args.cpu_quota)?)
+        .set_period(number("--cpu-period", &args.cpu_period)?)
+        .set_burst(number("--cpu-burst", &args.cpu_burst)?)
+        .set_realtime_runtime(number("--cpu-rt-runtime", &args.cpu_rt_runtime)?)
+        .set_realtime_period(number("--cpu-rt-period", &args.cpu_rt_period)?)
+        .set_idle(number("--cpu-idle", &args.cpu_idle)?)
+        .set_cpus(set(&args.cpuset_cpus).map(str::to_owned))
+        .set_mems(set(&args.cpuset_mems).map(str::to_owned));
+    let mut resources = LinuxResources::default();
+    resources
+        .set_memory(Some(memory).filter(|memory| *memory != LinuxMemory::default()))
+        .set_cpu(Some(cpu).filter(|cpu| *cpu != LinuxCpu::default()));
+    if let Some(weight) = number("--blkio-weight", &args.blkio_weight)? {
+        let mut block_io = LinuxBlockIo::default();
+        block_io.set_weight(Some(weight));
+        resources.set_block_io(Some(block_io));
     }
-    let unsigned = [
-        ("--cpu-period", &args.cpu_period, "period"),
-        ("--cpu-burst", &args.cpu_burst, "burst"),
-        ("--cpu-rt-period", &args.cpu_rt_period, "realtimePeriod"),
-        ("--cpu-share", &args.cpu_share, "shares"),
-    ];
-    for (option, value, key) in unsigned {
-        if let Some(text) = set(value) {
-            cpu.insert(key.to_owned(), number::<u64>(option, text)?.into());
-        }
+    if let Some(limit) = number("--pids-limit", &args.pids_limit)? {
+        let mut pids = LinuxPids::default();
+        pids.set_limit(limit);
+        resources.set_pids(Some(pids));
     }
-    let signed = [
-        ("--cpu-quota", &args.cpu_quota, "quota"),
-        ("--cpu-rt-runtime", &args.cpu_rt_runtime, "realtimeRuntime"),
-        ("--cpu-idle", &args.cpu_idle, "idle"),
-    ];
-    for (option, value, key) in signed {
-        if let Some(text) = set(value) {
-            cpu.insert(key.to_owned(), number::<i64>(option, text)?.into());
-        }
-    }
-    for (value, key) in [(&args.cpuset_cpus, "cpus"), (&args.cpuset_mems, "mems")] {
-        if let Some(text) = set(value) {
-            cpu.insert(key.to_owned(), text.into());
-        }
-    }
-    if let Some(text) = set(&args.blkio_weight) {
-        block_io.insert("weight".to_owned(), number::<u16>("--blkio-weight", text)?.into());
-    }
-    if let Some(text) = set(&args.pids_limit) {
-        pids.insert("limit".to_owned(), number::<i64>("--pids-limit", text)?.into());
-    }
-    Ok(json!({"memory": memory, "cpu": cpu, "pids": pids, "blockIO": block_io}))
+    Ok(resources)
 }
 
-fn has_limits(resources: &Value) -> bool {
-    let parts = resources.as_object().into_iter().flat_map(Map::values);
-    parts.filter_map(Value::as_object).any(|part| !part.is_empty())
-}
-
-/// An empty option is as good as none: scripts write `--memory "$MEMORY"`.
+/// Treats an empty option as unset: scripts write `--memory "$MEMORY"`.
 fn set(value: &Option<String>) -> Option<&str> {
     value.as_deref().map(str::trim).filter(|text| !text.is_empty())
 }
 
-fn number<T: std::str::FromStr>(option: &str, text: &str) -> Result<T> {
-    text.parse().map_err(|_| Error::invalid(option, text, "must be a number in range"))
+fn number<T: std::str::FromStr>(option: &str, value: &Option<String>) -> Result<Option<T>> {
+    let parse = |text: &str| {
+        text.parse().map_err(|_| Error::invalid(option, text, "must be a number in range"))
+    };
+    set(value).map(parse).transpose()
 }
 
-/// A number of bytes as people write it: `10M`, `1.5 GiB`, `4096`, all units by 1024; or -1.
+fn size(option: &str, value: &Option<String>) -> Result<Option<i64>> {
+    let parse = |text: &str| {
+        let why = "must be a number of bytes such as 512M, or -1";
+        bytes(text).ok_or_else(|| Error::invalid(option, text, why))
+    };
+    set(value).map(parse).transpose()
+}
+
+/// Parses a number of bytes such as `10M`, `1.5 GiB` or `4096`, with powers of 1024 as units; or -1.
 fn bytes(text: &str) -> Option<i64> {
     if text == "-1" {
         return Some(-1);

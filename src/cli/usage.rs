@@ -1,25 +1,26 @@
-//! Errors of the command line: the error first, in one line, then the usage. Options and commands of
-//! container engines, which people type here out of habit, are answered with what to use instead.
+//! Errors of the command line: the error on one line, then the usage. For options and commands of
+//! container engines, which people type here out of habit, the error names what to use instead.
 
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
 
+use ::log::LevelFilter;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-use crate::log::{self, Format, Level};
+use super::log::{self, Format};
 use crate::{Error, Kind};
 
 /// The exit status for a command that does not exist, as of runc.
 const NO_SUCH_COMMAND: u8 = 3;
 
-/// Commands of other runtimes that engines call, and what they need. Engines show the error, so it
-/// is told without the usage; podman takes an exit status of 0 from their `--help` for support.
+/// Commands of other runtimes that engines call, and what they require. Engines show the error, so
+/// it comes without the usage; podman takes an exit status of 0 from their `--help` as support.
 const UNSUPPORTED: &[(&str, &str)] = &[("checkpoint", "CRIU"), ("restore", "CRIU")];
 
-/// Commands of engines, and what does the same here.
+/// Commands of engines, and their equivalents here.
 const COMMANDS: &[(&str, &str)] = &[
-    ("attach", "the terminal belongs to who gave --console-socket, or to 'bulkhead run'"),
+    ("attach", "the terminal belongs to the process at --console-socket, or to 'bulkhead run'"),
     ("build", ENGINE),
     ("commit", ENGINE),
     ("cp", ENGINE),
@@ -49,7 +50,7 @@ const ENGINE: &str = "images are handled by engines such as Docker, podman or co
 const NETWORK: &str = "networks are set up by engines such as Docker, podman or containerd";
 const STDIN: &str = "standard input is always passed on";
 
-/// Options of engines for commands that have the same name here. The commands are those of the row.
+/// Options of engines for commands that exist here, by command.
 const OPTIONS: &[(&[&str], &[&str], &str)] = &[
     (
         RUN,
@@ -100,8 +101,8 @@ const RUN: &[&str] = &["run", "create"];
 /// Returns the exit status.
 pub fn tell(words: &[OsString], usage: &clap::Error) -> u8 {
     let (file, format) = log_options(words);
-    // A log that cannot be opened is a second error; the first one still goes to standard error.
-    let logged = log::init(file.as_deref(), format, Level::Warning).is_ok() && file.is_some();
+    // If the log cannot be opened, the error still goes to standard error.
+    let logged = log::init(file.as_deref(), format, LevelFilter::Warn).is_ok() && file.is_some();
     if let Some(error) = unsupported(usage) {
         log::error(&error);
         return 1;
@@ -110,9 +111,9 @@ pub fn tell(words: &[OsString], usage: &clap::Error) -> u8 {
     let rendered = text.split("\n\n").find(|part| part.starts_with("Usage: ")).unwrap_or_default();
     let error = Error::new(Kind::Invalid, message(usage, &text, command_of(rendered)));
     log::error(&error);
-    // One JSON object is all that a reader of standard error expects.
+    // A reader of JSON expects one object on standard error.
     if logged || format == Format::Text {
-        // There is nobody to tell if standard error cannot be written.
+        // A failure to write to standard error cannot be reported.
         let _ = std::io::stderr().write_all(format!("{}\n", rendered.trim_end()).as_bytes());
     }
     match usage.kind() {
@@ -127,7 +128,7 @@ fn unsupported(usage: &clap::Error) -> Option<Error> {
     Some(Error::unsupported(format_args!("{name} ({needs})")))
 }
 
-/// What the parser tells about an error.
+/// A detail of an error of the parser.
 fn value(usage: &clap::Error, kind: ContextKind) -> Option<&str> {
     match usage.get(kind) {
         Some(ContextValue::String(text)) => Some(text),
@@ -185,7 +186,7 @@ fn instead_of(command: &str, argument: &str) -> Option<&'static str> {
     rows.find(|(_, options, _)| options.contains(&name)).map(|(.., instead)| *instead)
 }
 
-/// The values of `--log` and `--log-format`, as far as words that are no command line tell them.
+/// The values of `--log` and `--log-format` in words that are not a valid command line.
 fn log_options(words: &[OsString]) -> (Option<PathBuf>, Format) {
     let value = |name: &str| {
         let ours = words.iter().take_while(|word| *word != "--");

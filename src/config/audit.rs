@@ -7,8 +7,8 @@
 use oci_spec::runtime::{LinuxDeviceType, Process, Spec};
 use serde_json::Value;
 
-use super::explain;
 use super::keys::{self, Key, Need, Of};
+use super::reparse;
 use crate::{Error, Result};
 
 /// The keys of the spec whose value is an array.
@@ -135,7 +135,7 @@ pub fn spec_may_hide(spec: &Spec) -> bool {
 
 /// Looks through the whole text. `root` is the path of the text's own object.
 pub fn audit(text: &str, root: &str) -> Result<Absent> {
-    let mut value: Value = serde_json::from_str(text).map_err(|error| explain::syntax(&error))?;
+    let mut value: Value = serde_json::from_str(text).map_err(|error| reparse::syntax(&error))?;
     if !root.is_empty() {
         value = Value::Object([(root.to_owned(), value)].into_iter().collect());
     }

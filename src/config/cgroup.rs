@@ -2,19 +2,20 @@
 
 use oci_spec::runtime::Spec;
 
-use super::check;
+use super::annotations;
 use super::linux::cgroups_path;
 use super::mounts::{self, Mount};
-use crate::cgroup::{self, Layout};
+use crate::cgroup::{CgroupOptions, CgroupPlan, Layout, Resources};
+use crate::host::Host;
 use crate::{Result, systemd};
 
 /// What the command line says about cgroups.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CgroupRequest {
     /// No cgroup is made, and limits are refused.
     pub disabled: bool,
-    /// systemd makes the cgroup.
-    pub systemd: bool,
+    /// systemd makes the cgroup; these variables tell where systemd is.
+    pub systemd: Option<systemd::Environment>,
     /// A cgroup that may not be used is no error if no limit is requested.
     pub rootless: bool,
 }
@@ -24,26 +25,36 @@ pub fn plan(
     spec: &Spec,
     id: &str,
     mounts: &[Mount],
-    request: CgroupRequest,
+    request: &CgroupRequest,
+    host: &Host,
     warnings: &mut Vec<String>,
-) -> Result<cgroup::Plan> {
-    check::check(spec)?;
+) -> Result<CgroupPlan> {
     let linux = spec.linux().as_ref();
+    let devices = linux.and_then(|linux| linux.devices().as_deref()).unwrap_or_default();
     let resources = linux.and_then(|linux| linux.resources().as_ref());
+    let resources = Resources::new(resources, devices)?;
     let path = cgroups_path(linux.and_then(|linux| linux.cgroups_path().as_deref()))?;
     if request.disabled {
-        return cgroup::Plan::disabled(resources, warnings);
+        return CgroupPlan::disabled(&resources, warnings);
     }
-    let options = cgroup::Options {
+    let options = CgroupOptions {
         rootless: request.rootless,
-        systemd: request.systemd,
+        in_user_namespace: host.in_user_namespace,
+        systemd: request.systemd.clone(),
         mounts_devices: mounts::needs_device(mounts),
     };
-    let devices = linux.and_then(|linux| linux.devices().as_deref()).unwrap_or_default();
     let layout = Layout::probe()?;
-    let mut plan = cgroup::Plan::new(&layout, id, path, resources, devices, options, warnings)?;
-    plan.set_below(spec.annotations().as_ref())?;
-    if request.systemd {
+    let mut plan = CgroupPlan::new(&layout, id, path, &resources, &options, warnings)?;
+    let annotation = |name| spec.annotations().as_ref().and_then(|all| all.get(name));
+    for (name, counts) in [
+        (annotations::SYSTEMD_SUBGROUP, request.systemd.is_some()),
+        (annotations::DELEGATE_CGROUP, true),
+    ] {
+        if let Some(path) = annotation(name).filter(|_| counts) {
+            plan.start_below(name, path)?;
+        }
+    }
+    if request.systemd.is_some() {
         let annotations = spec.annotations().iter().flatten();
         let pairs = annotations.map(|(key, value)| (key.as_str(), value.as_str()));
         plan.set(systemd::annotations::properties(pairs)?);

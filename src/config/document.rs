@@ -2,7 +2,7 @@
 //!
 //! The crate's own types for them would do but for `process.execCPUAffinity`: the crate checks it
 //! with a regular expression while it parses, and so links an engine for them that is a quarter of
-//! the binary. The rule is `check::process::exec_cpu_affinity`. All other members are of the
+//! the binary. The process section checks it. All other members are of the
 //! crate's types. Members for other platforms are not read at all.
 
 use std::collections::HashMap;

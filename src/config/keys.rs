@@ -1,14 +1,10 @@
 //! The keys of a configuration: one table of what the parser reads, where, and what must be there.
 //!
-//! The parser ignores a key that it does not know (config.md, "Extensibility"), so a slip of the
-//! pen would take a control away in silence. [`correct`] finds such keys. Go's decoder, and runc
+//! The parser ignores a key that it does not know (config.md, "Extensibility"), so a misspelt key
+//! would silently remove a control. [`super::spelling`] finds such keys. Go's decoder, and runc
 //! with it, takes a key whose letters differ only in their case; such files exist, and mean what
 //! they say, so here they are taken as well, with a warning. A key that resembles a known one in
 //! another way, or belongs to another place, is ignored, with a warning that names the known one.
-
-mod correct;
-
-pub use correct::correct;
 
 /// Whether the parser would take a key that is missing for 0 or for an empty value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -200,7 +196,7 @@ const SYSCALL: &[Key] = &[
     key("args", Of::Objects(&[value("index"), value("value"), value("valueTwo"), value("op")])),
 ];
 
-/// Refused as a whole (`check::not_built`); the last three are deprecated.
+/// Refused as a whole (`super::linux`); the last three are deprecated.
 const INTEL_RDT: &[Key] = &[
     value("closID"),
     value("l3CacheSchema"),

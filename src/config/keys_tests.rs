@@ -7,7 +7,7 @@ use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::de::{EnumAccess, IntoDeserializer, VariantAccess, value::Error as ValueError};
 use serde::forward_to_deserialize_any;
 
-use super::correct::distance;
+use super::super::spelling::{correct, distance};
 use super::*;
 
 /// Asks a type for its keys: gives every struct all the fields that its `Deserialize` names, every

@@ -1,7 +1,7 @@
 //! Reads and parses config.json and process.json.
 //!
 //! The fast path is one read and one pass of serde. Only when that fails, or when the result
-//! could hide something, is the text looked at again (`explain`, `audit`).
+//! could hide something, is the text looked at again (`reparse`, `audit`).
 //!
 //! What the crate oci-spec cannot represent, or loses, and what is done about it:
 //! * Unknown capabilities: the crate fails, the spec wants a warning. Dropped with a warning.
@@ -25,7 +25,7 @@
 //!   `SCHED_FLAG_DL_OVERRUN`). Translated.
 //! * `execCPUAffinity` with an empty string means unset; the crate fails. Made absent (`document`).
 //! * Deprecated members of `intelRdt` (`enableCMT`, `enableMBM`): dropped by the crate, but the
-//!   whole section is refused in this version (`check::not_built`).
+//!   whole section is refused in this version (`linux`).
 //! * A key given twice: refused by the crate in objects of the spec; in free maps (annotations,
 //!   sysctl, unified, rdma) the last one counts, as in runc.
 //! * A NUL byte in a string: the crate keeps it, the kernel would cut there. Refused by `audit`.
@@ -44,7 +44,7 @@ use oci_spec::runtime::{Process, Spec};
 use serde::de::DeserializeOwned;
 
 use super::document::{Config, ProcessConfig};
-use super::{annotations, audit, explain, keys, version};
+use super::{annotations, audit, keys, reparse, spelling, version};
 use crate::{Context, Error, Kind, Result};
 
 /// More than any real configuration, and little enough to read into memory.
@@ -56,7 +56,7 @@ pub struct Loaded {
     /// The configuration.
     pub spec: Spec,
     /// The bytes as read, to be kept as the snapshot: later edits of the file have no effect. Keys
-    /// in other letters than those of the specification are replaced ([`keys::correct`]).
+    /// in other letters than those of the specification are replaced ([`spelling::correct`]).
     pub raw: Vec<u8>,
     /// What the spec wants logged rather than refused.
     pub warnings: Vec<String>,
@@ -104,7 +104,7 @@ pub fn parse_stored(text: &str) -> Result<Spec> {
 pub fn parse_process(raw: &[u8], name: &str) -> Result<LoadedProcess> {
     let mut warnings = Vec::new();
     let read = |warnings: &mut Vec<String>| -> Result<Process> {
-        let text = keys::correct(text(raw)?, keys::PROCESS, "process", warnings)?;
+        let text = spelling::correct(text(raw)?, keys::PROCESS, "process", warnings)?;
         let process = decode::<ProcessConfig>(&text, "process", warnings)?.into();
         if audit::text_may_hide(&text) || audit::process_may_hide(&process) {
             audit::audit(&text, "process")?;
@@ -116,7 +116,7 @@ pub fn parse_process(raw: &[u8], name: &str) -> Result<LoadedProcess> {
 }
 
 fn parse_corrected(raw: &mut Vec<u8>, warnings: &mut Vec<String>) -> Result<Spec> {
-    if let Cow::Owned(corrected) = keys::correct(text(raw)?, keys::CONFIG, "", warnings)? {
+    if let Cow::Owned(corrected) = spelling::correct(text(raw)?, keys::CONFIG, "", warnings)? {
         *raw = corrected.into_bytes();
     }
     parse_text(text(raw)?, warnings)
@@ -141,7 +141,7 @@ pub(super) fn parse_text(text: &str, warnings: &mut Vec<String>) -> Result<Spec>
 fn decode<T: DeserializeOwned>(text: &str, root: &str, warnings: &mut Vec<String>) -> Result<T> {
     match serde_json::from_str(text) {
         Ok(value) => Ok(value),
-        Err(error) => explain::explain(text, &error, root, warnings),
+        Err(error) => reparse::reparse(text, &error, root, warnings),
     }
 }
 

@@ -1,247 +1,219 @@
-//! New limits for a container: what `update` is given, put into the configuration as it is kept.
-//!
-//! On the JSON, not on types: all of the text that is not `linux.resources` stays as it was, byte
-//! for byte.
+//! New limits for an existing container: what `update` is given, and its merge with the earlier
+//! ones.
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
+use oci_spec::runtime::{
+    LinuxBlockIo, LinuxCpu, LinuxHugepageLimit, LinuxInterfacePriority, LinuxMemory, LinuxNetwork,
+    LinuxResources, LinuxThrottleDevice, LinuxWeightDevice, LinuxWeightDeviceBuilder,
+};
 use serde_json::{Map, Value};
 
-use super::{explain, keys, load};
+use super::keys::{self, Key, Of};
+use super::{load, reparse, spelling};
 use crate::{Context, Error, Kind, Result};
 
-/// The sections of `linux.resources` whose members are known, and those members for which 0 is
-/// "not set" (config-linux.md, "Control groups"). What is not set is left as it is.
-const SECTIONS: &[(&str, &[&str], &[&str])] = &[
-    (
-        "memory",
-        &["limit", "reservation", "swap", "kernel", "kernelTCP"],
-        &["swappiness", "disableOOMKiller", "useHierarchy", "checkBeforeUpdate"],
-    ),
-    (
-        "cpu",
-        &["shares", "quota", "period", "realtimeRuntime", "realtimePeriod"],
-        &["burst", "cpus", "mems", "idle"],
-    ),
-    ("pids", &[], &["limit"]),
-    (
-        "blockIO",
-        &["weight", "leafWeight"],
-        &[
-            "weightDevice",
-            "throttleReadBpsDevice",
-            "throttleWriteBpsDevice",
-            "throttleReadIOPSDevice",
-            "throttleWriteIOPSDevice",
-        ],
-    ),
-    ("network", &["classID"], &["priorities"]),
-];
-
-/// The other members: lists, maps with free keys, and the device rules.
-const OTHERS: &[&str] = &["devices", "hugepageLimits", "rdma", "unified"];
-
-/// What tells the elements of a list apart.
-const NAMES: &[&str] = &["major", "minor", "pageSize", "name"];
-
-type Known<'a> = &'a dyn Fn(&str) -> bool;
-
-/// Limits to change: a `linux.resources` object without what is not set.
+/// Limits to change: a `linux.resources` object without members that are unset.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Changes(Map<String, Value>);
+pub struct Changes(LinuxResources);
 
 impl Changes {
-    /// Reads a `linux.resources` object; `name` stands for the text in errors. Members that the
-    /// specification does not know are ignored, as it demands (config.md, "Extensibility"), but told
-    /// in `warnings`: they may be a limit with a slip of the pen. The device rules are
-    /// one list, in which the order counts: they replace those that were there.
+    /// Parses a `linux.resources` object; `name` stands for the text in errors. Members that are
+    /// not in the specification are ignored, as it demands (config.md, "Extensibility"), but
+    /// reported in
+    /// `warnings`: they may be a misspelled limit.
     pub fn parse(raw: &[u8], name: &str, warnings: &mut Vec<String>) -> Result<Changes> {
         Changes::read(raw, warnings).with_context(|| name.to_owned())
     }
 
     fn read(raw: &[u8], warnings: &mut Vec<String>) -> Result<Changes> {
         let text = load::text(raw)?;
-        let text = &*keys::correct(text, keys::RESOURCES, "linux.resources", warnings)?;
-        let value: Value = serde_json::from_str(text).map_err(|e| explain::syntax(&e))?;
-        let Value::Object(mut members) = value else {
+        let text = &*spelling::correct(text, keys::RESOURCES, "linux.resources", warnings)?;
+        let value: Value = serde_json::from_str(text).map_err(|e| reparse::syntax(&e))?;
+        let Value::Object(members) = value else {
             return Err(Error::new(Kind::Invalid, "must hold a JSON object"));
         };
-        let mut drop_unknown = |field: &str, members: &mut Map<String, Value>, known: Known<'_>| {
-            members.retain(|name, _| {
-                let field = format!("{field}.{name}: ");
-                // One that resembles a known field has its warning.
-                if !known(name) && !warnings.iter().any(|warning| warning.starts_with(&field)) {
-                    warnings.push(format!("{field}ignored: there is no such field"));
-                }
-                known(name)
-            });
-        };
-        drop_unknown("linux.resources", &mut members, &|name| {
-            OTHERS.contains(&name) || SECTIONS.iter().any(|(section, ..)| *section == name)
-        });
-        for (section, zero, rest) in SECTIONS {
-            if let Some(Value::Object(found)) = members.get_mut(*section) {
-                let field = format!("linux.resources.{section}");
-                drop_unknown(&field, found, &|name| zero.contains(&name) || rest.contains(&name));
-            }
-        }
-        // The whole text in its place, so that every rule about it applies, and errors name it so.
+        report_unknown("linux.resources", &members, keys::RESOURCES, warnings);
+        // Parse it inside of a configuration, so that all rules apply and errors name the fields.
         let spec = format!("{{\"ociVersion\":\"1.0.0\",\"linux\":{{\"resources\":{text}}}}}");
-        load::parse_text(&spec, warnings)?;
-        for (section, zero, _) in SECTIONS {
-            if let Some(Value::Object(found)) = members.get_mut(*section) {
-                found.retain(|name, value| !unset(value, zero.contains(&name.as_str())));
-            }
-        }
-        members.retain(|_, value| match value {
-            Value::Object(found) => !found.is_empty(),
-            Value::Array(found) => !found.is_empty(),
-            _ => false,
-        });
-        Ok(Changes(members))
+        let spec = load::parse_text(&spec, warnings)?;
+        let resources = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
+        Ok(resources.map(Changes::new).unwrap_or_default())
     }
 
-    /// The typed form.
-    pub fn resources(&self) -> Result<oci_spec::runtime::LinuxResources> {
-        serde_json::from_value(Value::Object(self.0.clone()))
-            .map_err(|e| Error::new(Kind::Invalid, format!("linux.resources: {e}")))
+    /// Takes the members that are set.
+    pub fn new(resources: &LinuxResources) -> Changes {
+        let mut changes = LinuxResources::default();
+        merge(&mut changes, resources);
+        Changes(changes)
     }
 
-    /// The text of a config.json with the changes in it.
-    pub fn merge_into(&self, config: &str) -> Result<String> {
-        let (place, old) = place(config)?;
-        let mut members = match old {
-            Some(text) => serde_json::from_str(text).map_err(|e| explain::syntax(&e))?,
-            None => Map::new(),
-        };
-        // Without a limit on memory there is none on memory and swap together.
-        let of_memory = |name| self.0.get("memory").and_then(|memory| memory.get(name));
-        if of_memory("limit") == Some(&Value::from(-1))
-            && of_memory("swap").is_none()
-            && let Some(Value::Object(memory)) = members.get_mut("memory")
-        {
-            memory.remove("swap");
-        }
-        merge_members(&mut members, &self.0);
-        let text =
-            serde_json::to_string(&members).map_err(|e| Error::new(Kind::System, e.to_string()))?;
-        Ok(place.splice(config, &text))
+    /// Returns the changes as resources of their own.
+    pub fn resources(&self) -> &LinuxResources {
+        &self.0
+    }
+
+    /// Returns `old` with the changes.
+    pub fn merge_into(&self, old: &LinuxResources) -> LinuxResources {
+        let mut new = old.clone();
+        merge(&mut new, &self.0);
+        new
     }
 }
 
-fn unset(value: &Value, zero: bool) -> bool {
-    match value {
-        Value::Null => true,
-        Value::String(text) => text.trim().is_empty(),
-        Value::Array(list) => list.is_empty(),
-        // The largest number is what a swappiness of -1, "leave it", looks like.
-        Value::Number(number) => {
-            (zero && number.as_u64() == Some(0)) || number.as_u64() == Some(u64::MAX)
-        }
-        _ => false,
-    }
-}
-
-fn merge_members(old: &mut Map<String, Value>, new: &Map<String, Value>) {
-    for (name, value) in new {
-        match (old.get_mut(name), value) {
-            (Some(Value::Object(old)), Value::Object(new)) => merge_members(old, new),
-            (Some(Value::Array(old)), Value::Array(new)) if name != "devices" => {
-                merge_lists(old, new);
+/// Warns of members that the specification does not have; those that resemble one of its members
+/// have a warning already.
+fn report_unknown(
+    field: &str,
+    members: &Map<String, Value>,
+    keys: &[Key],
+    warnings: &mut Vec<String>,
+) {
+    for (name, value) in members {
+        let field = format!("{field}.{name}");
+        match keys.iter().find(|key| key.name == name) {
+            Some(Key { of: Of::Object(keys), .. }) => {
+                if let Value::Object(members) = value {
+                    report_unknown(&field, members, keys, warnings);
+                }
             }
-            _ => {
-                old.insert(name.clone(), value.clone());
+            Some(_) => {}
+            None => {
+                let start = format!("{field}: ");
+                if !warnings.iter().any(|warning| warning.starts_with(&start)) {
+                    warnings.push(format!("{start}ignored: there is no such field"));
+                }
             }
         }
     }
 }
 
-fn merge_lists(old: &mut Vec<Value>, new: &[Value]) {
-    for entry in new {
-        let same = |one: &&mut Value| NAMES.iter().all(|name| one.get(name) == entry.get(name));
-        // Of two for the same thing the last one counts.
-        match (old.iter_mut().rfind(same), entry) {
-            (Some(Value::Object(old)), Value::Object(new)) => merge_members(old, new),
-            _ => old.push(entry.clone()),
-        }
-    }
-}
-
-/// Where in a configuration's text the new resources go, and what stands around them.
-struct Place {
-    start: usize,
-    end: usize,
-    before: &'static str,
-    after: &'static str,
-}
-
-impl Place {
-    fn splice(&self, config: &str, resources: &str) -> String {
-        let start = config.get(..self.start).unwrap_or_default();
-        let end = config.get(self.end..).unwrap_or_default();
-        [start, self.before, resources, self.after, end].concat()
-    }
-}
-
-/// The place for `linux.resources`, and its text if it is there.
-fn place(config: &str) -> Result<(Place, Option<&str>)> {
-    #[derive(Deserialize)]
-    struct Outer<'a> {
-        #[serde(borrow)]
-        linux: Option<&'a RawValue>,
-    }
-    #[derive(Deserialize)]
-    struct Linux<'a> {
-        #[serde(borrow)]
-        resources: Option<&'a RawValue>,
-    }
-    let outer: Outer<'_> = serde_json::from_str(config).map_err(|e| explain::syntax(&e))?;
-    // An option takes null for nothing, and then does not tell where it was.
-    let null = |text: &str, key| -> Result<Option<(usize, usize)>> {
-        let members: std::collections::BTreeMap<String, &RawValue> =
-            serde_json::from_str(text).map_err(|e| explain::syntax(&e))?;
-        Ok(members.get(key).map(|value| range(config, value.get())))
+/// Sets the members of `$old` for which `$new` has a value other than `$unset`.
+macro_rules! merge {
+    ($old:ident, $new:ident, $unset:expr, $($get:ident $set:ident),+) => {
+        $(if let Some(value) = $new.$get().filter(|value| *value != $unset) {
+            $old.$set(Some(value));
+        })+
     };
-    let Some(linux) = outer.linux.map(RawValue::get) else {
-        let place = match null(config, "linux")? {
-            Some((start, end)) => Place { start, end, before: "{\"resources\":", after: "}" },
-            None => first_member(config, 0, "\"linux\":{\"resources\":", "}", "},"),
-        };
-        return Ok((place, None));
+    ($old:ident, $new:ident, $($get:ident $set:ident),+) => {
+        $(if let Some(value) = $new.$get() {
+            $old.$set(Some(value));
+        })+
     };
-    let inner: Linux<'_> = serde_json::from_str(linux).map_err(|e| explain::syntax(&e))?;
-    let (from, _) = range(config, linux);
-    match inner.resources.map(RawValue::get) {
-        Some(resources) => {
-            let (start, end) = range(config, resources);
-            Ok((Place { start, end, before: "", after: "" }, Some(resources)))
-        }
-        None => match null(linux, "resources")? {
-            Some((start, end)) => Ok((Place { start, end, before: "", after: "" }, None)),
-            None => Ok((first_member(config, from, "\"resources\":", "", ","), None)),
-        },
+}
+
+/// Merges `new` into `old`. In many fields 0 means "unset" (config-linux.md, "Control groups");
+/// what is unset stays as it was.
+fn merge(old: &mut LinuxResources, new: &LinuxResources) {
+    if let Some(new) = new.memory() {
+        memory(old.memory_mut().get_or_insert_default(), new);
+    }
+    if let Some(new) = new.cpu() {
+        cpu(old.cpu_mut().get_or_insert_default(), new);
+    }
+    if let Some(new) = new.block_io() {
+        block_io(old.block_io_mut().get_or_insert_default(), new);
+    }
+    if let Some(new) = new.network() {
+        network(old.network_mut().get_or_insert_default(), new);
+    }
+    if let Some(pids) = new.pids() {
+        old.set_pids(Some(*pids));
+    }
+    // The order of device rules counts: a new list replaces the old one.
+    if let Some(rules) = new.devices().as_ref().filter(|rules| !rules.is_empty()) {
+        old.set_devices(Some(rules.clone()));
+    }
+    let name = |limit: &LinuxHugepageLimit| limit.page_size().clone();
+    let limits = entries(old.hugepage_limits(), new.hugepage_limits(), name, |_, new| new.clone());
+    old.set_hugepage_limits(limits);
+    for (name, new) in new.rdma().iter().flatten() {
+        let old = old.rdma_mut().get_or_insert_default().entry(name.clone()).or_default();
+        *old.hca_handles_mut() = new.hca_handles().or(old.hca_handles());
+        *old.hca_objects_mut() = new.hca_objects().or(old.hca_objects());
+    }
+    if let Some(new) = new.unified().as_ref().filter(|files| !files.is_empty()) {
+        old.unified_mut().get_or_insert_default().extend(new.clone());
     }
 }
 
-/// Where `part` is in `whole`, of which it is a part.
-fn range(whole: &str, part: &str) -> (usize, usize) {
-    let start = (part.as_ptr() as usize).saturating_sub(whole.as_ptr() as usize);
-    (start, start.saturating_add(part.len()))
+fn memory(old: &mut LinuxMemory, new: &LinuxMemory) {
+    // An unlimited memory implies an unlimited sum of memory and swap.
+    if new.limit() == Some(-1) {
+        old.set_swap(None);
+    }
+    merge!(old, new, 0, limit set_limit, reservation set_reservation, swap set_swap);
+    #[allow(deprecated)] // Deprecated in the specification too, yet engines set it.
+    {
+        merge!(old, new, 0, kernel set_kernel);
+    }
+    merge!(old, new, 0, kernel_tcp set_kernel_tcp);
+    // -1, which means "unset", as an unsigned number.
+    merge!(old, new, u64::MAX, swappiness set_swappiness);
+    merge!(old, new, disable_oom_killer set_disable_oom_killer, use_hierarchy set_use_hierarchy);
+    merge!(old, new, check_before_update set_check_before_update);
 }
 
-/// The place behind the brace of the object that begins at `from`; `more` stands behind what is put
-/// there if the object has members.
-fn first_member(
-    config: &str,
-    from: usize,
-    before: &'static str,
-    alone: &'static str,
-    more: &'static str,
-) -> Place {
-    let rest = config.get(from..).unwrap_or_default();
-    let start = from.saturating_add(rest.find('{').map_or(0, |at| at + 1));
-    let empty = config.get(start..).unwrap_or_default().trim_start().starts_with('}');
-    Place { start, end: start, before, after: if empty { alone } else { more } }
+fn cpu(old: &mut LinuxCpu, new: &LinuxCpu) {
+    merge!(old, new, 0, shares set_shares, quota set_quota, period set_period);
+    merge!(old, new, 0, realtime_runtime set_realtime_runtime);
+    merge!(old, new, 0, realtime_period set_realtime_period);
+    merge!(old, new, burst set_burst, idle set_idle);
+    let set = |list: &Option<String>| list.clone().filter(|list| !list.trim().is_empty());
+    old.set_cpus(set(new.cpus()).or(old.cpus().clone()));
+    old.set_mems(set(new.mems()).or(old.mems().clone()));
+}
+
+fn block_io(old: &mut LinuxBlockIo, new: &LinuxBlockIo) {
+    merge!(old, new, 0, weight set_weight, leaf_weight set_leaf_weight);
+    let device = |entry: &LinuxWeightDevice| (entry.major(), entry.minor());
+    let list = entries(old.weight_device(), new.weight_device(), device, weight_device);
+    old.set_weight_device(list);
+    let throttles = |old: &Option<Vec<LinuxThrottleDevice>>, new: &_| {
+        entries(old, new, |entry| (entry.major(), entry.minor()), |_, new| *new)
+    };
+    let list = throttles(old.throttle_read_bps_device(), new.throttle_read_bps_device());
+    old.set_throttle_read_bps_device(list);
+    let list = throttles(old.throttle_write_bps_device(), new.throttle_write_bps_device());
+    old.set_throttle_write_bps_device(list);
+    let list = throttles(old.throttle_read_iops_device(), new.throttle_read_iops_device());
+    old.set_throttle_read_iops_device(list);
+    let list = throttles(old.throttle_write_iops_device(), new.throttle_write_iops_device());
+    old.set_throttle_write_iops_device(list);
+}
+
+fn weight_device(old: &LinuxWeightDevice, new: &LinuxWeightDevice) -> LinuxWeightDevice {
+    let mut merged = LinuxWeightDeviceBuilder::default().major(new.major()).minor(new.minor());
+    if let Some(weight) = new.weight().or(old.weight()) {
+        merged = merged.weight(weight);
+    }
+    if let Some(weight) = new.leaf_weight().or(old.leaf_weight()) {
+        merged = merged.leaf_weight(weight);
+    }
+    merged.build().unwrap_or(*new)
+}
+
+fn network(old: &mut LinuxNetwork, new: &LinuxNetwork) {
+    merge!(old, new, 0, class_id set_class_id);
+    let name = |entry: &LinuxInterfacePriority| entry.name().clone();
+    old.set_priorities(entries(old.priorities(), new.priorities(), name, |_, new| new.clone()));
+}
+
+/// Merges two lists whose entries `key` tells apart. Of several entries for the same thing the last
+/// one counts.
+fn entries<T: Clone, K: PartialEq>(
+    old: &Option<Vec<T>>,
+    new: &Option<Vec<T>>,
+    key: impl Fn(&T) -> K,
+    merge: impl Fn(&T, &T) -> T,
+) -> Option<Vec<T>> {
+    let mut all = old.clone();
+    for entry in new.iter().flatten() {
+        let all = all.get_or_insert_default();
+        match all.iter_mut().rfind(|old| key(old) == key(entry)) {
+            Some(old) => *old = merge(old, entry),
+            None => all.push(entry.clone()),
+        }
+    }
+    all
 }
 
 #[cfg(test)]

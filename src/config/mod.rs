@@ -11,11 +11,9 @@
 pub mod annotations;
 mod audit;
 mod cgroup;
-mod check;
 pub mod devices;
 mod document;
-mod explain;
-mod field_path;
+mod error_path;
 pub mod hooks;
 mod identity;
 pub mod ids;
@@ -28,8 +26,10 @@ pub mod mounts;
 mod namespaces;
 mod plan;
 pub mod process;
+mod reparse;
 mod route;
 pub mod scheduling;
+mod spelling;
 mod sysctl;
 mod version;
 
@@ -37,7 +37,6 @@ mod version;
 mod cases;
 
 pub use cgroup::CgroupRequest;
-pub use check::check_resources;
 pub use devices::Device;
 pub use identity::{CapSets, Identity};
 pub use ids::{IdMap, IdMaps};
@@ -46,6 +45,6 @@ pub use load::{Loaded, LoadedProcess, load, load_process, parse, parse_process, 
 pub use merge::Changes;
 pub use mounts::{DevConsole, Mount, MountKind, options};
 pub use namespaces::{Choice, Kind, Namespaces};
-pub use plan::{Options, Plan, keyring_name};
+pub use plan::{Plan, PlanOptions, keyring_name};
 pub use process::{Process, Rlimit, TerminalRequest};
 pub use route::Route;

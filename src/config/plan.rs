@@ -24,7 +24,7 @@ use crate::{Error, Result, sd_notify};
 
 /// What the command line adds to the configuration.
 #[derive(Debug, Clone, Default)]
-pub struct Options {
+pub struct PlanOptions {
     /// The container's id, already checked.
     pub id: String,
     /// The bundle, as an absolute path.
@@ -98,7 +98,7 @@ pub struct Plan {
     /// The hooks of all six kinds.
     pub hooks: Hooks,
     /// The container's cgroup.
-    pub cgroup: crate::cgroup::Plan,
+    pub cgroup: crate::cgroup::CgroupPlan,
     /// The annotations.
     pub annotations: Annotations,
     /// Whether the program is told of a readiness socket, which is mounted for it.
@@ -117,7 +117,7 @@ impl Plan {
     /// honour.
     pub fn new(
         spec: &Spec,
-        options: &Options,
+        options: &PlanOptions,
         host: &Host,
         warnings: &mut Vec<String>,
     ) -> Result<Plan> {
@@ -162,7 +162,7 @@ impl Plan {
         let sysctl = sysctl::parse(linux.sysctl(), &namespaces, domainname.as_deref())?;
         let origins = Origins::new(&namespaces, host);
         let devices = devices::parse(linux.devices().as_ref(), origins, populate_dev)?;
-        let cgroup = cgroup::plan(spec, &options.id, &mounts, options.cgroup, warnings)?;
+        let cgroup = cgroup::plan(spec, &options.id, &mounts, &options.cgroup, host, warnings)?;
         let annotation = |name: &str| annotations.all.get(name).map(String::as_str);
         let hooks = hooks::parse(spec.hooks().as_ref(), annotation)?;
         let around = process::Surroundings {
@@ -283,7 +283,7 @@ fn has_own_mounts(namespaces: &Namespaces, warnings: &mut Vec<String>) -> bool {
     own
 }
 
-fn keyring(options: &Options) -> Result<Option<CString>> {
+fn keyring(options: &PlanOptions) -> Result<Option<CString>> {
     if options.no_new_keyring {
         return Ok(None);
     }

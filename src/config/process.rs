@@ -6,16 +6,16 @@ use std::ffi::CString;
 use std::path::{Path, PathBuf};
 
 use nix::pty::Winsize;
-use oci_spec::runtime::{Linux, PosixRlimit, PosixRlimitType, Process as Spec};
+use oci_spec::runtime::{ExecCPUAffinity, Linux, PosixRlimit, PosixRlimitType, Process as Spec};
 use rustix::process::Resource;
 
-use super::check::number_list;
 use super::identity::{CapSets, Identity};
 use super::ids::IdMaps;
 use super::linux::one_line;
 use super::namespaces::Namespaces;
 use super::scheduling::Scheduling;
 use crate::host::{self, Host};
+use crate::list::List;
 use crate::seccomp::cache::Unsaved;
 use crate::seccomp::{self, Filter};
 use crate::terminal::pty;
@@ -55,6 +55,17 @@ pub struct Process {
     pub scheduling: Scheduling,
     /// The AppArmor profile that execve puts it under.
     pub apparmor: Option<String>,
+    /// Its processors, if `exec` starts it.
+    pub exec_affinity: Option<ExecAffinity>,
+}
+
+/// `execCPUAffinity`; an empty list is unset.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExecAffinity {
+    /// The processors of the runtime until the process is in its cgroup.
+    pub initial: List,
+    /// The processors of the process after that.
+    pub last: List,
 }
 
 /// One limit of getrlimit(2).
@@ -99,7 +110,8 @@ impl Process {
         one_line("process.apparmorProfile", profile)?;
         one_line("process.selinuxLabel", process.selinux_label().as_deref())?;
         let scheduling = Scheduling::new(process, linux, host)?;
-        check_affinity(process)?;
+        let exec_affinity = process.exec_cpu_affinity().as_ref();
+        let exec_affinity = exec_affinity.map(ExecAffinity::new).transpose()?;
         if process.selinux_label().as_ref().is_some_and(|label| !label.is_empty()) {
             return Err(Error::unsupported("process.selinuxLabel"));
         }
@@ -131,6 +143,7 @@ impl Process {
             listener,
             scheduling,
             apparmor: apparmor(profile, host::has_apparmor)?,
+            exec_affinity,
         })
     }
 
@@ -247,15 +260,21 @@ fn oom_score_adj(score: Option<i32>) -> Result<Option<i32>> {
     }
 }
 
-/// config.md, "Linux Process": lists of CPUs, which only `exec` uses.
-fn check_affinity(process: &Spec) -> Result<()> {
-    let Some(affinity) = process.exec_cpu_affinity() else { return Ok(()) };
-    for (name, list) in [("initial", affinity.initial()), ("final", affinity.cpu_affinity_final())]
-    {
-        let field = format!("process.execCPUAffinity.{name}");
-        number_list(&field, list.as_deref().unwrap_or_default())?;
+impl ExecAffinity {
+    /// Parses the lists (config.md, "Linux Process").
+    fn new(affinity: &ExecCPUAffinity) -> Result<ExecAffinity> {
+        let list = |name: &str, text: &Option<String>| {
+            let text = text.as_deref().unwrap_or_default();
+            List::parse(text).ok_or_else(|| {
+                let field = format!("process.execCPUAffinity.{name}");
+                Error::invalid(field, text, "not a list of numbers and ranges such as \"0-3,7\"")
+            })
+        };
+        Ok(ExecAffinity {
+            initial: list("initial", affinity.initial())?,
+            last: list("final", affinity.cpu_affinity_final())?,
+        })
     }
-    Ok(())
 }
 
 /// The requested profile. Without AppArmor nothing is confined, so only "unconfined" is possible.

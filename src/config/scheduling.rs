@@ -7,7 +7,6 @@ use oci_spec::runtime::{
     MemoryPolicyModeType, Process, Scheduler,
 };
 
-use super::check::number_list;
 use crate::host::Host;
 use crate::list::List;
 use crate::sys::sched::Attributes;
@@ -194,10 +193,10 @@ fn parse_memory_policy(
     use MemoryPolicyModeType::{MpolDefault, MpolLocal, MpolPreferred};
     let field = "linux.memoryPolicy.nodes";
     let nodes = policy.nodes().as_deref().unwrap_or_default();
-    if number_list(field, nodes).is_err() {
+    let Some(list) = List::parse(nodes) else {
         let why = "invalid memory policy nodes: not a list of numbers and ranges such as \"0-3,7\"";
         return Err(Error::invalid(field, nodes, why));
-    }
+    };
     let mode = policy.mode();
     match (mode, nodes.is_empty()) {
         (MpolDefault | MpolLocal, false) => {
@@ -231,14 +230,14 @@ fn parse_memory_policy(
                    exclude each other";
         return Err(Error::invalid_field("linux.memoryPolicy.flags", why));
     }
-    Ok((mode, number | flags, mask(nodes)?))
+    Ok((mode, number | flags, mask(nodes, &list)?))
 }
 
 /// Returns the mask of a list of memory nodes, as set_mempolicy(2) takes it.
-fn mask(list: &str) -> Result<Vec<libc::c_ulong>> {
-    let bytes = List::parse(list).and_then(|list| list.mask(MAX_NODES)).ok_or_else(|| {
-        let why = format!("invalid memory policy nodes: the last one is {}", MAX_NODES - 1);
-        Error::invalid("linux.memoryPolicy.nodes", list, why)
+fn mask(text: &str, list: &List) -> Result<Vec<libc::c_ulong>> {
+    let bytes = list.mask(MAX_NODES).ok_or_else(|| {
+        let why = format!("invalid memory policy nodes: the last node is {}", MAX_NODES - 1);
+        Error::invalid("linux.memoryPolicy.nodes", text, why)
     })?;
     let word = |bytes: &[u8]| {
         bytes.iter().rev().fold(0, |word, byte| (word << 8) | libc::c_ulong::from(*byte))
@@ -252,6 +251,7 @@ mod tests {
 
     #[test]
     fn lists_of_nodes() {
+        let mask = |text: &str| mask(text, &List::parse(text).unwrap());
         assert!(mask("").unwrap().is_empty());
         assert_eq!(mask("0").unwrap(), [1]);
         assert_eq!(mask("1-3,7").unwrap(), [0b1000_1110]);

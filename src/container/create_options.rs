@@ -13,7 +13,7 @@ use crate::spawn::Parent;
 use crate::spawn::create::CreateRequest;
 use crate::state::Id;
 use crate::terminal::signals::Ignored;
-use crate::{Context, Error, Kind, Result};
+use crate::{Context, Error, Kind, Result, systemd};
 
 /// Who creates the cgroup of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -49,6 +49,8 @@ pub struct CreateOptions {
     pub(crate) no_new_keyring: bool,
     pub(crate) rootless: Option<bool>,
     pub(crate) cgroup_manager: CgroupManager,
+    /// The variables that tell where systemd is.
+    pub(crate) environment: systemd::Environment,
     #[serde(skip)]
     pub(crate) descriptors: Descriptors,
     /// How many descriptors from 3 up the process inherits from the calling process.
@@ -138,6 +140,7 @@ impl CreateOptions {
             waits_for_start: false,
             rootless: self.rootless,
             systemd_cgroup: self.cgroup_manager == CgroupManager::Systemd,
+            environment: self.environment.clone(),
             no_cgroup: self.cgroup_manager == CgroupManager::Disabled,
             signals,
             listen: self.listen.clone(),

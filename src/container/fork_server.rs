@@ -8,7 +8,8 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::SigSet;
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, sendmsg, socketpair,
+    AddressFamily, ControlMessage, MsgFlags, Shutdown, SockFlag, SockType, sendmsg, shutdown,
+    socketpair,
 };
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 
@@ -19,7 +20,7 @@ use crate::protocol::encode_error;
 use crate::sys::clone::{Child, clone3};
 use crate::sys::fdpass::{recv_with_fd, recv_with_fds, send_with_fd};
 use crate::sys::signal::swap_mask;
-use crate::{Context, Error, Kind, Result};
+use crate::{Context, Error, Kind, Result, log};
 
 /// A process with one thread from which workers are cloned, for a program with several threads.
 ///
@@ -31,7 +32,25 @@ use crate::{Context, Error, Kind, Result};
 ///
 /// Clones share one server. It ends when the last of them is dropped, or with the program.
 #[derive(Debug, Clone)]
-pub struct ForkServer(Arc<OwnedFd>);
+pub struct ForkServer(Arc<Server>);
+
+#[derive(Debug)]
+struct Server {
+    socket: OwnedFd,
+    process: OwnedFd,
+    owner: u32,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // A fork of the program that drops its copy does not own the server.
+        if self.owner == std::process::id() {
+            // Not by closing it alone: another process can hold a copy of the socket.
+            let _ = shutdown(self.socket.as_raw_fd(), Shutdown::Both);
+            let _ = reap(&self.process);
+        }
+    }
+}
 
 impl ForkServer {
     /// Starts a fork server.
@@ -42,7 +61,7 @@ impl ForkServer {
         check_single_threaded("start the fork server before the first thread")?;
         let (program, server) = pair()?;
         let mut own = Some((program, server));
-        clone_worker(0, || {
+        let child = clone_worker(0, || {
             let Some((_, server)) = own.take() else { return 1 };
             worker::leave_the_program();
             // A panic must not unwind into what the clone has copied of the program.
@@ -50,9 +69,10 @@ impl ForkServer {
             std::panic::catch_unwind(serve).unwrap_or(101)
         })
         .context("clone the fork server")?;
-        let program = own.map(|(program, _)| program);
         let gone = || Error::new(Kind::System, "the socket to the fork server is gone");
-        Ok(ForkServer(Arc::new(program.ok_or_else(gone)?)))
+        let (socket, _) = own.ok_or_else(gone)?;
+        let owner = std::process::id();
+        Ok(ForkServer(Arc::new(Server { socket, process: child.pidfd, owner })))
     }
 
     /// Has a worker run `request`.
@@ -69,7 +89,7 @@ impl ForkServer {
         raw.extend(parcel.descriptors.iter().map(|fd| fd.as_raw_fd()));
         loop {
             let sent = sendmsg::<()>(
-                self.0.as_raw_fd(),
+                self.0.socket.as_raw_fd(),
                 &[IoSlice::new(b"r")],
                 &[ControlMessage::ScmRights(&raw)],
                 MsgFlags::MSG_NOSIGNAL,
@@ -167,6 +187,7 @@ fn receive(answer: &OwnedFd, mut worker: Option<OwnedFd>) -> Result<Option<Proce
         match (Answer::parse(message), fd) {
             (Some(Answer::Worker), Some(fd)) => worker = Some(fd),
             (Some(Answer::Ended), Some(fd)) => reap(&fd)?,
+            (Some(Answer::Warning(text)), _) => log::warn(text),
             (Some(Answer::Done(pid)), Some(fd)) => result = Some(Ok(Some(Process::new(pid, fd)))),
             (Some(Answer::Done(_)), None) => result = Some(Ok(None)),
             (Some(Answer::Failed(error)), _) => result = Some(Err(error)),

@@ -21,15 +21,14 @@ use super::create_options::CreateOptions;
 use super::exec_options::ExecOptions;
 use super::{create, delete, exec, run, start};
 use crate::init::descriptors::close_but;
-use crate::protocol::{decode_error, encode_error};
+use crate::protocol::{MAX, decode_error, encode_error};
 use crate::spawn::Parent;
 use crate::state::{Id, Origin, Store};
 use crate::sys::clone::Child;
 use crate::sys::fdpass::send_with_fd;
-use crate::sys::signal::default_action;
-use crate::sys::signal::swap_mask;
+use crate::sys::signal::{default_action, ignore, swap_mask};
 use crate::terminal::signals::SignalGuard;
-use crate::{Context, Error, Kind, Result, sys};
+use crate::{Context, Error, Kind, Result, log};
 
 /// What a worker is to do.
 #[derive(Debug, Serialize, Deserialize)]
@@ -195,7 +194,13 @@ fn place(answer: &OwnedFd, header: Header, descriptors: Vec<OwnedFd>) -> Result<
 
 fn execute(request: Request, preserved: u32, answer: &OwnedFd) -> Result<Option<Child>> {
     swap_mask(&SigSet::empty()).context("empty the signal mask")?;
-    sys::signal::ignore(libc::SIGPIPE).context("ignore SIGPIPE")?;
+    ignore(libc::SIGPIPE).context("ignore SIGPIPE")?;
+    let warnings = answer.try_clone().context("copy the socket to the program")?;
+    log::redirect(move |text| {
+        let text = text.as_bytes();
+        let text = text.get(..MAX - WARNING.len()).unwrap_or(text);
+        let _ = send_with_fd(warnings.as_fd(), &[WARNING, text].concat(), None);
+    });
     let Request { root, id, verb } = request;
     let store = Store::open(&root, Origin::Default)?;
     // Without a program, nobody has to reap.
@@ -228,6 +233,8 @@ pub(super) enum Answer {
     Failed(Error),
     /// The worker was cloned; its pidfd comes with the message.
     Worker,
+    /// A warning, for the program's logger.
+    Warning(String),
     /// A process that the worker has made has ended, and the program has to reap it; its pidfd comes
     /// with the message.
     Ended,
@@ -237,6 +244,7 @@ pub(super) enum Answer {
 pub(super) const WORKER: &[u8] = b"W";
 
 const ENDED: &[u8] = b"E";
+const WARNING: &[u8] = b"!";
 
 impl Answer {
     /// Reads a message.
@@ -247,6 +255,7 @@ impl Answer {
             }
             [b'W'] => Some(Answer::Worker),
             [b'E'] => Some(Answer::Ended),
+            [b'!', text @ ..] => Some(Answer::Warning(String::from_utf8_lossy(text).into_owned())),
             _ => decode_error(bytes).map(Answer::Failed),
         }
     }

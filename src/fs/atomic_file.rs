@@ -1,23 +1,23 @@
-//! Files that appear whole or not at all, and leave nothing where the writer is killed.
+//! Files that are replaced atomically, and leave nothing behind where the writer is killed.
 
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsRawFd, BorrowedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat, openat, renameat, unlinkat};
 use rustix::io::Errno;
 
 use crate::Result;
 
-/// Somebody may put another file there each time that we have removed one.
-const TRIES: usize = 16;
-
-/// Makes file `path` (relative to `dir`) hold `bytes`; what was there is replaced. A reader never
-/// sees a part. The file has no name before it is whole, so that a writer who is killed leaves
-/// none; where the file system knows no such files (O_TMPFILE), it is `.NAME.PID` meanwhile.
-pub fn write_whole(dir: BorrowedFd<'_>, path: &Path, mode: Mode, bytes: &[u8]) -> Result<()> {
+/// Makes the file `path` (relative to `dir`) hold `bytes`, and replaces a file of that name. A reader
+/// sees the old file or the new one, never a part.
+///
+/// A new file has no name before it is complete (O_TMPFILE), so a writer that is killed leaves
+/// nothing. Where there is a file already, or the file system has no such files, the new one is
+/// `.NAME.PID` before it is renamed.
+pub fn write_atomic(dir: BorrowedFd<'_>, path: &Path, mode: Mode, bytes: &[u8]) -> Result<()> {
     let parent = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
@@ -32,35 +32,49 @@ pub fn write_whole(dir: BorrowedFd<'_>, path: &Path, mode: Mode, bytes: &[u8]) -
     };
     file.write_all(bytes)?;
     let unnamed = format!("/proc/self/fd/{}", file.as_raw_fd());
-    for _ in 0..TRIES {
-        match linkat(CWD, &unnamed, dir, path, AtFlags::SYMLINK_FOLLOW) {
-            Ok(()) => return Ok(()),
-            Err(Errno::EXIST) => {}
-            Err(errno) => return Err(errno.into()),
-        }
-        match unlinkat(dir, path, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => {}
-            Err(errno) => return Err(errno.into()),
-        }
+    let link = |path: &Path| linkat(CWD, &unnamed, dir, path, AtFlags::SYMLINK_FOLLOW);
+    match link(path) {
+        Err(Errno::EXIST) => {}
+        answer => return Ok(answer?),
     }
-    Err(Errno::EXIST.into())
+    let temporary = temporary(path)?;
+    remove_stale(dir, &temporary)?;
+    link(&temporary)?;
+    rename(dir, &temporary, path)
 }
 
 fn by_rename(dir: BorrowedFd<'_>, path: &Path, mode: Mode, bytes: &[u8]) -> Result<()> {
+    let temporary = temporary(path)?;
+    remove_stale(dir, &temporary)?;
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut file = File::from(openat(dir, &temporary, flags, mode)?);
+    file.write_all(bytes).inspect_err(|_| discard(dir, &temporary))?;
+    rename(dir, &temporary, path)
+}
+
+fn temporary(path: &Path) -> Result<PathBuf> {
     let mut name = OsString::from(".");
     name.push(path.file_name().ok_or(Errno::ISDIR)?);
     name.push(format!(".{}", std::process::id()));
-    let temporary = path.with_file_name(name);
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let mut file = File::from(openat(dir, &temporary, flags, mode)?);
-    let mut write = || -> Result<()> {
-        file.write_all(bytes)?;
-        Ok(renameat(dir, &temporary, dir, path)?)
-    };
-    write().inspect_err(|_| {
-        // The first error is the story.
-        let _ = unlinkat(dir, &temporary, AtFlags::empty());
-    })
+    Ok(path.with_file_name(name))
+}
+
+/// Removes what a killed process with our process id has left.
+fn remove_stale(dir: BorrowedFd<'_>, temporary: &Path) -> Result<()> {
+    match unlinkat(dir, temporary, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+fn rename(dir: BorrowedFd<'_>, temporary: &Path, path: &Path) -> Result<()> {
+    let renamed = renameat(dir, temporary, dir, path);
+    Ok(renamed.inspect_err(|_| discard(dir, temporary))?)
+}
+
+/// Removes the temporary file after an error, which is the one to report.
+fn discard(dir: BorrowedFd<'_>, temporary: &Path) {
+    let _ = unlinkat(dir, temporary, AtFlags::empty());
 }
 
 #[cfg(test)]
@@ -71,7 +85,7 @@ mod tests {
 
     #[test]
     fn both_ways_replace_what_is_there_and_leave_nothing_else() {
-        for write in [write_whole, by_rename] {
+        for write in [write_atomic, by_rename] {
             let tree = tempfile::tempdir().unwrap();
             let dir = File::open(tree.path()).unwrap();
             std::fs::create_dir(tree.path().join("d")).unwrap();

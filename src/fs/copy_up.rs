@@ -1,11 +1,12 @@
-//! `tmpcopyup`: the contents of the directory that a tmpfs hides are copied into it first.
+//! `tmpcopyup`: a tmpfs starts with a copy of the directory that it is mounted on.
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, Stat, Uid};
 
-use super::{copy_bytes, read_link};
+use super::open::read_link;
+use super::read::copy_bytes;
 use crate::{Context, Error, Kind, Result};
 
 /// Copies everything below the directory `from` into the directory `to`: files, directories,

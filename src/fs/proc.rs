@@ -7,8 +7,8 @@ use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags};
 
-use super::PATH;
-use super::walk::{self, Rule};
+use super::open::{PATH, openat2};
+use super::walk::{self, Scope};
 use crate::{Context, Error, Kind, Result};
 
 /// linux/magic.h
@@ -16,7 +16,7 @@ const PROC_SUPER_MAGIC: i64 = 0x9fa0;
 /// linux/proc_fs.h: the inode of every procfs's root directory.
 const PROC_ROOT_INO: u64 = 1;
 
-/// A procfs that is known to be one.
+/// A verified procfs.
 #[derive(Debug)]
 pub struct Proc {
     dir: OwnedFd,
@@ -37,37 +37,36 @@ impl Proc {
     /// Opens `path` (relative to /proc) with `flags`.
     pub fn file(&self, path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV | ResolveFlags::NO_MAGICLINKS;
-        match super::openat2(self.dir.as_fd(), path, flags, resolve) {
+        match openat2(self.dir.as_fd(), path, flags, resolve) {
             Some(answer) => answer,
-            None => walk::open(self.dir.as_fd(), path, flags, Rule::Beneath),
+            None => walk::open(self.dir.as_fd(), path, flags, Scope::Beneath),
         }
     }
 
-    /// Opens the very file that an O_PATH descriptor names once more, with `flags`: the way to
-    /// open what an image has chosen is to find it, look at it, and reopen it. Opening some other
-    /// device, or a FIFO, may have an effect before anybody can look.
-    ///
-    /// By the magic link of the descriptor, in the host's procfs: the container's may be anything.
+    /// Opens the file that an O_PATH descriptor names, with `flags`, by the descriptor's magic link in
+    /// the host's procfs. A file that an image has chosen is found, checked, and then opened this
+    /// way: opening another device, or a FIFO, may have an effect before it can be checked.
     pub fn reopen(&self, file: BorrowedFd<'_>, flags: OFlags) -> rustix::io::Result<OwnedFd> {
         let fds = self.file(Path::new("self/fd"), PATH | OFlags::DIRECTORY)?;
         let number = file.as_raw_fd().to_string();
         rustix::fs::openat(&fds, number, flags | OFlags::CLOEXEC, Mode::empty())
     }
 
-    /// Changes the mode of the very file that an O_PATH descriptor names: fchmod(2) refuses those.
+    /// Changes the mode of the file that an O_PATH descriptor names; fchmod(2) refuses such a
+    /// descriptor.
     pub fn chmod(&self, file: BorrowedFd<'_>, mode: Mode) -> rustix::io::Result<()> {
         let fds = self.file(Path::new("self/fd"), PATH | OFlags::DIRECTORY)?;
         let number = file.as_raw_fd().to_string();
         rustix::fs::chmodat(&fds, number, mode, AtFlags::empty())
     }
 
-    /// Opens a namespace of the caller, by its name in /proc/self/ns.
+    /// Opens a namespace of the caller by its name in /proc/self/ns.
     pub fn own_namespace(&self, name: &str) -> rustix::io::Result<OwnedFd> {
         let links = self.file(Path::new("self/ns"), PATH | OFlags::DIRECTORY)?;
         rustix::fs::openat(&links, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
     }
 
-    /// Reads `path` below /proc.
+    /// Reads the text file `path` below /proc.
     pub fn read_text(&self, path: impl AsRef<Path>) -> Result<String> {
         use std::io::Read;
         let path = path.as_ref();
@@ -79,7 +78,7 @@ impl Proc {
         read().with_context(|| format!("read /proc/{}", path.display()))
     }
 
-    /// Writes `text` with one write(2): the files of procfs take a value whole or not at all.
+    /// Writes `text` with a single write(2): a file of procfs accepts a complete value or nothing.
     pub fn write(&self, path: impl AsRef<Path>, text: &[u8]) -> Result<()> {
         let path = path.as_ref();
         let write = || -> Result<()> {

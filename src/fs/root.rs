@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use super::walk::{self, Rule};
-use super::{PATH, read_link};
+use super::open::{PATH, openat2, read_link};
+use super::walk::{self, Scope};
 use crate::{Context, Error, Result};
 
-/// How often a destination may lead through a dangling link before it is called a loop.
+/// The most dangling links in the path of a destination; more are a loop.
 const MAX_DANGLING: u32 = 40;
 
 /// The root file system. Every path given to its methods is read as the container would read it:
@@ -24,9 +24,9 @@ pub struct Root {
     no_openat2: Cell<bool>,
 }
 
-/// A place in the root file system: the directory that holds it, and its name there.
+/// A name that is free in a directory of the root file system.
 #[derive(Debug)]
-pub struct Place {
+struct NewEntry {
     /// The directory.
     pub dir: OwnedFd,
     /// A single name, never `..`.
@@ -34,23 +34,23 @@ pub struct Place {
 }
 
 impl Root {
-    /// Takes the descriptor of the root directory (O_PATH will do).
+    /// Wraps the descriptor of the root directory, which may be an O_PATH descriptor.
     pub fn new(dir: OwnedFd) -> Root {
         Root { dir, covered: 0, no_openat2: Cell::new(false) }
     }
 
-    /// Takes another root directory, which has been mounted over this one; gives the former.
+    /// Replaces the root directory by one that has been mounted over it, and returns the former.
     pub fn replace(&mut self, dir: OwnedFd) -> OwnedFd {
         self.covered += 1;
         std::mem::replace(&mut self.dir, dir)
     }
 
-    /// How many root directories this one has been mounted over.
+    /// Returns how many root directories this one has been mounted over.
     pub fn covered(&self) -> u32 {
         self.covered
     }
 
-    /// The root directory itself.
+    /// Returns the descriptor of the root directory.
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.dir.as_fd()
     }
@@ -59,25 +59,26 @@ impl Root {
     pub fn open(&self, path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
         if !self.no_openat2.get() {
             let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-            match super::openat2(self.fd(), path, flags, resolve) {
+            match openat2(self.fd(), path, flags, resolve) {
                 Some(answer) => return answer,
                 None => self.no_openat2.set(true),
             }
         }
-        walk::open(self.fd(), path, flags, Rule::InRoot)
+        walk::open(self.fd(), path, flags, Scope::InRoot)
     }
 
-    /// An O_PATH descriptor of an existing `path`.
+    /// Opens an existing `path` as an O_PATH descriptor.
     pub fn find(&self, path: &Path) -> rustix::io::Result<OwnedFd> {
         self.open(path, PATH)
     }
 
-    /// The same where no component may be a link at all; ELOOP if one is.
+    /// Opens an existing `path` as an O_PATH descriptor; ELOOP if a component is a link.
     pub fn find_no_links(&self, path: &Path) -> rustix::io::Result<OwnedFd> {
         self.open_no_links(path, PATH)
     }
 
-    /// The same of a directory; ENOTDIR if it is anything else.
+    /// Opens an existing directory as an O_PATH descriptor; ELOOP if a component is a link, ENOTDIR if
+    /// it is not a directory.
     pub fn find_dir_no_links(&self, path: &Path) -> rustix::io::Result<OwnedFd> {
         self.open_no_links(path, PATH | OFlags::DIRECTORY)
     }
@@ -85,21 +86,21 @@ impl Root {
     fn open_no_links(&self, path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
         if !self.no_openat2.get() {
             let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
-            match super::openat2(self.fd(), path, flags, resolve) {
+            match openat2(self.fd(), path, flags, resolve) {
                 Some(answer) => return answer,
                 None => self.no_openat2.set(true),
             }
         }
-        walk::open(self.fd(), path, flags, Rule::InRootNoLinks)
+        walk::open(self.fd(), path, flags, Scope::InRootNoLinks)
     }
 
-    /// The directory `path`, made with all its parents (mode 0755) where missing. A dangling link
-    /// on the way has its target made, inside the root.
+    /// Opens the directory `path`. Creates it with all its parents (mode 0755) where missing; the
+    /// target of a dangling link is created inside the root.
     pub fn make_dir(&self, path: &Path) -> Result<OwnedFd> {
         Ok(self.find_or_make_dir(path)?.0)
     }
 
-    /// The same, and whether it was there before.
+    /// Opens the directory `path` like [`Root::make_dir`], and returns whether it existed.
     pub fn find_or_make_dir(&self, path: &Path) -> Result<(OwnedFd, bool)> {
         match self.open(path, PATH | OFlags::DIRECTORY) {
             Ok(dir) => return Ok((dir, true)),
@@ -111,17 +112,17 @@ impl Root {
         }
         let made = match self.make_last(path) {
             Some(made) => Ok(made),
-            None => match self.place(path)? {
+            None => match self.find_free(path)? {
                 None => self.open(path, PATH | OFlags::DIRECTORY).map_err(Error::from),
-                Some(place) => make_child_dir(&place),
+                Some(entry) => make_child_dir(&entry),
             },
         };
         let made = made.with_context(|| format!("create directory {path:?} in the rootfs"))?;
         Ok((made, false))
     }
 
-    /// The usual case: only the last name is missing. mkdir(2) follows no link, so one that
-    /// dangles there is EEXIST, and [`Root::place`] takes over.
+    /// The usual case: only the last name is missing. mkdir(2) follows no link and returns EEXIST for
+    /// a dangling link, and [`Root::find_free`] takes over.
     fn make_last(&self, path: &Path) -> Option<OwnedFd> {
         let (parent, name) = (path.parent()?, path.file_name()?);
         let dir = self.open(parent, PATH | OFlags::DIRECTORY).ok()?;
@@ -130,23 +131,24 @@ impl Root {
         rustix::fs::openat(&dir, name, flags, Mode::empty()).ok()
     }
 
-    /// The file `path` (anything but a directory will do if it exists), made empty (mode 0644,
-    /// parents 0755) where missing. As O_PATH: a mount can be put on it.
+    /// Opens the file `path` as an O_PATH descriptor, which a mount can be put on. If it exists, it may
+    /// be of any type but a directory; where missing, an empty file is created (mode 0644, parents
+    /// 0755).
     pub fn make_file(&self, path: &Path) -> Result<OwnedFd> {
         match self.find(path) {
             Err(Errno::NOENT) => {}
             answer => return answer.with_context(|| format!("find {path:?} in the rootfs")),
         }
         let make = || -> Result<OwnedFd> {
-            let Some(place) = self.place(path)? else {
+            let Some(entry) = self.find_free(path)? else {
                 return Ok(self.find(path)?);
             };
-            make_child_file(&place)
+            make_child_file(&entry)
         };
         make().with_context(|| format!("create file {path:?} in the rootfs"))
     }
 
-    /// The same where no component may be a link at all; ELOOP if one is. The directory is there.
+    /// Opens or creates the file `path` in an existing directory; ELOOP if a component is a link.
     pub fn make_file_no_links(&self, path: &Path) -> Result<OwnedFd> {
         let make = || -> Result<OwnedFd> {
             match self.find_no_links(path) {
@@ -156,27 +158,27 @@ impl Root {
             let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
                 return Err(Error::from(Errno::ISDIR));
             };
-            let place = Place { dir: self.find_no_links(parent)?, name: name.to_owned() };
-            make_child_file(&place)
+            let entry = NewEntry { dir: self.find_no_links(parent)?, name: name.to_owned() };
+            make_child_file(&entry)
         };
         make().with_context(|| format!("create file {path:?} in the rootfs"))
     }
 
-    /// Where `path` is to be made: its parent directory, made where missing, and the name that is
-    /// still free there. `None` if the path exists after all (it was a link to something).
-    pub fn place(&self, path: &Path) -> Result<Option<Place>> {
+    /// Finds where to create `path`: its parent directory, created where missing, and the name that is
+    /// free there. Returns `None` if the path exists after all (it was a link to something).
+    fn find_free(&self, path: &Path) -> Result<Option<NewEntry>> {
         let mut todo: PathBuf = clean(path);
         for _ in 0..MAX_DANGLING {
             match self.descend(&todo)? {
                 Descent::Exists => return Ok(None),
-                Descent::Free(place) => return Ok(Some(place)),
+                Descent::Free(entry) => return Ok(Some(entry)),
                 Descent::Elsewhere(path) => todo = clean(&path),
             }
         }
         Err(Error::from(Errno::LOOP))
     }
 
-    /// Walks down `path`, making directories, up to its last name.
+    /// Follows `path` up to its last name, creating directories.
     fn descend(&self, path: &Path) -> Result<Descent> {
         let mut so_far = PathBuf::new();
         let names: Vec<&OsStr> = path.iter().collect();
@@ -194,7 +196,7 @@ impl Root {
                 return Err(Error::from(Errno::NOENT));
             }
             match read_link(dir.as_fd(), name) {
-                // A dangling link: go on at its target, with what is left of the path.
+                // A dangling link: continue at its target, with the rest of the path.
                 Ok(target) => {
                     let rest: PathBuf = names[i + 1..].iter().collect();
                     let target = parent.join(target);
@@ -204,11 +206,11 @@ impl Root {
                 Err(Errno::NOENT | Errno::INVAL) => {}
                 Err(errno) => return Err(Error::from(errno)),
             }
-            let place = Place { dir, name: (*name).to_owned() };
+            let entry = NewEntry { dir, name: (*name).to_owned() };
             if last {
-                return Ok(Descent::Free(place));
+                return Ok(Descent::Free(entry));
             }
-            make_child_dir(&place)?;
+            make_child_dir(&entry)?;
         }
         Ok(Descent::Exists)
     }
@@ -216,11 +218,11 @@ impl Root {
 
 enum Descent {
     Exists,
-    Free(Place),
+    Free(NewEntry),
     Elsewhere(PathBuf),
 }
 
-/// Without the leading slash: the start is the root's descriptor. `..` is left to the look-up.
+/// Makes `path` relative to the root's descriptor. `..` is left to the look-up.
 fn clean(path: &Path) -> PathBuf {
     path.components()
         .filter_map(|c| match c {
@@ -231,23 +233,23 @@ fn clean(path: &Path) -> PathBuf {
         .collect()
 }
 
-/// mkdir in a held directory. Somebody may have been faster; what is opened must be a directory
-/// and no link either way.
-fn make_child_dir(place: &Place) -> Result<OwnedFd> {
-    match rustix::fs::mkdirat(&place.dir, &place.name, Mode::from_raw_mode(0o755)) {
+/// Creates a directory. Another process may have been faster; in either case the result must be a
+/// directory and not a link.
+fn make_child_dir(entry: &NewEntry) -> Result<OwnedFd> {
+    match rustix::fs::mkdirat(&entry.dir, &entry.name, Mode::from_raw_mode(0o755)) {
         Ok(()) | Err(Errno::EXIST) => {}
         Err(errno) => return Err(Error::from(errno)),
     }
     let flags = PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW;
-    Ok(rustix::fs::openat(&place.dir, &place.name, flags, Mode::empty())?)
+    Ok(rustix::fs::openat(&entry.dir, &entry.name, flags, Mode::empty())?)
 }
 
-/// A new empty file in a held directory.
-fn make_child_file(place: &Place) -> Result<OwnedFd> {
+/// Creates an empty file.
+fn make_child_file(entry: &NewEntry) -> Result<OwnedFd> {
     let flags = OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::RDONLY;
     let mode = Mode::from_raw_mode(0o644);
-    rustix::fs::openat(&place.dir, &place.name, flags | OFlags::EXCL, mode)?;
-    Ok(rustix::fs::openat(&place.dir, &place.name, PATH | OFlags::NOFOLLOW, mode)?)
+    rustix::fs::openat(&entry.dir, &entry.name, flags | OFlags::EXCL, mode)?;
+    Ok(rustix::fs::openat(&entry.dir, &entry.name, PATH | OFlags::NOFOLLOW, mode)?)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
-//! Look-up by components, for kernels without openat2(2): every step is an O_NOFOLLOW open of one
-//! name relative to a held descriptor, `..` goes back to a descriptor already held, and links are
-//! read and interpreted here. No step is left to the kernel that could leave the root.
+//! Look-up by components, where openat2(2) is missing: every step opens one name with O_NOFOLLOW
+//! relative to an open directory, `..` returns to a directory that is open already, and links are
+//! read and interpreted here. No step of the kernel can leave the root.
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
@@ -11,7 +11,7 @@ use std::path::{Component, Path};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::{Errno, Result};
 
-use super::{PATH, mount_id, read_link};
+use super::open::{PATH, mount_id, read_link};
 
 /// The kernel's own limit of links in one look-up (path_resolution(7)).
 const MAX_LINKS: u32 = 40;
@@ -19,12 +19,12 @@ const MAX_LINKS: u32 = 40;
 /// linux/magic.h
 const PROC_SUPER_MAGIC: i64 = 0x9fa0;
 
-/// What a look-up may do.
+/// Where a look-up may lead.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Rule {
+pub enum Scope {
     /// As RESOLVE_IN_ROOT: absolute links and `..` stay inside the root.
     InRoot,
-    /// The same with RESOLVE_NO_SYMLINKS.
+    /// As RESOLVE_IN_ROOT with RESOLVE_NO_SYMLINKS.
     InRootNoLinks,
     /// As RESOLVE_BENEATH with RESOLVE_NO_XDEV: leaving the start, or crossing a mount, is EXDEV.
     Beneath,
@@ -32,15 +32,15 @@ pub enum Rule {
 
 /// Opens `path` below `root` with `flags`, following links (also the last one, unless `flags`
 /// has O_NOFOLLOW).
-pub fn open(root: BorrowedFd<'_>, path: &Path, flags: OFlags, rule: Rule) -> Result<OwnedFd> {
+pub fn open(root: BorrowedFd<'_>, path: &Path, flags: OFlags, scope: Scope) -> Result<OwnedFd> {
     let mut held: Vec<(OwnedFd, OsString)> = Vec::new();
     let mut rest: VecDeque<OsString> = split(path);
     let mut links = 0;
     // Not the device: a bind mount of another file of the same procfs has the same.
-    let mount = if rule == Rule::Beneath { mount_id(root)? } else { 0 };
+    let mount = if scope == Scope::Beneath { mount_id(root)? } else { 0 };
     while let Some(name) = rest.pop_front() {
         if name == ".." {
-            if held.pop().is_none() && rule == Rule::Beneath {
+            if held.pop().is_none() && scope == Scope::Beneath {
                 return Err(Errno::XDEV);
             }
             continue;
@@ -49,14 +49,14 @@ pub fn open(root: BorrowedFd<'_>, path: &Path, flags: OFlags, rule: Rule) -> Res
         let last = rest.is_empty();
         let next = rustix::fs::openat(here, &name, PATH | OFlags::NOFOLLOW, Mode::empty())?;
         let stat = rustix::fs::fstat(&next)?;
-        if rule == Rule::Beneath && mount_id(next.as_fd())? != mount {
+        if scope == Scope::Beneath && mount_id(next.as_fd())? != mount {
             return Err(Errno::XDEV);
         }
         if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink {
             held.push((next, name));
             continue;
         }
-        if rule == Rule::InRootNoLinks {
+        if scope == Scope::InRootNoLinks {
             return Err(Errno::LOOP);
         }
         if last && flags.contains(OFlags::NOFOLLOW) {
@@ -68,7 +68,7 @@ pub fn open(root: BorrowedFd<'_>, path: &Path, flags: OFlags, rule: Rule) -> Res
         }
         let target = read_link(next.as_fd(), OsStr::new(""))?;
         if target.as_bytes().starts_with(b"/") {
-            if rule == Rule::Beneath {
+            if scope == Scope::Beneath {
                 return Err(Errno::XDEV);
             }
             held.clear();
@@ -80,7 +80,8 @@ pub fn open(root: BorrowedFd<'_>, path: &Path, flags: OFlags, rule: Rule) -> Res
     reopen(root, held, flags)
 }
 
-/// The links of procfs whose text is a path inside procfs; all its others are magic.
+/// Returns whether a link is a magic link of procfs: all are, but for those whose text is a path
+/// inside procfs.
 fn is_magic(link: BorrowedFd<'_>, name: &OsStr) -> Result<bool> {
     let plain = ["self", "thread-self", "mounts", "net"];
     Ok(rustix::fs::fstatfs(link)?.f_type == PROC_SUPER_MAGIC
@@ -97,8 +98,8 @@ fn split(path: &Path) -> VecDeque<OsString> {
         .collect()
 }
 
-/// Turns what was found into a descriptor with the flags asked for. The last name is opened again
-/// from its parent with O_NOFOLLOW and compared, so that a swap in between is seen.
+/// Opens the file that was found with the requested flags. The last name is opened again from its
+/// parent with O_NOFOLLOW and compared, so that a swap in between is detected.
 fn reopen(
     root: BorrowedFd<'_>,
     mut held: Vec<(OwnedFd, OsString)>,
@@ -123,7 +124,7 @@ fn reopen(
     if (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino) { Ok(opened) } else { Err(Errno::XDEV) }
 }
 
-/// What the last name is opened with: what replaced it meanwhile must not be followed.
+/// Flags for the last name: a link that has replaced it meanwhile must not be followed.
 const LAST: OFlags = OFlags::NOFOLLOW.union(OFlags::CLOEXEC);
 
 #[cfg(test)]
@@ -182,9 +183,10 @@ mod tests {
             for flags in [OFlags::PATH, OFlags::RDONLY, OFlags::PATH | OFlags::NOFOLLOW] {
                 let resolve =
                     rustix::fs::ResolveFlags::IN_ROOT | rustix::fs::ResolveFlags::NO_MAGICLINKS;
-                let kernel = super::super::openat2(root.as_fd(), Path::new(path), flags, resolve)
-                    .expect("openat2");
-                let ours = open(root.as_fd(), Path::new(path), flags, Rule::InRoot);
+                let kernel =
+                    crate::fs::open::openat2(root.as_fd(), Path::new(path), flags, resolve)
+                        .expect("openat2");
+                let ours = open(root.as_fd(), Path::new(path), flags, Scope::InRoot);
                 match (kernel, ours) {
                     (Ok(k), Ok(o)) => {
                         let (k, o) =

@@ -7,7 +7,7 @@ use rustix::fs::Mode;
 
 use super::inherited::Init;
 use super::outward::Outward;
-use crate::cgroup::{CgroupMount, Layout};
+use crate::cgroup::{CgroupMount, Layout, Record};
 use crate::config::options::{MountAttr, SuperFlags};
 use crate::config::{Choice, Mount};
 use crate::fs::Root;
@@ -29,7 +29,7 @@ pub(crate) fn mount(
     let mut parts = init.cgroups.mounts();
     if parts.is_empty() {
         // Without a cgroup of its own it is in the runtime's, and sees that.
-        parts = Layout::probe()?.own().mounts();
+        parts = Record::of_caller(&Layout::probe()?).mounts();
     }
     match parts.as_slice() {
         [] => Err(Error::new(Kind::Invalid, "the container has no cgroup to show")),

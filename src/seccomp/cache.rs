@@ -20,7 +20,7 @@ use super::filter::Filter;
 use super::profile::Profile;
 use super::{build, names};
 use crate::Result;
-use crate::fs::write_whole;
+use crate::fs::write_atomic;
 use crate::sys::seccomp::{INSTRUCTION, MAX_INSTRUCTIONS};
 
 /// To be changed with everything that changes what is compiled from the same profile.
@@ -51,7 +51,7 @@ impl Unsaved {
         }
         let Ok(dir) = open_dir(&self.dir) else { return };
         let mode = Mode::RUSR | Mode::WUSR;
-        if write_whole(dir.as_fd(), self.name.as_ref(), mode, &self.bytes).is_ok() {
+        if write_atomic(dir.as_fd(), self.name.as_ref(), mode, &self.bytes).is_ok() {
             // Too many entries cost disk, not safety; the next one written tries again.
             let _ = prune(&dir);
         }

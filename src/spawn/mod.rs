@@ -26,12 +26,12 @@
 mod child;
 pub mod create;
 pub mod exec;
-pub mod fifo;
+pub(crate) mod fifo;
 mod handshake;
 mod idmapped;
 mod maps;
 mod owner;
 mod record;
-pub mod selfexe;
+pub(crate) mod selfexe;
 
 pub use self::child::{Parent, Running};

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use super::create::CreateRequest;
 use crate::config::Plan;
-use crate::fs::write_whole;
+use crate::fs::write_atomic;
 use crate::host::Host;
 use crate::state::{self, Intent, State};
 use crate::{Context, Error, Kind, Result};
@@ -42,6 +42,7 @@ pub(crate) fn state(
         systemd_cgroup: request.systemd_cgroup,
         no_new_keyring: request.no_new_keyring,
         keyring: plan.keyring.as_ref().map(|name| name.to_string_lossy().into_owned()),
+        resources: None,
         config: RawValue::from_string(text).map_err(|e| invalid(e.to_string()))?,
     })
 }
@@ -71,6 +72,6 @@ pub(crate) fn intent(state: &State) -> Intent {
 /// No newline.
 pub(crate) fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
     let mode = Mode::from_raw_mode(0o666);
-    write_whole(CWD, path, mode, pid.to_string().as_bytes())
+    write_atomic(CWD, path, mode, pid.to_string().as_bytes())
         .with_context(|| format!("--pid-file: write {path:?}"))
 }

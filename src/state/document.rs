@@ -7,7 +7,8 @@ use serde::Serialize;
 
 use super::id::Id;
 use super::owner;
-use super::record::{State, rfc3339};
+use super::record::State;
+use crate::text::rfc3339;
 use crate::{Error, Kind, Result};
 
 /// The version of the OCI runtime specification that the state complies with.
@@ -16,6 +17,7 @@ pub const OCI_VERSION: &str = "1.2.1";
 /// The status of a container (runtime.md "State"; `paused` is an addition that runc made).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Status {
     /// `create` is at work.
     Creating,

@@ -4,21 +4,20 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 
-use oci_spec::runtime::Spec;
+use oci_spec::runtime::{LinuxResources, Spec};
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::value::RawValue;
 
 use super::dir::{self, Root};
 use super::document::{Document, OCI_VERSION, Status, document};
 use super::id::Id;
 use super::process::{boot_id, process_start_time};
-use super::record::INTENT_FILE;
-use super::record::{Intent, RESULT_FIFO, START_FIFO, STATE_FILE, State, VERSION, rfc3339};
+use super::record::{INTENT_FILE, Intent, RESULT_FIFO, START_FIFO, STATE_FILE, State, VERSION};
 use super::{file, owner};
 use crate::hooks::Hooks;
 use crate::sys::pidfd;
+use crate::text::rfc3339;
 use crate::{Context, Error, Kind, Result, config};
 
 /// A container of a [`super::Store`].
@@ -192,17 +191,15 @@ impl Entry {
             .with_context(|| format!("{:?}", self.file(STATE_FILE)))
     }
 
-    /// Keeps another configuration in place of that of create: later commands see the limits that
-    /// `update` has set. The lock must be held. A reader sees all of it or nothing; on an error the
-    /// old one stays.
-    pub fn replace_config(&mut self, config: String) -> Result<()> {
+    /// Stores other resources in place of the earlier ones. The lock must be held. A reader sees the
+    /// old state or the new one; on an error the old one stays.
+    pub fn replace_resources(&mut self, resources: LinuxResources) -> Result<()> {
         let name = || format!("{:?}", self.file(STATE_FILE));
         let Some(old) = self.state().filter(|_| self.locked) else {
             return Err(Error::new(Kind::State, "not created, or not locked")).with_context(name);
         };
         let failed = |e: serde_json::Error| Error::new(Kind::System, e.to_string());
-        let config = RawValue::from_string(config).map_err(failed).with_context(name)?;
-        let state = State { config, ..old.clone() };
+        let state = State { resources: Some(resources), ..old.clone() };
         let bytes = serde_json::to_vec(&state).map_err(failed).with_context(name)?;
         // What one that was killed has left.
         file::unlink(self.dir(), &file::temporary(STATE_FILE)).with_context(name)?;

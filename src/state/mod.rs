@@ -29,6 +29,6 @@ pub use document::{Document, OCI_VERSION, Status, document};
 pub use entry::Entry;
 pub use id::Id;
 pub use process::{boot_id, has_executed, is_dying, process_start_time};
-pub use record::{Intent, RESULT_FIFO, START_FIFO, State, VERSION, rfc3339};
+pub use record::{Intent, RESULT_FIFO, START_FIFO, State, VERSION};
 pub use reserved::Reserved;
 pub use store::{Origin, Store};

@@ -8,7 +8,7 @@ use rustix::thread::{
     remove_capability_from_bounding_set, set_capabilities,
 };
 
-use super::failure::convert;
+use super::failure::to_nix;
 
 const KEYCTL_JOIN_SESSION_KEYRING: libc::c_int = 1;
 const KEYCTL_SETPERM: libc::c_int = 5;
@@ -26,7 +26,7 @@ pub struct Caps {
 
 /// Returns the calling thread's sets, capget(2).
 pub fn capget() -> nix::Result<Caps> {
-    let sets = capabilities(None).map_err(convert)?;
+    let sets = capabilities(None).map_err(to_nix)?;
     Ok(Caps {
         effective: sets.effective.bits(),
         permitted: sets.permitted.bits(),
@@ -41,7 +41,7 @@ pub fn capset(caps: Caps) -> nix::Result<()> {
         permitted: CapabilitySet::from_bits_retain(caps.permitted),
         inheritable: CapabilitySet::from_bits_retain(caps.inheritable),
     };
-    set_capabilities(None, sets).map_err(convert)
+    set_capabilities(None, sets).map_err(to_nix)
 }
 
 /// Drops one capability from the bounding set, prctl(2) PR_CAPBSET_DROP.
@@ -49,12 +49,12 @@ pub fn capset(caps: Caps) -> nix::Result<()> {
 /// # Errors
 /// EINVAL: the kernel knows no capability of that number.
 pub fn drop_bounding(capability: u32) -> nix::Result<()> {
-    remove_capability_from_bounding_set(single(capability)?).map_err(convert)
+    remove_capability_from_bounding_set(single(capability)?).map_err(to_nix)
 }
 
 /// Raises one capability in the ambient set, prctl(2) PR_CAP_AMBIENT.
 pub fn raise_ambient(capability: u32) -> nix::Result<()> {
-    configure_capability_in_ambient_set(single(capability)?, true).map_err(convert)
+    configure_capability_in_ambient_set(single(capability)?, true).map_err(to_nix)
 }
 
 fn single(capability: u32) -> nix::Result<CapabilitySet> {

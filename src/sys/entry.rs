@@ -1,11 +1,11 @@
-//! The program's entry point in place of the one that Rust makes, and its source of random numbers.
+//! The program's entry point in place of Rust's, and its source of random numbers.
 //!
-//! Rust's own reads /proc/self/maps, makes a signal stack and ignores SIGPIPE before `main`: some
-//! twenty system calls that a process which lives for milliseconds has no use of, twice where it
-//! executes itself again.
+//! Rust's entry point reads /proc/self/maps, allocates a signal stack and ignores SIGPIPE before
+//! `main`: some twenty system calls without a use for a process that lives for milliseconds, and
+//! twice as many where it executes itself again.
 
-/// What the C library's start-up code calls. The arguments are read through `std::env`, which the
-/// C library fills on its own.
+/// The function that the C library's start-up code calls. The arguments are read through `std::env`,
+/// which the C library fills.
 // SAFETY: no other symbol of that name is linked: the crate is `no_main`.
 #[unsafe(no_mangle)]
 extern "C" fn main(argc: i32, argv: *const *const u8) -> i32 {
@@ -15,18 +15,18 @@ extern "C" fn main(argc: i32, argv: *const *const u8) -> i32 {
 }
 
 /// getrandom(2) in place of the C library's function, which the standard library finds by its weak
-/// symbol and seeds its hash maps with. Where the call fails, in a sandbox that refuses it, the
-/// standard library panics; here the 16 random bytes are taken that the kernel has given to this
-/// program at its start (getauxval(3), AT_RANDOM). They do for a seed, and no key is made here.
+/// symbol and seeds its hash maps with. Where a sandbox refuses the call, the standard library panics;
+/// this function returns the 16 random bytes that the kernel gives to a program at its start
+/// (getauxval(3), AT_RANDOM). They suffice for a seed, and no key is made here.
 // SAFETY: the C library's symbol is weak or not linked; this one has its signature and meaning.
 #[unsafe(no_mangle)]
 extern "C" fn getrandom(buffer: *mut u8, length: usize, flags: u32) -> isize {
-    // SAFETY: the caller vouches for `length` bytes at `buffer`, as for the C library's function.
+    // SAFETY: `length` bytes at `buffer` are the caller's contract, as for the C library's function.
     let got = unsafe { libc::syscall(libc::SYS_getrandom, buffer, length, flags) };
     if got >= 0 || length > 16 {
         return got as isize;
     }
-    // SAFETY: reads the auxiliary vector, which nobody changes.
+    // SAFETY: reads the auxiliary vector, which never changes.
     let random = unsafe { libc::getauxval(libc::AT_RANDOM) } as *const u8;
     if random.is_null() {
         return -1;

@@ -5,8 +5,8 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use nix::errno::Errno;
 
-/// The pointer arrays of an execve(2), made beforehand: once a seccomp filter is in force the
-/// call must need nothing else, not even memory.
+/// The pointer arrays of an execve(2), allocated in advance: once a seccomp filter is in force, and
+/// after a clone, the call must not allocate.
 pub struct Exec<'a> {
     path: &'a CStr,
     argv: Vec<*const libc::c_char>,
@@ -14,7 +14,7 @@ pub struct Exec<'a> {
 }
 
 impl<'a> Exec<'a> {
-    /// Borrows everything that the program will be given.
+    /// Borrows everything that the program is given.
     pub fn new(path: &'a CStr, args: &'a [CString], env: &'a [CString]) -> Self {
         let pointers = |strings: &[CString]| {
             let mut pointers = Vec::with_capacity(strings.len() + 2);
@@ -24,14 +24,14 @@ impl<'a> Exec<'a> {
         Exec { path, argv: pointers(args), envp: pointers(env) }
     }
 
-    /// The file that is executed.
+    /// Returns the file that is executed.
     pub fn path(&self) -> &'a CStr {
         self.path
     }
 
-    /// execve(2) with one more variable in the environment. Returns only if it failed.
+    /// Calls execve(2) with one more variable in the environment. Returns only if it failed.
     pub fn run_with(&mut self, variable: &CStr) -> Errno {
-        // In place of the null pointer; the array was made with room for one more.
+        // In place of the null pointer; the array has room for one more.
         if let Some(last) = self.envp.last_mut() {
             *last = variable.as_ptr();
         }
@@ -44,7 +44,7 @@ impl<'a> Exec<'a> {
         errno
     }
 
-    /// execve(2). Returns only if it failed.
+    /// Calls execve(2). Returns only if it failed.
     pub fn run(&self) -> Errno {
         // SAFETY: both arrays end with a null pointer, and the strings that they and `path` point
         // to are borrowed for the life of self.
@@ -52,7 +52,7 @@ impl<'a> Exec<'a> {
         Errno::last()
     }
 
-    /// execveat(2) of the open file `file` itself. Returns only if it failed.
+    /// Executes the open file `file`, execveat(2). Returns only if it failed.
     pub fn run_file(&self, file: BorrowedFd<'_>) -> Errno {
         // SAFETY: as in `run`; the empty path with AT_EMPTY_PATH names the descriptor.
         unsafe {

@@ -52,11 +52,11 @@ impl From<Errno> for RawErrno {
 
 impl From<rustix::io::Errno> for RawErrno {
     fn from(errno: rustix::io::Errno) -> RawErrno {
-        RawErrno(convert(errno))
+        RawErrno(to_nix(errno))
     }
 }
 
 /// Converts an error number of rustix to one of nix, which the rest of the crate compares with.
-pub fn convert(errno: rustix::io::Errno) -> Errno {
+pub fn to_nix(errno: rustix::io::Errno) -> Errno {
     Errno::from_raw(errno.raw_os_error())
 }

@@ -24,4 +24,4 @@ pub mod spawn;
 pub mod term;
 pub mod title;
 
-pub use failure::{Cause, Failure};
+pub use failure::{Cause, Failure, to_nix};

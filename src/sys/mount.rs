@@ -5,7 +5,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use nix::errno::Errno;
 
-/// What mount_setattr(2) is to change. All zero changes nothing.
+/// The changes of a mount_setattr(2). All zero changes nothing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Change {
     /// MOUNT_ATTR_* to set.
@@ -17,13 +17,13 @@ pub struct Change {
 }
 
 impl Change {
-    /// Whether there is anything to do.
+    /// Returns whether nothing is to be changed.
     pub fn is_empty(&self) -> bool {
         *self == Change::default()
     }
 }
 
-/// mount_setattr(2) on the mount that `dir` and `path` name (an empty path with
+/// Calls mount_setattr(2) on the mount that `dir` and `path` name (an empty path with
 /// `AT_EMPTY_PATH` names the descriptor). `flags`: AT_EMPTY_PATH, AT_RECURSIVE, …
 pub fn mount_setattr(
     dir: BorrowedFd<'_>,

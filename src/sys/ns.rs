@@ -4,7 +4,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use nix::errno::Errno;
 
-use super::failure::convert;
+use super::failure::to_nix;
 
 // linux/nsfs.h: _IO(0xb7, nr); no argument.
 const NS_GET_USERNS: libc::c_ulong = 0xb701;
@@ -57,5 +57,5 @@ pub fn loopback_up(socket: BorrowedFd<'_>) -> nix::Result<()> {
 
 /// Sets the NIS domain name, setdomainname(2).
 pub fn set_domain_name(name: &[u8]) -> nix::Result<()> {
-    rustix::system::setdomainname(name).map_err(convert)
+    rustix::system::setdomainname(name).map_err(to_nix)
 }

@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use super::failure::{Failure, convert};
+use super::failure::{Failure, to_nix};
 
 /// Opens a descriptor of process `pid`; `None` if there is no such process. Numbers below 1 name no
 /// single process and give `None`.
@@ -17,7 +17,7 @@ pub fn open(pid: i32) -> nix::Result<Option<OwnedFd>> {
     match pidfd_open(pid, PidfdFlags::empty()) {
         Ok(fd) => Ok(Some(fd)),
         Err(rustix::io::Errno::SRCH) => Ok(None),
-        Err(errno) => Err(convert(errno)),
+        Err(errno) => Err(to_nix(errno)),
     }
 }
 

@@ -1,5 +1,4 @@
-//! How the kernel schedules a process, where its memory comes from, and which kind of machine it
-//! is told it runs on.
+//! Scheduling, I/O priority, memory policy and execution domain of a process.
 
 use nix::errno::Errno;
 use nix::sys::personality::{self, Persona};
@@ -58,7 +57,7 @@ pub fn set_io_priority(pid: i32, class: u32, level: u32) -> nix::Result<()> {
 /// mask, the lowest node in the lowest bit of the first word; empty for none.
 pub fn set_memory_policy(mode: i32, nodes: &[libc::c_ulong]) -> nix::Result<()> {
     let mask = if nodes.is_empty() { std::ptr::null() } else { nodes.as_ptr() };
-    // The kernel looks at one bit less than it is told.
+    // The kernel reads one bit less than the given number.
     let bits = if nodes.is_empty() { 0 } else { nodes.len() * libc::c_ulong::BITS as usize + 1 };
     // SAFETY: `mask` is null with a count of 0, or points to that many bits less one, rounded up to
     // words.

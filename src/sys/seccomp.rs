@@ -1,6 +1,6 @@
-//! seccomp(2): loading a compiled filter, and asking the kernel what it knows.
+//! seccomp(2): loads a compiled filter, and asks which actions and flags the kernel supports.
 //!
-//! libseccomp's own loader is not used: it does not know every flag, and it allocates.
+//! The loader of libseccomp is not used: it does not support every flag, and it allocates.
 
 use std::os::fd::{FromRawFd, OwnedFd};
 
@@ -20,8 +20,8 @@ pub const MAX_INSTRUCTIONS: usize = 4096;
 /// may call it just before execve(2).
 ///
 /// Errors: `EINVAL` for a program that is empty, too long, or not whole instructions; `EACCES`
-/// without `no_new_privs` and without `CAP_SYS_ADMIN`; `EBUSY` where there is a listener already;
-/// `ESRCH` where `SECCOMP_FILTER_FLAG_TSYNC` could not reach a thread.
+/// without `no_new_privs` and without `CAP_SYS_ADMIN`; `EBUSY` if there is a listener already;
+/// `ESRCH` if `SECCOMP_FILTER_FLAG_TSYNC` could not reach a thread.
 pub fn load(program: &[u8], flags: u32) -> Result<Option<OwnedFd>, Errno> {
     let count = program.len() / INSTRUCTION;
     if count == 0 || count > MAX_INSTRUCTIONS || !program.len().is_multiple_of(INSTRUCTION) {
@@ -37,7 +37,7 @@ pub fn load(program: &[u8], flags: u32) -> Result<Option<OwnedFd>, Errno> {
     if value == 0 { Ok(None) } else { Err(Errno::ESRCH) }
 }
 
-/// Whether this kernel knows the action (`SECCOMP_RET_*`); seccomp(2), `SECCOMP_GET_ACTION_AVAIL`.
+/// Returns whether this kernel supports the action (`SECCOMP_RET_*`); seccomp(2), `SECCOMP_GET_ACTION_AVAIL`.
 pub fn action_known(action: u32) -> bool {
     // SAFETY: the kernel reads one u32 from a pointer that outlives the call.
     let result = unsafe {
@@ -46,10 +46,10 @@ pub fn action_known(action: u32) -> bool {
     result == 0
 }
 
-/// Whether this kernel knows all `flags` (`SECCOMP_FILTER_FLAG_*`, a combination that makes sense).
+/// Returns whether this kernel supports all `flags` (a valid combination of `SECCOMP_FILTER_FLAG_*`).
 ///
 /// The kernel checks the flags before it looks at the program, so a null program gives `EFAULT`
-/// when they are good and `EINVAL` when they are not. Nothing is ever loaded.
+/// when the flags are valid and `EINVAL` when they are not. Nothing is ever loaded.
 pub fn flags_known(flags: u32) -> bool {
     set_mode_filter(flags, None) == Err(Errno::EFAULT)
 }

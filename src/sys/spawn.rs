@@ -20,7 +20,7 @@ use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 
 use super::clone::{self, clone_child};
 use super::exec::Exec;
-use super::failure::{Failure, convert};
+use super::failure::{Failure, to_nix};
 use super::signal::{default_action, swap_mask};
 use super::{fds, pidfd};
 
@@ -180,9 +180,9 @@ impl Command<'_> {
         let stdin = AboveStdio::of(self.stdin)?;
         let stdout = AboveStdio::of(self.stdout)?;
         let stderr = AboveStdio::of(self.stderr)?;
-        dup2_stdin(stdin.fd()).map_err(convert)?;
-        dup2_stdout(stdout.fd()).map_err(convert)?;
-        dup2_stderr(stderr.fd()).map_err(convert)
+        dup2_stdin(stdin.fd()).map_err(to_nix)?;
+        dup2_stdout(stdout.fd()).map_err(to_nix)?;
+        dup2_stderr(stderr.fd()).map_err(to_nix)
     }
 }
 
@@ -197,7 +197,7 @@ impl AboveStdio<'_> {
         if fd.as_raw_fd() > 2 {
             return Ok(AboveStdio::Given(fd));
         }
-        rustix::io::fcntl_dupfd_cloexec(fd, 3).map(AboveStdio::Copy).map_err(convert)
+        rustix::io::fcntl_dupfd_cloexec(fd, 3).map(AboveStdio::Copy).map_err(to_nix)
     }
 
     fn fd(&self) -> BorrowedFd<'_> {

@@ -6,23 +6,23 @@ use nix::pty::Winsize;
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt};
 use rustix::termios::{tcgetwinsize, tcsetwinsize};
 
-use super::failure::convert;
+use super::failure::to_nix;
 
 /// Unlocks the slave of a pseudo terminal (`TIOCSPTLCK`), without which it cannot be opened.
 pub fn unlock_peer(master: BorrowedFd<'_>) -> nix::Result<()> {
-    unlockpt(master).map_err(convert)
+    unlockpt(master).map_err(to_nix)
 }
 
 /// Opens the slave that belongs to `master` (`TIOCGPTPEER`), read-write, close-on-exec and not as
 /// a controlling terminal. No path is looked up, so nothing can be put in its place.
 pub fn open_peer(master: BorrowedFd<'_>) -> nix::Result<OwnedFd> {
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
-    ioctl_tiocgptpeer(master, flags).map_err(convert)
+    ioctl_tiocgptpeer(master, flags).map_err(to_nix)
 }
 
 /// Returns the size of a terminal, in characters (`TIOCGWINSZ`).
 pub fn window_size(terminal: BorrowedFd<'_>) -> nix::Result<Winsize> {
-    let size = tcgetwinsize(terminal).map_err(convert)?;
+    let size = tcgetwinsize(terminal).map_err(to_nix)?;
     Ok(Winsize {
         ws_row: size.ws_row,
         ws_col: size.ws_col,
@@ -39,7 +39,7 @@ pub fn set_window_size(terminal: BorrowedFd<'_>, size: &Winsize) -> nix::Result<
         ws_xpixel: size.ws_xpixel,
         ws_ypixel: size.ws_ypixel,
     };
-    tcsetwinsize(terminal, size).map_err(convert)
+    tcsetwinsize(terminal, size).map_err(to_nix)
 }
 
 /// Returns standard input, output and error. They are open in every process of the runtime:

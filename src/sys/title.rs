@@ -1,7 +1,7 @@
-//! What the kernel shows of a process's start: its command line and its environment.
+//! The command line and the environment that the kernel shows of a process.
 //!
 //! Both are read from the memory of the process (proc_pid_cmdline(5), proc_pid_environ(5)), which a
-//! clone copies. A container must not learn from its init how the runtime was called.
+//! clone copies. A container must not read from its init how the runtime was called.
 
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
@@ -12,7 +12,7 @@ unsafe extern "C" {
     static mut environ: *mut *mut libc::c_char;
 }
 
-/// Remembers where the arguments of the program are. For the entry point, before anything else.
+/// Stores where the arguments of the program are. Called by the entry point, first of all.
 ///
 /// # Safety
 /// `argv` must be the array that the kernel passed to the program: `argc` pointers to C strings in
@@ -26,7 +26,7 @@ pub unsafe fn remember(argc: i32, argv: *const *const u8) {
 ///
 /// For a cloned child, which has one thread: the environment is gone for the child as well.
 pub fn hide(title: &[u8]) {
-    // SAFETY: the caller's only thread is here, so nobody else reads or writes the environment;
+    // SAFETY: the caller's only thread is here, so nothing else reads or writes the environment;
     // each entry is a C string in memory of this process, and the array ends with a null pointer.
     unsafe {
         let mut entry = environ;
@@ -38,7 +38,7 @@ pub fn hide(title: &[u8]) {
             *environ = std::ptr::null_mut();
         }
     }
-    // Once: afterwards the strings have no lengths any more.
+    // Only once: afterwards the lengths of the strings are lost.
     let (argv, argc) = (ARGV.load(Ordering::Relaxed), ARGC.swap(0, Ordering::Relaxed));
     if argv.is_null() || argc == 0 {
         return;

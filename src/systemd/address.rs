@@ -1,4 +1,4 @@
-//! Where a bus is: D-Bus server addresses, and where to look for one.
+//! The addresses of buses, and the default ones.
 //!
 //! D-Bus Specification, "Server Addresses".
 
@@ -11,36 +11,78 @@ use crate::{Error, Result};
 const SYSTEM_BUS: &str = "/run/dbus/system_bus_socket";
 const SYSTEM_MANAGER: &str = "/run/systemd/private";
 
-/// How a bus is reached. It is stored, so that later commands find it without the environment of
+/// The variables of the caller's environment that tell where service managers are.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Environment {
+    /// `DBUS_SYSTEM_BUS_ADDRESS`
+    pub system_bus: Option<String>,
+    /// `DBUS_SESSION_BUS_ADDRESS`
+    pub session_bus: Option<String>,
+    /// `XDG_RUNTIME_DIR`
+    pub runtime_dir: Option<String>,
+}
+
+impl Environment {
+    /// Takes the variables from `get`; an empty one is as good as none.
+    pub fn new(get: impl Fn(&str) -> Option<String>) -> Environment {
+        let get = |name| get(name).filter(|value| !value.is_empty());
+        Environment {
+            system_bus: get("DBUS_SYSTEM_BUS_ADDRESS"),
+            session_bus: get("DBUS_SESSION_BUS_ADDRESS"),
+            runtime_dir: get("XDG_RUNTIME_DIR"),
+        }
+    }
+}
+
+/// The address of a bus. It is stored, so that later commands do not need the environment of
 /// create.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Address(String);
 
 /// A socket that an address names.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Target {
-    /// In the file system.
+pub enum Socket {
+    /// A path in the file system.
     Path(PathBuf),
-    /// In Linux's abstract name space.
+    /// A name in the abstract namespace.
     Abstract(Vec<u8>),
 }
 
-impl Target {
-    /// Whether it is a service manager's own socket, on which there is no bus between.
+impl Socket {
+    /// Whether the socket belongs to a service manager itself, without a bus.
     pub fn is_direct(&self) -> bool {
-        matches!(self, Target::Path(path) if path.ends_with("systemd/private"))
+        matches!(self, Socket::Path(path) if path.ends_with("systemd/private"))
     }
 }
 
 impl Address {
-    /// The system's service manager, or with `user` the one of the user's session.
-    pub fn find(user: bool) -> Result<Address> {
-        find(user, |name| std::env::var(name).ok().filter(|value| !value.is_empty()))
+    /// Finds the service manager of the system, or with `user` that of the user.
+    ///
+    /// # Errors
+    /// The environment does not tell where the service manager of the user is.
+    pub fn find(user: bool, environment: &Environment) -> Result<Address> {
+        let at = |path: &str| format!("unix:path={}", escape(path));
+        if !user {
+            // Early in the boot there is no bus yet, but the service manager accepts calls too.
+            let default = || format!("{};{}", at(SYSTEM_BUS), at(SYSTEM_MANAGER));
+            return Ok(Address(environment.system_bus.clone().unwrap_or_else(default)));
+        }
+        if let Some(address) = &environment.session_bus {
+            return Ok(Address(address.clone()));
+        }
+        let Some(dir) = environment.runtime_dir.as_ref().filter(|dir| dir.starts_with('/')) else {
+            let why = "neither DBUS_SESSION_BUS_ADDRESS nor XDG_RUNTIME_DIR is set, so that the \
+                       user's service manager cannot be found (log in anew, or use no \
+                       --systemd-cgroup)";
+            return Err(Error::new(crate::Kind::System, why).context("--systemd-cgroup"));
+        };
+        let paths = ["bus", "systemd/private"].map(|name| at(&format!("{dir}/{name}")));
+        Ok(Address(paths.join(";")))
     }
 
-    /// The sockets, in the order in which they are to be tried.
-    pub fn targets(&self) -> Result<Vec<Target>> {
-        let mut targets = Vec::new();
+    /// Returns the sockets, in the order in which they are to be tried.
+    pub fn sockets(&self) -> Result<Vec<Socket>> {
+        let mut sockets = Vec::new();
         for address in self.0.split(';').filter(|address| !address.is_empty()) {
             let Some(values) = address.strip_prefix("unix:") else { continue };
             for pair in values.split(',') {
@@ -48,19 +90,19 @@ impl Address {
                     Some(("path", value)) => {
                         use std::os::unix::ffi::OsStringExt;
                         let path = std::ffi::OsString::from_vec(self.unescape(value)?);
-                        targets.push(Target::Path(path.into()));
+                        sockets.push(Socket::Path(path.into()));
                     }
                     Some(("abstract", value)) => {
-                        targets.push(Target::Abstract(self.unescape(value)?));
+                        sockets.push(Socket::Abstract(self.unescape(value)?));
                     }
                     _ => {}
                 }
             }
         }
-        if targets.is_empty() {
+        if sockets.is_empty() {
             return Err(self.bad("names no socket (unix:path=... or unix:abstract=...)"));
         }
-        Ok(targets)
+        Ok(sockets)
     }
 
     fn unescape(&self, text: &str) -> Result<Vec<u8>> {
@@ -85,29 +127,7 @@ impl Address {
     }
 }
 
-fn find(user: bool, env: impl Fn(&str) -> Option<String>) -> Result<Address> {
-    let at = |path: &str| format!("unix:path={}", escape(path));
-    if !user {
-        let given = env("DBUS_SYSTEM_BUS_ADDRESS");
-        // Early in the boot there is no bus yet, but its service manager takes calls too.
-        let usual = || format!("{};{}", at(SYSTEM_BUS), at(SYSTEM_MANAGER));
-        return Ok(Address(given.unwrap_or_else(usual)));
-    }
-    let dir = env("XDG_RUNTIME_DIR").filter(|dir| dir.starts_with('/'));
-    if let Some(address) = env("DBUS_SESSION_BUS_ADDRESS") {
-        return Ok(Address(address));
-    }
-    let Some(dir) = dir else {
-        let why = "neither DBUS_SESSION_BUS_ADDRESS nor XDG_RUNTIME_DIR is set, so that the \
-                   user's service manager cannot be found (log in anew, or use no \
-                   --systemd-cgroup)";
-        return Err(Error::new(crate::Kind::System, why).context("--systemd-cgroup"));
-    };
-    let paths = ["bus", "systemd/private"].map(|name| at(&format!("{dir}/{name}")));
-    Ok(Address(paths.join(";")))
-}
-
-/// All but the bytes that an address may have as they are.
+/// Escapes the bytes that an address may not contain.
 fn escape(path: &str) -> String {
     let mut out = String::new();
     for byte in path.bytes() {
@@ -124,23 +144,23 @@ fn escape(path: &str) -> String {
 mod tests {
     use super::*;
 
-    fn targets(address: &str) -> Result<Vec<Target>> {
-        Address(address.to_owned()).targets()
+    fn sockets(address: &str) -> Result<Vec<Socket>> {
+        Address(address.to_owned()).sockets()
     }
 
-    fn path(path: &str) -> Target {
-        Target::Path(path.into())
+    fn path(path: &str) -> Socket {
+        Socket::Path(path.into())
     }
 
     #[test]
     fn addresses_name_sockets() {
-        assert_eq!(targets("unix:path=/a%20b,guid=1").unwrap(), [path("/a b")]);
+        assert_eq!(sockets("unix:path=/a%20b,guid=1").unwrap(), [path("/a b")]);
         assert_eq!(
-            targets("tcp:host=x;unix:abstract=/t/dbus-1;unix:path=/b").unwrap(),
-            [Target::Abstract(b"/t/dbus-1".to_vec()), path("/b")]
+            sockets("tcp:host=x;unix:abstract=/t/dbus-1;unix:path=/b").unwrap(),
+            [Socket::Abstract(b"/t/dbus-1".to_vec()), path("/b")]
         );
         for bad in ["", "tcp:host=x", "unix:path=/a%2", "unix:path=/a%zz", "unix:tmpdir=/tmp"] {
-            assert!(targets(bad).is_err(), "{bad}");
+            assert!(sockets(bad).is_err(), "{bad}");
         }
         assert!(path("/run/systemd/private").is_direct());
         assert!(!path("/run/dbus/system_bus_socket").is_direct());
@@ -149,23 +169,24 @@ mod tests {
     #[test]
     fn the_environment_leads_to_the_bus() {
         let with = |user, list: &'static [(&str, &str)]| {
-            find(user, move |name| {
+            let environment = Environment::new(|name| {
                 let found = list.iter().find(|(key, _)| *key == name);
                 found.map(|(_, value)| (*value).to_owned())
-            })
+            });
+            Address::find(user, &environment)
         };
         let usual = [path(SYSTEM_BUS), path(SYSTEM_MANAGER)];
-        assert_eq!(with(false, &[]).unwrap().targets().unwrap(), usual);
-        // That of a session is none of the system's business.
+        assert_eq!(with(false, &[]).unwrap().sockets().unwrap(), usual);
+        // The variables of a session do not affect the system's bus.
         let session = &[("DBUS_SESSION_BUS_ADDRESS", "unix:path=/s"), ("XDG_RUNTIME_DIR", "/r")];
-        assert_eq!(with(false, session).unwrap().targets().unwrap(), usual);
-        assert_eq!(with(true, session).unwrap().targets().unwrap(), [path("/s")]);
+        assert_eq!(with(false, session).unwrap().sockets().unwrap(), usual);
+        assert_eq!(with(true, session).unwrap().sockets().unwrap(), [path("/s")]);
         assert_eq!(
-            with(true, &[("XDG_RUNTIME_DIR", "/run/user/1 0")]).unwrap().targets().unwrap(),
+            with(true, &[("XDG_RUNTIME_DIR", "/run/user/1 0")]).unwrap().sockets().unwrap(),
             [path("/run/user/1 0/bus"), path("/run/user/1 0/systemd/private")]
         );
         assert!(with(true, &[]).unwrap_err().to_string().starts_with("--systemd-cgroup: "));
         let system = with(false, &[("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/x")]).unwrap();
-        assert_eq!(system.targets().unwrap(), [path("/x")]);
+        assert_eq!(system.sockets().unwrap(), [path("/x")]);
     }
 }

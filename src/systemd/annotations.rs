@@ -1,17 +1,17 @@
-//! `org.systemd.property.NAME` annotations: settings of the unit in the configuration's own words.
+//! `org.systemd.property.NAME` annotations: properties of the unit from the configuration.
 
 use super::gvariant;
-use super::manager::Property;
+use super::property::Property;
 use super::value::Value;
 use crate::{Error, Result};
 
-/// What the names of these annotations begin with.
+/// The prefix of the annotations' names.
 pub const PREFIX: &str = "org.systemd.property.";
 
-/// What the runtime itself decides: which processes are in the unit, and where it is.
+/// The properties that only the runtime sets: the processes of the unit and its slice.
 const OURS: [&str; 3] = ["PIDs", "PIDFDs", "Slice"];
 
-/// The settings that the annotations of a container ask for, in the order of their names.
+/// Returns the properties that the annotations request, in the order of their names.
 pub fn properties<'a>(
     annotations: impl IntoIterator<Item = (&'a str, &'a str)>,
 ) -> Result<Vec<Property>> {
@@ -34,8 +34,7 @@ fn property(key: &str, name: &str, text: &str) -> Result<Property> {
         return Err(Error::invalid(field(), text, "is set by the runtime itself"));
     }
     let value = gvariant::parse(text).map_err(|why| Error::invalid(field(), text, why))?;
-    // Unit files have ...Sec where the bus has ...USec; not every Sec is a time, so one that
-    // follows a capital letter stays (there is none that is both).
+    // Unit files have ...Sec where the bus has ...USec. A Sec after a capital letter is not a time.
     let stem = name
         .strip_suffix("Sec")
         .filter(|stem| stem.bytes().next_back().is_some_and(|byte| byte.is_ascii_lowercase()));

@@ -1,4 +1,4 @@
-//! A connection to a message bus. One deadline holds for all that is done on it.
+//! A connection to a message bus, with one deadline for everything that is done on it.
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
@@ -11,28 +11,28 @@ use nix::sys::socket::sockopt::SendTimeout;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, setsockopt, socket};
 use nix::sys::time::TimeVal;
 
-use super::address::{Address, Target};
+use super::address::{Address, Socket};
 use super::value::Value;
 use super::wire::{CALL, ERROR, Message, NO_REPLY, REPLY, SIGNAL};
 use crate::{Context, Error, Kind, Result};
 
 const BUS: &str = "org.freedesktop.DBus";
 
-/// "It is I", the answer to being asked who that is, and the end of the login.
+/// The whole login: the mechanism, an empty answer to the bus's request for data, and the end.
 const LOGIN: &[u8] = b"\0AUTH EXTERNAL\r\nDATA\r\nBEGIN\r\n";
 
-/// A line of the handshake is never near this.
+/// The maximum length of a line of the handshake; the real ones are much shorter.
 const MAX_LINE: usize = 4096;
 
-/// Signals that are kept while an answer is waited for.
+/// The maximum number of signals that are kept while waiting for an answer.
 const MAX_KEPT: usize = 4096;
 
-/// Why a call has no result.
+/// The failure of a call.
 #[derive(Debug)]
 pub enum Failure {
-    /// It was refused: the error's name and its text.
+    /// The call was refused: the name and the text of the error.
     Refused(String, String),
-    /// Nobody could be asked.
+    /// The connection failed.
     Broken(Error),
 }
 
@@ -57,7 +57,7 @@ impl From<Failure> for Error {
 /// An open connection.
 pub struct Bus {
     stream: UnixStream,
-    /// What has come in and is not read yet.
+    /// Received bytes that are not parsed yet.
     buffer: Vec<u8>,
     serial: u32,
     end: Instant,
@@ -67,16 +67,16 @@ pub struct Bus {
 }
 
 impl Bus {
-    /// Connects, and says hello. All that is ever done on this connection ends within `limit`.
+    /// Connects and logs in. Everything that is done on this connection ends within `limit`.
     pub fn connect(address: &Address, limit: Duration) -> Result<Bus> {
         let end = Instant::now() + limit;
         let mut first = None;
-        for target in address.targets()? {
+        for target in address.sockets()? {
             match open(&target, end, limit)
                 .and_then(|stream| Bus::begin(stream, &target, end, limit))
             {
                 Ok(bus) => return Ok(bus),
-                // The first is the one that there should be.
+                // The first socket is the one that should exist.
                 Err(error) => {
                     first.get_or_insert(error);
                 }
@@ -85,7 +85,7 @@ impl Bus {
         Err(first.unwrap_or_else(|| timed_out(limit)))
     }
 
-    fn begin(stream: UnixStream, target: &Target, end: Instant, limit: Duration) -> Result<Bus> {
+    fn begin(stream: UnixStream, target: &Socket, end: Instant, limit: Duration) -> Result<Bus> {
         let mut bus = Bus {
             stream,
             buffer: Vec::new(),
@@ -98,17 +98,17 @@ impl Bus {
         bus.authenticate().with_context(|| format!("log in to {}", name(target)))?;
         if !bus.direct {
             bus.call(BUS, "/org/freedesktop/DBus", BUS, "Hello", Vec::new())
-                .map_err(|failure| Error::from(failure).context("say hello to the bus"))?;
+                .map_err(|failure| Error::from(failure).context("register with the bus"))?;
         }
         Ok(bus)
     }
 
-    /// The kernel tells the bus who we are. We name no user id: in a user namespace ours is not
-    /// what the bus sees.
+    /// Logs in. The kernel tells the bus the user id; it is not part of the login, because in a
+    /// user namespace the bus sees another one.
     ///
-    /// All in one write, as systemd's own clients do it. If the last line of it came together with
-    /// the first message, systemd's private socket would leave that message lying until there is
-    /// another.
+    /// The login is one write, as in systemd's own clients: if its last line arrived together with
+    /// the first message, systemd's private socket would not process that message until the next
+    /// one.
     fn authenticate(&mut self) -> Result<()> {
         self.send(LOGIN)?;
         loop {
@@ -131,13 +131,13 @@ impl Bus {
                 return Ok(String::from_utf8_lossy(&line).into_owned());
             }
             if self.buffer.len() > MAX_LINE {
-                return Err(Error::new(Kind::System, "the bus speaks no D-Bus"));
+                return Err(Error::new(Kind::System, "not a D-Bus server"));
             }
             self.fill()?;
         }
     }
 
-    /// Calls a method and waits for what it returns.
+    /// Calls a method and waits for its result.
     pub fn call(
         &mut self,
         to: &str,
@@ -161,12 +161,13 @@ impl Bus {
         }
     }
 
-    /// Asks for the signals that `rule` describes; without a bus between they come anyway.
+    /// Subscribes to the signals that match `rule`. A service manager without a bus sends them
+    /// anyway.
     pub fn subscribe(&mut self, rule: &str) -> Result<()> {
         if self.direct {
             return Ok(());
         }
-        // What is sent later on this connection is also done later.
+        // The bus processes the messages of a connection in order.
         let body = vec![Value::str(rule)];
         self.say(BUS, "/org/freedesktop/DBus", BUS, "AddMatch", body, NO_REPLY).map(drop)
     }
@@ -216,7 +217,8 @@ impl Bus {
     fn next_message(&mut self) -> Result<Message> {
         let bad = |what| Error::new(Kind::System, format!("the bus has sent {what}"));
         loop {
-            // Who asks for no answer (systemd before 246) says OK, or what it thinks of the answer.
+            // A server that requests no data (systemd before 246) answers OK or an error to the
+            // data.
             while matches!(self.buffer.first(), Some(b'O' | b'E')) {
                 self.line()?;
             }
@@ -249,7 +251,7 @@ impl Bus {
         let mut bytes = [0; 4096];
         self.stream.set_read_timeout(Some(self.left()?))?;
         match self.stream.read(&mut bytes) {
-            Ok(0) => return Err(Error::new(Kind::System, "the bus has hung up")),
+            Ok(0) => return Err(Error::new(Kind::System, "the bus has closed the connection")),
             Ok(count) => self.buffer.extend(bytes.iter().take(count)),
             Err(error) => again(&error).ok_or(error).context("read from the bus")?,
         }
@@ -257,7 +259,7 @@ impl Bus {
     }
 }
 
-/// Whether an operation is to be tried again, or its time is over, which is seen then.
+/// Returns `Some` if an operation is to be repeated; an expired deadline is detected then.
 fn again(error: &std::io::Error) -> Option<()> {
     use ErrorKind::{Interrupted, TimedOut, WouldBlock};
     matches!(error.kind(), Interrupted | TimedOut | WouldBlock).then_some(())
@@ -274,24 +276,24 @@ fn timed_out(limit: Duration) -> Error {
     Error::new(Kind::System, why)
 }
 
-fn name(target: &Target) -> String {
+fn name(target: &Socket) -> String {
     match target {
-        Target::Path(path) => format!("{path:?}"),
-        Target::Abstract(name) => format!("abstract {:?}", String::from_utf8_lossy(name)),
+        Socket::Path(path) => format!("{path:?}"),
+        Socket::Abstract(name) => format!("abstract {:?}", String::from_utf8_lossy(name)),
     }
 }
 
-fn open(target: &Target, end: Instant, limit: Duration) -> Result<UnixStream> {
+fn open(target: &Socket, end: Instant, limit: Duration) -> Result<UnixStream> {
     let what = || format!("connect to {}", name(target));
     let address = match target {
-        Target::Path(path) => UnixAddr::new(path),
-        Target::Abstract(name) => UnixAddr::new_abstract(name),
+        Socket::Path(path) => UnixAddr::new(path),
+        Socket::Abstract(name) => UnixAddr::new_abstract(name),
     };
     let address = address.with_context(what)?;
     let flags = SockFlag::SOCK_CLOEXEC;
     let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None).with_context(what)?;
     loop {
-        // A bus that accepts nobody makes connect(2) wait as soon as its queue is full.
+        // connect(2) blocks if the bus accepts no connections and its queue is full.
         let time = left(end, limit)?;
         let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
         let time = TimeVal::new(seconds, i64::from(time.subsec_micros()));

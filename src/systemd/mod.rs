@@ -1,16 +1,17 @@
-//! systemd as the maker of the container's cgroup: a transient unit, asked for over D-Bus.
+//! systemd as the creator of the container's cgroup: a transient unit, requested over D-Bus.
 //!
-//! [`Names`] is what `linux.cgroupsPath` says; [`Property`] one setting of a unit, among them those
-//! that annotations give ([`annotations`]); `Bus` a connection on which nothing waits for ever; and
-//! [`Unit`] is what is stored of a unit that was made, with all that can be asked of it.
+//! [`Names`] is the parsed `linux.cgroupsPath`; [`TransientUnit`] describes a unit to be created,
+//! with its [`Property`] values, some of which come from [`annotations`]; [`Unit`] is a created
+//! one, as it is stored. The modules below them are the manager object of systemd, the bus, which
+//! never blocks without a deadline, the wire format and the values.
 //!
-//! The bus is spoken to by our own code. Its wire format has not changed since 2006 and we need a
-//! dozen messages of it, while what the available crates have around that does not suit a process
-//! that must neither hang nor abort: rustbus has no time limit on its handshake and panics on what
-//! the bus says there; so does zbus (6.2) on a line feed alone, it names a user id in the login, for
-//! which a bus refuses the root of a user namespace, and it cannot read systemd's private socket,
-//! whose sender has no unique name; dbus is a C library. Of zbus only the values could be used, and
-//! those panic on a signature of more than 255 letters and need a hundred times a message's memory.
+//! The D-Bus client is part of this program. The wire format has not changed since 2006, a dozen
+//! messages of it are needed, and the available crates do not suit a process that must neither hang
+//! nor abort: rustbus has no time limit on its handshake and panics on unexpected lines in it; zbus
+//! (6.2) panics on a bare line feed, names a user id in the login, for which a bus refuses the root
+//! of a user namespace, and cannot read systemd's private socket, whose sender has no unique name;
+//! dbus is a C library. The values of zbus alone panic on a signature of more than 255 characters,
+//! and need a hundred times the memory of a message.
 //!
 //! D-Bus Specification, <https://dbus.freedesktop.org/doc/dbus-specification.html>;
 //! org.freedesktop.systemd1(5).
@@ -19,14 +20,19 @@ mod address;
 pub mod annotations;
 mod bus;
 #[cfg(test)]
+mod bus_tests;
+#[cfg(test)]
 mod fake;
 mod gvariant;
 mod manager;
 mod names;
+mod property;
+mod unit;
 mod value;
 mod wire;
 
-pub use address::Address;
-pub use manager::{Property, Request, Unit};
+pub use address::{Address, Environment};
 pub use names::{Names, escape_id};
+pub use property::Property;
+pub use unit::{TransientUnit, Unit};
 pub use value::Value;

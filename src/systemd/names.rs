@@ -1,4 +1,4 @@
-//! `linux.cgroupsPath` for systemd: `slice:prefix:name`. Pure.
+//! `linux.cgroupsPath` for systemd: `slice:prefix:name`.
 //!
 //! systemd.slice(5), systemd.unit(5).
 
@@ -8,21 +8,21 @@ use crate::{Error, Result};
 
 const FIELD: &str = "linux.cgroupsPath";
 
-/// systemd's own limit (UNIT_NAME_MAX).
+/// The limit of systemd (UNIT_NAME_MAX).
 const MAX_NAME: usize = 255;
 
-/// A unit and where it is put.
+/// The names of a unit and of its slice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Names {
-    /// The slice around it.
+    /// The slice that contains the unit.
     pub slice: String,
     /// The unit.
     pub unit: String,
 }
 
 impl Names {
-    /// What the configuration names, or a scope named after the container, in `system.slice`, or
-    /// with `user` in the `user.slice` of the user's own service manager.
+    /// Parses the path of the configuration. Without one, names a scope after the container, in
+    /// `system.slice`, or with `user` in the `user.slice` of the user's service manager.
     pub fn new(id: &str, cgroups_path: Option<&Path>, user: bool) -> Result<Names> {
         let default = if user { "user.slice" } else { "system.slice" };
         let Some(path) = cgroups_path.filter(|path| !path.as_os_str().is_empty()) else {
@@ -44,7 +44,7 @@ impl Names {
         expand(slice).map_err(|why| bad(&format!("slice {slice:?}: {why}")))?;
         if name.ends_with(".slice") {
             if *name == "-.slice" {
-                // Limits on it would bind the whole host, and delete would try to stop it.
+                // Its limits would apply to the whole host, and delete would try to stop it.
                 return Err(bad("must not be the root slice"));
             }
             expand(name).map_err(|why| bad(&format!("name {name:?}: {why}")))?;
@@ -61,12 +61,12 @@ impl Names {
         Ok(Names { slice: slice.to_owned(), unit })
     }
 
-    /// Whether the unit is a slice, which systemd puts no process into.
+    /// Whether the unit is a slice, into which systemd puts no process.
     pub fn is_slice(&self) -> bool {
         self.unit.ends_with(".slice")
     }
 
-    /// Where the cgroup is below that of the service manager. Absolute.
+    /// Returns the absolute path of the cgroup below that of the service manager.
     pub fn path(&self) -> Result<PathBuf> {
         let invalid = |why: &'static str| Error::invalid(FIELD, &self.unit, why);
         if self.is_slice() {
@@ -76,7 +76,7 @@ impl Names {
     }
 }
 
-/// The path of a slice: `a-b.slice` is below `a.slice`.
+/// Returns the path of a slice: `a-b.slice` is below `a.slice`.
 fn expand(slice: &str) -> std::result::Result<PathBuf, &'static str> {
     let Some(name) = slice.strip_suffix(".slice").filter(|name| !name.is_empty()) else {
         return Err("a slice ends with .slice");
@@ -98,7 +98,7 @@ fn expand(slice: &str) -> std::result::Result<PathBuf, &'static str> {
     Ok(path)
 }
 
-/// Whether systemd takes it as the name of a unit.
+/// Checks whether systemd accepts the name of a unit.
 pub fn check(unit: &str) -> std::result::Result<(), &'static str> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b":-_.\\@".contains(&byte);
     if unit.len() > MAX_NAME {
@@ -110,7 +110,7 @@ pub fn check(unit: &str) -> std::result::Result<(), &'static str> {
     Ok(())
 }
 
-/// A container's id in the name of a unit: a plus sign is written as systemd-escape(1) does.
+/// Escapes the id of a container for the name of a unit, as systemd-escape(1) does.
 pub fn escape_id(id: &str) -> String {
     id.replace('+', "\\x2b")
 }

@@ -1,6 +1,6 @@
-//! A value of any D-Bus type.
+//! Values of all D-Bus types.
 
-/// A value and its type.
+/// A value.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
     /// `y`
@@ -13,7 +13,7 @@ pub enum Value {
     U16(u16),
     /// `i`
     I32(i32),
-    /// `u`; also what stands for a file descriptor (`h`), none of which is ever sent to us.
+    /// `u`; also the index of a file descriptor (`h`), which systemd never sends.
     U32(u32),
     /// `x`
     I64(i64),
@@ -27,18 +27,18 @@ pub enum Value {
     Path(String),
     /// `g`
     Signature(String),
-    /// `a`, and the type of its elements.
+    /// `a`, with the type of the elements.
     Array(String, Vec<Value>),
     /// `(`...`)`
     Struct(Vec<Value>),
-    /// `{`..`}`, which stands in arrays only.
+    /// `{`..`}`, only in arrays.
     Entry(Box<Value>, Box<Value>),
     /// `v`
     Variant(Box<Value>),
 }
 
 impl Value {
-    /// Its type, as the wire has it.
+    /// Returns the signature of the type.
     pub fn signature(&self) -> String {
         let plain = match self {
             Value::Byte(_) => "y",
@@ -63,22 +63,22 @@ impl Value {
         plain.to_owned()
     }
 
-    /// A string.
+    /// Creates a string.
     pub fn str(text: impl Into<String>) -> Value {
         Value::Str(text.into())
     }
 
-    /// An array of strings.
+    /// Creates an array of strings.
     pub fn strings<'a>(list: impl IntoIterator<Item = &'a str>) -> Value {
         Value::Array("s".to_owned(), list.into_iter().map(Value::str).collect())
     }
 
-    /// An array of bytes.
+    /// Creates an array of bytes.
     pub fn bytes(list: impl IntoIterator<Item = u8>) -> Value {
         Value::Array("y".to_owned(), list.into_iter().map(Value::Byte).collect())
     }
 
-    /// The text of a string or an object path.
+    /// Returns the text of a string or an object path.
     pub fn as_str(&self) -> Option<&str> {
         match self {
             Value::Str(text) | Value::Path(text) => Some(text),
@@ -87,7 +87,41 @@ impl Value {
     }
 }
 
-/// The types of several values in a row.
+/// Returns the signature of a sequence of values.
 pub fn signature(values: &[Value]) -> String {
     values.iter().map(Value::signature).collect()
+}
+
+/// Splits a signature into its first complete type and the rest.
+pub fn split(types: &str) -> Option<(&str, &str)> {
+    let mut depth = 0_usize;
+    for (at, byte) in types.bytes().enumerate() {
+        match byte {
+            b'a' => continue,
+            b'(' | b'{' => depth = depth.checked_add(1)?,
+            b')' | b'}' => depth = depth.checked_sub(1)?,
+            b'y' | b'b' | b'n' | b'q' | b'i' | b'u' | b'x' | b't' | b'd' | b's' | b'o' | b'g'
+            | b'v' | b'h' => {}
+            _ => return None,
+        }
+        if depth == 0 {
+            return types.split_at_checked(at + 1);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signatures_are_split() {
+        assert_eq!(split("a(sv)su"), Some(("a(sv)", "su")));
+        assert_eq!(split("(a{sv}y)"), Some(("(a{sv}y)", "")));
+        for bad in ["", "a", "(", "(s", ")", "z", "s\u{e9}"] {
+            let left = split(bad).map(|(_, rest)| rest);
+            assert!(left.is_none() || left == Some("\u{e9}"), "{bad}");
+        }
+    }
 }

@@ -1,25 +1,27 @@
-//! Messages as bytes. We write little-endian and read either; what comes in may be anything.
+//! The wire format of messages. They are written in little-endian byte order and read in either;
+//! the input is not trusted.
 //!
 //! D-Bus Specification, "Type System" and "Message Protocol".
 
-use super::value::{Value, signature};
+use super::value::{Value, signature, split};
 
-/// No answer of systemd is near this; the bus itself would allow 128 MiB.
+/// The maximum length of a message. Answers of systemd are much shorter; the protocol allows 128
+/// MiB.
 const MAX_MESSAGE: usize = 4 << 20;
 
-/// How deep containers may be nested (the specification: 32 arrays and 32 structures).
+/// The maximum nesting of containers (the specification: 32 arrays and 32 structures).
 const MAX_DEPTH: usize = 64;
 
-/// The type of a message.
+/// The type of a method call.
 pub const CALL: u8 = 1;
-/// The answer to one.
+/// The type of the answer to a call.
 pub const REPLY: u8 = 2;
-/// The refusal of one.
+/// The type of the refusal of a call.
 pub const ERROR: u8 = 3;
-/// A message to everybody.
+/// The type of a message without a recipient.
 pub const SIGNAL: u8 = 4;
 
-/// Flag of a call that wants no answer.
+/// The flag of a call that needs no answer.
 pub const NO_REPLY: u8 = 1;
 
 const PATH: u8 = 1;
@@ -31,16 +33,16 @@ const DESTINATION: u8 = 6;
 const SENDER: u8 = 7;
 const SIGNATURE: u8 = 8;
 
-/// A message, with the parts that we need.
+/// A message, as far as this program needs it.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Message {
     /// [`CALL`], [`REPLY`], [`ERROR`] or [`SIGNAL`].
     pub kind: u8,
-    /// [`NO_REPLY`] or nothing.
+    /// [`NO_REPLY`] or 0.
     pub flags: u8,
-    /// Its number on the connection it came from.
+    /// The number of the message on its connection.
     pub serial: u32,
-    /// Of a reply or an error: the number of the call.
+    /// The number of the call that a reply or an error answers.
     pub reply_serial: u32,
     /// The object.
     pub path: String,
@@ -48,18 +50,18 @@ pub struct Message {
     pub interface: String,
     /// The method or signal.
     pub member: String,
-    /// Name of the error.
+    /// The name of the error.
     pub error: String,
-    /// Whom it is for.
+    /// The recipient.
     pub destination: String,
-    /// Who sent it.
+    /// The sender.
     pub sender: String,
     /// The arguments.
     pub body: Vec<Value>,
 }
 
 impl Message {
-    /// The bytes to send. `None` if a part is longer than the protocol can say.
+    /// Encodes the message. `None` if a part is longer than the protocol allows.
     pub fn encode(&self) -> Option<Vec<u8>> {
         let mut body = Writer::default();
         for value in &self.body {
@@ -100,8 +102,11 @@ impl Message {
         (out.bytes.len() <= MAX_MESSAGE).then_some(out.bytes)
     }
 
-    /// How many bytes the message has that begins with these; `None` while they are too few to
-    /// tell, an error if it can be no message.
+    /// Returns the length of the message that begins with `bytes`; `None` if there are too few of
+    /// them.
+    ///
+    /// # Errors
+    /// The bytes are not the beginning of a message.
     pub fn length(bytes: &[u8]) -> Result<Option<usize>, &'static str> {
         let Some(head) = bytes.get(..16) else { return Ok(None) };
         let mut reader = Reader::new(head)?;
@@ -116,7 +121,7 @@ impl Message {
         }
     }
 
-    /// Reads one whole message.
+    /// Decodes a complete message.
     pub fn decode(bytes: &[u8]) -> Result<Message, &'static str> {
         let mut reader = Reader::new(bytes)?;
         reader.at = 1;
@@ -147,7 +152,7 @@ impl Message {
             }
         }
         reader.align(8)?;
-        // The body's values are aligned to its own start, which is a multiple of 8.
+        // The values are aligned to the start of the body, which is a multiple of 8.
         let mut rest = types.as_str();
         while !rest.is_empty() {
             let (value, after) = reader.value(rest, 0)?;
@@ -158,7 +163,7 @@ impl Message {
     }
 }
 
-/// To what a value of this type is aligned.
+/// Returns the alignment of a value of this type.
 fn alignment(types: &str) -> usize {
     match types.as_bytes().first() {
         Some(b'n' | b'q') => 2,
@@ -166,25 +171,6 @@ fn alignment(types: &str) -> usize {
         Some(b'x' | b't' | b'd' | b'(' | b'{') => 8,
         _ => 1,
     }
-}
-
-/// The first complete type of a signature, and the rest of it.
-pub fn split(types: &str) -> Option<(&str, &str)> {
-    let mut depth = 0_usize;
-    for (at, byte) in types.bytes().enumerate() {
-        match byte {
-            b'a' => continue,
-            b'(' | b'{' => depth = depth.checked_add(1)?,
-            b')' | b'}' => depth = depth.checked_sub(1)?,
-            b'y' | b'b' | b'n' | b'q' | b'i' | b'u' | b'x' | b't' | b'd' | b's' | b'o' | b'g'
-            | b'v' | b'h' => {}
-            _ => return None,
-        }
-        if depth == 0 {
-            return types.split_at_checked(at + 1);
-        }
-    }
-    None
 }
 
 #[derive(Default)]
@@ -206,7 +192,7 @@ impl Writer {
         self.fixed(u32::try_from(text.len()).ok()?.to_le_bytes());
         self.bytes.extend(text.as_bytes());
         self.bytes.push(0);
-        // The end of the text for whoever reads it.
+        // A reader would take it for the end of the text.
         (!text.contains('\0')).then_some(())
     }
 
@@ -247,7 +233,7 @@ impl Writer {
                 self.align(4);
                 let at = self.bytes.len();
                 self.bytes.extend([0; 4]);
-                // The padding before the first element does not count.
+                // The padding before the first element is not part of the length.
                 self.align(alignment(element));
                 let start = self.bytes.len();
                 list.iter().try_for_each(|value| self.value(value))?;
@@ -272,7 +258,7 @@ impl<'a> Reader<'a> {
         let little = match bytes.first() {
             Some(b'l') => true,
             Some(b'B') => false,
-            _ => return Err("what is no D-Bus message"),
+            _ => return Err("something other than a D-Bus message"),
         };
         Ok(Reader { bytes, at: 0, little })
     }
@@ -294,7 +280,7 @@ impl<'a> Reader<'a> {
         Ok(byte)
     }
 
-    /// Little-endian, whatever it is on the wire.
+    /// Returns bytes in little-endian order.
     fn fixed<const N: usize>(&mut self) -> Result<[u8; N], &'static str> {
         self.align(N)?;
         let mut out: [u8; N] = self.take(N)?.try_into().map_err(|_| SHORT)?;
@@ -318,7 +304,7 @@ impl<'a> Reader<'a> {
         String::from_utf8(text.to_vec()).map_err(|_| "a text that is not UTF-8")
     }
 
-    /// A value of the first type of `types`, and the types after it.
+    /// Reads a value of the first type of `types`; returns the types after it as well.
     fn value<'t>(
         &mut self,
         types: &'t str,

@@ -95,16 +95,6 @@ fn nothing_that_comes_in_panics() {
 }
 
 #[test]
-fn signatures_are_split() {
-    assert_eq!(split("a(sv)su"), Some(("a(sv)", "su")));
-    assert_eq!(split("(a{sv}y)"), Some(("(a{sv}y)", "")));
-    for bad in ["", "a", "(", "(s", ")", "z", "s\u{e9}"] {
-        let left = split(bad).map(|(_, rest)| rest);
-        assert!(left.is_none() || left == Some("\u{e9}"), "{bad}");
-    }
-}
-
-#[test]
 fn what_cannot_be_said_is_not() {
     let mut long = message();
     long.body = vec![Value::str("x".repeat(MAX_MESSAGE))];

@@ -8,16 +8,16 @@ use nix::unistd::{getpgrp, isatty, tcgetpgrp};
 
 use crate::{Context, Result, sys};
 
-/// The first of standard input, output and error that is a terminal.
+/// The caller's terminal: the first of standard input, output and error that is one.
 pub(super) struct CallerTerminal {
     fd: BorrowedFd<'static>,
     is_input: bool,
-    /// The settings to go back to, once raw mode was entered.
+    /// The settings to restore, once raw mode was entered.
     original: Option<Termios>,
 }
 
 impl CallerTerminal {
-    /// Looks for it. None is no error: output may go to files.
+    /// Finds the terminal. `None` is no error: output may go to files.
     pub(super) fn find() -> Option<CallerTerminal> {
         let (number, fd) = sys::term::stdio()
             .into_iter()
@@ -26,22 +26,22 @@ impl CallerTerminal {
         Some(CallerTerminal { fd, is_input: number == 0, original: None })
     }
 
-    /// Its size.
+    /// Returns the size of the terminal.
     pub(super) fn size(&self) -> nix::Result<Winsize> {
         sys::term::window_size(self.fd)
     }
 
-    /// Whether another process group is in front of the terminal, ours behind it: then neither
-    /// its settings nor its input are ours to touch. A terminal that is not our session's
-    /// (ENOTTY) knows no such order.
+    /// Returns whether another process group is in the foreground of the terminal: then the runtime
+    /// may touch neither its settings nor its input. A terminal of another session (ENOTTY) has no
+    /// such order.
     pub(super) fn in_background(&self) -> bool {
         tcgetpgrp(self.fd).is_ok_and(|front| front != getpgrp())
     }
 
-    /// Passes every key on to the container instead of acting on it. Done again when the runtime
-    /// is continued after a stop, because the shell has used the terminal meanwhile.
+    /// Sets the terminal to raw mode: every key is passed on to the container. Called again when the
+    /// runtime is continued after a stop, because the shell has used the terminal meanwhile.
     ///
-    /// Only when the terminal is standard input: of a terminal that we do not read, the keys that
+    /// Only when the terminal is standard input: of a terminal that is not read, the keys that
     /// send signals must go on to do so. Output processing stays on, as with runc: the
     /// container's terminal does not add carriage returns, this one does.
     pub(super) fn enter_raw(&mut self) -> Result<()> {
@@ -59,9 +59,9 @@ impl CallerTerminal {
 
 impl Drop for CallerTerminal {
     fn drop(&mut self) {
-        // In the background a shell is at its prompt and has its own settings on.
+        // In the background a shell is at its prompt, with its own settings.
         if let Some(original) = self.original.take().filter(|_| !self.in_background()) {
-            // The one failure there is left is a terminal that is gone.
+            // The only failure left is a terminal that is gone.
             let _ = tcsetattr(self.fd, SetArg::TCSANOW, &original);
         }
     }

@@ -6,10 +6,12 @@
 //! * [`signals`], [`supervise`], `relay`, `caller`: the side of a `run` or `exec` that stays in
 //!   the foreground while the container lives. One thread, one poll(2).
 
+mod buffer;
 mod caller;
 pub mod pty;
 mod relay;
 pub mod signals;
 pub mod socket;
 pub mod stdio;
+mod streams;
 pub mod supervise;

@@ -1,12 +1,11 @@
 //! The container's pseudo terminal, made by init inside of the container's own devpts.
 //!
 //! Everything here works on descriptors. The container's image chooses what lies at `/dev/ptmx`,
-//! `/dev/console` and `/dev/pts/N`, so no path is opened, and what the caller opened is checked
-//! to be what it should be (CVE-2025-52565).
+//! `/dev/console` and `/dev/pts/N`, so no path is opened, and every descriptor is checked to be
+//! the device it should be (CVE-2025-52565).
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use nix::errno::Errno;
 use nix::pty::Winsize;
 use nix::sys::stat::{SFlag, fstat, major, minor};
 use nix::sys::statfs::{DEVPTS_SUPER_MAGIC, fstatfs};
@@ -19,7 +18,7 @@ use crate::{Context, Error, Kind, Result, sys};
 /// Both ends of a pseudo terminal, close-on-exec.
 #[derive(Debug)]
 pub struct Pty {
-    /// The end a terminal emulator holds.
+    /// The end of a terminal emulator.
     pub master: OwnedFd,
     /// The end that is the container's terminal.
     pub slave: OwnedFd,
@@ -37,9 +36,9 @@ pub fn console_size(height: u64, width: u64) -> Result<Option<Winsize>> {
     Ok(given.then_some(Winsize { ws_row, ws_col, ws_xpixel: 0, ws_ypixel: 0 }))
 }
 
-/// Makes sure that `ptmx` is a devpts' own ptmx: character device 5:2 on a file system of that
-/// type. Works on an `O_PATH` descriptor, so that a caller can check before it opens: merely
-/// opening some other device may have an effect.
+/// Checks that `ptmx` is the ptmx of a devpts: character device 5:2 on a file system of that type.
+/// Works on an `O_PATH` descriptor, so that a caller can check before it opens: merely opening
+/// another device may have an effect.
 pub fn verify_ptmx(ptmx: BorrowedFd<'_>) -> Result<()> {
     let stat = fstat(ptmx).context("fstat /dev/pts/ptmx")?;
     let file_system = fstatfs(ptmx).context("fstatfs /dev/pts/ptmx")?;
@@ -57,7 +56,7 @@ fn refused(why: &str) -> Error {
     Error::new(Kind::Invalid, format!("/dev/pts/ptmx: {why}"))
 }
 
-/// Makes sure that `node`, a descriptor of `/dev/ptmx` (`O_PATH` will do), is character device
+/// Checks that `node`, a descriptor of `/dev/ptmx` (`O_PATH` will do), is character device
 /// 5:2. The kernel then takes the devpts that is mounted on `pts` in the same directory.
 pub fn verify_node(node: BorrowedFd<'_>) -> Result<()> {
     let stat = fstat(node).context("fstat /dev/ptmx")?;
@@ -87,7 +86,7 @@ pub fn open_by_node(ptmx: OwnedFd, devpts: BorrowedFd<'_>, size: Option<Winsize>
 /// Turns a freshly opened `/dev/pts/ptmx` (`O_RDWR | O_NOCTTY`, opened by the caller through its
 /// own safe look-up) into a pseudo terminal of the given size.
 ///
-/// Output flags are left as the kernel sets them. Who holds the master decides on them: see
+/// Output flags are left as the kernel sets them; the holder of the master decides on them, see
 /// [`clear_onlcr`].
 pub fn open(ptmx: OwnedFd, size: Option<Winsize>) -> Result<Pty> {
     verify_ptmx(ptmx.as_fd())?;
@@ -104,14 +103,14 @@ fn pair(ptmx: OwnedFd, size: Option<Winsize>) -> Result<Pty> {
     Ok(Pty { master: ptmx, slave })
 }
 
-/// Stops the terminal from turning each line feed into carriage return and line feed. Either end
-/// will do; the flags are the pair's.
+/// Stops the terminal from turning each line feed into carriage return and line feed. `terminal` is
+/// either end; both have the same flags.
 ///
 /// For a foreground `run` or `exec` only, before the container's program starts: there the
 /// caller's terminal makes that translation itself ([`super::supervise`] leaves it switched on),
 /// and output that goes to a file stays as the program wrote it. A master that goes to
-/// `--console-socket` keeps the kernel's default, as with runc: what is behind it may be a
-/// terminal in raw mode, where bare line feeds would run down the screen like stairs.
+/// `--console-socket` keeps the kernel's default, as with runc: its reader may write to
+/// a terminal in raw mode, where a bare line feed does not return to the first column.
 pub fn clear_onlcr(terminal: BorrowedFd<'_>) -> Result<()> {
     let mut flags = tcgetattr(terminal).context("read the console's settings")?;
     flags.output_flags.remove(OutputFlags::ONLCR);
@@ -132,7 +131,7 @@ pub fn bind_console(slave: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<()>
 /// Makes the terminal the controlling one of the session. The caller leads a new session
 /// (setsid(2)) that has no terminal yet; the terminal is lost when the caller ends.
 pub fn control(slave: BorrowedFd<'_>) -> nix::Result<()> {
-    ioctl_tiocsctty(slave).map_err(|errno| Errno::from_raw(errno.raw_os_error()))
+    ioctl_tiocsctty(slave).map_err(sys::to_nix)
 }
 
 /// Makes the terminal the process's standard input, output and error.
@@ -158,7 +157,7 @@ mod tests {
 
     use super::*;
 
-    /// None where only root may open it, as is the custom outside of containers.
+    /// Opens ptmx; `None` where only root may open it, which is usual outside of containers.
     fn ptmx() -> Option<OwnedFd> {
         let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
         match open_path("/dev/pts/ptmx", flags, Mode::empty()) {

@@ -1,189 +1,50 @@
 //! Copies between the caller's standard input and output and the master of the container's
 //! terminal: no byte lost, no step that can block, and no more held than two small buffers.
-//!
-//! The descriptors 0 and 1 are shared with whoever started us, a shell for example, so they are
-//! never set to O_NONBLOCK. See [`Output`] for how a write is kept from blocking all the same:
-//! a stuck reader must not stop signals from being passed on.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
-use nix::libc;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::PollFlags;
-use nix::sys::socket::{MsgFlags, send};
-use nix::sys::stat::{Mode, SFlag, fstat, makedev};
-use nix::unistd::{isatty, read, write};
+use nix::unistd::write;
 
+use super::buffer::Buffer;
 use super::caller::CallerTerminal;
+use super::streams::{Input, Output};
 use crate::{Context, Error, Result, sys};
 
-/// Read ahead of the container's needs as little as a terminal does: what is typed and not taken
-/// is the next program's.
+/// As little is read ahead of the container as a terminal does: what was typed and not read belongs
+/// to the next program.
 const INPUT_SIZE: usize = 4096;
 const OUTPUT_SIZE: usize = 64 * 1024;
 
 /// No pseudo terminal holds more output than this (8 KiB of buffers, rounded up to pages, and
-/// 4 KiB in the line discipline). So after the container's process has ended, what lies behind
-/// this many bytes was written by somebody else.
+/// 4 KiB in the line discipline). So after the container's process has ended, what follows
+/// this many bytes was written by another process.
 const REST: usize = 64 * 1024;
 
-/// Bytes on their way.
-struct Buffer {
-    bytes: Box<[u8]>,
-    start: usize,
-    end: usize,
-}
-
-impl Buffer {
-    fn new(size: usize) -> Buffer {
-        Buffer { bytes: vec![0; size].into_boxed_slice(), start: 0, end: 0 }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.start == self.end
-    }
-
-    /// Whether it is worth reading more. Room at the front counts once it is half of the buffer,
-    /// so that moving the bytes there costs less than it gains.
-    fn has_room(&self) -> bool {
-        self.end < self.bytes.len() || self.start >= self.bytes.len() / 2
-    }
-
-    fn pending(&self) -> &[u8] {
-        self.bytes.get(self.start..self.end).unwrap_or_default()
-    }
-
-    fn clear(&mut self) {
-        (self.start, self.end) = (0, 0);
-    }
-
-    /// One read, of at most `most` bytes.
-    fn fill(&mut self, fd: BorrowedFd<'_>, most: usize) -> nix::Result<usize> {
-        if self.end == self.bytes.len() {
-            self.bytes.copy_within(self.start..self.end, 0);
-            (self.start, self.end) = (0, self.end - self.start);
-        }
-        let room = self.bytes.get_mut(self.end..).unwrap_or_default();
-        let most = most.min(room.len());
-        let length = read(fd, room.get_mut(..most).unwrap_or_default())?;
-        self.end += length;
-        Ok(length)
-    }
-
-    fn consume(&mut self, length: usize) {
-        self.start = (self.start + length).min(self.end);
-        if self.is_empty() {
-            self.clear();
-        }
-    }
-}
-
-/// Opens a pipe or a terminal once more: a file description of our own, with O_NONBLOCK. None for
-/// other files, and for those that we may not open (another user's) or find (no /proc).
-fn open_again(fd: BorrowedFd<'_>, access: OFlag) -> Option<OwnedFd> {
-    let stat = fstat(fd).ok()?;
-    let kind = stat.st_mode & SFlag::S_IFMT.bits();
-    // Opening ptmx again would make another terminal.
-    let is_terminal = || stat.st_rdev != makedev(5, 2) && isatty(fd).unwrap_or(false);
-    if kind != SFlag::S_IFIFO.bits() && !(kind == SFlag::S_IFCHR.bits() && is_terminal()) {
-        return None;
-    }
-    let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
-    let flags = access | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
-    open(path.as_str(), flags, Mode::empty()).ok()
-}
-
-/// Standard input. What poll(2) has announced may be gone before it is read (a shell reads the
-/// same terminal), so a read may block unless the descriptor is our own.
-enum Input {
-    Own(OwnedFd),
-    Shared(BorrowedFd<'static>),
-}
-
-impl Input {
-    fn open(stdin: BorrowedFd<'static>) -> Input {
-        open_again(stdin, OFlag::O_RDONLY).map_or(Input::Shared(stdin), Input::Own)
-    }
-
-    fn fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Input::Own(fd) => fd.as_fd(),
-            Input::Shared(fd) => *fd,
-        }
-    }
-}
-
-/// Standard output, and the way to write to it without blocking.
-enum Output {
-    /// A pipe or a terminal, opened once more.
-    Own(OwnedFd),
-    /// A socket, which can be told not to block with each message.
-    Socket(BorrowedFd<'static>),
-    /// A regular file, /dev/null and the like: never blocks in poll(2)'s sense.
-    File(BorrowedFd<'static>),
-    /// A pipe or a terminal of another user, which cannot be opened again. Written to in small
-    /// pieces, and only after poll(2) said so: PIPE_BUF bytes then fit into a pipe.
-    Shared(BorrowedFd<'static>),
-}
-
-impl Output {
-    fn open(stdout: BorrowedFd<'static>) -> Result<Output> {
-        let stat = fstat(stdout).context("fstat standard output")?;
-        if stat.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFSOCK.bits() {
-            return Ok(Output::Socket(stdout));
-        }
-        if let Some(own) = open_again(stdout, OFlag::O_WRONLY) {
-            return Ok(Output::Own(own));
-        }
-        let is_pipe = stat.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFIFO.bits();
-        let can_block = is_pipe || isatty(stdout).unwrap_or(false);
-        Ok(if can_block { Output::Shared(stdout) } else { Output::File(stdout) })
-    }
-
-    fn fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Output::Own(fd) => fd.as_fd(),
-            Output::Socket(fd) | Output::File(fd) | Output::Shared(fd) => *fd,
-        }
-    }
-
-    /// One write. `ready`: poll(2) has just said that it would not block.
-    fn write(&self, bytes: &[u8], ready: bool) -> nix::Result<usize> {
-        match self {
-            Output::Own(fd) => write(fd, bytes),
-            Output::File(fd) => write(fd, bytes),
-            Output::Socket(fd) => {
-                let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
-                send(fd.as_raw_fd(), bytes, flags)
-            }
-            Output::Shared(fd) if ready => write(fd, bytes.get(..libc::PIPE_BUF).unwrap_or(bytes)),
-            Output::Shared(_) => Err(Errno::EAGAIN),
-        }
-    }
-}
-
-/// The reader of our output is gone; with the error, unless it is one that only says so.
+/// The reader of our output is gone; with the error, unless the error says no more than that.
 ///
 /// The container's terminal is then hung up, as it is when the window of a terminal emulator is
-/// closed: its programs get SIGHUP and errors instead of writing for ever to nobody, and
-/// `run | head -1` ends.
+/// closed: its programs get SIGHUP and errors instead of writing for ever without a reader,
+/// and `run | head -1` ends.
 pub(super) struct Gone(pub(super) Option<Error>);
 
-/// What poll(2) said of the three descriptors, in the order of [`Relay::interests`].
+/// The events that poll(2) returned for the three descriptors of [`Relay::interests`].
 pub(super) type Ready = [PollFlags; 3];
 
-/// The copying, one step at a time.
+/// Copies in both directions, one step at a time.
 pub(super) struct Relay {
     master: OwnedFd,
     /// While we hold the slave too, the master does not report a hang-up each time that the
     /// container's programs have all closed it; some (init systems) do, and open it later again.
     _slave: OwnedFd,
-    /// None after the end of file.
+    /// `None` after the end of file.
     input: Option<Input>,
-    /// In the background, the terminal's input is another's.
+    /// Whether the runtime is in the background, where the terminal's input is for another process.
     input_paused: bool,
-    /// The last read was refused as one from the background, and then we were in front again.
+    /// Whether the last read was refused as one from the background, although the runtime was in the
+    /// foreground again afterwards.
     input_doubtful: bool,
     output: Output,
     to_container: Buffer,
@@ -214,15 +75,15 @@ impl Relay {
     }
 
     /// Gives the container's terminal the size of the caller's. Failures do not matter: the
-    /// caller's terminal may have just gone, and the signal that says so is on its way.
+    /// caller's terminal may have just gone, and its SIGHUP is on the way.
     pub(super) fn resize(&self, terminal: &CallerTerminal) {
         if let Ok(size) = terminal.size() {
             let _ = sys::term::set_window_size(self.master.as_fd(), &size);
         }
     }
 
-    /// Whether `process.consoleSize` (or anybody) has given the terminal a size. A new one has
-    /// none.
+    /// Returns whether the terminal has a size, of `process.consoleSize` for example. A new terminal
+    /// has none.
     pub(super) fn has_size(&self) -> bool {
         sys::term::window_size(self.master.as_fd())
             .is_ok_and(|size| size.ws_row != 0 || size.ws_col != 0)
@@ -233,8 +94,8 @@ impl Relay {
         self.input_paused = false;
     }
 
-    /// What to wait for: standard input, the master, standard output. A descriptor of which
-    /// nothing is wanted is left out, because poll(2) reports its hang-ups regardless.
+    /// Returns the descriptors to wait for: standard input, the master, standard output. A descriptor
+    /// with no event to wait for is left out, because poll(2) reports its hang-ups regardless.
     pub(super) fn interests(&self) -> [Option<(BorrowedFd<'_>, PollFlags)>; 3] {
         let input =
             self.input.as_ref().filter(|_| !self.input_paused && self.to_container.has_room());
@@ -248,7 +109,7 @@ impl Relay {
         ]
     }
 
-    /// Moves what can be moved now.
+    /// Copies what can be copied without blocking.
     pub(super) fn step(
         &mut self,
         [input, master, output]: Ready,
@@ -272,8 +133,8 @@ impl Relay {
         let was_doubtful = std::mem::take(&mut self.input_doubtful);
         match result {
             Ok(1..) | Err(Errno::EAGAIN | Errno::EINTR) => {}
-            // From the background, with SIGTTIN blocked. SIGCONT will come; and if we have been
-            // moved to the front just now, there is nothing to wait for.
+            // From the background, with SIGTTIN blocked. SIGCONT will come; and if the runtime has
+            // been moved to the foreground just now, there is nothing to wait for.
             Err(Errno::EIO) if terminal.is_some_and(CallerTerminal::in_background) => {
                 self.input_paused = true;
             }
@@ -314,7 +175,7 @@ impl Relay {
     }
 }
 
-/// What the terminal still holds once the container's process has ended.
+/// The output that the terminal still holds once the container's process has ended.
 ///
 /// The kernel hands it out in order and without delay: a read of the master first takes in
 /// whatever was written. A process in the background that still writes is not waited for.
@@ -324,15 +185,15 @@ pub(super) struct Rest {
 }
 
 impl Rest {
-    /// Input stops here.
+    /// Stops the input.
     pub(super) fn of(mut relay: Relay) -> Rest {
         relay.input = None;
         relay.to_container.clear();
         Rest { relay, left: REST }
     }
 
-    /// Moves what can be moved now; then tells whether all of it has gone out. If not, it is
-    /// standard output that is waited for.
+    /// Copies what can be copied without blocking. Returns whether all of it is written; if not,
+    /// standard output is what to wait for.
     pub(super) fn step(&mut self, mut ready: bool) -> Result<bool, Gone> {
         loop {
             while self.left > 0 && self.relay.to_caller.has_room() {
@@ -346,7 +207,7 @@ impl Rest {
             if !self.relay.to_caller.is_empty() {
                 return Ok(false);
             }
-            // Room again, for what the terminal may still hold.
+            // There is room again for what the terminal may still hold.
             if self.left == 0 {
                 return Ok(true);
             }
@@ -354,7 +215,7 @@ impl Rest {
         }
     }
 
-    /// Standard output, for as long as [`Rest::step`] is not done.
+    /// Returns standard output, for as long as [`Rest::step`] is not done.
     pub(super) fn interest(&self) -> Option<(BorrowedFd<'_>, PollFlags)> {
         let [_, _, output] = self.relay.interests();
         output
@@ -363,28 +224,12 @@ impl Rest {
 
 #[cfg(test)]
 mod tests {
+    use nix::fcntl::open;
+    use nix::sys::stat::Mode;
+
     use super::*;
 
-    #[test]
-    fn a_buffer_keeps_order_and_never_grows() {
-        let (near, far) = nix::unistd::pipe().unwrap();
-        let mut buffer = Buffer::new(8);
-        write(&far, b"abcdefghijkl").unwrap();
-        assert_eq!(buffer.fill(near.as_fd(), 100), Ok(8));
-        assert!(!buffer.has_room());
-        buffer.consume(3);
-        assert!(!buffer.has_room(), "less than half is free");
-        buffer.consume(2);
-        assert!(buffer.has_room());
-        assert_eq!(buffer.fill(near.as_fd(), 2), Ok(2));
-        assert_eq!(buffer.pending(), b"fghij");
-        assert_eq!(buffer.fill(near.as_fd(), 100), Ok(2));
-        assert_eq!(buffer.pending(), b"fghijkl");
-        buffer.consume(100);
-        assert!(buffer.is_empty() && buffer.has_room());
-    }
-
-    /// A terminal that holds 3000 bytes, and the relay of it into a large pipe.
+    /// Makes a terminal that holds 3000 bytes, and its relay into a large pipe.
     fn rest_of_3000() -> Option<(Rest, OwnedFd)> {
         let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
         // Only root may open it outside of containers.
@@ -405,18 +250,18 @@ mod tests {
         bytes
     }
 
-    /// The buffer is nearly full, then goes out all at once: there is more behind it.
+    /// The buffer is nearly full and then written at once: the terminal holds more.
     #[test]
     fn the_rest_is_more_than_what_fits() {
         let Some((mut rest, near)) = rest_of_3000() else { return };
-        rest.relay.to_caller.end = OUTPUT_SIZE - 100;
+        rest.relay.to_caller.pretend_filled(OUTPUT_SIZE - 100);
         assert!(rest.step(false).is_ok_and(|done| done));
         let bytes = all_of(rest, near);
         assert_eq!(bytes.len(), OUTPUT_SIZE - 100 + 3000);
         assert!(bytes.ends_with(&[b'x'; 3000]));
     }
 
-    /// Whoever writes on and on is not followed.
+    /// A process that never stops writing is not waited for.
     #[test]
     fn the_rest_has_an_end() {
         let Some((mut rest, near)) = rest_of_3000() else { return };

@@ -1,7 +1,7 @@
-//! Which signals reach whom while a container is created and supervised.
+//! Signals while a container is created and supervised.
 //!
-//! All of them are blocked before init is cloned, so that one sent in the first moments waits
-//! instead of killing the runtime half-way; [`super::supervise`] then reads them from a
+//! All signals are blocked before init is cloned, so that an early signal stays pending instead of
+//! killing the runtime half-way; [`super::supervise`] then reads them from a
 //! signalfd(2). Init gives the program an empty mask and default actions just before execve(2).
 
 use std::fs::File;
@@ -13,13 +13,13 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use crate::sys::signal::{default_action, swap_mask};
 use crate::{Context, Error, Kind, Result};
 
-/// Proof that every signal is blocked, and the mask from before.
+/// Proof that every signal is blocked, and the previous mask.
 ///
 /// Dropping it changes nothing, on purpose: a second Ctrl-C must not kill the runtime while it
-/// deletes the container whose end the first one brought. [`SignalGuard::restore`] undoes it.
+/// deletes the container that the first Ctrl-C has ended. [`SignalGuard::restore`] undoes it.
 ///
-/// Children inherit the mask, those of [`std::process::Command`] too; a hook, for example, must
-/// have it set back by whoever starts it.
+/// Children inherit the mask, those of [`std::process::Command`] too: whoever starts a hook, for
+/// example, must reset it.
 #[derive(Debug)]
 pub struct SignalGuard {
     saved: SigSet,
@@ -27,35 +27,35 @@ pub struct SignalGuard {
 
 impl SignalGuard {
     /// Blocks every signal in this (the only) thread. The caller has given SIGCHLD its default
-    /// action, or the kernel would throw our children's exit statuses away.
+    /// action, or the kernel would discard the exit statuses of our children.
     pub fn block() -> Result<SignalGuard> {
         let saved = swap_mask(&SigSet::all()).context("block signals")?;
         Ok(SignalGuard { saved })
     }
 
-    /// Sets the mask from before again. Signals that have come since then arrive now.
+    /// Restores the previous mask. Pending signals arrive now.
     pub fn restore(self) -> Result<()> {
         swap_mask(&self.saved).map(drop).context("restore the signal mask")
     }
 
-    /// A descriptor, never blocking, that yields the blocked signals.
+    /// Returns a descriptor, non-blocking, to read the blocked signals from.
     pub(super) fn watch(&self) -> Result<SignalFd> {
         SignalFd::with_flags(&SigSet::all(), SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
             .context("signalfd")
     }
 }
 
-/// The signals that this process ignores: what its caller handed down (execve(2) keeps ignored
-/// signals ignored), and what it ignores itself.
+/// The signals that this process ignores: those that its caller ignored (execve(2) keeps them
+/// ignored), and its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Ignored(u64);
 
 impl Ignored {
-    /// Reads the set from `/proc/self/status`. Three system calls, where asking the kernel for the
-    /// action of each of the 64 signals takes 64.
+    /// Reads the set from `/proc/self/status`: three system calls, where rt_sigaction(2) for each
+    /// signal takes 64.
     ///
     /// # Errors
-    /// A file that cannot be read, or has no field `SigIgn`.
+    /// The file cannot be read, or has no field `SigIgn`.
     pub fn of_this_process() -> Result<Ignored> {
         let read = || -> Result<Ignored> {
             let mut text = Vec::with_capacity(4096);
@@ -80,7 +80,7 @@ impl Ignored {
     }
 }
 
-/// The value of a complete line `SigIgn:`. The list of groups before it can be longer than one read.
+/// Returns the value of a complete line `SigIgn:`. The list of groups before it can be longer than one read.
 fn field(status: &[u8]) -> Option<u64> {
     let mut lines = status.split_inclusive(|byte| *byte == b'\n');
     let value = lines.find_map(|line| line.strip_prefix(b"SigIgn:")?.strip_suffix(b"\n"))?;
@@ -89,8 +89,8 @@ fn field(status: &[u8]) -> Option<u64> {
 
 /// Sets every signal of `ignored` to its default action, then empties the signal mask: the state
 /// that a program can rely on at its start, whatever the caller of the runtime blocks or ignores.
-/// execve(2) resets handlers, but keeps ignored and blocked signals. For init, as late as possible,
-/// and for other children that execve(2) while signals are blocked.
+/// execve(2) resets handlers, but keeps ignored and blocked signals. Called by init as late
+/// as possible, and by other children that execute a program while signals are blocked.
 pub fn reset_signals_for_exec(ignored: &Ignored) -> Result<()> {
     for signal in ignored.signals() {
         default_action(signal)

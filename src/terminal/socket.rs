@@ -1,4 +1,4 @@
-//! `--console-socket`: where the master of the container's terminal goes when the runtime does
+//! `--console-socket`: the receiver of the master of the container's terminal when the runtime does
 //! not stay in the foreground.
 
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
@@ -12,33 +12,11 @@ use nix::sys::socket::{
 use crate::sys::fdpass;
 use crate::{Context, Error, Result};
 
-/// The option as users write it.
-const OPTION: &str = "--console-socket";
-
 /// `sun_path` holds 108 bytes, the last of them a NUL (unix(7)).
 const LONGEST_PATH: usize = 107;
 
-/// Whether the option fits `process.terminal` and the command. A socket that nothing would be
-/// sent to, and a terminal that nobody would hold, are both mistakes of the caller.
-pub fn check(terminal: bool, detached: bool, socket: Option<&Path>) -> Result<()> {
-    match socket {
-        None if terminal && detached => Err(Error::invalid_field(
-            OPTION,
-            "needed, because process.terminal is true and the runtime does not stay in the \
-             foreground",
-        )),
-        Some(path) if !terminal => {
-            Err(Error::invalid(OPTION, path, "process.terminal is false, there is no console"))
-        }
-        Some(path) if !detached => {
-            Err(Error::invalid(OPTION, path, "of use only with create or --detach"))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Connects to the socket at `path`, which `option` has named. Done before anything is created, so that a bad path costs
-/// nothing.
+/// Connects to the socket at `path`, which the command line option or the field `option` names.
+/// Called before anything is created, so that a wrong path has no effect.
 pub fn connect(option: &str, path: &Path) -> Result<OwnedFd> {
     if path.as_os_str().len() > LONGEST_PATH {
         let why = format!("longer than {LONGEST_PATH} bytes, the most a socket address can hold");
@@ -57,8 +35,8 @@ pub fn connect(option: &str, path: &Path) -> Result<OwnedFd> {
     }
 }
 
-/// connect(2) says ECONNREFUSED both for a file that is no socket and for a socket that nobody
-/// listens on; the cure is not the same.
+/// Explains why connect(2) failed. ECONNREFUSED has two causes with different remedies: a file that
+/// is not a socket, and a socket without a listener.
 fn refused(option: &str, path: &Path, errno: Errno) -> Error {
     use std::os::unix::fs::FileTypeExt;
 
@@ -72,8 +50,8 @@ fn refused(option: &str, path: &Path, errno: Errno) -> Error {
     Error::invalid(option, path, why)
 }
 
-/// Sends the master of a terminal, with `name` as the message's bytes. Receivers take the name
-/// for a description only; `/dev/ptmx` is the custom.
+/// Sends the master of a terminal, with `name` as the bytes of the message. Receivers use the name
+/// as a description only; `/dev/ptmx` is usual.
 pub fn send_master(socket: BorrowedFd<'_>, master: BorrowedFd<'_>, name: &str) -> Result<()> {
     fdpass::send_with_fd(socket, name.as_bytes(), Some(master)).context("send the console's master")
 }
@@ -85,16 +63,7 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn the_option_must_fit_the_command() {
-        let path = Some(Path::new("/run/c.sock"));
-        assert!(check(true, true, path).is_ok());
-        assert!(check(true, false, None).is_ok());
-        assert!(check(false, true, None).is_ok());
-        assert!(check(true, true, None).is_err());
-        assert!(check(false, true, path).is_err());
-        assert!(check(true, false, path).is_err());
-    }
+    const OPTION: &str = "--console-socket";
 
     #[test]
     fn a_master_is_received_with_its_name() {

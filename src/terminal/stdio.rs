@@ -10,24 +10,21 @@ use nix::unistd::{Uid, dup2_stderr, dup2_stdin, dup2_stdout, fchown};
 
 use crate::{Context, Error, Kind, Result, sys};
 
-/// dup2(2) to 0, to 1 and to 2.
+/// dup2(2) to descriptor 0, to 1 and to 2.
 pub(super) const COPY_TO: [fn(BorrowedFd<'_>) -> nix::Result<()>; 3] =
     [|fd| dup2_stdin(fd), |fd| dup2_stdout(fd), |fd| dup2_stderr(fd)];
 
 /// Set where [`ensure_open`] had to open standard output.
 static STDOUT_WAS_CLOSED: AtomicBool = AtomicBool::new(false);
 
-/// Whether standard output is closed for the caller, so that what is written there is lost.
+/// Returns whether the caller has closed standard output, so that what is written there is lost.
 pub fn stdout_was_closed() -> bool {
     STDOUT_WAS_CLOSED.load(Ordering::Relaxed)
 }
 
 /// Opens `/dev/null` on whichever of 0, 1 and 2 the caller left closed, so that no descriptor
-/// opened later lands there and is taken for the container's output. One system call when all
-/// three are open.
-///
-/// The Rust runtime does the same before `main`; this is for users of the library that have no
-/// Rust `main`, and so that it does not depend on a habit of the runtime that nothing promises.
+/// opened later gets that number and is taken for the container's output. One system call when all
+/// three are open. The Rust runtime does so before `main`, which this program does not have.
 pub fn ensure_open() -> Result<()> {
     let closed = sys::fds::closed_stdio().context("poll standard descriptors")?;
     for (number, closed) in (0..).zip(closed) {
@@ -60,15 +57,14 @@ fn is_pipe_or_file(stat: &FileStat) -> bool {
 
 /// Makes 0, 1 and 2 the container's own.
 ///
-/// What is the host's `/dev/null` becomes `null`, the container's (which the caller has checked
-/// to be character device 1:3: CVE-2025-31133), so that a process which opens `/dev/stdout` again
-/// is not refused (or let through) by the host's inode. Without one it stays.
+/// A descriptor of the host's `/dev/null` becomes `null`, the container's (which the caller has
+/// checked to be character device 1:3: CVE-2025-31133), so that the host's inode neither refuses nor
+/// permits to open `/dev/stdout` again. Without `null` it stays.
 ///
-/// What else it is goes to the container's user, who otherwise could not open `/dev/stdout` or
-/// `/dev/tty` again: pipes and files, and a terminal if it is the container's own (`own_terminal`
-/// tells whether it has one). Devices and directories of the host are left alone: the caller's
-/// terminal is the caller's, and a user who owned a node like `/dev/zero` could give it to all.
-/// The group stays: devpts' `gid` option has set it. EPERM and EINVAL mean that the owner or the
+/// The container's user becomes the owner of pipes and files, and of a terminal if the container has
+/// its own (`own_terminal`): otherwise the user could not open `/dev/stdout` or `/dev/tty` again.
+/// Devices and directories of the host keep their owner: the owner of a node like `/dev/zero` could
+/// permit everything to everybody. The group stays: the `gid` option of devpts has set it. EPERM and EINVAL mean that the owner or the
 /// user is not mapped in this user namespace, EROFS that `/dev` is read-only: the process may
 /// still use what is open.
 pub fn adopt(null: Option<BorrowedFd<'_>>, uid: Uid, own_terminal: bool) -> Result<()> {

@@ -24,42 +24,42 @@ pub use super::signals::SignalGuard;
 use crate::sd_notify::Proxy;
 use crate::{Context, Error, Kind, Result, sys};
 
-/// The container's process, a child of ours that nobody else waits for.
+/// The container's process, a child of this process that nothing else waits for.
 #[derive(Debug)]
 pub struct Child {
-    /// Its process id in our pid namespace.
+    /// The process id in the pid namespace of the caller.
     pub pid: i32,
-    /// Its pidfd, from clone3(2) or pidfd_open(2).
+    /// The pidfd, from clone3(2) or pidfd_open(2).
     pub pidfd: OwnedFd,
 }
 
-/// What to do besides waiting.
+/// What to do besides waiting for the process.
 #[derive(Debug)]
 pub struct Options {
     /// The master of the container's terminal, to be relayed to standard input and output. Init
     /// has made it with [`super::pty::open`] and [`super::pty::clear_onlcr`], and holds it no
     /// longer.
     pub master: Option<OwnedFd>,
-    /// The caller has made us a subreaper, so every child is reaped. Otherwise only the
-    /// container's process is, and other children stay their owner's.
+    /// Reap every child, for a caller that is a child subreaper. Otherwise only the container's
+    /// process is reaped.
     pub subreaper: bool,
-    /// Pass signals on. If not, SIGHUP, SIGINT, SIGQUIT and SIGTERM end the supervision with an
-    /// error, the terminal restored, and the rest is dropped.
+    /// Pass signals on. Otherwise SIGHUP, SIGINT, SIGQUIT and SIGTERM end the supervision with an
+    /// error, after the terminal is restored, and other signals are dropped.
     pub forward_signals: bool,
 }
 
 /// How the container's process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
-    /// It exited with this status (0 to 255).
+    /// The process exited with this status (0 to 255).
     Code(i32),
-    /// This signal killed it.
+    /// This signal killed the process.
     Signal(i32),
 }
 
 impl Exit {
-    /// The status to exit with in its place: its own, or 128 and the signal's number, as shells
-    /// have it.
+    /// Returns the exit status as shells report it: that of the process, or 128 plus the number of
+    /// the signal.
     pub fn status(&self) -> i32 {
         match self {
             Exit::Code(code) => *code,
@@ -68,24 +68,24 @@ impl Exit {
     }
 }
 
-/// The size of the caller's terminal, if one of standard input, output and error is one.
+/// Returns the size of the caller's terminal, if standard input, output or error is a terminal.
 ///
-/// For [`super::pty::open`] when the configuration gives no size: then it is there before the
-/// container's program starts and asks for it. Taken after [`SignalGuard::block`], so that a
-/// change in between is seen as a SIGWINCH.
+/// For [`super::pty::open`] when the configuration gives no size: the container's program finds it
+/// when it starts. Called after [`SignalGuard::block`], so that a change in between is seen as a
+/// SIGWINCH.
 pub fn caller_size() -> Option<Winsize> {
     CallerTerminal::find()?.size().ok()
 }
 
-/// Stays until the container's process has ended, and what it wrote to its terminal has gone out.
+/// Waits until the container's process has ended, and its output to the terminal is written.
 ///
-/// The caller's terminal is back in its old settings on return, whatever the result. Signals stay
-/// blocked: see [`SignalGuard`].
+/// On return the caller's terminal has its old settings, whatever the result. Signals stay blocked:
+/// see [`SignalGuard`].
 pub fn supervise(child: &Child, options: Options, signals: SignalGuard) -> Result<Exit> {
     supervise_notifying(child, options, signals, None)
 }
 
-/// The same, and passes on what the container says of its readiness.
+/// Waits like [`supervise`], and passes readiness messages of the container on to `notify`.
 pub fn supervise_notifying(
     child: &Child,
     options: Options,
@@ -112,11 +112,11 @@ pub fn supervise_notifying(
         notify.finish();
     }
     front.finish()?;
-    // Last, so that the exit status is lost only if output is, too.
+    // Last, so that the exit status is lost only if output is lost as well.
     front.failure.map_or(Ok(exit), Err)
 }
 
-/// Everything that is in use while the container is in the foreground.
+/// The state of a supervision.
 struct Front<'a> {
     signals: SignalFd,
     child: &'a Child,
@@ -140,8 +140,7 @@ impl Front<'_> {
         raw
     }
 
-    /// Waits for something to happen and deals with all but the ends of children, which are the
-    /// caller's: reaping costs one call, and is right after any turn.
+    /// Waits for an event and handles it. Children are reaped by the caller, after every turn.
     fn turn(&mut self) -> Result<()> {
         let relayed = self.relay.as_ref().map_or([None; 3], Relay::interests);
         let pidfd = (self.child.pidfd.as_fd(), PollFlags::POLLIN);
@@ -171,7 +170,7 @@ impl Front<'_> {
             let number = signal.ssi_signo.cast_signed();
             match number {
                 libc::SIGCHLD | libc::SIGURG => continue,
-                // Our own writing to a pipe that nobody reads; that is dealt with as an error.
+                // From a write of our own to a pipe without a reader, which fails with EPIPE as well.
                 libc::SIGPIPE if signal.ssi_pid == getpid().as_raw().cast_unsigned() => continue,
                 libc::SIGWINCH => {
                     if let Some(relay) = &self.relay {
@@ -185,8 +184,8 @@ impl Front<'_> {
                 _ => {}
             }
             if self.forward {
-                // ESRCH: it has just ended. EPERM: it has become another user, and we are not
-                // root; the sender would have been refused in the same way.
+                // ESRCH: the process has just ended. EPERM: it has become another user, and the
+                // runtime is not root; the sender would have been refused too.
                 match sys::pidfd::send_signal(self.child.pidfd.as_fd(), number) {
                     Ok(()) | Err(Errno::ESRCH | Errno::EPERM) => {}
                     Err(errno) => {
@@ -206,23 +205,23 @@ impl Front<'_> {
             relay.resume_input();
         }
         match self.terminal.as_mut().map_or(Ok(()), CallerTerminal::enter_raw) {
-            // Hung up: with its SIGHUP the kernel sends a SIGCONT. The container gets both, and
-            // may take its time to end.
+            // Hung up: the kernel sends SIGCONT with SIGHUP. The container gets both, and may
+            // take its time to end.
             Err(error) if error.errno() == Some(Errno::EIO) => Ok(()),
             result => result,
         }
     }
 
-    /// Closes the container's terminal, and leaves the caller's, so that Ctrl-C works again
-    /// should the container live on.
+    /// Closes the container's terminal and restores the caller's, so that Ctrl-C works again if the
+    /// container lives on.
     fn hang_up(&mut self, Gone(failure): Gone) {
         self.relay = None;
         self.terminal = None;
         self.failure = failure;
     }
 
-    /// The last output. Waits for a slow reader, but for no writer; signals that would end us
-    /// end the waiting.
+    /// Writes the last output. Waits for a slow reader, but for no writer; a signal that would end
+    /// the runtime ends the wait.
     fn finish(&mut self) -> Result<()> {
         let Some(relay) = self.relay.take() else { return Ok(()) };
         let mut rest = Rest::of(relay);
@@ -254,12 +253,12 @@ fn ends_us(signal: i32) -> bool {
     matches!(signal, libc::SIGHUP | libc::SIGINT | libc::SIGQUIT | libc::SIGTERM)
 }
 
-/// One poll(2), without a time limit, on the signals and up to five more.
+/// Calls poll(2), without a time limit, on the signals and up to five other descriptors.
 fn wait_for(
     signals: &SignalFd,
     others: [Option<(BorrowedFd<'_>, PollFlags)>; 5],
 ) -> Result<[PollFlags; 6]> {
-    // In a place that is not used, the signalfd stands with no event: it never hangs up.
+    // An unused entry is the signalfd without an event: it never hangs up.
     let unused = || PollFd::new(signals.as_fd(), PollFlags::empty());
     let [a, b, c, d, e] =
         others.map(|other| other.map_or_else(unused, |(fd, events)| PollFd::new(fd, events)));
@@ -273,7 +272,7 @@ fn wait_for(
     }
 }
 
-/// Waits for those children that have ended, and says how the one of the container did.
+/// Reaps children that have ended. Returns how the container's process ended, if it has.
 fn reap(pid: i32, all: bool) -> Result<Option<Exit>> {
     let child = Pid::from_raw(pid)
         .ok_or_else(|| Error::new(Kind::System, format!("process {pid}: no such process")))?;
@@ -281,7 +280,7 @@ fn reap(pid: i32, all: bool) -> Result<Option<Exit>> {
         let ended =
             if all { wait(WaitOptions::NOHANG) } else { waitpid(Some(child), WaitOptions::NOHANG) };
         match ended {
-            // Looked at once and then returned: from here on the number may be another's.
+            // Not looked at again: from here on the number may be that of another process.
             Ok(Some((ended, status))) if ended == child => return Ok(Some(exit(status))),
             Ok(Some(_)) => {}
             Ok(None) => return Ok(None),

@@ -6,7 +6,6 @@ use std::process::{Child, Command};
 use std::sync::Mutex;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use bulkhead::cgroup::Record;
 use bulkhead::state::{
     Entry, Id, Intent, Origin, Reserved, START_FIFO, State, Store, VERSION, boot_id,
     process_start_time,
@@ -61,7 +60,7 @@ pub fn intent(name: &str) -> Intent {
         id: id(name),
         bundle: "/bundle".into(),
         created: UNIX_EPOCH + Duration::from_secs(1_700_000_000),
-        cgroup: Record::empty(),
+        cgroup: serde_json::from_str(r#"{"mode":"none"}"#).unwrap(),
         boot_id: boot_id().unwrap().to_owned(),
     }
 }
@@ -77,7 +76,7 @@ pub fn state(name: &str, pid: i32) -> State {
         pid,
         start_time: process_start_time(pid).unwrap().unwrap_or(0),
         boot_id: boot_id().unwrap().to_owned(),
-        cgroup: Record::empty(),
+        cgroup: serde_json::from_str(r#"{"mode":"none"}"#).unwrap(),
         private_pid: true,
         annotations: BTreeMap::from([("k".to_owned(), "v".to_owned())]),
         has_process: true,
@@ -87,6 +86,7 @@ pub fn state(name: &str, pid: i32) -> State {
         rootless: false,
         systemd_cgroup: false,
         no_new_keyring: false,
+        resources: None,
         config: serde_json::from_str(r#"{"ociVersion": "1.0.2"}"#).unwrap(),
     }
 }

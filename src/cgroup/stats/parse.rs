@@ -1,4 +1,4 @@
-//! The few forms that cgroup files have.
+//! The formats of cgroup files.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -9,9 +9,9 @@ use crate::cgroup::files;
 use crate::list::List;
 use crate::{Context, Error, Kind, Result};
 
-use super::{BlkioEntry, Psi, PsiData};
+use super::figures::{BlkioEntry, Psi, PsiData};
 
-/// An open cgroup directory whose files are read.
+/// An open cgroup directory.
 pub struct Files<'a> {
     path: &'a Path,
     fd: OwnedFd,
@@ -23,38 +23,38 @@ impl<'a> Files<'a> {
         Ok(Files { path, fd })
     }
 
-    /// The text of a file, if there is such a file.
+    /// Reads the text of a file; `None` if it does not exist.
     pub fn text(&self, file: &str) -> Result<Option<String>> {
         match files::read(self.fd.as_fd(), file) {
             Ok(text) => Ok(Some(text)),
-            // The last is what some kernels say of pressure that they do not count.
+            // Some kernels answer EOPNOTSUPP for pressure that they do not measure.
             Err(Errno::ENOENT | Errno::EOPNOTSUPP) => Ok(None),
             Err(errno) => Err(files::read_error(self.path, file, errno)),
         }
     }
 
-    /// What `parse` makes of a file; nothing if there is no such file.
+    /// Reads and parses a file; `None` if it does not exist.
     pub fn parsed<T>(&self, file: &str, parse: impl Fn(&str) -> Option<T>) -> Result<Option<T>> {
         let Some(text) = self.text(file)? else { return Ok(None) };
         let Some(parsed) = parse(&text) else {
             let first = text.lines().next().unwrap_or_default();
-            let why = format!("{}: {first:?} is not understood", self.path.join(file).display());
+            let why = format!("{}: unexpected content {first:?}", self.path.join(file).display());
             return Err(Error::new(Kind::System, why));
         };
         Ok(Some(parsed))
     }
 
-    /// A file that is one number, or `max`, which becomes the largest one.
+    /// Reads a file with one number, or `max`, which becomes the largest number.
     pub fn number(&self, file: &str) -> Result<Option<u64>> {
         self.parsed(file, number)
     }
 
-    /// The same, 0 if there is no such file.
+    /// Reads a file with one number; 0 if it does not exist.
     pub fn number_or_0(&self, file: &str) -> Result<u64> {
         Ok(self.number(file)?.unwrap_or_default())
     }
 
-    /// A file of lines `key number`.
+    /// Reads a file with lines of `key number`.
     pub fn keyed(&self, file: &str) -> Result<Option<Vec<(String, u64)>>> {
         self.parsed(file, keyed)
     }
@@ -80,12 +80,12 @@ fn keyed(text: &str) -> Option<Vec<(String, u64)>> {
         .collect()
 }
 
-/// The value of `key` among what [`Files::keyed`] gave.
+/// Returns the value of `key` in the result of [`Files::keyed`]; 0 if there is none.
 pub fn value(pairs: &[(String, u64)], key: &str) -> u64 {
     pairs.iter().find(|(name, _)| name == key).map_or(0, |(_, value)| *value)
 }
 
-/// Numbers with white space between them.
+/// Parses numbers separated by white space.
 pub fn numbers(text: &str) -> Option<Vec<u64>> {
     text.split_whitespace().map(|word| word.parse().ok()).collect()
 }
@@ -98,7 +98,7 @@ pub fn list(text: &str) -> Option<Vec<u16>> {
     list.iter().map(|number| u16::try_from(number).ok()).collect()
 }
 
-/// v1's block figures: `8:0 Read 1024`, `8:0 1024`, and a `Total 1024` that is left out.
+/// Parses the block figures of v1: `8:0 Read 1024`, `8:0 1024`, and `Total 1024`, which is ignored.
 pub fn blkio(text: &str) -> Option<Vec<BlkioEntry>> {
     let lines = text.lines().filter(|line| !line.starts_with("Total "));
     lines
@@ -119,7 +119,7 @@ pub fn blkio(text: &str) -> Option<Vec<BlkioEntry>> {
         .collect()
 }
 
-/// `some avg10=0.00 avg60=0.00 avg300=0.00 total=0`, and the same with `full`.
+/// Parses the lines `some avg10=0.00 avg60=0.00 avg300=0.00 total=0` and `full avg10=...`.
 fn psi(text: &str) -> Option<Psi> {
     let mut psi = Psi::default();
     for line in text.lines() {

@@ -1,16 +1,16 @@
-//! Figures of v1 controllers.
+//! The figures of v1 controllers.
 
 use crate::Result;
-use crate::cgroup::record::Dir;
+use crate::cgroup::dir::Dir;
 
+use super::figures::{BlkioEntry, Hugetlb, MemoryEntry, Stats};
 use super::parse::{self, Files};
-use super::{BlkioEntry, Hugetlb, MemoryEntry, Stats};
 
-/// `USER_HZ`: the kernel shows CPU times to programs in hundredths of a second, on every
-/// architecture that this program is for.
+/// `USER_HZ`: the kernel shows CPU times in hundredths of a second, on every supported
+/// architecture.
 const TICK: u64 = 10_000_000;
 
-/// Adds what the controllers of `dir` count.
+/// Adds the figures of the controllers of `dir`.
 pub fn add(dir: &Dir, stats: &mut Stats) -> Result<()> {
     type Reader = fn(&Files<'_>, &mut Stats) -> Result<()>;
     let readers: [(&str, Reader); 7] = [
@@ -50,7 +50,7 @@ fn cpuacct(files: &Files<'_>, stats: &mut Stats) -> Result<()> {
     Ok(())
 }
 
-/// A header, then lines `cpu user system`.
+/// Parses a header and lines of `cpu user system`.
 fn by_mode(text: &str) -> Option<Vec<(u64, u64)>> {
     let line = |line: &str| match parse::numbers(line)?[..] {
         [_, user, system, ..] => Some((user, system)),
@@ -105,11 +105,11 @@ fn pids(files: &Files<'_>, stats: &mut Stats) -> Result<()> {
     Ok(())
 }
 
-/// Which files there are depends on the I/O scheduler; the first set that is there counts.
+/// Which files exist depends on the I/O scheduler; the first set that exists counts.
 fn blkio(files: &Files<'_>, stats: &mut Stats) -> Result<()> {
     let blkio = &mut stats.blkio;
     let read = |file: String| -> Result<Option<Vec<BlkioEntry>>> {
-        // An empty file is that of a scheduler which is not in use.
+        // An empty file belongs to a scheduler that is not in use.
         Ok(files.parsed(&file, parse::blkio)?.filter(|entries| !entries.is_empty()))
     };
     for prefix in ["blkio.bfq.", "blkio."] {

@@ -1,13 +1,13 @@
-//! Figures of v2 controllers.
+//! The figures of v2 controllers.
 
-use crate::cgroup::files;
-use crate::cgroup::record::Dir;
+use crate::cgroup::dir::Dir;
+use crate::cgroup::walk;
 use crate::{Context, Result};
 
+use super::figures::{BlkioEntry, Hugetlb, MemoryEntry, Pids, Stats};
 use super::parse::{self, Files};
-use super::{BlkioEntry, Hugetlb, MemoryEntry, Pids, Stats};
 
-/// Adds what is counted in `dir`, but for controllers that `has_v1` knows.
+/// Adds the figures of `dir`, except those of controllers for which `has_v1` is true.
 pub fn add(dir: &Dir, has_v1: impl Fn(&str) -> bool, stats: &mut Stats) -> Result<()> {
     let files = &Files::open(&dir.path)?;
     if !has_v1("cpuacct") {
@@ -24,8 +24,8 @@ pub fn add(dir: &Dir, has_v1: impl Fn(&str) -> bool, stats: &mut Stats) -> Resul
     if !has_v1("pids") {
         stats.pids = match pids(files)? {
             Some(pids) => pids,
-            // Without the controller the processes can still be counted.
-            None => Pids { current: files::all_processes(&dir.path)?.len() as u64, limit: 0 },
+            // Count the processes without the controller.
+            None => Pids { current: walk::all_processes(&dir.path)?.len() as u64, limit: 0 },
         };
     }
     if !has_v1("blkio") {
@@ -77,7 +77,7 @@ fn memory(files: &Files<'_>, stats: &mut Stats) -> Result<()> {
     Ok(())
 }
 
-/// The same files on both versions; nothing if there is no such controller.
+/// Reads the files that both versions have; none without the controller.
 pub fn pids(files: &Files<'_>) -> Result<Option<Pids>> {
     let Some(current) = files.number("pids.current")? else { return Ok(None) };
     let limit = files.number_or_0("pids.max")?;
@@ -96,12 +96,12 @@ fn io(files: &Files<'_>, stats: &mut Stats) -> Result<()> {
     Ok(())
 }
 
-/// Lines `8:0 rbytes=1 wbytes=2 rios=3 wios=4 ...`, as v1 would have them; whether it is bytes.
+/// Parses lines of `8:0 rbytes=1 wbytes=2 rios=3 wios=4 ...` into the entries of v1.
 fn io_stat(text: &str) -> Option<Vec<(bool, BlkioEntry)>> {
     let mut out = Vec::new();
     for line in text.lines() {
         let mut words = line.split_whitespace();
-        // A device that is gone may be shown without a number.
+        // A removed device may have no number.
         let Some((major, minor)) = words.next().and_then(|name| name.split_once(':')) else {
             continue;
         };
@@ -139,7 +139,7 @@ fn hugetlb(files: &Files<'_>, stats: &mut Stats) -> Result<()> {
     Ok(())
 }
 
-/// The sizes of huge pages that the kernel has, as the names of cgroup files spell them.
+/// Returns the sizes of huge pages as in the names of cgroup files.
 pub fn page_sizes() -> Result<Vec<String>> {
     let dir = "/sys/kernel/mm/hugepages";
     let entries = match std::fs::read_dir(dir) {
@@ -150,7 +150,7 @@ pub fn page_sizes() -> Result<Vec<String>> {
     Ok(names.filter_map(|name| page_size(name.to_str()?)).collect())
 }
 
-/// `hugepages-2048kB` is `2MB`.
+/// Converts `hugepages-2048kB` to `2MB`.
 fn page_size(name: &str) -> Option<String> {
     let kilobytes = name.strip_prefix("hugepages-")?.strip_suffix("kB")?;
     let kilobytes: u64 = kilobytes.parse().ok()?;

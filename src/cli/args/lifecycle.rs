@@ -1,4 +1,4 @@
-//! The arguments of the commands that make, signal, remove and list containers.
+//! Arguments of the commands that create, signal, delete and list containers.
 
 use std::path::PathBuf;
 
@@ -9,49 +9,49 @@ use super::ListFormat;
 /// Arguments of `create`, and most of those of `run`.
 #[derive(Debug, Clone, Args)]
 pub struct CreateArgs {
-    /// Name for the container: letters, digits and _ + - . only.
+    /// ID for the container: letters, digits and _ + - . only.
     #[arg(value_name = "ID")]
     pub id: String,
 
-    /// Bundle [default: the current directory].
+    /// Bundle directory [default: current directory].
     #[arg(short, long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub bundle: Option<PathBuf>,
 
-    /// Use this instead of the bundle's config.json.
+    /// Use FILE instead of the bundle's config.json.
     #[arg(short = 'f', long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub config: Option<PathBuf>,
 
-    /// Write the id of the process to this file.
+    /// Write the process ID to FILE.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub pid_file: Option<PathBuf>,
 
-    /// Send the terminal's master to this unix socket.
+    /// Send the terminal's master to a Unix socket.
     ///
-    /// Needed by create, and by run --detach, if the container has a terminal (process.terminal):
-    /// somebody else has to read and write it then. The descriptor is sent as SCM_RIGHTS.
+    /// create and run --detach need it if the container has a terminal (process.terminal), which
+    /// another process must then read and write. The descriptor is sent as SCM_RIGHTS.
     #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath)]
     pub console_socket: Option<PathBuf>,
 
-    /// Send a pidfd of the process to this unix socket.
+    /// Send a pidfd of the process to a Unix socket.
     #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath)]
     pub pidfd_socket: Option<PathBuf>,
 
-    /// Hand over N more descriptors [default: 0].
+    /// Pass N more descriptors [default: 0].
     ///
-    /// They are those from 3 on, and have the same numbers in the process. With socket activation they come after the $LISTEN_FDS descriptors, which are handed over
-    /// anyway.
+    /// These are the descriptors from 3 up. They keep their numbers in the process. With socket
+    /// activation, they follow the $LISTEN_FDS descriptors, which are always passed.
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     pub preserve_fds: u32,
 
     /// Use chroot instead of pivot_root.
     ///
-    /// For a root file system on a ramdisk, which pivot_root refuses. It is the weaker of the two.
+    /// For a root file system on a ramdisk, where pivot_root fails. chroot isolates less.
     #[arg(long)]
     pub no_pivot: bool,
 
     /// Keep the caller's session keyring.
     ///
-    /// Otherwise the container gets a new one.
+    /// By default, the container gets a new session keyring.
     #[arg(long)]
     pub no_new_keyring: bool,
 }
@@ -64,19 +64,19 @@ Examples:
   bulkhead run --bundle /srv/web web
   bulkhead run --detach --pid-file web.pid web")]
 pub struct RunArgs {
-    /// Those of `create`.
+    /// The arguments of `create`.
     #[command(flatten)]
     pub create: CreateArgs,
 
-    /// Do not wait for the end of the process.
+    /// Do not wait for the process to exit.
     #[arg(short, long)]
     pub detach: bool,
 
-    /// Keep the container after its process has ended.
+    /// Keep the container after its process exits.
     #[arg(long)]
     pub keep: bool,
 
-    /// Do not adopt the container's orphans.
+    /// Do not adopt the container's orphaned processes.
     #[arg(long)]
     pub no_subreaper: bool,
 }
@@ -84,15 +84,15 @@ pub struct RunArgs {
 /// Arguments of `kill`.
 #[derive(Debug, Clone, Args)]
 pub struct KillArgs {
-    /// Container.
+    /// Container ID.
     #[arg(value_name = "ID")]
     pub id: String,
 
-    /// Signal: 9, KILL, SIGKILL, RTMIN+3.
+    /// Signal name or number: 9, KILL, RTMIN+3.
     #[arg(value_name = "SIGNAL", default_value = "TERM")]
     pub signal: String,
 
-    /// Signal every process of the container.
+    /// Signal all processes of the container.
     #[arg(short, long)]
     pub all: bool,
 }
@@ -100,11 +100,11 @@ pub struct KillArgs {
 /// Arguments of `delete`.
 #[derive(Debug, Clone, Args)]
 pub struct DeleteArgs {
-    /// Container.
+    /// Container ID.
     #[arg(value_name = "ID")]
     pub id: String,
 
-    /// Kill a container that runs; take an unknown one for deleted.
+    /// Kill a running container; ignore an unknown ID.
     #[arg(short, long)]
     pub force: bool,
 }
@@ -112,12 +112,12 @@ pub struct DeleteArgs {
 /// Arguments of `list`.
 #[derive(Debug, Clone, Args)]
 pub struct ListArgs {
-    /// Form of the output: table or json.
+    /// Output format: table or json.
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     #[arg(hide_possible_values = true)]
     pub format: ListFormat,
 
-    /// Print ids only.
+    /// Print IDs only.
     #[arg(short, long)]
     pub quiet: bool,
 }
@@ -125,13 +125,13 @@ pub struct ListArgs {
 /// Arguments of `spec`.
 #[derive(Debug, Clone, Args)]
 pub struct SpecArgs {
-    /// Bundle to write it into [default: the current directory].
+    /// Bundle directory to write to [default: current directory].
     #[arg(short, long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub bundle: Option<PathBuf>,
 
-    /// Write one that works without root privileges.
+    /// Write a file that works without root privileges.
     ///
-    /// It has a user namespace in which the caller is root, and no limits.
+    /// The container gets a user namespace in which the caller is root, and no limits.
     #[arg(long)]
     pub rootless: bool,
 }

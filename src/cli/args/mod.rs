@@ -1,4 +1,4 @@
-//! The command line: options and their help, no logic.
+//! The definition of the command line: options and their help.
 
 mod lifecycle;
 mod process;
@@ -17,16 +17,16 @@ pub use words::normal;
 /// Heading of the options that all commands have.
 const GLOBAL: &str = "Global options";
 
-/// A low-level OCI container runtime: makes a contained process from a bundle.
+/// A low-level OCI container runtime: runs containers from bundles.
 ///
-/// A bundle is a directory with a root file system and a config.json, which says what to run and how
-/// to contain it. ID is the name that a container gets when it is created.
+/// A bundle is a directory with a root file system and a config.json file, which describes the
+/// program to run and its isolation. The ID of a container is chosen when it is created.
 #[derive(Debug, Parser)]
 #[command(
     name = "bulkhead",
     disable_version_flag = true,
     max_term_width = 80,
-    after_help = "'bulkhead help COMMAND' tells more about a command.",
+    after_help = "'bulkhead help COMMAND' prints more about a command.",
     after_long_help = EXAMPLES
 )]
 pub struct Cli {
@@ -34,11 +34,11 @@ pub struct Cli {
     #[command(flatten)]
     pub global: Global,
 
-    /// Print the version, and those of what it builds on.
+    /// Print version information.
     #[arg(short = 'v', long)]
     pub version: bool,
 
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     pub command: Option<Command>,
 }
@@ -47,18 +47,18 @@ const EXAMPLES: &str = "\
 Examples:
   bulkhead spec                   write an example config.json
   bulkhead run web                run the bundle in the current directory
-  bulkhead exec -t web sh         a shell beside the process of web
-  bulkhead kill web TERM          ask it to end
-  bulkhead delete web             remove it once it has
+  bulkhead exec -t web sh         start a shell in the container web
+  bulkhead kill web TERM          ask its process to exit
+  bulkhead delete web             delete it after that
 
-Exit status: 0, 1 after an error, or 3 for a command that does not exist. The
-error is one line on standard error.
-run and exec exit with the status of the process, or 128 and the number of the
-signal that ended it; exec with 255 if it could not start one.
+Exit status: 0 for success, 1 for an error, 3 for an unknown command. An error
+is one line on standard error.
+run and exec exit with the status of the process, or with 128 plus the number
+of the signal that killed it. exec exits with 255 if no process was started.
 
-'bulkhead help COMMAND' tells more about a command.";
+'bulkhead help COMMAND' prints more about a command.";
 
-/// Options for all commands; all but `--rootless` also after the command's name.
+/// Options for all commands; all but `--rootless` are also accepted after the command.
 #[derive(Debug, Clone, Args)]
 pub struct Global {
     /// State directory [default: /run/bulkhead].
@@ -68,48 +68,49 @@ pub struct Global {
     #[arg(help_heading = GLOBAL)]
     pub root: Option<PathBuf>,
 
-    /// Append messages to it [default: standard error].
+    /// Append messages to FILE [default: stderr].
     ///
-    /// An error is told on standard error as well.
+    /// Errors are written to standard error as well.
     #[arg(long, global = true, value_name = "FILE", help_heading = GLOBAL)]
     pub log: Option<PathBuf>,
 
-    /// Form of messages: text or json.
+    /// Message format: text or json.
     #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
     #[arg(hide_possible_values = true, help_heading = GLOBAL)]
     pub log_format: LogFormat,
 
-    /// Level: error, warning or debug.
+    /// Log level: error, warning or debug.
     ///
-    /// Messages that matter less are left out.
+    /// Messages of lower levels are not written.
     #[arg(long, global = true, value_name = "LEVEL", default_value = "warning")]
     #[arg(hide_possible_values = true, help_heading = GLOBAL)]
     pub log_level: LogLevel,
 
-    /// Write all messages, as --log-level debug.
+    /// Write all messages, like --log-level debug.
     #[arg(long, global = true, help_heading = GLOBAL)]
     pub debug: bool,
 
-    /// Let systemd make the cgroup.
+    /// Have systemd create the cgroup.
     ///
-    /// linux.cgroupsPath is then slice:prefix:name. Only create and run need it: other commands
-    /// know who made the cgroup.
+    /// linux.cgroupsPath is then slice:prefix:name. Only create and run use this option; other
+    /// commands read the state of the container.
     #[arg(long, global = true, help_heading = GLOBAL)]
     pub systemd_cgroup: bool,
 
-    /// Who makes the cgroup: cgroupfs, systemd or disabled.
+    /// Cgroup manager: cgroupfs, systemd or disabled.
     ///
-    /// As of crun, and in place of --systemd-cgroup. disabled makes no cgroup: limits are refused
-    /// then, and device rules are not enforced.
+    /// An option of crun that overrides --systemd-cgroup. With disabled, no cgroup is created:
+    /// limits are an error, and device rules are not enforced.
     #[arg(long, global = true, value_name = "MANAGER", hide_short_help = true)]
     #[arg(hide_possible_values = true, help_heading = GLOBAL)]
     pub cgroup_manager: Option<CgroupManager>,
 
-    /// Do without a cgroup if need be [default: auto].
+    /// Allow a missing cgroup [default: auto].
     ///
-    /// true does without cgroups that may not be used, false takes that for an error, and auto is
-    /// true for every user but root. Goes before the command, because the command spec has
-    /// an option of the same name.
+    /// WHEN is true, false or auto. With true, a container without limits runs without a cgroup if
+    /// the caller may not create one; with false, that is an error. auto is true for every user but
+    /// root. This option goes before the command, because the spec command has an option of the
+    /// same name.
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     #[arg(hide_possible_values = true, hide_default_value = true, help_heading = GLOBAL)]
     pub rootless: Rootless,
@@ -118,7 +119,7 @@ pub struct Global {
 /// Values of `--log-format`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
-    /// Lines for people.
+    /// Lines for humans.
     Text,
     /// One JSON object a line.
     Json,
@@ -139,9 +140,9 @@ pub enum LogLevel {
 /// Values of `--rootless`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Rootless {
-    /// Ignore missing rights over cgroups.
+    /// A cgroup that may not be created is no error.
     True,
-    /// A cgroup that may not be used is an error.
+    /// A cgroup that may not be created is an error.
     False,
     /// Decide by the user.
     Auto,
@@ -170,25 +171,26 @@ pub enum ListFormat {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Make a container from a bundle; its process waits for start.
+    /// Create a container; its process waits for start.
     ///
-    /// Everything of the container is there afterwards but the program that it is to run: that one is
-    /// executed by the command start.
+    /// Afterwards the container is complete, except that its program does not run yet: the start
+    /// command executes it.
     Create(CreateArgs),
-    /// Let the process of a created container run.
+    /// Start the program of a created container.
     Start(IdArgs),
-    /// Create and start a container, and wait for its end.
+    /// Create and start a container, and wait for it to exit.
     ///
-    /// Exits with the status of the container's process, or with 128 and the number of the signal
-    /// that ended it. The container is deleted then, unless --keep or --detach is given.
+    /// Exits with the status of the container's process, or with 128 plus the number of the signal
+    /// that killed it. The container is then deleted, unless --keep or --detach is given.
     Run(RunArgs),
     /// Run another process in a container.
     ///
     /// The process has the user, environment, limits and seccomp filter of the container's own
-    /// process, unless an option or the file of --process says otherwise. Exits with its status, with
-    /// 128 and the number of the signal that ended it, or with 255 if it could not be started.
+    /// process, unless an option or the --process file changes them. Exits with the status of the
+    /// process, with 128 plus the number of the signal that killed it, or with 255 if it was not
+    /// started.
     Exec(Box<ExecArgs>),
-    /// Print the state of a container, as JSON.
+    /// Print the state of a container as JSON.
     State(IdArgs),
     /// List the containers.
     List(ListArgs),
@@ -198,35 +200,34 @@ pub enum Command {
     Kill(KillArgs),
     /// Suspend all processes of a container.
     Pause(IdArgs),
-    /// Let the processes of a paused container go on.
+    /// Resume the processes of a paused container.
     Resume(IdArgs),
     /// Change the limits of a container.
     ///
-    /// Sets all the limits that are given or, after an error, none of them. Limits that are not given
-    /// stay as they are.
+    /// Sets all given limits or, after an error, none of them. Other limits stay as they are.
     Update(Box<UpdateArgs>),
-    /// Print what a container uses, as lines of JSON.
+    /// Print resource statistics of a container as lines of JSON.
     ///
-    /// Prints a line of the type "stats" at every interval, and one of the type "oom" each time
-    /// the container runs out of memory, until the container ends.
+    /// Prints a line of type "stats" at every interval, and a line of type "oom" each time the
+    /// container runs out of memory, until the container stops.
     Events(EventsArgs),
-    /// Remove a stopped container and all that it holds.
+    /// Delete a stopped container.
     Delete(DeleteArgs),
     /// Write an example config.json.
     ///
-    /// It starts an interactive shell in the root file system "rootfs". A file that is there is never
-    /// written over.
+    /// The file describes an interactive shell in the root file system "rootfs". An existing file is
+    /// never overwritten.
     Spec(SpecArgs),
-    /// Print what this runtime supports, as JSON.
+    /// Print the supported features as JSON.
     ///
-    /// The form is that of the OCI runtime specification's features document.
+    /// The format is the features structure of the OCI runtime specification.
     Features,
 }
 
-/// Arguments of commands that take a container and nothing else.
+/// Arguments of commands that take only a container.
 #[derive(Debug, Clone, Args)]
 pub struct IdArgs {
-    /// Container.
+    /// Container ID.
     #[arg(value_name = "ID")]
     pub id: String,
 }

@@ -1,4 +1,4 @@
-//! The arguments of the commands about the processes in a container.
+//! Arguments of the commands for the processes of a container.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -19,24 +19,24 @@ Examples:
   bulkhead exec --user 1000:1000 --cwd /srv web ls
   bulkhead exec --detach --pid-file job.pid --process process.json web
 
-Options go before COMMAND: all that follows it is its own."
+Options go before COMMAND; everything after it is passed to COMMAND."
 )]
 pub struct ExecArgs {
-    /// Container.
+    /// Container ID.
     #[arg(value_name = "ID")]
     pub id: String,
 
-    /// Program to run in it, and its arguments.
+    /// Program to run, and its arguments.
     #[arg(value_name = "COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
     pub command: Vec<String>,
 
-    /// Take the process from this file.
+    /// Read the process from FILE.
     ///
-    /// The file has the form of the object process in config.json.
+    /// The file has the format of the process object in config.json.
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub process: Option<PathBuf>,
 
-    /// Do not wait for the end of the process.
+    /// Do not wait for the process to exit.
     #[arg(short, long)]
     pub detach: bool,
 
@@ -52,7 +52,7 @@ pub struct ExecArgs {
     #[arg(short, long, value_name = "NAME=VALUE", help_heading = PROCESS)]
     pub env: Vec<String>,
 
-    /// User to run as, and group, by number.
+    /// Numeric user and group IDs.
     #[arg(short, long, value_name = "UID[:GID]", help_heading = PROCESS)]
     pub user: Option<String>,
 
@@ -62,13 +62,13 @@ pub struct ExecArgs {
 
     /// Add a capability; can be repeated.
     ///
-    /// By name, such as CAP_NET_RAW.
+    /// NAME is, for example, CAP_NET_RAW.
     #[arg(short, long, value_name = "NAME", help_heading = PROCESS)]
     pub cap: Vec<String>,
 
-    /// Gain no privileges by execve.
+    /// Gain no privileges with execve.
     ///
-    /// Set-user-ID programs and file capabilities have no effect then.
+    /// Set-user-ID programs and file capabilities then have no effect.
     #[arg(long, help_heading = PROCESS)]
     pub no_new_privs: bool,
 
@@ -80,41 +80,41 @@ pub struct ExecArgs {
     #[arg(long, value_name = "LABEL", help_heading = PROCESS)]
     pub process_label: Option<String>,
 
-    /// Cgroup to run in, below the container's.
+    /// Cgroup below the container's to run in.
     ///
-    /// It has to exist. With cgroup v1 it can be repeated, and CTRL names the controllers that each is for, with
-    /// commas between them.
+    /// The cgroup must exist. With cgroup v1, the option can be repeated, and CTRL is a list of
+    /// controllers with commas in between.
     #[arg(long, value_name = "[CTRL:]PATH", help_heading = PROCESS)]
     pub cgroup: Vec<String>,
 
-    /// Join a paused container too.
+    /// Run in a paused container, too.
     ///
-    /// The process then waits until the container is resumed.
+    /// The command then waits until the container is resumed.
     #[arg(long, help_heading = PROCESS)]
     pub ignore_paused: bool,
 
-    /// Write the id of the process to this file.
+    /// Write the process ID to FILE.
     ///
-    /// The file is written when the process runs, and only then.
+    /// The file is written only once the process runs.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = OUTSIDE)]
     pub pid_file: Option<PathBuf>,
 
-    /// Send the terminal's master to this unix socket.
+    /// Send the terminal's master to a Unix socket.
     #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath, help_heading = OUTSIDE)]
     pub console_socket: Option<PathBuf>,
 
-    /// Send a pidfd of the process to this unix socket.
+    /// Send a pidfd of the process to a Unix socket.
     #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath, help_heading = OUTSIDE)]
     pub pidfd_socket: Option<PathBuf>,
 
-    /// Hand over N more descriptors [default: 0].
+    /// Pass N more descriptors [default: 0].
     ///
-    /// They are those from 3 on, and have the same numbers in the process.
+    /// These are the descriptors from 3 up. They keep their numbers in the process.
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true, help_heading = OUTSIDE)]
     pub preserve_fds: u32,
 }
 
-/// Heading of the options that say how the process of `exec` is.
+/// Heading of the options that describe the process of `exec`.
 const PROCESS: &str = "Process options";
 
 /// Heading of the options that connect the process of `exec` with the host.
@@ -131,13 +131,13 @@ Examples:
   bulkhead ps --format json web"
 )]
 pub struct PsArgs {
-    /// Form: table, or json for ids alone.
+    /// Output format: table, or json for IDs alone.
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     #[arg(hide_possible_values = true)]
     pub format: ListFormat,
 
-    /// Container, then options for the host's ps [default: -ef].
-    // One list: what stands behind the id is not ours, whatever it looks like.
+    /// Container ID, then options of ps [default: -ef].
+    // One list: everything after the ID belongs to ps, whatever it looks like.
     #[arg(value_names = ["ID", "PS-OPTION"], required = true, num_args = 1..)]
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub words: Vec<OsString>,

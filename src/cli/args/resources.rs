@@ -1,4 +1,4 @@
-//! The arguments of the commands about what a container uses and may use.
+//! Arguments of the commands for the resources of a container.
 
 use std::path::PathBuf;
 
@@ -11,7 +11,7 @@ Examples:
   bulkhead events --stats web | jq .data.memory.usage
   bulkhead events --interval 1s web")]
 pub struct EventsArgs {
-    /// Container.
+    /// Container ID.
     #[arg(value_name = "ID")]
     pub id: String,
 
@@ -19,7 +19,7 @@ pub struct EventsArgs {
     #[arg(long, value_name = "TIME", default_value = "5s", allow_hyphen_values = true)]
     pub interval: String,
 
-    /// Print one line of figures and end.
+    /// Print one line of statistics and exit.
     #[arg(long)]
     pub stats: bool,
 }
@@ -28,7 +28,7 @@ const CPU: &str = "CPU";
 const MEMORY: &str = "Memory";
 const OTHER: &str = "Other limits";
 
-/// Arguments of `update`. The values are text, because an empty one is as good as none.
+/// Arguments of `update`. The values are text, because an empty value means none.
 #[derive(Debug, Clone, Args)]
 #[command(allow_negative_numbers = true)]
 #[command(after_long_help = "\
@@ -41,14 +41,14 @@ Examples:
 BYTES is a number with or without a unit: 268435456, 256M, 1.5GiB. All units
 are powers of 1024. USEC is a number of microseconds.")]
 pub struct UpdateArgs {
-    /// Container.
+    /// Container ID.
     #[arg(value_name = "ID")]
     pub id: String,
 
-    /// Take the limits from this file, or from -.
+    /// Read limits from FILE; - is standard input.
     ///
-    /// The name - is standard input. The form is that of the object linux.resources in config.json;
-    /// what is left out stays. Not together with the options below.
+    /// The file has the format of the linux.resources object in config.json. Limits that it does not
+    /// set stay as they are. Cannot be combined with the options below.
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub resources: Option<PathBuf>,
 
@@ -56,15 +56,15 @@ pub struct UpdateArgs {
     #[arg(long, value_name = "BYTES", help_heading = MEMORY)]
     pub memory: Option<String>,
 
-    /// Memory and swap; -1 for no limit.
+    /// Memory plus swap; -1 for no limit.
     #[arg(long, value_name = "BYTES", help_heading = MEMORY)]
     pub memory_swap: Option<String>,
 
-    /// Memory kept when memory is short.
+    /// Memory protected when memory is short.
     #[arg(long, value_name = "BYTES", help_heading = MEMORY)]
     pub memory_reservation: Option<String>,
 
-    /// Ignored: the kernel has no such limit any more.
+    /// Ignored: the kernel no longer has this limit.
     #[arg(long, value_name = "BYTES", hide = true)]
     pub kernel_memory: Option<String>,
 
@@ -72,35 +72,35 @@ pub struct UpdateArgs {
     #[arg(long, value_name = "BYTES", hide = true)]
     pub kernel_memory_tcp: Option<String>,
 
-    /// Share of contended time, 2 to 262144.
+    /// Relative share of CPU time, 2 to 262144.
     #[arg(long, value_name = "N", help_heading = CPU)]
     pub cpu_share: Option<String>,
 
-    /// Time in each period; -1 for no limit.
+    /// CPU time in each period; -1 for no limit.
     #[arg(long, value_name = "USEC", help_heading = CPU)]
     pub cpu_quota: Option<String>,
 
-    /// Length of a period for --cpu-quota.
+    /// Length of the period of --cpu-quota.
     #[arg(long, value_name = "USEC", help_heading = CPU)]
     pub cpu_period: Option<String>,
 
-    /// Time that may be saved for later periods.
+    /// CPU time that can be saved for later periods.
     #[arg(long, value_name = "USEC", help_heading = CPU)]
     pub cpu_burst: Option<String>,
 
-    /// Time of real-time processes in a period.
+    /// Real-time CPU time in each period.
     #[arg(long, value_name = "USEC", help_heading = CPU)]
     pub cpu_rt_runtime: Option<String>,
 
-    /// Length of a period for --cpu-rt-runtime.
+    /// Length of the period of --cpu-rt-runtime.
     #[arg(long, value_name = "USEC", help_heading = CPU)]
     pub cpu_rt_period: Option<String>,
 
-    /// 1 to run when nobody else wants to.
+    /// 1 to run only on idle CPUs.
     #[arg(long, value_name = "0|1", help_heading = CPU)]
     pub cpu_idle: Option<String>,
 
-    /// CPUs to run on, such as 0-3,7.
+    /// CPUs to use, such as 0-3,7.
     #[arg(long, value_name = "LIST", help_heading = CPU)]
     pub cpuset_cpus: Option<String>,
 
@@ -112,15 +112,15 @@ pub struct UpdateArgs {
     #[arg(long, value_name = "N", help_heading = OTHER)]
     pub pids_limit: Option<String>,
 
-    /// Share of contended I/O, 10 to 1000.
+    /// Relative share of I/O time, 10 to 1000.
     #[arg(long, value_name = "N", help_heading = OTHER)]
     pub blkio_weight: Option<String>,
 
-    /// Intel RDT: refused by this version.
+    /// Intel RDT: not supported by this version.
     #[arg(long, value_name = "TEXT", hide = true)]
     pub l3_cache_schema: Option<String>,
 
-    /// Intel RDT: refused by this version.
+    /// Intel RDT: not supported by this version.
     #[arg(long, value_name = "TEXT", hide = true)]
     pub mem_bw_schema: Option<String>,
 }

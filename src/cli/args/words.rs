@@ -1,11 +1,11 @@
-//! Words as Go's flag packages take them, and so runc: `-no-subreaper`, `--detach=true`. Some engines
-//! write them.
+//! Options in the syntax of Go's flag packages, which runc accepts and some engines use:
+//! `-no-subreaper`, `--detach=true`.
 
 use std::ffi::{OsStr, OsString};
 
 use clap::{Arg, ArgAction, Command};
 
-/// The program's words in the form that clap knows; those that clap knows anyway are untouched.
+/// Translates the words of the command line to the syntax of clap.
 pub fn normal(words: Vec<OsString>, definition: impl FnOnce() -> Command) -> Vec<OsString> {
     if !words.iter().skip(1).any(|word| is_foreign(word)) {
         return words;

@@ -6,8 +6,9 @@ use oci_spec::runtime::Spec;
 use serde_json::{Value, json};
 
 use crate::Result;
+use crate::cgroup::Resources;
 use crate::config::process::TerminalRequest;
-use crate::config::{CgroupRequest, Options, Plan, check};
+use crate::config::{CgroupRequest, Plan, PlanOptions};
 use crate::host::Host;
 use crate::sys::cred::Caps;
 
@@ -90,17 +91,20 @@ fn host(root: bool) -> Host {
 /// The plan for a bundle with an empty root file system. The limits are checked alone: what the host
 /// says about them is no matter of these cases.
 fn plan(mut spec: Spec, terminal: TerminalRequest, host: &Host) -> Result<Plan> {
-    check::check(&spec)?;
+    if let Some(linux) = spec.linux() {
+        let devices = linux.devices().as_deref().unwrap_or_default();
+        Resources::new(linux.resources().as_ref(), devices)?;
+    }
     if let Some(linux) = spec.linux_mut() {
         linux.set_resources(None);
     }
     let bundle = tempfile::tempdir().unwrap();
     std::fs::create_dir(bundle.path().join("rootfs")).unwrap();
-    let options = Options {
+    let options = PlanOptions {
         bundle: bundle.path().to_owned(),
         terminal,
         cgroup: CgroupRequest { disabled: true, ..CgroupRequest::default() },
-        ..Options::default()
+        ..PlanOptions::default()
     };
     Plan::new(&spec, &options, host, &mut Vec::new())
 }

@@ -11,7 +11,7 @@ mod transaction;
 use std::path::PathBuf;
 
 pub use self::transaction::Created;
-use crate::config::{CgroupRequest, Listen, Options, Plan, TerminalRequest};
+use crate::config::{CgroupRequest, Listen, Plan, PlanOptions, TerminalRequest};
 use crate::host::Host;
 use crate::sd_notify;
 use crate::spawn::child::Parent;
@@ -19,7 +19,7 @@ use crate::spawn::record;
 use crate::state::{Id, Store};
 use crate::terminal::signals::Ignored;
 use crate::terminal::socket;
-use crate::{Result, config, log};
+use crate::{Result, config, log, systemd};
 
 /// The parameters of a create.
 #[derive(Debug)]
@@ -56,6 +56,8 @@ pub struct CreateRequest<'a> {
     pub rootless: Option<bool>,
     /// Let systemd make the cgroup.
     pub systemd_cgroup: bool,
+    /// The variables that tell where systemd is.
+    pub environment: systemd::Environment,
     /// Make no cgroup, and refuse limits.
     pub no_cgroup: bool,
     /// The signals that the caller ignores, for which the program gets the default action.
@@ -77,7 +79,7 @@ pub fn create<'a>(store: &Store, request: &CreateRequest<'a>) -> Result<Created<
     let mut loaded = config::load(&path)?;
     warnings.append(&mut loaded.warnings);
     let notify_dir = || store.path().join(request.id.as_str()).join(sd_notify::DIR);
-    let options = Options {
+    let options = PlanOptions {
         id: request.id.as_str().to_owned(),
         bundle: request.bundle.clone(),
         no_pivot: request.no_pivot,
@@ -91,7 +93,7 @@ pub fn create<'a>(store: &Store, request: &CreateRequest<'a>) -> Result<Created<
         },
         cgroup: CgroupRequest {
             disabled: request.no_cgroup,
-            systemd: request.systemd_cgroup,
+            systemd: request.systemd_cgroup.then(|| request.environment.clone()),
             rootless: request.rootless.unwrap_or(host.is_rootless),
         },
         notify_dir: request.notify.as_ref().map(|_| notify_dir()),

@@ -166,7 +166,7 @@ impl<'a> Created<'a> {
         let ready = handshake.until_ready();
         if ready.is_err() && !handshake.shared.adopted {
             // An init may be there already that only its go-between knew.
-            socket.outlive();
+            socket.shutdown_and_drain();
         }
         self.poststop_owed = handshake.hooks_ran;
         self.master = handshake.shared.master.take();

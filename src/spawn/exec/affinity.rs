@@ -1,8 +1,8 @@
 //! `process.execCPUAffinity` (config.md, "Linux Process").
 
-use oci_spec::runtime::Process;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
+use crate::config::process::ExecAffinity;
 use crate::init::limits::Affinity;
 use crate::list::List;
 use crate::{Context, Error, Result};
@@ -20,12 +20,12 @@ impl Affinities {
     /// Reads `process.execCPUAffinity`. Without the field the process gets all processors of the
     /// cgroup. With the field, but without a final list, it keeps the initial list, as far as the
     /// cgroup has those processors.
-    pub fn new(process: &Process) -> Result<Affinities> {
-        let Some(asked) = process.exec_cpu_affinity() else {
+    pub fn new(asked: Option<&ExecAffinity>) -> Result<Affinities> {
+        let Some(asked) = asked else {
             return Ok(Affinities { initial: None, last: Affinity::All });
         };
-        let initial = list("process.execCPUAffinity.initial", asked.initial())?;
-        let last = list("process.execCPUAffinity.final", asked.cpu_affinity_final())?;
+        let initial = list("process.execCPUAffinity.initial", &asked.initial)?;
+        let last = list("process.execCPUAffinity.final", &asked.last)?;
         Ok(Affinities { initial, last: last.map_or(Affinity::Keep, Affinity::Only) })
     }
 }
@@ -55,16 +55,12 @@ impl Drop for InitialAffinity {
     }
 }
 
-/// Parses a list such as `0-3,7`; an empty list means unset.
-fn list(field: &str, text: &Option<String>) -> Result<Option<CpuSet>> {
-    let Some(text) = text.as_deref().map(str::trim).filter(|text| !text.is_empty()) else {
-        return Ok(None);
-    };
-    let list = List::parse(text)
-        .ok_or_else(|| Error::invalid(field, text, "not a list of CPUs such as \"0-3,7\""))?;
+/// The set of a list; an empty list means unset.
+fn list(field: &str, list: &List) -> Result<Option<CpuSet>> {
+    let Some(last) = list.last() else { return Ok(None) };
     let most = CpuSet::MAX_CPU - 1;
-    if let Some(last) = list.last().filter(|last| *last as usize > most) {
-        return Err(Error::invalid(field, text, format!("CPU {last} is above {most}")));
+    if last as usize > most {
+        return Err(Error::invalid(field, list.to_string(), format!("CPU {last} is above {most}")));
     }
     let mut cpus = CpuSet::new();
     list.iter().for_each(|cpu| cpus.set(cpu as usize));
@@ -75,19 +71,15 @@ fn list(field: &str, text: &Option<String>) -> Result<Option<CpuSet>> {
 mod tests {
     use super::*;
 
-    fn cpus(text: &str) -> Vec<usize> {
-        let set = list("f", &Some(text.to_owned())).unwrap().unwrap();
-        (0..CpuSet::MAX_CPU).filter(|cpu| set.is_set(*cpu)).collect()
-    }
-
     #[test]
     fn lists_of_cpus() {
-        assert_eq!(cpus("0-3,7"), [0, 1, 2, 3, 7]);
-        assert_eq!(cpus(" 5,1 "), [1, 5]);
-        assert!(list("f", &Some("".into())).unwrap().is_none());
-        assert!(list("f", &None).unwrap().is_none());
-        for bad in ["x", "1-", "0-99999", "1024"] {
-            let error = list("f", &Some(bad.into())).unwrap_err().to_string();
+        let set = |text: &str| list("f", &List::parse(text).unwrap());
+        let cpus = set("0-3,7").unwrap().unwrap();
+        let cpus: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|cpu| cpus.is_set(*cpu)).collect();
+        assert_eq!(cpus, [0, 1, 2, 3, 7]);
+        assert!(set("").unwrap().is_none());
+        for bad in ["0-99999", "1024"] {
+            let error = set(bad).unwrap_err().to_string();
             assert!(error.starts_with("f: \""), "{error}");
         }
     }

@@ -91,7 +91,7 @@ pub(crate) fn inside(own: &Record, asked: &[SubCgroup]) -> Result<Record> {
 /// Opens the cgroups. If the container's v2 cgroup is gone, init's own is used, unless a cgroup was
 /// requested by name.
 pub(crate) fn open(plan: &ExecPlan, init: i32) -> Result<Cgroup> {
-    match plan.cgroup.open() {
+    match Cgroup::open(&plan.cgroup) {
         Err(error) if error.errno() == Some(Errno::ENOENT) => fallback(plan, init, error),
         answer => answer,
     }
@@ -111,7 +111,7 @@ pub(crate) fn fallback(plan: &ExecPlan, init: i32, why: Error) -> Result<Cgroup>
     });
     let Some(path) = path else { return Err(why) };
     let record = plan.cgroup.with_unified_at(Path::new(path));
-    record.open().context("the cgroup of the container's init")
+    Cgroup::open(&record).context("the cgroup of the container's init")
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 //! The parent's side of an exec, which starts another process in a container: the state and the
-//! requested process become an [`ExecPlan`], a single clone3(2) makes the child, and the child ends
+//! requested process become an `ExecPlan`, a single clone3(2) makes the child, and the child ends
 //! with the same steps as init.
 //!
 //! All settings come from the state as it was at create; the bundle is not read again (runtime.md,

@@ -77,7 +77,6 @@ impl ExecPlan {
         let ids = linux.map(|linux| IdMaps::new(linux, &namespaces, host)).transpose()?.flatten();
         let kinds = Kind::ALL.into_iter().filter(|kind| *namespaces.get(*kind) != Choice::Inherit);
         let listen = request.listen.clone();
-        let affinities = Affinities::new(process)?;
         let around = process::Surroundings {
             linux,
             namespaces: &namespaces,
@@ -91,8 +90,10 @@ impl ExecPlan {
             seccomp_cache: request.seccomp_cache.as_deref(),
             host,
         };
+        let process = Process::new(process, &around, warnings)?;
+        let affinities = Affinities::new(process.exec_affinity.as_ref())?;
         let plan = ExecPlan {
-            process: Process::new(process, &around, warnings)?,
+            process,
             kinds: kinds.collect(),
             joins_pid: namespaces.pid.path().is_some(),
             within: Within {

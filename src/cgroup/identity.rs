@@ -1,0 +1,145 @@
+//! Evidence that a cgroup is still that of the container, before anything in it is killed or
+//! removed.
+//!
+//! A path is no evidence: an empty cgroup can be removed and created again, or be used by another
+//! container with the same `cgroupsPath`. So create records the inode number of the directory,
+//! which the kernel does not reuse. A container that finds an existing directory marks it with an
+//! extended attribute, and its earlier owner then finds a mark that is not its own.
+
+use std::os::fd::BorrowedFd;
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rustix::fs::{FlockOperation, Stat, XattrFlags};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+
+use crate::{Context, Error, Kind, Result, log};
+
+/// Only the root user of the host may set this attribute, so that no container forges it.
+const TRUSTED: &str = "trusted.bulkhead.container";
+/// The attribute for a runtime without privileges.
+const USER: &str = "user.bulkhead.container";
+
+/// Identifies the directory of a container: that of cgroup v2, or else the first one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    pub(super) inode: u64,
+    /// The mark on a directory that existed before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) mark: Option<String>,
+    /// Whether the runtime has no privileges.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) rootless: bool,
+}
+
+/// The owner of a recorded cgroup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Owner {
+    /// The container: the directory is the recorded one, and no other container has taken it over.
+    Ours,
+    /// Nobody: the directory no longer exists.
+    Gone,
+    /// Another container: the directory is a new one, or has been taken over.
+    Taken,
+    /// Unknown: the record was written before the cgroup was created.
+    Unknown,
+}
+
+impl Identity {
+    /// Returns the identity of a directory with this `stat`.
+    pub(super) fn new(stat: &Stat, rootless: bool) -> Identity {
+        Identity { inode: stat.st_ino, mark: None, rootless }
+    }
+
+    /// Returns the identity of the directory at a path.
+    pub(super) fn of_path(path: &Path, rootless: bool) -> Result<Identity> {
+        let stat = rustix::fs::lstat(path)
+            .with_context(|| format!("look at cgroup {}", path.display()))?;
+        Ok(Identity::new(&stat, rootless))
+    }
+
+    /// Tells earlier users of a directory that it belongs to another container now. Where the file
+    /// system has no extended attributes (usually cgroup v1) the inode number alone must do.
+    pub(super) fn mark(&mut self, dir: BorrowedFd<'_>) -> Result<()> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let mark = format!("{}-{}", std::process::id(), now.as_nanos());
+        let names: &[&str] = if self.rootless { &[TRUSTED, USER] } else { &[TRUSTED] };
+        for name in names {
+            match rustix::fs::fsetxattr(dir, *name, mark.as_bytes(), XattrFlags::empty()) {
+                Ok(()) => self.mark = Some(mark.clone()),
+                Err(Errno::PERM | Errno::ACCESS | Errno::OPNOTSUPP) => {}
+                Err(errno) => return Err(errno).context("mark the cgroup as this container's"),
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the mark, for the next user of a directory that stays.
+    pub(super) fn unmark(&self, path: &Path) {
+        for name in [TRUSTED, USER] {
+            match rustix::fs::lremovexattr(path, name) {
+                Ok(()) | Err(Errno::NODATA | Errno::NOENT | Errno::OPNOTSUPP) => {}
+                // The mark could mislead only the container that it names, which is gone.
+                Err(Errno::PERM | Errno::ACCESS) => {}
+                Err(errno) => log::warn(
+                    Error::from(errno).context(format!("remove the mark of {}", path.display())),
+                ),
+            }
+        }
+    }
+
+    /// Returns the owner of the directory at `path`, of which this is the recorded identity.
+    pub(super) fn owner(&self, path: &Path) -> Result<Owner> {
+        let name = || format!("look at cgroup {}", path.display());
+        let inode = match rustix::fs::lstat(path) {
+            Ok(stat) => stat.st_ino,
+            Err(Errno::NOENT) => return Ok(Owner::Gone),
+            Err(errno) => return Err(errno).with_context(name),
+        };
+        if inode != self.inode {
+            return Ok(Owner::Taken);
+        }
+        let names: &[&str] = if self.rootless { &[TRUSTED, USER] } else { &[TRUSTED] };
+        for attribute in names {
+            let mut mark = [0; 64];
+            let own = self.mark.as_deref().map(str::as_bytes);
+            match rustix::fs::lgetxattr(path, *attribute, &mut mark) {
+                Ok(length) if mark.get(..length) == own => {}
+                // A mark that is longer is not ours either.
+                Ok(_) | Err(Errno::RANGE) => return Ok(Owner::Taken),
+                Err(Errno::NODATA | Errno::OPNOTSUPP) => {}
+                Err(Errno::NOENT) => return Ok(Owner::Gone),
+                Err(errno) => return Err(errno).with_context(name),
+            }
+        }
+        Ok(Owner::Ours)
+    }
+}
+
+/// Whether a directory has a mark, of whatever container.
+pub(super) fn has_mark(path: &Path) -> Result<bool> {
+    for name in [TRUSTED, USER] {
+        match rustix::fs::lgetxattr(path, name, &mut [0; 64]) {
+            Ok(_) | Err(Errno::RANGE) => return Ok(true),
+            Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::NOENT | Errno::NOTDIR) => {}
+            Err(errno) => {
+                return Err(errno).with_context(|| format!("look at cgroup {}", path.display()));
+            }
+        }
+    }
+    Ok(false)
+}
+
+/// Locks the directory against other creates until this one has a process in it, or has failed: two
+/// creates that find it empty at the same moment would share it.
+pub(super) fn reserve(dir: BorrowedFd<'_>, path: &Path) -> Result<()> {
+    match rustix::fs::flock(dir, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(()),
+        Err(Errno::WOULDBLOCK) => {
+            let why = "another container is being created in it; use another cgroupsPath";
+            Err(Error::new(Kind::State, why).context(format!("cgroup {}", path.display())))
+        }
+        Err(errno) => Err(errno).with_context(|| format!("lock cgroup {}", path.display())),
+    }
+}

@@ -1,0 +1,174 @@
+//! The log of the program: one line an event, in the file of `--log` or on standard error; no
+//! threads, no buffer.
+//!
+//! Engines read the file's last line of level `error` as the reason of a failure, so an error is
+//! written once, when the command ends. They also read standard error, so it goes there as well.
+
+use std::fs::File;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::OnceLock;
+use std::time::SystemTime;
+
+use log::{Level, LevelFilter, Log, Metadata, Record};
+use serde::Serialize;
+
+use crate::{Context, Error, Result, text};
+
+/// How a line looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Format {
+    /// `time="…" level=error msg="…"`; on standard error `bulkhead: …`, but for debug messages.
+    #[default]
+    Text,
+    /// `{"level":"error","msg":"…","time":"…"}`, as containerd and podman read it.
+    Json,
+}
+
+struct Logger {
+    file: Option<File>,
+    format: Format,
+}
+
+static LOGGER: OnceLock<Logger> = OnceLock::new();
+static DEFAULT: Logger = Logger { file: None, format: Format::Text };
+
+/// Installs the logger of this process; the first call counts. Before that, only [`error`] writes:
+/// to standard error, as text.
+///
+/// # Errors
+/// `file` cannot be opened for appending.
+pub fn init(file: Option<&Path>, format: Format, level: LevelFilter) -> Result<()> {
+    let file = match file {
+        Some(path) => Some(open(path).with_context(|| format!("open the log file {path:?}"))?),
+        None => None,
+    };
+    if log::set_logger(LOGGER.get_or_init(|| Logger { file, format })).is_ok() {
+        log::set_max_level(level);
+    }
+    Ok(())
+}
+
+fn open(path: &Path) -> std::io::Result<File> {
+    // The standard library opens everything close-on-exec.
+    File::options().append(true).create(true).mode(0o644).open(path)
+}
+
+/// Writes the failure of the whole command to the log file and to standard error. Call it once.
+pub fn error(error: &Error) {
+    let logger = LOGGER.get().unwrap_or(&DEFAULT);
+    let message = error.to_string();
+    logger.event(Level::Error, &message);
+    if logger.file.is_some() {
+        // Two JSON objects would be two failures for an engine that joins both streams.
+        write(std::io::stderr(), &plain(Level::Error, &message));
+    }
+}
+
+impl Log for Logger {
+    // The level is the `log` crate's to compare.
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        self.event(record.level(), &record.args().to_string());
+    }
+
+    fn flush(&self) {}
+}
+
+impl Logger {
+    fn event(&self, level: Level, message: &str) {
+        match (&self.file, self.format) {
+            (Some(file), format) => write(file, &line(format, level, message)),
+            (None, Format::Json) => write(std::io::stderr(), &line(Format::Json, level, message)),
+            (None, Format::Text) => write(std::io::stderr(), &plain(level, message)),
+        }
+    }
+}
+
+/// Writes one line with one write(2), so that lines of several processes do not mix. A log that
+/// cannot be written is nothing that can be reported.
+fn write(mut to: impl Write, line: &str) {
+    let _ = to.write_all(line.as_bytes());
+}
+
+fn plain(level: Level, message: &str) -> String {
+    let message = text::one_line(message.to_owned());
+    match level {
+        Level::Error => format!("bulkhead: {message}\n"),
+        Level::Warn => format!("bulkhead: warning: {message}\n"),
+        // Scripts that turn them on search for `level=debug`.
+        Level::Info | Level::Debug | Level::Trace => line(Format::Text, level, &message),
+    }
+}
+
+/// The name of a level, as logrus spells it.
+fn name(level: Level) -> &'static str {
+    match level {
+        Level::Error => "error",
+        Level::Warn => "warning",
+        Level::Info => "info",
+        Level::Debug => "debug",
+        Level::Trace => "trace",
+    }
+}
+
+#[derive(Serialize)]
+struct Entry<'a> {
+    level: &'a str,
+    msg: &'a str,
+    time: String,
+}
+
+fn line(format: Format, level: Level, message: &str) -> String {
+    let time = text::rfc3339(SystemTime::now());
+    let level = name(level);
+    match format {
+        // As logrus writes it: one word of these characters is not quoted. Rust's quoting of control
+        // characters and quotes is Go's for all that logs hold.
+        Format::Text if !message.is_empty() && message.bytes().all(is_plain) => {
+            format!("time=\"{time}\" level={level} msg={message}\n")
+        }
+        Format::Text => format!("time=\"{time}\" level={level} msg={message:?}\n"),
+        Format::Json => match serde_json::to_string(&Entry { level, msg: message, time }) {
+            Ok(json) => text::json(json) + "\n",
+            // Strings always serialise.
+            Err(_) => String::new(),
+        },
+    }
+}
+
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._/@^+".contains(&byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_line_is_one_object_with_three_strings() {
+        let line = line(Format::Json, Level::Error, "a \"b\"\nc");
+        assert_eq!(line.matches('\n').count(), 1);
+        let value: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(value["level"], "error");
+        assert_eq!(value["msg"], "a \"b\"\nc");
+        assert!(humantime::parse_rfc3339(value["time"].as_str().unwrap()).is_ok());
+    }
+
+    #[test]
+    fn text_lines() {
+        let line = line(Format::Text, Level::Warn, "a \"b\"");
+        assert!(line.starts_with("time=\"20"), "{line}");
+        assert!(line.ends_with("Z\" level=warning msg=\"a \\\"b\\\"\"\n"), "{line}");
+        let word = super::line(Format::Text, Level::Error, "one-word");
+        assert!(word.ends_with(" level=error msg=one-word\n"), "{word}");
+        let debug = plain(Level::Debug, "a b");
+        assert!(debug.starts_with("time=\"20") && debug.ends_with("level=debug msg=\"a b\"\n"));
+        assert_eq!(plain(Level::Error, "a\nb"), "bulkhead: a b\n");
+        assert_eq!(plain(Level::Warn, "a"), "bulkhead: warning: a\n");
+    }
+}

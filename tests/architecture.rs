@@ -1,0 +1,107 @@
+//! The graph of imports between the source files: no cycle, and no import from a layer above.
+
+mod imports;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use imports::Graph;
+
+/// The top-level modules from the ground up. A module imports only from rows above its own row here,
+/// that is, from lower layers.
+const LAYERS: &[&[&str]] = &[
+    &["sys", "text", "list"],
+    &["error"],
+    &["log", "fs"],
+    &["host", "terminal", "systemd", "seccomp", "hooks", "sd_notify"],
+    &["cgroup"],
+    &["config", "protocol"],
+    &["mount", "state"],
+    &["init"],
+    &["spawn"],
+    &["container"],
+    &["cli"],
+];
+
+fn layer(module: &str) -> usize {
+    let row = LAYERS.iter().position(|row| row.contains(&module));
+    row.unwrap_or_else(|| panic!("{module} is in no layer"))
+}
+
+#[test]
+fn no_module_imports_from_one_above_it() {
+    let graph = Graph::read();
+    let mut upward = BTreeSet::new();
+    for (from, to) in graph.edges() {
+        let (a, b) = (Graph::top(from), Graph::top(to));
+        if a != b && layer(a) <= layer(b) {
+            upward.insert(format!("{from} imports from {to}"));
+        }
+    }
+    assert!(upward.is_empty(), "{upward:#?}");
+}
+
+#[test]
+fn the_imports_have_no_cycle() {
+    let graph = Graph::read();
+    let mut imports: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for (from, to) in graph.edges() {
+        imports.entry(from).or_default().insert(to);
+    }
+    let reaches = |from: &str| {
+        let mut found = BTreeSet::new();
+        let mut next = vec![from];
+        while let Some(file) = next.pop() {
+            for to in imports.get(file).into_iter().flatten().copied() {
+                if found.insert(to) {
+                    next.push(to);
+                }
+            }
+        }
+        found
+    };
+    let reached: BTreeMap<&str, BTreeSet<&str>> =
+        imports.keys().map(|from| (*from, reaches(from))).collect();
+    let in_cycle = |a: &str, b: &str| {
+        reached[a].contains(b) && reached.get(b).is_some_and(|from_b| from_b.contains(a))
+    };
+    let cycles: Vec<String> = graph
+        .edges()
+        .filter(|(from, to)| in_cycle(from, to))
+        .map(|(from, to)| format!("{from} imports from {to}"))
+        .collect();
+    assert!(cycles.is_empty(), "these imports are part of a cycle: {cycles:#?}");
+}
+
+#[test]
+fn files_stay_short() {
+    let long: Vec<(String, usize)> = imports::sources()
+        .into_iter()
+        .map(|(file, text)| (file, text.lines().count()))
+        .filter(|(_, lines)| *lines > 400)
+        .collect();
+    assert!(long.is_empty(), "longer than 400 lines: {long:?}");
+}
+
+#[test]
+fn imports_are_seen() {
+    let graph = Graph::read();
+    for expected in [("cli/mod.rs", "error.rs"), ("error.rs", "text.rs")] {
+        assert!(graph.edges().any(|edge| edge == expected), "{expected:?} is missing");
+    }
+    let cycle = imports::parse(&[
+        ("lib.rs", "mod a;\nmod b;\n"),
+        ("a.rs", "use crate::b::{self, Thing as Other};\n// use crate::c;\n"),
+        ("b.rs", "fn f() { let _ = \"crate::c\"; super::a::g(); }\n"),
+    ]);
+    let found: Vec<_> = cycle.edges().collect();
+    assert_eq!(found, [("a.rs", "b.rs"), ("b.rs", "a.rs")]);
+    let through = imports::parse(&[
+        ("lib.rs", "mod a;\nmod b;\n"),
+        ("a/mod.rs", "mod deep;\npub use deep::Thing;\n#[cfg(test)]\nmod tests;\n"),
+        ("a/deep.rs", "pub struct Thing;\n#[cfg(test)]\nmod tests { use crate::b; }\n"),
+        ("a/tests.rs", "use crate::b;\n"),
+        ("b.rs", "use crate::a::Thing;\n"),
+    ]);
+    let found: Vec<_> = through.edges().collect();
+    assert_eq!(found, [("b.rs", "a/deep.rs")]);
+}

@@ -1,0 +1,267 @@
+//! The library in a program with threads. It has a `main` of its own: the harness of Rust runs tests
+//! in threads, and a fork server is started before the first thread.
+
+// Shared with the other test program, which uses all of both.
+#[allow(unused_macros)]
+mod skip;
+#[allow(dead_code, unused_imports, unused_macros)]
+mod support;
+
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::os::fd::OwnedFd;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use std::{fs, hint, io, thread};
+
+use bulkhead::{CreateOptions, ExecOptions, ForkServer, Kind, Runtime, Signal};
+use support::{Bundle, json};
+
+const THREADS: usize = 8;
+const CREATES: usize = 1000;
+
+/// No test of this file takes longer; a hang is a failure.
+const LIMIT: Duration = Duration::from_secs(300);
+
+fn main() {
+    if std::env::args().any(|arg| arg == "--list") {
+        println!("library: test");
+        return;
+    }
+    if !nix::unistd::geteuid().is_root() {
+        skip::record("library::main", "needs root privileges");
+        return;
+    }
+    let bundle = bundle();
+    let root = tempfile::tempdir().unwrap();
+    one_thread_needs_no_server(&bundle, &root.path().join("one"));
+    let server = ForkServer::start().unwrap();
+    thread::spawn(|| {
+        thread::sleep(LIMIT);
+        eprintln!("not done after {LIMIT:?}");
+        std::process::exit(1);
+    });
+    many_threads_need_a_server(&bundle, &root.path().join("none"));
+    descriptors_and_errors_reach_their_ends(&bundle, &root.path().join("fds"), &server);
+    a_thousand_creates_from_eight_threads(&bundle, &root.path().join("many"), &server);
+    the_example_runs(&root.path().join("example"));
+    drop(server);
+    assert_eq!(children(), [""; 0]);
+    println!("test result: ok");
+}
+
+/// A container whose program ends at once.
+fn bundle() -> Bundle {
+    let mut bundle = Bundle::new();
+    bundle.args(&["true"]);
+    bundle.remove("/linux/cgroupsPath");
+    bundle.write();
+    bundle
+}
+
+fn one_thread_needs_no_server(bundle: &Bundle, root: &Path) {
+    let before = Program::now();
+    let runtime = Runtime::open(root).unwrap();
+    let init = runtime.create("direct", &CreateOptions::new(bundle.path())).unwrap();
+    assert_eq!(parent_of(init.id()), std::process::id());
+    let container = runtime.container("direct").unwrap();
+    container.start().unwrap();
+    assert_eq!(init.wait().unwrap().code(), Some(0));
+    assert_eq!(init.wait().unwrap_err().kind(), Kind::State);
+    container.delete().unwrap();
+    assert!(runtime.containers().unwrap().is_empty());
+    assert_eq!(Program::now(), before);
+}
+
+fn many_threads_need_a_server(bundle: &Bundle, root: &Path) {
+    let runtime = Runtime::open(root).unwrap();
+    let error = runtime.create("direct", &CreateOptions::new(bundle.path())).unwrap_err();
+    assert_eq!(error.kind(), Kind::State);
+    assert!(error.to_string().contains("ForkServer"), "{error}");
+    assert_eq!(ForkServer::start().unwrap_err().kind(), Kind::State);
+}
+
+fn descriptors_and_errors_reach_their_ends(bundle: &Bundle, root: &Path, server: &ForkServer) {
+    let runtime = Runtime::with_fork_server(root, server).unwrap();
+    let mut shell = Bundle::new();
+    shell.args(&["sh", "-c", "cat <&4; cat; echo failed >&2; exit 3"]);
+    shell.remove("/linux/cgroupsPath");
+    shell.write();
+    let (input, mut to_input) = io::pipe().unwrap();
+    let (mut from_error, error) = io::pipe().unwrap();
+    let (mut from_output, output) = io::pipe().unwrap();
+    let (fourth, mut to_fourth) = io::pipe().unwrap();
+    let options = CreateOptions::new(shell.path())
+        .stdin(input)
+        .stdout(output)
+        .stderr(error)
+        .preserve_fd(fs::File::open("/dev/null").unwrap())
+        .preserve_fd(fourth);
+    io::Write::write_all(&mut to_fourth, b"of four, ").unwrap();
+    io::Write::write_all(&mut to_input, b"of zero").unwrap();
+    drop((to_fourth, to_input));
+    let init = runtime.run("fds", &options).unwrap();
+    drop(options);
+    assert_eq!(io::read_to_string(&mut from_output).unwrap(), "of four, of zero");
+    assert_eq!(io::read_to_string(&mut from_error).unwrap(), "failed\n");
+    assert_eq!(init.wait().unwrap().code(), Some(3));
+
+    let container = runtime.container("fds").unwrap();
+    let error = container.exec(&ExecOptions::new(["true"])).unwrap_err();
+    assert_eq!(error.kind(), Kind::State);
+    container.delete().unwrap();
+    assert_eq!(container.status().unwrap_err().kind(), Kind::NotFound);
+    let error = runtime.create("none", &CreateOptions::new("/no/such/bundle")).unwrap_err();
+    assert!(error.to_string().ends_with("no such file or directory"), "{error}");
+    let error = runtime.run("fds", &CreateOptions::new(bundle.path()).config("/dev/null"));
+    assert_eq!(error.unwrap_err().kind(), Kind::Invalid);
+
+    shell.args(&["sleep", "100"]).write();
+    let init = runtime.run("fds", &CreateOptions::new(shell.path())).unwrap();
+    let exit = container.exec(&ExecOptions::new(["sh", "-c", "exit 4"])).unwrap();
+    assert_eq!(exit.wait().unwrap().code(), Some(4));
+    let error = container.exec(&ExecOptions::new(["/no/such/program"])).unwrap_err();
+    assert!(error.to_string().ends_with("no such file or directory"), "{error}");
+    let processes = container.processes().unwrap();
+    assert_eq!(processes, [init.id()]);
+    container.kill(Signal::KILL).unwrap();
+    assert_eq!(init.wait().unwrap().signal(), Some(9));
+    container.delete().unwrap();
+    let _: OwnedFd = init.into();
+}
+
+fn a_thousand_creates_from_eight_threads(bundle: &Bundle, root: &Path, server: &ForkServer) {
+    let runtime = Runtime::with_fork_server(root, server).unwrap();
+    let options = CreateOptions::new(bundle.path());
+    let (before, open) = (Program::now(), descriptors());
+    let done = AtomicBool::new(false);
+    let began = Instant::now();
+    thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| allocate_until(&done));
+        }
+        let creators: Vec<_> = (0..THREADS)
+            .map(|thread| {
+                let (runtime, options) = (&runtime, &options);
+                scope.spawn(move || {
+                    for turn in 0..CREATES / THREADS {
+                        lifecycle(runtime, options, &format!("c{thread}-{turn}"));
+                    }
+                })
+            })
+            .collect();
+        let results: Vec<_> = creators.into_iter().map(|creator| creator.join()).collect();
+        done.store(true, Ordering::Relaxed);
+        assert!(results.iter().all(Result::is_ok));
+    });
+    println!("{CREATES} containers in {:?}", began.elapsed());
+    assert_eq!((Program::now(), descriptors()), (before, open));
+    assert!(runtime.containers().unwrap().is_empty());
+    assert_eq!(fs::read_dir(root).unwrap().count(), 0);
+    // The fork server, and no zombie.
+    assert_eq!(children().len(), 1, "{:?}", children());
+}
+
+fn lifecycle(runtime: &Runtime, options: &CreateOptions, id: &str) {
+    let init = runtime.create(id, options).unwrap();
+    assert_eq!(parent_of(init.id()), std::process::id());
+    let container = runtime.container(id).unwrap();
+    container.start().unwrap();
+    assert!(init.wait().unwrap().success());
+    container.delete().unwrap();
+}
+
+/// Holds the locks of the allocator most of the time.
+fn allocate_until(done: &AtomicBool) {
+    let mut kept: Vec<Vec<u8>> = Vec::new();
+    let mut size = 1;
+    while !done.load(Ordering::Relaxed) {
+        size = (size * 31 + 17) % 70_000;
+        kept.push(hint::black_box(vec![1; size]));
+        if kept.len() > 200 {
+            kept.clear();
+        }
+    }
+}
+
+fn the_example_runs(root: &Path) {
+    let mut bundle = Bundle::new();
+    bundle.args(&["sleep", "100"]);
+    bundle.set("/process/terminal", json!(false));
+    bundle.write();
+    let test = std::env::current_exe().unwrap();
+    let example = test.ancestors().nth(2).unwrap().join("examples/run");
+    let ran = Command::new(&example)
+        .arg(root)
+        .args([bundle.path(), Path::new(bundle.name())])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let output = String::from_utf8(ran.stdout).unwrap();
+    assert!(ran.status.success(), "{output}{}", String::from_utf8_lossy(&ran.stderr));
+    for part in ["is running", "hello\n", "exit status: 7", "signal: 9"] {
+        assert!(output.contains(part), "{part}: {output}");
+    }
+    assert_eq!(fs::read_dir(root).unwrap().count(), 0);
+}
+
+/// What all threads of this program share.
+#[derive(Debug, PartialEq)]
+struct Program {
+    status: BTreeMap<String, String>,
+    limits: String,
+    cwd: std::path::PathBuf,
+    mount_namespace: std::path::PathBuf,
+    environment: u64,
+}
+
+impl Program {
+    fn now() -> Program {
+        let kept = ["Umask", "Groups", "CapEff", "SigBlk", "SigIgn", "SigCgt", "Cpus_allowed"];
+        let status = fs::read_to_string("/proc/self/status").unwrap();
+        let lines = status.lines().filter_map(|line| line.split_once(":\t"));
+        let status = lines
+            .filter(|(name, _)| kept.contains(name))
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
+        Program {
+            status,
+            limits: fs::read_to_string("/proc/self/limits").unwrap(),
+            cwd: std::env::current_dir().unwrap(),
+            mount_namespace: fs::read_link("/proc/self/ns/mnt").unwrap(),
+            environment: hash(std::env::vars_os().collect::<Vec<_>>()),
+        }
+    }
+}
+
+fn hash(value: impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
+}
+
+fn descriptors() -> usize {
+    fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
+fn parent_of(pid: u32) -> u32 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"));
+    parent.unwrap().trim().parse().unwrap()
+}
+
+/// The processes whose parent is this program.
+fn children() -> Vec<String> {
+    let names = fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let own = format!("\nPPid:\t{}\n", std::process::id());
+    names
+        .filter(|name| name.bytes().all(|byte| byte.is_ascii_digit()))
+        .filter_map(|name| fs::read_to_string(format!("/proc/{name}/status")).ok())
+        .filter(|status| status.contains(&own))
+        .collect()
+}
