@@ -7,11 +7,11 @@
 //! that it sees, dumpable or not, for as long as the two share a user namespace.
 //!
 //! What can be seen is decided by the pid namespace that a process is born in. So where a pid
-//! namespace has other processes already (exec, and create with a pid namespace that is joined), the
-//! process that the runtime clones stays outside of it. It enters everything else, takes on the
-//! user's identity, closes what is the host's, and only then clones a sibling of itself into the pid
-//! namespace, which is its children's alone (setns(2)): the sibling is born with what the program
-//! will have, and executes it.
+//! namespace has other processes already (exec, and create with a pid namespace that is joined),
+//! the process that the runtime clones stays outside of it. It enters everything else, takes on the
+//! user's identity, closes what is the host's, and only then clones a sibling of itself into the
+//! pid namespace, which is its children's alone (setns(2)): the sibling is born with what the
+//! program will have, and executes it.
 //!
 //! The seccomp filter is in force before that, if it permits the few calls that remain. A profile
 //! that does not (one that forbids every new process, say) is loaded by the sibling, first of all.
@@ -27,26 +27,26 @@ use crate::sys::clone::sibling_call;
 use crate::sys::shared::Shared;
 use crate::{Context, Error, Kind, Result};
 
-/// How the process that sets everything up comes to the program.
+/// The process that executes the program, as seen from the process that sets everything up.
 #[derive(Debug)]
 pub(crate) enum Birth<'a> {
-    /// It executes the program itself: its pid namespace is its own, or the runtime's.
+    /// The same process: its pid namespace is its own, or the runtime's.
     Here,
-    /// It clones the container's init, which then waits for the runtime.
+    /// A sibling, the container's init, which then waits for the runtime.
     Init,
-    /// It clones the process of an exec, which executes the program at once. That process has no
-    /// descriptor to report through, so that it has none that could be taken from it.
+    /// A sibling, the process of an exec, which executes the program at once. It has no descriptor
+    /// to report through, so that none can be taken from it.
     Exec(&'a Report),
 }
 
-/// What became of the process of an exec: in memory, shared with the runtime.
+/// The result of the process of an exec: in memory that is shared with the runtime.
 #[derive(Debug)]
 pub(crate) struct Report(Shared);
 
-/// Follows the process id and the length of the error in the first page.
+/// Marks a complete report; follows the process id and the length of the error in the first page.
 const TOLD: u8 = b't';
 
-/// What the sibling had to do when it failed; its numbers are what is written to the memory.
+/// The step at which the sibling failed; the numbers are written to the memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(i32)]
 pub(crate) enum Step {
@@ -87,24 +87,24 @@ impl Step {
 }
 
 impl Report {
-    /// Empty.
+    /// Maps an empty report.
     pub fn new() -> Result<Report> {
         Shared::map().map(Report).context("map memory to share with the process")
     }
 
-    /// Before the sibling is cloned: the runtime believes what is in the first page.
+    /// Keeps the first page, which the runtime trusts, from the sibling that is cloned next.
     pub fn hide_from_sibling(&self) -> Result<()> {
         self.0.keep_first_from_children().context("keep shared memory from the process")
     }
 
-    /// The sibling: `step` failed.
+    /// Records, in the sibling, that `step` failed.
     pub fn fail(&self, step: Step, errno: Errno) {
         let [place, number] = self.0.second();
         number.store(errno as i32, Ordering::Relaxed);
         place.store(step as i32, Ordering::Release);
     }
 
-    /// Whether the sibling has failed, when it has executed its program or is gone.
+    /// Returns the failure of a sibling that has executed its program or is gone.
     pub fn failure(&self) -> Option<(Step, Errno)> {
         let [place, number] = self.0.second();
         let step = place.load(Ordering::Acquire);
@@ -112,13 +112,12 @@ impl Report {
         Some((step, Errno::from_raw(number.load(Ordering::Relaxed))))
     }
 
-    /// Where the kernel writes the process id of the sibling before that runs.
+    /// Returns the place where the kernel writes the process id of the sibling before that runs.
     pub fn born(&self) -> &AtomicI32 {
         self.0.last_of_first()
     }
 
-    /// The process that clones: tells the runtime of sibling `pid` (0: there is none) and of its
-    /// error.
+    /// Reports, in the go-between, the id of the sibling (0: there is none) and its error.
     pub fn tell(&self, pid: i32, error: Option<&Error>) {
         let text = error.map(encode_error).unwrap_or_default();
         let length = (text.len() as u32).to_le_bytes();
@@ -128,8 +127,8 @@ impl Report {
         });
     }
 
-    /// The runtime, when the process that clones is gone: the sibling and its error; `None` if that
-    /// process was gone before it could tell.
+    /// Returns, in the runtime, the id of the sibling and its error once the go-between is gone;
+    /// `None` if the go-between died before it could report.
     pub fn read(&self) -> Option<(i32, Result<()>)> {
         let mut bytes = self.0.first().iter().map(|byte| byte.load(Ordering::Relaxed));
         let mut number = || {
@@ -147,9 +146,9 @@ impl Report {
     }
 }
 
-/// Whether the filter must be in force before the runtime hears of the process: without no_new_privs
-/// it takes a capability that the program may not have, a listener goes to its agent, and
-/// startContainer hooks are programs of the image, which must not run outside of the filter.
+/// Whether the filter must be in force before the runtime hears of the process: without
+/// no_new_privs it takes a capability that the program may not have, a listener goes to its agent,
+/// and startContainer hooks are programs of the image, which must not run outside of the filter.
 pub(crate) fn is_filtered_first(
     no_new_privileges: bool,
     has_listener: bool,
@@ -158,12 +157,13 @@ pub(crate) fn is_filtered_first(
     !no_new_privileges || has_listener || has_hooks
 }
 
-/// The system calls of a process that is under its filter and waits to execute the program.
+/// Returns the system calls of a process that is under its filter and waits to execute the program.
 pub(crate) fn last_calls() -> Vec<Call> {
     [libc::SYS_read, libc::SYS_write, libc::SYS_execve, libc::SYS_exit_group].map(Call::any).into()
 }
 
-/// The system calls from the clone of a sibling on: [`last_calls`] and what the sibling sets.
+/// Returns the system calls from the clone of a sibling on: [`last_calls`] and the settings of the
+/// sibling.
 pub(crate) fn calls(waits: bool, terminal: bool, process_count: bool) -> Vec<Call> {
     let (clone, flags) = sibling_call(waits);
     let mut calls = last_calls();
@@ -181,12 +181,12 @@ pub(crate) fn calls(waits: bool, terminal: bool, process_count: bool) -> Vec<Cal
     calls
 }
 
-/// The error of a step that is not execve.
+/// Returns the error of a step that is not execve(2).
 pub(crate) fn error_of(step: Step, errno: Errno) -> Error {
     Error::from(errno).context(step.operation())
 }
 
-/// Why a sibling that reported nothing is dead before its program began.
+/// Returns the error for a sibling that died before its program began and reported nothing.
 pub(crate) fn killed_by(signal: i32) -> Error {
     let why = match Signal::try_from(signal) {
         Ok(Signal::SIGSYS) => {

@@ -1,4 +1,4 @@
-//! The container's view of the cgroup tree: a mount of type `cgroup` in the spec.
+//! The container's view of the cgroup tree: a mount of type `cgroup`.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -17,7 +17,7 @@ use crate::mount::{options, tree};
 use crate::sys::mount::Change;
 use crate::{Context, Error, Kind, Result};
 
-/// On v2 the one hierarchy; on v1 and hybrid a tmpfs with a directory for each.
+/// Makes the mount: on v2 the one hierarchy; on v1 and hybrid a tmpfs with a directory for each.
 pub(crate) fn mount(
     init: &Init<'_>,
     root: &Root,
@@ -83,7 +83,7 @@ impl View {
         make("cgroup", "cgroup", SuperFlags::default(), &data, self.attributes)
     }
 
-    /// The container's own part of the host's tree, and nothing above it.
+    /// Binds the container's own part of the host's tree, and nothing above it.
     fn bind(&self, dir: &Path) -> Result<OwnedFd> {
         let tree = tree::clone_path(dir, false).with_context(|| format!("open {dir:?}"))?;
         let propagation = libc::MS_PRIVATE;

@@ -1,8 +1,8 @@
 //! The steps of a container's init, from the clone to the execution of the program.
 //!
-//! Init decides nothing: the plan was finished and the descriptors were opened before the clone. The
-//! order of the steps is a matter of security; a comment gives the reason where a step could seem
-//! movable.
+//! Init decides nothing: the plan was finished and the descriptors were opened before the clone.
+//! The order of the steps is a matter of security; a comment gives the reason where a step could
+//! seem movable.
 
 use std::mem::ManuallyDrop;
 use std::sync::atomic::AtomicI32;
@@ -45,7 +45,8 @@ fn enter_user_namespace(init: &Init<'_>) -> Result<i32> {
     }
 }
 
-/// The second list, in the container's own process: namespaces, root file system, identity, program.
+/// The second list, in the container's own process: namespaces, root file system, identity,
+/// program.
 fn build_container(init: &Init<'_>) -> Result<i32> {
     let plan = init.plan;
     enter::other_namespaces(init)?;
@@ -67,8 +68,8 @@ fn build_container(init: &Init<'_>) -> Result<i32> {
     let opened: ManuallyDrop<Trees>;
     let trees = match &init.inherited.sources {
         Sources::Open(trees) => trees,
-        // Only here, in init's own mount namespace, does an unprivileged runtime have the right, and
-        // do the mounts of a user namespace have their locks.
+        // Only here, in init's own mount namespace, does an unprivileged runtime have the right,
+        // and do the mounts of a user namespace have their locks.
         Sources::OfInit => {
             opened = ManuallyDrop::new(Trees::open(plan, false)?);
             &opened
@@ -129,8 +130,8 @@ fn create_hooks(init: &Init<'_>, root: &Root, umask: Mode) -> Result<()> {
     Ok(())
 }
 
-/// Executes the program, after the last namespace is joined. Returns only with an error, or with the
-/// status of a container without a program.
+/// Executes the program, after the last namespace is joined. Returns only with an error, or with
+/// the status of a container without a program.
 fn execute(init: &Init<'_>, umask: Mode) -> Result<i32> {
     let plan = init.plan;
     let hooks = || start_hooks(init);
@@ -169,8 +170,8 @@ fn start_hooks(init: &Init<'_>) -> Result<()> {
     hooks::run_all("startContainer", &hooks, &state)
 }
 
-/// Ends the create of a container without a process: the specification allows it, and it can never be
-/// started.
+/// Ends the create of a container without a process: the specification allows it, and it can never
+/// be started.
 fn without_process(init: &Init<'_>, within: Within) -> Result<i32> {
     let user_namespace = user_namespace(&init.inherited.proc)?;
     let is_sibling = init.plan.route.joins_pid;

@@ -1,4 +1,4 @@
-//! Descriptors that a process closes before it looks at anything of the image.
+//! Descriptors that a process closes before it opens any file of the image.
 
 use std::os::fd::{AsRawFd, RawFd};
 

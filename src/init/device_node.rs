@@ -51,8 +51,8 @@ impl Node<'_> {
         }
     }
 
-    /// Whether a file that is there belongs to the host: in a directory of the host, or by a bind mount
-    /// of its own.
+    /// Whether a file that is there belongs to the host: in a directory of the host, or by a bind
+    /// mount of its own.
     fn is_of_host(&self, file: BorrowedFd<'_>) -> Result<bool> {
         Ok(self.dir.of_host || mount_id(file)? != mount_id(self.dir.fd.as_fd())?)
     }
@@ -125,8 +125,8 @@ impl Node<'_> {
         }
     }
 
-    /// Binds a node from elsewhere on the same node, or on an empty file, which an earlier container
-    /// has left behind.
+    /// Binds a node from elsewhere on the same node, or on an empty file, which an earlier
+    /// container has left behind.
     pub fn bind<T: AsFd>(&self, device: &Device, node: impl FnOnce() -> Result<T>) -> Result<()> {
         let there = self.look()?;
         if let Some((file, stat)) = &there {

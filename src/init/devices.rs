@@ -88,9 +88,9 @@ fn has_to_be_there(plan: &Plan) -> bool {
     plan.namespaces.mount == Choice::Inherit && plan.in_user_namespace
 }
 
-/// Opens the container's own /dev, to make nodes and links in. An image can have a link in its place,
-/// or a link that leads a bind mount of the configuration there: then a directory of the host would
-/// be filled with nodes that every user of the host may open (CVE-2026-41579).
+/// Opens the container's own /dev, to make nodes and links in. An image can have a link in its
+/// place, or a link that leads a bind mount of the configuration there: then a directory of the
+/// host would be filled with nodes that every user of the host may open (CVE-2026-41579).
 fn own_dev(plan: &Plan, root: &Root, trees: &Trees) -> Result<OwnedFd> {
     let dev = no_link(root, Path::new("/dev"))?;
     let mut binds = binds(&plan.mounts, trees).peekable();
@@ -169,9 +169,9 @@ fn split(path: &Path) -> Result<(&Path, &OsStr)> {
     }
 }
 
-/// The tmpfs on which the runtime has made nodes. Only an attached mount can be cloned (before Linux
-/// 6.15): meanwhile the tmpfs lies over the root of init's mount namespace, where no look-up of init
-/// sees it.
+/// The tmpfs on which the runtime has made nodes. Only an attached mount can be cloned (before
+/// Linux 6.15): meanwhile the tmpfs lies over the root of init's mount namespace, where no look-up
+/// of init sees it.
 struct Staged<'a>(&'a OwnedFd);
 
 impl Staged<'_> {

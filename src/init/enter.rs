@@ -1,4 +1,4 @@
-//! Into the namespaces, in the order that [`crate::config::Route`] chose.
+//! The namespaces of a container, entered in the order that [`crate::config::Route`] chose.
 
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -14,11 +14,12 @@ use crate::protocol::{ToInit, ToParent};
 use crate::sys::{clone, cred, ns};
 use crate::{Context, Error, Result};
 
-/// linux/key.h: everything for the possessor, view and read for the owner's user id, and search,
-/// without which a process that has changed its id could not find keys in its own session.
+/// All rights for the possessor; view and read for the owner's user id; and search, without which a
+/// process that has changed its id could not find keys in its own session (linux/key.h).
 const KEY_PERMISSIONS: u32 = 0x3f00_0000 | 0x0003_0000 | 0x0008_0000;
 
-/// The user namespace, and root in it; before it the namespaces that need the runtime's rights.
+/// Enters the user namespace and becomes root there; before that, enters the namespaces that need
+/// the rights of the runtime.
 pub(crate) fn user_namespace(init: &Init<'_>) -> Result<()> {
     let plan = init.plan;
     if plan.route.is_privileged && plan.route.may_trace {
@@ -53,15 +54,16 @@ pub(crate) fn user_namespace(init: &Init<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Joins the pid namespace for children to come, with the rights of the user namespace that the
-/// process is in by now.
+/// Joins the pid namespace for children to come, with the rights in the user namespace that the
+/// process is in.
 pub(crate) fn pid_namespace(init: &Init<'_>) -> Result<()> {
     if init.inherited.pid_is_first { Ok(()) } else { join(init, Kind::Pid) }
 }
 
-/// Not before the runtime has written the files in /proc of a process of its own user, which belong
-/// to root once that is hidden. A runtime without CAP_SYS_PTRACE takes a seccomp listener out of init,
-/// and may not do that with a hidden process; but there init is under its filter by then.
+/// Makes init not dumpable, if it may be. Not before the runtime has written the files in /proc of
+/// a process of its own user: they belong to root once the process is not dumpable. A runtime
+/// without CAP_SYS_PTRACE has to take a seccomp listener out of init, which a process that is not
+/// dumpable refuses; but there init is under its filter by then.
 pub(crate) fn hide(plan: &Plan) -> Result<()> {
     if is_hidden(plan) { not_dumpable() } else { Ok(()) }
 }
@@ -72,16 +74,16 @@ pub(crate) fn is_hidden(plan: &Plan) -> bool {
     !has_listener || plan.route.may_trace
 }
 
-/// Processes of the container, or of a joined namespace, must not reach into this one, through ptrace
-/// or /proc (CVE-2016-9962). execve makes it dumpable again.
+/// Makes the process not dumpable: processes of the container, or of a joined namespace, must not
+/// reach into it by ptrace(2) or /proc (CVE-2016-9962). execve(2) makes it dumpable again.
 pub(crate) fn not_dumpable() -> Result<()> {
     prctl::set_dumpable(false)
         .map_err(|e| Error::from(Errno::from_raw(e)).context("hide the process from others"))
 }
 
-/// The runtime's groups, while it is still allowed: the namespace to join may deny setgroups(2),
-/// and then the container would keep groups of the host (CVE-2022-2989). EPERM: the runtime has no
-/// privileges, and its groups are its user's own.
+/// Drops the groups of the runtime while that is permitted: the namespace to join may deny
+/// setgroups(2), and then the container would keep groups of the host (CVE-2022-2989). EPERM: the
+/// runtime has no privileges, and its groups are those of its user.
 pub(crate) fn leave_groups() -> Result<()> {
     match nix::unistd::setgroups(&[]) {
         Ok(()) | Err(Errno::EPERM) => Ok(()),
@@ -89,8 +91,8 @@ pub(crate) fn leave_groups() -> Result<()> {
     }
 }
 
-/// Ids inside: what is made from now on belongs to the container's root. A namespace without a
-/// mapping for 0 leaves init with the overflow id, and its capabilities.
+/// Becomes root in the user namespace: files that are made from now on belong to the container's
+/// root. In a namespace without a mapping for 0, init keeps the overflow id, and its capabilities.
 pub(crate) fn become_root() -> Result<()> {
     let (uid, gid) = (Uid::from_raw(0), Gid::from_raw(0));
     for answer in [setresgid(gid, gid, gid), setresuid(uid, uid, uid)] {
@@ -104,7 +106,7 @@ pub(crate) fn become_root() -> Result<()> {
     Ok(())
 }
 
-/// Clones the container's own process as a child of the runtime, tells its id, and leaves.
+/// Clones the container's own process as a child of the runtime, reports its id, and ends.
 pub(crate) fn go_between(init: &Init<'_>, child: impl FnOnce() -> i32) -> Result<i32> {
     let flags = libc::CLONE_PARENT | libc::CLONE_NEWPID;
     let init_process =
@@ -113,7 +115,7 @@ pub(crate) fn go_between(init: &Init<'_>, child: impl FnOnce() -> i32) -> Result
     Ok(0)
 }
 
-/// What is still to be joined, then what is to be made.
+/// Joins the remaining namespaces, then makes the new ones.
 pub(crate) fn other_namespaces(init: &Init<'_>) -> Result<()> {
     let route = &init.plan.route;
     if route.trampoline {
@@ -130,7 +132,7 @@ pub(crate) fn other_namespaces(init: &Init<'_>) -> Result<()> {
     Ok(())
 }
 
-/// All but user and pid, the mount namespace last.
+/// Joins all namespaces except user and pid, the mount namespace last.
 fn join_others(init: &Init<'_>) -> Result<()> {
     for (kind, _) in &init.inherited.joins {
         if !matches!(kind, Kind::User | Kind::Pid) {
@@ -150,8 +152,8 @@ fn join(init: &Init<'_>, kind: Kind) -> Result<()> {
     Ok(())
 }
 
-/// A session keyring of the container's own, so that the caller's keys are not the container's.
-/// `new`: it is made here, and not joined.
+/// Joins a session keyring of the container's own, so that the keys of the caller stay out of
+/// reach. `new`: the keyring is made here.
 pub(crate) fn keyring(name: &std::ffi::CStr, new: bool) -> Result<()> {
     match cred::join_session_keyring(name) {
         Ok(_) if !new => Ok(()),
@@ -164,7 +166,7 @@ pub(crate) fn keyring(name: &std::ffi::CStr, new: bool) -> Result<()> {
     }
 }
 
-/// A new network namespace starts with its loopback device down.
+/// Brings the loopback device of a new network namespace up.
 pub(crate) fn network(plan: &Plan) -> Result<()> {
     use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
     if plan.namespaces.network != Choice::New {
@@ -178,8 +180,9 @@ pub(crate) fn network(plan: &Plan) -> Result<()> {
     up().context("bring the loopback device up")
 }
 
-/// The offsets must be written before any process is in the namespace (time_namespaces(7)). In a user
-/// namespace the file belongs to the host's root, once init has become another user.
+/// Enters a new time namespace. Its offsets must be written before any process is in it
+/// (time_namespaces(7)). In a user namespace their file belongs to the host's root, once init has
+/// become another user: then the runtime writes it.
 pub(crate) fn clocks(init: &Init<'_>) -> Result<()> {
     if init.plan.namespaces.time != Choice::New {
         return Ok(());
@@ -204,7 +207,8 @@ pub(crate) fn clocks(init: &Init<'_>) -> Result<()> {
     enter().context("enter the time namespace")
 }
 
-/// Made when init is in its cgroup, so that its root is there.
+/// Makes the cgroup namespace. Init is in its cgroup by now, which becomes the root of the
+/// namespace.
 pub(crate) fn cgroup_namespace(plan: &Plan) -> Result<()> {
     if plan.namespaces.cgroup == Choice::New {
         unshare(CloneFlags::CLONE_NEWCGROUP).context("make the cgroup namespace")?;

@@ -1,8 +1,8 @@
 //! The steps of the process of an exec: it enters the container's namespaces, root and keyring, and
 //! ends like init. The plan and the descriptors are inherited by the clone.
 //!
-//! The process stays outside of the container's pid namespace, where no process of the container sees
-//! it, and clones the process that executes the program ([`super::birth`]).
+//! The process stays outside of the container's pid namespace, where no process of the container
+//! sees it, and clones the process that executes the program ([`super::birth`]).
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, OwnedFd};

@@ -28,7 +28,8 @@ impl Program<'_> {
         self.wait_and_execute(exec, remaining, nix::unistd::getpid().as_raw())
     }
 
-    /// A sibling becomes the container's init: the runtime learns its id, then receives its messages.
+    /// A sibling becomes the container's init: the runtime learns its id, then receives its
+    /// messages.
     pub fn execute_as_init(&self, exec: Exec<'_>, user_namespace: u64) -> Result<i32> {
         let remaining = self.restrict(self.permits(&self.birth_calls(false)))?;
         let pid = clone_sibling(false, &AtomicI32::new(0), |pid| {
@@ -105,8 +106,8 @@ impl Program<'_> {
         self.parent.wait_for(ToInit::Go)
     }
 
-    /// Waits for `start`, runs the startContainer hooks and executes the program. Returns only after
-    /// an error.
+    /// Waits for `start`, runs the startContainer hooks and executes the program. Returns only
+    /// after an error.
     fn wait_and_execute(&self, mut exec: Exec<'_>, remaining: Remaining, pid: i32) -> Result<i32> {
         let mut last = || -> Result<Errno> {
             start::wait(self.fifos)?;
@@ -155,8 +156,8 @@ impl Program<'_> {
     }
 
     /// Does what a sibling has to do itself: a session and its terminal end with the process that
-    /// leads the session, and a limit on the number of processes must not keep the sibling from being
-    /// born.
+    /// leads the session, and a limit on the number of processes must not keep the sibling from
+    /// being born.
     fn settle(&self) -> std::result::Result<(), (Step, Errno)> {
         nix::unistd::setsid().map_err(|errno| (Step::Session, errno))?;
         if self.process.terminal {

@@ -1,4 +1,4 @@
-//! Becoming the container's user, with exactly its capabilities.
+//! The identity of the container's process: user, groups and exactly the requested capabilities.
 
 use nix::errno::Errno;
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
@@ -10,15 +10,16 @@ use crate::{Context, Error, Kind, Result, text};
 /// The user namespace that the process is in.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Within {
-    /// It is not the machine's first: ids may have no mapping, and setgroups(2) may be denied.
+    /// The namespace is not the machine's first: ids may have no mapping, and setgroups(2) may be
+    /// denied.
     pub user_namespace: bool,
-    /// It denies setgroups(2) for certain.
+    /// The namespace denies setgroups(2) for certain.
     pub denies_setgroups: bool,
 }
 
-/// Bounding set, groups, ids, then the other sets. The order is the kernel's: dropping from the
-/// bounding set needs CAP_SETPCAP, changing ids needs CAP_SETUID and CAP_SETGID, and keepcaps
-/// carries the permitted set over the change.
+/// Sets the bounding set, groups and ids, before the other capability sets. The order is the
+/// kernel's: dropping from the bounding set needs CAP_SETPCAP, changing ids needs CAP_SETUID and
+/// CAP_SETGID, and keepcaps carries the permitted set over the change.
 pub(crate) fn assume(identity: &Identity, within: Within) -> Result<()> {
     let caps = &identity.caps;
     drop_bounding(caps)?;
@@ -32,7 +33,8 @@ pub(crate) fn assume(identity: &Identity, within: Within) -> Result<()> {
     Ok(())
 }
 
-/// Gives up every capability for good, and the runtime's groups: for a container that runs nothing.
+/// Drops every capability for good, and the groups of the runtime: for a container without a
+/// program.
 pub(crate) fn forgo(within: Within) -> Result<()> {
     let none = CapSets::default();
     drop_bounding(&none)?;
@@ -41,7 +43,7 @@ pub(crate) fn forgo(within: Within) -> Result<()> {
     set_capabilities(&none)
 }
 
-/// Makes what has been kept effective once more: the change of ids has cleared that set.
+/// Makes the permitted capabilities effective again: the change of ids has cleared that set.
 pub(crate) fn regain(identity: &Identity) -> Result<()> {
     if identity.uid == 0 {
         return Ok(());
@@ -53,8 +55,8 @@ pub(crate) fn regain(identity: &Identity) -> Result<()> {
     regain().context("regain the capabilities kept")
 }
 
-/// Makes those effective by which the user reaches files that are not its own, as they will be at
-/// execve: else a program would not be found that can be executed.
+/// Makes the capabilities effective by which the user reaches files of others, as they will be at
+/// execve(2): else a program that can be executed would not be found.
 pub(crate) fn regain_reach(identity: &Identity) -> Result<()> {
     const REACH: u64 = 1 << 1 | 1 << 2; // CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
     let wanted = identity.caps.main().effective & REACH;
@@ -68,7 +70,7 @@ pub(crate) fn regain_reach(identity: &Identity) -> Result<()> {
     regain().context("regain the capabilities to reach files")
 }
 
-/// The last privilege goes here.
+/// Sets the capabilities of the program; every other privilege is gone after that.
 pub(crate) fn set_capabilities(caps: &CapSets) -> Result<()> {
     cred::capset(caps.main()).context("set the capabilities")?;
     for bit in 0..64 {
@@ -85,8 +87,8 @@ impl Within {
     }
 }
 
-/// All that is not asked for, up to the last one this kernel knows, which may be newer than any
-/// list here.
+/// Drops every capability that is not requested from the bounding set, up to the last capability of
+/// this kernel, which may be newer than any list here.
 fn drop_bounding(caps: &CapSets) -> Result<()> {
     for bit in 0..64 {
         if caps.bounding & (1 << bit) != 0 {
@@ -104,10 +106,10 @@ fn drop_bounding(caps: &CapSets) -> Result<()> {
     Ok(())
 }
 
-/// Always set, also when there are none: the runtime's own must not stay (CVE-2022-2989) unless the
-/// configuration asks for them. A user
-/// namespace that an unprivileged user has mapped denies it; then there is nothing to keep either
-/// way, and asking for groups is an error.
+/// Sets the groups, also when none are requested: those of the runtime must not stay
+/// (CVE-2022-2989) unless the configuration requests them. A user namespace that an unprivileged
+/// user has mapped denies setgroups(2); then there are no groups to drop, and to request groups is
+/// an error.
 fn groups(identity: &Identity, within: Within) -> Result<()> {
     let Some(wanted) = &identity.groups else { return Ok(()) };
     let groups: Vec<Gid> = wanted.iter().copied().map(Gid::from_raw).collect();

@@ -13,7 +13,8 @@ use crate::state::Status;
 use crate::terminal::signals::Ignored;
 use crate::{Result, cgroup};
 
-/// The plan and the descriptors of a container, which init borrows from the memory that it inherits.
+/// The plan and the descriptors of a container, which init borrows from the memory that it
+/// inherits.
 pub(crate) struct Init<'a> {
     /// The decisions.
     pub plan: &'a Plan,

@@ -1,5 +1,6 @@
-//! What else a program needs to be executed: the interpreter of a script, the loader of a
-//! dynamically linked program. execve(2) says ENOENT if it is missing, as if the program were.
+//! The second file that execve(2) needs: the interpreter of a script, the loader of a dynamically
+//! linked program. If that file is missing, execve(2) fails with ENOENT as if the program were
+//! missing.
 
 use std::fs::File;
 use std::io::Read;
@@ -15,16 +16,16 @@ const HEAD: u64 = 4096;
 /// Program header type of the loader's name (elf.h).
 const PT_INTERP: u64 = 3;
 
-/// The system calls of [`of`].
+/// Returns the system calls that [`of`] makes.
 pub(crate) fn calls() -> Vec<Call> {
     [libc::SYS_openat, libc::SYS_statx, libc::SYS_read, libc::SYS_close].map(Call::any).into()
 }
 
-/// The interpreter or loader that the file `program` names, if it names one. The file is the
-/// image's: it may be anything.
+/// Returns the interpreter or loader that the file `program` names. The file belongs to the image
+/// and can have any content.
 ///
 /// # Errors
-/// It is not a file that can be read.
+/// The file cannot be read.
 pub(crate) fn of(program: &Path) -> std::io::Result<Option<String>> {
     let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
     let file = File::options().read(true).custom_flags(flags).open(program)?;
@@ -37,13 +38,14 @@ pub(crate) fn of(program: &Path) -> std::io::Result<Option<String>> {
     Ok(name.map(|name| String::from_utf8_lossy(name).into_owned()))
 }
 
-/// The first word after `#!`.
+/// Returns the first word after `#!`.
 fn script(head: &[u8]) -> Option<&[u8]> {
     let line = head.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
     line.split(|byte| matches!(byte, b' ' | b'\t' | 0)).find(|word| !word.is_empty())
 }
 
-/// The string of the program header PT_INTERP (elf(5)), in a file of this machine's byte order.
+/// Returns the string of the program header PT_INTERP (elf(5)), in a file of this machine's byte
+/// order.
 fn loader(head: &[u8]) -> Option<&[u8]> {
     let number = |at: u64, size: usize| -> Option<u64> {
         let at = usize::try_from(at).ok()?;

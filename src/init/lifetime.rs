@@ -1,7 +1,7 @@
 //! The life of a process that the runtime has cloned, until it executes its program.
 //!
-//! libc's cached thread id is stale after a raw clone3(2), and there is no other thread: the process
-//! must leave by execve(2) or by its exit status, and starts no thread of its own.
+//! libc's cached thread id is stale after a raw clone3(2), and there is no other thread: the
+//! process must leave by execve(2) or by its exit status, and starts no thread of its own.
 
 use nix::errno::Errno;
 
@@ -22,8 +22,9 @@ pub(super) fn begin() -> Result<()> {
     Ok(())
 }
 
-/// Has the kernel kill the process when its parent ends: a killed runtime must leave nothing behind.
-/// The end of file on the socket has the same effect, but only where the process waits for it.
+/// Has the kernel kill the process when its parent ends: a killed runtime must leave nothing
+/// behind. The end of file on the socket has the same effect, but only where the process waits for
+/// it.
 pub(super) fn die_with_runtime() -> Result<()> {
     prctl::set_death_signal(libc::SIGKILL as isize)
         .map_err(|e| Error::from(Errno::from_raw(e)).context("set the death signal"))

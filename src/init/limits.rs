@@ -7,10 +7,10 @@ use rustix::thread::{CpuSet, sched_setaffinity};
 use crate::config::process::Rlimit as Limit;
 use crate::{Error, Result};
 
-/// Sets the limits of a process, or of the caller. From outside it is done last of all, when init
-/// makes nothing any more (a small RLIMIT_NOFILE or RLIMIT_FSIZE would get in its own way), and
-/// because in a user namespace init may not raise a limit. Only who has CAP_SYS_RESOURCE may raise a hard
-/// limit, or set those of a process with other ids (setrlimit(2)).
+/// Sets the resource limits of a process, or of the caller. The runtime does it last of all, when
+/// init opens nothing any more (a small RLIMIT_NOFILE or RLIMIT_FSIZE would stop init itself), and
+/// because in a user namespace init may not raise a limit. To raise a hard limit, or to set a limit
+/// of a process with other ids, needs CAP_SYS_RESOURCE (setrlimit(2)).
 pub(crate) fn set<'a>(limits: impl IntoIterator<Item = &'a Limit>, pid: Option<i32>) -> Result<()> {
     // RLIM_INFINITY is the largest number; rustix has no number for it.
     let value = |n: u64| (n != u64::MAX).then_some(n);
@@ -29,14 +29,14 @@ pub(crate) fn set<'a>(limits: impl IntoIterator<Item = &'a Limit>, pid: Option<i
     Ok(())
 }
 
-/// Whether it is the limit that counts a user's processes, RLIMIT_NPROC. A process that still has to
-/// clone the container's own must not be under it.
+/// Whether a limit is RLIMIT_NPROC, which counts the processes of a user. A process that still has
+/// to clone the container's own must not be under it.
 pub(crate) fn is_process_count(limit: &Limit) -> bool {
     limit.resource == Resource::Nproc
 }
 
-/// Lets process `pid` set the limit on the number of processes itself: raises its hard limit where
-/// that asked for is higher, which only the runtime may have the right to.
+/// Lets process `pid` set RLIMIT_NPROC itself: raises its hard limit if a higher one is requested,
+/// which only the runtime may have the right to do.
 pub(crate) fn allow_process_count(limits: &[Limit], pid: i32) -> Result<()> {
     let Some(limit) = limits.iter().find(|limit| is_process_count(limit)) else { return Ok(()) };
     let own = getrlimit(Resource::Nproc).maximum.unwrap_or(u64::MAX);
@@ -49,17 +49,17 @@ pub(crate) fn allow_process_count(limits: &[Limit], pid: i32) -> Result<()> {
 /// Processors that a process may run on, sched_setaffinity(2).
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Affinity {
-    /// All that its cgroup has. Those that the caller is bound to (a daemon that pins itself, say)
-    /// are no concern of the container, and since Linux 6.2 entering a cgroup does not undo it.
+    /// All processors of its cgroup. The affinity of the caller (a daemon that pins itself, say)
+    /// does not concern the container, and since Linux 6.2 entering a cgroup does not undo it.
     All,
-    /// These.
+    /// A list.
     Only(CpuSet),
-    /// Those that it has.
+    /// The present ones.
     Keep,
 }
 
 impl Affinity {
-    /// Sets them for the calling process.
+    /// Sets the affinity of the calling process.
     pub fn set(self) -> Result<()> {
         let cpus = match self {
             Affinity::Keep => return Ok(()),

@@ -1,5 +1,5 @@
 //! The child's side: the steps of a process that the runtime has cloned, up to the execution of the
-//! program. [`create`] and [`exec`] are the two lists of steps; both end in `last_steps`.
+//! program. `create` and `exec` are the two lists of steps; both end in `last_steps`.
 
 pub(crate) mod birth;
 mod cgroups;

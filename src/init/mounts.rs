@@ -1,4 +1,4 @@
-//! The mounts of the spec, in the order listed.
+//! The mounts of the configuration, in the order listed.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -21,26 +21,26 @@ use crate::mount::trees::Trees;
 use crate::mount::{options, tree};
 use crate::{Context, Error, Kind, Result};
 
-/// A mount that is still to be made read-only. It is kept open: looked up again its path could mean
-/// another one.
+/// A mount that is still to be made read-only. It is kept open: by then its path could lead to
+/// another mount.
 #[derive(Debug)]
 pub(crate) struct Late<'a> {
-    /// Where it is.
+    /// The destination in the configuration.
     pub destination: &'a Path,
     /// The mount.
     pub mount: OwnedFd,
 }
 
-/// What later steps have to know of the mounts.
+/// The mounts that later steps need.
 #[derive(Debug, Default)]
 pub(crate) struct Made<'a> {
-    /// Those that are still to be made read-only.
+    /// Mounts that are still to be made read-only.
     pub late: Vec<Late<'a>>,
-    /// Those that the host is a peer of.
+    /// Mounts that are peers of mounts of the host.
     pub outward: Outward,
 }
 
-/// All of them.
+/// Makes all mounts.
 pub(crate) fn all<'a>(init: &Init<'a>, root: &mut Root, trees: &Trees) -> Result<Made<'a>> {
     let Made { mut late, mut outward } = Made::default();
     for mount in &init.plan.mounts {
@@ -67,12 +67,12 @@ pub(crate) fn all<'a>(init: &Init<'a>, root: &mut Root, trees: &Trees) -> Result
     Ok(Made { late, outward })
 }
 
-/// A mount on `/` itself is the root file system from there on.
+/// Whether a mount is on `/` itself and is the root file system from there on.
 fn covers_root(mount: &Mount) -> bool {
     mount.destination == Path::new("/") && mount.kind != MountKind::Remount
 }
 
-/// Gives the mount, unless it is held elsewhere and not asked for.
+/// Makes one mount. Returns it unless it is held elsewhere and not needed.
 fn one(
     init: &Init<'_>,
     root: &Root,
@@ -139,8 +139,8 @@ fn bind(root: &Root, tree: BorrowedFd<'_>, destination: &Path, outward: &Outward
     outward.attach(root, tree, target)
 }
 
-/// A symbolic link in the place of a mount. One that is there already, of an earlier start say, has
-/// to be the same.
+/// Makes a symbolic link in the place of a mount. A link that exists already, from an earlier
+/// start, must have the same target.
 fn link(root: &Root, target: &Path, destination: &Path) -> Result<()> {
     let (Some(parent), Some(name)) = (destination.parent(), destination.file_name()) else {
         return Err(Error::from(Errno::ISDIR));
@@ -218,8 +218,8 @@ fn new_filesystem(
     Ok(new)
 }
 
-/// Gives a directory that was made to mount a tmpfs on the mode that the kernel gives a tmpfs: the
-/// next start, which finds the directory, has to give the same.
+/// Gives a directory that was made for a tmpfs the mode that the kernel gives a tmpfs: the next
+/// start finds the directory, and its tmpfs must have the same mode.
 fn like_tmpfs(made: BorrowedFd<'_>) -> Result<u32> {
     const MODE: u32 = 0o1777;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -230,7 +230,7 @@ fn like_tmpfs(made: BorrowedFd<'_>) -> Result<u32> {
     Ok(MODE)
 }
 
-/// For proc and sysfs, with the words of runc.
+/// Opens a directory for proc or sysfs, like [`no_link`]; the error text is runc's.
 fn ordinary_dir(root: &Root, path: &Path, fstype: &str) -> Result<OwnedFd> {
     no_link(root, path).map_err(|error| match error.kind() {
         Kind::Invalid => {
@@ -241,7 +241,7 @@ fn ordinary_dir(root: &Root, path: &Path, fstype: &str) -> Result<OwnedFd> {
     })
 }
 
-/// The directory itself: no component of its path may be a link.
+/// Opens or makes a directory. No component of its path may be a symbolic link.
 pub(crate) fn no_link(root: &Root, path: &Path) -> Result<OwnedFd> {
     let found = match root.find_dir_no_links(path) {
         Err(Errno::NOENT) => {

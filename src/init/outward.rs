@@ -1,6 +1,6 @@
-//! Mounts of the container that are peers of the host's (`shared` bind mounts): what is mounted on one
-//! appears on the host, and stays there. That is for the container's processes to do. What the
-//! runtime mounts for the container stays inside, wherever a link of the image leads it.
+//! Mounts of the container that are peers of the host's (`shared` bind mounts): a mount on them
+//! appears on the host, and stays there. Only the container's processes may cause that. Mounts that
+//! the runtime makes for the container stay inside, wherever a link of the image leads.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -19,15 +19,16 @@ use crate::mount::{table, tree};
 use crate::sys::mount::Change;
 use crate::{Context, Error, Kind, Result};
 
-/// Those that have been attached so far.
+/// The mounts with a peer on the host that have been attached so far.
 #[derive(Debug, Default)]
 pub(crate) struct Outward {
-    /// Number of the mount, and where it is in the root file system.
+    /// Id of the mount, and its place in the root file system.
     mounts: Vec<(u64, PathBuf)>,
 }
 
 impl Outward {
-    /// Notes a bind mount that has been attached, and all below it, if the host may have a peer.
+    /// Records a bind mount that has been attached, and all mounts below it, if the host may have a
+    /// peer.
     pub fn note(&mut self, init: &Init<'_>, mount: &Mount, tree: BorrowedFd<'_>) -> Result<()> {
         let shared = mount.options.propagation.iter().any(|p| p.kind == PropagationKind::Shared);
         // The copy of a mount namespace for another user namespace has slaves of the host's mounts.
@@ -50,7 +51,7 @@ impl Outward {
         Ok(())
     }
 
-    /// Puts a detached mount on a place that is held open.
+    /// Attaches a detached mount on an open file or directory.
     pub fn attach(&self, root: &Root, mount: BorrowedFd<'_>, target: OwnedFd) -> Result<()> {
         if self.mounts.is_empty() {
             return attach(mount, target);
@@ -64,7 +65,7 @@ impl Outward {
     }
 }
 
-/// Runs `attach` while the mount `number` at `place` is no peer of the host's.
+/// Runs `attach` while the mount `number` at `place` is not a peer of a mount of the host.
 fn apart(
     root: &Root,
     place: &Path,

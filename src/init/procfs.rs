@@ -1,9 +1,9 @@
-//! procfs of a pid namespace that is joined.
+//! The procfs of a pid namespace that is joined.
 //!
-//! A procfs shows the pid namespace of the process that makes it, and init is not in the joined one
-//! until its end ([`super::birth`]). Since Linux 6.18 the namespace can be named instead
-//! (`pidns`, fsconfig(2)). On an older kernel a process is cloned into it, which makes the mount and
-//! is gone: it has no root directory but the container's, no descriptor but a socket, and no
+//! A procfs shows the pid namespace of the process that makes it, and init joins the namespace only
+//! at its end ([`super::birth`]). Since Linux 6.18 the namespace can be named instead (`pidns`,
+//! fsconfig(2)). On an older kernel a process is cloned into the namespace, makes the mount and
+//! ends: it has no root directory but the container's, no descriptor but a socket, and no
 //! environment.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -20,8 +20,8 @@ use crate::sys::clone::clone3;
 use crate::sys::fdpass;
 use crate::{Context, Error, Kind, Result};
 
-/// Makes a procfs of `pid_namespace` by `make`, which is given the namespace where that is to be
-/// named. `root` is the container's root directory.
+/// Makes a procfs of `pid_namespace` by `make`, which receives the namespace if that can be named.
+/// `root` is the container's root directory.
 pub(crate) fn make(
     pid_namespace: BorrowedFd<'_>,
     root: BorrowedFd<'_>,
@@ -34,7 +34,7 @@ pub(crate) fn make(
     }
 }
 
-/// EINVAL: the kernel knows no such option.
+/// Whether the kernel knows the option; EINVAL if it does not.
 fn can_be_named(pid_namespace: BorrowedFd<'_>) -> rustix::io::Result<bool> {
     let context = fsopen("proc", FsOpenFlags::FSOPEN_CLOEXEC)?;
     match fsconfig_set_fd(&context, "pidns", pid_namespace) {
@@ -82,7 +82,7 @@ fn made_inside(
     }
 }
 
-/// The exit status of a child whose error, if there is one, is sent.
+/// Returns the exit status of a child; sends its error.
 fn told(socket: BorrowedFd<'_>, result: Result<()>) -> i32 {
     let Err(error) = result else { return 0 };
     // If nobody listens the end of file says enough.

@@ -1,4 +1,4 @@
-//! The root file system: attached, entered, finished.
+//! The root file system: attach, enter, finish.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -16,7 +16,7 @@ use crate::mount::{table, tree};
 use crate::sys::mount::Change;
 use crate::{Context, Result};
 
-/// Puts the detached tree of the root file system into init's mount namespace.
+/// Attaches the detached tree of the root file system in init's mount namespace.
 pub(crate) fn attach(plan: &Plan, trees: &Trees) -> Result<Root> {
     if plan.namespaces.mount == Choice::New {
         // Nothing that is mounted from here on may pass out to the host.
@@ -38,9 +38,10 @@ pub(crate) fn attach(plan: &Plan, trees: &Trees) -> Result<Root> {
     Ok(Root::new(root))
 }
 
-/// Over the old root itself: that place is reached whatever the permissions on the way to the
-/// bundle are for the container's root. Hooks that enter the namespace look for the mount at the
-/// bundle's own path, and in a namespace of others the root is not ours to cover.
+/// Returns the place where the root file system is attached: over the old root itself, which the
+/// container's root reaches whatever the permissions on the way to the bundle are. Hooks that enter
+/// the namespace look for the mount at the bundle's own path, and in a namespace that is not the
+/// container's own the root must not be covered.
 pub(crate) fn attach_point(plan: &Plan) -> &Path {
     if plan.hooks.has_create() || plan.namespaces.mount != Choice::New {
         &plan.rootfs
@@ -49,8 +50,8 @@ pub(crate) fn attach_point(plan: &Plan) -> &Path {
     }
 }
 
-/// The working directory is made where it is missing, as the engines expect; inside the root,
-/// whatever links say.
+/// Makes the working directory if it is missing, as engines expect; inside the root, whatever links
+/// say.
 pub(crate) fn make_cwd(plan: &Plan, root: &Root) -> Result<()> {
     match &plan.process {
         Some(process) if process.cwd != Path::new("/") => {
@@ -64,7 +65,8 @@ pub(crate) fn make_cwd(plan: &Plan, root: &Root) -> Result<()> {
     }
 }
 
-/// Makes it the root directory of this process and, with pivot_root(2), of its mount namespace.
+/// Makes the root file system the root directory of this process and, with pivot_root(2), of its
+/// mount namespace.
 pub(crate) fn enter(init: &Init<'_>, root: &Root) -> Result<()> {
     let plan = init.plan;
     nix::unistd::fchdir(root.fd()).context("enter the root file system")?;
@@ -88,10 +90,10 @@ pub(crate) fn enter(init: &Init<'_>, root: &Root) -> Result<()> {
     nix::unistd::chdir("/").context("enter the root file system")
 }
 
-/// What pivot_root(2) would do: without it the host's tree stays in the mount namespace. So the new
-/// root must lie over the whole of it, or who may call chroot(2) walks up and out; and no procfs or
-/// sysfs of it may stay, or the kernel lets a user namespace below mount one without the masks
-/// (mount_namespaces(7), "Restrictions on mount namespaces").
+/// Does what pivot_root(2) would do: without it the host's tree stays in the mount namespace. So
+/// the new root must lie over the whole of it, or a process that may call chroot(2) walks up and
+/// out; and no procfs or sysfs of the host may stay, or the kernel lets a user namespace below
+/// mount one without the masks (mount_namespaces(7), "Restrictions on mount namespaces").
 fn cover_old_root(init: &Init<'_>, root: &Root) -> Result<()> {
     let mounts = table::read(&init.inherited.proc)?;
     let own = table::below(&mounts, i64::try_from(mount_id(root.fd())?).unwrap_or(-1));
@@ -109,7 +111,7 @@ fn cover_old_root(init: &Init<'_>, root: &Root) -> Result<()> {
     Ok(())
 }
 
-/// A mount that came from a namespace of more rights cannot be taken away, only covered.
+/// Unmounts a mount, or covers it: a mount from a namespace with more rights cannot be unmounted.
 fn hide(place: &Path) -> Result<()> {
     match nix::mount::umount2(place, MntFlags::MNT_DETACH) {
         Err(Errno::EINVAL | Errno::EPERM) => {
@@ -121,7 +123,7 @@ fn hide(place: &Path) -> Result<()> {
     }
 }
 
-/// Last of all mounts: the root's own propagation and its read-only flag.
+/// Sets the root's own propagation and read-only flag, after all mounts are made.
 pub(crate) fn finish(plan: &Plan, root: &Root) -> Result<()> {
     if !plan.mounts_root() {
         return Ok(());

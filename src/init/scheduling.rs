@@ -7,8 +7,8 @@ use crate::config::scheduling::Scheduling;
 use crate::sys::sched;
 use crate::{Error, Result};
 
-/// What a process sets of itself, while it still has its rights and no filter: memory policy and
-/// personality, which nobody else can set; the rest where the runtime may not.
+/// Sets the attributes that a process sets itself, while it still has its rights and no filter:
+/// memory policy and personality, which no other process can set; the rest if the runtime may not.
 pub(crate) fn set_own(wanted: &Scheduling) -> Result<()> {
     if let Some((mode, flags, nodes)) = &wanted.memory_policy {
         sched::set_memory_policy(*flags, nodes).map_err(|errno| {
@@ -29,7 +29,7 @@ pub(crate) fn set_own(wanted: &Scheduling) -> Result<()> {
     if wanted.sets_own { set(wanted, 0) } else { Ok(()) }
 }
 
-/// What the runtime sets of a process, from outside and last of all: a process with a deadline
+/// Sets the attributes that the runtime sets from outside, last of all: a process with a deadline
 /// cannot fork.
 pub(crate) fn set_of(wanted: &Scheduling, pid: i32) -> Result<()> {
     if wanted.sets_own { Ok(()) } else { set(wanted, pid) }
@@ -51,8 +51,8 @@ fn set(wanted: &Scheduling, pid: i32) -> Result<()> {
     Ok(())
 }
 
-/// What sched_setattr(2) may mean. `unprivileged`: the runtime has no CAP_SYS_NICE; else it is not
-/// the capability that is missing.
+/// Returns the likely cause of an error of sched_setattr(2). `unprivileged`: the runtime has no
+/// CAP_SYS_NICE; else the capability is not what is missing.
 fn why(errno: Errno, policy: LinuxSchedulerPolicy, unprivileged: bool) -> &'static str {
     use LinuxSchedulerPolicy::{SchedDeadline, SchedFifo, SchedRr};
     match (errno, policy) {

@@ -1,4 +1,4 @@
-//! What closes the container: late read-only mounts, names, sysctls, masked and read-only paths.
+//! The last changes inside: late read-only mounts, names, sysctls, masked and read-only paths.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -17,7 +17,7 @@ use crate::sys::mount::Change;
 use crate::sys::ns;
 use crate::{Context, Error, Kind, Result};
 
-/// Read-only flags that waited until everything inside was made.
+/// Makes the mounts read-only whose flag waited until everything inside was made.
 pub(crate) fn read_only_mounts(late: Vec<Late<'_>>) -> Result<()> {
     for Late { destination, mount } in late {
         tree::set_read_only(mount.as_fd())
@@ -27,7 +27,7 @@ pub(crate) fn read_only_mounts(late: Vec<Late<'_>>) -> Result<()> {
     Ok(())
 }
 
-/// Host and domain name.
+/// Sets host and domain name.
 pub(crate) fn names(plan: &Plan) -> Result<()> {
     if let Some(name) = &plan.hostname {
         nix::unistd::sethostname(name).with_context(|| format!("set hostname {name:?}"))?;
@@ -38,8 +38,8 @@ pub(crate) fn names(plan: &Plan) -> Result<()> {
     Ok(())
 }
 
-/// Through the host's procfs: what a write to /proc/sys means depends on the namespaces of the
-/// writer, not on the instance.
+/// Sets the sysctls through the host's procfs: a write to /proc/sys acts on the namespaces of the
+/// writer, whatever the instance.
 pub(crate) fn sysctls(init: &Init<'_>) -> Result<()> {
     for (path, value) in &init.plan.sysctl {
         init.inherited
@@ -50,7 +50,7 @@ pub(crate) fn sysctls(init: &Init<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Read-only paths, then masked ones.
+/// Makes paths read-only, then masks paths.
 pub(crate) fn paths(plan: &Plan, root: &Root, trees: &Trees, outward: &Outward) -> Result<()> {
     for path in &plan.readonly {
         if let Some(there) = existing(root, path)? {
@@ -67,9 +67,9 @@ pub(crate) fn paths(plan: &Plan, root: &Root, trees: &Trees, outward: &Outward) 
     Ok(())
 }
 
-/// Only a path that is not there needs no protection. Anything else that keeps it from being
-/// found (a link loop, a file in the place of a directory) is an error: a container must not start
-/// without its masks.
+/// Opens a path to protect; `None` if it does not exist. Any other obstacle to finding it (a link
+/// loop, a file in the place of a directory) is an error: a container must not start without its
+/// masks.
 fn existing(root: &Root, path: &Path) -> Result<Option<OwnedFd>> {
     match root.find(path) {
         Ok(there) => Ok(Some(there)),
@@ -78,7 +78,7 @@ fn existing(root: &Root, path: &Path) -> Result<Option<OwnedFd>> {
     }
 }
 
-/// The same files once more, on top of themselves, read-only with everything below.
+/// Binds a file or directory on itself, read-only with all mounts below it.
 fn read_only(there: OwnedFd, root: &Root, outward: &Outward) -> Result<()> {
     let tree = tree::clone_file(&there, true)?;
     // A copy of a mount that is shared with the host would be so, too.

@@ -1,4 +1,5 @@
-//! Which file a process executes: HOME and PATH, looked up inside the container's root as its user.
+//! The file that a process executes: HOME and PATH, looked up inside the container's root as its
+//! user.
 
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
@@ -11,10 +12,11 @@ use nix::unistd::{AccessFlags, faccessat};
 use crate::config::Process;
 use crate::{Error, Kind, Result};
 
-/// execvp(3) where the environment has no PATH.
+/// The search path of execvp(3) if the environment has no PATH.
 const DEFAULT_PATH: &[u8] = b"/bin:/usr/bin";
 
-/// HOME from the container's own /etc/passwd where the environment has none, as login(1) would.
+/// Returns the environment, with HOME from the container's own /etc/passwd if it has none, as
+/// login(1) would set it.
 pub(crate) fn with_home(process: &Process) -> Vec<CString> {
     let mut env = process.env.clone();
     let place = env.iter().position(|e| e.as_bytes().starts_with(b"HOME="));
@@ -31,8 +33,8 @@ pub(crate) fn with_home(process: &Process) -> Vec<CString> {
     env
 }
 
-/// The sixth field of the line of /etc/passwd whose third is `uid`. The file is the image's: it
-/// may be anything, and only so much of it is read.
+/// Returns the sixth field of the line of /etc/passwd whose third is `uid`. The file belongs to the
+/// image and can have any content; only a limited length is read.
 fn home_of(uid: u32) -> Option<String> {
     use std::io::Read;
     use std::os::unix::fs::OpenOptionsExt;
@@ -55,8 +57,8 @@ fn home_of(uid: u32) -> Option<String> {
     line.split(':').nth(5).filter(|home| !home.is_empty()).map(str::to_owned)
 }
 
-/// Looks args[0] up as execvp(3) does, so that a missing program fails the create. The words are
-/// those that engines turn into exit codes 126 and 127.
+/// Looks args[0] up as execvp(3) does, so that a missing program fails the create. Engines turn the
+/// error texts into exit codes 126 and 127.
 pub(crate) fn find(process: &Process, env: &[CString]) -> Result<CString> {
     let Some(name) = process.args.first() else {
         return Err(Error::invalid_field("process.args", "empty"));

@@ -1,9 +1,9 @@
 //! The two FIFOs between the init of a created container and the `start` that comes later.
 //!
 //! Init waits in a read of the first FIFO. An error after that goes into the second FIFO, whose end
-//! of file tells `start` that execve(2) has succeeded. `create` opens both, for reading and writing,
-//! and init inherits them: no process ever blocks in open(2), and the kernel knows whether init still
-//! waits: to open the first FIFO for writing without a reader is ENXIO.
+//! of file tells `start` that execve(2) has succeeded. `create` opens both, for reading and
+//! writing, and init inherits them: no process ever blocks in open(2), and the kernel knows whether
+//! init still waits: to open the first FIFO for writing without a reader is ENXIO.
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 

@@ -15,7 +15,7 @@ use crate::protocol::{Socket, ToParent};
 use crate::terminal::{pty, socket, stdio};
 use crate::{Context, Error, Result};
 
-/// A descriptor of the host's /dev/null becomes one of the container's, and what is left belongs
+/// Replaces standard descriptors of the host's /dev/null by the container's, and gives the others
 /// to the container's user, so that it can open /dev/stdout again.
 pub(crate) fn fix(process: &Process, proc: &Proc, root: &Root) -> Result<()> {
     let null = own_null(proc, root)?;
@@ -27,8 +27,8 @@ pub(crate) fn fix(process: &Process, proc: &Proc, root: &Root) -> Result<()> {
     Ok(())
 }
 
-/// The container's /dev/null, if it has one: an image's own file of that name is not what was handed
-/// in (CVE-2025-31133), and it is not even opened.
+/// Opens the container's /dev/null, if it has one. A file of the image in its place is not the null
+/// device (CVE-2025-31133) and is not even opened.
 fn own_null(proc: &Proc, root: &Root) -> Result<Option<OwnedFd>> {
     let what = "open \"/dev/null\" in the rootfs";
     let there = match root.find(Path::new("/dev/null")) {
@@ -50,14 +50,14 @@ fn own_null(proc: &Proc, root: &Root) -> Result<Option<OwnedFd>> {
     }
 }
 
-/// Where a terminal's two ends go.
+/// The destinations of a terminal's two ends.
 #[derive(Debug)]
 pub(crate) struct Console<'a> {
-    /// The console socket; `None`: the master goes to the runtime itself.
+    /// The console socket, for the master; `None`: the runtime receives the master.
     pub socket: Option<&'a OwnedFd>,
-    /// The runtime.
+    /// The socket to the runtime.
     pub parent: &'a Socket,
-    /// Its size where the spec gives none.
+    /// The size of the terminal if the configuration gives none.
     pub size: Option<Winsize>,
     /// Whether the calling process will lead the program's session: its end would take the terminal
     /// away.
@@ -66,7 +66,7 @@ pub(crate) struct Console<'a> {
     pub dev_console: DevConsole,
 }
 
-/// A new pseudo terminal of the container's devpts.
+/// Opens a new pseudo terminal of the container's devpts.
 fn open_pty(proc: &Proc, root: &Root, size: Option<Winsize>) -> Result<pty::Pty> {
     let what = "open \"/dev/pts/ptmx\" in the rootfs";
     let flags = OFlags::RDWR | OFlags::NOCTTY;
@@ -74,8 +74,8 @@ fn open_pty(proc: &Proc, root: &Root, size: Option<Winsize>) -> Result<pty::Pty>
     pty::verify_ptmx(there.as_fd())?;
     match proc.reopen(there.as_fd(), flags) {
         Ok(ptmx) => pty::open(ptmx, size),
-        // The ptmx of the host's devpts gives permission to nobody (option ptmxmode): users open the
-        // node beside it.
+        // The ptmx of the host's devpts gives permission to nobody (option ptmxmode): users open
+        // the node beside it.
         Err(Errno::ACCESS) => {
             let what = "open \"/dev/ptmx\" in the rootfs (\"/dev/pts/ptmx\" permits it to nobody)";
             let node = root.find(Path::new("/dev/ptmx")).context(what)?;
@@ -87,8 +87,8 @@ fn open_pty(proc: &Proc, root: &Root, size: Option<Winsize>) -> Result<pty::Pty>
     }
 }
 
-/// What the terminal is to be bound on. A link of the image could lead to a file of a volume
-/// (CVE-2026-88264); in a directory of the host nothing is made, and a link is left alone.
+/// Opens the file that the terminal is bound on. A link of the image could lead to a file of a
+/// volume (CVE-2026-88264); in a directory of the host nothing is made, and a link is not followed.
 fn dev_console(root: &Root, how: DevConsole) -> Result<Option<OwnedFd>> {
     let path = Path::new("/dev/console");
     match how {
@@ -102,7 +102,7 @@ fn dev_console(root: &Root, how: DevConsole) -> Result<Option<OwnedFd>> {
     }
 }
 
-/// Makes the terminal in the container's devpts, gives the master away, and makes the slave the
+/// Makes the terminal in the container's devpts, sends the master, and makes the slave the
 /// controlling terminal and the standard descriptors.
 pub(crate) fn terminal(
     process: &Process,

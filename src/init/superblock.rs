@@ -1,4 +1,4 @@
-//! What a mount asks of the file system itself, beyond what `fsconfig(2)` does when it is made.
+//! Options of a file system itself that fsconfig(2) does not set when the file system is made.
 
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -23,9 +23,9 @@ const SHOWN: [(u64, &str, &str); 4] = [
     (SuperFlags::LAZYTIME, "lazytime", "nolazytime"),
 ];
 
-/// Gives the file system that is mounted at a place the options of a `remount`. Only what is named
-/// changes. Its read-only flag stays: that of the mount is enough, and the file system can be one
-/// of the host's.
+/// Changes the options of the mounted file system at `place` (option `remount`). Options that are
+/// not named stay, and so does the read-only flag of the file system: that of the mount is enough,
+/// and the file system can be the host's.
 pub(crate) fn reconfigure(proc: &Proc, place: BorrowedFd<'_>, mount: &Mount) -> Result<()> {
     let options = &mount.options;
     let wanted = options.super_flags.beyond_read_only() || !options.data.is_empty();
@@ -52,8 +52,8 @@ pub(crate) fn reconfigure(proc: &Proc, place: BorrowedFd<'_>, mount: &Mount) -> 
     check(proc, place, mount)
 }
 
-/// Fails unless the file system has the flags that were named. The kernel takes them for one that
-/// exists already (sysfs, or procfs in the pid namespace of others), and leaves it as it is.
+/// Fails unless the file system has the requested flags. The kernel accepts flags for a file system
+/// that exists already (sysfs, or procfs in the pid namespace of others), and does not change it.
 pub(crate) fn check(proc: &Proc, place: BorrowedFd<'_>, mount: &Mount) -> Result<()> {
     let wanted = mount.options.super_flags;
     if !SHOWN.iter().any(|(bit, ..)| wanted.has(*bit)) {
@@ -82,8 +82,8 @@ pub(crate) fn check(proc: &Proc, place: BorrowedFd<'_>, mount: &Mount) -> Result
     Ok(())
 }
 
-/// `iversion` and `noiversion` exist in mount(2) only: a remount that repeats the flags the file
-/// system and the mount have.
+/// Sets `iversion` or `noiversion`, which exist in mount(2) only: by a remount that repeats the
+/// flags of the file system and of the mount.
 pub(crate) fn with_iversion(mount: &Mount, new: BorrowedFd<'_>) -> Result<()> {
     let mut bits = mount.options.super_flags.set | MsFlags::MS_REMOUNT.bits();
     if mount.read_only_late {

@@ -51,8 +51,9 @@ fn host_path(device: &Device) -> Option<PathBuf> {
 }
 
 /// Protects the host's node from a container that uses it. Read-only: a device can be written
-/// through such a mount, but mode, owner and times, which are the host's, cannot be changed. Private:
-/// on a peer of the host's /dev, a container that may mount would mount over the host's node.
+/// through such a mount, but mode, owner and times, which are the host's, cannot be changed.
+/// Private: on a peer of the host's /dev, a container that may mount would mount over the host's
+/// node.
 fn restrict(node: BorrowedFd<'_>) -> Result<()> {
     let attributes = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC;
     tree::set(node, false, Change { set: attributes, clear: 0, propagation: libc::MS_PRIVATE })
@@ -66,8 +67,8 @@ pub(super) fn null() -> Result<OwnedFd> {
     Ok(null)
 }
 
-/// Fails unless `null` is the null device: any other file in the place of /dev/null would be put over
-/// every masked path (CVE-2025-31133).
+/// Fails unless `null` is the null device: any other file in the place of /dev/null would be put
+/// over every masked path (CVE-2025-31133).
 fn check_null(null: BorrowedFd<'_>) -> Result<()> {
     if is_char_device(&rustix::fs::fstat(null).context("check /dev/null")?, 1, 3) {
         return Ok(());

@@ -1,5 +1,5 @@
-//! Mount flags that the host has locked: in a user namespace the flags of a source cannot be cleared,
-//! and its access times cannot be changed (mount_namespaces(7)).
+//! Mount flags that the host has locked: in a user namespace the flags of a source cannot be
+//! cleared, and its access times cannot be changed (mount_namespaces(7)).
 
 use std::os::fd::BorrowedFd;
 
@@ -32,8 +32,8 @@ pub(super) fn add_reason(error: Error) -> Error {
 /// Handles `error` of a change of one mount: returns an error that names the locked flags.
 ///
 /// If `rw` is the only locked flag that a mount is to clear, the mount stays read-only, with a
-/// warning; a remount fails. Engines write `rw` where nobody requested it (podman for a plain `-v`),
-/// crun leaves such a mount read-only, and read-only is the stricter of the two.
+/// warning; a remount fails. Engines write `rw` where nobody requested it (podman for a plain
+/// `-v`), crun leaves such a mount read-only, and read-only is the stricter of the two.
 pub(super) fn recover(
     tree: BorrowedFd<'_>,
     change: Change,

@@ -1,6 +1,6 @@
 //! Device nodes for a container in a user namespace, where mknod(2) is refused: the runtime makes
-//! the nodes on a tmpfs of the initial user namespace. The tmpfs stays detached from the host's tree;
-//! init binds each node from it.
+//! the nodes on a tmpfs of the initial user namespace. The tmpfs stays detached from the host's
+//! tree; init binds each node from it.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 

@@ -45,13 +45,14 @@ impl Sources {
         matches!(self, Sources::Staged(_))
     }
 
-    /// Stages the sources that are open, if the container needs that, and enters the mount namespace
-    /// of the stage.
+    /// Stages the sources that are open, if the container needs that, and enters the mount
+    /// namespace of the stage.
     ///
     /// Until [`Home::leave`] the calling process may do nothing but clone init: its mount namespace
     /// and working directory are not its own.
     pub fn stage(&mut self, plan: &Plan, proc: &Proc) -> Result<Option<Home>> {
-        // Init's own mount namespace is a copy with locks already if an unprivileged runtime clones.
+        // Init's own mount namespace is a copy with locks already if an unprivileged runtime
+        // clones.
         let (true, Sources::Open(trees)) = (stage::is_needed(plan), &*self) else {
             return Ok(None);
         };

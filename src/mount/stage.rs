@@ -5,10 +5,11 @@
 //! into a mount namespace of another user namespace (mount_namespaces(7), "Restrictions on mount
 //! namespaces"). A detached clone that is merely attached there has no locks, and root inside with
 //! CAP_SYS_ADMIN can remount and unmount it. So the clones must be part of the namespace that the
-//! namespace of init is copied from. That namespace is not the host's: the runtime makes a namespace
-//! for the time of the clone, attaches every source to an empty tmpfs there, and returns. The tmpfs is
-//! the working directory that init inherits; the copy of a mount namespace moves the working
-//! directory along, and init finds its own, locked copy of each source whatever permissions it has.
+//! namespace of init is copied from. That namespace is not the host's: the runtime makes a
+//! namespace for the time of the clone, attaches every source to an empty tmpfs there, and returns.
+//! The tmpfs is the working directory that init inherits; the copy of a mount namespace moves the
+//! working directory along, and init finds its own, locked copy of each source whatever permissions
+//! it has.
 //!
 //! All attributes are set before the copy, with the rights of the runtime: the attributes that the
 //! configuration requests are locked as well.
@@ -63,8 +64,8 @@ pub(crate) struct Home {
 
 /// Enters a new mount namespace and attaches `trees` there.
 pub(super) fn enter(plan: &Plan, trees: &Trees, proc: &Proc) -> Result<(Home, Stage)> {
-    // A process without the topmost root may not make a user namespace (EPERM), so the root has to be
-    // there before: when init waits for its maps.
+    // A process without the topmost root may not make a user namespace (EPERM), so the root has to
+    // be there before: when init waits for its maps.
     let late = plan.no_pivot && plan.namespaces.user == Choice::New;
     let home = Home::here(proc, late)?;
     unshare(CloneFlags::CLONE_NEWNS).context("make a mount namespace for the sources")?;
@@ -93,8 +94,8 @@ impl Home {
         })
     }
 
-    /// Returns to where the runtime was; yields `answer` if that succeeds. `wait` returns when a new
-    /// user namespace exists.
+    /// Returns to where the runtime was; yields `answer` if that succeeds. `wait` returns when a
+    /// new user namespace exists.
     pub fn leave<T>(self, answer: Result<T>, wait: impl FnOnce(&T) -> Result<()>) -> Result<T> {
         let answer = match answer {
             Ok(cloned) if self.covers => wait(&cloned).and_then(|()| cover()).map(|()| cloned),
@@ -131,8 +132,8 @@ fn fill(plan: &Plan, trees: &Trees) -> Result<Stage> {
     Ok(filled)
 }
 
-/// Without pivot_root(2) the host's root stays below the container's, which the container can unmount.
-/// It cannot unmount what lies between them since before the copy.
+/// Without pivot_root(2) the host's root stays below the container's, which the container can
+/// unmount. It cannot unmount what lies between them since before the copy.
 fn cover() -> Result<()> {
     close_to_writes(&mount_tmpfs(Path::new("/"))?).context("cover the root (--no-pivot)")
 }

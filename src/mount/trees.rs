@@ -109,8 +109,8 @@ fn inside_root<'a>(source: &'a Path, plan: &Plan) -> Option<&'a Path> {
 /// linux/magic.h
 const SYSFS_MAGIC: rustix::fs::FsWord = 0x6265_6572;
 
-/// The host's /sys, where the container may have no right to a sysfs of its own: the kernel asks for
-/// rights over the network namespace, which is not the container's (sysfs(5)). With all that is
+/// The host's /sys, where the container may have no right to a sysfs of its own: the kernel asks
+/// for rights over the network namespace, which is not the container's (sysfs(5)). With all that is
 /// mounted below, because that may cover files of it, and read-only there.
 fn host_sysfs(mount: &Mount, plan: &Plan) -> Result<Option<OwnedFd>> {
     let MountKind::New(fstype, _) = &mount.kind else { return Ok(None) };

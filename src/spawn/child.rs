@@ -81,8 +81,8 @@ impl Parent<'_> {
         self.reap(&go_between).context("wait for the go-between")
     }
 
-    /// Fails unless `sibling` has the parent that a sibling of `go_between` has. A failed verb kills
-    /// it, and its id may come from a neighbour that controls init.
+    /// Fails unless `sibling` has the parent that a sibling of `go_between` has. A failed verb
+    /// kills it, and its id may come from a neighbour that controls init.
     fn check_sibling(&self, go_between: &Child, sibling: &Child) -> Result<()> {
         let Parent::OfCaller(_) = self else {
             // The id of a child stays its own until the child is reaped.

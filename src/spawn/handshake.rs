@@ -1,4 +1,5 @@
-//! The parent's side of the exchange of messages in [`crate::protocol`]: what create and exec share.
+//! The parent's side of the exchange of messages in [`crate::protocol`]: what create and exec
+//! share.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;

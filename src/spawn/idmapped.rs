@@ -11,8 +11,8 @@ use crate::mount::sources::Sources;
 use crate::mount::tree;
 use crate::{Context, Error, Kind, Result};
 
-/// Idmaps, before the clone, the mounts with mappings of their own and, if the sources will be staged,
-/// the mounts with the container's mappings: a staged copy cannot be idmapped.
+/// Idmaps, before the clone, the mounts with mappings of their own and, if the sources will be
+/// staged, the mounts with the container's mappings: a staged copy cannot be idmapped.
 pub(super) fn apply_own(plan: &Plan, inherited: &Inherited) -> Result<()> {
     let Inherited { sources, proc, .. } = inherited;
     if let Some(maps) = plan.ids.as_ref().filter(|_| sources.will_be_staged(plan))
@@ -29,8 +29,8 @@ pub(super) fn apply_own(plan: &Plan, inherited: &Inherited) -> Result<()> {
     Ok(())
 }
 
-/// Returns the mappings of the mounts whose source is a part of the container's own tree: init idmaps
-/// them.
+/// Returns the mappings of the mounts whose source is a part of the container's own tree: init
+/// idmaps them.
 pub(super) fn for_init(plan: &Plan, proc: &Proc) -> Result<Vec<(usize, OwnedFd)>> {
     let mut kept = Vec::new();
     for mount in plan.mounts.iter().filter(|mount| mount.idmap.is_some() && is_own(mount)) {
@@ -48,8 +48,8 @@ pub(super) fn for_init(plan: &Plan, proc: &Proc) -> Result<Vec<(usize, OwnedFd)>
     Ok(kept)
 }
 
-/// Idmaps the mounts with the container's mappings, once the mappings of its new user namespace, that
-/// of process `pid`, are written.
+/// Idmaps the mounts with the container's mappings, once the mappings of its new user namespace,
+/// that of process `pid`, are written.
 pub(super) fn apply_container(plan: &Plan, sources: &Sources, pid: i32) -> Result<()> {
     let mut mounts = implied(plan).peekable();
     if mounts.peek().is_none() || sources.is_staged() {

@@ -27,7 +27,8 @@ pub(super) fn write(maps: &IdMaps, pid: i32, proc: &Proc) -> Result<()> {
         }
         writer => {
             if writer == Writer::Own {
-                // Else a member of a group that is denied access could leave the group (CVE-2014-8989).
+                // Else a member of a group that is denied access could leave the group
+                // (CVE-2014-8989).
                 proc.write(format!("{pid}/setgroups"), b"deny")?;
             }
             proc.write(format!("{pid}/gid_map"), IdMaps::text(&maps.gids).as_bytes())?;

@@ -1,12 +1,13 @@
-//! The parent's side of the processes that the runtime clones: a container's init ([`create`]) and the
-//! processes that join a container ([`exec`]).
+//! The parent's side of the processes that the runtime clones: a container's init ([`create`]) and
+//! the processes that join a container ([`exec`]).
 //!
 //! # Contract
 //!
 //! [`create::create`] and [`exec::exec`], and the methods of [`create::Created`], need a calling
 //! process that has **one thread**, as a command of the program has. A program with threads calls
-//! them in a worker: a process that it cloned while it had one thread, or that such a process clones.
-//! With [`Parent::OfCaller`] the container's processes become children of the worker's parent.
+//! them in a worker: a process that it cloned while it had one thread, or that such a process
+//! clones. With [`Parent::OfCaller`] the container's processes become children of the worker's
+//! parent.
 //!
 //! The reasons are:
 //!
@@ -25,12 +26,12 @@
 mod child;
 pub mod create;
 pub mod exec;
-pub mod fifo;
+pub(crate) mod fifo;
 mod handshake;
 mod idmapped;
 mod maps;
 mod owner;
 mod record;
-pub mod selfexe;
+pub(crate) mod selfexe;
 
 pub use self::child::{Parent, Running};

@@ -1,13 +1,13 @@
-//! Whom the container's cgroup belongs to: runtime spec, config-linux.md, "Cgroup ownership".
+//! The owner of the container's cgroup: runtime specification, config-linux.md, "Cgroup ownership".
 
 use crate::cgroup::Cgroup;
 use crate::config::options::MountAttr;
 use crate::config::{Choice, MountKind, Plan};
 use crate::{Context, Error, Kind, Result, fs};
 
-/// Hands the cgroup over to the user of the container's process, who then divides it further: on
-/// cgroup v2, with a cgroup namespace of the container's own and a cgroup mount that it may write.
-/// `init` has entered its user namespace, and the maps of that are written.
+/// Gives the cgroup to the user of the container's process, who can then divide it further: on
+/// cgroup v2, with a cgroup namespace of the container's own and a writable cgroup mount. `init`
+/// has entered its user namespace, and the mappings of that are written.
 pub(crate) fn hand_over(plan: &Plan, cgroup: &Cgroup, init: i32) -> Result<()> {
     if !cgroup.can_be_delegated() || !is_wanted(plan) {
         return Ok(());
@@ -31,7 +31,7 @@ fn is_wanted(plan: &Plan) -> bool {
         && plan.mounts.iter().filter(|m| m.kind == MountKind::Cgroup).any(|mount| writable(&mount))
 }
 
-/// The number that user `uid` of process `pid` has for the runtime, user_namespaces(7).
+/// Returns the id on the host of user `uid` of process `pid`, user_namespaces(7).
 fn outside(uid: u32, pid: i32) -> Result<Option<u32>> {
     let path = format!("/proc/{pid}/uid_map");
     let map = fs::read_text(&path)?;

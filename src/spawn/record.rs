@@ -1,4 +1,4 @@
-//! What create writes down: the intent, the state, the pid file.
+//! The files that a create writes: the intent, the state, the pid file.
 
 use std::path::Path;
 use std::time::SystemTime;
@@ -13,7 +13,7 @@ use crate::host::Host;
 use crate::state::{self, Intent, State};
 use crate::{Context, Error, Kind, Result};
 
-/// The state as it is known before there is a process.
+/// Returns the state before there is a process.
 pub(crate) fn state(
     request: &CreateRequest<'_>,
     plan: &Plan,
@@ -47,7 +47,8 @@ pub(crate) fn state(
     })
 }
 
-/// Adds init, and when it started: a number alone may be somebody else's by tomorrow.
+/// Adds the process id of init and its start time: the id alone may belong to another process
+/// later.
 pub(crate) fn set_pid(state: &mut State, pid: i32) -> Result<()> {
     state.start_time = state::process_start_time(pid)?
         .ok_or_else(|| Error::new(Kind::System, "it has ended").context("container init"))?;
@@ -55,7 +56,7 @@ pub(crate) fn set_pid(state: &mut State, pid: i32) -> Result<()> {
     Ok(())
 }
 
-/// What is to be made, written before anything is.
+/// Returns the intent, which is written before the first side effect.
 pub(crate) fn intent(state: &State) -> Intent {
     Intent {
         version: state::VERSION,
@@ -67,7 +68,8 @@ pub(crate) fn intent(state: &State) -> Intent {
     }
 }
 
-/// Whole or not at all: who waits for the file must never read half a number. No newline.
+/// Writes the pid file atomically: a process that waits for the file must never read half a number.
+/// No newline.
 pub(crate) fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
     let mode = Mode::from_raw_mode(0o666);
     write_atomic(CWD, path, mode, pid.to_string().as_bytes())

@@ -1,10 +1,10 @@
-//! The runtime's own executable, kept out of a container's hands (CVE-2019-5736).
+//! The runtime's own executable, protected against its containers (CVE-2019-5736).
 //!
-//! Until its execve a container's init runs this program, and so does a container whose program
-//! is `/proc/self/exe` or a script or loader that names it. Through /proc/PID/exe its root could
-//! then open the file for writing. So the program executes itself once more from a read-only
-//! mount of its file that is attached nowhere: the kernel refuses to write through it, and when
-//! its last descriptor has closed, not even a privileged container can make it writable.
+//! Until its execve(2) a container's init runs this program, and so does a container whose program
+//! is `/proc/self/exe` or a script or loader that names it. Through /proc/PID/exe the container's
+//! root could then open the file for writing. So the program executes itself once more from a
+//! read-only mount of its file that is attached nowhere: the kernel refuses to write through it,
+//! and when its last descriptor has closed, not even a privileged container can make it writable.
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
@@ -21,15 +21,15 @@ use crate::{Context, Error, Result};
 
 const EXE: &str = "/proc/self/exe";
 
-/// `protect` if one of the arguments is a command that makes a container. It need not be the
-/// command: to protect without a need costs a moment, no more.
+/// Protects the executable if one of the arguments is the name of a command that makes a container.
+/// It need not be the command: to protect without a need costs a moment, no more.
 pub(crate) fn protect_if(makes_container: impl Fn(&str) -> bool) -> Result<()> {
     let asked = std::env::args_os().any(|arg| arg.to_str().is_some_and(&makes_container));
     if asked { protect() } else { Ok(()) }
 }
 
-/// Returns if the executable cannot be overwritten from a container; else executes it again from
-/// where it cannot, and does not return.
+/// Returns if the executable cannot be overwritten from a container; else executes it again from a
+/// protected place, and does not return.
 fn protect() -> Result<()> {
     let exe = rustix::fs::openat(CWD, EXE, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
     let exe = exe.with_context(|| format!("open {EXE}"))?;
@@ -45,8 +45,8 @@ fn protect() -> Result<()> {
     Err(execute(&copy)).context("execute the runtime's protected executable")
 }
 
-/// A read-only mount or a sealed file cannot; nor can a file that this user may not write to be
-/// written by any user of his containers.
+/// Whether the executable can be overwritten from a container: not by a read-only mount or in a
+/// sealed file, and not if this user may not write to it, for then no user of its containers may.
 fn can_be_overwritten(exe: &OwnedFd) -> Result<bool> {
     let flags = rustix::fs::fstatvfs(exe).with_context(|| format!("look at {EXE}"))?.f_flag;
     if flags.contains(StatVfsMountFlags::RDONLY) {

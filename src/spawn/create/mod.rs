@@ -1,8 +1,8 @@
 //! The parent's side of a create: read, check, plan, reserve; then `transaction` makes the side
 //! effects.
 //!
-//! After an error the host is unchanged (runtime.md, "Errors"): [`Created`] records each side effect
-//! and undoes them.
+//! After an error the host is unchanged (runtime.md, "Errors"): [`Created`] records each side
+//! effect and undoes them.
 
 mod handshake;
 mod prepare;
@@ -21,7 +21,7 @@ use crate::terminal::signals::Ignored;
 use crate::terminal::socket;
 use crate::{Result, config, log, systemd};
 
-/// What a create is asked for.
+/// The parameters of a create.
 #[derive(Debug)]
 pub struct CreateRequest<'a> {
     /// The parent of init.
@@ -30,19 +30,19 @@ pub struct CreateRequest<'a> {
     pub id: Id,
     /// The bundle, absolute.
     pub bundle: PathBuf,
-    /// In place of the bundle's config.json.
+    /// The file to read in place of the bundle's config.json.
     pub config: Option<PathBuf>,
-    /// Where the terminal's master goes.
+    /// The socket that receives the master of the terminal.
     pub console_socket: Option<PathBuf>,
-    /// Where a pidfd of init goes.
+    /// The socket that receives a pidfd of init.
     pub pidfd_socket: Option<PathBuf>,
-    /// Where its process id is written.
+    /// The file for the process id of init.
     pub pid_file: Option<PathBuf>,
-    /// chroot in place of pivot_root.
+    /// Use chroot(2) in place of pivot_root(2).
     pub no_pivot: bool,
     /// Keep the caller's session keyring.
     pub no_new_keyring: bool,
-    /// Descriptors from 3 up that the container gets. The caller has opened them, or reserved
+    /// How many descriptors from 3 up the container gets. The caller has opened them, or reserved
     /// their numbers.
     pub preserve_fds: u32,
     /// Descriptors of socket activation, in front of those.
@@ -51,20 +51,20 @@ pub struct CreateRequest<'a> {
     pub detached: bool,
     /// Init waits for a later `start`.
     pub waits_for_start: bool,
-    /// Whether a cgroup that may not be used is no error, if no limit is asked for; `None`: yes
-    /// without the machine's root.
+    /// Whether a cgroup without access is no error if no limit is requested; `None`: yes without
+    /// the machine's root.
     pub rootless: Option<bool>,
-    /// systemd makes the cgroup.
+    /// Let systemd make the cgroup.
     pub systemd_cgroup: bool,
     /// The variables that tell where systemd is.
     pub environment: systemd::Environment,
-    /// No cgroup is made, and limits are refused.
+    /// Make no cgroup, and refuse limits.
     pub no_cgroup: bool,
     /// The signals that the caller ignores, for which the program gets the default action.
     pub signals: &'a Ignored,
-    /// The service manager that wants to know when the container is ready.
+    /// The service manager that waits for the readiness of the container.
     pub notify: Option<sd_notify::Host>,
-    /// Where compiled seccomp filters are kept.
+    /// The directory of compiled seccomp filters.
     pub seccomp_cache: Option<PathBuf>,
 }
 

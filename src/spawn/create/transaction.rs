@@ -65,7 +65,7 @@ impl<'a> Created<'a> {
         }
     }
 
-    /// Makes all of it, or nothing.
+    /// Makes all side effects, or none.
     pub(super) fn run(
         mut self,
         host: &Host,
@@ -79,7 +79,7 @@ impl<'a> Created<'a> {
         }
     }
 
-    /// Descriptors, cgroup, init, and all that init asks for until it is ready.
+    /// Opens descriptors, makes the cgroup, clones init and answers it until it is ready.
     fn make(
         &mut self,
         host: &Host,
@@ -177,7 +177,7 @@ impl<'a> Created<'a> {
         ready
     }
 
-    /// Writes what must be there before init goes on.
+    /// Sets limits and writes state and pid file: both must exist before init goes on.
     fn commit(&mut self, request: &CreateRequest<'_>) -> Result<()> {
         let child = self.child.as_ref().ok_or_else(not_made)?;
         if let Some(process) = self.plan.process.as_ref().filter(|p| !p.sets_own_rlimits) {
@@ -209,7 +209,7 @@ impl<'a> Created<'a> {
         }
     }
 
-    /// `create`: init now waits for `start`, and no longer for this process.
+    /// Ends a create: from here on init waits for `start`, and no longer for this process.
     pub fn leave(mut self) -> Result<Child> {
         match self.go() {
             Ok(_) => {
@@ -221,7 +221,7 @@ impl<'a> Created<'a> {
         }
     }
 
-    /// `run`: init goes on to execve; then the poststart hooks.
+    /// Has init execute the program; then runs the poststart hooks.
     pub fn start(mut self) -> Result<Running> {
         let started = self.go().and_then(|socket| match socket.next()? {
             // Close-on-exec: the program runs.
@@ -239,7 +239,7 @@ impl<'a> Created<'a> {
         Ok(Running { child, master: self.master, notify: self.notify })
     }
 
-    /// Tells init to go on.
+    /// Sends Go to init.
     fn go(&self) -> Result<&Socket> {
         let (Some(socket), Some(child)) = (&self.socket, &self.child) else {
             return Err(not_made());
@@ -260,10 +260,10 @@ impl<'a> Created<'a> {
         hooks::run_all("poststart", hooks, &state)
     }
 
-    /// Takes everything back: init and all that it may have started, the cgroup, the directory;
-    /// and when hooks of create have run, the lifecycle goes on at its end with the poststop hooks
-    /// (runtime.md, "Lifecycle"). Returns the error that led here; what fails on the way is told
-    /// as a warning, because that error is the story.
+    /// Undoes everything: init and all processes that it may have started, the cgroup, the
+    /// directory; and if hooks of create have run, the poststop hooks end the lifecycle
+    /// (runtime.md, "Lifecycle"). Returns the error that led here; an error on the way is a
+    /// warning, because the first error is the cause.
     fn undo(self, error: Error) -> Error {
         let warn = |result: Result<()>| result.unwrap_or_else(log::warn);
         if let Some(path) = &self.pid_file {

@@ -10,15 +10,16 @@ use crate::{Context, Error, Result};
 /// The processors of a process that `exec` starts.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Affinities {
-    /// Those of the runtime itself until the process is in its cgroup.
+    /// The processors of the runtime until the process is in its cgroup.
     pub initial: Option<CpuSet>,
-    /// Those of the process after that.
+    /// The processors of the process after that.
     pub last: Affinity,
 }
 
 impl Affinities {
-    /// Without the field, all that the cgroup has. With it the process keeps the first list, as far
-    /// as its cgroup has them, if no second is given.
+    /// Reads `process.execCPUAffinity`. Without the field the process gets all processors of the
+    /// cgroup. With the field, but without a final list, it keeps the initial list, as far as the
+    /// cgroup has those processors.
     pub fn new(asked: Option<&ExecAffinity>) -> Result<Affinities> {
         let Some(asked) = asked else {
             return Ok(Affinities { initial: None, last: Affinity::All });

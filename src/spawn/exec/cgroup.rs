@@ -1,5 +1,5 @@
-//! Into which cgroups the process goes: the container's, those below it that `--cgroup` names, or
-//! where init has gone meanwhile.
+//! The cgroups of the process: the container's, those below it that `--cgroup` names, or those that
+//! init has moved to.
 
 use std::path::{Component, Path, PathBuf};
 use std::str::FromStr;
@@ -13,9 +13,9 @@ use crate::{Context, Error, Result, fs};
 /// One `--cgroup`: `PATH`, or `CONTROLLER[,CONTROLLER…]:PATH` for hierarchies of v1.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SubCgroup {
-    /// Empty: every hierarchy.
+    /// The controllers; empty: every hierarchy.
     pub controllers: Vec<String>,
-    /// Below the container's own cgroup.
+    /// The path below the container's own cgroup.
     pub path: PathBuf,
 }
 
@@ -48,7 +48,7 @@ impl FromStr for SubCgroup {
     }
 }
 
-/// The container's cgroups, with those of `asked` in place of their parents.
+/// Returns the container's cgroups, with those of `asked` in place of their parents.
 pub(crate) fn inside(own: &Record, asked: &[SubCgroup]) -> Result<Record> {
     let mut record = own.clone();
     let mut named: Vec<&str> = Vec::new();
@@ -88,8 +88,8 @@ pub(crate) fn inside(own: &Record, asked: &[SubCgroup]) -> Result<Record> {
     Ok(record)
 }
 
-/// Opens the cgroups. Where the container's v2 cgroup is gone, init's own will do, unless one was
-/// asked for by name.
+/// Opens the cgroups. If the container's v2 cgroup is gone, init's own is used, unless a cgroup was
+/// requested by name.
 pub(crate) fn open(plan: &ExecPlan, init: i32) -> Result<Cgroup> {
     match Cgroup::open(&plan.cgroup) {
         Err(error) if error.errno() == Some(Errno::ENOENT) => fallback(plan, init, error),
@@ -97,8 +97,9 @@ pub(crate) fn open(plan: &ExecPlan, init: i32) -> Result<Cgroup> {
     }
 }
 
-/// Where init is by now: the kernel refuses processes to a v2 cgroup with controllers below it
-/// (cgroups(7), "no internal processes"), so an init that uses some has left it.
+/// Opens the cgroup that init is in by now: the kernel refuses processes to a v2 cgroup with
+/// controllers below it (cgroups(7), "no internal processes"), so an init that uses controllers has
+/// left it.
 pub(crate) fn fallback(plan: &ExecPlan, init: i32, why: Error) -> Result<Cgroup> {
     if plan.cgroup_is_explicit || plan.cgroup.unified().is_none() {
         return Err(why);

@@ -69,11 +69,11 @@ impl ExecHandshake<'_> {
 
     /// Refuses a container whose init has left the user namespace of its create.
     ///
-    /// An init without privileges can make a user namespace and in it a mount namespace, with programs
-    /// of its own in the place of the image's. A process with the container's capabilities must not
-    /// run those. There is no way back from a user namespace, so if init is in the one of its create
-    /// now, the child has joined nothing that was made in another. What init has changed with
-    /// capabilities of its own is the container's affair.
+    /// An init without privileges can make a user namespace and in it a mount namespace, with
+    /// programs of its own in the place of the image's. A process with the container's capabilities
+    /// must not run those. There is no way back from a user namespace, so if init is in the one of
+    /// its create now, the child has joined nothing that was made in another. What init has changed
+    /// with capabilities of its own is the container's affair.
     fn check_user_namespace(&self) -> Result<()> {
         use std::os::unix::fs::MetadataExt;
         let expected = self.plan.user_namespace;
@@ -110,8 +110,8 @@ impl ExecHandshake<'_> {
         self.check_program_ran()
     }
 
-    /// Sends the listener to its agent, for the process that executes the program. Until the agent has
-    /// it, that process can wait for the agent in execve(2), and the go-between with it.
+    /// Sends the listener to its agent, for the process that executes the program. Until the agent
+    /// has it, that process can wait for the agent in execve(2), and the go-between with it.
     fn send_listener(&mut self, listener: OwnedFd) -> Result<()> {
         let Some(pid) = self.born()? else { return Ok(()) };
         let init = (Status::Running, self.shared.state.pid);
@@ -129,8 +129,8 @@ impl ExecHandshake<'_> {
         sent
     }
 
-    /// Returns the process that executes the program; `None` if the go-between is gone and has cloned
-    /// none. There is no event to wait for: no descriptor may be open in the new process.
+    /// Returns the process that executes the program; `None` if the go-between is gone and has
+    /// cloned none. There is no event to wait for: no descriptor may be open in the new process.
     fn born(&self) -> Result<Option<Pid>> {
         loop {
             let is_gone = has_ended(self.shared.child)

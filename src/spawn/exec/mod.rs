@@ -1,10 +1,10 @@
-//! `exec`: another process in a container that is there already. The same road as a create with a
-//! shorter plan: the state and the process asked for become an [`ExecPlan`], one clone3 makes the child,
-//! and the child ends in the room where init ends, too.
+//! The parent's side of an exec, which starts another process in a container: the state and the
+//! requested process become an `ExecPlan`, a single clone3(2) makes the child, and the child ends
+//! with the same steps as init.
 //!
-//! Everything comes from the state as it was at create; the bundle is not read again (runtime.md,
-//! "Lifecycle": later edits of config.json have no effect). Nothing outlives the process but its
-//! pid file, so there is nothing to undo but the process.
+//! All settings come from the state as it was at create; the bundle is not read again (runtime.md,
+//! "Lifecycle": later edits of config.json have no effect). Only the process and its pid file are
+//! left, so an error undoes nothing but the process.
 
 mod affinity;
 mod cgroup;
@@ -29,32 +29,34 @@ use crate::terminal::signals::Ignored;
 use crate::terminal::socket;
 use crate::{Error, Kind, Result, log};
 
-/// What an exec is asked for.
+/// The parameters of an exec.
 #[derive(Debug)]
 pub struct ExecRequest<'a> {
     /// The parent of the process.
     pub parent: Parent<'a>,
-    /// What is to run.
+    /// The process to start.
     pub process: process::Asked,
-    /// Where the terminal's master goes.
+    /// The socket that receives the master of the terminal.
     pub console_socket: Option<PathBuf>,
-    /// Where a pidfd of the process goes.
+    /// The socket that receives a pidfd of the process.
     pub pidfd_socket: Option<PathBuf>,
-    /// Where its process id is written, once it runs.
+    /// The file for the process id, written once the program runs.
     pub pid_file: Option<PathBuf>,
-    /// Descriptors from 3 up that it gets. The caller has opened them, or reserved their numbers.
+    /// How many descriptors from 3 up the process gets. The caller has opened them, or reserved
+    /// their numbers.
     pub preserve_fds: u32,
     /// Descriptors of socket activation, in front of those.
     pub listen: Listen,
-    /// Cgroups below the container's own, in place of those.
+    /// Cgroups below the container's own, which the process enters in place of those.
     pub cgroups: Vec<SubCgroup>,
-    /// A paused container is no error: the process waits until it is resumed, and so does this.
+    /// Accept a paused container: the process waits until the container is resumed, and so does the
+    /// call.
     pub ignore_paused: bool,
     /// The runtime does not stay in the foreground.
     pub detached: bool,
     /// The signals that the caller ignores, for which the program gets the default action.
     pub signals: &'a Ignored,
-    /// Where compiled seccomp filters are kept.
+    /// The directory of compiled seccomp filters.
     pub seccomp_cache: Option<PathBuf>,
 }
 
@@ -62,8 +64,8 @@ pub struct ExecRequest<'a> {
 /// ([`crate::spawn`]).
 ///
 /// # Errors
-/// [`Kind::State`] if the container is stopped, paused or not yet created; [`Kind::Invalid`] for
-/// a process that cannot be; and what goes wrong on the way to execve. Then there is no process.
+/// [`Kind::State`] if the container is stopped, paused or not yet created; [`Kind::Invalid`] for an
+/// invalid process; and any error on the way to execve(2). After an error there is no process.
 pub fn exec(container: &Entry, request: &ExecRequest<'_>) -> Result<Running> {
     let mut warnings = Vec::new();
     let (state, status) = running(container, request.ignore_paused)?;
@@ -103,9 +105,9 @@ fn running(container: &Entry, ignore_paused: bool) -> Result<(&State, Status)> {
     Ok((container.state().ok_or_else(stopped)?, status))
 }
 
-/// An init that waits for start without its filter could be made, by ptrace(2) of a process with
-/// the same capabilities, to do what the filter forbids. It waits so only where the profile forbids
-/// the wait itself.
+/// Refuses an exec before `start` if init waits without its filter. By ptrace(2), a process with
+/// the same capabilities could have such an init do what the filter forbids. Init waits so only if
+/// the profile forbids the wait itself.
 fn check_waiting_init(config: &Spec, plan: &ExecPlan) -> Result<()> {
     let (Some(filter), Some(own)) = (&plan.process.seccomp, config.process()) else {
         return Ok(());

@@ -17,10 +17,10 @@ use crate::init::limits::Affinity;
 use crate::state::State;
 use crate::{Error, Kind as ErrorKind, Result};
 
-/// How a process gets into a container.
+/// The decisions about a process that enters a container.
 #[derive(Debug)]
 pub(crate) struct ExecPlan {
-    /// What runs there.
+    /// The program, its user and its limits.
     pub process: Process,
     /// The namespaces that the container does not share with the runtime of its create.
     pub kinds: Vec<Kind>,
@@ -28,11 +28,12 @@ pub(crate) struct ExecPlan {
     pub joins_pid: bool,
     /// The user namespace that the process ends up in.
     pub within: Within,
-    /// Whether the runtime's own rights serve to join what the container's root may not.
+    /// Whether the rights of the runtime, rather than of the container's root, serve to join
+    /// namespaces.
     pub is_privileged: bool,
-    /// Where its cgroups are.
+    /// The cgroups of the process.
     pub cgroup: Record,
-    /// Whether those were asked for by name: then no others will do.
+    /// Whether the cgroups were requested by name, so that no others will do.
     pub cgroup_is_explicit: bool,
     /// The user namespace of init at create; 0: unknown.
     pub user_namespace: u64,
@@ -42,13 +43,14 @@ pub(crate) struct ExecPlan {
     pub initial_affinity: Option<CpuSet>,
     /// Processors of the process.
     pub affinity: Affinity,
-    /// How many descriptors from 3 up it gets, those of `listen` among them.
+    /// How many descriptors from 3 up the process gets, those of `listen` among them.
     pub preserve_fds: u32,
-    /// What it is told of sockets that were handed over.
+    /// Descriptors of socket activation.
     pub listen: Listen,
 }
 
-/// A container of an older version has one that is named by its id alone.
+/// Returns the name of the session keyring; in a container of an older version it is made of the id
+/// alone.
 fn keyring(state: &State) -> Result<Option<CString>> {
     if state.no_new_keyring {
         return Ok(None);

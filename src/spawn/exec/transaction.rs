@@ -1,5 +1,5 @@
-//! The side effects of an exec: the clone of a process into the container's cgroup, and its end after
-//! an error.
+//! The side effects of an exec: the clone of a process into the container's cgroup, and its end
+//! after an error.
 
 use std::os::fd::OwnedFd;
 
@@ -113,7 +113,8 @@ fn refused(errno: Errno) -> Error {
     Error::from(errno).context("clone the process into the container's cgroup")
 }
 
-/// Opens the descriptors that lead into the container, with the rights and in the view of the runtime.
+/// Opens the descriptors that lead into the container, with the rights and in the view of the
+/// runtime.
 fn entrance(plan: &ExecPlan, state: &State, init: OwnedFd) -> Result<Entrance> {
     let pid = state.pid;
     let open = |name: &str, flags: OFlags| {
