@@ -11,6 +11,8 @@ pub mod devices;
 mod document;
 mod explain;
 mod field_path;
+#[cfg(test)]
+mod guard_tests;
 pub mod identity;
 pub mod idmap;
 pub mod ids;

@@ -14,8 +14,12 @@ pub mod cache;
 mod check;
 pub mod enosys;
 mod interpret;
+#[cfg(test)]
+mod load_tests;
 pub mod names;
 pub mod notify;
+#[cfg(test)]
+mod profiles_tests;
 
 pub use cache::compile_cached;
 

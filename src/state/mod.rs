@@ -20,7 +20,13 @@ mod file;
 mod id;
 mod owner;
 mod process;
+#[cfg(test)]
+mod race_tests;
 mod store;
+#[cfg(test)]
+mod store_tests;
+#[cfg(test)]
+mod test_support;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -7,10 +7,16 @@
 //!   the foreground while the container lives. One thread, one poll(2).
 
 mod caller;
+#[cfg(test)]
+mod caller_tests;
 pub mod fdpass;
 pub mod pty;
 mod relay;
+#[cfg(test)]
+mod relay_tests;
 pub mod signals;
 pub mod socket;
+#[cfg(test)]
+mod stand_in;
 pub mod stdio;
 pub mod supervise;

@@ -6,8 +6,8 @@ use std::process::{Child, Command};
 use std::sync::Mutex;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use bulkhead::cgroup::Record;
-use bulkhead::state::{
+use crate::cgroup::Record;
+use crate::state::{
     Container, Id, Intent, Reserved, START_FIFO, State, Store, VERSION, boot_id, process_start_time,
 };
 use nix::sys::stat::Mode;
@@ -128,7 +128,7 @@ impl Home {
         path
     }
 
-    pub fn load(&self, name: &str) -> bulkhead::Result<Container> {
+    pub fn load(&self, name: &str) -> crate::Result<Container> {
         self.store().load(&id(name))
     }
 
