@@ -22,6 +22,8 @@ mod owner;
 mod process;
 #[cfg(test)]
 mod race_tests;
+#[cfg(test)]
+mod root_tests;
 mod store;
 #[cfg(test)]
 mod store_tests;
