@@ -6,6 +6,7 @@
 
 use bulkhead::{CreateOptions, ExecOptions, ForkServer, Runtime, Signal};
 
+/// Creates, starts, enters and deletes the container.
 pub fn main() -> Result<(), Box<dyn std::error::Error>> {
     // First of all: workers are cloned from a process that has one thread.
     let server = ForkServer::start()?;

@@ -37,7 +37,7 @@ may_skip=(
 # more for some tests, and counts for none.
 one_view_is_enough=(apparmor:: limits:: limits_felt:: block_io:: update:: events:: exec_cgroup:: cgroup_v2::
     cgroup::native_tests:: cgroup::members_tests:: cgroup_rules::cpus_ cleanup::a_limit_too cleanup::memory_above systemd::
-    config_guard::a_burst config_guard::a_hierarchy config_keys::resources_of)
+    config_keys::a_burst config_keys::a_hierarchy config_keys::resources_of)
 views=0
 
 results=()

@@ -1,14 +1,16 @@
 //! `state`, `list`, `kill` and `delete` of the real program, and what it says when it fails.
 
+mod home;
+
 use std::fs::File;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::state_support::{Home, Sleep, state};
 use bulkhead::cli::Cli;
 use clap::CommandFactory;
+use home::{Home, START_FIFO, Sleep, start_time, state, stopped_with_hook};
 use serde_json::Value;
 
 fn bulkhead() -> Command {
@@ -65,7 +67,7 @@ fn unknown_containers() {
         }
         ok(&home, &["delete", "--force", "x"]);
         // The second time with a state directory.
-        home.store().create_root().unwrap();
+        home.create_root();
     }
     for name in ["", ".", "..", "a/b", "a\nb", "\u{e9}", &"x".repeat(1025)] {
         for command in ["state", "kill", "delete"] {
@@ -136,7 +138,7 @@ fn delete_wants_a_stopped_container_or_force() {
         let error = err(&home, &["delete", "c"]);
         assert!(error.contains(status) && error.contains("--force"), "{error}");
         assert!(sleep.alive() && path.join("state.json").exists());
-        let _ = std::fs::remove_file(path.join(bulkhead::state::START_FIFO));
+        let _ = std::fs::remove_file(path.join(START_FIFO));
     }
     ok(&home, &["delete", "--force", "c"]);
     assert_eq!(sleep.0.wait().unwrap().signal(), Some(9));
@@ -180,7 +182,7 @@ fn delete_of_a_container_that_is_being_created() {
         bulkhead().arg("--root").arg(home.root()).args(["delete", "-f", "c"]).spawn().unwrap();
     std::thread::sleep(Duration::from_millis(200));
     assert!(child.try_wait().unwrap().is_none());
-    reserved.abandon().unwrap();
+    reserved.abandon();
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
@@ -208,7 +210,7 @@ fn delete_of_a_broken_state() {
 #[test]
 fn list_formats() {
     let home = Home::new();
-    home.store().create_root().unwrap();
+    home.create_root();
     assert_eq!(ok(&home, &["list", "-f", "json"]), "[]\n");
     assert_eq!(ok(&home, &["list", "-q"]), "");
     let sleep = Sleep::new();
@@ -365,13 +367,8 @@ fn odd_standard_streams() {
 fn a_killed_runtime_takes_its_hook_along() {
     let home = Home::new();
     let pid_file = home.dir.path().join("pid");
-    let mut state = state("c", std::process::id() as i32);
-    state.start_time += 1;
     let script = format!("echo $$ > {0}.tmp; mv {0}.tmp {0}; exec sleep 100", pid_file.display());
-    let config = serde_json::json!({"ociVersion": "1.0.2", "hooks": {"poststop": [
-        {"path": "/bin/sh", "args": ["sh", "-c", script]}]}});
-    state.config = serde_json::from_str(&config.to_string()).unwrap();
-    home.put(&state);
+    home.put(&stopped_with_hook("c", &script));
     let mut delete =
         bulkhead().arg("--root").arg(home.root()).args(["delete", "c"]).spawn().unwrap();
     let deadline = Instant::now() + Duration::from_secs(10);
@@ -386,18 +383,13 @@ fn a_killed_runtime_takes_its_hook_along() {
     assert!(Path::new(&format!("/proc/{hook}")).exists());
     delete.kill().unwrap();
     delete.wait().unwrap();
-    wait(&|| bulkhead::state::process_start_time(hook).unwrap().is_none());
+    wait(&|| start_time(hook).is_none());
 }
 
 #[test]
 fn hooks_work_where_the_caller_ignores_sigchld() {
     let home = Home::new();
-    let mut state = state("c", std::process::id() as i32);
-    state.start_time += 1;
-    let config = serde_json::json!({"ociVersion": "1.0.2", "hooks": {"poststop": [
-        {"path": "/bin/sh", "args": ["sh", "-c", "exit 5"]}]}});
-    state.config = serde_json::from_str(&config.to_string()).unwrap();
-    home.put(&state);
+    home.put(&stopped_with_hook("c", "exit 5"));
     let output = Command::new("/usr/bin/env")
         .args(["--ignore-signal=CHLD", env!("CARGO_BIN_EXE_bulkhead"), "--root"])
         .arg(home.root())

@@ -266,3 +266,107 @@ fn a_create_that_is_refused_caches_no_filter() {
     assert_eq!(entries, 1, "{ran:#?}");
     c.rt.through.clear();
 }
+
+#[test]
+fn what_is_refused_is_refused_by_name() {
+    let rows: [(&str, Value); 5] = [
+        ("process.selinuxLabel", json!("u:r:t:s0")),
+        ("linux.netDevices", json!({"eth0": {"name": "inside"}})),
+        ("linux.mountLabel", json!("u:r:t:s0")),
+        ("linux.intelRdt", json!({"closID": "a"})),
+        ("linux.personality.flags", json!(["ADDR_NO_RANDOMIZE"])),
+    ];
+    for (path, value) in rows {
+        let mut c = Container::new();
+        c.set("/linux/personality/domain", json!("LINUX"));
+        c.set(&format!("/{}", path.replace('.', "/")), value);
+        c.run().refused(&[path]);
+        c.assert_gone();
+    }
+}
+
+/// Keys without effect do not hinder a container.
+#[test]
+fn what_is_ignored_does_no_harm() {
+    let mut c = Container::new();
+    let rows = [
+        ("process.user.username", json!("somebody")),
+        ("process.commandLine", json!("cmd /c")),
+        ("solaris", json!({"milestone": "x"})),
+        ("windows", json!({"layerFolders": ["x"]})),
+        ("vm", json!({"kernel": {"path": "/k"}})),
+        ("zos", json!({})),
+        ("freebsd", json!({})),
+    ];
+    for (path, value) in rows {
+        c.set(&format!("/{}", path.replace('.', "/")), value);
+    }
+    let ran = c.run().ok();
+    assert_eq!(ran.stderr, "");
+}
+
+#[test]
+fn a_realtime_priority_is_the_kernels() {
+    let mut c = Container::with_script("exec sleep 600");
+    c.set("/process/scheduler", json!({"policy": "SCHED_RR", "priority": 7}));
+    let ran = c.create();
+    if ran.code() != Some(0) {
+        // On cgroup v1 a cgroup has no time for it unless it is given some: that is the reason.
+        ran.refused(&["process.scheduler: set SCHED_RR", "linux.resources.cpu.realtimeRuntime"]);
+        c.assert_gone();
+        c.set(
+            "/linux/resources/cpu",
+            json!({"realtimePeriod": 1_000_000, "realtimeRuntime": 1000}),
+        );
+        if c.create().code() != Some(0) {
+            // Nor has its parent.
+            return;
+        }
+    }
+    let stat = c.process().read("stat");
+    let fields: Vec<&str> = stat[stat.rfind(')').unwrap()..].split_whitespace().collect();
+    // rt_priority and policy, proc_pid_stat(5).
+    assert_eq!((fields[38], fields[39]), ("7", "2"), "{stat}");
+}
+
+#[test]
+fn a_burst_is_the_kernels_or_refused() {
+    let version = need!("cpu");
+    let mut c = Container::with_script("exec sleep 600");
+    c.set("/linux/resources/cpu", json!({"quota": 50_000, "period": 100_000, "burst": 20_000}));
+    let file = match version {
+        Version::V1 => "cpu.cfs_burst_us",
+        Version::V2 => "cpu.max.burst",
+    };
+    c.run_detached();
+    assert_eq!(control(&c, "cpu", file, file), "20000");
+}
+
+/// Since Linux 5.11 there is no other kind of memory cgroup.
+#[test]
+fn a_hierarchy_of_memory_is_what_there_is() {
+    let version = need!("memory");
+    let mut c = Container::with_script("exec sleep 600");
+    c.set("/linux/resources/memory", json!({"useHierarchy": true, "limit": 64 << 20}));
+    c.run_detached();
+    if version == Version::V1 {
+        let file = "memory.use_hierarchy";
+        assert_eq!(control(&c, "memory", file, file), "1");
+    }
+}
+
+/// Linux 5.0 has taken it away, with the scheduler that had it.
+#[test]
+fn a_leaf_weight_is_the_kernels_or_refused() {
+    let weight = json!({"leafWeight": 500});
+    let device = json!({"weightDevice": [{"major": 8, "minor": 0, "leafWeight": 500}]});
+    for (value, file) in [(weight, "blkio.leaf_weight"), (device, "blkio.leaf_weight_device")] {
+        let mut c = Container::with_script("exec sleep 600");
+        c.set("/linux/resources/blockIO", value);
+        let ran = c.create();
+        match ran.code() {
+            Some(0) => assert!(control(&c, "blkio", file, file).contains("500")),
+            _ => drop(ran.refused(&["linux.resources.blockIO"])),
+        }
+    }
+}

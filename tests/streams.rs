@@ -2,15 +2,14 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::support::*;
-use bulkhead::terminal::pty::{self, Pty};
 use nix::fcntl::OFlag;
-use nix::pty::Winsize;
+use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -262,12 +261,16 @@ fn signals_reach_the_container() {
 
 /// `run` on a terminal of its own: it, our end, and the other.
 fn on_terminal(c: &Container, rows: u16, columns: u16) -> (Front, File, OwnedFd) {
-    let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
     // Close-on-exec, or the terminal would stay open in run and in the children of other tests.
-    let mut ptmx = File::options();
-    ptmx.read(true).write(true).custom_flags(OFlag::O_NOCTTY.bits());
-    let Pty { master, slave } =
-        pty::open(ptmx.open("/dev/pts/ptmx").unwrap().into(), Some(size)).unwrap();
+    let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    let master = posix_openpt(flags).unwrap();
+    grantpt(&master).unwrap();
+    unlockpt(&master).unwrap();
+    let mut options = File::options();
+    options.read(true).write(true).custom_flags(OFlag::O_NOCTTY.bits());
+    let slave: OwnedFd = options.open(ptsname_r(&master).unwrap()).unwrap().into();
+    set_size(&slave, rows, columns);
+    let master = OwnedFd::from(master);
     let end = || Stdio::from(slave.try_clone().unwrap());
     c.write();
     let run = c.rt.command(&["run", "--bundle", c.path().to_str().unwrap(), &c.id]);
@@ -275,6 +278,13 @@ fn on_terminal(c: &Container, rows: u16, columns: u16) -> (Front, File, OwnedFd)
     command.arg("--ctty").arg(run.get_program()).args(run.get_args()).current_dir(c.path());
     let child = command.stdin(end()).stdout(end()).stderr(end()).spawn().unwrap();
     (Front(child), master.into(), slave)
+}
+
+/// Sets the size of a terminal, through either end of it.
+fn set_size(terminal: &OwnedFd, rows: u16, columns: u16) {
+    let mut stty = Command::new("stty");
+    stty.args(["rows", &rows.to_string(), "cols", &columns.to_string()]);
+    assert!(stty.stdin(terminal.try_clone().unwrap()).status().unwrap().success());
 }
 
 fn read_until(terminal: &mut File, text: &str) -> String {
@@ -294,10 +304,9 @@ fn the_size_is_the_callers_and_follows_it() {
          while :; do sleep 0.02; done",
     );
     c.set("/process/terminal", json!(true));
-    let (front, mut near, _far) = on_terminal(&c, 33, 121);
+    let (front, mut near, far) = on_terminal(&c, 33, 121);
     read_until(&mut near, "first 33 121");
-    let size = Winsize { ws_row: 44, ws_col: 99, ws_xpixel: 0, ws_ypixel: 0 };
-    bulkhead::sys::term::set_window_size(near.as_fd(), &size).unwrap();
+    set_size(&far, 44, 99);
     read_until(&mut near, "changed 44 99");
     drop(front);
 }

@@ -14,6 +14,8 @@ mod cgroup;
 pub mod devices;
 mod document;
 mod error_path;
+#[cfg(test)]
+mod guard_tests;
 pub mod hooks;
 mod identity;
 pub mod ids;

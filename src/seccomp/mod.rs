@@ -14,9 +14,13 @@ pub mod cache;
 pub mod enosys;
 mod filter;
 mod interpret;
+#[cfg(test)]
+mod load_tests;
 pub mod names;
 pub mod notify;
 mod profile;
+#[cfg(test)]
+mod profiles_tests;
 
 pub use cache::compile_cached;
 pub use filter::{Call, Filter};

@@ -21,9 +21,17 @@ mod file;
 mod id;
 mod owner;
 mod process;
+#[cfg(test)]
+mod race_tests;
 mod record;
 mod reserved;
+#[cfg(test)]
+mod root_tests;
 mod store;
+#[cfg(test)]
+mod store_tests;
+#[cfg(test)]
+mod test_support;
 
 pub use document::{Document, OCI_VERSION, Status, document};
 pub use entry::Entry;

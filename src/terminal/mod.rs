@@ -8,10 +8,16 @@
 
 mod buffer;
 mod caller;
+#[cfg(test)]
+mod caller_tests;
 pub mod pty;
 mod relay;
+#[cfg(test)]
+mod relay_tests;
 pub mod signals;
 pub mod socket;
+#[cfg(test)]
+mod stand_in;
 pub mod stdio;
 mod streams;
 pub mod supervise;

@@ -5,9 +5,9 @@ use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use bulkhead::config::hooks::parse_hook;
-use bulkhead::hooks::{Hook, run_all, run_all_logging};
-use bulkhead::{Error, Result};
+use crate::config::hooks::parse_hook;
+use crate::hooks::{Hook, run_all, run_all_logging};
+use crate::{Error, Result};
 
 fn hook(json: serde_json::Value) -> Hook {
     parse_hook("hooks.test", &serde_json::from_value(json).unwrap()).unwrap()
@@ -32,7 +32,7 @@ fn failure(hook: Hook) -> String {
 
 fn wait_gone(pid: &str) {
     let deadline = Instant::now() + Duration::from_secs(5);
-    while bulkhead::state::process_start_time(pid.trim().parse().unwrap()).unwrap().is_some() {
+    while crate::state::process_start_time(pid.trim().parse().unwrap()).unwrap().is_some() {
         assert!(Instant::now() < deadline, "process {pid} lives");
         std::thread::sleep(Duration::from_millis(5));
     }
@@ -164,7 +164,7 @@ fn a_daemon_that_keeps_the_output_open_is_not_waited_for() {
     assert!(begin.elapsed() < Duration::from_secs(5));
     let pid: i32 = pid.trim().parse().unwrap();
     // It also outlives the hook, so it was not taken for a part of it.
-    assert!(bulkhead::state::process_start_time(pid).unwrap().is_some());
+    assert!(crate::state::process_start_time(pid).unwrap().is_some());
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::SIGKILL).unwrap();
 }
 

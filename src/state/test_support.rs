@@ -6,7 +6,7 @@ use std::process::{Child, Command};
 use std::sync::Mutex;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use bulkhead::state::{
+use crate::state::{
     Entry, Id, Intent, Origin, Reserved, START_FIFO, State, Store, VERSION, boot_id,
     process_start_time,
 };
@@ -129,7 +129,7 @@ impl Home {
         path
     }
 
-    pub fn load(&self, name: &str) -> bulkhead::Result<Entry> {
+    pub fn load(&self, name: &str) -> crate::Result<Entry> {
         self.store().load(&id(name))
     }
 

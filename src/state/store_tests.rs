@@ -1,14 +1,12 @@
 //! The state of containers, with hand-made containers.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
-use std::path::Path;
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::state_support::{Home, Sleep, id, intent, state};
-use bulkhead::state::{self, Origin, START_FIFO, Status, Store, VERSION};
-use bulkhead::{Kind, container};
+use super::test_support::{Home, Sleep, id, intent, state};
+use crate::state::{self, START_FIFO, Status, VERSION};
+use crate::{Kind, container};
 
 fn status(home: &Home, name: &str) -> Status {
     home.load(name).unwrap().status().unwrap()
@@ -289,110 +287,6 @@ fn state_files_that_are_no_files_do_not_block_and_are_refused() {
 }
 
 #[test]
-fn readers_never_see_half_a_container() {
-    let home = Home::new();
-    let sleep = Sleep::new();
-    home.store().create_root().unwrap();
-    let mut state = state("c", sleep.pid());
-    // Long enough that a write in place would be seen half done.
-    state.annotations.insert("long".to_owned(), "x".repeat(64 << 10));
-    let done = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        let readers: Vec<_> = (0..64)
-            .map(|_| {
-                scope.spawn(|| {
-                    let store = home.store();
-                    let (mut seen, mut absent) = (0, 0);
-                    while !done.load(Ordering::Relaxed) {
-                        match store.load(&id("c")) {
-                            Ok(container) => {
-                                let status = container.status().unwrap();
-                                let wanted = [Status::Creating, Status::Running];
-                                assert!(wanted.contains(&status), "{status}");
-                                assert_eq!(container.state().is_some(), status == Status::Running);
-                                seen += 1;
-                            }
-                            Err(e) => {
-                                assert_eq!(e.kind(), Kind::NotFound, "{e}");
-                                absent += 1;
-                            }
-                        }
-                        std::thread::sleep(Duration::from_millis(1));
-                    }
-                    (seen, absent)
-                })
-            })
-            .collect();
-        for _ in 0..20 {
-            let mut reserved = home.store().reserve(&id("c"), &intent("c")).unwrap();
-            std::thread::sleep(Duration::from_millis(1));
-            reserved.commit(&state).unwrap();
-            reserved.keep();
-            std::thread::sleep(Duration::from_millis(5));
-            let mut container = home.load("c").unwrap();
-            container.lock().unwrap();
-            container.remove().unwrap();
-        }
-        done.store(true, Ordering::Relaxed);
-        let counts: Vec<(u32, u32)> = readers.into_iter().map(|r| r.join().unwrap()).collect();
-        assert!(counts.iter().map(|c| c.0).sum::<u32>() > 0, "{counts:?}");
-        assert!(counts.iter().map(|c| c.1).sum::<u32>() > 0, "{counts:?}");
-    });
-}
-
-#[test]
-fn many_deletes_of_one_container_all_end_well() {
-    let home = Home::new();
-    for _ in 0..20 {
-        home.reserve("c").keep();
-        std::thread::scope(|scope| {
-            for _ in 0..16 {
-                scope.spawn(|| {
-                    match home.store().load_any(&id("c")).and_then(container::destroy) {
-                        Ok(()) => {}
-                        Err(e) => assert_eq!(e.kind(), Kind::NotFound, "{e}"),
-                    }
-                });
-            }
-        });
-        assert!(home.names().is_empty());
-    }
-}
-
-#[test]
-fn creators_and_deleters_race_to_a_clean_end() {
-    let home = Home::new();
-    home.store().create_root().unwrap();
-    std::thread::scope(|scope| {
-        for _ in 0..4 {
-            scope.spawn(|| {
-                for _ in 0..200 {
-                    match home.store().reserve(&id("c"), &intent("c")) {
-                        // What was reserved is there and ours until it is given up.
-                        Ok(reserved) => {
-                            let meta = std::fs::metadata(reserved.path()).unwrap();
-                            let own = nix::sys::stat::fstat(reserved.dir()).unwrap();
-                            assert_eq!(meta.ino(), own.st_ino);
-                            reserved.abandon().unwrap();
-                        }
-                        Err(e) => assert_eq!(e.kind(), Kind::State, "{e}"),
-                    }
-                }
-            });
-            scope.spawn(|| {
-                for _ in 0..200 {
-                    match home.store().load_any(&id("c")).and_then(container::destroy) {
-                        Ok(()) => {}
-                        Err(e) => assert_eq!(e.kind(), Kind::NotFound, "{e}"),
-                    }
-                }
-            });
-        }
-    });
-    assert!(home.names().is_empty());
-}
-
-#[test]
 fn a_live_container_is_not_destroyed() {
     let home = Home::new();
     let mut sleep = Sleep::new();
@@ -459,44 +353,4 @@ fn destroy_runs_the_poststop_hooks_of_the_snapshot_after_the_directory_is_gone()
     assert_eq!(seen["id"], "c");
     assert_eq!(seen["bundle"], "/bundle");
     assert_eq!(seen["annotations"]["k"], "v");
-}
-
-#[test]
-fn missing_roots() {
-    let home = Home::new();
-    let error = home.store().list().unwrap_err().to_string();
-    assert!(error.contains("no such file or directory"), "{error}");
-    assert_eq!(home.load("c").unwrap_err().kind(), Kind::NotFound);
-    home.store().create_root().unwrap();
-    assert!(home.store().list().unwrap().is_empty());
-}
-
-#[test]
-fn a_link_to_the_root_directory_is_refused_as_well() {
-    let home = Home::new();
-    let link = home.dir.path().join("link");
-    symlink("/", &link).unwrap();
-    let error = Store::open(&link, Origin::Named).unwrap_err().to_string();
-    assert!(error.ends_with("must not be /"), "{error}");
-    assert!(Path::new("/home").exists());
-}
-
-#[test]
-fn an_odd_umask_does_not_spoil_the_mark() {
-    // umask belongs to the process, so a process of its own: this test's binary, once more.
-    const NAME: &str = "state_store::an_odd_umask_does_not_spoil_the_mark";
-    if std::env::var_os("ODD_UMASK").is_some() {
-        nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o277));
-        let home = Home::new();
-        let reserved = home.reserve("c");
-        assert_eq!(std::fs::metadata(reserved.path()).unwrap().mode() & 0o7777, 0o1700);
-        reserved.abandon().unwrap();
-        return;
-    }
-    let status = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", NAME])
-        .env("ODD_UMASK", "1")
-        .status()
-        .unwrap();
-    assert!(status.success());
 }

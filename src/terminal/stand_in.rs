@@ -9,11 +9,11 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use bulkhead::terminal::pty::{self, Pty};
-use bulkhead::terminal::supervise::{
+use crate::terminal::pty::{self, Pty};
+use crate::terminal::supervise::{
     Child as Container, Options, SignalGuard, caller_size, supervise,
 };
-use bulkhead::terminal::{signals, socket, stdio};
+use crate::terminal::{signals, socket, stdio};
 use nix::fcntl::{OFlag, open};
 use nix::pty::Winsize;
 use nix::sys::signal::{Signal, kill};
@@ -156,7 +156,7 @@ pub fn as_owner() -> i32 {
 
 /// A stand-in to start: `before` are shell words put before the command line.
 pub fn stand_in_command(role: &str, script: &str, prefix: &[&str]) -> Command {
-    let line = "exec env --block-signal \"$0\" --exact tty_relay::stand_in --nocapture --test-threads=1 \
+    let line = "exec env --block-signal \"$0\" --exact terminal::relay_tests::stand_in --nocapture --test-threads=1 \
                 2>&1 >/dev/null";
     let exe = std::env::current_exe().unwrap();
     let mut words = prefix.iter().copied().chain(["sh", "-c", line]);

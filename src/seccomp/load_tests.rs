@@ -12,8 +12,8 @@ use std::process::{Command, Output};
 use std::sync::mpsc;
 use std::thread;
 
-use bulkhead::seccomp::{Filter, compile};
-use bulkhead::sys::seccomp::load;
+use crate::seccomp::{Filter, compile};
+use crate::sys::seccomp::load;
 use libseccomp::{ScmpNotifReq, ScmpNotifResp, ScmpNotifRespFlags, ScmpSyscall};
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
@@ -31,7 +31,12 @@ fn in_child(name: &str, body: fn()) -> Output {
         std::process::exit(0);
     }
     Command::new(env::current_exe().unwrap())
-        .args(["--exact", &format!("seccomp_load::{name}"), "--nocapture", "--test-threads=1"])
+        .args([
+            "--exact",
+            &format!("seccomp::load_tests::{name}"),
+            "--nocapture",
+            "--test-threads=1",
+        ])
         .env(CHILD, "1")
         .output()
         .unwrap()

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::fs;
 
-use bulkhead::seccomp::compile;
+use crate::seccomp::compile;
 use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompAction};
 
 fn profiles() -> Vec<(String, LinuxSeccomp)> {
