@@ -42,6 +42,7 @@ pub fn check(profile: &LinuxSeccomp) -> Result<()> {
 /// # Errors
 /// Names the field of the profile: an architecture that this libseccomp does not know, an action or
 /// flag that this kernel does not know, or a value that breaks a rule of config-linux.md#seccomp.
+#[cfg(test)]
 pub fn compile(profile: &LinuxSeccomp, warnings: &mut Vec<String>) -> Result<Filter> {
     build::build(&profile::Profile::new(profile)?, warnings)
 }

@@ -1,7 +1,7 @@
 //! The directory of a container while `create` works on it.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustix::fs::{AtFlags, FlockOperation, Mode};
@@ -76,7 +76,8 @@ impl Reserved {
     }
 
     /// The container's directory, as an absolute path.
-    pub fn path(&self) -> &Path {
+    #[cfg(test)]
+    pub fn path(&self) -> &std::path::Path {
         &self.path
     }
 

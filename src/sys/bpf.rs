@@ -43,11 +43,13 @@ impl Insn {
     }
 
     /// Number of the destination register.
+    #[cfg(test)]
     pub const fn dst(self) -> u8 {
         if cfg!(target_endian = "little") { self.registers & 0xf } else { self.registers >> 4 }
     }
 
     /// Number of the source register.
+    #[cfg(test)]
     pub const fn src(self) -> u8 {
         if cfg!(target_endian = "little") { self.registers >> 4 } else { self.registers & 0xf }
     }
