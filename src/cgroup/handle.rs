@@ -131,6 +131,7 @@ impl Cgroup {
     }
 
     /// Moves process `pid` into all directories, wherever it was cloned.
+    #[cfg(test)]
     pub fn enter_all(&self, pid: i32) -> Result<()> {
         self.record.dirs().iter().try_for_each(|dir| enter(dir, pid))
     }

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use super::test_support::*;
 use crate::Kind;
-use crate::cgroup::{Cgroup, Layout, Mode, Record};
+use crate::cgroup::layout::Mode;
+use crate::cgroup::{Cgroup, Layout, Record};
 use crate::skip::skip;
 use rustix::fs::{CWD, Mode as FileMode, OFlags, mkdirat, openat};
 

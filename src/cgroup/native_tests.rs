@@ -7,7 +7,8 @@ use std::path::Path;
 use std::process::Command;
 
 use super::test_support::*;
-use crate::cgroup::{CgroupMount, CgroupOptions, CgroupPlan as Plan, Layout, Mode, Resources};
+use crate::cgroup::layout::Mode;
+use crate::cgroup::{CgroupMount, CgroupOptions, CgroupPlan as Plan, Layout, Resources};
 use crate::skip::skip;
 use oci_spec::runtime::LinuxResources;
 

@@ -221,6 +221,7 @@ impl CgroupPlan {
     }
 
     /// Iterates over the directories of the container.
+    #[cfg(test)]
     pub fn paths(&self) -> impl Iterator<Item = &Path> {
         self.dirs.iter().map(|plan| plan.dir.path.as_path())
     }

@@ -267,12 +267,14 @@ const NETWORK: &[Key] =
 
 /// Returns each key below `keys` as a path such as `linux.devices[].path` or
 /// `linux.rdma{}.hcaHandles`, with the kind of its value.
+#[cfg(test)]
 pub fn paths(keys: &'static [Key]) -> Vec<(String, Of)> {
     let mut all = Vec::new();
     collect("", keys, &mut all);
     all
 }
 
+#[cfg(test)]
 fn collect(before: &str, keys: &'static [Key], all: &mut Vec<(String, Of)>) {
     for key in keys {
         let path = format!("{before}{}", key.name);

@@ -65,18 +65,6 @@ impl Proc {
         rustix::fs::openat(&links, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
     }
 
-    /// Reads the text file `path` below /proc.
-    pub fn read_text(&self, path: impl AsRef<Path>) -> Result<String> {
-        use std::io::Read;
-        let path = path.as_ref();
-        let read = || -> Result<String> {
-            let mut text = String::new();
-            std::fs::File::from(self.file(path, OFlags::RDONLY)?).read_to_string(&mut text)?;
-            Ok(text)
-        };
-        read().with_context(|| format!("read /proc/{}", path.display()))
-    }
-
     /// Writes `text` with a single write(2): a file of procfs accepts a complete value or nothing.
     pub fn write(&self, path: impl AsRef<Path>, text: &[u8]) -> Result<()> {
         let path = path.as_ref();

@@ -42,6 +42,7 @@ pub fn check(profile: &LinuxSeccomp) -> Result<()> {
 /// # Errors
 /// The field that libseccomp does not support (an architecture), that this kernel does not support
 /// (an action or flag), or that violates a rule of config-linux.md#seccomp.
+#[cfg(test)]
 pub fn compile(profile: &LinuxSeccomp, warnings: &mut Vec<String>) -> Result<Filter> {
     build::build(&profile::Profile::new(profile)?, warnings)
 }

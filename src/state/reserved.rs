@@ -1,7 +1,7 @@
 //! The directory of a container while `create` works on it.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustix::fs::{AtFlags, FlockOperation, Mode};
@@ -77,7 +77,8 @@ impl Reserved {
     }
 
     /// Returns the container's directory, as an absolute path.
-    pub fn path(&self) -> &Path {
+    #[cfg(test)]
+    pub fn path(&self) -> &std::path::Path {
         &self.path
     }
 

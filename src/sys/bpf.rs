@@ -43,11 +43,13 @@ impl Insn {
     }
 
     /// Returns the number of the destination register.
+    #[cfg(test)]
     pub const fn dst(self) -> u8 {
         if cfg!(target_endian = "little") { self.registers & 0xf } else { self.registers >> 4 }
     }
 
     /// Returns the number of the source register.
+    #[cfg(test)]
     pub const fn src(self) -> u8 {
         if cfg!(target_endian = "little") { self.registers >> 4 } else { self.registers & 0xf }
     }

@@ -10,7 +10,7 @@
 #[unsafe(no_mangle)]
 extern "C" fn main(argc: i32, argv: *const *const u8) -> i32 {
     // SAFETY: the C library passes on what the kernel gave it.
-    unsafe { bulkhead::sys::title::remember(argc, argv) };
+    unsafe { bulkhead::remember_arguments(argc, argv) };
     i32::from(bulkhead::cli::main())
 }
 

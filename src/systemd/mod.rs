@@ -31,8 +31,8 @@ mod unit;
 mod value;
 mod wire;
 
-pub use address::{Address, Environment};
-pub use names::{Names, escape_id};
+pub use address::Environment;
+pub use names::Names;
 pub use property::Property;
 pub use unit::{TransientUnit, Unit};
 pub use value::Value;

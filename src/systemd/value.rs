@@ -69,6 +69,7 @@ impl Value {
     }
 
     /// Creates an array of strings.
+    #[cfg(test)]
     pub fn strings<'a>(list: impl IntoIterator<Item = &'a str>) -> Value {
         Value::Array("s".to_owned(), list.into_iter().map(Value::str).collect())
     }

@@ -27,15 +27,8 @@ impl MountAttr {
     pub const STRICTATIME: Self = Self(0x20);
     /// Access times of directories are not updated.
     pub const NODIRATIME: Self = Self(0x80);
-    /// The mount is idmapped; set only together with the descriptor of a user namespace.
-    pub const IDMAP: Self = Self(0x10_0000);
     /// Symbolic links are not followed (Linux 5.14 as an attribute).
     pub const NOSYMFOLLOW: Self = Self(0x20_0000);
-
-    /// Whether the set is empty.
-    pub fn is_empty(self) -> bool {
-        self.0 == 0
-    }
 
     /// Whether the set contains all of `other`.
     pub fn contains(self, other: Self) -> bool {
