@@ -14,6 +14,7 @@ mod cgroup;
 pub mod devices;
 mod document;
 mod error_path;
+mod filter_point;
 #[cfg(test)]
 mod guard_tests;
 pub mod hooks;
@@ -40,6 +41,7 @@ mod cases;
 
 pub use cgroup::CgroupRequest;
 pub use devices::Device;
+pub use filter_point::{FilterPoint, Sibling};
 pub use identity::{CapSets, Identity};
 pub use ids::{IdMap, IdMaps};
 pub use listen::Listen;

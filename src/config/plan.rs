@@ -12,6 +12,7 @@ use oci_spec::runtime::{Linux, Root, Spec};
 use super::annotations::Annotations;
 use super::cgroup::{self, CgroupRequest};
 use super::devices::{self, Device, Origins};
+use super::filter_point::FilterPoint;
 use super::ids::IdMaps;
 use super::listen::Listen;
 use super::mounts::{self, DevConsole, Mount, Users};
@@ -96,6 +97,8 @@ pub struct Plan {
     pub keyring: Option<CString>,
     /// The process; a container without a process cannot be started (the specification allows it).
     pub process: Option<Process>,
+    /// When init loads the seccomp filter of `process`.
+    pub filter_point: FilterPoint,
     /// The offsets of a new time namespace, in the format of /proc/self/timens_offsets.
     pub time_offsets: Option<String>,
     /// The hooks of all six kinds.
@@ -188,6 +191,9 @@ impl Plan {
             process.set_env(sd_notify::VARIABLE, sd_notify::ADDRESS)?;
         }
         linux::refuse_unsupported(linux, &namespaces)?;
+        let filter_point = process.as_ref().map_or(FilterPoint::Ready, |process| {
+            process.filter_point_of_init(route.joins_pid, !hooks.start_container.is_empty())
+        });
         let plan = Plan {
             bundle: options.bundle.clone(),
             rootfs,
@@ -208,6 +214,7 @@ impl Plan {
             domainname,
             keyring: keyring(options)?,
             process,
+            filter_point,
             time_offsets,
             hooks,
             cgroup,

@@ -13,8 +13,9 @@
 //! pid namespace, which is its children's alone (setns(2)): the sibling is born with what the
 //! program will have, and executes it.
 //!
-//! The seccomp filter is in force before that, if it permits the few calls that remain. A profile
-//! that does not (one that forbids every new process, say) is loaded by the sibling, first of all.
+//! The seccomp filter is in force before that, if it permits the few calls that remain. Another
+//! filter (one that forbids every new process, for example) is loaded by the sibling, first of all.
+//! The plan has decided which of the two it is ([`crate::config::FilterPoint`]).
 
 use std::sync::atomic::{AtomicI32, Ordering};
 
@@ -22,8 +23,6 @@ use nix::errno::Errno;
 use nix::sys::signal::Signal;
 
 use crate::protocol::{decode_error, encode_error};
-use crate::seccomp::Call;
-use crate::sys::clone::sibling_call;
 use crate::sys::shared::Shared;
 use crate::{Context, Error, Kind, Result};
 
@@ -144,41 +143,6 @@ impl Report {
         let text: Vec<u8> = bytes.take(usize::try_from(length).ok()?).collect();
         Some((pid, decode_error(&text).map_or(Ok(()), Err)))
     }
-}
-
-/// Whether the filter must be in force before the runtime hears of the process: without
-/// no_new_privs it takes a capability that the program may not have, a listener goes to its agent,
-/// and startContainer hooks are programs of the image, which must not run outside of the filter.
-pub(crate) fn is_filtered_first(
-    no_new_privileges: bool,
-    has_listener: bool,
-    has_hooks: bool,
-) -> bool {
-    !no_new_privileges || has_listener || has_hooks
-}
-
-/// Returns the system calls of a process that is under its filter and waits to execute the program.
-pub(crate) fn last_calls() -> Vec<Call> {
-    [libc::SYS_read, libc::SYS_write, libc::SYS_execve, libc::SYS_exit_group].map(Call::any).into()
-}
-
-/// Returns the system calls from the clone of a sibling on: [`last_calls`] and the settings of the
-/// sibling.
-pub(crate) fn calls(waits: bool, terminal: bool, process_count: bool) -> Vec<Call> {
-    let (clone, flags) = sibling_call(waits);
-    let mut calls = last_calls();
-    calls.push(Call::with(clone, [flags, 0]));
-    calls.push(Call::any(libc::SYS_setsid));
-    if waits {
-        calls.push(Call::any(libc::SYS_close));
-    }
-    if terminal {
-        calls.push(Call::with(libc::SYS_ioctl, [0, libc::TIOCSCTTY, 0]));
-    }
-    if process_count {
-        calls.push(Call::with(libc::SYS_prlimit64, [0, u64::from(libc::RLIMIT_NPROC)]));
-    }
-    calls
 }
 
 /// Returns the error of a step that is not execve(2).

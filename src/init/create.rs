@@ -146,6 +146,7 @@ fn execute(init: &Init<'_>, umask: Mode) -> Result<i32> {
     let Some(process) = &plan.process else { return without_process(init, within) };
     let program = Program {
         process,
+        filter_point: plan.filter_point,
         birth: if plan.route.joins_pid { Birth::Init } else { Birth::Here },
         proc: &init.inherited.proc,
         within,

@@ -20,7 +20,7 @@ use super::lifetime::{self, exit_status};
 use super::limits::Affinity;
 use super::program::Program;
 use super::{enter, stdio};
-use crate::config::{DevConsole, Kind, Listen, Process};
+use crate::config::{DevConsole, FilterPoint, Kind, Listen, Process};
 use crate::fs::{PATH, Proc, Root};
 use crate::protocol::{Socket, ToInit};
 use crate::terminal::signals::Ignored;
@@ -42,6 +42,8 @@ pub(crate) struct Entrance {
 pub(crate) struct Inside<'a> {
     /// The program, its user and its limits.
     pub process: &'a Process,
+    /// When the process loads its seccomp filter.
+    pub filter_point: FilterPoint,
     /// The session keyring to join.
     pub keyring: Option<&'a CStr>,
     /// The user namespace that the process ends up in.
@@ -127,6 +129,7 @@ fn enter_and_start(inside: &Inside<'_>, waits_for_cgroup: bool) -> Result<i32> {
     std::mem::forget(root);
     let program = Program {
         process: inside.process,
+        filter_point: inside.filter_point,
         birth: Birth::Exec(inside.report),
         proc: inside.proc,
         within: inside.within,

@@ -13,6 +13,7 @@ use super::lifetime::exit_status;
 use super::program::Program;
 use super::restrict::Remaining;
 use super::{interpreter, limits, start};
+use crate::config::FilterPoint;
 use crate::protocol::{ToInit, ToParent};
 use crate::sys::clone::clone_sibling;
 use crate::sys::exec::Exec;
@@ -22,8 +23,7 @@ use crate::{Context, Error, Result, sys};
 impl Program<'_> {
     /// The calling process executes the program.
     pub fn execute_here(&self, exec: Exec<'_>, user_namespace: u64) -> Result<i32> {
-        let permits = self.permits(&birth::last_calls());
-        let remaining = self.restrict(self.is_filtered_first() || permits)?;
+        let remaining = self.restrict(self.filter_point != FilterPoint::Execute)?;
         self.ready(user_namespace)?;
         self.wait_and_execute(exec, remaining, nix::unistd::getpid().as_raw())
     }
@@ -31,13 +31,13 @@ impl Program<'_> {
     /// A sibling becomes the container's init: the runtime learns its id, then receives its
     /// messages.
     pub fn execute_as_init(&self, exec: Exec<'_>, user_namespace: u64) -> Result<i32> {
-        let remaining = self.restrict(self.permits(&self.birth_calls(false)))?;
+        let remaining = self.restrict(self.filter_point == FilterPoint::Clone)?;
         let pid = clone_sibling(false, &AtomicI32::new(0), |pid| {
             let run = || {
                 self.parent.wait_for(ToInit::Adopted)?;
                 self.settle().map_err(|(step, errno)| birth::error_of(step, errno))?;
                 let mut remaining = remaining;
-                if self.is_filtered_first() {
+                if self.filter_point == FilterPoint::Ready {
                     self.restrict_fully(remaining)?;
                     remaining = Remaining::Nothing;
                 }
@@ -53,19 +53,7 @@ impl Program<'_> {
 
     /// A sibling executes the program of an exec at once; it has nothing but what the program has.
     pub fn execute_by_sibling(&self, mut exec: Exec<'_>, report: &Report) -> Result<i32> {
-        let has_listener = self.process.listener.is_some();
-        let mut calls = self.birth_calls(true);
-        if has_listener {
-            // The agent, which has the listener by then, may decide about it.
-            calls.retain(|call| call.number != libc::SYS_execve);
-        }
-        let permits = self.permits(&calls);
-        if !permits && has_listener {
-            let why = "a profile with a listener must permit the calls that start a process: \
-                       clone, setsid, read, write, close, exit_group";
-            return Err(Error::invalid_field("linux.seccomp", why));
-        }
-        let remaining = self.restrict(permits)?;
+        let remaining = self.restrict(self.filter_point == FilterPoint::Clone)?;
         self.ready(0)?;
         nix::unistd::close(self.parent.as_raw_fd()).context("close the socket to the runtime")?;
         let pid = clone_sibling(true, report.born(), |pid| {
@@ -135,8 +123,7 @@ impl Program<'_> {
         let name = name.map(|a| a.to_string_lossy().into_owned()).unwrap_or_default();
         let error = Error::from(errno);
         let error = match errno {
-            // A filter may kill the process that looks.
-            Errno::ENOENT if !self.permits(&interpreter::calls()) => error,
+            Errno::ENOENT if !self.may_look() => error,
             Errno::ENOENT => {
                 match interpreter::of(Path::new(OsStr::from_bytes(program.to_bytes()))) {
                     Ok(Some(needed)) => {
@@ -155,6 +142,12 @@ impl Program<'_> {
         error.context(format!("exec {name}"))
     }
 
+    /// Whether the filter permits to read the program's file: it could kill the process.
+    fn may_look(&self) -> bool {
+        let filter = self.process.seccomp.as_ref();
+        filter.is_none_or(|filter| filter.permits(&interpreter::calls()))
+    }
+
     /// Does what a sibling has to do itself: a session and its terminal end with the process that
     /// leads the session, and a limit on the number of processes must not keep the sibling from
     /// being born.
@@ -164,11 +157,8 @@ impl Program<'_> {
             pty::control(sys::term::stdio()[0]).map_err(|errno| (Step::Terminal, errno))?;
         }
         if self.sets_process_count() {
-            limits::set(
-                self.process.rlimits.iter().filter(|limit| limits::is_process_count(limit)),
-                None,
-            )
-            .map_err(|error| (Step::Limit, error.errno().unwrap_or(Errno::EINVAL)))?;
+            limits::set(self.process.rlimits.iter().filter(|limit| limit.is_process_count()), None)
+                .map_err(|error| (Step::Limit, error.errno().unwrap_or(Errno::EINVAL)))?;
         }
         Ok(())
     }

@@ -29,16 +29,10 @@ pub(crate) fn set<'a>(limits: impl IntoIterator<Item = &'a Limit>, pid: Option<i
     Ok(())
 }
 
-/// Whether a limit is RLIMIT_NPROC, which counts the processes of a user. A process that still has
-/// to clone the container's own must not be under it.
-pub(crate) fn is_process_count(limit: &Limit) -> bool {
-    limit.resource == Resource::Nproc
-}
-
 /// Lets process `pid` set RLIMIT_NPROC itself: raises its hard limit if a higher one is requested,
 /// which only the runtime may have the right to do.
 pub(crate) fn allow_process_count(limits: &[Limit], pid: i32) -> Result<()> {
-    let Some(limit) = limits.iter().find(|limit| is_process_count(limit)) else { return Ok(()) };
+    let Some(limit) = limits.iter().find(|limit| limit.is_process_count()) else { return Ok(()) };
     let own = getrlimit(Resource::Nproc).maximum.unwrap_or(u64::MAX);
     if limit.hard <= own {
         return Ok(());

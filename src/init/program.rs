@@ -1,22 +1,23 @@
 //! The program of a container's process, and the decisions about the process that executes it.
 
-use super::birth::{self, Birth};
+use super::birth::Birth;
 use super::identity::Within;
-use super::limits::{self, Affinity};
+use super::limits::Affinity;
 use super::start::Fifos;
 use crate::Result;
 use crate::config::process::Rlimit;
-use crate::config::{Listen, Process};
+use crate::config::{FilterPoint, Listen, Process};
 use crate::fs::Proc;
 use crate::protocol::Socket;
-use crate::seccomp::Call;
 use crate::terminal::signals::Ignored;
 
 /// The program of a process that has its namespaces, its root and its terminal.
 pub(super) struct Program<'a> {
     /// The program, its user and its limits.
     pub process: &'a Process,
-    /// The process that executes it.
+    /// When the process loads its seccomp filter.
+    pub filter_point: FilterPoint,
+    /// The process that executes the program.
     pub birth: Birth<'a>,
     /// The host's procfs.
     pub proc: &'a Proc,
@@ -41,35 +42,18 @@ pub(super) struct Program<'a> {
 }
 
 impl Program<'_> {
-    /// Whether the filter must be in force before the runtime hears of the process.
-    pub fn is_filtered_first(&self) -> bool {
-        let (process, has_hooks) = (self.process, self.before.is_some());
-        birth::is_filtered_first(process.no_new_privileges, process.listener.is_some(), has_hooks)
-    }
-
-    /// Returns the system calls from the clone of the sibling on.
-    pub fn birth_calls(&self, waits: bool) -> Vec<Call> {
-        birth::calls(waits, self.process.terminal, self.sets_process_count())
-    }
-
-    /// Whether the filter permits system calls.
-    pub fn permits(&self, calls: &[Call]) -> bool {
-        self.process.seccomp.as_ref().is_none_or(|filter| filter.permits(calls))
-    }
-
     /// Whether the sibling sets RLIMIT_NPROC: always for an exec, whose sibling is not waited for.
     pub fn sets_process_count(&self) -> bool {
-        let by_sibling = match self.birth {
+        match self.birth {
             Birth::Here => false,
-            Birth::Init => self.process.sets_own_rlimits,
-            Birth::Exec(_) => true,
-        };
-        by_sibling && self.process.rlimits.iter().any(limits::is_process_count)
+            Birth::Init => self.process.sibling(self.process.sets_own_rlimits).sets_process_count,
+            Birth::Exec(_) => self.process.sibling(true).sets_process_count,
+        }
     }
 
     /// Returns the limits that the process sets before a sibling is born.
     pub fn limits_before_birth(&self) -> impl Iterator<Item = &Rlimit> {
         let all = !self.sets_process_count();
-        self.process.rlimits.iter().filter(move |limit| all || !limits::is_process_count(limit))
+        self.process.rlimits.iter().filter(move |limit| all || !limit.is_process_count())
     }
 }

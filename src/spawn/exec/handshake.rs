@@ -44,7 +44,7 @@ impl ExecHandshake<'_> {
         let process = &self.plan.process;
         let pid = self.shared.child.pid;
         if !process.sets_own_rlimits {
-            let others = process.rlimits.iter().filter(|limit| !limits::is_process_count(limit));
+            let others = process.rlimits.iter().filter(|limit| !limit.is_process_count());
             limits::set(others, Some(pid))?;
             limits::allow_process_count(&process.rlimits, pid)?;
         }

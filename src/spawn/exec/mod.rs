@@ -18,8 +18,8 @@ use oci_spec::runtime::Spec;
 
 use self::plan::ExecPlan;
 pub use self::request::ExecRequest;
+use crate::config::{FilterPoint, Sibling};
 use crate::host::Host;
-use crate::init::birth;
 use crate::init::exec::stopped;
 use crate::spawn::child::Running;
 use crate::state::{Entry, State, Status};
@@ -79,17 +79,17 @@ fn check_waiting_init(config: &Spec, plan: &ExecPlan) -> Result<()> {
         return Ok(());
     };
     let hooks = config.hooks().as_ref().and_then(|hooks| hooks.start_container().as_ref());
-    let is_filtered_first = birth::is_filtered_first(
+    // Whether init sets RLIMIT_NPROC depended on the rights of the runtime of its create.
+    let sibling = plan
+        .joins_pid
+        .then(|| Sibling { terminal: own.terminal().unwrap_or(false), sets_process_count: true });
+    let point = FilterPoint::of_init(
+        filter,
         own.no_new_privileges().unwrap_or(false),
-        filter.notify,
         hooks.is_some_and(|hooks| !hooks.is_empty()),
+        sibling,
     );
-    let calls = if plan.joins_pid {
-        birth::calls(false, own.terminal().unwrap_or(false), true)
-    } else {
-        birth::last_calls()
-    };
-    if is_filtered_first || filter.permits(&calls) {
+    if point != FilterPoint::Execute {
         return Ok(());
     }
     let why = "cannot exec before start: the seccomp profile forbids system calls that the \

@@ -10,7 +10,9 @@ use super::cgroup::ExecCgroup;
 use super::request::ExecRequest;
 use crate::config::annotations;
 use crate::config::process;
-use crate::config::{self, Choice, IdMaps, Kind, Listen, Namespaces, Process, TerminalRequest};
+use crate::config::{
+    self, Choice, FilterPoint, IdMaps, Kind, Listen, Namespaces, Process, TerminalRequest,
+};
 use crate::host::Host;
 use crate::init::identity::Within;
 use crate::init::limits::Affinity;
@@ -22,6 +24,8 @@ use crate::{Error, Kind as ErrorKind, Result};
 pub(crate) struct ExecPlan {
     /// The program, its user and its limits.
     pub process: Process,
+    /// When the process loads its seccomp filter.
+    pub filter_point: FilterPoint,
     /// The namespaces that the container does not share with the runtime of its create.
     pub kinds: Vec<Kind>,
     /// Whether the container was put into the pid namespace of others.
@@ -91,6 +95,7 @@ impl ExecPlan {
         let process = Process::new(process, &around, warnings)?;
         let affinities = Affinities::new(process.exec_affinity.as_ref())?;
         let plan = ExecPlan {
+            filter_point: process.filter_point_of_exec()?,
             process,
             kinds: kinds.collect(),
             joins_pid: namespaces.pid.path().is_some(),

@@ -39,6 +39,7 @@ pub(super) fn run(
     let report = Report::new()?;
     let inside = Inside {
         process: &plan.process,
+        filter_point: plan.filter_point,
         keyring: plan.keyring.as_deref(),
         within: plan.within,
         affinity: plan.affinity,
