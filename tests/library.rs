@@ -131,6 +131,10 @@ fn descriptors_and_errors_reach_their_ends(bundle: &Bundle, root: &Path, server:
     let init = runtime.run("fds", &CreateOptions::new(shell.path())).unwrap();
     let exit = container.exec(&ExecOptions::new(["sh", "-c", "exit 4"])).unwrap();
     assert_eq!(exit.wait().unwrap().code(), Some(4));
+    // Still there when the process that cloned it has ended.
+    let sleep = container.exec(&ExecOptions::new(["sleep", "100"])).unwrap();
+    sleep.signal(Signal::KILL).unwrap();
+    assert_eq!(sleep.wait().unwrap().signal(), Some(9));
     let error = container.exec(&ExecOptions::new(["/no/such/program"])).unwrap_err();
     assert!(error.to_string().ends_with("no such file or directory"), "{error}");
     let processes = container.processes().unwrap();
