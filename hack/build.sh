@@ -6,7 +6,8 @@
 #
 # hack/manual.sh makes the man pages and shell completions that go with it.
 #
-# CARGO_TARGET_DIR is honoured.
+# CARGO_TARGET_DIR is honoured; CARGO_BUILD_TARGET is the triple to build for, and needs the linker and the
+# PKG_CONFIG_LIBDIR of that target where it is not the machine's (hack/release.sh).
 set -euo pipefail
 # shellcheck source=hack/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -16,7 +17,7 @@ need_cargo
 need_packages gcc libc6-dev pkg-config libseccomp-dev binutils
 cd "$top"
 
-triple=$(rustc -vV | sed -n 's/^host: //p')
+triple=${CARGO_BUILD_TARGET:-$(rustc -vV | sed -n 's/^host: //p')}
 [ -n "$triple" ] || die "rustc does not name its host triple"
 libdir=$(pkg-config --variable=libdir libseccomp) || die "pkg-config does not know libseccomp"
 [ -f "$libdir/libseccomp.a" ] || die "$libdir/libseccomp.a is missing (Debian: libseccomp-dev)"

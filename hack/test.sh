@@ -174,7 +174,7 @@ skips() {
     return $status
 }
 
-need_packages busybox-static crun git groff-base iproute2 jq procps python3 runc shellcheck strace uidmap \
+need_packages busybox-static crun git groff-base iproute2 jq procps pyflakes3 python3 runc shellcheck strace uidmap \
     util-linux bsdutils gcc libc6-dev libseccomp-dev pkg-config
 need_cargo
 
@@ -195,7 +195,9 @@ export BULKHEAD_BIN
 if [ $# -eq 0 ]; then
     step "format" cargo fmt --check
     step "lints" cargo clippy --all-targets --locked -- -D warnings
-    step "scripts" shellcheck -x hack/vm hack/*.sh integration/*.sh integration/peer/*.sh .ci/run
+    step "scripts" shellcheck -x hack/vm hack/*.sh integration/*.sh integration/peer/*.sh packaging/deb/*.sh .ci/run
+    step "scripts (Python)" pyflakes3 hack/*.py hack/bench/*.py packaging/*.py integration/engines/*.py
+    step "links" hack/check-links.py
     step "documentation" documentation
 fi
 mode=$(cgroup_mode)

@@ -35,76 +35,59 @@
 //! commands need; `container` has a file for each verb. Unsafe code lives in `sys` only.
 
 #[forbid(unsafe_code)]
-#[doc(hidden)]
-pub mod cgroup;
+mod cgroup;
 #[forbid(unsafe_code)]
 #[doc(hidden)]
 pub mod cli;
 #[forbid(unsafe_code)]
-#[doc(hidden)]
-pub mod config;
+mod config;
 #[forbid(unsafe_code)]
-#[doc(hidden)]
-pub mod container;
+mod container;
 #[forbid(unsafe_code)]
-#[doc(hidden)]
-pub mod error;
+mod error;
 #[forbid(unsafe_code)]
-#[doc(hidden)]
-pub mod fs;
+mod fs;
 #[forbid(unsafe_code)]
-#[doc(hidden)]
-pub mod hooks;
+mod hooks;
 #[forbid(unsafe_code)]
-#[doc(hidden)]
-pub mod host;
+mod host;
 #[forbid(unsafe_code)]
-#[doc(hidden)]
-pub mod init;
+mod init;
 #[forbid(unsafe_code)]
 mod list;
 #[forbid(unsafe_code)]
-#[doc(hidden)]
-pub mod log;
+mod log;
 #[forbid(unsafe_code)]
-#[doc(hidden)]
-pub mod mount;
+mod mount;
 #[forbid(unsafe_code)]
-#[doc(hidden)]
-pub mod protocol;
+mod protocol;
 #[forbid(unsafe_code)]
-#[doc(hidden)]
-pub mod sd_notify;
+mod sd_notify;
 #[forbid(unsafe_code)]
-#[doc(hidden)]
-pub mod seccomp;
+mod seccomp;
 #[cfg(test)]
 #[path = "../tests/skip.rs"]
 mod skip;
 #[forbid(unsafe_code)]
-#[doc(hidden)]
-pub mod spawn;
+mod spawn;
 #[forbid(unsafe_code)]
-#[doc(hidden)]
-pub mod state;
-#[doc(hidden)]
-pub mod sys;
+mod state;
+mod sys;
 #[forbid(unsafe_code)]
-#[doc(hidden)]
-pub mod systemd;
+mod systemd;
 #[forbid(unsafe_code)]
-#[doc(hidden)]
-pub mod terminal;
+mod terminal;
 #[forbid(unsafe_code)]
-#[doc(hidden)]
-pub mod text;
+mod text;
 
 pub use cgroup::Stats;
 pub use container::{
     CgroupManager, Container, CreateOptions, Event, Events, ExecOptions, ForkServer, Process,
     Runtime, Signal,
 };
-#[doc(hidden)]
-pub use error::Context;
 pub use error::{Error, Kind, Result};
 pub use state::Status;
+#[doc(hidden)]
+pub use sys::title::remember as remember_arguments;
+
+pub(crate) use error::Context;

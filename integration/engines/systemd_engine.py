@@ -3,7 +3,7 @@
 import isolation
 from docker_engine import Docker
 from harness import engine, run
-from podman_engine import Podman, Rootless
+from podman_engine import Podman
 
 
 class BySystemd:

@@ -58,14 +58,12 @@ mod undo;
 mod units;
 mod update;
 
-pub use dir::Dir;
 pub use handle::Cgroup;
-pub use layout::{Layout, Mode};
+pub use layout::Layout;
 pub use mounts::CgroupMount;
 pub use oom::OomWatch;
 pub use plan::{CgroupOptions, CgroupPlan};
 pub use record::Record;
 pub use resources::Resources;
 pub use stats::Stats;
-pub use undo::Undo;
 pub use update::Update;

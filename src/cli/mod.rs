@@ -1,34 +1,32 @@
 //! The command line: parses the words, calls the library, prints the result. One file a command.
 
-pub mod args;
-pub mod create;
-pub mod delete;
+mod args;
+mod create;
+mod delete;
 mod environment;
-pub mod events;
-pub mod exec;
-pub mod features;
-pub mod kill;
-pub mod list;
+mod events;
+mod exec;
+mod features;
+mod kill;
+mod list;
 mod log;
 mod output;
-pub mod pause;
+mod pause;
 mod preserved;
-pub mod ps;
-pub mod resume;
-pub mod run;
-pub mod spec;
-pub mod start;
-pub mod state;
-pub mod update;
+mod ps;
+mod resume;
+mod run;
+mod spec;
+mod start;
+mod state;
+mod update;
 mod usage;
 
 use ::log::LevelFilter;
 use clap::{CommandFactory, Parser};
 
-pub use args::{
-    Cli, Command, CreateArgs, DeleteArgs, EventsArgs, ExecArgs, Global, IdArgs, KillArgs, ListArgs,
-};
-pub use args::{ListFormat, LogFormat, LogLevel, PsArgs, Rootless, RunArgs, SpecArgs, UpdateArgs};
+pub use args::Cli;
+use args::{Command, LogFormat, LogLevel};
 
 use self::log::Format;
 use self::output::print;

@@ -11,29 +11,30 @@ use crate::{Error, Result};
 /// The prefix of annotations for an OCI runtime.
 pub const PREFIX: &str = "run.oci.";
 
-/// Leave the supplementary groups of the runtime's caller in force; `0` means no. This is
-/// `podman run --group-add keep-groups`.
+/// Keeps the supplementary groups of the runtime's caller, unless the value is `0`. Set by `podman
+/// run --group-add keep-groups`.
 pub const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
 
-/// The file that the standard output of hooks is appended to, an absolute path.
+/// The absolute path of the file that the standard output of hooks is appended to.
 pub const HOOKS_STDOUT: &str = "run.oci.hooks.stdout";
 
-/// The file that the standard error of hooks is appended to, an absolute path.
+/// The absolute path of the file that the standard error of hooks is appended to.
 pub const HOOKS_STDERR: &str = "run.oci.hooks.stderr";
 
-/// What `linux.seccomp.listenerPath` is where the configuration has none.
+/// The value of `linux.seccomp.listenerPath` if the configuration has none.
 pub const SECCOMP_RECEIVER: &str = "run.oci.seccomp.receiver";
 
-/// The Unix socket that gets a pidfd of the container's process, an absolute path.
+/// The absolute path of the Unix socket that gets a pidfd of the container's process.
 pub const PIDFD_RECEIVER: &str = "run.oci.pidfd_receiver";
 
-/// The cgroup below the container's own that its processes are in, and whose owner they are.
+/// The cgroup below the container's own that the container's processes are in and own.
 pub const DELEGATE_CGROUP: &str = "run.oci.delegate-cgroup";
 
-/// The cgroup below the container's unit that its processes are in.
+/// The cgroup below the container's unit that the container's processes are in.
 pub const SYSTEMD_SUBGROUP: &str = "run.oci.systemd.subgroup";
 
-/// The annotations with [`PREFIX`] that have an effect; others are ignored with a warning.
+/// The annotations with [`PREFIX`] that have an effect. Other annotations are ignored with a
+/// warning.
 pub const KNOWN: &[&str] = &[
     KEEP_GROUPS,
     HOOKS_STDOUT,
@@ -51,17 +52,17 @@ fn get<'a>(spec: &'a Spec, name: &str) -> Option<&'a str> {
     spec.annotations().as_ref()?.get(name).map(String::as_str)
 }
 
-/// The value of an annotation that names a path.
+/// Returns the value of an annotation that names a path.
 fn path<'a>(spec: &'a Spec, name: &str) -> Option<&'a Path> {
     get(spec, name).map(Path::new)
 }
 
-/// Whether the supplementary groups stay those of the caller.
+/// Whether the process keeps the supplementary groups of the caller.
 pub fn keeps_groups(spec: &Spec) -> bool {
     get(spec, KEEP_GROUPS).is_some_and(|value| value != "0")
 }
 
-/// Moves the seccomp receiver into its field, so that the rules of the field hold, and warns about
+/// Moves the seccomp receiver into its field, so that the rules of the field apply, and warns of
 /// annotations that have no effect.
 pub(super) fn apply(spec: &mut Spec, warnings: &mut Vec<String>) {
     if spec.annotations().is_none() {
@@ -102,20 +103,20 @@ pub(super) fn apply(spec: &mut Spec, warnings: &mut Vec<String>) {
     }
 }
 
-/// The annotations of a container, and those among them that have an effect on the plan.
+/// The annotations of a container, and those of them that affect the plan.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Annotations {
-    /// All of them, for the state.
+    /// All annotations, for the state.
     pub all: BTreeMap<String, String>,
-    /// Whether the supplementary groups stay those of the caller ([`KEEP_GROUPS`]).
+    /// Whether the process keeps the supplementary groups of the caller ([`KEEP_GROUPS`]).
     pub keeps_groups: bool,
     /// The socket that gets a pidfd of init ([`PIDFD_RECEIVER`]).
     pub pidfd_receiver: Option<PathBuf>,
 }
 
 impl Annotations {
-    /// Parses `annotations` (config.md, "Annotations"): keys must not be empty, and the paths of the
-    /// annotations that are read here are absolute.
+    /// Parses `annotations` (config.md, "Annotations"). Keys must not be empty, and paths must be
+    /// absolute.
     pub fn new(spec: &Spec) -> Result<Annotations> {
         let all: BTreeMap<String, String> =
             spec.annotations().iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect();

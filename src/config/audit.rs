@@ -1,8 +1,8 @@
-//! Finds what the typed configuration cannot show: a missing member that reads as 0, an array that was
-//! taken for an object, a NUL byte.
+//! Finds what the typed configuration cannot show: a missing member that reads as 0, an array in
+//! the place of an object, a NUL byte.
 //!
-//! The typed values and one scan of the text tell whether any of these is possible; an ordinary
-//! configuration needs nothing else.
+//! The typed values and one scan of the text show whether a configuration can have any of these.
+//! Only then is the text parsed again and audited.
 
 use oci_spec::runtime::{LinuxDeviceType, Process, Spec};
 use serde_json::Value;
@@ -53,10 +53,10 @@ const ARRAY_KEYS: &[&str] = &[
 /// The parts of a configuration whose strings reach the kernel.
 const USED: &[&str] = &["process", "root", "hostname", "domainname", "mounts", "hooks", "linux"];
 
-/// Members that are missing and that the crate cannot show as missing.
+/// Missing members that the crate reads as 0.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Absent {
-    /// `linux.resources.pids` is there, its `limit` is not.
+    /// Whether `linux.resources.pids` has no `limit`.
     pub pids_limit: bool,
 }
 
@@ -81,16 +81,16 @@ fn array_key(before: &[u8]) -> bool {
     ARRAY_KEYS.iter().any(|known| known.as_bytes() == key)
 }
 
-/// Whether a member with the value 0 may be one that is missing.
+/// Whether a member of value 0 may be missing from the text.
 pub fn process_may_hide(process: &Process) -> bool {
-    // Both its members have a default of the crate's own.
+    // The crate has defaults of its own for both members.
     if process.io_priority().is_some() {
         return true;
     }
     process.rlimits().iter().flatten().any(|limit| limit.soft() == 0 || limit.hard() == 0)
 }
 
-/// Whether a member with the value 0 may be one that is missing.
+/// Whether a member of value 0 may be missing from the text.
 pub fn spec_may_hide(spec: &Spec) -> bool {
     if spec.process().as_ref().is_some_and(process_may_hide) {
         return true;
@@ -133,7 +133,7 @@ pub fn spec_may_hide(spec: &Spec) -> bool {
         })
 }
 
-/// Audits the whole text. `root` is the path of the text's own object.
+/// Audits the whole text. `root` is the path of the outermost object.
 pub fn audit(text: &str, root: &str) -> Result<Absent> {
     let mut value: Value = serde_json::from_str(text).map_err(|error| reparse::syntax(&error))?;
     if !root.is_empty() {
@@ -150,8 +150,8 @@ pub fn audit(text: &str, root: &str) -> Result<Absent> {
     Ok(Absent { pids_limit })
 }
 
-/// Checks that `value` and the objects below it are objects with all required keys. The crate takes an
-/// array for the members of an object in order.
+/// Checks that `value` and the values below it are objects with all required keys. The crate
+/// accepts an array and takes its elements for the members in order.
 fn members(value: &Value, keys: &[Key], field: &str) -> Result<()> {
     let members = match value {
         Value::Null => return Ok(()),
@@ -193,7 +193,8 @@ fn members(value: &Value, keys: &[Key], field: &str) -> Result<()> {
     Ok(())
 }
 
-/// A C string ends at a NUL byte: the kernel would see another value than the one checked.
+/// Refuses a NUL byte. It ends a C string: the kernel would see another value than the checked
+/// value.
 fn no_nul(field: &str, value: &Value) -> Result<()> {
     const WHY: &str = "a NUL byte cannot be passed to the kernel";
     match value {

@@ -1,4 +1,4 @@
-//! The cgroup's part of the plan: `linux.cgroupsPath` and `linux.resources`.
+//! Plans the container's cgroup from `linux.cgroupsPath` and `linux.resources`.
 
 use oci_spec::runtime::Spec;
 
@@ -9,18 +9,18 @@ use crate::cgroup::{CgroupOptions, CgroupPlan, Layout, Resources};
 use crate::host::Host;
 use crate::{Result, systemd};
 
-/// What the command line says about cgroups.
+/// The cgroup options of the command line.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CgroupRequest {
-    /// No cgroup is made, and limits are refused.
+    /// Whether the container gets no cgroup; limits are then refused.
     pub disabled: bool,
-    /// systemd makes the cgroup; these variables tell where systemd is.
+    /// The environment to reach systemd with, if systemd creates the cgroup.
     pub systemd: Option<systemd::Environment>,
-    /// A cgroup that may not be used is no error if no limit is requested.
+    /// Whether a cgroup that cannot be used is tolerated, unless a limit is requested.
     pub rootless: bool,
 }
 
-/// Plans the cgroup of container `id`.
+/// Plans the cgroup of the container `id`.
 pub fn plan(
     spec: &Spec,
     id: &str,

@@ -1,4 +1,4 @@
-//! Device nodes: the spec's default ones, and `linux.devices`.
+//! Device nodes: the default devices of the specification, and `linux.devices`.
 
 use std::collections::HashMap;
 use std::path::{Component, Path, PathBuf};
@@ -16,7 +16,7 @@ use crate::{Error, Result};
 pub struct Device {
     /// The index in `linux.devices`; `None` for a default device.
     pub index: Option<usize>,
-    /// In the container.
+    /// The path in the container.
     pub path: PathBuf,
     /// Where the node comes from.
     pub origin: Origin,
@@ -26,12 +26,12 @@ pub struct Device {
     pub major: u32,
     /// 0 for a FIFO.
     pub minor: u32,
-    /// The requested attributes of its inode.
+    /// The requested mode and owner.
     pub attributes: Attributes,
 }
 
 impl Device {
-    /// Whether an inode is the node itself.
+    /// Whether an inode is this device node.
     pub fn is_node(&self, stat: &Stat) -> bool {
         FileType::from_raw_mode(stat.st_mode) == self.kind
             && (self.kind == FileType::Fifo
@@ -42,18 +42,18 @@ impl Device {
 /// Where a node comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
-    /// Init makes it with mknod(2).
+    /// Init creates it with mknod(2).
     Made,
-    /// The container is in a user namespace, where mknod(2) is refused: the runtime makes it on a
-    /// tmpfs of the initial user namespace, and init binds it.
+    /// The runtime creates it on a tmpfs of the initial user namespace, and init binds it: mknod(2)
+    /// is refused in the container's user namespace.
     Staged,
-    /// The runtime has no right to make it either: the host's own node is bound.
+    /// Init binds the host's node: the runtime has no right to create a node either.
     Bound,
-    /// There is no mount namespace to bind it in: the root file system has it already.
+    /// The root file system has it already: without a mount namespace nothing can be bound.
     Present,
 }
 
-/// Mode and owner of a node, as far as they are requested.
+/// The requested mode and owner of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Attributes {
     /// Permission bits; no umask applies.
@@ -65,8 +65,7 @@ pub struct Attributes {
 }
 
 impl Attributes {
-    /// Mode, owner and group of a node that is made: 0666 and the container's root where nothing
-    /// is requested.
+    /// Returns mode, owner and group of a new node. The defaults are 0666 and the container's root.
     pub fn or_default(self) -> (u32, u32, u32) {
         (self.mode.unwrap_or(0o666), self.uid.unwrap_or(0), self.gid.unwrap_or(0))
     }
@@ -84,8 +83,8 @@ impl Attributes {
         })
     }
 
-    /// Like [`Attributes::difference`], for the host's own node, whose owner cannot be changed: the
-    /// owner makes no difference where the mode gives everybody the same permissions.
+    /// Describes the first difference that affects access to the host's node. The owner of that
+    /// node cannot be changed; it does not matter if the mode gives all users the same permissions.
     pub fn difference_of_access(self, stat: &Stat) -> Option<String> {
         let rights = [6, 3, 0].map(|shift| stat.st_mode >> shift & 0o7);
         match rights {
@@ -100,7 +99,7 @@ impl Attributes {
 /// The permission bits of a mode, with set-id and sticky.
 const PERMISSIONS: u32 = 0o7777;
 
-/// config-linux.md, "Default Devices". /dev/console and /dev/ptmx are made elsewhere.
+/// config-linux.md, "Default Devices". /dev/console and /dev/ptmx are created elsewhere.
 const DEFAULTS: [(&str, u32, u32); 6] = [
     ("/dev/null", 1, 3),
     ("/dev/zero", 1, 5),
@@ -110,8 +109,8 @@ const DEFAULTS: [(&str, u32, u32); 6] = [
     ("/dev/tty", 5, 0),
 ];
 
-/// Links in /dev, runtime-linux.md "/dev symbolic links": name, target. The last one only where
-/// the host has a kcore.
+/// Links in /dev, with their targets (runtime-linux.md, "/dev symbolic links"). The last link is
+/// created only if the host has a kcore.
 pub const LINKS: [(&str, &str); 4] = [
     ("fd", "/proc/self/fd"),
     ("stdin", "/proc/self/fd/0"),
@@ -119,7 +118,7 @@ pub const LINKS: [(&str, &str); 4] = [
     ("stderr", "/proc/self/fd/2"),
 ];
 
-/// How the nodes of a container come into being.
+/// The origins of the nodes of a container.
 #[derive(Debug, Clone, Copy)]
 pub struct Origins {
     default: Origin,
@@ -127,8 +126,8 @@ pub struct Origins {
 }
 
 impl Origins {
-    /// In a user namespace the default devices are always bound: the host's own nodes have the
-    /// mode that they need, and a container without other devices needs no tmpfs.
+    /// Returns the origins. In a user namespace the default devices are always bound: the host's
+    /// nodes have the right mode, and a container without other devices then needs no tmpfs.
     pub fn new(namespaces: &Namespaces, host: &Host) -> Origins {
         let all = |origin| Origins { default: origin, listed: origin };
         if !namespaces.has_user() && !host.in_user_namespace {
@@ -143,8 +142,8 @@ impl Origins {
     }
 }
 
-/// Parses `linux.devices` (config-linux.md, "Devices"). With `populate_dev` the default devices come
-/// first; a listed device with the path of a default one replaces it.
+/// Parses `linux.devices` (config-linux.md, "Devices"). With `populate_dev` the default devices
+/// come first; a listed device replaces the default device of its path.
 pub fn parse(
     list: Option<&Vec<LinuxDevice>>,
     origins: Origins,
@@ -161,7 +160,7 @@ pub fn parse(
                 by_path.insert(parsed.path.clone(), listed.len());
                 listed.push(parsed);
             }
-            // The same entry again says nothing new, and engines do write it.
+            // Engines list some devices twice; identical entries do no harm.
             Some(earlier) if *earlier == (Device { index: earlier.index, ..parsed }) => {}
             Some(_) => {
                 let field = format!("linux.devices[{index}].path");
@@ -211,7 +210,7 @@ fn parse_device(index: usize, device: &LinuxDevice, origins: Origins) -> Result<
             (kind, node.major.unwrap_or(0), node.minor.unwrap_or(0))
         }
     };
-    // Some engines hand on a mode with the type bits of stat(2).
+    // Some engines pass a mode with the file type bits of stat(2).
     let mode = device.file_mode();
     if let Some(mode) = mode
         && mode & !PERMISSIONS != 0
@@ -229,7 +228,7 @@ fn parse_device(index: usize, device: &LinuxDevice, origins: Origins) -> Result<
         index: Some(index),
         // Without `//`, `/./` and a trailing slash.
         path: path.components().collect(),
-        // A FIFO can be made in a user namespace, too.
+        // mknod(2) can create a FIFO in a user namespace too.
         origin: if kind == FileType::Fifo { Origin::Made } else { origins.listed },
         kind,
         major,

@@ -1,9 +1,8 @@
-//! The two outermost objects of a configuration, as they are read.
+//! The outermost objects of a configuration, as they are deserialized.
 //!
-//! The crate's own types for them would do but for `process.execCPUAffinity`: the crate checks it
-//! with a regular expression while it parses, and so links an engine for them that is a quarter of
-//! the binary. The process section checks it. All other members are of the
-//! crate's types. Members for other platforms are not read at all.
+//! The types of the oci-spec crate are used for all members but `process.execCPUAffinity`: the
+//! crate checks that member with a regular expression, which adds a quarter to the size of the
+//! binary. Members for other platforms are not read.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -18,7 +17,7 @@ use serde::Deserialize;
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", expecting = "struct Spec")]
 pub struct Config {
-    // The check of the version reports one that is missing.
+    // `version::check` reports a missing version.
     #[serde(default)]
     oci_version: String,
     root: Option<Root>,
@@ -37,7 +36,7 @@ pub struct Config {
 pub struct ProcessConfig {
     terminal: Option<bool>,
     console_size: Option<ConsoleSize>,
-    // A process without a user is for root, as runc and crun have it; people write them by hand.
+    // A process without a user runs as root, as in runc and crun; hand-written files rely on it.
     #[serde(default)]
     user: User,
     args: Option<Vec<String>>,
@@ -55,7 +54,7 @@ pub struct ProcessConfig {
     exec_cpu_affinity: Option<Affinity>,
 }
 
-/// The member `execCPUAffinity` of a process; an empty list means unset.
+/// The member `execCPUAffinity` of a process. An empty list means unset.
 #[derive(Deserialize)]
 #[serde(expecting = "struct ExecCPUAffinity")]
 struct Affinity {
@@ -65,7 +64,7 @@ struct Affinity {
 
 impl From<Config> for Spec {
     fn from(config: Config) -> Spec {
-        // Each member is set: the crate's defaults are not those of the specification.
+        // Sets every member: the crate's defaults differ from those of the specification.
         let mut spec = Spec::default();
         spec.set_version(config.oci_version)
             .set_root(config.root)
@@ -118,7 +117,7 @@ mod tests {
 
     use super::*;
 
-    /// `text` as it is read here, and as the crate reads it.
+    /// Parses a value with these types and with those of the crate.
     fn both(value: &Value) -> (Spec, Spec) {
         let text = value.to_string();
         let ours: Config = serde_json::from_str(&text).unwrap();
@@ -145,7 +144,7 @@ mod tests {
         });
         let (ours, theirs) = both(&full);
         assert_eq!(ours, theirs);
-        // None of the members is one that the crate left out, so the text is the same too.
+        // The crate lost no member, so the text is equal too.
         assert_eq!(serde_json::to_value(&ours).unwrap(), full);
         for bare in [
             json!({}),

@@ -1,4 +1,4 @@
-//! Finds the path of the value that a parse error is about, from the position of the error.
+//! Finds the path of the value that caused a parse error, from the position of the error.
 
 use serde_json::error::Category;
 
@@ -11,20 +11,20 @@ pub enum Step {
     Element(usize),
 }
 
-/// Returns the path of the value that `error` of serde_json is about; empty means the whole document.
-/// `text` is valid JSON, so the error is about a type or value.
+/// Returns the path of the value that caused `error`; an empty path means the whole document.
+/// `text` is valid JSON, so the error is about a type or a value.
 ///
-/// The parser stops
-/// * behind a string, number or literal of the wrong type or value,
+/// The parser stops:
+/// * after a string, number or literal of the wrong type or value,
 /// * before an object or array of the wrong type,
-/// * behind an object or array that lacks something,
-/// * behind a key that is given twice; the path is then that of the object,
-/// * at a value that is not a string where the name of a variant is expected: serde_json calls that a
+/// * after an object or array that lacks something,
+/// * after a key that is given twice; the path is then that of the object,
+/// * at a value other than a string if the name of a variant is expected: serde_json calls that a
 ///   syntax error.
 pub fn path(text: &str, error: &serde_json::Error) -> Vec<Step> {
     let before: usize =
         text.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum();
-    // The column is the number of bytes that were consumed; with one more for a syntax error.
+    // The column is the number of bytes consumed, plus one for a syntax error.
     let read = before.saturating_add(error.column());
     match error.classify() {
         Category::Data => scan(text, read, false),
@@ -32,15 +32,15 @@ pub fn path(text: &str, error: &serde_json::Error) -> Vec<Step> {
     }
 }
 
-/// Returns the path of the last value or key that begins before `stop`, or at `stop` if it is an object
-/// or array or `inclusive` is set.
+/// Returns the path of the last value or key that begins before `stop`. A value that begins at
+/// `stop` counts if it is an object or array, or if `inclusive` is set.
 fn scan(text: &str, stop: usize, inclusive: bool) -> Vec<Step> {
     let mut scan = Scan { text, open: Vec::new(), key: "", steps: Vec::new() };
     scan.run(stop, inclusive);
     scan.steps.into_iter().map(step).collect()
 }
 
-/// A [`Step`] with the key as it is written, in its quotes.
+/// A [`Step`] whose key is as written in the text, with its quotes.
 #[derive(Clone, Copy)]
 enum Raw<'a> {
     Member(&'a str),
@@ -58,7 +58,7 @@ enum Open {
 struct Scan<'a> {
     text: &'a str,
     open: Vec<Open>,
-    /// The key of the next value, if that is a member.
+    /// The key of the next value, if the value is a member.
     key: &'a str,
     /// The path of the last value that began or ended.
     steps: Vec<Raw<'a>>,
@@ -100,7 +100,7 @@ impl Scan<'_> {
         }
     }
 
-    /// A value begins; `open` is what it is if it holds others.
+    /// Begins a value; `open` is set for an object or array.
     fn begin(&mut self, open: Option<Open>) {
         self.steps.truncate(self.open.len().saturating_sub(1));
         match self.open.last() {
@@ -112,7 +112,7 @@ impl Scan<'_> {
     }
 }
 
-/// The length of the string that `bytes` begins with, with its quotes.
+/// Returns the length of the string at the start of `bytes`, with its quotes.
 fn string(bytes: &[u8]) -> usize {
     let mut at = 1;
     loop {
@@ -125,7 +125,7 @@ fn string(bytes: &[u8]) -> usize {
     }
 }
 
-/// The length of the number or literal that `bytes` begins with.
+/// Returns the length of the number or literal at the start of `bytes`.
 fn word(bytes: &[u8]) -> usize {
     let part = |byte: &u8| byte.is_ascii_alphanumeric() || b"+-.".contains(byte);
     bytes.iter().position(|byte| !part(byte)).unwrap_or(bytes.len())

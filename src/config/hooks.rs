@@ -12,17 +12,17 @@ use super::process::assignment;
 use crate::hooks::{Hook, Hooks, Sink};
 use crate::{Error, Result};
 
-/// The whole environment of a hook for which the configuration gives none.
+/// The whole environment of a hook if the configuration gives no environment.
 const DEFAULT_ENV: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Parses the hooks of all six kinds. `annotation` looks an annotation up: two of them name files for
-/// the output.
+/// Parses the hooks of all six kinds. `annotation` looks up an annotation: two annotations name
+/// files for the output.
 pub fn parse<'a>(
     hooks: Option<&SpecHooks>,
     annotation: impl Fn(&str) -> Option<&'a str>,
 ) -> Result<Hooks> {
     let Some(hooks) = hooks else { return Ok(Hooks::default()) };
-    #[allow(deprecated)] // Deprecated in the specification too, and still used by every engine.
+    #[allow(deprecated)] // The specification deprecates prestart; every engine still uses it.
     let prestart = hooks.prestart();
     let mut hooks = Hooks {
         prestart: parse_list("prestart", prestart.as_ref())?,
@@ -34,8 +34,8 @@ pub fn parse<'a>(
     };
     let sink = |name| annotation(name).map(|path| Sink::Path(Path::new(path).to_owned()));
     let (stdout, stderr) = (sink(HOOKS_STDOUT), sink(HOOKS_STDERR));
-    // Not the output of startContainer hooks: they are programs of the image, which get no descriptor
-    // of a file of the host.
+    // Not the output of startContainer hooks: these are programs of the image, which must not get a
+    // descriptor of a host's file.
     let Hooks { prestart, create_runtime, create_container, poststart, poststop, .. } = &mut hooks;
     for hook in [prestart, create_runtime, poststart, poststop].into_iter().flatten() {
         hook.beside_runtime = true;
@@ -54,7 +54,7 @@ fn parse_list(kind: &str, hooks: Option<&Vec<SpecHook>>) -> Result<Vec<Hook>> {
     hooks.map(|(index, hook)| parse_hook(&format!("hooks.{kind}[{index}]"), hook)).collect()
 }
 
-/// Parses a hook; `field` names it in errors.
+/// Parses a hook; `field` is its name in errors.
 pub fn parse_hook(field: &str, hook: &SpecHook) -> Result<Hook> {
     let path = hook.path();
     if !path.is_absolute() {

@@ -15,10 +15,10 @@ pub struct Identity {
     pub uid: u32,
     /// Real, effective and saved group id.
     pub gid: u32,
-    /// All supplementary groups; `None`: those of the runtime's caller stay
+    /// All supplementary groups; `None` keeps those of the runtime's caller
     /// ([`crate::config::annotations::KEEP_GROUPS`]).
     pub groups: Option<Vec<u32>>,
-    /// `None`: the caller's umask is left (config.md, "POSIX-platform User").
+    /// The umask; `None` keeps the caller's (config.md, "POSIX-platform User").
     pub umask: Option<u32>,
     /// Capability sets.
     pub caps: CapSets,
@@ -36,9 +36,9 @@ pub struct CapSets {
 }
 
 impl CapSets {
-    /// The requested sets, reduced to the capabilities that can be granted; `available` is all that
-    /// the process can have. `warnings` lists the rest (config.md, "Linux Process": MUST be logged as
-    /// a warning, SHOULD NOT fail). An absent object means no capability.
+    /// Returns the requested sets, reduced to `available`, the capabilities that the process can
+    /// have. Adds a warning for each capability that cannot be granted (config.md, "Linux Process":
+    /// MUST be logged as a warning, SHOULD NOT fail). A missing object means no capability.
     pub fn new(
         spec: Option<&LinuxCapabilities>,
         available: u64,
@@ -58,24 +58,24 @@ impl CapSets {
         };
         let bounding = cut("bounding", spec.bounding(), available);
         let permitted = cut("permitted", spec.permitted(), available);
-        // The kernel's own rules: effective within permitted, inheritable within the bounding
-        // set, ambient within both permitted and inheritable.
+        // The kernel's rules: effective lies within permitted, inheritable within bounding, ambient
+        // within both permitted and inheritable.
         let effective = cut("effective", spec.effective(), permitted);
         let inheritable = cut("inheritable", spec.inheritable(), bounding);
         let ambient = cut("ambient", spec.ambient(), permitted & inheritable);
         CapSets { bounding, effective, permitted, inheritable, ambient }
     }
 
-    /// The part that capset(2) sets.
+    /// Returns the sets that capset(2) sets.
     pub fn main(&self) -> Caps {
         Caps { effective: self.effective, permitted: self.permitted, inheritable: self.inheritable }
     }
 }
 
 impl Identity {
-    /// Parses `process.user` (config.md, "POSIX-platform User"): ids that exist, and that a new user
-    /// namespace maps; `ids` are its mappings. A joined namespace has mappings that only the kernel
-    /// knows. There are no capabilities yet.
+    /// Parses `process.user` (config.md, "POSIX-platform User"). `ids` are the mappings of a new
+    /// user namespace, which must map the ids; those of a joined namespace only the kernel knows.
+    /// The capability sets are still empty.
     pub fn new(user: &User, ids: Option<&IdMaps>, keeps_groups: bool) -> Result<Identity> {
         let uids = ids.map(|ids| ids.uids.as_slice());
         let gids = ids.map(|ids| ids.gids.as_slice());

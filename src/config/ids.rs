@@ -1,5 +1,5 @@
-//! Id mappings: those of the user namespace (`linux.uidMappings`, `linux.gidMappings`), and the lists
-//! of idmapped mounts (user_namespaces(7)).
+//! Id mappings (user_namespaces(7)): of the user namespace (`linux.uidMappings`,
+//! `linux.gidMappings`) and of idmapped mounts.
 
 use oci_spec::runtime::{Linux, LinuxIdMapping};
 
@@ -7,17 +7,17 @@ use super::namespaces::{Choice, Namespaces};
 use crate::host::Host;
 use crate::{Error, Result};
 
-/// The kernel's limit on entries of one map.
+/// The kernel's limit on the entries of a map.
 const MAX_ENTRIES: usize = 340;
 
-/// One line of uid_map or gid_map.
+/// A line of uid_map or gid_map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IdMap {
-    /// First id inside.
+    /// The first id inside.
     pub inside: u32,
-    /// First id outside.
+    /// The first id outside.
     pub outside: u32,
-    /// How many ids.
+    /// The number of ids.
     pub size: u32,
 }
 
@@ -26,8 +26,7 @@ type Side = (&'static str, fn(&IdMap) -> u32);
 const SIDES: [Side; 2] = [("containerID", |map| map.inside), ("hostID", |map| map.outside)];
 
 impl IdMap {
-    /// Parses a list of the configuration; `field` names it in errors. A list that is missing is
-    /// empty.
+    /// Parses a list of the configuration; `field` is its name in errors. A missing list is empty.
     pub fn list(field: &str, list: Option<&Vec<LinuxIdMapping>>) -> Result<Vec<IdMap>> {
         let maps: Vec<IdMap> = list
             .into_iter()
@@ -56,7 +55,7 @@ impl IdMap {
             for (side, start_of) in SIDES {
                 let start = start_of(map);
                 let name = || format!("{field}[{index}].{side}");
-                // The kernel adds in 32 bits; the last id, 4294967295, means "no id".
+                // The kernel adds in 32 bits, and the last id, 4294967295, means "no id".
                 if start.checked_add(size).is_none() {
                     let why = format!("with size {size} the range goes beyond 4294967294");
                     return Err(Error::invalid(name(), start, why));
@@ -75,32 +74,35 @@ impl IdMap {
     }
 }
 
-/// Who writes the maps.
+/// The writer of the maps of a new user namespace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Writer {
-    /// The runtime, with CAP_SETUID in the parent namespace: any map, setgroups stays allowed.
+    /// The runtime, with CAP_SETUID in the parent namespace: any map is possible, and setgroups(2)
+    /// stays allowed.
     Privileged,
-    /// The runtime without CAP_SETUID: its own id alone, and setgroups must be denied first.
+    /// The runtime without CAP_SETUID: it can map only its own id, and must deny setgroups(2)
+    /// first.
     Own,
-    /// The set-id helpers newuidmap(1) and newgidmap(1), by the ranges of /etc/subuid.
+    /// The set-user-id helpers newuidmap(1) and newgidmap(1), within the ranges of /etc/subuid and
+    /// /etc/subgid.
     Helpers,
 }
 
-/// Both maps of a user namespace, and how they get written.
+/// The maps of a user namespace, and their writer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdMaps {
-    /// uid_map
+    /// The contents of uid_map.
     pub uids: Vec<IdMap>,
-    /// gid_map
+    /// The contents of gid_map.
     pub gids: Vec<IdMap>,
-    /// Who writes them into a new user namespace.
+    /// The writer of the maps, if the namespace is new.
     pub writer: Writer,
 }
 
 impl IdMaps {
     /// Parses `linux.uidMappings` and `linux.gidMappings` (config-linux.md, "User namespace
-    /// mappings"). A new user namespace needs both; with a namespace to join, a copy of its own
-    /// mappings may be given.
+    /// mappings"). A new user namespace needs both. For a namespace to join they may repeat its
+    /// mappings.
     pub fn new(linux: &Linux, namespaces: &Namespaces, host: &Host) -> Result<Option<IdMaps>> {
         let lists = [
             ("linux.uidMappings", linux.uid_mappings()),
@@ -125,7 +127,7 @@ impl IdMaps {
         }
         let parse = |(field, list): (&str, &Option<Vec<LinuxIdMapping>>)| -> Result<Vec<IdMap>> {
             let maps = IdMap::list(field, list.as_ref())?;
-            // Init becomes root of the namespace to set the container up.
+            // Init becomes root of the namespace to set up the container.
             if IdMaps::outside(&maps, 0).is_none() {
                 return Err(Error::invalid_field(field, "id 0 of the container is not mapped"));
             }
@@ -150,12 +152,12 @@ impl IdMaps {
         maps
     }
 
-    /// Whether setgroups(2) will be refused in the namespace.
+    /// Whether the namespace denies setgroups(2).
     pub fn denies_setgroups(&self) -> bool {
         self.writer == Writer::Own
     }
 
-    /// The text of a map file.
+    /// Returns the text for a map file.
     pub fn text(maps: &[IdMap]) -> String {
         maps.iter().map(|m| format!("{} {} {}\n", m.inside, m.outside, m.size)).collect()
     }
@@ -171,7 +173,7 @@ impl IdMaps {
         Some(IdMaps::sorted(&maps))
     }
 
-    /// The id outside that `id` stands for, if it is mapped.
+    /// Returns the id outside for the id `id` inside, if it is mapped.
     pub fn outside(maps: &[IdMap], id: u32) -> Option<u32> {
         maps.iter().find_map(|map| {
             let offset = id.checked_sub(map.inside).filter(|offset| *offset < map.size)?;

@@ -1,30 +1,30 @@
-//! The keys of a configuration: one table of what the parser reads, where, and what must be there.
+//! The keys of a configuration: one table of their places, values, and whether they are required.
 //!
-//! The parser ignores a key that it does not know (config.md, "Extensibility"), so a misspelt key
-//! would silently remove a control. [`super::spelling`] finds such keys. Go's decoder, and runc
-//! with it, takes a key whose letters differ only in their case; such files exist, and mean what
-//! they say, so here they are taken as well, with a warning. A key that resembles a known one in
-//! another way, or belongs to another place, is ignored, with a warning that names the known one.
+//! The parser ignores an unknown key (config.md, "Extensibility"), so a misspelt key would silently
+//! remove a control. [`super::spelling`] finds such keys. A key that differs only in case is
+//! accepted with a warning, since Go's decoder, and so runc, accepts it and such files exist. A key
+//! that resembles a known key in another way, or belongs to another object, is ignored with a
+//! warning that names the known key.
 
-/// Whether the parser would take a key that is missing for 0 or for an empty value.
+/// Whether a key is required although the parser would read a missing key as 0 or empty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need {
-    /// It may be missing, or the parser itself notices.
+    /// The key is optional, or the parser itself reports that it is missing.
     No,
-    /// It must be there.
+    /// The key is required.
     Yes,
-    /// It must be there unless the object's `type` is `p`, a FIFO.
+    /// The key is required unless the object's `type` is `p`, a FIFO.
     UnlessFifo,
 }
 
-/// What the value of a key is.
+/// The kind of a key's value.
 #[derive(Debug, Clone, Copy)]
 pub enum Of {
-    /// A value without keys of the specification: a text, a number, a map with free keys.
+    /// A value without keys of the specification: a string, a number, or a map with free keys.
     Value,
     /// An array of such values.
     Values,
-    /// For other platforms: not looked into.
+    /// A value for other platforms, which is not checked.
     Foreign,
     /// An object.
     Object(&'static [Key]),
@@ -34,14 +34,14 @@ pub enum Of {
     Map(&'static [Key]),
 }
 
-/// One key of an object.
+/// A key of an object.
 #[derive(Debug, Clone, Copy)]
 pub struct Key {
-    /// Its name.
+    /// The name of the key.
     pub name: &'static str,
-    /// What it holds.
+    /// The kind of its value.
     pub of: Of,
-    /// Whether it must be there.
+    /// Whether the key is required.
     pub need: Need,
 }
 
@@ -61,7 +61,7 @@ const fn values(name: &'static str) -> Key {
     key(name, Of::Values)
 }
 
-/// config.json.
+/// The keys of config.json.
 pub const CONFIG: &[Key] = &[
     value("ociVersion"),
     key("root", Of::Object(ROOT)),
@@ -92,7 +92,7 @@ const MOUNT: &[Key] = &[
 
 const MAPPING: &[Key] = &[needed("hostID"), value("containerID"), value("size")];
 
-/// process.json, and `process` of config.json.
+/// The keys of process.json, and of `process` in config.json.
 pub const PROCESS: &[Key] = &[
     value("terminal"),
     key("consoleSize", Of::Object(&[value("height"), value("width")])),
@@ -196,7 +196,7 @@ const SYSCALL: &[Key] = &[
     key("args", Of::Objects(&[value("index"), value("value"), value("valueTwo"), value("op")])),
 ];
 
-/// Refused as a whole (`super::linux`); the last three are deprecated.
+/// Refused as a whole by `super::linux`; the last three keys are deprecated.
 const INTEL_RDT: &[Key] = &[
     value("closID"),
     value("l3CacheSchema"),
@@ -207,7 +207,7 @@ const INTEL_RDT: &[Key] = &[
     key("enableMBM", Of::Foreign),
 ];
 
-/// `linux.resources`, and what `update --resources` reads.
+/// The keys of `linux.resources`, which `update --resources` reads too.
 pub const RESOURCES: &[Key] = &[
     key("devices", Of::Objects(DEVICE_RULE)),
     key("memory", Of::Object(MEMORY)),
@@ -265,14 +265,16 @@ const THROTTLE_DEVICE: &[Key] = &[needed("major"), needed("minor"), needed("rate
 const NETWORK: &[Key] =
     &[value("classID"), key("priorities", Of::Objects(&[needed("name"), needed("priority")]))];
 
-/// Every key below `keys` as a path such as `linux.devices[].path` or `linux.rdma{}.hcaHandles`,
-/// with what it holds.
+/// Returns each key below `keys` as a path such as `linux.devices[].path` or
+/// `linux.rdma{}.hcaHandles`, with the kind of its value.
+#[cfg(test)]
 pub fn paths(keys: &'static [Key]) -> Vec<(String, Of)> {
     let mut all = Vec::new();
     collect("", keys, &mut all);
     all
 }
 
+#[cfg(test)]
 fn collect(before: &str, keys: &'static [Key], all: &mut Vec<(String, Of)>) {
     for key in keys {
         let path = format!("{before}{}", key.name);

@@ -1,5 +1,5 @@
-//! The smaller members of a configuration: host name, restricted paths, propagation, clocks, and the
-//! members that this version does not support.
+//! The smaller members of a configuration: host name, restricted paths, propagation, clock offsets,
+//! and the members that this version does not support.
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Component, Path, PathBuf};
@@ -15,13 +15,13 @@ use crate::{Error, Result};
 /// `__NEW_UTS_LEN`: the kernel's longest host or domain name.
 const MAX_NAME: usize = 64;
 
-/// A text that is set: not absent and not empty.
+/// Returns a string that is neither absent nor empty.
 fn set(text: &Option<String>) -> Option<&str> {
     text.as_deref().filter(|text| !text.is_empty())
 }
 
-/// Parses `hostname` or `domainname` (config.md, "Hostname"): without a UTS namespace it would become
-/// the host's.
+/// Parses `hostname` or `domainname` (config.md, "Hostname"). Refuses a name without a UTS
+/// namespace: it would become the host's.
 pub fn uts_name(
     field: &str,
     name: &Option<String>,
@@ -38,8 +38,8 @@ pub fn uts_name(
     Ok(Some(name.to_owned()))
 }
 
-/// Parses `maskedPaths` or `readonlyPaths` (config-linux.md): absolute paths, and without a mount
-/// namespace they would be the host's. A path that is listed twice is mounted over once.
+/// Parses `maskedPaths` or `readonlyPaths` (config-linux.md): absolute paths. Refuses them without
+/// a mount namespace: they would be the host's. Drops duplicates.
 pub fn restricted_paths(
     name: &str,
     list: &Option<Vec<String>>,
@@ -58,9 +58,9 @@ pub fn restricted_paths(
     Ok(list.iter().filter(|path| seen.insert(*path)).map(PathBuf::from).collect())
 }
 
-/// Parses `linux.rootfsPropagation` (config-linux.md, "Rootfs Mount Propagation"), with the recursive
-/// forms that every engine uses. The default is rslave, as in runc: host mounts appear, the
-/// container's do not leave.
+/// Parses `linux.rootfsPropagation` (config-linux.md, "Rootfs Mount Propagation"), with the
+/// recursive forms that engines use. The default is rslave, as in runc: mounts of the host appear
+/// in the container, mounts of the container do not appear on the host.
 pub fn propagation(name: &Option<String>) -> Result<MsFlags> {
     let name = set(name).unwrap_or("rslave");
     options::propagation(name).map(options::Propagation::flags).ok_or_else(|| {
@@ -70,7 +70,8 @@ pub fn propagation(name: &Option<String>) -> Result<MsFlags> {
     })
 }
 
-/// Refuses a text that would be cut at its end of line, or write a second line.
+/// Refuses a string with a line feed, which would end the value or begin a second line, or with a
+/// NUL byte.
 pub fn one_line(field: &str, text: Option<&str>) -> Result<()> {
     match text {
         Some(text) if text.contains(['\n', '\0']) => {
@@ -80,7 +81,7 @@ pub fn one_line(field: &str, text: Option<&str>) -> Result<()> {
     }
 }
 
-/// Parses `linux.timeOffsets` (config-linux.md, "Offset for Time Namespace"): lines of
+/// Parses `linux.timeOffsets` (config-linux.md, "Offset for Time Namespace"). Returns lines of
 /// `<clock> <seconds> <nanoseconds>` for /proc/self/timens_offsets (time_namespaces(7)).
 pub fn time_offsets(
     offsets: &Option<HashMap<String, LinuxTimeOffset>>,
@@ -115,8 +116,8 @@ pub fn time_offsets(
     Ok(Some(lines))
 }
 
-/// Checks `linux.cgroupsPath` (config-linux.md, "Cgroups Path"): it stays below the place where the
-/// cgroup file system is mounted.
+/// Checks `linux.cgroupsPath` (config-linux.md, "Cgroups Path"): it must stay below the mount point
+/// of the cgroup file system.
 pub fn cgroups_path(path: Option<&Path>) -> Result<Option<&Path>> {
     let Some(path) = path else { return Ok(None) };
     if path.components().any(|component| component == Component::ParentDir) {
@@ -128,8 +129,8 @@ pub fn cgroups_path(path: Option<&Path>) -> Result<Option<&Path>> {
     Ok(Some(path))
 }
 
-/// Refuses the members of `linux` that this version does not support: by name, never skipped. A
-/// member that breaks the specification is told so first.
+/// Refuses, by name, the members of `linux` that this version does not support. A value that
+/// violates the specification is reported first.
 pub fn refuse_unsupported(linux: &Linux, namespaces: &Namespaces) -> Result<()> {
     one_line("linux.mountLabel", linux.mount_label().as_deref())?;
     if set(linux.mount_label()).is_some() {
@@ -148,7 +149,7 @@ pub fn refuse_unsupported(linux: &Linux, namespaces: &Namespaces) -> Result<()> 
     }
 }
 
-/// config-linux.md, "Network Devices".
+/// Checks `linux.netDevices` (config-linux.md, "Network Devices").
 fn check_net_devices(
     devices: &HashMap<String, LinuxNetDevice>,
     namespaces: &Namespaces,
@@ -167,7 +168,8 @@ fn check_net_devices(
     Ok(())
 }
 
-/// config-linux.md, "IntelRdt": one line a schema, and an id that is a single file name.
+/// Checks `linux.intelRdt` (config-linux.md, "IntelRdt"): a schema is one line, and the id is a
+/// single file name.
 fn check_intel_rdt(rdt: &LinuxIntelRdt) -> Result<()> {
     if let Some(id) = set(rdt.clos_id())
         && id != "/"
@@ -209,7 +211,7 @@ mod tests {
         assert_eq!(parse("").unwrap(), MsFlags::MS_SLAVE | MsFlags::MS_REC);
         assert_eq!(parse("shared").unwrap(), MsFlags::MS_SHARED);
         assert_eq!(parse("runbindable").unwrap(), MsFlags::MS_UNBINDABLE | MsFlags::MS_REC);
-        // A mount option, but not of propagation.
+        // A mount option, but not a propagation type.
         assert!(parse("bind").is_err());
     }
 

@@ -1,18 +1,18 @@
-//! Socket activation (sd_listen_fds(3)): descriptors that a service manager has handed to the
-//! runtime for the container's program.
+//! Socket activation (sd_listen_fds(3)): descriptors that a service manager passes to the runtime
+//! for the container's program.
 //!
-//! They count only if `LISTEN_PID` is the runtime: every process inherits the variables, and they may
-//! mean another process. They precede the descriptors of `--preserve-fds`.
+//! They count only if `LISTEN_PID` is the runtime: every process inherits the variables, which may
+//! be for another process. The descriptors precede those of `--preserve-fds`.
 
 use std::ffi::{CStr, CString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use crate::{Error, Result};
 
-/// A process can have no more descriptors than the kernel's own limit allows.
+/// The kernel's own limit on the descriptors of a process.
 const MOST: u32 = 1 << 20;
 
-/// The number and the names of the descriptors that were handed over.
+/// The number and the names of the passed descriptors.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Listen {
     count: u32,
@@ -20,10 +20,10 @@ pub struct Listen {
 }
 
 impl Listen {
-    /// Reads the runtime's own environment. No descriptors if `LISTEN_PID` is another process.
+    /// Reads the runtime's environment. Returns no descriptors if `LISTEN_PID` is another process.
     ///
     /// # Errors
-    /// `LISTEN_FDS` that is not a number of descriptors that a process can have.
+    /// If `LISTEN_FDS` is not a possible number of descriptors.
     pub fn from_environment() -> Result<Listen> {
         let get = |name| std::env::var_os(name).map(OsStringExt::into_vec);
         Listen::new(std::process::id(), get("LISTEN_PID"), get("LISTEN_FDS"), get("LISTEN_FDNAMES"))
@@ -49,20 +49,20 @@ impl Listen {
         }
     }
 
-    /// How many descriptors, from 3 on.
+    /// Returns the number of descriptors, which begin at 3.
     pub fn count(&self) -> u32 {
         self.count
     }
 
-    /// Adds the variables for the program, if there are descriptors, in place of those that its
-    /// environment has. [`Listen::pid_variable`] completes them.
+    /// Sets the variables in the program's environment, if there are descriptors, and removes those
+    /// that it has. [`Listen::pid_variable`] completes them.
     pub fn tell(&self, env: &mut Vec<CString>) {
         if self.count == 0 {
             return;
         }
         env.retain(|entry| !is_ours(entry.as_bytes()));
         let mut add = |name: &str, value: &[u8]| {
-            // A variable of our own environment has no NUL in it.
+            // A variable of the runtime's own environment contains no NUL byte.
             env.extend(CString::new([name.as_bytes(), b"=", value].concat()));
         };
         add("LISTEN_FDS", self.count.to_string().as_bytes());
@@ -71,8 +71,9 @@ impl Listen {
         }
     }
 
-    /// The variable that names the program as the receiver, by its id in its own pid namespace. It
-    /// is written into `buffer`: a process under a seccomp filter may not be able to allocate memory.
+    /// Returns the variable that names the program as the receiver, by its id in its own pid
+    /// namespace. Writes into `buffer`: a process under a seccomp filter may be unable to allocate
+    /// memory.
     pub fn pid_variable<'a>(&self, pid: i32, buffer: &'a mut [u8; 32]) -> Option<&'a CStr> {
         use std::io::Write;
         if self.count == 0 {

@@ -1,38 +1,40 @@
 //! Reads and parses config.json and process.json.
 //!
-//! The fast path is one read and one pass of serde. Only when that fails, or when the result
-//! could hide something, is the text looked at again (`reparse`, `audit`).
+//! The fast path is one read and one pass of serde. The text is examined again only if that fails,
+//! or if the result could hide something (`reparse`, `audit`).
 //!
-//! What the crate oci-spec cannot represent, or loses, and what is done about it:
-//! * Unknown capabilities: the crate fails, the spec wants a warning. Dropped with a warning.
-//!   Lower case and a missing "CAP_" are accepted by the crate; the meaning is plain, so here too.
-//! * An array where the spec wants an object (`"linux": []`): the crate takes it for the members
-//!   in order. Refused by `audit`.
-//! * Members the spec requires and the crate takes for 0 when they are missing: refused by
-//!   `audit` (`devices[].major`, `rlimits[].soft`, `uidMappings[].hostID`, `rate`, ...). Left as
-//!   they are, as in runc: `user.uid`, `user.gid` (0), `uidMappings[].containerID` (0),
+//! The oci-spec crate cannot represent, or loses, the following:
+//! * Unknown capabilities: the crate fails; the specification requires a warning. They are dropped
+//!   with a warning. Lower case and a missing "CAP_" are accepted, as the crate does.
+//! * An array in the place of an object (`"linux": []`): the crate takes its elements for the
+//!   members in order. Refused by `audit`.
+//! * Required members that the crate reads as 0 if they are missing: refused by `audit`
+//!   (`devices[].major`, `rlimits[].soft`, `uidMappings[].hostID`, `rate`, ...). These keep their
+//!   default, as in runc: `user.uid`, `user.gid` (0), `uidMappings[].containerID` (0),
 //!   `resources.devices[].allow` (false, so deny), `consoleSize` (0 x 0).
 //! * `ioPriority` without `class` or `priority`: the crate has defaults of its own. Refused by
 //!   `audit`.
-//! * `process` without `user`: the crate fails, runc and crun take root. Root (`document`).
-//! * Keys that differ from those of the specification in their case alone, which Go's decoder
-//!   takes: taken, with a warning. A key that resembles one of the specification is ignored, with a
-//!   warning (`keys`).
-//! * `resources.pids` without `limit`: the crate says 0, which would be a limit. Made absent.
-//! * `hugepageLimits[].limit` is unsigned in the spec, signed in the crate. Larger values become
-//!   `i64::MAX`, beyond what the kernel can count.
-//! * `scheduler.flags`: the crate's names are wrong for two (`SCHED_FLAG_RESET_ON_FORK`,
+//! * `process` without `user`: the crate fails; runc and crun run the process as root. So does
+//!   `document`.
+//! * Keys that differ only in case: accepted with a warning, as Go's decoder accepts them. A key
+//!   that resembles a key of the specification is ignored with a warning (`keys`).
+//! * `resources.pids` without `limit`: the crate reads 0, which would be a limit. Removed.
+//! * `hugepageLimits[].limit` is unsigned in the specification, signed in the crate. Larger values
+//!   become `i64::MAX`, which no kernel can count to.
+//! * `scheduler.flags`: the crate has two wrong names (`SCHED_FLAG_RESET_ON_FORK`,
 //!   `SCHED_FLAG_DL_OVERRUN`). Translated.
-//! * `execCPUAffinity` with an empty string means unset; the crate fails. Made absent (`document`).
-//! * Deprecated members of `intelRdt` (`enableCMT`, `enableMBM`): dropped by the crate, but the
-//!   whole section is refused in this version (`linux`).
-//! * A key given twice: refused by the crate in objects of the spec; in free maps (annotations,
-//!   sysctl, unified, rdma) the last one counts, as in runc.
-//! * A NUL byte in a string: the crate keeps it, the kernel would cut there. Refused by `audit`.
+//! * `execCPUAffinity` with an empty string means unset; the crate fails. Read as unset
+//!   (`document`).
+//! * Deprecated members of `intelRdt` (`enableCMT`, `enableMBM`): dropped by the crate, but this
+//!   version refuses the whole section (`linux`).
+//! * A key given twice: refused by the crate in objects of the specification. In maps with free
+//!   keys (annotations, sysctl, unified, rdma) the last value counts, as in runc.
+//! * A NUL byte in a string: the crate keeps it; the kernel would cut the string there. Refused by
+//!   `audit`.
 //! * `windows`, `solaris`, `zos`, `vm`, `freebsd`, `process.commandLine` and
 //!   `process.user.username` are for other platforms and ignored.
 //!
-//! Nothing else of the spec (1.3.0) is missing from the crate's types.
+//! Everything else in the specification (1.3.0) has a member in the crate's types.
 
 use std::borrow::Cow;
 use std::fs::OpenOptions;
@@ -47,7 +49,8 @@ use super::document::{Config, ProcessConfig};
 use super::{annotations, audit, keys, reparse, spelling, version};
 use crate::{Context, Error, Kind, Result};
 
-/// More than any real configuration, and little enough to read into memory.
+/// The maximum size of a file: larger than any real configuration, and small enough to read into
+/// memory.
 const MAX_BYTES: u64 = 16 << 20;
 
 /// A parsed config.json.
@@ -55,10 +58,10 @@ const MAX_BYTES: u64 = 16 << 20;
 pub struct Loaded {
     /// The configuration.
     pub spec: Spec,
-    /// The bytes as read, to be kept as the snapshot: later edits of the file have no effect. Keys
-    /// in other letters than those of the specification are replaced ([`spelling::correct`]).
+    /// The bytes as read, for the snapshot: later edits of the file have no effect. Keys in another
+    /// case are replaced by those of the specification ([`spelling::correct`]).
     pub raw: Vec<u8>,
-    /// What the spec wants logged rather than refused.
+    /// Warnings that the specification asks for in the place of errors.
     pub warnings: Vec<String>,
 }
 
@@ -67,7 +70,7 @@ pub struct Loaded {
 pub struct LoadedProcess {
     /// The process.
     pub process: Process,
-    /// What the spec wants logged rather than refused.
+    /// Warnings that the specification asks for in the place of errors.
     pub warnings: Vec<String>,
 }
 
@@ -82,25 +85,26 @@ pub fn load(path: &Path) -> Result<Loaded> {
     parse(raw, &path.to_string_lossy())
 }
 
-/// Reads and parses a process.json. It can be a FIFO, since the caller names it on the command line,
-/// where a shell has `<(...)`. Without a user the process is for root.
+/// Reads and parses a process.json. It may be a FIFO, since shells pass `<(...)` as one. A process
+/// without a user runs as root.
 pub fn load_process(path: &Path) -> Result<LoadedProcess> {
     parse_process(&read(path, Fifo::Taken)?, &path.to_string_lossy())
 }
 
-/// Parses a configuration; `name` stands for it in errors.
+/// Parses a configuration; `name` is the name of the text in errors.
 pub fn parse(mut raw: Vec<u8>, name: &str) -> Result<Loaded> {
     let mut warnings = Vec::new();
     let spec = parse_corrected(&mut raw, &mut warnings).context(name)?;
     Ok(Loaded { spec, raw, warnings })
 }
 
-/// Parses a configuration as [`parse`] has returned it; its warnings were given then.
+/// Parses a configuration that [`parse`] has returned before. Drops its warnings, which were given
+/// then.
 pub fn parse_stored(text: &str) -> Result<Spec> {
     parse_text(text, &mut Vec::new())
 }
 
-/// Parses a process; `name` stands for it in errors.
+/// Parses a process; `name` is the name of the text in errors.
 pub fn parse_process(raw: &[u8], name: &str) -> Result<LoadedProcess> {
     let mut warnings = Vec::new();
     let read = |warnings: &mut Vec<String>| -> Result<Process> {
@@ -145,7 +149,8 @@ fn decode<T: DeserializeOwned>(text: &str, root: &str, warnings: &mut Vec<String
     }
 }
 
-/// JSON text in the form the spec asks for: UTF-8, no byte order mark, an object.
+/// Returns the JSON text. Refuses what the specification excludes: other encodings than UTF-8, a
+/// byte order mark, values other than an object.
 pub(super) fn text(raw: &[u8]) -> Result<&str> {
     let bad = |why: String| Err(Error::new(Kind::Invalid, why));
     if raw.starts_with(b"\xef\xbb\xbf") {
@@ -164,7 +169,7 @@ pub(super) fn text(raw: &[u8]) -> Result<&str> {
     if inside.is_empty() {
         return bad("is empty; it must hold a JSON object".to_owned());
     }
-    // serde takes an array for the members of a struct in order.
+    // serde accepts an array for a struct and takes its elements for the members in order.
     if inside.starts_with(b"[") || inside == b"null" {
         return bad("must hold a JSON object, not an array or null".to_owned());
     }
@@ -178,14 +183,14 @@ enum Fifo {
     Taken,
 }
 
-/// Reads a regular file of at most [`MAX_BYTES`]; anything else is refused without blocking, but
-/// for a FIFO where one is wanted.
+/// Reads a regular file of at most [`MAX_BYTES`], or a FIFO if allowed. Refuses all other files
+/// without blocking.
 fn read(path: &Path, fifo: Fifo) -> Result<Vec<u8>> {
     let refuse = |what: &str| {
         let name = path.to_string_lossy();
         Err(Error::new(Kind::Invalid, format!("{name}: is {what}, not a regular file")))
     };
-    // O_NONBLOCK: a FIFO without a writer must not hold the runtime. std adds O_CLOEXEC.
+    // O_NONBLOCK: opening a FIFO without a writer must not block. std adds O_CLOEXEC.
     let nonblock = if fifo == Fifo::Refused { libc::O_NONBLOCK } else { 0 };
     let file = OpenOptions::new()
         .read(true)
@@ -209,14 +214,15 @@ fn read(path: &Path, fifo: Fifo) -> Result<Vec<u8>> {
     }
     let mut raw = Vec::new();
     if meta.len() <= MAX_BYTES {
-        // A little more than the size, so that the end is seen without growing.
+        // A little more than the size, so that the end of the file is found without another
+        // allocation.
         raw.reserve_exact(usize::try_from(meta.len()).unwrap_or(0).saturating_add(64));
         (&mut file)
             .take(MAX_BYTES + 1)
             .read_to_end(&mut raw)
             .with_context(|| format!("read {}", path.display()))?;
     }
-    // Checked again: the file may have grown, and files of procfs claim a size of 0.
+    // Check the size again: the file may have grown, and files of procfs have a size of 0.
     if meta.len() > MAX_BYTES || raw.len() as u64 > MAX_BYTES {
         return Err(Error::new(
             Kind::Invalid,

@@ -1,5 +1,5 @@
-//! New limits for an existing container: what `update` is given, and its merge with the earlier
-//! ones.
+//! New limits for an existing container: parses the values of `update` and merges them with the
+//! current values.
 
 use oci_spec::runtime::{
     LinuxBlockIo, LinuxCpu, LinuxHugepageLimit, LinuxInterfacePriority, LinuxMemory, LinuxNetwork,
@@ -11,15 +11,14 @@ use super::keys::{self, Key, Of};
 use super::{load, reparse, spelling};
 use crate::{Context, Error, Kind, Result};
 
-/// Limits to change: a `linux.resources` object without members that are unset.
+/// The limits to change: a `linux.resources` object in which unset members are absent.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Changes(LinuxResources);
 
 impl Changes {
-    /// Parses a `linux.resources` object; `name` stands for the text in errors. Members that are
-    /// not in the specification are ignored, as it demands (config.md, "Extensibility"), but
-    /// reported in
-    /// `warnings`: they may be a misspelled limit.
+    /// Parses a `linux.resources` object; `name` is the name of the text in errors. Members that
+    /// the specification does not have are ignored (config.md, "Extensibility") with an entry in
+    /// `warnings`: they may be misspelt limits.
     pub fn parse(raw: &[u8], name: &str, warnings: &mut Vec<String>) -> Result<Changes> {
         Changes::read(raw, warnings).with_context(|| name.to_owned())
     }
@@ -32,26 +31,27 @@ impl Changes {
             return Err(Error::new(Kind::Invalid, "must hold a JSON object"));
         };
         report_unknown("linux.resources", &members, keys::RESOURCES, warnings);
-        // Parse it inside of a configuration, so that all rules apply and errors name the fields.
+        // Parse the limits within a configuration, so that all its rules apply and errors name the
+        // fields.
         let spec = format!("{{\"ociVersion\":\"1.0.0\",\"linux\":{{\"resources\":{text}}}}}");
         let spec = load::parse_text(&spec, warnings)?;
         let resources = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
         Ok(resources.map(Changes::new).unwrap_or_default())
     }
 
-    /// Takes the members that are set.
+    /// Returns the members that are set.
     pub fn new(resources: &LinuxResources) -> Changes {
         let mut changes = LinuxResources::default();
         merge(&mut changes, resources);
         Changes(changes)
     }
 
-    /// Returns the changes as resources of their own.
+    /// Returns the changes as a resources object.
     pub fn resources(&self) -> &LinuxResources {
         &self.0
     }
 
-    /// Returns `old` with the changes.
+    /// Returns `old` with the changes applied.
     pub fn merge_into(&self, old: &LinuxResources) -> LinuxResources {
         let mut new = old.clone();
         merge(&mut new, &self.0);
@@ -59,8 +59,8 @@ impl Changes {
     }
 }
 
-/// Warns of members that the specification does not have; those that resemble one of its members
-/// have a warning already.
+/// Warns of members that the specification does not have. Members that resemble a known member have
+/// a warning already.
 fn report_unknown(
     field: &str,
     members: &Map<String, Value>,
@@ -101,7 +101,7 @@ macro_rules! merge {
 }
 
 /// Merges `new` into `old`. In many fields 0 means "unset" (config-linux.md, "Control groups");
-/// what is unset stays as it was.
+/// unset members keep their value.
 fn merge(old: &mut LinuxResources, new: &LinuxResources) {
     section(old.memory_mut(), new.memory(), memory);
     section(old.cpu_mut(), new.cpu(), cpu);
@@ -110,7 +110,7 @@ fn merge(old: &mut LinuxResources, new: &LinuxResources) {
     if let Some(pids) = new.pids() {
         old.set_pids(Some(*pids));
     }
-    // The order of device rules counts: a new list replaces the old one.
+    // Device rules depend on their order, so a new list replaces the old list.
     if let Some(rules) = new.devices().as_ref().filter(|rules| !rules.is_empty()) {
         old.set_devices(Some(rules.clone()));
     }
@@ -127,7 +127,7 @@ fn merge(old: &mut LinuxResources, new: &LinuxResources) {
     }
 }
 
-/// Merges a section; one in which nothing is set stays absent.
+/// Merges a section; a section without set members stays absent.
 fn section<T: Clone + Default + PartialEq>(
     old: &mut Option<T>,
     new: &Option<T>,
@@ -142,17 +142,17 @@ fn section<T: Clone + Default + PartialEq>(
 }
 
 fn memory(old: &mut LinuxMemory, new: &LinuxMemory) {
-    // An unlimited memory implies an unlimited sum of memory and swap.
+    // An unlimited memory implies unlimited memory plus swap.
     if new.limit() == Some(-1) {
         old.set_swap(None);
     }
     merge!(old, new, 0, limit set_limit, reservation set_reservation, swap set_swap);
-    #[allow(deprecated)] // Deprecated in the specification too, yet engines set it.
+    #[allow(deprecated)] // The specification deprecates it, but engines set it.
     {
         merge!(old, new, 0, kernel set_kernel);
     }
     merge!(old, new, 0, kernel_tcp set_kernel_tcp);
-    // -1, which means "unset", as an unsigned number.
+    // -1, which means "unset", in a field that is unsigned.
     merge!(old, new, u64::MAX, swappiness set_swappiness);
     merge!(old, new, disable_oom_killer set_disable_oom_killer, use_hierarchy set_use_hierarchy);
     merge!(old, new, check_before_update set_check_before_update);
@@ -203,8 +203,7 @@ fn network(old: &mut LinuxNetwork, new: &LinuxNetwork) {
     old.set_priorities(entries(old.priorities(), new.priorities(), name, |_, new| new.clone()));
 }
 
-/// Merges two lists whose entries `key` tells apart. Of several entries for the same thing the last
-/// one counts.
+/// Merges two lists; `key` identifies an entry. The last entry of a key counts.
 fn entries<T: Clone, K: PartialEq>(
     old: &Option<Vec<T>>,
     new: &Option<Vec<T>>,

@@ -1,12 +1,12 @@
 //! The configuration: from bytes to a [`Plan`].
 //!
-//! [`load()`] reads and parses config.json. Each section has one constructor, which checks the section
-//! and decides what it means; [`Plan::new`] composes them. An error names the field with its index,
-//! the value, and what is wrong with it. An empty string counts as unset wherever the Go types of the
-//! specification cannot tell the two apart.
+//! [`load()`] reads and parses config.json. Each section has one constructor, which checks the
+//! section and decides its effect; [`Plan::new`] combines them. An error names the field with its
+//! index, the value, and the reason. An empty string counts as unset wherever the Go types of the
+//! specification cannot distinguish the two.
 //!
-//! A path that is missing, or a namespace of another type, is found where the thing is used: only the
-//! kernel can tell.
+//! A path that does not exist, or a namespace of the wrong type, is reported when it is used: only
+//! the kernel can detect it.
 
 pub mod annotations;
 mod audit;
@@ -43,10 +43,9 @@ pub use devices::Device;
 pub use identity::{CapSets, Identity};
 pub use ids::{IdMap, IdMaps};
 pub use listen::Listen;
-pub use load::{Loaded, LoadedProcess, load, load_process, parse, parse_process, parse_stored};
+pub use load::{load, load_process, parse_stored};
 pub use merge::Changes;
 pub use mounts::{DevConsole, Mount, MountKind, options};
 pub use namespaces::{Choice, Kind, Namespaces};
 pub use plan::{Plan, PlanOptions, keyring_name};
-pub use process::{Process, Rlimit, TerminalRequest};
-pub use route::Route;
+pub use process::{Process, TerminalRequest};

@@ -1,4 +1,4 @@
-//! `linux.namespaces`: which namespaces the container gets.
+//! `linux.namespaces`: the namespaces of the container.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,7 @@ use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceType};
 
 use crate::{Error, Result};
 
-/// A kind of namespace, namespaces(7).
+/// A kind of namespace (namespaces(7)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Users and groups.
@@ -21,15 +21,15 @@ pub enum Kind {
     Ipc,
     /// Host and domain name.
     Uts,
-    /// The view of the cgroup tree.
+    /// The view of the cgroup hierarchy.
     Cgroup,
     /// Boot and monotonic clocks.
     Time,
 }
 
 impl Kind {
-    /// All kinds, in the order in which namespaces are joined: the mount namespace last, because the
-    /// paths of the caller are gone after it.
+    /// All kinds, in the order in which they are joined. The mount namespace comes last: paths of
+    /// the host cannot be resolved in it.
     pub const ALL: [Kind; 8] = [
         Kind::User,
         Kind::Pid,
@@ -41,7 +41,7 @@ impl Kind {
         Kind::Mount,
     ];
 
-    /// The CLONE_NEW* flag, clone(2).
+    /// Returns the CLONE_NEW* flag (clone(2)).
     pub fn flag(self) -> i32 {
         match self {
             Kind::User => libc::CLONE_NEWUSER,
@@ -55,7 +55,7 @@ impl Kind {
         }
     }
 
-    /// The name of the kind in config.json.
+    /// Returns the name of the kind in config.json.
     pub fn name(self) -> &'static str {
         match self {
             Kind::User => "user",
@@ -85,7 +85,7 @@ impl From<LinuxNamespaceType> for Kind {
     }
 }
 
-/// What the container gets of one kind.
+/// The namespace of one kind that the container gets.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Choice {
     /// The runtime's own namespace.
@@ -93,12 +93,12 @@ pub enum Choice {
     Inherit,
     /// A new namespace.
     New,
-    /// The namespace that this file names.
+    /// An existing namespace, named by a file.
     Join(PathBuf),
 }
 
 impl Choice {
-    /// The path of a namespace to join.
+    /// Returns the path of a namespace to join.
     pub fn path(&self) -> Option<&PathBuf> {
         match self {
             Choice::Join(path) => Some(path),
@@ -107,7 +107,7 @@ impl Choice {
     }
 }
 
-/// `linux.namespaces`: a choice for each kind.
+/// The namespace choices of `linux.namespaces`, for every kind.
 #[derive(Debug, Clone, Default)]
 #[allow(missing_docs)]
 pub struct Namespaces {
@@ -122,8 +122,8 @@ pub struct Namespaces {
 }
 
 impl Namespaces {
-    /// Parses the list (config-linux.md, "Namespaces"): no type twice, and absolute paths. An empty
-    /// path counts as none.
+    /// Parses the list (config-linux.md, "Namespaces"). Refuses a type that is listed twice, and
+    /// relative paths. An empty path counts as absent.
     pub fn new(list: Option<&Vec<LinuxNamespace>>) -> Result<Namespaces> {
         let mut namespaces = Namespaces::default();
         for (index, entry) in list.into_iter().flatten().enumerate() {
@@ -146,7 +146,7 @@ impl Namespaces {
         Ok(namespaces)
     }
 
-    /// What is chosen for `kind`.
+    /// Returns the choice for `kind`.
     pub fn get(&self, kind: Kind) -> &Choice {
         match kind {
             Kind::User => &self.user,
@@ -173,17 +173,17 @@ impl Namespaces {
         }
     }
 
-    /// Whether the container has a namespace of that kind that is not the runtime's, new or joined.
+    /// Whether the container has a namespace of this kind other than the runtime's, new or joined.
     pub fn has(&self, kind: Kind) -> bool {
         *self.get(kind) != Choice::Inherit
     }
 
-    /// Whether the container has a user namespace that is not the runtime's.
+    /// Whether the container has a user namespace other than the runtime's.
     pub fn has_user(&self) -> bool {
         self.has(Kind::User)
     }
 
-    /// Whether a namespace of that kind is joined by path.
+    /// Whether a namespace of this kind is joined by path.
     pub fn is_joined(&self, kind: Kind) -> bool {
         self.get(kind).path().is_some()
     }

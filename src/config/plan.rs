@@ -1,5 +1,6 @@
-//! Every decision of a create, made before the first side effect: configuration, command line and
-//! host become a [`Plan`]. Planning changes nothing on the host; nothing after it decides anything.
+//! Combines configuration, command line and host into a [`Plan`]: every decision of `create`, made
+//! before the first side effect. Planning changes nothing on the host; the code after it decides
+//! nothing.
 
 use std::ffi::CString;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -22,78 +23,80 @@ use crate::hooks::Hooks;
 use crate::host::Host;
 use crate::{Error, Result, sd_notify};
 
-/// What the command line adds to the configuration.
+/// The options of the command line.
 #[derive(Debug, Clone, Default)]
 pub struct PlanOptions {
-    /// The container's id, already checked.
+    /// The container's id, which is valid.
     pub id: String,
     /// The bundle, as an absolute path.
     pub bundle: PathBuf,
-    /// chroot instead of pivot_root (a root file system on a ramfs cannot be pivoted).
+    /// Whether to use chroot(2) in the place of pivot_root(2), which fails if the root file system
+    /// is on a ramfs.
     pub no_pivot: bool,
-    /// Keep the caller's session keyring.
+    /// Whether to keep the caller's session keyring.
     pub no_new_keyring: bool,
-    /// How many descriptors from 3 up the container's process gets, after those of `listen`.
+    /// The number of descriptors, from 3 on, that the container's process gets in addition to those
+    /// of `listen`.
     pub preserve_fds: u32,
-    /// Descriptors of socket activation.
+    /// The descriptors of socket activation.
     pub listen: Listen,
-    /// Where compiled seccomp filters are kept between runs.
+    /// The directory of the cache of compiled seccomp filters.
     pub seccomp_cache: Option<PathBuf>,
-    /// Who serves the terminal.
+    /// How the terminal is served.
     pub terminal: TerminalRequest,
-    /// Which cgroup the container gets.
+    /// How the cgroup is created.
     pub cgroup: CgroupRequest,
-    /// The directory on the host with the container's readiness socket, if a service manager wants to
-    /// know when the container is ready.
+    /// The host directory with the container's readiness socket, if a service manager waits for the
+    /// container to be ready.
     pub notify_dir: Option<PathBuf>,
 }
 
-/// Everything that create will do, owned and total.
+/// Everything that `create` will do.
 #[derive(Debug)]
 pub struct Plan {
-    /// The bundle, absolute.
+    /// The bundle's absolute path.
     pub bundle: PathBuf,
-    /// The root file system's directory, absolute and free of links.
+    /// The absolute path of the root file system, free of symbolic links.
     pub rootfs: PathBuf,
-    /// Whether the root is remounted read-only at the end.
+    /// Whether the root is remounted read-only after setup.
     pub readonly_root: bool,
-    /// Propagation that `/` has in the container (mount(2): one of MS_SHARED, MS_SLAVE,
-    /// MS_PRIVATE, MS_UNBINDABLE, with or without MS_REC).
+    /// The propagation of `/` in the container: one of MS_SHARED, MS_SLAVE, MS_PRIVATE,
+    /// MS_UNBINDABLE, with or without MS_REC (mount(2)).
     pub propagation: MsFlags,
-    /// Whether the old root is left by chroot(2).
+    /// Whether chroot(2) replaces pivot_root(2).
     pub no_pivot: bool,
-    /// The eight namespaces.
+    /// The choice for each kind of namespace.
     pub namespaces: Namespaces,
-    /// In which order, and by which process, they are entered.
+    /// The order in which the namespaces are entered, and the processes that enter them.
     pub route: Route,
     /// The mappings of a new user namespace.
     pub ids: Option<IdMaps>,
     /// The mappings that the configuration gives for a user namespace to join.
     pub copied_ids: Option<IdMaps>,
-    /// In the order listed.
+    /// The mounts, in the order listed.
     pub mounts: Vec<Mount>,
     /// Default devices and those of the configuration.
     pub devices: Vec<Device>,
-    /// Whether the container is in a user namespace: its own, or the runtime's. No device can be made
-    /// there, and setgroups(2) may be denied.
+    /// Whether the container is in a user namespace, its own or the runtime's. No device node can
+    /// be created there, and setgroups(2) may be denied.
     pub in_user_namespace: bool,
-    /// Whether devices and links are made at all: not when the configuration binds a /dev of its own.
+    /// Whether devices and links are created: not if the configuration binds a /dev of its own.
     pub populate_dev: bool,
     /// Paths to hide.
     pub masked: Vec<PathBuf>,
     /// Paths to make read-only.
     pub readonly: Vec<PathBuf>,
-    /// Path below /proc/sys and value.
+    /// Paths below /proc/sys, with their values.
     pub sysctl: Vec<(String, String)>,
-    /// Host name for the uts namespace.
+    /// The host name for the UTS namespace.
     pub hostname: Option<String>,
-    /// NIS domain name for the uts namespace.
+    /// The NIS domain name for the UTS namespace.
     pub domainname: Option<String>,
-    /// Name of the session keyring to join, if any.
+    /// The name of the session keyring to join, if any.
     pub keyring: Option<CString>,
-    /// What runs; `None` makes a container that cannot be started (the specification allows it).
+    /// The process; a container without a process cannot be started (the specification allows it).
     pub process: Option<Process>,
-    /// Offsets for a new time namespace, as /proc/self/timens_offsets takes them.
+    /// The offsets of a new time namespace, in the format of /proc/self/timens_offsets.
     pub time_offsets: Option<String>,
     /// The hooks of all six kinds.
     pub hooks: Hooks,
@@ -101,20 +104,20 @@ pub struct Plan {
     pub cgroup: crate::cgroup::CgroupPlan,
     /// The annotations.
     pub annotations: Annotations,
-    /// Whether the program is told of a readiness socket, which is mounted for it.
+    /// Whether the readiness socket is mounted and the program gets its address.
     pub notifies: bool,
-    /// How many descriptors from 3 up survive into the container, those of `listen` among them.
+    /// The number of descriptors, from 3 on, that the container keeps, including those of `listen`.
     pub preserve_fds: u32,
-    /// The descriptors of socket activation among them.
+    /// The descriptors of socket activation.
     pub listen: Listen,
 }
 
 impl Plan {
-    /// Makes the plan, section by section. Nothing on the host changes.
+    /// Builds the plan, section by section. Changes nothing on the host.
     ///
     /// # Errors
-    /// The first field that is invalid, that this version does not support, or that this host cannot
-    /// honour.
+    /// The first field that is invalid, that this version does not support, or that this host
+    /// cannot provide.
     pub fn new(
         spec: &Spec,
         options: &PlanOptions,
@@ -221,40 +224,40 @@ impl Plan {
         Ok(plan)
     }
 
-    /// Whether the root file system is a mount: always in a mount namespace of the container's
-    /// own. In the caller's it is no more than a directory to change the root to, as long as
-    /// nothing is to be mounted.
+    /// Whether the root file system is a mount. It always is in a new mount namespace. In the
+    /// caller's namespace, and without mounts, it is only the directory for chroot(2).
     pub fn mounts_root(&self) -> bool {
         let inherit = self.namespaces.mount == Choice::Inherit;
         !inherit || !self.mounts.is_empty() || self.readonly_root
     }
 
-    /// How the terminal becomes /dev/console.
+    /// Returns how the terminal becomes /dev/console.
     pub fn dev_console(&self) -> DevConsole {
         mounts::dev_console(&self.mounts, self.mounts_root(), self.populate_dev)
     }
 
-    /// Whether mounts are made in the caller's mount namespace, where they outlive the container.
+    /// Whether mounts are created in the caller's mount namespace, where they outlive the
+    /// container.
     pub fn mounts_in_callers_namespace(&self) -> bool {
         self.namespaces.mount == Choice::Inherit && self.mounts_root()
     }
 
-    /// Whether killing init kills every process of the container.
+    /// Whether a SIGKILL to init kills all processes of the container.
     pub fn has_private_pid(&self) -> bool {
         self.namespaces.pid == Choice::New
     }
 }
 
-/// A `linux` without members: the crate's own default has namespaces, masked paths and more that
-/// nobody asked for.
+/// Returns a `linux` object without members. The crate's default has namespaces, masked paths and
+/// more, which the configuration does not contain.
 fn bare_linux() -> Linux {
     let mut linux = Linux::default();
     linux.set_namespaces(None).set_resources(None).set_masked_paths(None).set_readonly_paths(None);
     linux
 }
 
-/// Parses `root` (config.md, "Root"): the directory as an absolute path without links, and whether
-/// it is read-only. A path that is not absolute is relative to the bundle.
+/// Parses `root` (config.md, "Root"). Returns the absolute path of the directory, free of symbolic
+/// links, and whether it is read-only. A relative path starts at the bundle.
 fn root(root: Option<&Root>, bundle: &Path) -> Result<(PathBuf, bool)> {
     let missing = || Error::invalid_field("root", "missing; the spec requires it");
     let root = root.ok_or_else(missing)?;
@@ -272,8 +275,8 @@ fn root(root: Option<&Root>, bundle: &Path) -> Result<(PathBuf, bool)> {
     Ok((real, root.readonly().unwrap_or(false)))
 }
 
-/// Whether the readiness socket can be mounted: in the host's or another container's mount namespace
-/// it would be theirs.
+/// Whether the readiness socket can be mounted. In a mount namespace of the host or of another
+/// container the mount would appear there.
 fn has_own_mounts(namespaces: &Namespaces, warnings: &mut Vec<String>) -> bool {
     let own = namespaces.mount == Choice::New;
     if !own {
@@ -287,13 +290,14 @@ fn keyring(options: &PlanOptions) -> Result<Option<CString>> {
     if options.no_new_keyring {
         return Ok(None);
     }
-    // The random keys of the hasher; they work where getrandom(2) is refused as well.
+    // The random keys of the standard library's hasher, which are available even if getrandom(2) is
+    // refused.
     let random = RandomState::new().build_hasher().finish();
     keyring_name(&format!("{}.{random:016x}", options.id)).map(Some)
 }
 
-/// The name of a container's session keyring. keyctl(2) joins an existing keyring of the name, so
-/// that name must not be known before: a neighbour could have made the keyring.
+/// Returns the name of a container's session keyring. keyctl(2) joins an existing keyring of the
+/// name, so the name must be unpredictable: another process could have created the keyring.
 pub fn keyring_name(suffix: &str) -> Result<CString> {
     CString::new(format!("_ses.{suffix}"))
         .map_err(|_| Error::invalid("container id", suffix, "holds a NUL byte"))

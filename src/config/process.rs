@@ -1,4 +1,4 @@
-//! `process`: what runs, with which environment, limits and filter.
+//! `process`: the program, with its environment, limits, ids and seccomp filter.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -21,75 +21,77 @@ use crate::seccomp::{self, Filter};
 use crate::terminal::pty;
 use crate::{Error, Result};
 
-/// The container's process, ready to be made.
+/// The container's process, checked and ready to be started.
 #[derive(Debug)]
 pub struct Process {
-    /// argv; at least one.
+    /// The arguments; at least one.
     pub args: Vec<CString>,
-    /// The environment: of a name given twice the last one.
+    /// The environment, without duplicate names; the last value counts.
     pub env: Vec<CString>,
-    /// Absolute.
+    /// The working directory, absolute.
     pub cwd: PathBuf,
-    /// A terminal of its own.
+    /// Whether the process has a terminal.
     pub terminal: bool,
-    /// Rows and columns of that terminal; `None`: the caller's.
+    /// The rows and columns of the terminal; `None` means the size of the caller's terminal.
     pub console_size: Option<Winsize>,
-    /// Ids and capabilities.
+    /// The ids and capabilities.
     pub identity: Identity,
-    /// prctl(2) PR_SET_NO_NEW_PRIVS
+    /// Whether to set PR_SET_NO_NEW_PRIVS (prctl(2)).
     pub no_new_privileges: bool,
-    /// Set by the parent, which may raise them, unless [`Process::sets_own_rlimits`].
+    /// The resource limits. The parent sets them, since it may raise them, unless
+    /// [`Process::sets_own_rlimits`] is set.
     pub rlimits: Vec<Rlimit>,
-    /// Whether init sets them itself, before it becomes the user: a runtime without
-    /// CAP_SYS_RESOURCE (in a container, say) may not change those of a process of another user.
+    /// Whether init sets the limits, before it becomes the user: a runtime without CAP_SYS_RESOURCE
+    /// (in a container, for example) cannot change the limits of a process of another user.
     pub sets_own_rlimits: bool,
-    /// /proc/self/oom_score_adj
+    /// The value for /proc/self/oom_score_adj.
     pub oom_score_adj: Option<i32>,
-    /// The compiled filter.
+    /// The compiled seccomp filter.
     pub seccomp: Option<Filter>,
-    /// The cache's entry for it, to be saved when the process is there.
+    /// The cache entry for the filter, to be saved after the process is created.
     pub unsaved_filter: Option<Unsaved>,
-    /// Where the notify descriptor of that filter goes, and what goes with it.
+    /// The path of the socket that gets the filter's notify descriptor, and the metadata that goes
+    /// with it.
     pub listener: Option<(PathBuf, Option<String>)>,
-    /// Processor time, disk, memory, kind of machine.
+    /// The scheduler, I/O priority, memory policy and personality.
     pub scheduling: Scheduling,
-    /// The AppArmor profile that execve puts it under.
+    /// The AppArmor profile that takes effect at execve(2).
     pub apparmor: Option<String>,
-    /// Its processors, if `exec` starts it.
+    /// The processors of a process that `exec` starts.
     pub exec_affinity: Option<ExecAffinity>,
 }
 
-/// `execCPUAffinity`; an empty list is unset.
+/// The processors of `execCPUAffinity`; an empty list means unset.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExecAffinity {
-    /// The processors of the runtime until the process is in its cgroup.
+    /// The runtime's processors until the process is in its cgroup.
     pub initial: List,
-    /// The processors of the process after that.
+    /// The processors of the process afterwards.
     pub last: List,
 }
 
-/// One limit of getrlimit(2).
+/// A resource limit (getrlimit(2)).
 #[derive(Debug, Clone, Copy)]
 pub struct Rlimit {
-    /// Which.
+    /// The resource.
     pub resource: Resource,
-    /// Its name, for error texts.
+    /// The name of the resource, for errors.
     pub name: PosixRlimitType,
-    /// rlim_cur
+    /// The soft limit, rlim_cur.
     pub soft: u64,
-    /// rlim_max
+    /// The hard limit, rlim_max.
     pub hard: u64,
 }
 
 impl Process {
-    /// To be called when the process is there.
+    /// Saves the compiled filter in the cache. To be called after the process is created.
     pub fn save_filter(&self) {
         if let Some(unsaved) = &self.unsaved_filter {
             unsaved.save();
         }
     }
 
-    /// Parses `process`, and of `linux` the members about processes: seccomp, memory policy,
+    /// Parses `process`, and the members of `linux` about processes: seccomp, memory policy,
     /// personality.
     pub fn new(
         process: &Spec,
@@ -147,7 +149,7 @@ impl Process {
         })
     }
 
-    /// Sets a variable of the environment, in the place of one of that name.
+    /// Sets a variable of the environment; replaces a variable of that name.
     pub fn set_env(&mut self, name: &str, value: &str) -> Result<()> {
         let text = format!("{name}={value}");
         let entry =
@@ -166,8 +168,8 @@ impl Process {
     }
 }
 
-/// Checks what concerns processes in a configuration without one (the specification asks for a process
-/// only at `start`).
+/// Checks the members of `linux` about processes in a configuration without a process (the
+/// specification requires one only at `start`).
 pub fn check_absent(around: &Surroundings<'_>) -> Result<()> {
     around.terminal.without_terminal()?;
     let Some(linux) = around.linux else { return Ok(()) };
@@ -180,36 +182,36 @@ pub fn check_absent(around: &Surroundings<'_>) -> Result<()> {
 pub struct Surroundings<'a> {
     /// `linux` of the container's configuration.
     pub linux: Option<&'a Linux>,
-    /// The namespaces that the process is in.
+    /// The namespaces of the process.
     pub namespaces: &'a Namespaces,
-    /// The mappings of the user namespace, where the configuration makes one.
+    /// The mappings of the user namespace, if the configuration creates it.
     pub ids: Option<&'a IdMaps>,
-    /// Whether the supplementary groups of the caller stay.
+    /// Whether the process keeps the supplementary groups of the caller.
     pub keeps_groups: bool,
-    /// Who serves the terminal.
+    /// How the terminal is served.
     pub terminal: TerminalRequest,
-    /// Where compiled seccomp filters are kept between runs.
+    /// The directory of the cache of compiled seccomp filters.
     pub seccomp_cache: Option<&'a Path>,
     /// The host.
     pub host: &'a Host,
 }
 
-/// What the command line says about the terminal.
+/// The terminal options of the command line.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct TerminalRequest {
-    /// `--console-socket` was given.
+    /// Whether `--console-socket` was given.
     pub console_socket: bool,
-    /// The runtime does not stay: `create`, or `--detach`.
+    /// Whether the runtime exits before the container: `create`, or `--detach`.
     pub detached: bool,
 }
 
 impl TerminalRequest {
-    /// runtime.md: the master of a terminal must have somewhere to go, and only then a socket has a
-    /// use; a runtime that stays relays the terminal itself.
+    /// Returns the size of the terminal. Checks that the master has a receiver, and that a console
+    /// socket has a terminal (runtime.md): a runtime that does not exit relays the terminal itself.
     fn console_size(self, process: &Spec) -> Result<Option<Winsize>> {
         let refuse = |why: &str| Err(Error::invalid("process.terminal", true, why));
         if !process.terminal().unwrap_or(false) {
-            // The specification has consoleSize ignored without a terminal.
+            // The specification ignores consoleSize without a terminal.
             return self.without_terminal().map(|()| None);
         }
         match (self.detached, self.console_socket) {
@@ -227,7 +229,7 @@ impl TerminalRequest {
         }
     }
 
-    /// Refuses a console socket that nothing would be sent to.
+    /// Refuses a console socket that would receive no terminal.
     pub fn without_terminal(self) -> Result<()> {
         if self.console_socket {
             let why = "--console-socket needs a terminal";
@@ -237,7 +239,7 @@ impl TerminalRequest {
     }
 }
 
-/// config.md, "Process": at least one argument, and a file to execute.
+/// Parses the arguments (config.md, "Process"): at least one, and a file to execute.
 fn args(list: &[String]) -> Result<Vec<CString>> {
     match list.first() {
         None => Err(Error::invalid_field("process.args", "at least one argument is required")),
@@ -250,7 +252,7 @@ fn args(list: &[String]) -> Result<Vec<CString>> {
     }
 }
 
-/// proc_pid_oom_score_adj(5).
+/// Checks the range of oom_score_adj (proc_pid_oom_score_adj(5)).
 fn oom_score_adj(score: Option<i32>) -> Result<Option<i32>> {
     match score {
         Some(score) if !(-1000..=1000).contains(&score) => {
@@ -261,7 +263,7 @@ fn oom_score_adj(score: Option<i32>) -> Result<Option<i32>> {
 }
 
 impl ExecAffinity {
-    /// Parses the lists (config.md, "Linux Process").
+    /// Parses the processor lists (config.md, "Linux Process").
     fn new(affinity: &ExecCPUAffinity) -> Result<ExecAffinity> {
         let list = |name: &str, text: &Option<String>| {
             let text = text.as_deref().unwrap_or_default();
@@ -277,7 +279,8 @@ impl ExecAffinity {
     }
 }
 
-/// The requested profile. Without AppArmor nothing is confined, so only "unconfined" is possible.
+/// Returns the AppArmor profile to set. Without AppArmor nothing is confined, so only "unconfined"
+/// is accepted.
 fn apparmor(
     profile: Option<&str>,
     has_apparmor: impl Fn() -> Result<bool>,
@@ -293,8 +296,8 @@ fn apparmor(
     }
 }
 
-/// The capabilities that the process can get: in a user namespace other than the runtime's all that
-/// the kernel knows, else those of the runtime.
+/// Returns the capabilities that the process can get: all that the kernel has in a user namespace
+/// other than the runtime's, else those of the runtime.
 fn available(namespaces: &Namespaces, host: &Host) -> Result<u64> {
     if !namespaces.has_user() {
         return Ok(host.caps.permitted);
@@ -309,7 +312,8 @@ fn c_string(field: &str, index: usize, text: &str) -> Result<CString> {
         .map_err(|_| Error::invalid(format!("{field}[{index}]"), text, "holds a NUL byte"))
 }
 
-/// environ(7): `NAME=value`. The last entry of a name counts, at the place of the first.
+/// Parses the environment (environ(7)). The last entry of a name counts, at the position of the
+/// first.
 fn environment(list: &[String]) -> Result<Vec<CString>> {
     let mut env: Vec<CString> = Vec::with_capacity(list.len());
     let mut places = BTreeMap::new();
@@ -327,7 +331,7 @@ fn environment(list: &[String]) -> Result<Vec<CString>> {
     Ok(env)
 }
 
-/// The name in an entry of an environment.
+/// Returns the name in an entry of an environment.
 pub fn assignment(field: impl Fn() -> String, entry: &str) -> Result<&str> {
     match entry.split_once('=') {
         Some(("", _)) => Err(Error::invalid(field(), entry, "the name before the \"=\" is empty")),
@@ -336,7 +340,8 @@ pub fn assignment(field: impl Fn() -> String, entry: &str) -> Result<&str> {
     }
 }
 
-/// config.md, "POSIX process": no type twice; getrlimit(2): soft is at most hard.
+/// Parses the limits. No type is listed twice (config.md, "POSIX process"); soft is at most hard
+/// (getrlimit(2)).
 fn rlimits(list: &[PosixRlimit]) -> Result<Vec<Rlimit>> {
     let mut limits: Vec<Rlimit> = Vec::with_capacity(list.len());
     for (index, limit) in list.iter().enumerate() {
@@ -385,12 +390,12 @@ mod tests {
         let without = |profile| apparmor(profile, || Ok(false));
         assert_eq!((with(None), with(Some(""))), (None, None));
         assert_eq!(with(Some("p")).as_deref(), Some("p"));
-        // A runtime that is confined itself has to ask for it.
+        // A confined runtime must set "unconfined" explicitly.
         assert_eq!(with(Some("unconfined")).as_deref(), Some("unconfined"));
         assert_eq!(without(Some("unconfined")).unwrap(), None);
         let error = without(Some("p")).unwrap_err().to_string();
         assert_eq!(error, "process.apparmorProfile: \"p\": AppArmor is not enabled on this host");
-        // Nobody is asked for what is not needed.
+        // The host is not examined unless a profile needs it.
         assert!(apparmor(None, || unreachable!()).is_ok());
     }
 

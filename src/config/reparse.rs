@@ -1,7 +1,7 @@
-//! The slow path of parsing: repairs what the crate's types are wrong about and parses again, or turns
-//! the parser's error into one that names the field.
+//! The slow path of parsing: repairs what the crate cannot represent and parses again, or converts
+//! the parser's error into an error that names the field.
 //!
-//! Runs only after the fast path failed, so it may be slow and thorough.
+//! Runs only after the fast path failed, so speed does not matter.
 
 use oci_spec::runtime::Capability;
 use serde::Deserialize;
@@ -12,10 +12,10 @@ use serde_json::error::Category;
 use super::error_path::{self, Step};
 use crate::{Error, Kind, Result, text};
 
-/// Repairs `text` and parses it again; or turns the parser's `error` into one that names the field.
+/// Repairs `text` and parses it again, or converts the parser's `error` into an error that names
+/// the field.
 ///
-/// `root` is the path of the text's own object: empty for config.json, `process` for
-/// process.json.
+/// `root` is the path of the outermost object: empty for config.json, `process` for process.json.
 pub fn reparse<T: DeserializeOwned>(
     text: &str,
     error: &serde_json::Error,
@@ -37,14 +37,14 @@ pub fn reparse<T: DeserializeOwned>(
     serde_json::from_str(&text).map_err(|error| invalid(&text, &error, &value, root))
 }
 
-/// An error in the JSON itself, with its line and column.
+/// Returns an error about the JSON syntax, with its line and column.
 pub fn syntax(error: &serde_json::Error) -> Error {
     let (line, column) = (error.line(), error.column());
     let message = message(error);
     Error::new(Kind::Invalid, format!("line {line} column {column}: {message}"))
 }
 
-/// The text of an error without its position.
+/// Returns the message of an error without its position.
 fn message(error: &serde_json::Error) -> String {
     let mut message = error.to_string();
     let position = format!(" at line {} column {}", error.line(), error.column());
@@ -54,11 +54,11 @@ fn message(error: &serde_json::Error) -> String {
     message
 }
 
-/// Returns the error in the form `field: value: why`; `value` is the parsed `text`.
+/// Returns the error in the form `field: value: reason`; `value` is the parsed `text`.
 fn invalid(text: &str, error: &serde_json::Error, value: &Value, root: &str) -> Error {
     let message = match error.classify() {
         Category::Data => message(error),
-        // The text is valid JSON, so the parser has found no string where it wants a variant's name.
+        // The text is valid JSON, so the parser expected a string with the name of a variant.
         _ => "expected a string".to_owned(),
     };
     let mut field = root.to_owned();
@@ -100,7 +100,7 @@ fn invalid(text: &str, error: &serde_json::Error, value: &Value, root: &str) -> 
     }
 }
 
-/// The words that runc begins an error about this field with, for which scripts look.
+/// Returns the text that runc begins an error about this field with; scripts search for it.
 fn runc_prefix(field: &str) -> &'static str {
     let policy = field.strip_prefix("linux.memoryPolicy.").unwrap_or_default();
     match policy.split('[').next() {
@@ -123,11 +123,11 @@ fn between<'a>(text: &'a str, start: &str, end: &str) -> Option<&'a str> {
 }
 
 fn shown(value: &Value) -> String {
-    // The value as it is written in the file.
+    // The value as written in the file.
     text::value(&format_args!("{value}"))
 }
 
-/// Repairs `process`; returns whether anything changed.
+/// Repairs `process`. Returns whether anything changed.
 fn repair_process(process: &mut Value, warnings: &mut Vec<String>) -> bool {
     let mut repaired = false;
     if let Some(Value::Object(sets)) = process.get_mut("capabilities") {
@@ -136,7 +136,7 @@ fn repair_process(process: &mut Value, warnings: &mut Vec<String>) -> bool {
             let before = names.len();
             let mut index = 0_usize;
             names.retain(|name| {
-                // Only a name can be an unknown capability; a number is an error.
+                // Only a string can be an unknown capability; a number is an error.
                 let known = !name.is_string() || Capability::deserialize(name).is_ok();
                 if !known {
                     let field = format!("process.capabilities.{set}[{index}]");
@@ -162,7 +162,7 @@ fn repair_process(process: &mut Value, warnings: &mut Vec<String>) -> bool {
     repaired
 }
 
-/// The specification's limit is unsigned, the crate's is signed; the kernel counts no further.
+/// The limit is unsigned in the specification and signed in the crate; no kernel counts further.
 fn repair_hugepages(config: &mut Value) -> bool {
     let Some(Value::Array(limits)) = config.pointer_mut("/linux/resources/hugepageLimits") else {
         return false;

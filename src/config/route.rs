@@ -1,38 +1,40 @@
-//! The way into the namespaces: who enters which one, and when.
+//! The route into the namespaces: which process enters which namespace, and when.
 
 use super::namespaces::{Choice, Kind, Namespaces};
 use crate::host::Host;
 use crate::{Error, Result};
 
-/// Who enters which namespace, and when.
+/// Which process enters which namespace, and when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Route {
-    /// In the one clone3(2): the new pid and user namespaces, where they can be made there.
+    /// The namespaces that clone3(2) creates: new pid and user namespaces, if it can create them.
     pub clone_flags: i32,
-    /// The user namespace is entered after the clone, by setns or unshare.
+    /// Whether the user namespace is entered after the clone, by setns(2) or unshare(2).
     pub late_user: bool,
-    /// A go-between is cloned first: it enters the user namespace and then clones init, because a
-    /// pid namespace takes effect for children only and must belong to the user namespace.
+    /// Whether a go-between is cloned first, enters the user namespace and clones init:
+    /// a pid namespace takes effect only for children, and must belong to the user namespace.
     pub trampoline: bool,
-    /// A pid namespace is joined. It has processes that could look into init, so init is born there
-    /// last of all (`init::birth`).
+    /// Whether a pid namespace is joined. Its processes could access init, so init is cloned into
+    /// it as the last step (`init::birth`).
     pub joins_pid: bool,
-    /// The runtime's own rights serve for what the container's root may not.
+    /// Whether the runtime has the privileges that the container's root lacks.
     pub is_privileged: bool,
-    /// It may look into a process that is hidden from others (prctl(2), PR_SET_DUMPABLE).
+    /// Whether the runtime may access a process that is hidden from others (prctl(2),
+    /// PR_SET_DUMPABLE).
     pub may_trace: bool,
-    /// Joined namespaces are entered with the runtime's own rights, before the user namespace.
+    /// Whether joined namespaces are entered with the runtime's privileges, before the user
+    /// namespace.
     pub join_before_user: bool,
-    /// What init makes by unshare(2). The cgroup namespace is not among them: it is made later,
-    /// when init is in its cgroup.
+    /// The namespaces that init creates by unshare(2). The cgroup namespace is not among them: init
+    /// creates it after it has moved to its cgroup.
     pub unshare_flags: i32,
 }
 
 impl Route {
-    /// Chooses the shortest way.
+    /// Chooses the shortest route.
     ///
     /// # Errors
-    /// Without privileges nothing can be set up outside of a user namespace (user_namespaces(7)).
+    /// If the runtime has no privileges and the container no user namespace (user_namespaces(7)).
     pub fn new(namespaces: &Namespaces, host: &Host) -> Result<Route> {
         if !host.is_privileged() && !namespaces.has_user() {
             return Err(Error::invalid_field(
@@ -42,8 +44,8 @@ impl Route {
             ));
         }
         let others = [Kind::Network, Kind::Ipc, Kind::Uts, Kind::Cgroup, Kind::Time, Kind::Mount];
-        // A privileged runtime has rights over every namespace; one without has them only over
-        // those of the user namespace that it enters.
+        // A privileged runtime has capabilities over every namespace. An unprivileged runtime has
+        // them only over those that belong to the user namespace that it enters.
         let join_before_user =
             host.is_privileged() && others.iter().any(|kind| namespaces.is_joined(*kind));
         let late_user = match namespaces.user {

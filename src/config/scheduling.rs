@@ -1,5 +1,5 @@
-//! `process.scheduler`, `process.ioPriority`, `linux.memoryPolicy`, `linux.personality`: processor
-//! time, disk and memory of a process, and its execution domain.
+//! `process.scheduler`, `process.ioPriority`, `linux.memoryPolicy`, `linux.personality`: the
+//! scheduling, memory placement and execution domain of a process.
 
 use oci_spec::runtime::{
     IOPriorityClass, Linux, LinuxIOPriority, LinuxMemoryPolicy, LinuxPersonality,
@@ -12,7 +12,7 @@ use crate::list::List;
 use crate::sys::sched::Attributes;
 use crate::{Error, Result};
 
-// linux/mempolicy.h; libc has not all of them.
+// linux/mempolicy.h; libc lacks some of these constants.
 const MPOL_PREFERRED_MANY: i32 = 5;
 const MPOL_WEIGHTED_INTERLEAVE: i32 = 6;
 
@@ -20,31 +20,32 @@ const MPOL_WEIGHTED_INTERLEAVE: i32 = 6;
 const PER_LINUX: libc::c_ulong = 0;
 const PER_LINUX32: libc::c_ulong = 8;
 
-/// More than any kernel is built for (CONFIG_NODES_SHIFT is at most 10).
+/// More nodes than any kernel supports (CONFIG_NODES_SHIFT is at most 10).
 const MAX_NODES: u32 = 1024;
 
-/// linux/sched.h; not in any kernel so far.
+/// linux/sched.h; no kernel implements it so far.
 const SCHED_ISO: i32 = 4;
 
-/// The four settings; a setting that is `None` stays as it is.
+/// The four settings; `None` leaves a setting unchanged.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Scheduling {
-    /// Policy and parameters, with the policy's name for error texts.
+    /// The policy and its parameters, with its name for errors.
     pub scheduler: Option<(LinuxSchedulerPolicy, Attributes)>,
-    /// Class and level, ioprio_set(2), with the class' name for error texts.
+    /// The class and level (ioprio_set(2)), with the class's name for errors.
     pub io_priority: Option<(IOPriorityClass, u32, u32)>,
-    /// Mode with its flags and mask of nodes, set_mempolicy(2), with the mode's name.
+    /// The mode with its flags, and the mask of nodes (set_mempolicy(2)), with the mode's name.
     pub memory_policy: Option<(MemoryPolicyModeType, i32, Vec<libc::c_ulong>)>,
-    /// personality(2)
+    /// The execution domain (personality(2)).
     pub personality: Option<libc::c_ulong>,
     /// Whether the process sets scheduler and I/O priority itself, before it becomes the user.
-    /// Otherwise the runtime sets them: its CAP_SYS_NICE counts where that of a user namespace does not.
+    /// Otherwise the runtime sets them: its CAP_SYS_NICE is effective, that of a user namespace is
+    /// not.
     pub sets_own: bool,
 }
 
 impl Scheduling {
-    /// Whether a child gets the policy of its parent, sched(7), "Each thread has an associated": one
-    /// with a deadline cannot even clone.
+    /// Whether a child inherits the policy (sched(7), "Each thread has an associated"). A process
+    /// with a deadline policy cannot even clone.
     pub fn is_inherited(&self) -> bool {
         self.scheduler.as_ref().is_none_or(|(policy, attributes)| {
             *policy != LinuxSchedulerPolicy::SchedDeadline
@@ -73,7 +74,8 @@ impl Scheduling {
     }
 }
 
-/// config-linux.md, "Personality": no flag is defined, so none is valid.
+/// Parses the personality (config-linux.md, "Personality"). The specification defines no flag, so
+/// none is valid.
 fn parse_personality(personality: &LinuxPersonality) -> Result<libc::c_ulong> {
     if let Some(flag) = personality.flags().iter().flatten().next() {
         let why = "the spec defines no flag";
@@ -85,8 +87,8 @@ fn parse_personality(personality: &LinuxPersonality) -> Result<libc::c_ulong> {
     })
 }
 
-/// config.md, "Linux Process", and sched_setattr(2): a field that the policy does not use is an
-/// error, since it would be ignored.
+/// Parses the scheduler (config.md, "Linux Process"; sched_setattr(2)). A field that the policy
+/// does not use is an error, since it would be ignored.
 fn parse_scheduler(scheduler: &Scheduler) -> Result<(LinuxSchedulerPolicy, Attributes)> {
     use LinuxSchedulerPolicy::{SchedDeadline, SchedFifo, SchedRr};
     let own = "process.scheduler";
@@ -122,9 +124,10 @@ fn parse_scheduler(scheduler: &Scheduler) -> Result<(LinuxSchedulerPolicy, Attri
     Ok((name, Attributes { policy, flags, nice, priority, runtime, deadline, period }))
 }
 
-/// sched(7), "SCHED_DEADLINE": the kernel's own rules, for whose breach it has one error number.
+/// Checks the kernel's rules for deadlines (sched(7), "SCHED_DEADLINE"), for which it has only one
+/// error number.
 fn check_deadline(times: [(&str, u64); 3]) -> Result<()> {
-    /// `DL_SCALE`: the kernel counts in units of 1024 ns.
+    /// `DL_SCALE`: the kernel's minimum, 1024 ns.
     const LEAST: u64 = 1024;
     const MOST: u64 = i64::MAX as u64;
     let [(_, runtime), (_, deadline), (_, period)] = times;
@@ -133,7 +136,7 @@ fn check_deadline(times: [(&str, u64); 3]) -> Result<()> {
         () if deadline < runtime => {
             ("deadline", deadline, format!("is below the runtime of {runtime}"))
         }
-        // 0 stands for the deadline.
+        // A period of 0 means the deadline.
         () if period != 0 && period < deadline => {
             ("period", period, format!("is below the deadline of {deadline}"))
         }
@@ -169,7 +172,7 @@ fn scheduler_flag(flag: LinuxSchedulerFlag) -> i32 {
     }
 }
 
-/// config.md, "Linux Process": eight levels.
+/// Parses the I/O priority (config.md, "Linux Process"): eight levels.
 fn parse_io_priority(io: &LinuxIOPriority) -> Result<(IOPriorityClass, u32, u32)> {
     let class = match io.class() {
         IOPriorityClass::IoprioClassRt => 1,
@@ -185,8 +188,8 @@ fn parse_io_priority(io: &LinuxIOPriority) -> Result<(IOPriorityClass, u32, u32)
     }
 }
 
-/// config-linux.md, "Memory policy", and set_mempolicy(2). "invalid memory policy" and the words
-/// after it are runc's, for which scripts look.
+/// Parses the memory policy (config-linux.md, "Memory policy"; set_mempolicy(2)). Errors begin with
+/// runc's "invalid memory policy" texts, for which scripts search.
 fn parse_memory_policy(
     policy: &LinuxMemoryPolicy,
 ) -> Result<(MemoryPolicyModeType, i32, Vec<libc::c_ulong>)> {
@@ -233,7 +236,7 @@ fn parse_memory_policy(
     Ok((mode, number | flags, mask(nodes, &list)?))
 }
 
-/// Returns the mask of a list of memory nodes, as set_mempolicy(2) takes it.
+/// Returns the mask of a list of memory nodes for set_mempolicy(2).
 fn mask(text: &str, list: &List) -> Result<Vec<libc::c_ulong>> {
     let bytes = list.mask(MAX_NODES).ok_or_else(|| {
         let why = format!("invalid memory policy nodes: the last node is {}", MAX_NODES - 1);

@@ -1,4 +1,4 @@
-//! Finds the keys of a text that the table of keys does not have, and corrects their case.
+//! Finds the keys of a text that are not in the table of keys, and corrects their case.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,12 +9,12 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 use super::keys::{CONFIG, Key, Of};
 use crate::{Error, Result};
 
-/// Returns the text with every key in the case of the specification. `root` is the path of the text's
-/// own object, whose keys are `keys`. A text that is not JSON is returned unchanged: the parser reports
+/// Returns the text with every key in the case of the specification. `root` is the path of the
+/// outermost object, `keys` its keys. Returns text that is not JSON unchanged: the parser reports
 /// the error.
 ///
 /// # Errors
-/// A key in another case that is written with escapes.
+/// If a key in another case is written with escapes.
 pub fn correct<'a>(
     text: &'a str,
     keys: &'static [Key],
@@ -57,7 +57,7 @@ enum Differs {
     Otherwise,
 }
 
-/// A key that its object does not have: it resembles `known`, or belongs to the object that `known`
+/// A key that is unknown in its object: it resembles `known`, or belongs to the object that `known`
 /// names.
 struct Odd<'de> {
     field: String,
@@ -109,7 +109,7 @@ impl<'de> DeserializeSeed<'de> for Walk<'_, 'de> {
     }
 }
 
-/// A value of another type than the table has is left to the parser, which refuses it.
+/// Leaves a value of an unexpected type to the parser, which refuses it.
 impl<'de> Visitor<'de> for Walk<'_, 'de> {
     type Value = ();
 
@@ -180,7 +180,7 @@ impl<'de> Visitor<'de> for Walk<'_, 'de> {
     }
 }
 
-/// The known key that an unknown one may stand for, and how to read its value.
+/// Returns the known key that an unknown key may stand for, and how to read its value.
 fn odd(keys: &'static [Key], name: &str) -> Option<(Cow<'static, str>, Differs, Of)> {
     if let Some(key) = keys.iter().find(|key| key.name.eq_ignore_ascii_case(name)) {
         return Some((key.name.into(), Differs::InCase, key.of));
@@ -194,10 +194,11 @@ fn odd(keys: &'static [Key], name: &str) -> Option<(Cow<'static, str>, Differs, 
     home(CONFIG, name).map(|home| (home.into(), Differs::InPlace, Of::Value))
 }
 
-/// Shorter names are ambiguous: an extension may have them as well.
+/// The minimum length for a match: shorter names are ambiguous, since an extension may have them
+/// too.
 const TELLING: usize = 7;
 
-/// The path of the key of that name, outside of lists.
+/// Returns the path of the key of that name, outside of lists.
 fn home(keys: &'static [Key], name: &str) -> Option<String> {
     if keys.iter().any(|key| key.name == name) {
         return Some(name.to_owned());
@@ -208,10 +209,10 @@ fn home(keys: &'static [Key], name: &str) -> Option<String> {
     })
 }
 
-/// Whether `known` may have been meant: the same letters with other separators, or one wrong letter
-/// (two in a long word).
+/// Whether `name` may stand for `known`: equal but for the separators, or with one wrong letter
+/// (two in a long name).
 fn resembles(name: &str, known: &str) -> bool {
-    // No key of the specification is longer; a file can have longer ones.
+    // No key of the specification is longer; a key of a file can be.
     if name.len() > 64 {
         return false;
     }
@@ -228,7 +229,7 @@ fn resembles(name: &str, known: &str) -> bool {
     name.len().abs_diff(known.len()) <= wrong && distance(&name, &known) <= wrong
 }
 
-/// The number of letters to insert, remove or replace (Levenshtein).
+/// Returns the number of letters to insert, remove or replace (Levenshtein distance).
 pub(super) fn distance(a: &[char], b: &[char]) -> usize {
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, x) in a.iter().enumerate() {

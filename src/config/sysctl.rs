@@ -1,7 +1,7 @@
-//! linux.sysctl: an exact list of what belongs to a namespace of the container.
+//! `linux.sysctl`: an exact list of the sysctls that belong to a namespace of the container.
 //!
-//! Most of /proc/sys is the host's. A name that is not on the list is refused, not tried
-//! (CVE-2022-0811: a value or name that reaches further than the check looked).
+//! Most of /proc/sys belongs to the host. A name that is not listed is refused, not tried
+//! (CVE-2022-0811: a name or value that reached further than the check looked).
 
 use std::collections::HashMap;
 
@@ -9,19 +9,19 @@ use super::linux::one_line;
 use super::namespaces::{Kind, Namespaces};
 use crate::{Error, Result};
 
-/// Where a sysctl belongs.
+/// The owner of a sysctl.
 enum Scope {
     Namespace(Kind, &'static str),
-    /// This field of the configuration sets it.
+    /// Set by this field of the configuration.
     Field(&'static str),
     Host,
 }
 
-/// The path of a sysctl below /proc/sys, from its name in either notation of sysctl(8).
+/// Returns the path of a sysctl below /proc/sys, from its name in either notation of sysctl(8).
 ///
-/// The first separator decides: in `net.ipv4.conf.eth0/1.x` a slash stands for a dot inside of a
-/// component, in `net/ipv4/conf/eth0.1/x` a dot is a dot. `None` if a component is empty, `.` or
-/// `..`, or there is only one.
+/// The first separator decides: in `net.ipv4.conf.eth0/1.x` a slash stands for a dot within a
+/// component, in `net/ipv4/conf/eth0.1/x` a dot is a dot. Returns `None` if a component is empty,
+/// `.` or `..`, or if there is only one.
 fn path(name: &str) -> Option<String> {
     let dotted = name.chars().find(|c| matches!(c, '.' | '/')) == Some('.');
     let exchange = |c| match c {
@@ -55,8 +55,9 @@ fn scope(path: &str) -> Scope {
     }
 }
 
-/// Parses `linux.sysctl` (config-linux.md, "Sysctl"): paths below /proc/sys with their values, sorted
-/// by name. Whether a joined network namespace is the host's own is found out when it is joined.
+/// Parses `linux.sysctl` (config-linux.md, "Sysctl"). Returns paths below /proc/sys with their
+/// values, sorted by name. Whether a joined network namespace is the host's is checked when it is
+/// joined.
 pub fn parse(
     sysctl: &Option<HashMap<String, String>>,
     namespaces: &Namespaces,

@@ -4,8 +4,8 @@ use crate::{Error, Result};
 
 /// Refuses a version that is missing, malformed, or of another major version.
 ///
-/// A newer minor version is taken: minor versions are compatible, and a property that this
-/// version does not know is ignored by the spec's own rule.
+/// Accepts a newer minor version: minor versions are compatible, and the specification has unknown
+/// properties ignored.
 pub fn check(version: &str) -> Result<()> {
     if version.is_empty() {
         return Err(Error::invalid_field("ociVersion", "missing; the spec requires it"));
@@ -23,9 +23,9 @@ pub fn check(version: &str) -> Result<()> {
     }
 }
 
-/// The major version, if `version` is well-formed.
+/// Returns the major version, if `version` is well-formed.
 fn major(version: &str) -> Option<&str> {
-    // Build metadata may contain a hyphen, so it is split off before the pre-release part.
+    // Build metadata may contain a hyphen, so split it off before the pre-release part.
     let (rest, build) = split(version, '+');
     let (core, pre) = split(rest, '-');
     let mut numbers = core.split('.');

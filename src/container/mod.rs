@@ -25,7 +25,8 @@ mod update;
 mod worker;
 
 pub use create_options::{CgroupManager, CreateOptions};
-pub use delete::{destroy, stop};
+#[cfg(test)]
+pub(crate) use delete::{destroy, stop};
 pub use events::{Event, Events};
 pub use exec_options::ExecOptions;
 pub use fork_server::ForkServer;

@@ -6,7 +6,6 @@ use std::path::Path;
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::mounts::attach;
 use crate::config::devices::LINKS;
 use crate::config::mounts::{is_shared_with_host, last_above};
 use crate::config::{Choice, Plan};
@@ -50,7 +49,7 @@ fn own_ptmx(plan: &Plan, root: &Root, dev: BorrowedFd<'_>) -> Result<()> {
         Err(errno) => return Err(Error::from(errno)),
     };
     if pty::verify_ptmx(own.as_fd()).is_ok() {
-        attach(tree::clone_file(&own, false)?.as_fd(), there)?;
+        tree::attach_on(tree::clone_file(&own, false)?.as_fd(), there)?;
     }
     Ok(())
 }

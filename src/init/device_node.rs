@@ -6,12 +6,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Stat, Uid};
 use rustix::io::Errno;
 
-use super::mounts::attach;
 use crate::config::devices::{Attributes, Origin};
 use crate::config::mounts::is_shared_with_host;
 use crate::config::{Device, Plan};
 use crate::fs::{PATH, Proc, mount_id};
 use crate::mount::closing::close_later;
+use crate::mount::tree;
 use crate::{Context, Error, Kind, Result};
 
 /// A directory to have nodes in.
@@ -162,7 +162,7 @@ impl Node<'_> {
                 rustix::fs::openat(&self.dir.fd, self.name, flags | OFlags::RDONLY, mode)?
             }
         };
-        attach(node.as_fd(), target)
+        tree::attach_on(node.as_fd(), target)
     }
 }
 

@@ -161,13 +161,6 @@ fn link(root: &Root, target: &Path, destination: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Attaches a detached mount on an open file or directory.
-pub(super) fn attach(mount: BorrowedFd<'_>, target: OwnedFd) -> Result<()> {
-    tree::attach_on(mount, target.as_fd())?;
-    close_later(target);
-    Ok(())
-}
-
 fn new_filesystem(
     init: &Init<'_>,
     root: &Root,

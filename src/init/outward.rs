@@ -9,7 +9,6 @@ use procfs::process::MountOptFields;
 use rustix::mount::{MoveMountFlags, move_mount};
 
 use super::inherited::Init;
-use super::mounts::attach;
 use super::rootfs::attach_point;
 use crate::config::Mount;
 use crate::config::options::PropagationKind;
@@ -54,13 +53,13 @@ impl Outward {
     /// Attaches a detached mount on an open file or directory.
     pub fn attach(&self, root: &Root, mount: BorrowedFd<'_>, target: OwnedFd) -> Result<()> {
         if self.mounts.is_empty() {
-            return attach(mount, target);
+            return tree::attach_on(mount, target);
         }
         let below = mount_id(target.as_fd()).context("look at the place of the mount")?;
         let Some((_, place)) = self.mounts.iter().find(|(id, _)| *id == below) else {
-            return attach(mount, target);
+            return tree::attach_on(mount, target);
         };
-        self::apart(root, place, below, || attach(mount, target))
+        self::apart(root, place, below, || tree::attach_on(mount, target))
             .with_context(|| format!("keep a mount on {place:?} from the host"))
     }
 }

@@ -8,6 +8,7 @@ use rustix::fs::{AtFlags, CWD, FileType};
 use rustix::io::Errno;
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 
+use super::closing::close_later;
 use crate::config::Mount;
 use crate::sys::mount::{Change, mount_setattr};
 use crate::{Error, Result};
@@ -88,10 +89,13 @@ pub(crate) fn attach_at(
     move_mount(mount, "", dir, path, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
 }
 
-/// Attaches a detached mount on an open file or directory.
-pub(crate) fn attach_on(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<()> {
+/// Attaches a detached mount on `target`, an open file or directory, and closes `target`.
+pub(crate) fn attach_on(mount: BorrowedFd<'_>, target: OwnedFd) -> Result<()> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-    move_mount(mount, "", target, "", flags).map_err(|errno| mismatch(errno, mount, target))
+    move_mount(mount, "", &target, "", flags)
+        .map_err(|errno| mismatch(errno, mount, target.as_fd()))?;
+    close_later(target);
+    Ok(())
 }
 
 /// Names the mismatch of a file and a directory. Where mount(2) fails with ENOTDIR, move_mount(2)

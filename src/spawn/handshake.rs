@@ -2,7 +2,6 @@
 //! share.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -15,8 +14,6 @@ use crate::protocol::{Socket, ToInit, ToParent};
 use crate::seccomp::notify::{ProcessState, send_listener};
 use crate::state::{self, OCI_VERSION, State, Status};
 use crate::sys::clone::Child;
-use crate::sys::fdpass;
-use crate::terminal::socket;
 use crate::{Context, Error, Kind, Result};
 
 /// The exchange with one process, from its clone until it is ready.
@@ -176,11 +173,3 @@ pub(super) fn await_go_between(parent: Parent<'_>, socket: &Socket, child: &Chil
 
 /// A container's first process, in error messages.
 pub(super) const INIT: &str = "container init";
-
-/// Sends the pidfd and the id of a process to the socket `path`, which option `name` gives.
-pub(super) fn send_pidfd(name: &str, path: &Path, child: &Child) -> Result<()> {
-    let socket = socket::connect(name, path)?;
-    let pid = child.pid.to_string();
-    fdpass::send_with_fd(socket.as_fd(), pid.as_bytes(), Some(child.pidfd.as_fd()))
-        .with_context(|| format!("{name}: send to {path:?}"))
-}

@@ -17,12 +17,11 @@
 //!   directory and working directory, while the sources of a container with a user namespace are
 //!   staged (`mount::stage`); the processors of the calling thread, while an exec with
 //!   `process.execCPUAffinity.initial` clones (`exec::affinity`).
-//! * RLIMIT_MEMLOCK of the calling process is raised, for good, where the kernel counts device
-//!   programs there (`cgroup`).
 //!
 //! All other settings are read only: environment, umask, signal dispositions and mask, standard
 //! descriptors. The functions here read no environment variable.
 
+mod announce;
 mod child;
 pub mod create;
 pub mod exec;
@@ -31,7 +30,6 @@ mod handshake;
 mod idmapped;
 mod maps;
 mod owner;
-mod record;
 pub(crate) mod selfexe;
 
 pub use self::child::{Parent, Running};

@@ -27,7 +27,7 @@ pub enum Value {
     Path(String),
     /// `g`
     Signature(String),
-    /// `a`, with the type of the elements.
+    /// `a`, with the type of the elements
     Array(String, Vec<Value>),
     /// `(`...`)`
     Struct(Vec<Value>),
@@ -69,6 +69,7 @@ impl Value {
     }
 
     /// Creates an array of strings.
+    #[cfg(test)]
     pub fn strings<'a>(list: impl IntoIterator<Item = &'a str>) -> Value {
         Value::Array("s".to_owned(), list.into_iter().map(Value::str).collect())
     }

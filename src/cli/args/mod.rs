@@ -32,15 +32,15 @@ const GLOBAL: &str = "Global options";
 pub struct Cli {
     /// Options for all commands.
     #[command(flatten)]
-    pub global: Global,
+    pub(super) global: Global,
 
     /// Print version information.
     #[arg(short = 'v', long)]
-    pub version: bool,
+    pub(super) version: bool,
 
     /// The command.
     #[command(subcommand)]
-    pub command: Option<Command>,
+    pub(super) command: Option<Command>,
 }
 
 const EXAMPLES: &str = "\

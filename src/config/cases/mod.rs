@@ -1,6 +1,6 @@
-//! Every rule, broken and kept, against one configuration that passes.
+//! Every rule of the configuration, violated and met, in one configuration that is otherwise valid.
 //!
-//! A case is an object of JSON pointers and the values to put there.
+//! A case is an object of JSON pointers and the values to set there.
 
 use oci_spec::runtime::Spec;
 use serde_json::{Value, json};
@@ -47,7 +47,7 @@ fn base() -> Value {
     })
 }
 
-/// Sets `value` at `pointer`, making the objects on the way; an index one past the end appends.
+/// Sets `value` at `pointer`, and creates the objects on the way; an index past the end appends.
 fn put(config: &mut Value, pointer: &str, value: Value) {
     let mut at = config;
     for key in pointer.split('/').skip(1) {
@@ -88,8 +88,8 @@ fn host(root: bool) -> Host {
     }
 }
 
-/// The plan for a bundle with an empty root file system. The limits are checked alone: what the host
-/// says about them is no matter of these cases.
+/// Plans a container for a bundle with an empty root file system. Checks the limits only by
+/// themselves: the cgroups of the host do not matter to these cases.
 fn plan(mut spec: Spec, terminal: TerminalRequest, host: &Host) -> Result<Plan> {
     if let Some(linux) = spec.linux() {
         let devices = linux.devices().as_deref().unwrap_or_default();
@@ -136,7 +136,7 @@ fn long(length: usize) -> String {
     "x".repeat(length)
 }
 
-/// The changes that give the container a user namespace of its own.
+/// Returns the changes that give the container a user namespace of its own.
 fn userns(more: Value) -> Value {
     let mut changes = json!({
         "/linux/namespaces/6": {"type": "user"},

@@ -1,4 +1,4 @@
-//! The rules of a process, and what is not built yet.
+//! The rules of a process, and the members that are not supported yet.
 
 use serde_json::{Value, json};
 
@@ -109,7 +109,7 @@ fn process_ids() {
         json!({"/process/user/uid": 4_294_967_294_u32}),
         json!({"/process/user/umask": 511}),
         userns(json!({"/process/user/uid": 9})),
-        // The mappings of a namespace that is joined are its own business.
+        // A joined namespace has mappings of its own.
         userns(json!({"/linux/namespaces/6": {"type": "user", "path": "/proc/1/ns/user"},
                       "/process/user/uid": 10})),
     ]);

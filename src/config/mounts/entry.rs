@@ -1,4 +1,4 @@
-//! The constructor of an entry of `mounts` (config.md, "Mounts").
+//! Parses one entry of `mounts` (config.md, "Mounts").
 
 use std::path::{Component, Path, PathBuf};
 
@@ -10,23 +10,23 @@ use super::options::{self, MountOptions};
 use crate::config::ids::IdMap;
 use crate::{Error, Result};
 
-/// `PATH_MAX` without the final NUL.
+/// The maximum length of a path: `PATH_MAX` without the final NUL.
 const MAX_PATH: usize = 4095;
 
-/// An entry whose options and fields are all understood.
+/// A checked mount entry.
 #[derive(Debug)]
 pub struct Mount {
-    /// The index in the list, for error texts.
+    /// The index in the list, for errors.
     pub index: usize,
-    /// Absolute path in the container.
+    /// The absolute path in the container.
     pub destination: PathBuf,
     /// What is mounted.
     pub kind: MountKind,
     /// How it is mounted.
     pub options: MountOptions,
-    /// The mapping of an idmapped mount: `Some(None)` is the container's own.
+    /// The mappings of an idmapped mount; `Some(None)` means those of the container.
     pub idmap: Option<Option<Pair>>,
-    /// Whether its own read-only flag is set only after everything else is made
+    /// Whether the mount becomes read-only only after everything else is created
     /// ([`super::mark_late`]).
     pub read_only_late: bool,
 }
@@ -34,26 +34,27 @@ pub struct Mount {
 /// What is mounted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MountKind {
-    /// A part of the host's tree, absolute.
+    /// A part of the host's tree, by its absolute path.
     Bind(PathBuf),
-    /// A part of the container's own tree that an earlier mount covers: a path in the container.
+    /// A part of the container's tree that an earlier mount covers, by its path in the container.
     Own(PathBuf),
-    /// No mount, but a symbolic link with this target: a copy of the source, which is a link.
+    /// A symbolic link with this target, in the place of a mount: a copy of the source, which is a
+    /// link.
     Link(PathBuf),
-    /// A new instance of a file system: its type and source.
+    /// A new instance of a file system, by its type and source.
     New(String, String),
-    /// The container's own part of the cgroup tree, in whatever form this host has it.
+    /// The container's part of the cgroup hierarchy, in the form that this host has.
     Cgroup,
-    /// New flags for what is already mounted there.
+    /// New flags for an existing mount.
     Remount,
 }
 
 /// What the entries depend on outside of the list.
 #[derive(Debug, Clone, Copy)]
 pub struct Surroundings<'a> {
-    /// The bundle, which relative bind sources start from.
+    /// The bundle, where relative bind sources start.
     pub bundle: &'a Path,
-    /// The root file system, absolute and free of links.
+    /// The absolute path of the root file system, free of symbolic links.
     pub rootfs: &'a Path,
     /// Whether the mount namespace is joined by path.
     pub joins_mount: bool,
@@ -79,8 +80,7 @@ impl Mount {
     }
 }
 
-/// File systems that take any option and ignore the ones that they do not know, with the options
-/// that they know.
+/// File systems that ignore unknown options, with the options that they know.
 const CARELESS: &[(&str, &[&str])] = &[
     (
         "bpf",
@@ -110,7 +110,7 @@ impl Entry<'_> {
         format!("mounts[{}].{name}", self.index)
     }
 
-    /// The type; an empty one counts as none.
+    /// Returns the type; an empty type counts as absent.
     fn fstype(&self) -> &str {
         self.spec.typ().as_deref().unwrap_or_default()
     }
@@ -119,7 +119,7 @@ impl Entry<'_> {
         matches!(self.fstype(), "cgroup" | "cgroup2")
     }
 
-    /// An error about the first option whose name fulfils `is`.
+    /// Returns an error about the first option whose name satisfies `is`.
     fn option(&self, is: impl Fn(&str) -> bool, why: &str) -> Error {
         let mut options = self.spec.options().iter().flatten().enumerate();
         let name = |option: &str| is(option.split_once('=').map_or(option, |(name, _)| name));
@@ -128,8 +128,8 @@ impl Entry<'_> {
         Error::invalid(self.field(&format!("options[{at}]")), value, why)
     }
 
-    /// A destination inside the root file system. Its root is written as `/`. A relative path is
-    /// allowed by the specification (deprecated): it is relative to `/`.
+    /// Checks that the destination is below the root file system. The root itself is written as
+    /// `/`. A relative path starts at `/` (deprecated in the specification).
     fn check_destination(&self) -> Result<()> {
         let field = || self.field("destination");
         let destination = self.spec.destination();
@@ -148,10 +148,10 @@ impl Entry<'_> {
         Ok(())
     }
 
-    /// config.md, "Linux mount options": an option has an effect, or it is an error. An option that
-    /// the table does not have belongs to the file system. A bind mount shares that of its source,
-    /// where the kernel ignores such an option: it may be a misspelt `nosuid`, or a label that would
-    /// not be set.
+    /// Checks that every option has an effect (config.md, "Linux mount options"). An option that is
+    /// not in the table belongs to the file system. A bind mount shares the file system of its
+    /// source, and the kernel ignores such an option there: it may be a misspelt `nosuid`, or a
+    /// label that would not be set.
     fn check_options(&self, options: &MountOptions, around: &Surroundings<'_>) -> Result<()> {
         let refuse = |name: &str, why: &str| Err(self.option(|option| option == name, why));
         let fstype = self.fstype();
@@ -195,7 +195,7 @@ impl Entry<'_> {
         Ok(())
     }
 
-    /// What a mount is made from.
+    /// Returns what the mount is made from.
     fn kind(&self, options: &MountOptions, bundle: &Path) -> Result<MountKind> {
         if options.remount {
             return Ok(MountKind::Remount);
@@ -207,7 +207,7 @@ impl Entry<'_> {
                 return Err(Error::invalid_field(self.field("source"), why));
             };
             let source = bundle.join(source);
-            // The link itself is requested; a source that is not a link is mounted.
+            // The option requests the link itself; a source that is not a link is mounted.
             let target = options.copy_symlink.then(|| std::fs::read_link(&source));
             return Ok(match target {
                 Some(Ok(target)) => MountKind::Link(target),
@@ -215,7 +215,7 @@ impl Entry<'_> {
             });
         }
         match self.fstype() {
-            // The options decide; the kernel has no file system of that name.
+            // The options decide; the kernel has no file system of this type.
             "bind" => {
                 let why = "a bind mount needs the option bind or rbind";
                 Err(Error::invalid(self.field("type"), "bind", why))
@@ -232,7 +232,8 @@ impl Entry<'_> {
         }
     }
 
-    /// config.md, "POSIX-platform Mounts" and the options idmap and ridmap.
+    /// Parses the id mappings of the mount (config.md, "POSIX-platform Mounts") and the options
+    /// idmap and ridmap.
     fn idmap(&self, options: &MountOptions, users: Users<'_>) -> Result<Option<Option<Pair>>> {
         let lists = [
             ("uidMappings", self.spec.uid_mappings().as_ref()),
@@ -293,8 +294,8 @@ fn is_root(path: &Path) -> bool {
     depth == 0
 }
 
-/// A destination that is not absolute is relative to `/` (config.md, "Mounts"); a trailing slash
-/// and `.` mean nothing.
+/// Returns the absolute destination. A relative one starts at `/` (config.md, "Mounts"); `.` and a
+/// trailing slash are dropped.
 fn absolute(path: &Path) -> PathBuf {
     Path::new("/").join(path).components().filter(|c| *c != Component::CurDir).collect()
 }

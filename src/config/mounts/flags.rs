@@ -1,15 +1,15 @@
-//! Flags of a mount and flags of the file system that is mounted: two sets, with bits of their own.
+//! Flags of a mount, and flags of its file system: two sets with different bits.
 
 use std::ops::{BitAnd, BitOr, Not};
 
-/// A set of mount attributes, as `mount_setattr(2)` and `fsmount(2)` take them.
+/// A set of mount attributes, as in mount_setattr(2) and fsmount(2).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MountAttr(pub u64);
 
 impl MountAttr {
     /// No attribute.
     pub const NONE: Self = Self(0);
-    /// Read-only (`MOUNT_ATTR_RDONLY`).
+    /// The mount is read-only (`MOUNT_ATTR_RDONLY`).
     pub const RDONLY: Self = Self(0x1);
     /// Set-user-id bits and file capabilities have no effect.
     pub const NOSUID: Self = Self(0x2);
@@ -17,9 +17,9 @@ impl MountAttr {
     pub const NODEV: Self = Self(0x4);
     /// Nothing can be executed.
     pub const NOEXEC: Self = Self(0x8);
-    /// The mask of the access time value; must be cleared whenever one is set.
+    /// The mask of the access time modes; it must be cleared whenever a mode is set.
     pub const ATIME_CLASS: Self = Self(0x70);
-    /// Access times relative to the modification time: the zero of the class.
+    /// Access times are relative to the modification time; the mode with the value 0.
     pub const RELATIME: Self = Self(0);
     /// Access times are not updated.
     pub const NOATIME: Self = Self(0x10);
@@ -27,17 +27,10 @@ impl MountAttr {
     pub const STRICTATIME: Self = Self(0x20);
     /// Access times of directories are not updated.
     pub const NODIRATIME: Self = Self(0x80);
-    /// The mount is idmapped; set only together with a user namespace's descriptor.
-    pub const IDMAP: Self = Self(0x10_0000);
     /// Symbolic links are not followed (Linux 5.14 as an attribute).
     pub const NOSYMFOLLOW: Self = Self(0x20_0000);
 
-    /// Whether there is nothing in the set.
-    pub fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-
-    /// Whether all of `other` is in the set.
+    /// Whether the set contains all of `other`.
     pub fn contains(self, other: Self) -> bool {
         self & other == other
     }
@@ -64,7 +57,7 @@ impl Not for MountAttr {
     }
 }
 
-/// What is asked of the file system itself, in the bits of `mount(2)` (`MS_*`).
+/// Flags of the file system itself, in the bits of mount(2) (`MS_*`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SuperFlags {
     /// The flags to set.
@@ -74,7 +67,7 @@ pub struct SuperFlags {
 }
 
 impl SuperFlags {
-    /// `MS_RDONLY`: with `ro` a new file system, and so its block device, is read-only too.
+    /// `MS_RDONLY`: `ro` makes a new file system, and so its block device, read-only too.
     pub const RDONLY: u64 = 1;
     /// `MS_SYNCHRONOUS`.
     pub const SYNC: u64 = 1 << 4;
@@ -89,9 +82,9 @@ impl SuperFlags {
     /// `MS_LAZYTIME`.
     pub const LAZYTIME: u64 = 1 << 25;
 
-    /// The names under which `fsconfig(FSCONFIG_SET_FLAG)` knows these flags. `silent` and
-    /// `iversion` have none (nor has dirsync's opposite, which is the default): only `mount(2)`
-    /// can give them to a file system.
+    /// Returns the names of these flags for fsconfig(2) (`FSCONFIG_SET_FLAG`). `silent` and
+    /// `iversion` have none, nor has the opposite of dirsync, which is the default: a file system
+    /// gets them only by mount(2).
     pub fn fsconfig_names(self) -> impl Iterator<Item = &'static str> {
         const NAMES: [(u64, Option<&str>, Option<&str>); 5] = [
             (SuperFlags::RDONLY, Some("ro"), Some("rw")),
@@ -111,23 +104,23 @@ impl SuperFlags {
         })
     }
 
-    /// Whether these flags are set or cleared.
+    /// Whether any of these flags is set or cleared.
     pub fn has(self, bits: u64) -> bool {
         (self.set | self.clear) & bits != 0
     }
 
-    /// Whether the file system is asked for more than read-only, which a mount has for itself too.
+    /// Whether any flag other than read-only, which a mount has too, is set or cleared.
     pub fn beyond_read_only(self) -> bool {
         self.has(!(Self::RDONLY | Self::SILENT))
     }
 
-    /// Sets flags, whatever was said of them before.
+    /// Sets flags; overrides earlier options.
     pub(super) fn add(&mut self, bits: u64) {
         self.set |= bits;
         self.clear &= !bits;
     }
 
-    /// Clears flags, whatever was said of them before.
+    /// Clears flags; overrides earlier options.
     pub(super) fn remove(&mut self, bits: u64) {
         self.clear |= bits;
         self.set &= !bits;

@@ -1,7 +1,7 @@
 //! The value of the mount options `idmap=` and `ridmap=`: a mapping for this mount alone, in the
 //! syntax that crun(1) defines under "idmap mount options":
-//! `uids=A-B-N#A-B-N...;gids=A-B-N...`. The N ids from A on in the file system are those from B on
-//! on the host, or, with `@` before A, those from B on in the container.
+//! `uids=A-B-N#A-B-N...;gids=A-B-N...`. It maps the N ids from A on in the file system to those
+//! from B on on the host, or, with `@` before A, to those from B on in the container.
 
 use crate::config::ids::IdMap;
 
@@ -14,23 +14,24 @@ pub struct Ranges {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Range {
-    /// Inside: in the file system. Outside: on the host, or in the container if `relative`.
+    /// The ids in the file system (inside) and on the host, or in the container if `relative`
+    /// (outside).
     map: IdMap,
     relative: bool,
 }
 
-/// The user namespace of the container, as far as its mappings are known beforehand.
+/// The user namespace of the container, as far as its mappings are known before it is entered.
 #[derive(Debug, Clone, Copy)]
 pub enum Users<'a> {
-    /// It has none of its own.
+    /// The container has no user namespace of its own.
     Host,
-    /// One that exists already: its mappings are not in the configuration.
+    /// An existing namespace, whose mappings are not in the configuration.
     Joined,
-    /// A new one, with these mappings of users and of groups.
+    /// A new namespace, with these mappings of user and group ids.
     New(&'a [IdMap], &'a [IdMap]),
 }
 
-/// The mappings of users and of groups.
+/// The mappings of user and group ids.
 pub type Pair = (Vec<IdMap>, Vec<IdMap>);
 
 const SYNTAX: &str = "expected uids=ID-HOSTID-SIZE and gids=ID-HOSTID-SIZE, separated by \";\", with \
@@ -46,7 +47,7 @@ const UNMAPPED: &str =
 const IDENTITY: IdMap = IdMap { inside: 0, outside: 0, size: u32::MAX };
 
 impl Ranges {
-    /// Reads what follows `idmap=`. The error says what is wrong with it.
+    /// Parses the value of `idmap=`. The error is the reason.
     pub fn parse(value: &str) -> Result<Ranges, &'static str> {
         let mut ranges = Ranges { uids: None, gids: None };
         for part in value.split(';') {
@@ -63,9 +64,9 @@ impl Ranges {
         Ok(ranges)
     }
 
-    /// The mapping with every range relative to the container made absolute. Of ids that the
-    /// option does not mention at all (only `uids=`, or only `gids=`), the mapping is that of the
-    /// container, as with a bare `idmap`; without a user namespace they are left as they are.
+    /// Returns the mappings, with every range relative to the container made absolute. A kind of id
+    /// that the option does not mention (only `uids=`, or only `gids=`) gets the container's
+    /// mapping, as with a plain `idmap`; without a user namespace its ids stay unchanged.
     pub fn resolve(&self, users: Users<'_>) -> Result<Pair, &'static str> {
         let (uids, gids) = match users {
             Users::Host => (None, None),
@@ -97,7 +98,7 @@ fn side(
     Ok(maps)
 }
 
-/// Replaces the container's ids by the host's; a range can lie in several of the container's.
+/// Translates the container's ids to the host's. A range can span several ranges of the container.
 fn through(map: IdMap, container: &[IdMap], maps: &mut Vec<IdMap>) -> Result<(), &'static str> {
     let mut left = map;
     while left.size > 0 {
@@ -130,7 +131,7 @@ impl Range {
     }
 }
 
-/// Digits alone: `parse` would take a sign too.
+/// Parses a number of digits only: `parse` accepts a sign too.
 fn number(text: &str) -> Option<u32> {
     text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok())?
 }

@@ -1,4 +1,4 @@
-//! `mounts`: every entry with its options, and what the order of the entries means.
+//! `mounts`: the entries with their options, and their dependence on one another.
 
 mod entry;
 mod flags;
@@ -26,7 +26,7 @@ pub fn parse<'a>(
     let mut mounts: Vec<Mount> = Vec::new();
     for (index, mount) in list.enumerate() {
         let mut mount = Mount::new(index, mount, around)?;
-        // Some configurations name the directory on the host, as old versions of runc had it.
+        // Some configurations give the path on the host, as old versions of runc did.
         if let Ok(inside) = mount.destination.strip_prefix(rootfs)
             && rootfs != Path::new("/")
         {
@@ -42,20 +42,21 @@ pub fn parse<'a>(
     Ok(mounts)
 }
 
-/// The path in the container of a source in the root file system that an earlier mount covers: by
-/// then it means what is mounted there. Sources of the host are opened before anything is mounted,
-/// so that nothing can be put in their place.
+/// Returns the path in the container of a source in the root file system, if an earlier mount
+/// covers it: the source then means a file of that mount. Sources on the host are opened before
+/// anything is mounted, so that they cannot be replaced.
 fn within(source: &Path, rootfs: &Path, earlier: &[Mount]) -> Option<PathBuf> {
     let inside = Path::new("/").join(source.strip_prefix(rootfs).ok()?);
     let covered = earlier.iter().any(|mount| inside.starts_with(&mount.destination));
     covered.then_some(inside)
 }
 
-/// Marks the mounts that must stay writable until something is made in them: the destinations of
-/// later mounts, the nodes of /dev (`populate_dev`), what a tmpfs copies up. A tmpfs always waits,
-/// because a link of the image may lead a later mount there.
+/// Marks the mounts that must stay writable until files are created in them: destinations of later
+/// mounts, nodes of /dev (`populate_dev`), what a tmpfs copies up. A tmpfs is always marked,
+/// because a symbolic link of the image may lead a later mount there.
 ///
-/// A mount with a block device never waits: `ro` also means that nothing is written to the device.
+/// A mount of a block device is never marked: `ro` also means that nothing is written to the
+/// device.
 pub fn mark_late(mounts: &mut [Mount], populate_dev: bool) {
     for index in 0..mounts.len() {
         let (mount, later) = match mounts[index..].split_first() {
@@ -80,13 +81,13 @@ pub fn mark_late(mounts: &mut [Mount], populate_dev: bool) {
 }
 
 fn is_below(path: &Path, dir: &Path) -> bool {
-    // Bytes first: there can be thousands of both.
+    // Compare bytes first: there can be thousands of mounts and paths.
     let (path_bytes, dir_bytes) = (path.as_os_str().as_bytes(), dir.as_os_str().as_bytes());
     path_bytes.starts_with(dir_bytes) && path != dir && path.starts_with(dir)
 }
 
-/// The position in the list of the last mount whose destination is above `path`. `None`: the path is
-/// in the root file system.
+/// Returns the index of the last mount whose destination is above `path`; `None` if the path is in
+/// the root file system.
 pub fn last_above(mounts: &[Mount], path: &Path) -> Option<usize> {
     mounts.iter().rposition(|mount| {
         let to = &mount.destination;
@@ -94,7 +95,7 @@ pub fn last_above(mounts: &[Mount], path: &Path) -> Option<usize> {
     })
 }
 
-/// The entry that mounts `dir`, the directory of a readiness socket, for the program.
+/// Returns an entry that mounts `dir`, the directory of the readiness socket.
 pub fn notify_socket(dir: &Path) -> Spec {
     let mut mount = Spec::default();
     let options = ["bind", "nosuid", "noexec", "nodev", "ro"].map(str::to_owned);
@@ -113,8 +114,8 @@ pub fn needs_device(mounts: &[Mount]) -> bool {
     mounts.iter().any(on_device)
 }
 
-/// Whether the configuration brings a /dev of its own, in which nothing is made: the last mount
-/// there is a bind mount, or the root file system is the host's own.
+/// Whether the configuration has a /dev of its own, in which nothing is created: the last mount
+/// there is a bind mount, or the root file system is the host's.
 pub fn binds_dev(mounts: &[Mount], rootfs: &Path) -> bool {
     let dev = Path::new("/dev");
     let last = mounts.iter().rfind(|m| m.destination == dev && m.kind != MountKind::Remount);
@@ -128,16 +129,16 @@ pub fn binds_dev(mounts: &[Mount], rootfs: &Path) -> bool {
 /// How the terminal becomes /dev/console (config-linux.md, "Default Devices").
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DevConsole {
-    /// The terminal is not bound there.
+    /// The terminal is not bound.
     Never,
-    /// The terminal is bound on the file, which is made where it is missing.
+    /// The terminal is bound on the file, which is created if it is missing.
     Made,
-    /// The terminal is bound on the file where it exists: the directory is the host's.
+    /// The terminal is bound on the file only if it exists: the directory is the host's.
     Existing,
 }
 
-/// Decides about /dev/console. A mount on a directory that is shared with the host would appear on
-/// the host, over the host's console.
+/// Decides how the terminal becomes /dev/console. A mount in a directory that is shared with the
+/// host would cover the host's console.
 pub fn dev_console(mounts: &[Mount], mounts_root: bool, populate_dev: bool) -> DevConsole {
     let last = last_above(mounts, Path::new("/dev/console")).and_then(|index| mounts.get(index));
     match last {
@@ -148,7 +149,7 @@ pub fn dev_console(mounts: &[Mount], mounts_root: bool, populate_dev: bool) -> D
     }
 }
 
-/// Whether a bind mount stays a peer of its source: `shared` is among its options, and nothing that
+/// Whether a bind mount stays a peer of its source: its options include `shared`, and none that
 /// takes it out of the peer group.
 pub fn is_shared_with_host(mount: &Mount) -> bool {
     let list = &mount.options.propagation;

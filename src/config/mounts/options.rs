@@ -1,79 +1,80 @@
 //! Parses the options of a mount entry (config.md, "Linux mount options"; mount(8)).
 //!
-//! Pure: a list of strings becomes [`MountOptions`], and one table drives both [`parse`] and
-//! [`names`]. The last of contradicting options wins, as in mount(8).
+//! [`parse`] has no side effects, and shares its table with [`names`]. The last of contradicting
+//! options wins, as in mount(8).
 //!
-//! Access times are one value of three (noatime, relatime, strictatime), not three bits, and
-//! `mount_setattr(2)` refuses to set one without clearing the whole class
-//! ([`MountAttr::ATIME_CLASS`]). The words that take something back mean:
-//! * `atime`: not noatime. Leaves a strictatime or relatime chosen earlier in the list alone,
-//!   otherwise chooses relatime, the kernel's default.
-//! * `nostrictatime`: not strictatime, "use the kernel's default behaviour" (mount(8)): the same
-//!   with the roles exchanged; a noatime chosen earlier stays.
-//! * `norelatime`: takes back an earlier relatime, and otherwise changes nothing. It does not
-//!   choose strictatime: since Linux 2.6.30 relatime is what a mount without any word gets, and
-//!   in mount(8) as in mount(2) the word alone has no effect.
+//! The access time mode is one value of three (noatime, relatime, strictatime), not three bits, and
+//! mount_setattr(2) refuses to set a mode without clearing the mask ([`MountAttr::ATIME_CLASS`]).
+//! The negative options mean:
+//! * `atime`: not noatime. Keeps an earlier strictatime or relatime, otherwise chooses relatime,
+//!   the kernel's default.
+//! * `nostrictatime`: not strictatime, "use the kernel's default behaviour" (mount(8)). Keeps an
+//!   earlier noatime or relatime, otherwise chooses relatime.
+//! * `norelatime`: cancels an earlier relatime, and otherwise changes nothing. It does not choose
+//!   strictatime: relatime is the default since Linux 2.6.30, and the option has no effect alone in
+//!   mount(8) and mount(2).
 //!
 //! `sync`, `dirsync`, `lazytime`, `mand` and `iversion` belong to the file system, not to the
-//! mount: a bind mount shares that of its source, and mount(2) ignores them there. They are refused
-//! there ([`of_file_system`]). `silent` and `loud` only say how much the kernel logs while it
-//! mounts; the mount is the same.
+//! mount. A bind mount shares the file system of its source, and mount(2) ignores them there, so
+//! they are refused ([`of_file_system`]). `silent` and `loud` only change what the kernel logs
+//! during the mount.
 
 pub use super::flags::{MountAttr, SuperFlags};
 use super::idmap::Ranges;
 use super::table::{AtimeWord, Effect, effect, refusal};
 pub use super::table::{Propagation, PropagationKind, names, of_file_system, propagation};
 
-/// What the options of one mount entry mean.
+/// The meaning of the options of a mount entry.
 ///
-/// Order of use: `rec_set` and `rec_clear` first, over the whole tree (`AT_RECURSIVE`), then
-/// `set` and `clear` on the top mount alone. With that order the last word of the list wins.
+/// Apply `rec_set` and `rec_clear` first, to the whole tree (`AT_RECURSIVE`), then `set` and
+/// `clear` to the top mount alone. In that order the last option of the list wins.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MountOptions {
     /// A bind mount (`bind` or `rbind`).
     pub bind: bool,
-    /// The bind mount takes the mounts below its source along (`rbind`, even if `bind` follows:
-    /// the two do not contradict each other).
+    /// Whether the bind mount includes the mounts below its source (`rbind`, even if `bind`
+    /// follows: the two do not contradict each other).
     pub recursive: bool,
-    /// Changes a mount that is there already.
+    /// Whether to change an existing mount.
     pub remount: bool,
     /// Attributes to set on the mount itself.
     pub set: MountAttr,
-    /// Attributes to clear on the mount itself; holds the whole access time class when `set`
-    /// chooses a value of it.
+    /// Attributes to clear on the mount itself; contains the whole access time mask if `set`
+    /// chooses a mode.
     pub clear: MountAttr,
-    /// Attributes to set on the mount and all below.
+    /// Attributes to set on the mount and all mounts below.
     pub rec_set: MountAttr,
-    /// Attributes to clear on the mount and all below.
+    /// Attributes to clear on the mount and all mounts below.
     pub rec_clear: MountAttr,
-    /// What is asked of the file system itself.
+    /// Flags of the file system itself.
     pub super_flags: SuperFlags,
     /// Changes of the propagation type, in the order listed.
     pub propagation: Vec<Propagation>,
-    /// A tmpfs starts with a copy of what is below it.
+    /// Whether a tmpfs starts with a copy of the directory that it covers.
     pub tmpcopyup: bool,
-    /// Where the source of a bind mount is a symbolic link, a copy of the link takes the place of
-    /// the mount (crun(1); podman's `no-dereference`).
+    /// Whether a bind mount whose source is a symbolic link is replaced by a copy of the link
+    /// (crun(1); podman's `no-dereference`).
     pub copy_symlink: bool,
-    /// An idmapped mount is wanted; true if recursively (`ridmap`).
+    /// Whether the mount is idmapped; true means recursively (`ridmap`).
     pub idmap: Option<bool>,
-    /// The mapping of an idmapped mount, where the option has one (`idmap=uids=...;gids=...`).
+    /// The mapping of an idmapped mount, if the option has a value (`idmap=uids=...;gids=...`).
     pub ranges: Option<Ranges>,
-    /// The options of the file system, `key` or `key=value`, in order, for `fsconfig(2)`.
-    /// Double quotes around a whole value (a SELinux context) are taken off, as mount(8) does.
+    /// The options of the file system, `key` or `key=value`, in order, for fsconfig(2). Double
+    /// quotes around a whole value (a SELinux context) are removed, as in mount(8).
     pub data: Vec<(String, Option<String>)>,
 }
 
-/// An option that is invalid.
+/// An invalid option.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadOption {
     /// Its index in the list.
     pub index: usize,
-    /// What is wrong with it.
+    /// The reason.
     pub why: &'static str,
 }
 
-/// Parses the options of a mount entry. An option that is not in the table belongs to the file system.
+/// Parses the options of a mount entry. An option that is not in the table belongs to the file
+/// system.
 pub fn parse(options: &[String]) -> Result<MountOptions, BadOption> {
     let mut parsed = MountOptions::default();
     for (index, option) in options.iter().enumerate() {
@@ -89,17 +90,17 @@ pub fn parse(options: &[String]) -> Result<MountOptions, BadOption> {
         } else if let Some(why) = refusal(option) {
             return Err(bad(why));
         } else if !option.is_empty() {
-            // mount(8) takes an empty option for none.
+            // mount(8) ignores an empty option.
             parsed.data.push(data(option).map_err(bad)?);
         }
     }
     Ok(parsed)
 }
 
-/// `key` or `key=value` of a file system's own option.
+/// Parses an option of the file system, `key` or `key=value`.
 ///
-/// A comma would end the option where the options travel as one string (mount(2)), and what
-/// follows it would be an option nobody checked; so it is only taken inside of quotes.
+/// mount(2) separates options by commas: the text after a comma would be an option that was not
+/// checked. A comma is therefore accepted only within quotes.
 fn data(option: &str) -> Result<(String, Option<String>), &'static str> {
     if option.contains(['\n', '\0']) {
         return Err("a mount option cannot contain a line feed or a NUL byte");
@@ -174,17 +175,17 @@ impl MountOptions {
         }
     }
 
-    /// The attributes to set and to clear on a mount that has no other below it, where a recursive
-    /// word means no more than the plain one.
+    /// Returns the attributes to set and to clear on a mount without mounts below it, where a
+    /// recursive option means the same as the plain one.
     pub fn of_one_mount(&self) -> (MountAttr, MountAttr) {
         let set = (self.rec_set & !self.clear) | self.set;
         let clear = self.rec_clear | self.clear;
-        // Only the mask of the access times may be set and cleared at once.
+        // Only the access time mask may be set and cleared at once.
         (set, clear & (MountAttr::ATIME_CLASS | !set))
     }
 
-    /// A recursive word overrides what was said against it of the top mount alone; without this
-    /// the earlier word, which is applied later, would win.
+    /// Drops the earlier changes of the top mount that a recursive option overrides; they are
+    /// applied later and would win.
     fn forget(&mut self, from_set: MountAttr, from_clear: MountAttr) {
         self.set = self.set & !from_set;
         self.clear = self.clear & !from_clear;
@@ -202,7 +203,7 @@ fn set(to: &mut MountAttr, from: &mut MountAttr, attr: MountAttr) {
     *from = *from & !attr;
 }
 
-/// Applies a word about access times (see the top of the file); tells whether it chose a value.
+/// Applies an access time option (see the top of the file). Returns whether it chose a mode.
 fn choose(set: &mut MountAttr, clear: &mut MountAttr, word: AtimeWord) -> bool {
     let class = MountAttr::ATIME_CLASS;
     let chosen = clear.contains(class).then_some(*set & class);

@@ -9,7 +9,7 @@ fn parsed(options: &str) -> MountOptions {
     parse(&list(options)).unwrap()
 }
 
-/// Fails for `set` or `clear` alike: (set, clear, rec_set, rec_clear).
+/// Returns (set, clear, rec_set, rec_clear).
 fn attrs(options: &str) -> (u64, u64, u64, u64) {
     let o = parsed(options);
     (o.set.0, o.clear.0, o.rec_set.0, o.rec_clear.0)
@@ -31,8 +31,8 @@ fn the_table_is_sorted_without_doubles_and_holds_the_spec() {
         assert!(names.contains(&option.as_str()), "{option}");
         assert!(parsed(&option).data.is_empty(), "{option}");
     }
-    // The spec's table lacks rnodev, the opposite of rdev; every runtime knows it. And crun has
-    // copy-symlink.
+    // The specification's table lacks rnodev, the opposite of rdev, which all runtimes know.
+    // copy-symlink is crun's.
     assert_eq!(names.len(), list(SPEC).len() + 2);
 }
 
@@ -110,7 +110,7 @@ fn the_last_of_contradicting_words_wins() {
         ("nodiratime diratime", (0, 0x80, 0, 0)),
         ("rro rrw", (0, 0, 0, 1)),
         ("rdev rnodev", (0, 0, 4, 0)),
-        // Applied recursive first: the top mount is what the last word says.
+        // Recursive changes are applied first: the last option decides for the top mount.
         ("rro rw", (0, 1, 1, 0)),
         ("rw rro", (0, 0, 1, 0)),
         ("ro rrw", (0, 0, 0, 1)),

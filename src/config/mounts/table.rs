@@ -4,7 +4,7 @@ use nix::mount::MsFlags;
 
 use super::flags::{MountAttr, SuperFlags};
 
-/// How a mount passes mount events on (mount_namespaces(7)).
+/// A propagation type: how a mount passes on mount events (mount_namespaces(7)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PropagationKind {
     /// To and from its peers.
@@ -13,21 +13,21 @@ pub enum PropagationKind {
     Slave,
     /// Not at all.
     Private,
-    /// Not at all, and it cannot be bind mounted.
+    /// Not at all, and the mount cannot be bind mounted.
     Unbindable,
 }
 
-/// One change of the propagation type.
+/// A change of the propagation type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Propagation {
     /// The new type.
     pub kind: PropagationKind,
-    /// Whether the mounts below change as well.
+    /// Whether the mounts below change too.
     pub recursive: bool,
 }
 
 impl Propagation {
-    /// The flags of mount(2).
+    /// Returns the flags for mount(2).
     pub fn flags(self) -> MsFlags {
         let kind = match self.kind {
             Shared => MsFlags::MS_SHARED,
@@ -60,7 +60,7 @@ pub(super) enum Effect {
     RecTime(AtimeWord),
     SuperSet(u64),
     SuperClear(u64),
-    /// `ro`: the mount and, where it is new, the file system.
+    /// `ro`: the mount and, if new, the file system.
     ReadOnly,
     ReadWrite,
     Bind {
@@ -81,7 +81,7 @@ use Effect::{
 };
 use PropagationKind::{Private, Shared, Slave, Unbindable};
 
-/// Every option this runtime knows, sorted by name.
+/// All options that this runtime supports, sorted by name.
 const TABLE: &[(&str, Effect)] = &[
     ("async", SuperClear(SuperFlags::SYNC)),
     ("atime", Time(AtimeWord::NotNoatime)),
@@ -148,8 +148,8 @@ const TABLE: &[(&str, Effect)] = &[
     ("unbindable", Propagate(Unbindable, false)),
 ];
 
-/// Mount options of crun and of mount(8) that this version does not have. Passed on as options of a
-/// file system they would be lost: some file systems ignore what they do not know.
+/// Mount options of crun and of mount(8) that this version does not support. Some file systems
+/// ignore unknown options, so passing these on would lose them.
 const REFUSED: &[(&str, &str)] = &[
     ("dest-nofollow", NOT_BUILT),
     ("rasync", OF_FILE_SYSTEM),
@@ -163,8 +163,8 @@ const NOT_BUILT: &str = "this mount option is not supported by this version of b
 const OF_FILE_SYSTEM: &str = "not supported by this version of bulkhead: the option belongs to the \
      file system, and the mounts below a mount can be of other file systems";
 
-/// Whether an option sets or clears a flag of the file system itself, which a mount that shares its
-/// file system with others cannot have for itself alone.
+/// Whether an option sets or clears a flag of the file system itself, which a mount of a shared
+/// file system cannot have for itself alone.
 pub fn of_file_system(option: &str) -> bool {
     let shown = |bits: u64| bits & SuperFlags::SILENT == 0;
     effect(option).is_some_and(|e| matches!(e, SuperSet(b) | SuperClear(b) if shown(b)))
@@ -175,17 +175,17 @@ pub(super) fn effect(option: &str) -> Option<Effect> {
     TABLE.get(found).map(|(_, effect)| *effect)
 }
 
-/// All the names this runtime knows, sorted, for `features`.
+/// Returns all supported names, sorted, for `features`.
 pub fn names() -> Vec<&'static str> {
     TABLE.iter().map(|(name, _)| *name).collect()
 }
 
-/// Why an option of crun or of mount(8) is refused.
+/// Returns the reason why an option of crun or of mount(8) is refused.
 pub(super) fn refusal(option: &str) -> Option<&'static str> {
     REFUSED.iter().find(|(name, _)| *name == option).map(|(_, why)| *why)
 }
 
-/// The change of propagation that an option, or `linux.rootfsPropagation`, names.
+/// Returns the propagation change that an option, or `linux.rootfsPropagation`, names.
 pub fn propagation(name: &str) -> Option<Propagation> {
     match effect(name)? {
         Propagate(kind, recursive) => Some(Propagation { kind, recursive }),

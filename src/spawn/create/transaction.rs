@@ -4,7 +4,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
 use super::handshake::{InitHandshake, waits_for_cgroup};
-use super::{CreateRequest, prepare};
+use super::request::CreateRequest;
+use super::{prepare, record};
 use crate::cgroup::Cgroup;
 use crate::config::Plan;
 use crate::config::annotations;
@@ -15,9 +16,9 @@ use crate::init::start::Fifos;
 use crate::init::{Init, create as child_side, limits, scheduling};
 use crate::protocol::{self, Socket, ToInit, ToParent};
 use crate::sd_notify;
+use crate::spawn::announce;
 use crate::spawn::child::{Parent, Running};
 use crate::spawn::handshake::{self, Handshake};
-use crate::spawn::record;
 use crate::state::{self, Reserved, State, Status};
 use crate::sys::clone::Child;
 use crate::terminal::supervise;
@@ -190,13 +191,13 @@ impl<'a> Created<'a> {
         log::debug(format_args!("init is process {} and is ready", child.pid));
         self.reserved.commit(&self.state)?;
         if let Some(path) = &request.pid_file {
-            record::write_pid_file(path, child.pid)?;
+            announce::write_pid_file(path, child.pid)?;
             self.pid_file = Some(path.clone());
         }
         let receiver = (annotations::PIDFD_RECEIVER, &self.plan.annotations.pidfd_receiver);
         for (name, path) in [("--pidfd-socket", &request.pidfd_socket), receiver] {
             if let Some(path) = path {
-                handshake::send_pidfd(name, path, child)?;
+                announce::send_pidfd(name, path, child)?;
             }
         }
         Ok(())

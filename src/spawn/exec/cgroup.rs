@@ -6,7 +6,6 @@ use std::str::FromStr;
 
 use nix::errno::Errno;
 
-use super::ExecPlan;
 use crate::cgroup::{Cgroup, Record};
 use crate::{Context, Error, Result, fs};
 
@@ -48,8 +47,49 @@ impl FromStr for SubCgroup {
     }
 }
 
+/// The cgroups of the process.
+#[derive(Debug)]
+pub(super) struct ExecCgroup {
+    record: Record,
+    /// Whether the cgroups were requested by name, so that no others will do.
+    is_explicit: bool,
+}
+
+impl ExecCgroup {
+    /// Chooses the container's cgroups `own`, or those below them that `asked` names.
+    pub fn new(own: &Record, asked: &[SubCgroup]) -> Result<ExecCgroup> {
+        Ok(ExecCgroup { record: inside(own, asked)?, is_explicit: !asked.is_empty() })
+    }
+
+    /// Opens the cgroups. If the container's v2 cgroup is gone, init's own is used, unless a cgroup
+    /// was requested by name.
+    pub fn open(&self, init: i32) -> Result<Cgroup> {
+        match Cgroup::open(&self.record) {
+            Err(error) if error.errno() == Some(Errno::ENOENT) => self.open_of_init(init, error),
+            answer => answer,
+        }
+    }
+
+    /// Opens the cgroup that init is in by now, after `why` has excluded the container's own: the
+    /// kernel refuses processes to a v2 cgroup with controllers below it (cgroups(7), "no internal
+    /// processes"), so an init that uses controllers has left it.
+    pub fn open_of_init(&self, init: i32, why: Error) -> Result<Cgroup> {
+        if self.is_explicit || self.record.unified().is_none() {
+            return Err(why);
+        }
+        let text = fs::read_text(&format!("/proc/{init}/cgroup"))?;
+        let path = text.lines().find_map(|line| line.strip_prefix("0::")).filter(|path| {
+            // "/.." is how the kernel shows a cgroup outside of the cgroup namespace.
+            !Path::new(path).components().any(|part| part == Component::ParentDir)
+        });
+        let Some(path) = path else { return Err(why) };
+        let record = self.record.with_unified_at(Path::new(path));
+        Cgroup::open(&record).context("the cgroup of the container's init")
+    }
+}
+
 /// Returns the container's cgroups, with those of `asked` in place of their parents.
-pub(crate) fn inside(own: &Record, asked: &[SubCgroup]) -> Result<Record> {
+fn inside(own: &Record, asked: &[SubCgroup]) -> Result<Record> {
     let mut record = own.clone();
     let mut named: Vec<&str> = Vec::new();
     for sub in asked {
@@ -86,32 +126,6 @@ pub(crate) fn inside(own: &Record, asked: &[SubCgroup]) -> Result<Record> {
         }
     }
     Ok(record)
-}
-
-/// Opens the cgroups. If the container's v2 cgroup is gone, init's own is used, unless a cgroup was
-/// requested by name.
-pub(crate) fn open(plan: &ExecPlan, init: i32) -> Result<Cgroup> {
-    match Cgroup::open(&plan.cgroup) {
-        Err(error) if error.errno() == Some(Errno::ENOENT) => fallback(plan, init, error),
-        answer => answer,
-    }
-}
-
-/// Opens the cgroup that init is in by now: the kernel refuses processes to a v2 cgroup with
-/// controllers below it (cgroups(7), "no internal processes"), so an init that uses controllers has
-/// left it.
-pub(crate) fn fallback(plan: &ExecPlan, init: i32, why: Error) -> Result<Cgroup> {
-    if plan.cgroup_is_explicit || plan.cgroup.unified().is_none() {
-        return Err(why);
-    }
-    let text = fs::read_text(&format!("/proc/{init}/cgroup"))?;
-    let path = text.lines().find_map(|line| line.strip_prefix("0::")).filter(|path| {
-        // "/.." is how the kernel shows one that is outside of the cgroup namespace.
-        !Path::new(path).components().any(|part| part == Component::ParentDir)
-    });
-    let Some(path) = path else { return Err(why) };
-    let record = plan.cgroup.with_unified_at(Path::new(path));
-    Cgroup::open(&record).context("the cgroup of the container's init")
 }
 
 #[cfg(test)]

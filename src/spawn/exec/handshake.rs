@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{ExecPlan, ExecRequest};
+use super::plan::ExecPlan;
+use super::request::ExecRequest;
 use crate::cgroup::Cgroup;
 use crate::init::birth::{self, Report};
 use crate::init::{limits, scheduling};
 use crate::protocol::{ToInit, ToParent};
+use crate::spawn::announce;
 use crate::spawn::child::{has_ended, wait_for_end};
-use crate::spawn::handshake::{self, Handshake, unexpected};
-use crate::spawn::record;
+use crate::spawn::handshake::{Handshake, unexpected};
 use crate::state::{self, Status};
 use crate::{Context, Error, Kind, Result, log};
 
@@ -58,11 +59,11 @@ impl ExecHandshake<'_> {
             scheduling::set_of(&process.scheduling, self.shared.child.pid)?;
         }
         if let Some(path) = &request.pidfd_socket {
-            handshake::send_pidfd("--pidfd-socket", path, self.shared.child)?;
+            announce::send_pidfd("--pidfd-socket", path, self.shared.child)?;
         }
         // Last: an engine recognises a failed exec by the missing file.
         match &request.pid_file {
-            Some(path) => record::write_pid_file(path, self.shared.child.pid),
+            Some(path) => announce::write_pid_file(path, self.shared.child.pid),
             None => Ok(()),
         }
     }

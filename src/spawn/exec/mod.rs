@@ -11,54 +11,20 @@ mod cgroup;
 mod handshake;
 mod plan;
 pub mod process;
+mod request;
 mod transaction;
-
-use std::path::PathBuf;
 
 use oci_spec::runtime::Spec;
 
-pub use self::cgroup::SubCgroup;
-pub(crate) use self::plan::ExecPlan;
-use crate::config::Listen;
+use self::plan::ExecPlan;
+pub use self::request::ExecRequest;
 use crate::host::Host;
 use crate::init::birth;
 use crate::init::exec::stopped;
-use crate::spawn::child::{Parent, Running};
+use crate::spawn::child::Running;
 use crate::state::{Entry, State, Status};
-use crate::terminal::signals::Ignored;
 use crate::terminal::socket;
 use crate::{Error, Kind, Result, log};
-
-/// The parameters of an exec.
-#[derive(Debug)]
-pub struct ExecRequest<'a> {
-    /// The parent of the process.
-    pub parent: Parent<'a>,
-    /// The process to start.
-    pub process: process::Asked,
-    /// The socket that receives the master of the terminal.
-    pub console_socket: Option<PathBuf>,
-    /// The socket that receives a pidfd of the process.
-    pub pidfd_socket: Option<PathBuf>,
-    /// The file for the process id, written once the program runs.
-    pub pid_file: Option<PathBuf>,
-    /// How many descriptors from 3 up the process gets. The caller has opened them, or reserved
-    /// their numbers.
-    pub preserve_fds: u32,
-    /// Descriptors of socket activation, in front of those.
-    pub listen: Listen,
-    /// Cgroups below the container's own, which the process enters in place of those.
-    pub cgroups: Vec<SubCgroup>,
-    /// Accept a paused container: the process waits until the container is resumed, and so does the
-    /// call.
-    pub ignore_paused: bool,
-    /// The runtime does not stay in the foreground.
-    pub detached: bool,
-    /// The signals that the caller ignores, for which the program gets the default action.
-    pub signals: &'a Ignored,
-    /// The directory of compiled seccomp filters.
-    pub seccomp_cache: Option<PathBuf>,
-}
 
 /// Starts the process; returns when it runs. The calling process must have one thread
 /// ([`crate::spawn`]).

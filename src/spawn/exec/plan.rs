@@ -6,8 +6,8 @@ use oci_spec::runtime::{Process as SpecProcess, Spec};
 use rustix::thread::CpuSet;
 
 use super::affinity::Affinities;
-use super::{ExecRequest, cgroup};
-use crate::cgroup::Record;
+use super::cgroup::ExecCgroup;
+use super::request::ExecRequest;
 use crate::config::annotations;
 use crate::config::process;
 use crate::config::{self, Choice, IdMaps, Kind, Listen, Namespaces, Process, TerminalRequest};
@@ -32,9 +32,7 @@ pub(crate) struct ExecPlan {
     /// namespaces.
     pub is_privileged: bool,
     /// The cgroups of the process.
-    pub cgroup: Record,
-    /// Whether the cgroups were requested by name, so that no others will do.
-    pub cgroup_is_explicit: bool,
+    pub cgroup: ExecCgroup,
     /// The user namespace of init at create; 0: unknown.
     pub user_namespace: u64,
     /// Name of the session keyring to join, if the container has one of its own.
@@ -101,8 +99,7 @@ impl ExecPlan {
                 denies_setgroups: ids.is_some_and(|ids| ids.denies_setgroups()),
             },
             is_privileged: host.is_privileged(),
-            cgroup: cgroup::inside(&state.cgroup, &request.cgroups)?,
-            cgroup_is_explicit: !request.cgroups.is_empty(),
+            cgroup: ExecCgroup::new(&state.cgroup, &request.cgroups)?,
             user_namespace: state.user_namespace,
             keyring: keyring(state)?,
             initial_affinity: affinities.initial,

@@ -8,7 +8,8 @@ use rustix::fs::{CWD, Mode, OFlags};
 
 use super::affinity::InitialAffinity;
 use super::handshake::ExecHandshake;
-use super::{ExecPlan, ExecRequest, cgroup};
+use super::plan::ExecPlan;
+use super::request::ExecRequest;
 use crate::cgroup::Cgroup;
 use crate::config::Kind;
 use crate::error::retry_once;
@@ -51,7 +52,7 @@ pub(super) fn run(
         size: terminal.then(supervise::caller_size).flatten(),
         signals: request.signals,
     };
-    let mut cgroup = cgroup::open(plan, state.pid)?;
+    let mut cgroup = plan.cgroup.open(state.pid)?;
     let mut clone = |cgroup: &Cgroup| {
         request.parent.clone(0, cgroup.clone_fd(), || {
             // Its copy of the runtime's end would hide the runtime's death from it.
@@ -61,7 +62,7 @@ pub(super) fn run(
     };
     let cloned = match clone(&cgroup) {
         Err(errno @ (Errno::EBUSY | Errno::EOPNOTSUPP | Errno::ENOENT | Errno::ENODEV)) => {
-            cgroup = cgroup::fallback(plan, state.pid, refused(errno))?;
+            cgroup = plan.cgroup.open_of_init(state.pid, refused(errno))?;
             clone(&cgroup)
         }
         Err(errno @ Errno::EACCES) => {

@@ -1,20 +1,17 @@
-//! The files that a create writes: the intent, the state, the pid file.
+//! What a create records in the store: the intent and the state.
 
-use std::path::Path;
 use std::time::SystemTime;
 
-use rustix::fs::{CWD, Mode};
 use serde_json::value::RawValue;
 
-use super::create::CreateRequest;
+use super::request::CreateRequest;
 use crate::config::Plan;
-use crate::fs::write_atomic;
 use crate::host::Host;
 use crate::state::{self, Intent, State};
-use crate::{Context, Error, Kind, Result};
+use crate::{Error, Kind, Result};
 
 /// Returns the state before there is a process.
-pub(crate) fn state(
+pub(super) fn state(
     request: &CreateRequest<'_>,
     plan: &Plan,
     host: &Host,
@@ -49,7 +46,7 @@ pub(crate) fn state(
 
 /// Adds the process id of init and its start time: the id alone may belong to another process
 /// later.
-pub(crate) fn set_pid(state: &mut State, pid: i32) -> Result<()> {
+pub(super) fn set_pid(state: &mut State, pid: i32) -> Result<()> {
     state.start_time = state::process_start_time(pid)?
         .ok_or_else(|| Error::new(Kind::System, "it has ended").context("container init"))?;
     state.pid = pid;
@@ -57,7 +54,7 @@ pub(crate) fn set_pid(state: &mut State, pid: i32) -> Result<()> {
 }
 
 /// Returns the intent, which is written before the first side effect.
-pub(crate) fn intent(state: &State) -> Intent {
+pub(super) fn intent(state: &State) -> Intent {
     Intent {
         version: state::VERSION,
         id: state.id.clone(),
@@ -66,12 +63,4 @@ pub(crate) fn intent(state: &State) -> Intent {
         cgroup: state.cgroup.clone(),
         boot_id: state.boot_id.clone(),
     }
-}
-
-/// Writes the pid file atomically: a process that waits for the file must never read half a number.
-/// No newline.
-pub(crate) fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
-    let mode = Mode::from_raw_mode(0o666);
-    write_atomic(CWD, path, mode, pid.to_string().as_bytes())
-        .with_context(|| format!("--pid-file: write {path:?}"))
 }

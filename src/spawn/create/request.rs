@@ -1,0 +1,56 @@
+//! The parameters of a create.
+
+use std::path::PathBuf;
+
+use crate::config::Listen;
+use crate::spawn::child::Parent;
+use crate::state::Id;
+use crate::terminal::signals::Ignored;
+use crate::{sd_notify, systemd};
+
+/// The parameters of a create.
+#[derive(Debug)]
+pub struct CreateRequest<'a> {
+    /// The parent of init.
+    pub parent: Parent<'a>,
+    /// The new container's id.
+    pub id: Id,
+    /// The bundle, absolute.
+    pub bundle: PathBuf,
+    /// The file to read in place of the bundle's config.json.
+    pub config: Option<PathBuf>,
+    /// The socket that receives the master of the terminal.
+    pub console_socket: Option<PathBuf>,
+    /// The socket that receives a pidfd of init.
+    pub pidfd_socket: Option<PathBuf>,
+    /// The file for the process id of init.
+    pub pid_file: Option<PathBuf>,
+    /// Use chroot(2) in place of pivot_root(2).
+    pub no_pivot: bool,
+    /// Keep the caller's session keyring.
+    pub no_new_keyring: bool,
+    /// How many descriptors from 3 up the container gets. The caller has opened them, or reserved
+    /// their numbers.
+    pub preserve_fds: u32,
+    /// Descriptors of socket activation, in front of those.
+    pub listen: Listen,
+    /// The runtime does not stay in the foreground.
+    pub detached: bool,
+    /// Init waits for a later `start`.
+    pub waits_for_start: bool,
+    /// Whether a cgroup without access is no error if no limit is requested; `None`: yes without
+    /// the machine's root.
+    pub rootless: Option<bool>,
+    /// Let systemd make the cgroup.
+    pub systemd_cgroup: bool,
+    /// The variables that tell where systemd is.
+    pub environment: systemd::Environment,
+    /// Make no cgroup, and refuse limits.
+    pub no_cgroup: bool,
+    /// The signals that the caller ignores, for which the program gets the default action.
+    pub signals: &'a Ignored,
+    /// The service manager that waits for the readiness of the container.
+    pub notify: Option<sd_notify::Host>,
+    /// The directory of compiled seccomp filters.
+    pub seccomp_cache: Option<PathBuf>,
+}

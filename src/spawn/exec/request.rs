@@ -1,0 +1,40 @@
+//! The parameters of an exec.
+
+use std::path::PathBuf;
+
+use super::cgroup::SubCgroup;
+use super::process;
+use crate::config::Listen;
+use crate::spawn::child::Parent;
+use crate::terminal::signals::Ignored;
+
+/// The parameters of an exec.
+#[derive(Debug)]
+pub struct ExecRequest<'a> {
+    /// The parent of the process.
+    pub parent: Parent<'a>,
+    /// The process to start.
+    pub process: process::Asked,
+    /// The socket that receives the master of the terminal.
+    pub console_socket: Option<PathBuf>,
+    /// The socket that receives a pidfd of the process.
+    pub pidfd_socket: Option<PathBuf>,
+    /// The file for the process id, written once the program runs.
+    pub pid_file: Option<PathBuf>,
+    /// How many descriptors from 3 up the process gets. The caller has opened them, or reserved
+    /// their numbers.
+    pub preserve_fds: u32,
+    /// Descriptors of socket activation, in front of those.
+    pub listen: Listen,
+    /// Cgroups below the container's own, which the process enters in place of those.
+    pub cgroups: Vec<SubCgroup>,
+    /// Accept a paused container: the process waits until the container is resumed, and so does the
+    /// call.
+    pub ignore_paused: bool,
+    /// The runtime does not stay in the foreground.
+    pub detached: bool,
+    /// The signals that the caller ignores, for which the program gets the default action.
+    pub signals: &'a Ignored,
+    /// The directory of compiled seccomp filters.
+    pub seccomp_cache: Option<PathBuf>,
+}
