@@ -20,6 +20,7 @@ use crate::protocol::encode_error;
 use crate::sys::clone::{Child, clone3};
 use crate::sys::fdpass::{recv_with_fd, recv_with_fds, send_with_fd};
 use crate::sys::signal::swap_mask;
+use crate::terminal::stdio::ensure_open;
 use crate::{Context, Error, Kind, Result, log};
 
 /// A process with one thread from which workers are cloned, for a program with several threads.
@@ -139,7 +140,8 @@ fn clone_worker(flags: u64, child: impl FnOnce() -> i32) -> Result<Child> {
 
 /// The server: clones a worker for each request until all of the program's ends are closed.
 fn serve(socket: OwnedFd) -> i32 {
-    if close_but(3, &[socket.as_raw_fd()]).is_err() {
+    // Else the descriptors of a request would become those that the program has closed.
+    if close_but(3, &[socket.as_raw_fd()]).and_then(|()| ensure_open()).is_err() {
         return 1;
     }
     loop {
@@ -242,7 +244,15 @@ fn check_single_threaded(cure: &str) -> Result<()> {
     Ok(())
 }
 
+/// Makes a socket pair. Neither end gets the number of a standard descriptor, which the program can
+/// have closed: a worker, and the process of a container, would inherit it as such.
 fn pair() -> Result<(OwnedFd, OwnedFd)> {
-    socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
-        .context("make a socket pair")
+    let above = |end: OwnedFd| match end.as_raw_fd() {
+        0..3 => rustix::io::fcntl_dupfd_cloexec(&end, 3),
+        _ => Ok(end),
+    };
+    let (one, other) =
+        socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
+            .context("make a socket pair")?;
+    above(one).and_then(|one| Ok((one, above(other)?))).context("make a socket pair")
 }
