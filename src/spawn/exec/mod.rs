@@ -16,7 +16,6 @@ mod transaction;
 
 use oci_spec::runtime::Spec;
 
-pub use self::cgroup::SubCgroup;
 use self::plan::ExecPlan;
 pub use self::request::ExecRequest;
 use crate::host::Host;
