@@ -4,8 +4,8 @@ use std::os::fd::RawFd;
 
 use nix::errno::Errno;
 
-/// Closes the descriptors from `first` to `last`, close_range(2). The caller uses no descriptor in
-/// that range any more, and never returns to code that would close one a second time.
+/// Closes the descriptors from `first` to `last`, close_range(2). The caller must not use a
+/// descriptor in that range afterwards, nor return to code that closes one again.
 pub fn close_range(first: u32, last: u32) -> nix::Result<()> {
     range(first, last, 0)
 }
@@ -31,7 +31,7 @@ pub fn is_open(number: RawFd) -> bool {
     closed([number]).is_ok_and(|[closed]| !closed)
 }
 
-/// Returns which of the descriptors 0, 1 and 2 are closed: one poll(2), no change.
+/// Returns which of the descriptors 0, 1 and 2 are closed. Calls poll(2) once and changes nothing.
 pub fn closed_stdio() -> nix::Result<[bool; 3]> {
     closed([0, 1, 2])
 }

@@ -121,13 +121,13 @@ pub struct Memory {
     /// Memory and swap together.
     #[serde(skip_serializing_if = "is_default")]
     pub swap: MemoryEntry,
-    /// v1: of the kernel.
+    /// v1: kernel memory.
     #[serde(skip_serializing_if = "is_default")]
     pub kernel: MemoryEntry,
     /// v1: TCP buffers.
     #[serde(rename = "kernelTCP", skip_serializing_if = "is_default")]
     pub kernel_tcp: MemoryEntry,
-    /// memory.stat as it is.
+    /// The content of memory.stat.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub raw: BTreeMap<String, u64>,
     /// Time lost waiting for memory.
@@ -155,10 +155,10 @@ pub struct MemoryEntry {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Pids {
-    /// The number of them.
+    /// The number of processes and threads.
     #[serde(skip_serializing_if = "is_default")]
     pub current: u64,
-    /// The limit; 0 is no limit.
+    /// The limit; 0 means no limit.
     #[serde(skip_serializing_if = "is_default")]
     pub limit: u64,
 }
@@ -174,7 +174,7 @@ pub struct Blkio {
     /// Operations.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub io_serviced_recursive: Vec<BlkioEntry>,
-    /// Operations that wait.
+    /// Operations that are queued.
     #[serde(rename = "ioQueueRecursive", skip_serializing_if = "Vec::is_empty")]
     pub io_queued_recursive: Vec<BlkioEntry>,
     /// Nanoseconds of service.
@@ -197,7 +197,7 @@ pub struct Blkio {
     pub psi: Option<Psi>,
 }
 
-/// One figure of one block device.
+/// A figure of a block device.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct BlkioEntry {
@@ -219,7 +219,7 @@ pub struct BlkioEntry {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Hugetlb {
-    /// Reserved, or in use where the kernel does not count reservations.
+    /// Bytes reserved, or in use if the kernel does not count reservations.
     #[serde(skip_serializing_if = "is_default")]
     pub usage: u64,
     /// v1: the peak.
