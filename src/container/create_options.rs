@@ -1,5 +1,7 @@
 //! Options of `create` and `run`.
 
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -83,6 +85,31 @@ impl CreateOptions {
         self
     }
 
+    /// Sets the environment variables with which [`CgroupManager::Systemd`] finds the service manager:
+    /// `DBUS_SYSTEM_BUS_ADDRESS`, and without root privileges `DBUS_SESSION_BUS_ADDRESS` or
+    /// `XDG_RUNTIME_DIR`. Ignores empty values and all other variables. Default: no variable, so that
+    /// only the service manager of the system is found.
+    ///
+    /// ```
+    /// use bulkhead::{CgroupManager, CreateOptions};
+    /// let options = CreateOptions::new("/srv/web")
+    ///     .cgroup_manager(CgroupManager::Systemd)
+    ///     .systemd_environment(std::env::vars_os());
+    /// ```
+    #[must_use]
+    pub fn systemd_environment<N: AsRef<OsStr>, V: AsRef<OsStr>>(
+        mut self,
+        variables: impl IntoIterator<Item = (N, V)>,
+    ) -> Self {
+        let text = |text: &OsStr| text.to_str().map(str::to_owned);
+        let variables: BTreeMap<String, String> = variables
+            .into_iter()
+            .filter_map(|(name, value)| Some((text(name.as_ref())?, text(value.as_ref())?)))
+            .collect();
+        self.environment = systemd::Environment::new(|name| variables.get(name).cloned());
+        self
+    }
+
     /// Chooses whether a container without limits may run without a cgroup if the caller may not
     /// create one. If not, that is an error. Default: `true` for every user but the root user of
     /// the host.
@@ -158,4 +185,23 @@ fn absolute_bundle(bundle: &Path) -> Result<PathBuf> {
     }
     let absolute = std::path::absolute(bundle).with_context(what)?;
     Ok(absolute.components().filter(|component| *component != Component::CurDir).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_environment_of_systemd_is_picked_from_any_other() {
+        let options = CreateOptions::new("/b").systemd_environment([
+            ("PATH", "/bin"),
+            ("XDG_RUNTIME_DIR", "/run/user/1"),
+            ("DBUS_SESSION_BUS_ADDRESS", ""),
+        ]);
+        let expected = systemd::Environment {
+            runtime_dir: Some("/run/user/1".to_owned()),
+            ..systemd::Environment::default()
+        };
+        assert_eq!(options.environment, expected);
+    }
 }

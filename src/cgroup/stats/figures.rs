@@ -10,6 +10,7 @@ use serde::Serialize;
 
 /// All figures of a container.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Stats {
     /// CPU time.
     pub cpu: Cpu,
@@ -31,10 +32,12 @@ pub struct Stats {
 
 /// An object without members.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct IntelRdt {}
 
 /// CPU time.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Cpu {
     /// The time used.
     #[serde(skip_serializing_if = "is_default")]
@@ -49,6 +52,7 @@ pub struct Cpu {
 
 /// CPU time in nanoseconds since the container was created.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct CpuUsage {
     /// The sum.
     #[serde(skip_serializing_if = "is_default")]
@@ -71,6 +75,7 @@ pub struct CpuUsage {
 /// The effect of the CPU quota.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[non_exhaustive]
 pub struct Throttling {
     /// Periods in which a process ran.
     #[serde(skip_serializing_if = "is_default")]
@@ -86,6 +91,7 @@ pub struct Throttling {
 /// Where processes may run, and the flags of v1's cpuset controller.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[allow(missing_docs)] // each is the v1 file of its name: cpuset(7)
+#[non_exhaustive]
 pub struct Cpuset {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub cpus: Vec<u16>,
@@ -104,6 +110,7 @@ pub struct Cpuset {
 
 /// Memory in bytes.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Memory {
     /// The page cache.
     #[serde(skip_serializing_if = "is_default")]
@@ -130,6 +137,7 @@ pub struct Memory {
 
 /// One kind of memory in bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct MemoryEntry {
     /// The limit; the largest number if there is none.
     pub limit: u64,
@@ -145,6 +153,7 @@ pub struct MemoryEntry {
 
 /// Processes and threads.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Pids {
     /// The number of processes and threads.
     #[serde(skip_serializing_if = "is_default")]
@@ -157,6 +166,7 @@ pub struct Pids {
 /// Block devices.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[non_exhaustive]
 pub struct Blkio {
     /// Bytes.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -189,6 +199,7 @@ pub struct Blkio {
 
 /// A figure of a block device.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct BlkioEntry {
     /// The major number.
     #[serde(skip_serializing_if = "is_default")]
@@ -206,6 +217,7 @@ pub struct BlkioEntry {
 
 /// Huge pages of one size, in bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Hugetlb {
     /// Bytes reserved, or in use if the kernel does not count reservations.
     #[serde(skip_serializing_if = "is_default")]
@@ -219,6 +231,7 @@ pub struct Hugetlb {
 
 /// Pressure stall information (Documentation/accounting/psi.rst).
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Psi {
     /// Some tasks waited.
     #[serde(skip_serializing_if = "is_default")]
@@ -230,6 +243,7 @@ pub struct Psi {
 
 /// Shares of time in percent, and microseconds in total.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct PsiData {
     /// Over the last 10 seconds.
     pub avg10: f64,

@@ -1,6 +1,6 @@
 //! The resource usage of a container: the figures of its cgroups, of either version.
 
-mod figures;
+pub mod figures;
 mod parse;
 mod v1;
 mod v2;
