@@ -5,8 +5,6 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
-use std::process::Command;
-use std::sync::OnceLock;
 
 use crate::support::*;
 
@@ -19,23 +17,6 @@ const WORD: &str = "on-the-command-line";
 /// Every right over other processes and files that does not make it root of the host by itself.
 const STRONG: &[&str] =
     &["CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_KILL", "CAP_SETUID"];
-
-/// The watching program (tests/watch/watch.c), put into the root file system.
-fn put_watch(c: &Container) {
-    static BUILT: OnceLock<tempfile::TempDir> = OnceLock::new();
-    let built = BUILT.get_or_init(|| {
-        let dir = tempfile::tempdir().unwrap();
-        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/watch/watch.c");
-        let built = Command::new("cc")
-            .args(["-O2", "-Wall", "-Werror", "-static", "-o"])
-            .arg(dir.path().join("watch"))
-            .arg(source)
-            .status();
-        assert!(built.expect("a C compiler is missing (Debian: gcc libc6-dev)").success());
-        dir
-    });
-    copy_program(built.path().join("watch"), c.rootfs().join("bin/watch"));
-}
 
 /// As the kernel shows the directory after pivot_root(2).
 fn root_of(c: &Container) -> String {
@@ -56,7 +37,7 @@ fn filtered(c: &mut Container) {
 /// A container whose process watches.
 fn watching(roots: &str, waiting: &str) -> (Container, Ran) {
     let mut c = Container::new();
-    put_watch(&c);
+    put_c_program(&c, "watch");
     c.capabilities(STRONG).set("/linux/resources", json!({}));
     filtered(&mut c);
     let roots = if roots.is_empty() { root_of(&c) } else { roots.to_owned() };
@@ -138,7 +119,7 @@ fn two_hundred_creates_show_nothing_of_the_host() {
 #[test]
 fn an_init_that_waits_for_start_has_its_filter_and_no_environment() {
     let mut c = Container::new();
-    put_watch(&c);
+    put_c_program(&c, "watch");
     c.capabilities(STRONG).args(&["/bin/sleep", "600"]);
     filtered(&mut c);
     with_secret(&mut c);

@@ -11,8 +11,9 @@ mod kernel;
 pub mod rootless;
 mod runtime;
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
 pub(crate) use crate::skip::skip;
@@ -95,4 +96,22 @@ pub fn copy_program(from: impl AsRef<std::path::Path>, to: impl AsRef<std::path:
     let status =
         std::process::Command::new("cp").arg("--").arg(from.as_ref()).arg(to.as_ref()).status();
     assert!(status.unwrap().success(), "cp {:?} {:?}", from.as_ref(), to.as_ref());
+}
+
+/// Compiles tests/NAME/NAME.c, statically, and copies the program to /bin/NAME of the container.
+pub fn put_c_program(c: &Container, name: &'static str) {
+    static BUILT: Mutex<BTreeMap<&str, tempfile::TempDir>> = Mutex::new(BTreeMap::new());
+    let mut built = BUILT.lock().unwrap();
+    let dir = built.entry(name).or_insert_with(|| {
+        let dir = tempfile::tempdir().unwrap();
+        let source = format!("{}/tests/{name}/{name}.c", env!("CARGO_MANIFEST_DIR"));
+        let status = std::process::Command::new("cc")
+            .args(["-O2", "-Wall", "-Werror", "-static", "-o"])
+            .arg(dir.path().join(name))
+            .arg(source)
+            .status();
+        assert!(status.expect("a C compiler is missing (Debian: gcc libc6-dev)").success());
+        dir
+    });
+    copy_program(dir.path().join(name), c.rootfs().join("bin").join(name));
 }

@@ -20,6 +20,9 @@ pub(super) struct InitHandshake<'a> {
     pub inherited: &'a Inherited,
     /// The container's cgroup.
     pub cgroup: &'a mut Cgroup,
+    /// Whether NeedHooks has been answered. An init in a joined pid namespace, which neighbours
+    /// see, is cloned only after that, so its maps, clocks and hooks are not due again.
+    pub hooks_done: bool,
     /// Whether hooks of create have been started: then poststop hooks are owed.
     pub hooks_ran: bool,
     /// The user namespace of init, when init is ready.
@@ -38,7 +41,7 @@ impl InitHandshake<'_> {
         loop {
             match self.shared.receive()? {
                 ToParent::NeedMap | ToParent::NeedOffsets | ToParent::NeedHooks
-                    if self.shared.is_visible =>
+                    if self.hooks_done =>
                 {
                     return Err(unexpected());
                 }
@@ -103,6 +106,7 @@ impl InitHandshake<'_> {
     }
 
     fn run_hooks(&mut self) -> Result<()> {
+        self.hooks_done = true;
         // createContainer hooks run in the container's cgroup.
         self.cgroup.set_devices()?;
         self.hooks_ran = self.plan.hooks.has_create();

@@ -161,6 +161,7 @@ impl<'a> Created<'a> {
             plan,
             inherited: &inherited,
             cgroup,
+            hooks_done: false,
             hooks_ran: false,
             user_namespace: 0,
         };
