@@ -1,4 +1,4 @@
-//! Runs a container from one thread of a program, with a second process in it.
+//! Runs a container from a second thread of a program, and another process in the container.
 //!
 //! ```text
 //! cargo run --example run -- STATE-DIRECTORY BUNDLE ID
@@ -6,7 +6,7 @@
 
 use bulkhead::{CreateOptions, ExecOptions, ForkServer, Runtime, Signal};
 
-/// Creates, starts, enters and deletes the container.
+/// Creates and starts the container, runs another process in it, and deletes it.
 pub fn main() -> Result<(), Box<dyn std::error::Error>> {
     // First of all: workers are cloned from a process that has one thread.
     let server = ForkServer::start()?;
@@ -16,7 +16,6 @@ pub fn main() -> Result<(), Box<dyn std::error::Error>> {
     let runtime = Runtime::with_fork_server(root, &server)?;
 
     std::thread::scope(|scope| {
-        scope.spawn(|| println!("another thread does other things"));
         let lifecycle = scope.spawn(|| -> bulkhead::Result<()> {
             // The container's init is a child of this program. It waits for `start`.
             let init = runtime.create(id, &CreateOptions::new(bundle))?;
@@ -31,7 +30,6 @@ pub fn main() -> Result<(), Box<dyn std::error::Error>> {
             println!("the container: {}", init.wait()?);
             container.delete()
         });
-        lifecycle.join().expect("no panic")
-    })?;
-    Ok(())
+        Ok(lifecycle.join().expect("no panic")?)
+    })
 }

@@ -185,25 +185,38 @@ impl std::error::Error for Error {
     }
 }
 
-impl From<Errno> for Error {
-    fn from(errno: Errno) -> Self {
-        Error::sys(errno)
+/// The errors of the modules below. `From` is implemented through this trait, which no other crate
+/// can name, so that the types of the system call crates are no part of the API.
+pub trait LowLevel {
+    fn into_error(self) -> Error;
+}
+
+#[doc(hidden)]
+impl<E: LowLevel> From<E> for Error {
+    fn from(error: E) -> Self {
+        error.into_error()
     }
 }
 
-impl From<rustix::io::Errno> for Error {
-    fn from(errno: rustix::io::Errno) -> Self {
-        Error::sys(to_nix(errno))
+impl LowLevel for Errno {
+    fn into_error(self) -> Error {
+        Error::sys(self)
     }
 }
 
-impl From<Failure> for Error {
-    fn from(failure: Failure) -> Self {
-        let cause = match failure.cause {
+impl LowLevel for rustix::io::Errno {
+    fn into_error(self) -> Error {
+        Error::sys(to_nix(self))
+    }
+}
+
+impl LowLevel for Failure {
+    fn into_error(self) -> Error {
+        let cause = match self.cause {
             Cause::Errno(errno) => Error::sys(errno),
             Cause::Result(why) => Error::new(Kind::System, why),
         };
-        cause.context(failure.operation)
+        cause.context(self.operation)
     }
 }
 

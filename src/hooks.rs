@@ -1,13 +1,13 @@
-//! Hooks: programs that the configuration has run at points of the life cycle of a container
-//! (config.md "POSIX-platform Hooks"). The runtime runs them, and init those of createContainer and
-//! startContainer.
+//! Hooks: programs of the configuration that run at points of a container's life cycle (config.md,
+//! "POSIX-platform Hooks"). Init runs those of createContainer and startContainer, the runtime the
+//! others.
 //!
-//! A hook gets the state on its standard input and the environment that its configuration gives:
-//! neither the runtime's environment nor the container's, whose LD_PRELOAD would run
-//! code of the image in a program of the host (CVE-2025-23266). A startContainer hook is a program
-//! of the image itself: without an environment of its own it gets that of the process, as under
-//! runc. Its output goes to the runtime, for the error message, or to the files of
-//! the annotations `run.oci.hooks.*`; never to the container's own standard output.
+//! A hook gets the state on its standard input, and the environment in its configuration: neither
+//! the runtime's environment nor the container's, whose LD_PRELOAD would run code of the image in a
+//! program of the host (CVE-2025-23266). A startContainer hook is a program of the image: without
+//! an environment of its own it gets that of the process, as in runc. The output goes to the
+//! runtime, for the error message, or to the files of the annotations `run.oci.hooks.*`, but never
+//! to the container's standard output.
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
@@ -29,27 +29,27 @@ mod orphans;
 
 use orphans::Orphans;
 
-/// How much of the end of a hook's output is kept for the error message, in bytes.
+/// The number of bytes of a hook's last output that the error message can use.
 const TAIL: usize = 1024;
 
 /// A hook, checked and ready to be executed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hook {
-    /// The program: an absolute path, in the mount namespace that the hook runs in.
+    /// The absolute path of the program, in the mount namespace that the hook runs in.
     pub path: CString,
-    /// argv; never empty.
+    /// The arguments; never empty.
     pub args: Vec<CString>,
     /// The whole environment.
     pub env: Vec<CString>,
     /// Whether the environment is the default, because the configuration has none.
     pub default_env: bool,
-    /// How long the hook may run; without a limit if absent.
+    /// The time limit; none if absent.
     pub timeout: Option<Duration>,
     /// Whether the hook runs in the runtime's namespaces.
     pub beside_runtime: bool,
-    /// Where its standard output goes; `None`: to the runtime.
+    /// The file for standard output; `None` means the runtime.
     pub stdout: Option<Sink>,
-    /// Where its standard error goes; `None`: to the runtime.
+    /// The file for standard error; `None` means the runtime.
     pub stderr: Option<Sink>,
 }
 
@@ -100,17 +100,18 @@ impl Sink {
 /// The hooks of a container, by the point at which they run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Hooks {
-    /// Runtime namespaces, after the container's were made (deprecated by the specification).
+    /// In the runtime's namespaces, after the container's were created (deprecated by the
+    /// specification).
     pub prestart: Vec<Hook>,
-    /// Runtime namespaces, after `prestart`.
+    /// In the runtime's namespaces, after `prestart`.
     pub create_runtime: Vec<Hook>,
-    /// Container namespaces, before pivot_root: the path is one of the host.
+    /// In the container's namespaces, before pivot_root: the path is a path of the host.
     pub create_container: Vec<Hook>,
-    /// Container namespaces, after pivot_root, as a part of `start`.
+    /// In the container's namespaces, after pivot_root, as a part of `start`.
     pub start_container: Vec<Hook>,
-    /// Runtime namespaces, after the process was executed, before `start` returns.
+    /// In the runtime's namespaces, after the program was executed, before `start` returns.
     pub poststart: Vec<Hook>,
-    /// Runtime namespaces, after `delete` has freed everything.
+    /// In the runtime's namespaces, after `delete` has removed everything.
     pub poststop: Vec<Hook>,
 }
 
@@ -144,16 +145,17 @@ impl Hook {
         hook
     }
 
-    /// Runs the hook to its end; `Err` unless it exits with status 0 within its time limit.
+    /// Runs the hook to its end. Fails unless the hook exits with status 0 within its time limit.
     fn run(&self, state: &[u8]) -> Result<()> {
         let stdin = state_file(state)?;
         let (output, write_end) =
             nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).context("pipe")?;
-        // Only our end: the flag belongs to the open file, and the hook expects a blocking pipe.
+        // Only this end of the pipe: the flag belongs to the open file, and the hook expects a
+        // blocking pipe.
         rustix::fs::fcntl_setfl(&output, OFlags::NONBLOCK).context("fcntl")?;
         let open = |sink: &Option<Sink>| sink.as_ref().map(Sink::open).transpose();
         let (stdout, stderr) = (open(&self.stdout)?, open(&self.stderr)?);
-        // What a hook of init leaves behind ends with the container, if the hook fails.
+        // Processes that a hook of init leaves behind end with the container, if the hook fails.
         let orphans = self.timeout.filter(|_| self.beside_runtime);
         let orphans = orphans.map(|_| Orphans::adopt()).transpose()?.flatten();
         let child = spawn::spawn(&spawn::Command {
@@ -188,8 +190,8 @@ impl Hook {
     }
 }
 
-/// Runs `hooks` in their order, with the bytes of `state` (the OCI state as JSON) as standard
-/// input; the first failure ends it. `kind` is the hooks' name in config.json, for errors.
+/// Runs `hooks` in order, with `state` (the OCI state as JSON) as standard input, until the first
+/// failure. `kind` is the hooks' name in config.json, for errors.
 pub fn run_all(kind: &str, hooks: &[Hook], state: &[u8]) -> Result<()> {
     for (index, hook) in hooks.iter().enumerate() {
         hook.run(state).with_context(|| name(kind, index, hook))?;
@@ -206,7 +208,7 @@ pub fn run_all_logging(kind: &str, hooks: &[Hook], state: &[u8]) {
     }
 }
 
-/// Names the signal that ended a hook. SIGSYS, with which a seccomp filter kills, is explained.
+/// Names the signal that ended a hook, and explains SIGSYS, with which a seccomp filter kills.
 fn killed_by(signal: i32) -> String {
     match Signal::try_from(signal) {
         Ok(Signal::SIGSYS) => "killed by SIGSYS (bad system call: by the seccomp filter?)".into(),
@@ -215,17 +217,17 @@ fn killed_by(signal: i32) -> String {
     }
 }
 
-/// Names a hook in an error. The beginning is that of runc, which scripts search for.
+/// Returns the name of a hook for errors. It begins as in runc, since scripts search for it.
 fn name(kind: &str, index: usize, hook: &Hook) -> String {
     format!("error running {kind} hook #{index}: {:?}", hook.path)
 }
 
-/// Creates a file that holds the state. Not a pipe: a hook that does not read its input must not
-/// block the runtime (a pipe holds 64 KiB), nor cause a SIGPIPE if it stops reading. Each hook has
-/// its own file, because all descriptors of a file share the read position.
+/// Creates a file that contains the state. Not a pipe: a hook that does not read its input must not
+/// block the runtime (a pipe holds 64 KiB), nor cause a SIGPIPE when it closes the pipe. Each hook
+/// gets its own file, because all descriptors of a file share the read position.
 fn state_file(state: &[u8]) -> Result<OwnedFd> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    // vm.memfd_noexec=2 demands NOEXEC_SEAL, and kernels before 6.3 do not know it.
+    // vm.memfd_noexec=2 requires NOEXEC_SEAL, which kernels before 6.3 do not have.
     let file = match rustix::fs::memfd_create("state", flags | MemfdFlags::NOEXEC_SEAL) {
         Err(rustix::io::Errno::INVAL) => rustix::fs::memfd_create("state", flags),
         other => other,
@@ -238,8 +240,8 @@ fn state_file(state: &[u8]) -> Result<OwnedFd> {
     Ok(file.into())
 }
 
-/// Reads the hook's output until the hook ends. Returns false if its time ran out first. The end of
-/// the output is not waited for, since a daemon left by the hook may keep it open for ever.
+/// Reads the hook's output until the hook ends. Returns false if its time runs out first. Does not
+/// wait for the end of the output, since a daemon left by the hook may keep the pipe open forever.
 fn follow(
     child: &spawn::Child,
     output: &OwnedFd,
@@ -295,7 +297,7 @@ impl Tail {
         Ok(true)
     }
 
-    /// Makes an error of `cause` and the last line that the hook wrote.
+    /// Builds an error from `cause` and the last line of the hook's output.
     fn failure(&self, cause: String) -> Error {
         let text = String::from_utf8_lossy(&self.0);
         match text.lines().map(str::trim).rfind(|line| !line.is_empty()) {

@@ -3,7 +3,7 @@
 use crate::sys::cred;
 use crate::{Context, Result};
 
-/// The facts that decisions of a plan depend on.
+/// The facts that a plan depends on.
 #[derive(Debug, Clone)]
 pub struct Host {
     /// Effective user id of the runtime.
@@ -12,8 +12,8 @@ pub struct Host {
     pub gid: u32,
     /// Capability sets of the runtime.
     pub caps: cred::Caps,
-    /// Whether the runtime is not the machine's root, but another user, or root of a user namespace
-    /// (where podman without root runs its runtime).
+    /// Whether the runtime is not the root user of the host: it is another user, or root of a user
+    /// namespace (where rootless podman runs its runtime).
     pub is_rootless: bool,
     /// Whether the runtime is in a user namespace, even as root with every capability.
     pub in_user_namespace: bool,
@@ -64,8 +64,8 @@ impl Host {
         self.caps.effective & (1 << CAP_SYS_RESOURCE) != 0
     }
 
-    /// Returns whether the runtime may set scheduler and I/O priority of a process of another user, to
-    /// any value: sched_setattr(2) and ioprio_set(2) require the capability in the initial user
+    /// Returns whether the runtime may set any scheduler and I/O priority for a process of another
+    /// user: sched_setattr(2) and ioprio_set(2) require the capability in the initial user
     /// namespace.
     pub fn may_schedule_others(&self) -> bool {
         !self.in_user_namespace && self.caps.effective & (1 << CAP_SYS_NICE) != 0
@@ -77,7 +77,7 @@ impl Host {
     }
 }
 
-/// Returns whether AppArmor is enabled; a kernel can have it built in and disabled.
+/// Returns whether AppArmor is enabled; it can be built into the kernel but disabled.
 pub fn has_apparmor() -> Result<bool> {
     match std::fs::read("/sys/module/apparmor/parameters/enabled") {
         Ok(text) => Ok(text.first() == Some(&b'Y')),

@@ -80,6 +80,11 @@ mod terminal;
 #[forbid(unsafe_code)]
 mod text;
 
+/// The parts of [`Stats`].
+pub mod stats {
+    pub use crate::cgroup::stats::figures::*;
+}
+
 pub use cgroup::Stats;
 pub use container::{
     CgroupManager, Container, CreateOptions, Event, Events, ExecOptions, ForkServer, Process,

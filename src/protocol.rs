@@ -1,33 +1,33 @@
 //! The messages between the runtime and init while a container is created.
 //!
-//! Both ends hold a SOCK_SEQPACKET socket. A message is one packet: a tag byte, then the payload. It
-//! is sent only when the plan needs it; the default container needs Ready and Go.
+//! Both ends hold a SOCK_SEQPACKET socket. A message is a packet: a tag byte, then the payload. It
+//! is sent only if the plan needs it; the default container needs Ready and Go.
 //!
 //! ```text
 //! runtime                                  init
-//!   │ clone3 ────────────────────────────►  │ (or a go-between, which sends Pid and leaves)
-//!   │ ◄──────────────────────────── NeedMap │ it has made a user namespace of its own
-//!   │ Mapped ────────────────────────────►  │ both maps are written; it becomes root there
-//!   │ CgroupReady ───────────────────────►  │ v1, or behind a go-between: it is in every cgroup;
-//!   │                                       │ unshares the namespace
-//!   │ ◄──────────────────────── NeedOffsets │ of a time namespace in a user namespace
+//!   │ clone3 ────────────────────────────►  │ (or a go-between, which sends Pid and exits)
+//!   │ ◄──────────────────────────── NeedMap │ init has created its user namespace
+//!   │ Mapped ────────────────────────────►  │ both maps are written; init becomes root
+//!   │ CgroupReady ───────────────────────►  │ v1, or after a go-between: init is in all cgroups
+//!   │                                       │ and unshares the cgroup namespace
+//!   │ ◄──────────────────────── NeedOffsets │ for a time namespace in a user namespace
 //!   │ OffsetsWritten ────────────────────►  │
-//!   │ ◄────────────────────────── NeedHooks │ mounts are made, the root is not yet entered
+//!   │ ◄────────────────────────── NeedHooks │ the mounts are made, the root is not yet entered
 //!   │ HooksDone ─────────────────────────►  │ prestart and createRuntime have run
 //!   │ ◄───────────────────── Console + fd   │ foreground terminal: the master
 //!   │ ◄───────────────────────── SeccompFd  │ the runtime takes the listener by pidfd_getfd
 //!   │ SeccompTaken ──────────────────────►  │
-//!   │ ◄──────────────────────────────── Pid │ into a joined pid namespace init is cloned only now,
-//!   │ Adopted ───────────────────────────►  │ and what it says must not overtake its id
-//!   │ ◄────────────────────────────── Ready │ all is in place
+//!   │ ◄──────────────────────────────── Pid │ joined pid namespace: init is cloned only now,
+//!   │ Adopted ───────────────────────────►  │ and its messages must not precede its id
+//!   │ ◄────────────────────────────── Ready │ everything is in place
 //!   │ Go ────────────────────────────────►  │ state and pid file are written
 //!   │ ◄───────────── Failed or end of file  │ end of file after Go: execve has succeeded
 //! ```
 //!
 //! In an exec, end of file after Go means that the child has closed the socket before it cloned the
-//! process of the program, whose fate is reported through shared memory (`init::birth`).
+//! process of the program, whose result is reported through shared memory (`init::birth`).
 //!
-//! At any point before Go, init ends the exchange with `Failed`, and end of file from the runtime
+//! At any point before Go, init can end the exchange with `Failed`. End of file from the runtime
 //! makes init exit, so that a killed runtime leaves no orphan.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -38,7 +38,7 @@ use nix::sys::socket::{AddressFamily, Shutdown, SockFlag, SockType, socketpair};
 use crate::sys::fdpass;
 use crate::{Context, Error, Kind, Result};
 
-/// The most bytes of a message; an error is cut to fit.
+/// The maximum size of a message in bytes; an error is truncated to fit.
 pub const MAX: usize = 4096;
 
 /// A message from init to the runtime.
@@ -46,7 +46,8 @@ pub const MAX: usize = 4096;
 pub enum ToParent {
     /// Init is in a new user namespace that has no maps yet.
     NeedMap,
-    /// The go-between has cloned init, with this process id in the runtime's pid namespace.
+    /// The go-between has cloned init, with this process id in the runtime's pid
+    /// namespace.
     Pid(i32),
     /// Init has created a time namespace, whose offsets are to be written.
     NeedOffsets,
@@ -54,9 +55,10 @@ pub enum ToParent {
     NeedHooks,
     /// The master of the container's terminal.
     Console(OwnedFd),
-    /// The number, in init, of the seccomp listener.
+    /// The number of the seccomp listener in init.
     SeccompFd(RawFd),
-    /// Everything is in place, in the user namespace of this inode number (0: there are none).
+    /// Everything is in place, in the user namespace of this inode number (0 if the kernel has no
+    /// user namespaces).
     Ready {
         /// The inode number.
         user_namespace: u64,
@@ -73,7 +75,7 @@ pub enum ToInit {
     Mapped = b'm',
     /// The offsets of the clocks are written.
     OffsetsWritten = b't',
-    /// The runtime knows the process that was cloned into a joined pid namespace.
+    /// The runtime has registered the process that was cloned into a joined pid namespace.
     Adopted = b'a',
     /// Init is in its cgroups.
     CgroupReady = b'c',
@@ -103,7 +105,7 @@ impl Socket {
         self.0.as_fd()
     }
 
-    /// Init: sends a message to the runtime, by write(2) (but for the console), because a seccomp
+    /// Init: sends a message to the runtime, by write(2) (except the console), because a seccomp
     /// filter that forbids sendmsg(2) may be in force already.
     pub fn tell_parent(&self, message: &ToParent) -> Result<()> {
         let bytes = match message {
@@ -128,8 +130,8 @@ impl Socket {
         }
     }
 
-    /// Init: waits for the message `expected`. The end of the runtime is an error, so that init ends
-    /// too.
+    /// Init: waits for the message `expected`. The exit of the runtime is an error, so that init
+    /// exits too.
     pub fn wait_for(&self, expected: ToInit) -> Result<()> {
         let mut byte = [0];
         match read(&self.0, &mut byte).context("wait for the runtime")? {
@@ -139,8 +141,8 @@ impl Socket {
         }
     }
 
-    /// Runtime: sends a message to init. Returns false if init is gone; [`Socket::next`] then returns
-    /// the error of init, which says more than EPIPE, or its end.
+    /// Runtime: sends a message to init. Returns false if init is gone; [`Socket::next`] then
+    /// returns init's error, which is more precise than EPIPE, or end of file.
     pub fn tell_init(&self, message: ToInit) -> Result<bool> {
         loop {
             match nix::unistd::write(&self.0, &[message as u8]) {
@@ -156,7 +158,8 @@ impl Socket {
     pub fn next(&self) -> Result<Option<ToParent>> {
         let mut buffer = [0; MAX];
         let received = match fdpass::recv_with_fd(self.fd(), &mut buffer) {
-            // Reported once, if init is gone without reading every message; its own messages follow.
+            // Reported once, if init exits without reading every message; init's own messages
+            // follow.
             Err(error) if error.errno() == Some(Errno::ECONNRESET) => {
                 fdpass::recv_with_fd(self.fd(), &mut buffer)
             }
@@ -182,9 +185,9 @@ impl Socket {
         message.map(Some).ok_or_else(|| Error::new(Kind::System, "unexpected message from init"))
     }
 
-    /// Runtime: ends every process on the other side, and waits until all of them are gone.
+    /// Runtime: ends all processes on the other side, and waits until they are gone.
     pub fn shutdown_and_drain(&self) {
-        // It fails only if no process is left.
+        // This fails only if no process is left.
         if nix::sys::socket::shutdown(self.0.as_raw_fd(), Shutdown::Write).is_ok() {
             while matches!(self.next(), Ok(Some(_))) {}
         }
@@ -195,11 +198,11 @@ fn tagged(tag: u8, payload: &[u8]) -> Vec<u8> {
     [&[tag], payload].concat()
 }
 
-/// Separates the texts of an error's links, none of which holds a control character.
+/// Separates the texts of an error's chain, none of which contains a control character.
 const SEPARATOR: u8 = 0;
 
-/// Encodes an error as one packet: tag, kind, error number, the texts of its links. The cause comes
-/// first, so that it is kept if the packet is cut.
+/// Encodes an error as a packet: tag, kind, error number, the texts of its chain. The cause comes
+/// first, so that truncation does not lose it.
 pub fn encode_error(error: &Error) -> Vec<u8> {
     let mut bytes = tagged(b'F', &[kind_tag(error.kind())]);
     bytes.extend(error.raw_os_error().unwrap_or(0).to_le_bytes());
@@ -214,7 +217,7 @@ pub fn encode_error(error: &Error) -> Vec<u8> {
     bytes
 }
 
-/// Decodes an error that [`encode_error`] made, with its chain and its error number.
+/// Decodes an error from [`encode_error`], with its chain and its error number.
 pub fn decode_error(bytes: &[u8]) -> Option<Error> {
     let (&[tag, kind, a, b, c, d], texts) = bytes.split_first_chunk::<6>()?;
     let kind = KINDS.into_iter().find(|known| kind_tag(*known) == kind).filter(|_| tag == b'F')?;
@@ -234,7 +237,7 @@ fn kind_tag(kind: Kind) -> u8 {
     }
 }
 
-/// Reads with read(2), and again if a signal interrupted it.
+/// Reads with read(2); repeats the call if a signal interrupts it.
 pub fn read(fd: impl AsFd, buffer: &mut [u8]) -> nix::Result<usize> {
     loop {
         match nix::unistd::read(&fd, buffer) {
@@ -276,7 +279,7 @@ mod tests {
         assert!(runtime.tell_init(ToInit::CgroupReady).unwrap());
         let error = Error::new(Kind::System, "no such thing");
         init.tell_parent(&ToParent::Failed(error)).unwrap();
-        // Gone with our word unread, which is a reset.
+        // Closed with the runtime's message unread, which resets the connection.
         drop(init);
         let Some(ToParent::Failed(error)) = runtime.next().unwrap() else { panic!() };
         assert_eq!(error.to_string(), "no such thing");

@@ -1,17 +1,17 @@
-//! Untrusted text (file names, configuration values, output of hooks) for a terminal or a log: one
-//! line, of a bounded length, without characters that control a terminal.
+//! Makes untrusted text (file names, configuration values, output of hooks) safe for a terminal or
+//! a log: a single line of bounded length, without characters that control a terminal.
 
 use std::fmt::{Debug, Write};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// The most characters of a value that an error shows.
+/// The maximum number of characters of a value in an error.
 pub const VALUE: usize = 200;
 
-/// The most characters of one part of an error.
+/// The maximum number of characters of a part of an error.
 pub const PART: usize = 1000;
 
-/// Returns whether a character controls the terminal (Unicode Cc, such as U+009B, which is ESC [), or
-/// is invisible and changes how the rest is shown (Cf, such as U+202E; Zl and Zp).
+/// Returns whether a character controls the terminal (Unicode Cc, such as U+009B, which is ESC [),
+/// or is invisible and changes how other characters are shown (Cf, such as U+202E; Zl and Zp).
 fn controls(c: char) -> bool {
     c.is_control()
         || matches!(c,
@@ -23,7 +23,7 @@ fn controls(c: char) -> bool {
             | '\u{e0020}'..='\u{e007f}')
 }
 
-/// Puts text on one line: a line feed, a tab and a carriage return become a space, other control
+/// Puts text on a single line: line feeds, tabs and carriage returns become spaces, other control
 /// characters are escaped as in `\u{9b}`.
 pub fn one_line(text: String) -> String {
     if text.bytes().all(|byte| (b' '..0x7f).contains(&byte)) || !text.contains(controls) {
@@ -40,9 +40,10 @@ pub fn one_line(text: String) -> String {
     safe
 }
 
-/// Escapes control characters in a JSON document, which keeps its meaning.
+/// Escapes control characters in a JSON document, without changing its meaning.
 pub fn json(document: String) -> String {
-    // Controls of ASCII are escaped in every JSON; those outside of a string are line feeds.
+    // JSON already escapes ASCII control characters in strings; those outside of strings are line
+    // feeds.
     if document.is_ascii() {
         return document;
     }
@@ -60,7 +61,7 @@ pub fn json(document: String) -> String {
     safe
 }
 
-/// Formats a value for an error: the beginning of a long value.
+/// Formats a value for an error; truncates a long value.
 pub fn value(value: &impl Debug) -> String {
     let text = format!("{value:?}");
     match text.char_indices().nth(VALUE) {
@@ -72,7 +73,7 @@ pub fn value(value: &impl Debug) -> String {
     }
 }
 
-/// Shortens one part of an error to its beginning and its end, if it is long.
+/// Shortens a part of an error to its beginning and its end, if it is long.
 pub fn part(text: String) -> String {
     const END: usize = PART / 4;
     if text.len() <= PART {
@@ -89,7 +90,7 @@ pub fn part(text: String) -> String {
     }
 }
 
-/// Formats a time as RFC 3339 in UTC with nanoseconds. A time that the format cannot show becomes
+/// Formats a time as RFC 3339 in UTC with nanoseconds. A time out of the format's range becomes
 /// 1970.
 pub fn rfc3339(at: SystemTime) -> String {
     // humantime panics outside of 1970 to 9999.
@@ -120,14 +121,14 @@ mod tests {
         }
     }
 
-    /// The standard library has a table of what can be printed, and no function to ask it.
+    /// The standard library has a table of printable characters, but no function for it.
     #[test]
     fn the_table_holds_nothing_that_can_be_printed() {
         for c in (0..=0x10_ffff).filter_map(char::from_u32).filter(|c| controls(*c)) {
             let escaped: String = c.escape_debug().collect();
             assert!(escaped.starts_with('\\'), "{c:?}");
         }
-        // Every class of text has a letter that stays.
+        // Every script has a letter that is not escaped.
         for c in ['a', 'é', 'Ω', 'я', 'ع', 'क', '漢', '😀', '\u{a0}', '\u{301}'] {
             assert!(!controls(c), "{c:?}");
         }

@@ -1,13 +1,15 @@
 //! What a container can do to an `exec` on its way in: CVE-2016-9962, CVE-2019-5736,
 //! CVE-2024-21626.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use crate::hostile_support::*;
 use crate::support::*;
 
-/// Tries everything on each process that comes into sight, until told to stop. A strange process
-/// is one that was not there at first.
+/// Tries everything on each process that comes into sight after the first ones and calls itself
+/// `bulkhead init`, until told to stop.
 const ATTACK: &str = "
     own=' '
     for p in /proc/[0-9]*; do own=\"$own$p \"; done
@@ -17,19 +19,18 @@ const ATTACK: &str = "
             case $own in *\" $p \"*) continue ;; esac
             grep -q 'bulkhead.init' $p/cmdline 2>/dev/null || continue
             [ -e $p/fd/0 ] && echo hit=fd
-            for f in $p/fd/*; do readlink $f >/dev/null && echo hit=$f; done
+            for f in $p/fd/*; do readlink $f >/dev/null && echo hit=fd/${f##*/}; done
             readlink $p/exe >/dev/null && echo hit=exe
             readlink $p/root >/dev/null && echo hit=root
             cat $p/environ 2>/dev/null | grep -q . && echo hit=environ
-            (: >>$p/exe) 2>/dev/null && echo hit=write
             (: >>$p/mem) 2>/dev/null && echo hit=mem
             echo seen
         done 2>/dev/null
     done
     echo end";
 
-/// exec, held for a while at the call that it makes once it is inside.
-fn held(c: &mut Container) {
+/// Delays exec at a system call that it makes in the container.
+fn delay(c: &mut Container) {
     c.rt.through = [
         "strace",
         "-f",
@@ -44,20 +45,31 @@ fn held(c: &mut Container) {
     .to_vec();
 }
 
-fn attacked(mut c: Container) -> String {
+/// Fails the test if the attack finds anything in an exec, or does not find everything in a process
+/// of the same name, user and capabilities that nothing protects.
+#[track_caller]
+fn assert_out_of_reach(mut c: Container) {
     c.sh(ATTACK);
     let ran = c.run_detached();
     ran.wait_for("ready");
-    held(&mut c);
-    // It never becomes a program of the container, which that may look at: the kernel does not find
-    // the interpreter.
-    let script = c.rootfs().join("no-sleeper");
+    delay(&mut c);
+    // The interpreter is missing, so that the process never becomes a program of the container,
+    // which the attack may look at.
+    let script = c.rootfs().join("script");
     fs::write(&script, "#!/no-interpreter\n").unwrap();
-    fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    c.exec(&[], &["/no-sleeper"]).not_started(&["no such file"]);
+    fs::set_permissions(&script, Permissions::from_mode(0o755)).unwrap();
+    c.exec(&[], &["/script"]).not_started(&["no such file"]);
     c.rt.through.clear();
+    let found = ran.later();
+    assert!(found.contains("seen") && !found.contains("hit="), "{found}");
+
+    let unprotected = "exec 3</etc; while [ ! -e /mnt/stop ]; do sleep 0.05; done";
+    c.exec(&["--detach"], &["/bin/sh", "-c", unprotected, "bulkhead init"]).ok();
+    for hit in ["fd", "fd/3", "exe", "root", "environ", "mem"] {
+        ran.wait_for(&format!("hit={hit}\n"));
+    }
     fs::write(c.rootfs().join("mnt/stop"), "").unwrap();
-    ran.wait_for("end")
+    ran.wait_for("end");
 }
 
 #[test]
@@ -67,33 +79,30 @@ fn what_exec_holds_is_out_of_reach() {
         skip!("needs strace");
     }
     let all = ["CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE", "CAP_KILL", "CAP_SYS_ADMIN", "CAP_SETUID"];
-    // Root of a user namespace has every right over what is in it, but for what is hidden.
+    // Root of a user namespace has every right over the processes in it that are dumpable.
     let mut c = Container::new();
     c.map_users(100_000, 1000).capabilities(&all);
-    let said = attacked(c);
-    assert!(said.contains("seen") && !said.contains("hit="), "{said}");
-    // Without one it has the right only over what has no more capabilities than itself.
+    assert_out_of_reach(c);
+    // Without CAP_SYS_PTRACE it has rights only over processes with no more capabilities than its
+    // own.
     let mut c = Container::new();
     c.capabilities(&["CAP_DAC_OVERRIDE", "CAP_KILL", "CAP_SETUID"]);
-    let said = attacked(c);
-    assert!(said.contains("seen") && !said.contains("hit="), "{said}");
+    assert_out_of_reach(c);
 }
 
 #[test]
 fn programs_that_are_the_runtime_itself_leave_it_alone() {
-    let mut c = Container::new();
-    c.args(&["sleep", "600"]).capabilities(&["CAP_DAC_OVERRIDE", "CAP_SYS_ADMIN", "CAP_FOWNER"]);
-    c.run_detached();
-    let before = fs::read(&c.rt.binary).unwrap();
-    let script = c.rootfs().join("bin/hash-bang");
-    fs::write(&script, "#!/proc/self/exe\n").unwrap();
-    fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    for program in ["/proc/self/exe", "/bin/hash-bang"] {
-        // Whatever it comes to, it must end, and write nothing.
-        c.exec(&[], &[program]);
-        c.exec(&[], &["sh", "-c", &format!("{program} & sleep 0.1; : >>/proc/$!/exe; true")]);
+    let mut c = Container::with_script(PROGRAM_WRITER);
+    c.capabilities(WRITER_CAPABILITIES);
+    let (runtime, programs) = programs_of_the_runtime(&mut c);
+    let writer = c.run_detached();
+    writer.wait_for("ready");
+    let before = fs::read(&runtime).unwrap();
+    for (program, expected) in programs {
+        let command = c.rt.command(&["exec", &c.id, program, "features"]);
+        assert_eq!(can_write_to_program(&writer, command), expected, "{program}");
+        assert!(fs::read(&runtime).unwrap() == before, "{program} changed the runtime's binary");
     }
-    assert!(fs::read(&c.rt.binary).unwrap() == before);
 }
 
 #[test]

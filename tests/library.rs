@@ -31,7 +31,13 @@ const LIMIT: Duration = Duration::from_secs(300);
 /// Has this program run the example.
 const EXAMPLE: &str = "BULKHEAD_TEST_EXAMPLE";
 
+/// Has this program close its standard descriptors and run a container; the value is a directory.
+const CLOSED: &str = "BULKHEAD_TEST_CLOSED";
+
 fn main() {
+    if let Some(dir) = std::env::var_os(CLOSED) {
+        return run_with_closed_descriptors(Path::new(&dir));
+    }
     if std::env::var_os(EXAMPLE).is_some() {
         return example::main().unwrap();
     }
@@ -56,6 +62,7 @@ fn main() {
     descriptors_and_errors_reach_their_ends(&bundle, &root.path().join("fds"), &server);
     a_thousand_creates_from_eight_threads(&bundle, &root.path().join("many"), &server);
     the_example_runs(&root.path().join("example"));
+    no_socket_becomes_a_standard_descriptor(root.path());
     drop(server);
     assert_eq!(children(), [""; 0]);
     println!("test result: ok");
@@ -131,6 +138,10 @@ fn descriptors_and_errors_reach_their_ends(bundle: &Bundle, root: &Path, server:
     let init = runtime.run("fds", &CreateOptions::new(shell.path())).unwrap();
     let exit = container.exec(&ExecOptions::new(["sh", "-c", "exit 4"])).unwrap();
     assert_eq!(exit.wait().unwrap().code(), Some(4));
+    // Still there when the process that cloned it has ended.
+    let sleep = container.exec(&ExecOptions::new(["sleep", "100"])).unwrap();
+    sleep.signal(Signal::KILL).unwrap();
+    assert_eq!(sleep.wait().unwrap().signal(), Some(9));
     let error = container.exec(&ExecOptions::new(["/no/such/program"])).unwrap_err();
     assert!(error.to_string().ends_with("no such file or directory"), "{error}");
     let processes = container.processes().unwrap();
@@ -214,6 +225,32 @@ fn the_example_runs(root: &Path) {
         assert!(output.contains(part), "{part}: {output}");
     }
     assert_eq!(fs::read_dir(root).unwrap().count(), 0);
+}
+
+fn no_socket_becomes_a_standard_descriptor(dir: &Path) {
+    let program = std::env::current_exe().unwrap();
+    assert!(Command::new(program).env(CLOSED, dir).status().unwrap().success());
+    assert_eq!(fs::read_to_string(dir.join("output")).unwrap(), "/dev/null\n".repeat(4));
+}
+
+fn run_with_closed_descriptors(dir: &Path) {
+    let output = fs::File::create(dir.join("output")).unwrap();
+    let mut bundle = Bundle::new();
+    bundle.args(&["sh", "-c", "readlink /proc/self/fd/0; readlink /proc/self/fd/2"]);
+    bundle.remove("/linux/cgroupsPath");
+    bundle.write();
+    for number in 0..3 {
+        nix::unistd::close(number).unwrap();
+    }
+    let options = CreateOptions::new(bundle.path()).stdout(output);
+    let run = |runtime: &Runtime| {
+        let init = runtime.run("closed", &options).unwrap();
+        assert!(init.wait().unwrap().success());
+        runtime.container("closed").unwrap().delete().unwrap();
+    };
+    run(&Runtime::open(dir.join("direct")).unwrap());
+    let server = ForkServer::start().unwrap();
+    run(&Runtime::with_fork_server(dir.join("server"), &server).unwrap());
 }
 
 /// What all threads of this program share.

@@ -7,6 +7,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 
+use crate::hostile_support::*;
 use crate::support::*;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
@@ -481,20 +482,26 @@ fn standard_streams_are_the_containers_own_null() {
     assert_eq!(ran.wait_for("\n"), "its own\n");
 }
 
+/// The container's program is the runtime itself, in sight of a process that wants to write to it
+/// (CVE-2019-5736).
 #[test]
 fn the_binary_cannot_be_written_from_inside() {
+    let mut first = Container::with_script(PROGRAM_WRITER);
+    first.capabilities(WRITER_CAPABILITIES);
+    let writer = first.run_detached();
+    writer.wait_for("ready");
+
     let mut c = Container::new();
-    // The tests beside this one execute the binary: harm is done to a copy.
-    let copy = c.path().join("runtime");
-    crate::support::copy_program(&c.rt.binary, &copy);
-    c.rt.binary.clone_from(&copy);
-    let before = fs::read(&copy).unwrap();
-    let script = c.rootfs().join("bin/trick");
-    fs::write(&script, "#!/proc/self/exe\n").unwrap();
-    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
-    for program in ["/proc/self/exe", "/bin/trick"] {
-        c.args(&[program, "--version"]);
-        c.run();
-        assert!(fs::read(&copy).unwrap() == before, "{program} changed the runtime's binary");
+    let (runtime, programs) = programs_of_the_runtime(&mut c);
+    let path = format!("/proc/{}/ns/pid", first.process().pid);
+    c.namespace(json!({"type": "pid", "path": path}));
+    let before = fs::read(&runtime).unwrap();
+    for (program, expected) in programs {
+        c.args(&[program, "features"]);
+        c.write();
+        let command = c.rt.command(&c.words("run", &[]));
+        assert_eq!(can_write_to_program(&writer, command), expected, "{program}");
+        assert!(fs::read(&runtime).unwrap() == before, "{program} changed the runtime's binary");
     }
+    assert!(fs::read(c.rootfs().join("bin/unprotected")).unwrap() != before);
 }

@@ -1,4 +1,4 @@
-//! Putting settings in force.
+//! Applies settings.
 
 use std::os::fd::BorrowedFd;
 use std::path::Path;
@@ -10,8 +10,8 @@ use super::files::{read, read_error, write, write_error};
 use super::setting::{Content, Setting};
 use crate::{Error, Result};
 
-/// Puts `settings` in force, in order. Those that depend on each other are repeated if the kernel
-/// wants another order.
+/// Applies `settings` in order. Settings that depend on each other are repeated if the kernel
+/// requires another order.
 pub fn apply(dir: BorrowedFd<'_>, path: &Path, settings: &[Setting]) -> Result<()> {
     let mut again = Vec::new();
     for setting in settings {
@@ -52,7 +52,7 @@ fn apply_one(dir: BorrowedFd<'_>, path: &Path, setting: &Setting) -> Result<()> 
     }
 }
 
-/// Adds what the error number alone does not tell.
+/// Adds the reason that the error number does not show.
 fn explain(setting: &Setting, error: Error) -> Error {
     let why = match (error.errno(), setting.controller.as_str()) {
         (Some(Errno::ENOENT), "hugetlb") => "the kernel has no huge pages of this size",
@@ -63,7 +63,7 @@ fn explain(setting: &Setting, error: Error) -> Error {
     error.context(format!("{} ({why})", setting.field))
 }
 
-/// Refuses limits that are below the current usage, if that is requested.
+/// Refuses limits below the current usage, if the configuration requests it.
 pub fn check_floors<'a>(
     dir: BorrowedFd<'_>,
     path: &Path,
@@ -77,7 +77,8 @@ pub fn check_floors<'a>(
     Ok(())
 }
 
-/// A limit below the usage would kill at once on v2, and swap out much memory on v1.
+/// Refuses a limit below the usage: it would kill processes at once on v2, and swap out much memory
+/// on v1.
 fn not_below(
     dir: BorrowedFd<'_>,
     path: &Path,

@@ -1,5 +1,4 @@
-//! Preparing a new cgroup for limits and processes: the controllers of v2, the lists of cpuset on
-//! v1.
+//! Prepares a new cgroup for limits and processes: the controllers of v2, the cpuset lists of v1.
 
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -47,10 +46,10 @@ fn enable_in(dir: &Path, missing: &[String], needed: &[String]) -> Result<()> {
     let fd = files::open_dir(dir).with_context(|| format!("open {}", dir.display()))?;
     let all = missing.iter().map(|name| format!("+{name}")).collect::<Vec<_>>().join(" ");
     let Err(errno) = files::write(fd.as_fd(), SUBTREE, &all) else { return Ok(()) };
-    // A controller that is not available must not keep the others from being enabled. But in a
-    // cgroup with processes each controller that the kernel enables makes the cgroup threaded and
-    // its children invalid: enable only what is needed, beginning with the controllers that the
-    // kernel refuses there, before anything has changed.
+    // A controller that is not available must not prevent the others. But in a cgroup with
+    // processes, each controller that the kernel enables makes the cgroup threaded and its children
+    // invalid. So enable only the needed controllers, and first those that the kernel refuses
+    // there, before anything has changed.
     let busy = errno == Errno::EBUSY;
     let mut single: Vec<_> = missing.iter().filter(|name| !busy || needed.contains(name)).collect();
     single.sort_by_key(|name| THREADED.contains(&name.as_str()));
@@ -83,10 +82,9 @@ fn enable_in(dir: &Path, missing: &[String], needed: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Fills new cpusets of cgroup v1, which are empty and accept no processes, and whose children can
-/// have nothing that they do not have. The new ones above the container's get the lists of the
-/// nearest ancestor that is not empty, and so does the container's, unless the configuration sets
-/// its lists.
+/// Fills new cpusets of cgroup v1. They are empty at first, accept no processes, and limit the
+/// lists of their children. New cpusets above the container's get the lists of the nearest ancestor
+/// with a list; so does the container's, unless the configuration sets its lists.
 pub(super) fn fill_cpuset(plan: &DirPlan, new: bool) -> Result<()> {
     let dir = &plan.dir;
     for file in ["cpuset.cpus", "cpuset.mems"] {

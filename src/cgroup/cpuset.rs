@@ -1,4 +1,4 @@
-//! The reason why the kernel refuses a list of CPUs or memory nodes, which it answers with a bare
+//! Finds the reason why the kernel refuses a list of CPUs or memory nodes; the kernel only returns
 //! `ERANGE` or `EINVAL`.
 
 use std::path::Path;

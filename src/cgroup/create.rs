@@ -1,4 +1,4 @@
-//! Creating the planned cgroup. A failure undoes what was done, and nothing else.
+//! Creates the planned cgroup. A failure undoes exactly what was done.
 
 use std::fs::{DirBuilder, Permissions};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -22,13 +22,13 @@ use super::plan::CgroupPlan;
 use super::record::Record;
 use super::walk;
 
-/// The mode of new directories: the container reads its limits there, as whatever user.
+/// The mode of new directories: the container reads its limits there as any user.
 const MODE: u32 = 0o755;
 
 impl CgroupPlan {
     /// Creates the directories and sets the limits; on an error all are removed again.
-    /// [`Cgroup::set_devices`] puts the device rules in force. A unit of systemd needs a process,
-    /// so it is created by [`Cgroup::make_unit`].
+    /// [`Cgroup::set_devices`] applies the device rules. A unit of systemd needs a process, so
+    /// [`Cgroup::make_unit`] creates it.
     pub fn create(&self) -> Result<Cgroup> {
         if self.unit.is_some() {
             let record = Record::new(self.mode, Vec::new());
@@ -39,7 +39,7 @@ impl CgroupPlan {
         let mut made = Vec::new();
         self.create_dirs(&mut made).inspect_err(|_| {
             for dir in made.iter().rev() {
-                // A directory that others use by now, or have removed, is not ours to care for.
+                // A directory that others use by now, or have removed, is left alone.
                 let _ = std::fs::remove_dir(dir);
             }
         })
@@ -83,7 +83,7 @@ impl CgroupPlan {
             }
         }
         set_mode(made, mode)?;
-        // The mark is set last, once nothing can fail any more.
+        // Set the mark last, when nothing can fail any more.
         if let (Some(identity), Some(dir)) = (&mut identity, unified.as_ref().or(reserved.as_ref()))
             && self.unit.is_none()
             && dirs.first().is_some_and(|dir| !dir.made)
@@ -100,7 +100,7 @@ impl CgroupPlan {
         })
     }
 
-    /// Makes a directory ready for processes, with its limits.
+    /// Prepares a directory for processes, with its limits.
     fn prepare(&self, plan: &DirPlan, fd: BorrowedFd<'_>, new: bool) -> Result<()> {
         let path = &plan.dir.path;
         if !new || path.parent() != Some(&plan.dir.root) {
@@ -119,7 +119,7 @@ impl CgroupPlan {
         Ok(())
     }
 
-    /// Whether a container can do without a directory that may not be created.
+    /// Whether the container can run without a directory that may not be created.
     fn may_lack(&self, plan: &DirPlan, error: &Error) -> bool {
         self.rootless && !self.explicit && !plan.has_settings() && files::is_permission(error)
     }
@@ -133,14 +133,14 @@ impl CgroupPlan {
         error
     }
 
-    /// Returns the device rules if they are for the directory of this index.
+    /// Returns the device rules if they apply to the directory of this index.
     fn devices_of(&self, index: usize, path: &Path, new: bool) -> Option<Devices> {
         match &self.devices {
             DeviceControl::V1(at, _) | DeviceControl::Program(at, _) if *at == index => {
                 Some(Devices {
                     control: self.devices.clone(),
                     dir: path.to_owned(),
-                    // systemd attaches its own program beside ours, and both count.
+                    // systemd attaches a program of its own, and both apply.
                     new: new || self.unit.is_some(),
                     properties: self.unit_devices.clone(),
                     may_lack: self.rootless || self.in_user_namespace,
@@ -167,7 +167,7 @@ impl Cgroup {
             // If systemd fails to remove what it has created, this runtime does.
             plan.dir.made = true;
         }
-        // The unit exists from here on, and must be stopped whatever happens.
+        // The unit exists from here on, and must be stopped on any failure.
         let dirs = plan.dirs.iter().map(|plan| plan.dir.clone()).collect();
         let record = Record::of_unit(plan.mode, dirs, unit.unit.clone());
         let identity =
@@ -195,9 +195,8 @@ fn is_bare(plan: &DirPlan) -> bool {
         && !plan.has_settings()
 }
 
-/// Gives the new directories their mode if the umask has taken a part of it. The umask itself
-/// belongs to all of the caller's process, and stays. `mode` is the mode of a new directory, if
-/// known.
+/// Sets the mode of the new directories if the umask has reduced it. The umask itself belongs to
+/// the whole process and is not changed. `mode` is the mode of a new directory, if known.
 fn set_mode(made: &[PathBuf], mode: Option<u32>) -> Result<()> {
     let Some(first) = made.first() else { return Ok(()) };
     let failed = |path: &Path| format!("chmod {}", path.display());
@@ -213,7 +212,7 @@ fn set_mode(made: &[PathBuf], mode: Option<u32>) -> Result<()> {
     })
 }
 
-/// Creates the directory and its missing parents. Returns whether it is new.
+/// Creates the directory and its missing parents. Returns whether the directory is new.
 fn make(dir: &Dir, made: &mut Vec<PathBuf>) -> Result<bool> {
     // Start again if another process removes an empty parent meanwhile.
     for _ in 0..16 {

@@ -1,4 +1,4 @@
-//! Putting the device rules of a new container in force, and replacing those of an existing one.
+//! Applies the device rules of a new container, and replaces those of an existing container.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -39,15 +39,15 @@ pub(super) struct Devices {
     pub new: bool,
     /// The rules as properties of the unit, if the unit is created without them.
     pub properties: Vec<Property>,
-    /// Whether a lack of permission is no error: who may not limit devices cannot make nodes of
-    /// them either.
+    /// Whether a lack of permission is no error: a process that may not limit devices cannot create
+    /// device nodes either.
     pub may_lack: bool,
     /// The program, once it is loaded.
     pub program: Option<OwnedFd>,
 }
 
 impl Devices {
-    /// Loads the program, which can be done before the rules may be in force.
+    /// Loads the program, ahead of the moment when the rules apply.
     pub fn prepare(&mut self) -> Result<(), Errno> {
         if let (DeviceControl::Program(_, rules), None) = (&self.control, &self.program) {
             self.program = Some(bpf::load_device_program(&program(rules))?);
@@ -55,7 +55,7 @@ impl Devices {
         Ok(())
     }
 
-    /// Puts the rules in force.
+    /// Applies the rules.
     pub fn set(&mut self, record: &Record) -> Result<()> {
         if let Some(unit) = record.unit().filter(|_| !self.properties.is_empty()) {
             record.keeping_limits(&[], || unit.set(&self.properties))?;
@@ -88,7 +88,7 @@ impl Devices {
 
 impl Record {
     /// Replaces the device rules of an existing container. Its processes are frozen while the rules
-    /// of cgroup v1 are rewritten, because for a moment these allow nothing.
+    /// of cgroup v1 are rewritten, because these allow nothing for a moment.
     pub(super) fn replace_devices(&self, rules: &Ruleset) -> Result<()> {
         self.set_devices(rules).context(FIELD)
     }
@@ -113,7 +113,7 @@ impl Record {
         let program = bpf::load_device_program(&program(rules)).with_context(name)?;
         let before = bpf::attached_device_programs(fd.as_fd()).with_context(name)?;
         self.set_unit_devices(rules)?;
-        // systemd has replaced its own program; those that are left are ours.
+        // systemd has replaced its own program; the remaining programs are the runtime's.
         let mut ours = bpf::attached_device_programs(fd.as_fd()).with_context(name)?;
         ours.retain(|id| before.contains(id));
         replace(fd.as_fd(), program.as_fd(), &ours).with_context(name)

@@ -1,4 +1,4 @@
-//! The device rules as cgroup v1 and systemd take them: a default and the exceptions from it.
+//! The device rules in the form of cgroup v1 and systemd: a default and its exceptions.
 //!
 //! cgroup v1 silently ignores an exception from an exception; here that is an error.
 
@@ -26,7 +26,7 @@ impl DeviceList {
                 list = DeviceList { allow: rule.allow, exceptions: Vec::new() };
                 continue;
             }
-            // v1 takes "a" for all devices, whatever numbers follow.
+            // v1 reads "a" as all devices, whatever numbers follow.
             let kinds = match rule.devices.kind {
                 Some(kind) => vec![kind],
                 None => vec![DeviceKind::Char, DeviceKind::Block],
@@ -73,8 +73,8 @@ impl DeviceList {
         Ok(())
     }
 
-    /// Returns the writes to `devices.deny` and `devices.allow` that put the list in force,
-    /// whatever the cgroup has now.
+    /// Returns the writes to `devices.deny` and `devices.allow` that apply the list, whatever rules
+    /// the cgroup has.
     pub fn writes(&self) -> impl Iterator<Item = (&'static str, String)> + '_ {
         let (reset, except) = match self.allow {
             true => ("devices.allow", "devices.deny"),

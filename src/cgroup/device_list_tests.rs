@@ -7,7 +7,7 @@ fn writes(json: &str) -> Vec<(&'static str, String)> {
 
 #[test]
 fn v1_has_no_numbers_for_all_types() {
-    // v1 would take "a" for every device.
+    // v1 would read "a" as all devices.
     let writes = writes(r#"[{"allow":true,"major":10,"minor":229,"access":"r"}]"#);
     assert!(writes.contains(&("devices.allow", "c 10:229 r".to_owned())));
     assert!(writes.contains(&("devices.allow", "b 10:229 r".to_owned())));
@@ -66,7 +66,7 @@ fn v1_refuses_holes() {
     for json in [
         r#"[{"allow":true,"type":"c","major":10,"access":"rwm"},
             {"allow":false,"type":"c","major":10,"minor":200,"access":"w"}]"#,
-        // Neither is inside of the other.
+        // Neither contains the other.
         r#"[{"allow":true,"type":"c","major":10,"access":"rwm"},
             {"allow":false,"type":"c","minor":200,"access":"w"}]"#,
         // A default device.
@@ -75,7 +75,7 @@ fn v1_refuses_holes() {
         let error = DeviceList::new(&ruleset(json).unwrap()).unwrap_err().to_string();
         assert!(error.contains("cgroup v1 cannot make an exception"), "{json}: {error}");
     }
-    // Not a hole: nothing of it was allowed.
+    // No contradiction: none of these devices was allowed.
     let json = r#"[{"allow":true,"type":"c","major":10,"access":"r"},
         {"allow":false,"type":"c","major":10,"minor":200,"access":"w"}]"#;
     writes(json);

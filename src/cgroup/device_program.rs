@@ -1,9 +1,9 @@
 //! The device rules as an eBPF program, for cgroup v2.
 //!
-//! The kernel runs the program for every open and mknod of a device and takes its answer, 1 or 0.
-//! The program follows the list of rules from its end: an allowing rule removes the accesses that
-//! it covers from those that are requested; a denying rule answers no if it covers any that are
-//! left; what is left at the end is denied.
+//! The kernel runs the program at every open(2) and mknod(2) of a device; it returns 1 to allow the
+//! access, 0 to deny it. The program processes the list of rules from its end: an allowing rule
+//! removes its accesses from the requested ones; a denying rule returns 0 if it covers any of the
+//! remaining accesses; accesses that remain at the end are denied.
 
 use crate::sys::bpf::Insn;
 

@@ -3,7 +3,7 @@ use super::super::device_rules::tests::{allows, ruleset};
 use super::*;
 use crate::sys::bpf;
 
-/// What the kernel does with the instructions used here.
+/// An interpreter for the instructions used here.
 fn run(program: &[Insn], kind: i32, access: u32, major: u32, minor: u32) -> u32 {
     let context = [(access << 16) | kind.cast_unsigned(), major, minor];
     let mut registers = [0u32; 11];
@@ -46,7 +46,7 @@ fn run(program: &[Insn], kind: i32, access: u32, major: u32, minor: u32) -> u32 
     panic!("endless");
 }
 
-/// Every access to devices that are named in no, one, or several rules.
+/// Returns every access to devices that no rule, a rule, or several rules name.
 fn agrees_with_the_list(rules: &Ruleset) {
     let program = program(rules);
     let numbers = [0, 1, 3, 5, 8, 9, 10, 11, 136, 200, 229, 4095, 1_048_575, u32::MAX];
@@ -121,8 +121,8 @@ fn every_pair_of_rules() {
     }
 }
 
-/// v1 must give the same answers where it takes a list at all. Its rule: an access is allowed
-/// if one exception covers it, or denied if one touches it.
+/// v1 must give the same answers if it can express the list. It allows an access that an exception
+/// covers, or denies an access that an exception overlaps.
 #[test]
 fn v1_means_the_same() {
     let mut taken = 0;
@@ -158,7 +158,7 @@ fn v1_means_the_same() {
     assert!(taken >= 6, "{taken}");
 }
 
-/// The kernel's verifier takes all of them. Loading changes nothing: the program is gone with
+/// The kernel's verifier accepts all programs. Loading changes nothing: the program disappears with
 /// its descriptor.
 #[test]
 fn the_kernel_takes_it() {

@@ -10,7 +10,7 @@ fn with_devices(listed: &str, devices: &str) -> Ruleset {
     Ruleset::new(&listed, &devices).unwrap()
 }
 
-/// The meaning of a rule list, said as plainly as possible: what the other forms are held to.
+/// The reference implementation of a rule list, which the other forms are compared with.
 pub(in crate::cgroup) fn allows(
     rules: &Ruleset,
     kind: DeviceKind,
@@ -46,7 +46,7 @@ fn defaults_only() {
         for (major, minor) in [(1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 2), (136, 77)] {
             assert_eq!(access(&rules, Char, major, minor), "rwm", "{major}:{minor}");
         }
-        // Nodes may be made, but not opened: kmsg, mem, console, a disk.
+        // Nodes may be created, but not opened: kmsg, mem, console, a disk.
         for (major, minor) in [(1, 11), (1, 1), (5, 1), (10, 229)] {
             assert_eq!(access(&rules, Char, major, minor), "m", "{major}:{minor}");
         }
@@ -88,7 +88,7 @@ fn order_decides() {
 
 #[test]
 fn a_type_of_all_keeps_its_numbers() {
-    // v1 would take "a" to mean every device.
+    // v1 would read "a" as all devices.
     let rules = ruleset(r#"[{"allow":true,"major":10,"minor":229,"access":"r"}]"#).unwrap();
     assert_eq!(access(&rules, DeviceKind::Char, 10, 229), "rm");
     assert_eq!(access(&rules, DeviceKind::Block, 10, 229), "rm");

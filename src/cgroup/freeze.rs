@@ -30,8 +30,8 @@ impl Record {
             ("freezer.state", &["FROZEN"][..])
         };
         match files::read(fd.as_fd(), file) {
-            // The state of a cgroup that another container has taken over says nothing about this
-            // one.
+            // The state of a cgroup that another container has taken over does not apply to this
+            // container.
             Ok(text) => Ok(yes.iter().any(|line| files::has_line(&text, line))
                 && self.owner()? != Owner::Taken),
             Err(Errno::ENODEV | Errno::ENOENT) => Ok(false),
@@ -39,7 +39,8 @@ impl Record {
         }
     }
 
-    /// Stops all processes, and returns when all have stopped. If one does not, all continue.
+    /// Freezes all processes, and waits until all are frozen. If a process cannot be frozen, all
+    /// continue.
     pub fn freeze(&self) -> Result<()> {
         self.must_be_ours()?;
         self.must_exist()?;
@@ -65,8 +66,8 @@ impl Record {
         thaw(dir, &fd)
     }
 
-    /// Thaws the cgroup so that killed processes die: on v1 the members of a frozen cgroup do not,
-    /// neither in the container's cgroup nor in one below it that the container itself has frozen.
+    /// Thaws the cgroup so that killed processes die: on v1 the processes of a frozen cgroup do not
+    /// die, neither in the container's cgroup nor in a cgroup below that the container has frozen.
     /// Does nothing to the cgroup of another container.
     pub fn thaw_to_die(&self) -> Result<()> {
         let Some((dir, fd)) = self.freezer()? else { return Ok(()) };
@@ -165,9 +166,9 @@ fn freeze_v2(dir: &Dir, fd: &OwnedFd) -> Result<bool> {
         .map_err(|errno| files::read_error(&dir.path, "cgroup.events", errno))
 }
 
-/// v1 has no event to wait for, and can stop half-way: it misses a process that is forked
-/// meanwhile, or that waits for a frozen process. Repeating the request catches the first kind, a
-/// short thaw the second.
+/// Freezes on v1, which has no event to wait for, and can stop half-way: it misses a process that
+/// is forked meanwhile, or that waits for a frozen process. Repeating the request catches the first
+/// kind, a short thaw the second.
 fn freeze_v1(dir: &Dir, fd: &OwnedFd) -> Result<bool> {
     let end = Instant::now() + FROZEN_WITHIN;
     let mut pause = Duration::from_micros(50);

@@ -1,4 +1,4 @@
-//! The handle on a container's cgroup: moving processes into it, device rules, delegation.
+//! The handle on a container's cgroup: moves processes, applies device rules, delegates.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
@@ -28,7 +28,7 @@ pub struct Cgroup {
     pub(super) awaited: Option<CgroupPlan>,
     /// Whether systemd moves processes there, because this user may not.
     pub(super) by_systemd: bool,
-    /// Device rules that are not in force yet.
+    /// Device rules that are not applied yet.
     pub(super) devices: Option<Devices>,
     /// The path below the v2 directory in which the process starts.
     pub(super) below: Option<PathBuf>,
@@ -67,14 +67,14 @@ impl Cgroup {
     /// Prepares [`Cgroup::set_devices`] while init is at work.
     pub fn prepare_devices(&mut self) {
         if let Some(devices) = &mut self.devices {
-            // The failure repeats, and is reported then.
+            // The failure repeats in `set_devices`, which reports it.
             let _ = devices.prepare();
         }
     }
 
-    /// Puts the device rules in force. They do not apply to the creation of the container: init
-    /// mounts file systems from devices that the container must not use. So call this once the
-    /// mounts are made, before any program of the container runs. A second call does nothing.
+    /// Applies the device rules. They do not apply to the creation of the container, since init
+    /// mounts file systems from devices that the container must not use. So call this after the
+    /// mounts are made, and before any program of the container runs. A second call does nothing.
     pub fn set_devices(&mut self) -> Result<()> {
         match self.devices.take() {
             Some(mut devices) => devices.set(&self.record),
@@ -102,7 +102,7 @@ impl Cgroup {
             || self.record.dirs().iter().any(|dir| !dir.is_unified())
     }
 
-    /// Moves process `pid` into all directories where clone3 did not put it.
+    /// Moves process `pid` into all directories that clone3(2) did not put it in.
     pub fn enter(&self, pid: i32) -> Result<()> {
         if let Some(unit) = self.record.unit().filter(|_| self.by_systemd) {
             return unit.attach(&self.record.below_unit(), pid);
@@ -122,8 +122,8 @@ impl Cgroup {
         Ok(())
     }
 
-    /// Lets systemd move processes into the cgroup, for a user whom the kernel has refused
-    /// (`EACCES`): the common ancestor of the login session and of the container belongs to another
+    /// Lets systemd move processes into the cgroup, if the kernel has refused this user (`EACCES`)
+    /// because the common ancestor of the login session and of the container belongs to another
     /// user. `None` if systemd has not created the cgroup.
     pub fn by_systemd(mut self) -> Option<Cgroup> {
         self.by_systemd = self.record.unit().is_some() && self.record.mode() == Mode::Unified;

@@ -1,5 +1,5 @@
-//! Evidence that a cgroup is still that of the container, before anything in it is killed or
-//! removed.
+//! Evidence that a cgroup still belongs to the container, checked before anything in it is killed
+//! or removed.
 //!
 //! A path is no evidence: an empty cgroup can be removed and created again, or be used by another
 //! container with the same `cgroupsPath`. So create records the inode number of the directory,
@@ -59,8 +59,9 @@ impl Identity {
         Ok(Identity::new(&stat, rootless))
     }
 
-    /// Tells earlier users of a directory that it belongs to another container now. Where the file
-    /// system has no extended attributes (usually cgroup v1) the inode number alone must do.
+    /// Marks a directory, so that earlier users notice that it belongs to another container now. If
+    /// the file system has no extended attributes (usually cgroup v1), only the inode number
+    /// identifies it.
     pub(super) fn mark(&mut self, dir: BorrowedFd<'_>) -> Result<()> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let mark = format!("{}-{}", std::process::id(), now.as_nanos());
@@ -106,7 +107,7 @@ impl Identity {
             let own = self.mark.as_deref().map(str::as_bytes);
             match rustix::fs::lgetxattr(path, *attribute, &mut mark) {
                 Ok(length) if mark.get(..length) == own => {}
-                // A mark that is longer is not ours either.
+                // A longer mark belongs to another container.
                 Ok(_) | Err(Errno::RANGE) => return Ok(Owner::Taken),
                 Err(Errno::NODATA | Errno::OPNOTSUPP) => {}
                 Err(Errno::NOENT) => return Ok(Owner::Gone),

@@ -1,5 +1,5 @@
-//! Limits that systemd must not change as a side effect: with each property that it is given, it
-//! rewrites the files of all others, in its own units, which are coarser than the kernel's.
+//! Protects limits from side effects of systemd: when systemd sets a property, it rewrites the
+//! files of all others, in its own units, which are coarser than the kernel's.
 
 use std::os::fd::AsFd;
 
@@ -52,7 +52,7 @@ impl Record {
         for dir in self.checked()? {
             let Ok(fd) = files::open_dir(&dir.path) else { continue };
             let names = if dir.is_unified() { V2 } else { V1 };
-            // An idle cgroup has no weight, and one that is no longer idle gets a new one.
+            // An idle cgroup has no weight, and a cgroup that is no longer idle gets a new weight.
             let follows = |name: &str| name == "cpu.weight" && changed.contains(&"cpu.idle");
             for name in names.iter().filter(|name| !changed.contains(name) && !follows(name)) {
                 // Most do not exist: they belong to other controllers or newer kernels.
@@ -79,9 +79,9 @@ impl Record {
         Ok(())
     }
 
-    /// Sets properties of the unit, if there is one. systemd then rewrites the device rules of
-    /// cgroup v1, beginning with one that allows nothing: the processes of the container are frozen
-    /// meanwhile, so that no access is refused that is allowed.
+    /// Sets properties of the unit, if there is a unit. systemd then rewrites the device rules of
+    /// cgroup v1, beginning with a rule that allows nothing: the container's processes are frozen
+    /// meanwhile, so that no allowed access is refused.
     pub(super) fn set_properties(&self, properties: &[Property]) -> Result<()> {
         let Some(unit) = self.unit() else { return Ok(()) };
         match self.dirs().iter().any(|dir| dir.has_controller("devices")) {

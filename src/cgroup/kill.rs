@@ -1,8 +1,8 @@
 //! Signals to all processes of a container.
 //!
-//! A process id can belong to another process by the time it is used. So a process is first pinned
-//! by a pidfd, then its id is looked up in the cgroup again: a process that is signalled was in the
-//! cgroup after it was pinned.
+//! A process id can be reused before a signal is sent. So a process is first pinned by a pidfd,
+//! then its id is looked up in the cgroup again: a signalled process was in the cgroup after it was
+//! pinned.
 
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd, OwnedFd};
@@ -35,10 +35,12 @@ impl Record {
     }
 
     /// Sends SIGKILL to every process, frozen or not. Returns when no process can escape, which is
-    /// before the last one is gone. Does nothing if another container has taken the cgroup over.
+    /// before the last process is gone. Does nothing if another container has taken the cgroup
+    /// over.
     ///
-    /// # Errors [`Kind::State`](crate::Kind::State) if there are processes and the record does not
-    /// tell whose they are.
+    /// # Errors
+    /// [`Kind::State`](crate::Kind::State) if there are processes and the record does not show
+    /// whether they are the container's.
     pub fn kill_all(&self) -> Result<()> {
         self.checked()?;
         if self.may_signal()? { self.kill_members() } else { Ok(()) }
@@ -57,7 +59,7 @@ impl Record {
         let mut killed = false;
         for dir in dirs.iter().filter(|dir| dir.is_unified()) {
             let written = files::open_dir(&dir.path).and_then(|fd| {
-                // Check the descriptor, not the path: that is what is written to.
+                // Check the descriptor, not the path, because the descriptor is written to.
                 match self.is_recorded(fd.as_fd())? {
                     true => files::write(fd.as_fd(), "cgroup.kill", "1"),
                     false => Err(Errno::ENOENT),
@@ -95,7 +97,8 @@ impl Record {
                 break;
             }
             if pass > 0 && !frozen {
-                // They fork. If they cannot be frozen, the passes must do.
+                // The processes fork. If they cannot be frozen, only the passes catch their
+                // children.
                 frozen = self.freeze().is_ok();
                 if frozen {
                     // From here on the list is complete, and an id in it may have been reused.
@@ -107,7 +110,7 @@ impl Record {
                 break;
             }
         }
-        // Always: the container may have been paused, and on v1 a frozen process does not die.
+        // Always thaw: the container may have been paused, and on v1 a frozen process does not die.
         let thawed = self.thaw_tree();
         match thawed {
             // The cgroup is gone: nothing is frozen.

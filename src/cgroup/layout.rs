@@ -65,7 +65,7 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// Looks at the host, and at the cgroups of this process.
+    /// Examines the host, and the cgroups of this process.
     pub fn probe() -> Result<Layout> {
         let mount = Path::new(MOUNT);
         let magic = magic(mount)?;
@@ -120,7 +120,8 @@ fn hierarchy((options, own): (&str, &str)) -> Result<Option<Hierarchy>> {
     if options.is_empty() {
         return Ok(None);
     }
-    // A hierarchy of several controllers is mounted under all their names, or under one of them.
+    // A hierarchy of several controllers is mounted under all their names, or under one of the
+    // names.
     let whole = options.strip_prefix("name=").unwrap_or(options);
     let single = options.split(',').filter(|name| *name != whole && !name.starts_with("name="));
     for name in std::iter::once(whole).chain(single).filter(|name| !name.contains('/')) {

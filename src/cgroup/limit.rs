@@ -207,7 +207,7 @@ impl Limit {
         }
     }
 
-    /// Whether both limits set the same thing, be it to different values.
+    /// Whether both limits set the same parameter, even to different values.
     pub fn sets_same_as(&self, other: &Limit) -> bool {
         use Limit::{HugePages, IoDeviceWeight, IoThrottle, NetPriority, Rdma, Unified};
         match (self, other) {

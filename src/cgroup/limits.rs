@@ -1,8 +1,8 @@
 //! The limits of `linux.resources`: every bound is checked, every special number is resolved.
 //!
-//! The section gives one number many meanings: 0 means "unset" in some fields and "nothing at all"
-//! in others, -1 means "no limit" or is an error. [`Limits::new`] is the only place that knows
-//! these rules. A [`Limit`] is the same for cgroup v1, cgroup v2 and systemd.
+//! In this section 0 means "unset" in some fields and "nothing at all" in others, and -1 means "no
+//! limit" or is an error. [`Limits::new`] is the only place that knows these rules. A [`Limit`]
+//! does not depend on the cgroup version.
 //!
 //! Runtime spec, config-linux.md, "Control groups".
 
@@ -24,7 +24,7 @@ impl Limits {
     /// Reads the limits of `linux.resources`.
     ///
     /// # Errors
-    /// The first field that is out of bounds, or that contradicts another one.
+    /// The first field that is out of bounds, or that contradicts another field.
     pub fn new(resources: &LinuxResources) -> Result<Limits> {
         let limits = Limits(read(resources)?);
         limits.0.iter().try_for_each(agrees)?;
@@ -49,8 +49,8 @@ pub(super) fn read(resources: &LinuxResources) -> Result<Vec<Limit>> {
                 return Err(Error::invalid(field, pids.limit(), why));
             }
             -1 => Amount::Max,
-            // 0 allows no process to be started (config-linux.md, "PIDs"). So does 1, which init
-            // uses up, and which systemd accepts.
+            // 0 allows no process to be started (config-linux.md, "PIDs"). It becomes 1, which has
+            // the same effect, since init uses it up, and which systemd accepts.
             limit => Amount::Of(limit.unsigned_abs().max(1)),
         }));
     }
@@ -72,7 +72,7 @@ pub(super) fn read(resources: &LinuxResources) -> Result<Vec<Limit>> {
     Ok(limits)
 }
 
-/// Checks the relation between the fields of a limit.
+/// Checks the relations between the fields of a limit.
 fn agrees(limit: &Limit) -> Result<()> {
     match limit {
         Limit::CpuBandwidth { quota: Some(Amount::Of(quota)), burst: Some(burst), .. }
@@ -95,7 +95,7 @@ fn agrees(limit: &Limit) -> Result<()> {
     }
 }
 
-/// config-linux.md, "CPU".
+/// Reads the section (config-linux.md, "CPU").
 fn cpu(section: &LinuxCpu, limits: &mut Vec<Limit>) -> Result<()> {
     if let Some(shares @ 1..) = section.shares() {
         limits.push(Limit::CpuShares(shares));
@@ -127,7 +127,7 @@ fn cpu(section: &LinuxCpu, limits: &mut Vec<Limit>) -> Result<()> {
     Ok(())
 }
 
-/// Parses a list of CPUs or memory nodes; an empty one is unset.
+/// Parses a list of CPUs or memory nodes; an empty list is unset.
 fn list(field: &str, text: &Option<String>) -> Result<Option<List>> {
     let Some(text) = text.as_deref() else { return Ok(None) };
     let list = List::parse(text).ok_or_else(|| {
@@ -137,11 +137,11 @@ fn list(field: &str, text: &Option<String>) -> Result<Option<List>> {
     Ok(Some(list).filter(|list| !list.is_empty()))
 }
 
-/// config-linux.md, "Memory".
+/// Reads the section (config-linux.md, "Memory").
 fn memory(section: &LinuxMemory, limits: &mut Vec<Limit>) -> Result<()> {
     let limit = bytes("linux.resources.memory.limit", section.limit())?;
     let total = match (limit, bytes("linux.resources.memory.swap", section.swap())?) {
-        // An unlimited memory implies an unlimited sum of memory and swap, as on v1.
+        // Unlimited memory implies unlimited memory plus swap, as on v1.
         (Some(Amount::Max), None) => Some(Amount::Max),
         (_, total) => total,
     };
@@ -151,7 +151,7 @@ fn memory(section: &LinuxMemory, limits: &mut Vec<Limit>) -> Result<()> {
     }
     let reservation = bytes("linux.resources.memory.reservation", section.reservation())?;
     limits.extend(reservation.map(Limit::MemoryReservation));
-    #[allow(deprecated)] // Deprecated in the specification too, yet engines set it.
+    #[allow(deprecated)] // The specification deprecates it, but engines set it.
     let kernel = section.kernel();
     if let Some(Amount::Of(_)) = bytes("linux.resources.memory.kernel", kernel)? {
         limits.push(Limit::KernelMemory);
@@ -161,7 +161,7 @@ fn memory(section: &LinuxMemory, limits: &mut Vec<Limit>) -> Result<()> {
         limits.push(Limit::TcpMemory(tcp));
     }
     match section.swappiness() {
-        // -1, which means "unset", as an unsigned number.
+        // -1, which means "unset", in a field that is unsigned.
         None | Some(u64::MAX) => {}
         Some(value @ 0..=100) => limits.push(Limit::Swappiness(value)),
         Some(value) => {
@@ -190,7 +190,7 @@ fn bytes(field: &str, value: Option<i64>) -> Result<Option<Amount>> {
     }
 }
 
-/// config-linux.md, "Block IO".
+/// Reads the section (config-linux.md, "Block IO").
 fn block_io(section: &LinuxBlockIo, limits: &mut Vec<Limit>) -> Result<()> {
     let field = "linux.resources.blockIO";
     limits.extend(weight(field, "weight", section.weight())?.map(Limit::IoWeight));
@@ -249,7 +249,7 @@ fn weight(field: &str, name: &str, value: Option<u16>) -> Result<Option<u16>> {
     }
 }
 
-/// config-linux.md, "Huge page limits".
+/// Reads the section (config-linux.md, "Huge page limits").
 fn huge_pages(resources: &LinuxResources, limits: &mut Vec<Limit>) -> Result<()> {
     for (index, entry) in resources.hugepage_limits().iter().flatten().enumerate() {
         let field = |name: &str| format!("linux.resources.hugepageLimits[{index}].{name}");
@@ -265,7 +265,8 @@ fn huge_pages(resources: &LinuxResources, limits: &mut Vec<Limit>) -> Result<()>
     Ok(())
 }
 
-/// Whether a text is `<number><K|M|G>B`. It becomes a part of a file name: nothing else may pass.
+/// Whether a string is `<number><K|M|G>B`. It becomes a part of a file name, so nothing else is
+/// accepted.
 fn is_page_size(text: &str) -> bool {
     let digits = ["KB", "MB", "GB"].iter().find_map(|unit| text.strip_suffix(unit));
     digits.is_some_and(|digits| {
@@ -275,7 +276,7 @@ fn is_page_size(text: &str) -> bool {
     })
 }
 
-/// config-linux.md, "Network".
+/// Reads the section (config-linux.md, "Network").
 fn network(section: &LinuxNetwork, limits: &mut Vec<Limit>) -> Result<()> {
     if let Some(class @ 1..) = section.class_id() {
         limits.push(Limit::NetClass(class));
@@ -300,7 +301,7 @@ pub(crate) fn interface_name(field: &str, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// config-linux.md, "RDMA".
+/// Reads the section (config-linux.md, "RDMA").
 fn rdma(resources: &LinuxResources, limits: &mut Vec<Limit>) -> Result<()> {
     let mut entries: Vec<_> = resources.rdma().iter().flatten().collect();
     entries.sort_unstable_by_key(|(name, _)| *name);
@@ -318,7 +319,7 @@ fn rdma(resources: &LinuxResources, limits: &mut Vec<Limit>) -> Result<()> {
     Ok(())
 }
 
-/// config-linux.md, "Unified".
+/// Reads the section (config-linux.md, "Unified").
 fn unified(resources: &LinuxResources, limits: &mut Vec<Limit>) -> Result<()> {
     let mut entries: Vec<_> = resources.unified().iter().flatten().collect();
     entries.sort_unstable_by_key(|(file, _)| *file);

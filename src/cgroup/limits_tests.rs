@@ -56,7 +56,7 @@ fn memory_and_swap() {
         (r#"{"memory":{"limit":100,"swap":100}}"#, memory(of(100), of(100))),
         (r#"{"memory":{"limit":100,"swap":300}}"#, memory(of(100), of(300))),
         (r#"{"memory":{"limit":100,"swap":-1}}"#, memory(of(100), max)),
-        // No limit on memory lifts that on swap too, unless there is one.
+        // Unlimited memory implies unlimited swap, unless swap has a limit.
         (r#"{"memory":{"limit":-1}}"#, memory(max, max)),
         (r#"{"memory":{"limit":-1,"swap":0}}"#, memory(max, max)),
         (r#"{"memory":{"swap":-1}}"#, memory(None, max)),

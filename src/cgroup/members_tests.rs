@@ -1,5 +1,5 @@
-//! The processes of a cgroup, against the kernel: found, signalled, frozen, killed, joined by others;
-//! and the removal of what is empty then.
+//! The processes of a real cgroup: listed, signalled, frozen, killed, joined by others; and the
+//! removal of the empty cgroup.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -22,7 +22,7 @@ fn all_processes_are_found_and_signalled() {
     let membership = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
     let count = membership.lines().filter(|line| line.ends_with(&name("member"))).count();
     assert_eq!(count, made.record().dirs().len(), "{membership}");
-    // A signal that does nothing to it, one beyond those with names, then one that does.
+    // An ignored signal, a real-time signal, then a signal that ends the process.
     made.record().signal_all(nix::libc::SIGCONT).unwrap();
     assert_eq!(made.record().pids().unwrap(), [pid]);
     made.record().signal_all(40).unwrap();
@@ -91,7 +91,7 @@ fn without_unified(record: &Record) -> Record {
     let mut json = serde_json::to_value(record).unwrap();
     let dirs = json["dirs"].as_array_mut().unwrap();
     dirs.retain(|dir| dir.get("options").is_some());
-    // Another directory stands for all of them then.
+    // Another directory identifies the cgroup then.
     let first = dirs[0]["path"].as_str().unwrap();
     let inode = fs::metadata(first).unwrap().ino();
     json["identity"]["inode"] = inode.into();
@@ -135,7 +135,7 @@ fn sub_cgroups_however_deep() {
     let mut made = Made::new("deep", "{}");
     let pid = made.sleeper();
     let dirs: Vec<PathBuf> = made.record().dirs().iter().map(|dir| dir.path.clone()).collect();
-    // Longer than a path may be.
+    // Longer than PATH_MAX.
     let long = "x".repeat(250);
     for dir in &dirs {
         fs::create_dir_all(dir.join("beside/below")).unwrap();
@@ -145,7 +145,7 @@ fn sub_cgroups_however_deep() {
             mkdirat(&fd, long.as_str(), FileMode::RWXU).unwrap();
             fd = openat(&fd, long.as_str(), flags, FileMode::empty()).unwrap();
         }
-        // A cpuset without CPUs takes nobody.
+        // A cpuset without CPUs accepts no process.
         if !dir.join("cpuset.cpus").exists() {
             let procs = openat(&fd, "cgroup.procs", OFlags::WRONLY, FileMode::empty()).unwrap();
             rustix::io::write(procs, pid.to_string().as_bytes()).unwrap();
@@ -161,7 +161,7 @@ fn sub_cgroups_however_deep() {
 fn a_busy_cgroup_is_not_removed() {
     let mut made = Made::new("busy", "{}");
     made.sleeper();
-    // One hierarchy is enough to wait for, and the wait is long.
+    // One hierarchy suffices, since the wait is long.
     let mut json = serde_json::to_value(made.record()).unwrap();
     json["dirs"].as_array_mut().unwrap().truncate(1);
     let one: Record = serde_json::from_value(json).unwrap();
@@ -224,7 +224,7 @@ fn the_early_record_cleans_up_after_a_crash() {
         record.remove().unwrap();
         assert!(plan.paths().all(|path| !path.exists()));
     }
-    // And before anything was made.
+    // And before anything was created.
     record.kill_all().unwrap();
     record.remove().unwrap();
 }
@@ -237,7 +237,7 @@ fn abandoned_with_its_parents() {
     for path in plan.paths() {
         assert!(!path.parent().unwrap().exists(), "{}", path.display());
     }
-    // Delete leaves the parents, which are the engine's.
+    // Delete leaves the parents, which belong to the engine.
     plan.create().unwrap().record().remove().unwrap();
     for path in plan.paths() {
         assert!(!path.exists());

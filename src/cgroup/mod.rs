@@ -42,7 +42,7 @@ mod mounts;
 mod native_tests;
 mod oom;
 mod remove;
-mod stats;
+pub mod stats;
 
 // Creating and changing a cgroup.
 mod below;

@@ -8,7 +8,7 @@ use super::record::Record;
 /// A part of the container's `cgroup` mount.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CgroupMount {
-    /// The v2 hierarchy. `name` is empty if it is the whole mount, and `unified` beside v1.
+    /// The v2 hierarchy. `name` is empty if it is the whole mount, and `unified` next to v1.
     Unified {
         /// The directory in the mount.
         name: String,

@@ -1,4 +1,4 @@
-//! Making cgroups, against the kernel: what is set is read back, and nothing is left behind.
+//! Creates real cgroups: reads back what is set, and checks that nothing is left behind.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -71,7 +71,7 @@ fn controllers_are_enabled_on_the_way() {
     let cgroup = plan.create().unwrap();
     let leaf = cgroup.record().unified().unwrap().path.clone();
     assert_eq!(read(&leaf, "hugetlb.2MB.max"), "2097152");
-    // And all others that there are: containers in containers need them.
+    // And all other controllers: containers in containers need them.
     let available = fs::read_to_string(leaf.ancestors().nth(3).unwrap().join("cgroup.controllers"));
     for dir in leaf.ancestors().skip(1).take(3) {
         assert_eq!(read(dir, "cgroup.subtree_control"), available.as_deref().unwrap().trim());
@@ -79,7 +79,7 @@ fn controllers_are_enabled_on_the_way() {
     assert_eq!(read(&leaf, "cgroup.subtree_control"), "");
     cgroup.record().abandon().unwrap();
 
-    // Not where processes are in the way: told, and nothing left.
+    // Not if processes prevent it: an error, and nothing left behind.
     let mut made = Made::new("inside", "{}");
     made.sleeper();
     let below = plan_at(&format!("/{}/below", name("inside")), limit).unwrap();
@@ -89,8 +89,8 @@ fn controllers_are_enabled_on_the_way() {
     assert!(below.paths().all(|path| !path.exists()));
 }
 
-/// The kernel checks memory against memory and swap, and quota against period and burst, at every
-/// single write: which one must come first depends on what is there.
+/// The kernel checks memory against memory plus swap, and quota against period and burst, at every
+/// single write: the right order depends on the current values.
 #[test]
 fn limits_are_raised_and_lowered() {
     if Layout::probe().unwrap().mode() == Mode::Unified {
@@ -113,7 +113,7 @@ fn limits_are_raised_and_lowered() {
         assert_eq!(read(of_cpu, "cpu.cfs_period_us"), quota.to_string());
         assert_eq!(read(of_cpu, "cpu.cfs_burst_us"), quota.to_string());
         assert_eq!(read(of_cpu, "cpu.shares"), shares.to_string());
-        // An idle cgroup takes shares only when it is not idle any more.
+        // An idle cgroup accepts shares only when it is no longer idle.
         fs::write(of_cpu.join("cpu.idle"), "1").unwrap();
         again.record().remove().unwrap();
     }
@@ -164,7 +164,7 @@ fn devices() {
     let mut made = Made::new("dev", DENY_ALL);
     assert!(made.succeeds("exec 3</dev/zero 4>/dev/null 5<>/dev/full"));
     for open in ["3</dev/kmsg", "3>/dev/kmsg", "3<>/dev/kmsg"] {
-        // It is the cgroup that refuses it.
+        // The cgroup refuses it.
         assert!(
             Command::new("sh").args(["-c", &format!("exec {open}")]).status().unwrap().success()
         );
@@ -205,7 +205,7 @@ fn a_hole_in_a_wildcard() {
             assert!(made.succeeds("exec 3</dev/kmsg"));
             assert!(!made.succeeds("exec 3>/dev/kmsg"));
         }
-        // v1 cannot, and says so instead of allowing it.
+        // v1 cannot express it, and must report an error in the place of allowing it.
         Err(error) => {
             assert_ne!(Layout::probe().unwrap().mode(), Mode::Unified);
             assert!(error.to_string().contains("cgroup v1 cannot make an exception"), "{error}");
@@ -271,7 +271,7 @@ fn delegation() {
 
 const UNPRIVILEGED: &str = "BULKHEAD_TEST_CGROUP_USER";
 
-/// The next test once more, as somebody who may not make cgroups.
+/// Runs the next test as a user who may not create cgroups.
 #[test]
 fn without_privileges() {
     let dir = tempfile::tempdir().unwrap();

@@ -58,12 +58,12 @@ impl Record {
 }
 
 impl OomWatch {
-    /// Returns the descriptor and the events to poll(2) for before [`OomWatch::happened`] is
-    /// called.
+    /// Returns the descriptor and the events for poll(2), to be awaited before
+    /// [`OomWatch::happened`] is called.
     pub fn poll(&self) -> (BorrowedFd<'_>, PollFlags) {
         match &self.source {
             Source::V1(event, _) => (event.as_fd(), PollFlags::POLLIN),
-            // How kernfs announces the change of a file.
+            // kernfs reports the change of a file as POLLPRI.
             Source::V2(fd, ..) => (fd.as_fd(), PollFlags::POLLPRI),
         }
     }
@@ -72,7 +72,7 @@ impl OomWatch {
     pub fn happened(&mut self) -> Result<bool> {
         match &mut self.source {
             Source::V1(event, dir) => match event.read() {
-                // The kernel also adds to it when the cgroup is removed.
+                // The kernel increments the counter also when the cgroup is removed.
                 Ok(count) => Ok(count > 0 && dir.exists()),
                 Err(Errno::EAGAIN | Errno::EINTR) => Ok(false),
                 Err(errno) => Err(errno).context("read an eventfd"),

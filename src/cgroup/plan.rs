@@ -16,7 +16,7 @@ use super::record::Record;
 use super::resources::Resources;
 use super::units;
 
-/// What the plan depends on besides the configuration and the host.
+/// What a plan depends on besides configuration and host.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CgroupOptions {
     /// The runtime is not privileged: a cgroup that it may not create is left out, if neither a
@@ -129,7 +129,7 @@ impl CgroupPlan {
             mode: layout.mode(),
             devices: device_control(&dirs, rules, options.rootless)?,
             explicit,
-            // clone3 into a full cgroup fails, a move of a process there does not.
+            // clone3(2) into a full cgroup fails; moving a process there does not.
             enter_unified: dirs.iter().filter(|plan| plan.dir.is_unified()).any(DirPlan::is_full),
             dirs,
             ..CgroupPlan::none(options)
@@ -157,8 +157,9 @@ impl CgroupPlan {
         if !self.rootless {
             match units::devices(rules) {
                 properties if !mounts_devices => unit.add(properties),
-                // They would apply to init before it has made the mounts. On v2 our own program is
-                // enough; on v1 systemd overwrites our rules until it knows these.
+                // They would apply to init before it has made the mounts. On v2 the runtime's own
+                // program is enough; on v1 systemd overwrites the rules until the unit has these
+                // properties.
                 properties if self.mode != Mode::Unified => self.unit_devices = properties,
                 _ => {}
             }
@@ -213,7 +214,8 @@ impl CgroupPlan {
             Dir { made: new > 0, above: new.saturating_sub(1), ..plan.dir.clone() }
         });
         let Some(unit) = &self.unit else { return Record::new(self.mode, dirs.collect()) };
-        // systemd creates and removes the v2 directory; the v1 ones that it does not use are ours.
+        // systemd creates and removes the v2 directory; the runtime removes the v1 directories that
+        // systemd does not use.
         let ours = dirs.filter(|dir| self.mode != Mode::Unified && dir.made);
         Record::of_unit(self.mode, ours.collect(), unit.unit.clone()).planned()
     }

@@ -76,8 +76,8 @@ impl Record {
         Record::new(layout.mode(), v2.chain(v1).collect())
     }
 
-    /// Returns the record without the directories that existed before: a create that has died may
-    /// not have noticed that others use them.
+    /// Returns the record without the directories that existed before: a create that died may not
+    /// have noticed that others use them.
     pub fn made(&self) -> Record {
         let dirs = self.dirs.iter().filter(|dir| dir.made).cloned().collect();
         Record { dirs, ..self.clone() }
@@ -166,7 +166,7 @@ impl Record {
         self.identity.as_ref().is_some_and(|identity| identity.rootless)
     }
 
-    /// Whether an open directory is the recorded one, or the record does not tell.
+    /// Whether an open directory is the recorded one, or the record has no identity.
     pub(super) fn is_recorded(&self, dir: BorrowedFd<'_>) -> Result<bool, Errno> {
         match &self.identity {
             Some(identity) => {
@@ -180,7 +180,8 @@ impl Record {
     /// Whether the processes in the cgroup belong to the container, and so may be signalled.
     ///
     /// # Errors
-    /// [`Kind::State`] if there are processes and the record does not tell whose they are.
+    /// [`Kind::State`] if there are processes and the record does not show whether they are the
+    /// container's.
     pub(super) fn may_signal(&self) -> Result<bool> {
         match self.owner()? {
             Owner::Ours | Owner::Gone => Ok(true),

@@ -104,7 +104,7 @@ fn the_stored_form_is_stable() {
     let text = r#"{"mode":"hybrid","dirs":[{"root":"/sys/fs/cgroup/","path":"/sys/fs/cgroup/a","made":true},{"name":"systemd","options":["name=systemd"],"root":"/sys/fs/cgroup/systemd","path":"/sys/fs/cgroup/systemd/a","made":true}]}"#;
     assert_eq!(serde_json::to_string(&record).unwrap(), text);
     assert_eq!(serde_json::from_str::<Record>(text).unwrap(), record);
-    // A field of a later version does not stop this one.
+    // A field of a later version is ignored.
     let later = r#"{"mode":"none","later":1}"#;
     assert_eq!(serde_json::from_str::<Record>(later).unwrap(), Record::new(Mode::None, Vec::new()));
 }

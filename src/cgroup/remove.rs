@@ -1,4 +1,4 @@
-//! Removing the cgroup of a container.
+//! Removes the cgroup of a container.
 
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -12,12 +12,13 @@ use super::dir::Dir;
 use super::record::Record;
 use super::{files, walk};
 
-/// How long a cgroup may take to lose its last process after that was killed.
+/// How long a cgroup may take to become empty after its last process was killed.
 const EMPTY_WITHIN: Duration = Duration::from_secs(5);
 
 impl Record {
-    /// Removes what this runtime created, if it has no processes; returns whether that was so. The
-    /// usual end of a container with a pid namespace of its own: no signal, no wait.
+    /// Removes what this runtime created, if it has no processes. Returns whether it was removed.
+    /// This is the usual end of a container with a pid namespace of its own, and needs no signal
+    /// and no wait.
     pub fn remove_if_empty(&self) -> Result<bool> {
         let dirs = self.checked()?;
         if !self.may_remove()? {
@@ -45,9 +46,9 @@ impl Record {
         }
     }
 
-    /// Removes what this runtime created: the container's directories with all below them. Call it
-    /// when the processes are dead; it waits for the kernel to notice. What another container uses
-    /// stays. Can be repeated.
+    /// Removes what this runtime created: the container's directories and all below them. To be
+    /// called when the processes are dead; waits for the kernel to notice. Directories that another
+    /// container uses stay. Can be repeated.
     pub fn remove(&self) -> Result<()> {
         self.checked()?;
         if !self.may_remove()? {
@@ -62,7 +63,8 @@ impl Record {
         }
         self.release();
         match result {
-            // systemd would kill what is left in the unit, whether or not it is the container's.
+            // systemd would kill the remaining processes of the unit, whether or not they are the
+            // container's.
             Ok(()) => {
                 self.stop_unit();
                 Ok(())
@@ -75,9 +77,9 @@ impl Record {
         }
     }
 
-    /// Undoes a create that has failed: does what [`Record::remove`] does, then removes the parent
-    /// directories that were created, unless others use them. (Those of a complete container are
-    /// left to the engine, which may have set limits in them.) Can be repeated.
+    /// Undoes a failed create: like [`Record::remove`], but also removes the parent directories
+    /// that were created, unless others use them. (Those of a complete container are left to the
+    /// engine, which may have set limits in them.) Can be repeated.
     pub fn abandon(&self) -> Result<()> {
         if let Some(unit) = self.unit.as_ref().filter(|_| self.unit_is_planned) {
             unit.abandon()?;

@@ -16,7 +16,7 @@ pub struct Resources {
 }
 
 impl Resources {
-    /// Reads both sections; the only place that does.
+    /// Parses both sections; nothing else reads them.
     ///
     /// # Errors
     /// The first field that is invalid.

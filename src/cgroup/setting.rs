@@ -133,14 +133,13 @@ pub(super) struct Setting {
     pub controller: String,
     /// The field of config.json that requests the setting.
     pub field: &'static str,
-    /// The first of these files that exists is written.
+    /// The candidates; the first that exists is written.
     pub files: Vec<ControlFile>,
-    /// Whether a missing file is no error: the setting removes a limit, or is only there for
-    /// completeness.
+    /// Whether a missing file is no error: the setting removes a limit, or is not essential.
     pub optional: bool,
     /// Whether the kernel checks the content against other files (quota and period, memory and
-    /// swap). Which order of writes is right depends on their content: after EINVAL the write is
-    /// repeated once the others are done.
+    /// swap). The right order of writes depends on their content: after EINVAL the write is
+    /// repeated after the others.
     pub coupled: bool,
     /// The file with the current usage, if a limit below it is an error.
     pub floor: Option<&'static str>,
@@ -165,7 +164,7 @@ impl Setting {
         .or(file, content)
     }
 
-    /// Adds a file that is written if those before it do not exist.
+    /// Adds a file that is written if the files before it do not exist.
     pub fn or(mut self, file: &str, content: impl Into<Content>) -> Setting {
         self.files.push(ControlFile { name: file.to_owned(), content: content.into() });
         self

@@ -1,5 +1,5 @@
-//! For tests of cgroups as the engine's own types make them, without a container: a cgroup that is gone
-//! at the end of a test, and processes in it.
+//! Creates cgroups for tests through the types of the module, without a container; removes them at
+//! the end of a test, with the processes in them.
 
 use std::fs;
 use std::io::Write;
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::cgroup::{Cgroup, CgroupOptions, CgroupPlan as Plan, Layout, Record, Resources};
 use oci_spec::runtime::LinuxResources;
 
-/// The rules that a container without any gets.
+/// Returns the rules of a container without rules of its own.
 pub const DENY_ALL: &str = r#"{"devices":[{"allow":false,"access":"rwm"}]}"#;
 
 pub fn name(tag: &str) -> String {
@@ -29,8 +29,8 @@ pub fn plan(tag: &str, resources: &str) -> Plan {
     plan_at(&format!("/{}", name(tag)), resources).unwrap()
 }
 
-/// Makes it. A process that another test is starting at this moment has, until its execve, a copy of
-/// every descriptor, that of an earlier lock too.
+/// Creates the cgroup. Repeats while another test starts a process, which has a copy of every
+/// descriptor until its execve(2), including that of an earlier lock.
 pub fn create(plan: &Plan) -> Cgroup {
     let end = Instant::now() + Duration::from_secs(60);
     loop {
@@ -44,7 +44,7 @@ pub fn create(plan: &Plan) -> Cgroup {
     }
 }
 
-/// A cgroup that is gone at the end of the test, whatever that is.
+/// A cgroup that is removed at the end of the test, even of a failed test.
 pub struct Made {
     pub cgroup: Cgroup,
     pub children: Vec<Child>,
@@ -58,7 +58,7 @@ impl Made {
     pub fn from(plan: &Plan) -> Made {
         let mut cgroup = create(plan);
         cgroup.set_devices().unwrap();
-        // As a later command has it: the one that makes it keeps others away until it has ended.
+        // Open it again, as a later command does: the creator locks others out until it exits.
         let record = cgroup.record().clone();
         drop(cgroup);
         Made { cgroup: Cgroup::open(&record).unwrap(), children: Vec::new() }
@@ -68,7 +68,7 @@ impl Made {
         self.cgroup.record()
     }
 
-    /// A shell that runs `script` once it is in the cgroup.
+    /// Starts a shell that runs `script` once it is in the cgroup.
     pub fn shell(&mut self, script: &str) -> &mut Child {
         let mut child = Command::new("sh")
             .args(["-c", &format!("read go; {script}")])
@@ -92,7 +92,7 @@ impl Made {
         self.shell(script).wait().unwrap().success()
     }
 
-    /// The file of `controller`; none if it has no v1 hierarchy here.
+    /// Returns the file of `controller`; `None` if the controller has no v1 hierarchy here.
     pub fn v1(&self, controller: &str) -> Option<&Path> {
         let mut dirs = self.record().dirs().iter();
         dirs.find(|dir| dir.has_controller(controller)).map(|dir| dir.path.as_path())
@@ -107,7 +107,7 @@ impl Drop for Made {
     fn drop(&mut self) {
         let record = self.cgroup.record();
         let killed = record.kill_all();
-        // Whatever that did: a test that fails must not leave or wait for anything.
+        // In any case: a failed test must not leave processes behind, or wait for one.
         let _ = record.thaw();
         for child in &mut self.children {
             let _ = child.kill();

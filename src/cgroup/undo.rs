@@ -1,4 +1,4 @@
-//! The way back from an update.
+//! Rolls back an update.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
@@ -32,7 +32,7 @@ struct Before {
     file: String,
     /// The earlier text.
     text: String,
-    /// What to write to restore the text; none if unknown.
+    /// The text that restores the file; `None` if unknown.
     undo: Option<String>,
 }
 
@@ -74,7 +74,7 @@ impl Undo {
         self.devices = Some((record.clone(), old.clone()));
     }
 
-    /// Restores everything that the kernel allows to restore; the rest is a warning.
+    /// Restores everything that the kernel can restore; the rest is a warning.
     pub fn roll_back(self) {
         if let Some((record, rules)) = &self.devices {
             let undone = record.replace_devices(rules);
@@ -138,8 +138,8 @@ impl Before {
         written.map_err(|errno| files::write_error(&self.dir, &self.file, &value, errno))
     }
 
-    /// Returns the effective list of a v2 cpuset that had no list of its own: that of the cgroup
-    /// above. A list, once set, can be changed but not removed while there are processes.
+    /// Returns the effective list of a v2 cpuset without a list of its own: that of the cgroup
+    /// above. Once set, a list can be changed but not removed while there are processes.
     fn inherited(&self) -> Option<String> {
         if !self.file.starts_with("cpuset.") || !self.text.trim().is_empty() {
             return None;
@@ -166,10 +166,10 @@ fn undo(file: &str, value: &str, text: &str) -> Option<String> {
     }
     let mut lines = text.lines();
     match (lines.next().unwrap_or_default(), lines.next()) {
-        // An empty write would be no write at all.
+        // An empty write would do nothing.
         ("", None) => Some("\n".to_owned()),
         (line, None) => Some(line.to_owned()),
-        // The line that is not for one device.
+        // The line for the default, not for a device.
         (line, Some(_)) if line.starts_with("default ") => Some(line.to_owned()),
         _ => None,
     }

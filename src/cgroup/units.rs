@@ -1,7 +1,7 @@
 //! Settings as properties of a systemd unit.
 //!
-//! A setting becomes a property if systemd would write its file. The file is written all the same:
-//! not every setting has a property, and not every systemd has every property.
+//! A setting becomes a property if systemd would write its file. The file is written in any case:
+//! not every setting has a property, and not every version of systemd has every property.
 //!
 //! systemd.resource-control(5), org.freedesktop.systemd1(5).
 
@@ -43,7 +43,7 @@ pub fn accounting(version: Version) -> Vec<Property> {
 }
 
 /// Returns the properties for `settings`, in their order. Content that systemd cannot express is
-/// left to the control file, and to the judgement of the kernel.
+/// left to the control file, so that the kernel checks it.
 pub fn properties<'a>(
     version: Version,
     settings: impl IntoIterator<Item = &'a Setting>,
@@ -70,7 +70,7 @@ pub fn properties<'a>(
         out.extend(bandwidth(quota.unwrap_or(INFINITY), period));
     }
     if out.iter().any(is_idle) {
-        // An idle cgroup has no other weight.
+        // An idle cgroup has no weight but that of `cpu.idle`.
         out.retain(|property| property.name != "CPUWeight" || is_idle(property));
     }
     out
@@ -123,7 +123,8 @@ fn v2(file: &ControlFile) -> Option<Property> {
     Some(Property::new(name, Value::U64(amount(&file.content)?)))
 }
 
-/// systemd refuses a limit of 0, which the first process exceeds anyway.
+/// Returns the property of the tasks limit. systemd refuses a limit of 0, which the first process
+/// exceeds anyway.
 fn tasks(file: &ControlFile) -> Option<Property> {
     Some(Property::new("TasksMax", Value::U64(amount(&file.content)?.max(1))))
 }
@@ -136,8 +137,8 @@ fn amount(content: &Content) -> Option<u64> {
     }
 }
 
-/// Rounds the quota up, because systemd rounds it down when it reads its own files again; the
-/// control file gets the exact quota.
+/// Returns the property of a quota, rounded up, because systemd rounds down when it reads its own
+/// files again; the control file gets the exact quota.
 fn bandwidth(quota: u64, period: Option<u64>) -> Vec<Property> {
     if period == Some(0) {
         return Vec::new();
@@ -165,9 +166,8 @@ fn bits(name: &str, content: &Content) -> Option<Property> {
     Some(Property::since(244, name, Value::bytes(list.mask(MAX_BITS)?)))
 }
 
-/// Returns the device rules as properties. None if systemd, which knows only a list of what is
-/// allowed, cannot express them: it then does not limit devices, and our own rules are the only
-/// ones.
+/// Returns the device rules as properties. If systemd, which only has a list of allowed devices,
+/// cannot express them, the properties limit no devices, and only the runtime's rules apply.
 pub fn devices(rules: &Ruleset) -> Vec<Property> {
     let Some(list) = DeviceList::new(rules).ok().and_then(|list| allowed(&list)) else {
         return Vec::new();
@@ -179,13 +179,13 @@ pub fn devices(rules: &Ruleset) -> Vec<Property> {
 }
 
 /// Refuses rules of cgroup v1 that systemd cannot express: it overwrites the rules of the cgroup
-/// whenever it looks at the unit.
+/// whenever it updates the unit.
 pub fn must_keep(list: &DeviceList) -> Result<()> {
     if can_keep(list) {
         return Ok(());
     }
-    let why = "systemd has no words for an exception from what is allowed, and would let it go on \
-               cgroup v1; name what is allowed, or leave out --systemd-cgroup";
+    let why = "systemd cannot express an exception from an allowing rule, and would not enforce it \
+               on cgroup v1; list only what is allowed, or omit --systemd-cgroup";
     Err(Error::new(Kind::Invalid, why))
 }
 

@@ -4,7 +4,7 @@ use super::super::limits::Limits;
 use super::super::settings::settings;
 use super::*;
 
-/// What `resources` becomes: in the files of a version, and as properties.
+/// Returns the form of `resources` in the files of a version, and as properties.
 fn both(resources: &str, version: Version) -> (Vec<String>, Vec<String>) {
     let resources: LinuxResources = serde_json::from_str(resources).unwrap();
     let mut all = Vec::new();
@@ -33,7 +33,7 @@ fn show(properties: &[Property]) -> Vec<String> {
     properties.iter().map(show).collect()
 }
 
-/// One row: the resources; the files and the properties on v1; the same on v2.
+/// A row: the resources; the files and the properties on v1; the files and the properties on v2.
 type Row = (
     &'static str,
     &'static [&'static str],
@@ -73,7 +73,8 @@ const ROWS: &[Row] = &[
         &["cpu.max=50000 100000"],
         &["CPUQuotaPeriodUSec=100000", "CPUQuotaPerSecUSec=500000"],
     ),
-    // No period: the kernel's. v2 has one file for both, so there it is said.
+    // Without a period the kernel's default applies. v2 has a single file, so its content names the
+    // period.
     (
         r#"{"cpu":{"quota":25000}}"#,
         &["cpu.cfs_quota_us=25000"],
@@ -241,7 +242,7 @@ fn unified_files_have_properties_too() {
     );
     assert_eq!(units("cpu.max", "50000"), ["CPUQuotaPerSecUSec=500000"]);
     assert_eq!(units("cpu.max", "1"), ["CPUQuotaPerSecUSec=10000"]);
-    // The kernel will say what is wrong with these.
+    // The kernel reports the error in these.
     for (file, value) in [
         ("cpu.max", "x"),
         ("cpu.max", "1 0"),
@@ -295,7 +296,7 @@ fn device_rules_are_a_list_of_what_is_allowed() {
     let more = r#"[{"allow":false,"access":"rwm"},
         {"allow":true,"type":"b","major":8,"minor":1,"access":"r"}]"#;
     assert!(device_list(more).unwrap().contains(&"/dev/block/8:1 r".to_owned()));
-    // What systemd has no words for it is not told.
+    // Rules that systemd cannot express have no property.
     for rules in [
         r#"[{"allow":true,"access":"rwm"}]"#,
         r#"[{"allow":true,"access":"rwm"},{"allow":false,"type":"c","major":1,"minor":1,"access":"r"}]"#,

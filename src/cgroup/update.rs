@@ -1,4 +1,4 @@
-//! Changing the limits and the device rules of an existing container, with a way back.
+//! Changes the limits and the device rules of an existing container, and can roll back.
 
 use std::os::fd::AsFd;
 
@@ -29,8 +29,8 @@ pub struct Update {
 }
 
 impl Update {
-    /// Finds out what differs between the resources `old` and `new`. A limit is set if it differs,
-    /// or if `given`, which led from one to the other, names it. `nodes` is `linux.devices`.
+    /// Computes the difference between the resources `old` and `new`. A limit is set if it differs,
+    /// or if `given`, the change from `old` to `new`, names it. `nodes` is `linux.devices`.
     ///
     /// # Errors
     /// The first field that is invalid.
@@ -58,7 +58,7 @@ fn choose(old: &Limits, new: &Limits, named: &[Limit]) -> Vec<Limit> {
     let becomes = |idle| named.contains(&Limit::CpuIdle(idle));
     let is_idle = new.iter().any(|limit| *limit == Limit::CpuIdle(true));
     let must_set = |limit: &&Limit| match limit {
-        // An idle cgroup has no weight, and the kernel forgets the one it had.
+        // An idle cgroup has no weight, and the kernel forgets the earlier weight.
         Limit::CpuShares(_) if is_idle => is_named(limit),
         Limit::CpuShares(_) if becomes(false) => true,
         _ => is_named(limit) || !old.iter().any(|old| old == *limit),
@@ -101,8 +101,8 @@ impl Record {
         Ok(())
     }
 
-    /// Tells systemd, which would otherwise restore its own values at the next occasion. Before the
-    /// files are written, because systemd rounds some values.
+    /// Updates the unit, since systemd would otherwise restore its own values later. To be called
+    /// before the files are written, because systemd rounds some values.
     fn set_unit(&self, plans: &[DirPlan], undo: &mut Undo) -> Result<()> {
         if self.unit().is_none() {
             return Ok(());
@@ -110,7 +110,7 @@ impl Record {
         for plan in plans {
             let path = &plan.dir.path;
             let fd = files::open_dir(path).with_context(|| format!("open {}", path.display()))?;
-            // Once systemd has written the limit it is too late to refuse it.
+            // Once systemd has written the limit, it is too late to refuse it.
             apply::check_floors(fd.as_fd(), path, plan.settings.iter().flatten())?;
         }
         let version = units::version(self.mode());
@@ -118,7 +118,7 @@ impl Record {
         let new = units::properties(version, settings);
         let mut old = units::properties(version, &undo.settings());
         old.retain(|property| new.iter().any(|new| new.name == property.name));
-        // systemd sets all of them or none.
+        // systemd sets all properties or none.
         self.keeping_limits(&undo.changed(), || self.set_properties(&new))?;
         undo.set_properties(self, old);
         Ok(())

@@ -14,7 +14,7 @@ fn chosen(old: &str, new: &str, given: &str) -> Vec<Limit> {
     Update::new(&resources(old), &resources(new), &resources(given), &[]).unwrap().limits
 }
 
-/// `file value` of all writes that the chosen limits become.
+/// Returns `file value` of all writes for the chosen limits.
 fn written(version: Version, old: &str, new: &str, given: &str) -> Vec<String> {
     let line = |setting: &Setting| {
         let file = setting.files.last().unwrap();
@@ -67,7 +67,7 @@ fn memory_alone_keeps_memory_and_swap_together() {
         written(Version::V2, old, lifted, lifted),
         ["memory.swap.max max", "memory.max max"]
     );
-    // The limit would be above that on both.
+    // The limit would be above the other one on both versions.
     let new = resources(r#"{"memory":{"limit":32768,"swap":16384}}"#);
     assert!(Update::new(&resources(old), &new, &resources("{}"), &[]).is_err());
 }
@@ -98,7 +98,7 @@ fn entries_of_lists_are_written_one_by_one() {
     assert_eq!(written(Version::V2, unified, unified, given), ["memory.high 1"]);
 }
 
-/// Plain files stand in for those of the kernel.
+/// Plain files in the place of the kernel's.
 fn files_in(dir: &std::path::Path, files: &[(&str, &str)]) -> DirPlan {
     for (file, text) in files {
         std::fs::write(dir.join(file), text).unwrap();
@@ -129,7 +129,7 @@ fn a_failure_puts_back_what_was_written() {
     assert!(error.contains("linux.resources.memory.limit: 4096"), "{error}");
     assert!(error.contains("9000 bytes in use"), "{error}");
     assert!(read("pids.max").starts_with('7'));
-    // A write to a plain file leaves what is behind it.
+    // A write to a plain file keeps the bytes behind it.
     std::fs::write(dir.path().join("pids.max"), "").unwrap();
     undo.roll_back();
     assert_eq!((read("pids.max").as_str(), read("memory.max").as_str()), ("max", "max"));

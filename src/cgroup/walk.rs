@@ -1,8 +1,8 @@
 //! Walks over cgroups and all cgroups below them.
 //!
-//! A container may own its cgroup and create sub-cgroups to any depth, so that their path is longer
-//! than the kernel accepts and a descriptor per level would exceed the limit. A walk therefore goes
-//! from descriptor to descriptor, down by name and up by `..`, with two of them open at a time.
+//! A container may own its cgroup and create cgroups below to any depth: their path can be longer
+//! than the kernel accepts, and a descriptor per level would exceed the limit. A walk therefore
+//! goes from descriptor to descriptor, down by name and up by `..`, with two open at a time.
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

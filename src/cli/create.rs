@@ -1,4 +1,4 @@
-//! `create`, and the options that it shares with `run`.
+//! `create`, and its options, which `run` has too.
 
 use super::args::{self, CreateArgs, Global, Rootless};
 use super::environment;
@@ -14,7 +14,7 @@ pub fn run(global: &Global, args: &CreateArgs) -> Result<i32> {
     Ok(0)
 }
 
-/// The options of the command line and the environment.
+/// Returns the options of the command line and of the environment.
 pub fn options(global: &Global, args: &CreateArgs) -> Result<CreateOptions> {
     Ok(CreateOptions {
         bundle: args.bundle.clone().unwrap_or_else(|| ".".into()),

@@ -1,4 +1,4 @@
-//! What the command line takes from its environment. The library reads no environment variable.
+//! The environment of the command line. The library reads no environment variable.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use crate::container::Runtime;
 use crate::state::{Origin, Store};
 use crate::{Error, Kind, Result};
 
-/// The runtime of `--root`, or of the default state directory.
+/// Opens the runtime of `--root`, or of the default state directory.
 pub fn runtime(global: &Global) -> Result<Runtime> {
     store(global.root.as_deref()).map(Runtime::in_this_process)
 }
@@ -37,15 +37,15 @@ fn runtime_dir() -> Result<Option<PathBuf>> {
         };
     }
     let Some(dir) = dir else { return Ok(None) };
-    // root who entered a user namespace of his own (sudo unshare) keeps the usual place.
+    // root in a user namespace of its own (sudo unshare) uses the default of the host's root.
     if std::env::var_os("USER").as_deref() == Some(OsStr::new("root")) {
         return Ok(None);
     }
     Ok(crate::host::in_user_namespace()?.then_some(dir))
 }
 
-/// The directory of compiled seccomp filters. It does not depend on `--root`, because a profile is
-/// the same for all state directories.
+/// Returns the directory of compiled seccomp filters. It does not depend on `--root`, because
+/// filters do not depend on the state directory.
 pub fn seccomp_cache() -> Option<PathBuf> {
     let base = match nix::unistd::geteuid().is_root() {
         true => PathBuf::from("/run"),
@@ -67,7 +67,7 @@ mod tests {
 
     #[test]
     fn the_default_directory_without_root_privileges() {
-        // The environment and the user belong to the process: this test's binary, once more.
+        // The environment and the user belong to the process, so run this test's binary again.
         const NAME: &str = "cli::environment::tests::the_default_directory_without_root_privileges";
         if std::env::var_os("WITHOUT_ROOT").is_none() {
             let dir = tempfile::tempdir().unwrap();

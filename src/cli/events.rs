@@ -1,4 +1,5 @@
-//! `events`: what a container uses, and when it runs out of memory, one JSON object a line.
+//! `events`: prints the resource usage of a container, and its out-of-memory events, as a JSON
+//! object per line.
 
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use crate::cgroup::Stats;
 use crate::container;
 use crate::{Error, Kind, Result};
 
-/// Longer than anyone waits, and short enough to be added to a point in time.
+/// The maximum interval: longer than needed, and short enough to be added to a point in time.
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 #[derive(Serialize)]
@@ -23,7 +24,7 @@ struct Event<'a> {
     data: Option<&'a Stats>,
 }
 
-/// Prints events until the container has stopped, or one report.
+/// Prints events until the container has stopped, or a single report.
 pub fn run(global: &Global, args: &EventsArgs) -> Result<i32> {
     let interval = interval(&args.interval)?;
     let container = environment::runtime(global)?.container(&args.id)?;
@@ -57,7 +58,8 @@ fn interval(text: &str) -> Result<Duration> {
     }
 }
 
-/// Nanoseconds, from the form that Go's `time.ParseDuration` reads: `1h15m30.5s`, `-2ms`, `0`.
+/// Parses a duration into nanoseconds, in the format of Go's `time.ParseDuration`: `1h15m30.5s`,
+/// `-2ms`, `0`.
 fn duration(text: &str) -> Option<f64> {
     let (sign, mut rest) = match text.strip_prefix('-') {
         Some(rest) => (-1.0, rest),
@@ -75,7 +77,7 @@ fn duration(text: &str) -> Option<f64> {
         let (unit, after) = after.split_at(end);
         let unit = match unit {
             "ns" => 1.0,
-            // The sign for micro, and the Greek letter.
+            // The micro sign, and the Greek letter mu.
             "us" | "\u{b5}s" | "\u{3bc}s" => 1e3,
             "ms" => 1e6,
             "s" => 1e9,

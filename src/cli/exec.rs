@@ -1,4 +1,4 @@
-//! `exec`: another process in a container.
+//! `exec`: runs another process in a container.
 
 use super::args::{ExecArgs, Global};
 use super::environment;
@@ -7,10 +7,10 @@ use crate::config::Listen;
 use crate::container::ExecOptions;
 use crate::terminal::signals::SignalGuard;
 
-/// The exit status when the process could not be started: none that it could have had itself.
+/// The exit status if the process could not be started, as in runc.
 pub const NOT_STARTED: u8 = 255;
 
-/// Returns the exit status of the process, or 128 and the number of the signal that killed it.
+/// Runs the process. Returns its exit status, or 128 plus the number of the signal that killed it.
 pub fn run(global: &Global, args: &ExecArgs) -> Result<i32> {
     // Before the clone, so that no signal for the process is lost.
     let signals = SignalGuard::block()?;

@@ -1,6 +1,6 @@
-//! `features`: what this runtime does, for engines to ask (features.md, features-linux.md).
+//! `features`: reports the supported features to engines (features.md, features-linux.md).
 //!
-//! Only what is done now. A property that is left out means unknown, `false` and `[]` mean no.
+//! A property that is left out means unknown; `false` and `[]` mean unsupported.
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ use crate::seccomp::names;
 use crate::state::OCI_VERSION;
 use crate::{Error, Kind, Result, systemd};
 
-/// The oldest version of the specification whose configurations are taken.
+/// The oldest version of the specification whose configurations are accepted.
 pub const OCI_VERSION_MIN: &str = "1.0.0";
 
 /// Prints the document to standard output. Needs no privileges.
@@ -20,7 +20,7 @@ pub fn run() -> Result<()> {
     super::output::print(text.as_bytes())
 }
 
-/// The features structure.
+/// Returns the features structure.
 pub fn document() -> Value {
     json!({
         "ociVersionMin": OCI_VERSION_MIN,
@@ -36,8 +36,8 @@ pub fn document() -> Value {
         "mountOptions": options::names(),
         "linux": linux(),
         "annotations": annotations(),
-        // Settings of the systemd unit, and those that name files and sockets of the host: one that
-        // ends with a dot is a prefix.
+        // Properties of the systemd unit, and annotations that name files and sockets of the host.
+        // A name that ends with a dot is a prefix.
         "potentiallyUnsafeConfigAnnotations":
             [systemd::annotations::PREFIX, crate::config::annotations::PREFIX],
     })
@@ -82,7 +82,7 @@ fn linux() -> Value {
     })
 }
 
-/// All capabilities that have a name here, whether this kernel has them or not.
+/// Returns all known capabilities, whether or not this kernel has them.
 fn capabilities() -> Vec<String> {
     let mut names: Vec<String> = caps::all().iter().map(ToString::to_string).collect();
     names.sort_unstable();

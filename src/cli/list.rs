@@ -1,4 +1,4 @@
-//! `list`: all containers of the state directory.
+//! `list`: lists the containers of the state directory.
 
 use super::args::{Global, ListArgs, ListFormat};
 use super::environment;
@@ -25,7 +25,8 @@ pub fn run(global: &Global, args: &ListArgs) -> Result<i32> {
     print(text.as_bytes()).map(|()| 0)
 }
 
-/// A container that goes wrong while it is looked at must not hide the others.
+/// Returns the state of a container. A container that fails is left out with a warning, and must
+/// not hide the others.
 fn document(container: &Entry) -> Option<Document<'_>> {
     match container.document() {
         Ok(document) => Some(document),
@@ -41,8 +42,8 @@ fn document(container: &Entry) -> Option<Document<'_>> {
 
 const HEADER: [&str; 6] = ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"];
 
-/// Columns as wide as their widest cell and three spaces, but not less than twelve characters:
-/// the layout that scripts know from runc.
+/// Formats a table. Columns are as wide as their widest cell plus three spaces, but at least twelve
+/// characters: the layout of runc, which scripts parse.
 fn table(documents: &[Document<'_>]) -> String {
     let mut rows = vec![HEADER.map(str::to_owned)];
     rows.extend(documents.iter().map(|document| {
@@ -50,7 +51,7 @@ fn table(documents: &[Document<'_>]) -> String {
             document.id.to_string(),
             document.pid.to_string(),
             document.status.to_string(),
-            // A bundle's name may hold a line feed; a row is a line.
+            // A bundle's path may contain a line feed, but a row is a line.
             text::one_line(document.bundle.to_string_lossy().into_owned()),
             document.created.clone(),
             text::one_line(document.owner.clone()),

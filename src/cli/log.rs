@@ -1,8 +1,9 @@
-//! The log of the program: one line an event, in the file of `--log` or on standard error; no
-//! threads, no buffer.
+//! The log of the program: a line per event, in the file of `--log` or on standard error. It uses
+//! no threads and no buffer.
 //!
-//! Engines read the file's last line of level `error` as the reason of a failure, so an error is
-//! written once, when the command ends. They also read standard error, so it goes there as well.
+//! Engines read the file's last line of level `error` as the reason for a failure, so an error is
+//! written once, when the command ends. They also read standard error, so the error is written
+//! there too.
 
 use std::fs::File;
 use std::io::Write;
@@ -16,10 +17,10 @@ use serde::Serialize;
 
 use crate::{Context, Error, Result, text};
 
-/// How a line looks.
+/// The format of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Format {
-    /// `time="…" level=error msg="…"`; on standard error `bulkhead: …`, but for debug messages.
+    /// `time="…" level=error msg="…"`; on standard error `bulkhead: …`, except for debug messages.
     #[default]
     Text,
     /// `{"level":"error","msg":"…","time":"…"}`, as containerd and podman read it.
@@ -34,11 +35,11 @@ struct Logger {
 static LOGGER: OnceLock<Logger> = OnceLock::new();
 static DEFAULT: Logger = Logger { file: None, format: Format::Text };
 
-/// Installs the logger of this process; the first call counts. Before that, only [`error`] writes:
-/// to standard error, as text.
+/// Installs the logger of this process. Only the first call has an effect. Before it, only
+/// [`error`] writes, as text to standard error.
 ///
 /// # Errors
-/// `file` cannot be opened for appending.
+/// If `file` cannot be opened for appending.
 pub fn init(file: Option<&Path>, format: Format, level: LevelFilter) -> Result<()> {
     let file = match file {
         Some(path) => Some(open(path).with_context(|| format!("open the log file {path:?}"))?),
@@ -51,23 +52,23 @@ pub fn init(file: Option<&Path>, format: Format, level: LevelFilter) -> Result<(
 }
 
 fn open(path: &Path) -> std::io::Result<File> {
-    // The standard library opens everything close-on-exec.
+    // The standard library opens files close-on-exec.
     File::options().append(true).create(true).mode(0o644).open(path)
 }
 
-/// Writes the failure of the whole command to the log file and to standard error. Call it once.
+/// Writes the failure of the command to the log file and to standard error. To be called once.
 pub fn error(error: &Error) {
     let logger = LOGGER.get().unwrap_or(&DEFAULT);
     let message = error.to_string();
     logger.event(Level::Error, &message);
     if logger.file.is_some() {
-        // Two JSON objects would be two failures for an engine that joins both streams.
+        // Two JSON objects would look like two failures to an engine that reads both streams.
         write(std::io::stderr(), &plain(Level::Error, &message));
     }
 }
 
 impl Log for Logger {
-    // The level is the `log` crate's to compare.
+    // The `log` crate compares the levels.
     fn enabled(&self, _: &Metadata<'_>) -> bool {
         true
     }
@@ -89,8 +90,8 @@ impl Logger {
     }
 }
 
-/// Writes one line with one write(2), so that lines of several processes do not mix. A log that
-/// cannot be written is nothing that can be reported.
+/// Writes a line with a single write(2), so that lines of several processes do not mix. A failure
+/// to write is ignored, since it cannot be reported.
 fn write(mut to: impl Write, line: &str) {
     let _ = to.write_all(line.as_bytes());
 }
@@ -100,7 +101,7 @@ fn plain(level: Level, message: &str) -> String {
     match level {
         Level::Error => format!("bulkhead: {message}\n"),
         Level::Warn => format!("bulkhead: warning: {message}\n"),
-        // Scripts that turn them on search for `level=debug`.
+        // Scripts that enable debug messages search for `level=debug`.
         Level::Info | Level::Debug | Level::Trace => line(Format::Text, level, &message),
     }
 }
@@ -127,8 +128,8 @@ fn line(format: Format, level: Level, message: &str) -> String {
     let time = text::rfc3339(SystemTime::now());
     let level = name(level);
     match format {
-        // As logrus writes it: one word of these characters is not quoted. Rust's quoting of control
-        // characters and quotes is Go's for all that logs hold.
+        // Like logrus: a message of only these characters is not quoted. Rust's quoting of control
+        // characters and quotes equals Go's for everything in logs.
         Format::Text if !message.is_empty() && message.bytes().all(is_plain) => {
             format!("time=\"{time}\" level={level} msg={message}\n")
         }

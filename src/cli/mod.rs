@@ -1,4 +1,5 @@
-//! The command line: parses the words, calls the library, prints the result. One file a command.
+//! The command line: parses the arguments, calls the library, prints the result. Each command has a
+//! file.
 
 mod args;
 mod create;
@@ -36,7 +37,7 @@ use crate::{Context, Error, Kind, Result, sys, terminal};
 /// Runs the program. Returns the exit status of the command, 1 after an error, or 3 for an unknown
 /// command.
 pub fn main() -> u8 {
-    // First of all, because it executes the program again.
+    // First, because it executes the program again.
     let protected = selfexe::protect_if(|arg| matches!(arg, "create" | "run" | "exec"));
     let stdio = terminal::stdio::ensure_open();
     let words = args::normal(std::env::args_os().collect(), Cli::command);
@@ -65,7 +66,7 @@ pub fn main() -> u8 {
 
 fn set_up(cli: &Cli) -> Result<()> {
     let global = &cli.global;
-    // Before the log is opened, although its error belongs into the log.
+    // Before the log is opened, although its error belongs in the log.
     let reserved = match &cli.command {
         Some(Command::Create(args)) => preserved::reserve(args.preserve_fds),
         Some(Command::Run(args)) => preserved::reserve(args.create.preserve_fds),
@@ -87,7 +88,7 @@ fn set_up(cli: &Cli) -> Result<()> {
     reserved?;
     // A reader of the messages that hangs up must not end a create half-way.
     sys::signal::ignore(libc::SIGPIPE).context("ignore SIGPIPE")?;
-    // A caller that ignores it would make the exit status of children unreadable.
+    // If the caller ignores SIGCHLD, the exit status of children would be lost.
     sys::signal::default_action(libc::SIGCHLD).context("set SIGCHLD to its default")?;
     if level >= LevelFilter::Debug {
         let words: Vec<_> = std::env::args_os().skip(1).collect();
@@ -123,7 +124,7 @@ fn dispatch(cli: Cli) -> Result<i32> {
     }
 }
 
-/// The output of `--version`; engines identify the lines by their first words.
+/// Returns the output of `--version`; engines identify the lines by their first words.
 fn version() -> Result<String> {
     let mut text = format!("bulkhead version {}\n", env!("CARGO_PKG_VERSION"));
     if let Some(commit) = option_env!("BULKHEAD_COMMIT") {

@@ -4,8 +4,8 @@ use std::io::Write;
 
 use crate::{Context, Result, terminal};
 
-/// Writes the result of a command to standard output. A full disk, a closed pipe and a descriptor
-/// that the caller has closed are errors.
+/// Writes the result of a command to standard output. A full disk, a closed pipe and a closed
+/// descriptor are errors.
 pub fn print(bytes: &[u8]) -> Result<()> {
     let write = || -> Result<()> {
         if terminal::stdio::stdout_was_closed() {

@@ -4,7 +4,7 @@ use super::args::{Global, IdArgs};
 use super::environment;
 use crate::Result;
 
-/// Pauses the container. Its processes are frozen when this returns.
+/// Pauses the container, and waits until its processes are frozen.
 pub fn run(global: &Global, args: &IdArgs) -> Result<i32> {
     environment::runtime(global)?.container(&args.id)?.pause().map(|()| 0)
 }

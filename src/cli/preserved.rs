@@ -1,5 +1,5 @@
-//! The descriptors that `create`, `run` and `exec` pass on: those of socket activation, then those
-//! of `--preserve-fds`.
+//! The descriptors that `create`, `run` and `exec` pass on: first those of socket activation, then
+//! those of `--preserve-fds`.
 
 use std::os::fd::{AsRawFd, IntoRawFd, RawFd};
 
@@ -9,19 +9,19 @@ use crate::config::Listen;
 use crate::sys::fds::is_open;
 use crate::{Context, Error, Kind, Result};
 
-/// A process can have no more descriptors than the kernel's own limit allows.
+/// The kernel's limit on the descriptors of a process.
 const MOST: u32 = 1 << 20;
 
 /// Checks that the descriptors to pass on are open, and occupies the free numbers between them.
-/// Otherwise a file that the runtime opens, perhaps a directory of the host, would get such a number
-/// and be passed on. A number is occupied by the end of a pipe, which execve(2) closes.
+/// Otherwise a file that the runtime opens, for example a directory of the host, could get such a
+/// number and be passed on. The end of a pipe occupies a number until execve(2) closes it.
 ///
-/// Must run before this process opens a file. Without descriptors to pass on it does nothing.
+/// Must run before this process opens a file. Does nothing without descriptors to pass on.
 ///
 /// # Errors
-/// `$LISTEN_FDS` names a descriptor that is not open, or the last descriptor of `--preserve-fds` is
-/// not open. Free numbers below it are no error, because podman turns a list of descriptors into
-/// the number of the last one.
+/// If `$LISTEN_FDS` includes a descriptor that is not open, or the last descriptor of
+/// `--preserve-fds` is not open. Free numbers below it are no error, because podman converts a list
+/// of descriptors into the number of the last descriptor.
 pub fn reserve(preserve: u32) -> Result<()> {
     if preserve >= MOST {
         let why = format!("more than {}", MOST - 1);
@@ -65,7 +65,7 @@ fn occupy(numbers: &[RawFd]) -> Result<()> {
         }
     }
     for end in ends.into_iter().filter(|end| numbers.contains(&end.as_raw_fd())) {
-        // Open until execve, like the copies.
+        // Stays open until execve(2), like the copies.
         let _ = end.into_raw_fd();
     }
     Ok(())

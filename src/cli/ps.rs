@@ -1,4 +1,4 @@
-//! `ps`: the processes of a container.
+//! `ps`: lists the processes of a container.
 
 use std::ffi::OsString;
 use std::process::{Command, Stdio};
@@ -8,7 +8,7 @@ use super::environment;
 use super::output::print;
 use crate::{Context, Error, Kind, Result};
 
-/// Prints the table of the host's ps(1) with the container's lines only, or the ids as JSON.
+/// Prints the output of the host's ps(1), reduced to the container's lines, or the ids as JSON.
 pub fn run(global: &Global, args: &PsArgs) -> Result<i32> {
     let (id, options) = split(&args.words)?;
     let pids = environment::runtime(global)?.container(id)?.processes()?;
@@ -22,7 +22,7 @@ pub fn run(global: &Global, args: &PsArgs) -> Result<i32> {
     print(text.as_bytes()).map(|()| 0)
 }
 
-/// The container's id, and the options for ps(1): what follows, without a `--` in front.
+/// Splits the arguments into the container's id and the options for ps(1), without a leading `--`.
 fn split(words: &[OsString]) -> Result<(&str, &[OsString])> {
     let Some((id, options)) = words.split_first() else {
         return Err(Error::invalid_field("ID", "missing"));
@@ -35,7 +35,7 @@ fn split(words: &[OsString]) -> Result<(&str, &[OsString])> {
     Ok((id, options))
 }
 
-/// What the host's ps(1) prints.
+/// Returns the output of the host's ps(1).
 fn ps(options: &[OsString]) -> Result<String> {
     let usual = [OsString::from("-ef")];
     let options = if options.is_empty() { &usual } else { options };
@@ -52,8 +52,8 @@ fn ps(options: &[OsString]) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// The header, and the lines whose column `PID` has one of `pids`. A line where it has no number
-/// belongs to no process: ps can be told to print several lines for one.
+/// Returns the header, and the lines whose column `PID` has one of `pids`. A line without a number
+/// there belongs to no process: ps can print several lines for a process.
 fn table(output: &str, pids: &[u32]) -> Result<String> {
     let header = output.lines().next().unwrap_or_default();
     let Some(column) = header.split_whitespace().position(|title| title == "PID") else {

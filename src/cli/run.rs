@@ -1,4 +1,4 @@
-//! `run`: create and start in one; in the foreground until the process ends.
+//! `run`: creates and starts a container, and waits until its process ends.
 
 use super::args::{Global, RunArgs};
 use super::{create, environment};
@@ -6,8 +6,8 @@ use crate::Result;
 use crate::container::Foreground;
 use crate::terminal::signals::SignalGuard;
 
-/// Returns the exit status of the container's process, or 128 and the number of the signal that
-/// killed it.
+/// Runs the container. Returns the exit status of its process, or 128 plus the number of the signal
+/// that killed it.
 pub fn run(global: &Global, args: &RunArgs) -> Result<i32> {
     // Before the clone, so that no signal for the container is lost.
     let signals = SignalGuard::block()?;

@@ -1,7 +1,7 @@
-//! `spec`: writes a config.json to start from.
+//! `spec`: writes an example config.json.
 //!
-//! The content is what `runc spec` writes, since scripts and tutorials build on it: a shell in
-//! `rootfs` with the usual mounts.
+//! The content is that of `runc spec`, since scripts and tutorials rely on it: a shell in `rootfs`
+//! with the usual mounts.
 
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
@@ -15,7 +15,7 @@ use serde_json::ser::{PrettyFormatter, Serializer};
 use crate::state::OCI_VERSION;
 use crate::{Context, Error, Kind, Result};
 
-/// The file's name in a bundle.
+/// The name of the configuration file in a bundle.
 const CONFIG: &str = "config.json";
 
 /// Writes config.json to `bundle` (or the working directory), for the uid and gid of the caller if
@@ -37,7 +37,7 @@ pub fn run(bundle: Option<&Path>, rootless: bool) -> Result<()> {
     file.write_all(&text).with_context(failed)
 }
 
-/// Whether /sys/fs/cgroup is cgroup v2 and nothing else.
+/// Whether /sys/fs/cgroup is cgroup v2.
 fn unified_cgroups() -> bool {
     statfs("/sys/fs/cgroup").is_ok_and(|fs| fs.filesystem_type() == CGROUP2_SUPER_MAGIC)
 }
@@ -54,8 +54,8 @@ fn text(config: &Config) -> Result<Vec<u8>> {
 
 type Words = &'static [&'static str];
 
-// The crate's own types are not used for writing: they keep capabilities in a hash set, so that two
-// runs would write two files.
+// The crate's types are not used for writing: they keep capabilities in a hash set, so two runs
+// would write different files.
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -184,8 +184,8 @@ fn config(rootless: Option<(u32, u32)>, unified_cgroups: bool) -> Config {
                 "TERM=xterm",
             ],
             cwd: "/",
-            // No ambient ones, as in runc since 1.2: the kernel takes an ambient capability only if
-            // it is inheritable too, and none is.
+            // No ambient capabilities, as in runc since 1.2: the kernel accepts an ambient
+            // capability only if it is inheritable too, and none is.
             capabilities: Capabilities {
                 bounding: CAPABILITIES,
                 effective: CAPABILITIES,
@@ -210,13 +210,13 @@ fn mounts(rootless: bool) -> Vec<Mount> {
     };
     let mut devpts = vec!["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"];
     let sys = if rootless {
-        // A new sysfs needs rights over the network namespace, which stays the host's.
+        // Mounting sysfs requires privileges over the network namespace, which is the host's.
         mount("/sys", "none", "/sys", &["rbind", "nosuid", "noexec", "nodev", "ro"])
     } else {
         mount("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", "ro"])
     };
     if !rootless {
-        // The group tty; with a single id mapped there is none.
+        // The group tty is not mapped if only a single id is.
         devpts.push("gid=5");
     }
     vec![
@@ -255,7 +255,7 @@ fn linux(rootless: Option<(u32, u32)>, unified_cgroups: bool) -> Linux {
     Linux {
         uid_mappings: rootless.map(|(uid, _)| own(uid)),
         gid_mappings: rootless.map(|(_, gid)| own(gid)),
-        // Limits need a cgroup, which an ordinary user may not have.
+        // Limits need a cgroup, which an ordinary user may be unable to create.
         resources: rootless
             .is_none()
             .then_some(Resources { devices: [DeviceRule { allow: false, access: "rwm" }] }),
@@ -312,7 +312,7 @@ mod tests {
             let mut written = value(rootless, true);
             let spec: oci_spec::runtime::Spec = serde_json::from_value(written.clone()).unwrap();
             let mut typed = serde_json::to_value(spec).unwrap();
-            // Sets in the types: compared without order.
+            // Sets in the types, so compare them without order.
             for value in [&mut typed, &mut written] {
                 let sets = value["process"]["capabilities"].as_object_mut().unwrap();
                 for set in sets.values_mut() {

@@ -1,4 +1,4 @@
-//! `start`: lets a created container's process run.
+//! `start`: starts the program of a created container.
 
 use super::args::{Global, IdArgs};
 use super::environment;

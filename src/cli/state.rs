@@ -1,4 +1,4 @@
-//! `state`: the OCI state of one container, as indented JSON.
+//! `state`: prints the OCI state of a container, as indented JSON.
 
 use super::args::{Global, IdArgs};
 use super::environment;

@@ -11,7 +11,7 @@ use super::environment;
 use crate::config::Changes;
 use crate::{Context, Error, Kind, Result, log};
 
-/// More than any real `linux.resources` has.
+/// The maximum size of a file: larger than any real `linux.resources`.
 const MAX_BYTES: u64 = 16 << 20;
 
 /// Sets the limits, and stores them for later commands.
@@ -45,7 +45,7 @@ fn changes(args: &UpdateArgs) -> Result<Changes> {
     Ok(changes)
 }
 
-/// Reads a file of any type: a shell may pass a pipe.
+/// Reads a file of any type, since a shell may pass a pipe.
 fn read(path: &Path) -> Result<Vec<u8>> {
     let mut raw = Vec::new();
     let limit = MAX_BYTES + 1;
@@ -59,7 +59,7 @@ fn read(path: &Path) -> Result<Vec<u8>> {
     Ok(raw)
 }
 
-/// Returns the options as resources.
+/// Returns the options as a resources object.
 fn options(args: &UpdateArgs) -> Result<LinuxResources> {
     let (mut memory, mut cpu) = (LinuxMemory::default(), LinuxCpu::default());
     memory
@@ -67,7 +67,7 @@ fn options(args: &UpdateArgs) -> Result<LinuxResources> {
         .set_swap(size("--memory-swap", &args.memory_swap)?)
         .set_reservation(size("--memory-reservation", &args.memory_reservation)?)
         .set_kernel_tcp(size("--kernel-memory-tcp", &args.kernel_memory_tcp)?);
-    #[allow(deprecated)] // Deprecated in the specification too, yet engines set it.
+    #[allow(deprecated)] // The specification deprecates it, but engines set it.
     memory.set_kernel(size("--kernel-memory", &args.kernel_memory)?);
     cpu.set_shares(number("--cpu-share", &args.cpu_share)?)
         .set_quota(number("--cpu-quota", &args.cpu_quota)?)
@@ -115,7 +115,8 @@ fn size(option: &str, value: &Option<String>) -> Result<Option<i64>> {
     set(value).map(parse).transpose()
 }
 
-/// Parses a number of bytes such as `10M`, `1.5 GiB` or `4096`, with powers of 1024 as units; or -1.
+/// Parses a number of bytes such as `10M`, `1.5 GiB` or `4096`, with units in powers of 1024; or
+/// -1.
 fn bytes(text: &str) -> Option<i64> {
     if text == "-1" {
         return Some(-1);

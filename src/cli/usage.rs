@@ -1,5 +1,5 @@
 //! Errors of the command line: the error on one line, then the usage. For options and commands of
-//! container engines, which people type here out of habit, the error names what to use instead.
+//! container engines, which users often type here, the error names the equivalent.
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -11,14 +11,15 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use super::log::{self, Format};
 use crate::{Error, Kind};
 
-/// The exit status for a command that does not exist, as of runc.
+/// The exit status for an unknown command, as in runc.
 const NO_SUCH_COMMAND: u8 = 3;
 
 /// Commands of other runtimes that engines call, and what they require. Engines show the error, so
-/// it comes without the usage; podman takes an exit status of 0 from their `--help` as support.
+/// it is printed without the usage; podman takes an exit status of 0 from their `--help` as
+/// support.
 const UNSUPPORTED: &[(&str, &str)] = &[("checkpoint", "CRIU"), ("restore", "CRIU")];
 
-/// Commands of engines, and their equivalents here.
+/// Commands of engines, with their equivalents here.
 const COMMANDS: &[(&str, &str)] = &[
     ("attach", "the terminal belongs to the process at --console-socket, or to 'bulkhead run'"),
     ("build", ENGINE),
@@ -50,7 +51,7 @@ const ENGINE: &str = "images are handled by engines such as Docker, podman or co
 const NETWORK: &str = "networks are set up by engines such as Docker, podman or containerd";
 const STDIN: &str = "standard input is always passed on";
 
-/// Options of engines for commands that exist here, by command.
+/// Options of engines for existing commands, by command.
 const OPTIONS: &[(&[&str], &[&str], &str)] = &[
     (
         RUN,
@@ -128,7 +129,7 @@ fn unsupported(usage: &clap::Error) -> Option<Error> {
     Some(Error::unsupported(format_args!("{name} ({needs})")))
 }
 
-/// A detail of an error of the parser.
+/// Returns a detail of the parser's error.
 fn value(usage: &clap::Error, kind: ContextKind) -> Option<&str> {
     match usage.get(kind) {
         Some(ContextValue::String(text)) => Some(text),
@@ -137,7 +138,7 @@ fn value(usage: &clap::Error, kind: ContextKind) -> Option<&str> {
     }
 }
 
-/// The command in a usage line such as `Usage: bulkhead exec [OPTIONS] ...`.
+/// Returns the command in a usage line such as `Usage: bulkhead exec [OPTIONS] ...`.
 fn command_of(usage: &str) -> &str {
     let word = usage.split_whitespace().nth(2).unwrap_or_default();
     if word.starts_with(|c: char| c.is_ascii_lowercase()) { word } else { "" }
@@ -186,7 +187,7 @@ fn instead_of(command: &str, argument: &str) -> Option<&'static str> {
     rows.find(|(_, options, _)| options.contains(&name)).map(|(.., instead)| *instead)
 }
 
-/// The values of `--log` and `--log-format` in words that are not a valid command line.
+/// Returns the values of `--log` and `--log-format` in arguments that are not a valid command line.
 fn log_options(words: &[OsString]) -> (Option<PathBuf>, Format) {
     let value = |name: &str| {
         let ours = words.iter().take_while(|word| *word != "--");

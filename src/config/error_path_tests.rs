@@ -34,7 +34,7 @@ enum Kind {
     Known,
 }
 
-/// The path to the error of parsing `text`, in the notation of the error messages.
+/// Returns the path of the error of parsing `text`, in the notation of the error messages.
 fn place<T: DeserializeOwned>(text: &str) -> String {
     let Err(error) = serde_json::from_str::<T>(text) else { panic!("{text} was taken") };
     assert!(serde_json::from_str::<serde_json::Value>(text).is_ok(), "{text}: {error}");
@@ -48,7 +48,7 @@ fn place<T: DeserializeOwned>(text: &str) -> String {
     field
 }
 
-/// `text` as it is, on one line, and with white space wherever there may be some.
+/// Returns `text` unchanged, on one line, and with white space wherever JSON allows it.
 fn everywhere(text: &str, expected: &str) {
     let mut wide = String::from("\n ");
     let (mut quoted, mut escaped) = (false, false);
@@ -149,7 +149,7 @@ fn the_document_itself() {
     assert_eq!(place::<Vec<u8>>("[1,\n[]]"), "[1]");
 }
 
-/// Positions that no parser reports, and text that is no JSON, have some path as well.
+/// Positions that no parser reports, and text that is not JSON, yield a path too.
 #[test]
 fn any_text_and_position() {
     for text in ["", "{", "[", "\"", "\"\\", "}", "]]", ",", "{\"a\"", "{,}", "[,,{\"a\":\"é\\"] {

@@ -1,7 +1,7 @@
-//! Nothing that the parser reads may be dropped in silence. For each key and annotation this table
-//! says what becomes of it, and the tests see that the table is whole and says the truth: a key that
-//! is in force has a test that reads it back from the kernel, one that is refused is refused, and
-//! one that is ignored is on the list in docs/differences.md.
+//! Nothing that the parser reads may be dropped silently. This table has an entry for each key and
+//! annotation, and the tests check that it is complete and true: a key in force has a test that
+//! reads it back from the kernel, a refused key is refused, and an ignored key is listed in
+//! docs/differences.md.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,13 +9,13 @@ use std::path::Path;
 
 use super::{annotations, keys};
 
-/// What becomes of a key, and of all below it that have no line of their own.
+/// The treatment of a key, and of all keys below it without an entry of their own.
 enum Fate {
-    /// In force: a test file without its extension, and a test in it.
+    /// In force; tested by the named test in the named test file (without its extension).
     Tested(&'static str, &'static str),
-    /// An error that names it, whatever it holds: a row of tests/config_keys.rs.
+    /// Refused by an error that names the key, whatever its value: a row of tests/config_keys.rs.
     Refused,
-    /// Without effect, by the list in docs/differences.md.
+    /// Ignored, as listed in docs/differences.md.
     Ignored,
 }
 use Fate::{Ignored, Refused, Tested};
@@ -152,7 +152,7 @@ const FATES: &[(&str, Fate)] = &[
     ("linux.resources.unified", Tested("limits", "v2_unified_keys_are_written")),
 ];
 
-/// Annotations by their name, and one that stands for all that begin with a prefix.
+/// The annotations by name; a name that ends with a dot stands for all with that prefix.
 const ANNOTATIONS: &[(&str, Fate)] = &[
     (
         "run.oci.keep_original_groups",
@@ -180,7 +180,7 @@ fn tree(path: &str) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path:?}: {error}"))
 }
 
-/// The line of the table for a key: its own, or that of what it is a part of.
+/// Returns the table's entry for a key: its own, or that of the object it belongs to.
 fn fate(path: &str) -> Option<&'static Fate> {
     let of = |path: &str| FATES.iter().find(|(of, _)| *of == path).map(|(_, fate)| fate);
     let mut at = path;
@@ -206,12 +206,12 @@ fn no_key_of_the_parser_is_forgotten() {
     assert!(known.len() > 200, "{}", known.len());
     let forgotten: Vec<&String> =
         known.iter().map(|(path, _)| path).filter(|path| fate(path).is_none()).collect();
-    assert!(forgotten.is_empty(), "what becomes of {forgotten:?}?");
+    assert!(forgotten.is_empty(), "no entry for {forgotten:?}");
     let known: BTreeSet<&str> = known.iter().map(|(path, _)| path.as_str()).collect();
     for (path, _) in FATES {
         assert!(known.contains(path), "{path} is not read by the parser");
     }
-    // What is for other platforms is ignored, and nothing else can be.
+    // Exactly the keys for other platforms are ignored.
     for (path, of) in keys::paths(keys::CONFIG) {
         if matches!(of, keys::Of::Foreign) {
             assert!(matches!(fate(&path), Some(Ignored | Refused)), "{path}");
@@ -232,7 +232,7 @@ fn what_is_in_force_has_a_test_that_names_it() {
         let name = if path.starts_with("run.") { &path } else { path.rsplit('.').next().unwrap() };
         match has_test(file, test) {
             Err(error) => wrong.push(format!("{path}: {error}")),
-            // The test's own file, or what makes the bundles of all.
+            // The file of the test, or the file that creates the bundles of all tests.
             Ok(_)
                 if !tree(&format!("tests/{file}.rs")).contains(name) && !support.contains(name) =>
             {
@@ -248,14 +248,14 @@ fn what_is_in_force_has_a_test_that_names_it() {
 fn what_is_refused_or_ignored_has_a_row_in_a_test() {
     let rows = tree("tests/config_keys.rs");
     for (path, fate) in FATES {
-        // Of a key of `linux` every container of the tests has an object already.
+        // Each container of the tests has a `linux` object already.
         if matches!(fate, Refused) || matches!(fate, Ignored) && !path.starts_with("linux.") {
             assert!(rows.contains(&format!("    (\"{path}\", ")), "{path}");
         }
     }
 }
 
-/// Between these two lines of docs/differences.md each line that begins with "* `" is one key.
+/// Between these two lines of docs/differences.md each line that begins with "* `" lists a key.
 const BEGIN: &str = "<!-- ignored -->";
 const END: &str = "<!-- end of ignored -->";
 

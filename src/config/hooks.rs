@@ -8,7 +8,7 @@ use std::time::Duration;
 use oci_spec::runtime::{Hook as SpecHook, Hooks as SpecHooks};
 
 use super::annotations::{HOOKS_STDERR, HOOKS_STDOUT};
-use super::process::assignment;
+use super::environment::assignment;
 use crate::hooks::{Hook, Hooks, Sink};
 use crate::{Error, Result};
 

@@ -10,12 +10,12 @@ use serde::forward_to_deserialize_any;
 use super::super::spelling::{correct, distance};
 use super::*;
 
-/// Asks a type for its keys: gives every struct all the fields that its `Deserialize` names, every
-/// map and array one element, every option a value.
+/// Collects the keys of a type: gives every struct all the fields that its `Deserialize` names,
+/// every map and array one element, every option a value.
 struct Probe<'a> {
     path: String,
     paths: &'a mut BTreeSet<String>,
-    /// How often a scalar was refused: some types take only certain texts.
+    /// The number of refused scalars: some types accept only certain strings.
     text: &'static str,
 }
 
@@ -161,7 +161,7 @@ impl<'de> MapAccess<'de> for Fields<'_> {
         let dot = if self.probe.path.is_empty() { "" } else { "." };
         let path = format!("{}{dot}{}", self.probe.path, self.at);
         self.probe.paths.insert(path.clone());
-        // Texts that some types check.
+        // Strings that some types check.
         let text = match path.as_str() {
             "process.execCPUAffinity.initial" | "process.execCPUAffinity.final" => "0",
             path if path.contains("capabilities") => "CAP_CHOWN",
@@ -210,7 +210,7 @@ impl<'de> VariantAccess<'de> for Variant {
     }
 }
 
-/// What the parser's types name, and what only this table has.
+/// The keys that only the parser's types have, and those that only this table has.
 #[test]
 fn the_table_has_every_key_of_the_parser_and_no_other() {
     let mut parsed = BTreeSet::new();
@@ -225,8 +225,8 @@ fn the_table_has_every_key_of_the_parser_and_no_other() {
             .any(|f| path.strip_prefix(f.as_str()).is_some_and(|rest| rest.starts_with('.')))
     };
     let table: BTreeSet<String> = table.iter().map(|(path, _)| path.clone()).collect();
-    // Not of the specification: mappings at the top, and deprecated keys in wrong letters. Nothing
-    // here asks for them; `correct` tells of both.
+    // Not in the specification: mappings at the top, and deprecated keys in another case. `correct`
+    // reports both.
     let wrong = |path: &String| {
         let top = path.split(['[', '.']).next().unwrap_or_default();
         ["uidMappings", "gidMappings"].contains(&top)
@@ -272,7 +272,7 @@ fn a_key_in_other_letters_is_taken_for_the_known_one() {
         assert_eq!(warnings.len(), 1, "{warnings:?}");
         assert!(warnings[0].starts_with(&format!("{field}: taken for ")), "{warnings:?}");
     }
-    // Below a key in other letters as well.
+    // Below a key in another case too.
     let (text, warnings) = corrected(r#"{"Process": {"USER": {"UID": 5}}}"#);
     assert_eq!((text.as_str(), warnings.len()), (r#"{"process": {"user": {"uid": 5}}}"#, 3));
 }

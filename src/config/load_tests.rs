@@ -15,7 +15,7 @@ fn error(raw: impl Into<Vec<u8>>) -> String {
     text.strip_prefix("config.json: ").unwrap().to_owned()
 }
 
-/// The minimal configuration with `value` at `pointer`, made on the way.
+/// Returns the minimal configuration with `value` at `pointer`; creates the objects on the way.
 fn with(pointer: &str, value: Value) -> String {
     let mut config: Value = serde_json::from_str(MINIMAL).unwrap();
     let mut at = &mut config;
@@ -73,7 +73,7 @@ fn large_files_are_refused_unread() {
     file.as_file().set_len(1 << 40).unwrap();
     let expected = format!("{}: is larger than 16 MiB", file.path().display());
     assert_eq!(load(file.path()).unwrap_err().to_string(), expected);
-    // At the limit it is read: a hole is a NUL byte for the parser.
+    // A file of exactly the limit is read; the parser refuses its NUL bytes.
     file.as_file().set_len(MAX_BYTES).unwrap();
     let expected = format!("{}: line 1 column 1: expected value", file.path().display());
     assert_eq!(load(file.path()).unwrap_err().to_string(), expected);
@@ -160,7 +160,7 @@ fn wrong_values_are_named() {
     assert!(unknown.starts_with(start), "{unknown}");
 }
 
-/// The warnings of a configuration that is taken, and the text that is kept of it.
+/// Returns the warnings of an accepted configuration, and its stored text.
 fn kept(text: &str) -> (Vec<String>, String) {
     let loaded = parse(text.as_bytes().to_vec(), "c").unwrap();
     (loaded.warnings, String::from_utf8(loaded.raw).unwrap())
@@ -172,7 +172,7 @@ fn keys_in_other_letters() {
         kept(r#"{"OCIVersion": "1.0.0", "root": {"path": "a", "readOnly": true}}"#);
     assert_eq!(text, r#"{"ociVersion": "1.0.0", "root": {"path": "a", "readonly": true}}"#);
     assert_eq!(warnings.len(), 2, "{warnings:?}");
-    // Go's decoder takes the last of two; which was meant nobody knows.
+    // Go's decoder takes the last of two values; which of them is intended is unknown.
     let twice =
         r#"{"ociVersion": "1.0.0", "root": {"path": "a", "readonly": true, "READONLY": false}}"#;
     assert_eq!(error(twice), "root.readonly: given twice");
@@ -198,7 +198,7 @@ fn without_a_user_it_is_for_root() {
     let spec = parse(text.as_bytes().to_vec(), "c").unwrap().spec;
     let user = spec.process().as_ref().unwrap().user().clone();
     assert_eq!((user.uid(), user.gid()), (0, 0));
-    // What was repaired is repaired again when the stored text is read.
+    // A repair is repeated when the stored text is read.
     assert_eq!(parse_stored(text).unwrap(), spec);
 }
 
@@ -226,7 +226,7 @@ fn an_ordinary_configuration_is_parsed_once() {
 fn unknown_properties_are_ignored() {
     let text = with("/x", json!({"y": [[1], {"user": []}]}));
     assert!(parse(text.into_bytes(), "c").unwrap().warnings.is_empty());
-    // As deep as the parser goes; beyond it is an error, for nothing real is so deep.
+    // The parser's own maximum depth; deeper input is an error.
     let nested = |depth| {
         let (open, close) = ("[".repeat(depth), "]".repeat(depth));
         format!(r#"{{"x": {open}{close}, {}"#, &MINIMAL[1..])
@@ -288,7 +288,7 @@ fn what_the_crate_is_wrong_about() {
     assert_eq!(limit(json!({"limit": 5})), Some(5));
 }
 
-/// The crate's own parser refuses such a list; here it is left to the constructor of the process.
+/// The crate's parser refuses such a list; here the constructor of the process checks it.
 #[test]
 fn lists_of_cpus_are_not_parsed_yet() {
     let process =
@@ -332,7 +332,7 @@ fn a_process_by_the_same_rules() {
     );
 }
 
-/// What a shell makes of `exec --process <(...)`, where people leave out the user.
+/// The input of `exec --process <(...)`, where users often omit the user.
 #[test]
 fn a_process_can_come_through_a_pipe() {
     use std::os::fd::AsRawFd;

@@ -13,6 +13,7 @@ mod audit;
 mod cgroup;
 pub mod devices;
 mod document;
+mod environment;
 mod error_path;
 mod filter_point;
 #[cfg(test)]
@@ -30,6 +31,7 @@ mod namespaces;
 mod plan;
 pub mod process;
 mod reparse;
+pub mod rlimits;
 mod route;
 pub mod scheduling;
 mod spelling;

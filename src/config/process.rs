@@ -1,18 +1,17 @@
 //! `process`: the program, with its environment, limits, ids and seccomp filter.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::ffi::CString;
 use std::path::{Path, PathBuf};
 
 use nix::pty::Winsize;
-use oci_spec::runtime::{ExecCPUAffinity, Linux, PosixRlimit, PosixRlimitType, Process as Spec};
-use rustix::process::Resource;
+use oci_spec::runtime::{ExecCPUAffinity, Linux, Process as Spec};
 
+use super::environment::{self, c_string};
 use super::identity::{CapSets, Identity};
 use super::ids::IdMaps;
 use super::linux::one_line;
 use super::namespaces::Namespaces;
+use super::rlimits::Rlimit;
 use super::scheduling::Scheduling;
 use crate::host::{self, Host};
 use crate::list::List;
@@ -70,19 +69,6 @@ pub struct ExecAffinity {
     pub last: List,
 }
 
-/// A resource limit (getrlimit(2)).
-#[derive(Debug, Clone, Copy)]
-pub struct Rlimit {
-    /// The resource.
-    pub resource: Resource,
-    /// The name of the resource, for errors.
-    pub name: PosixRlimitType,
-    /// The soft limit, rlim_cur.
-    pub soft: u64,
-    /// The hard limit, rlim_max.
-    pub hard: u64,
-}
-
 impl Process {
     /// Saves the compiled filter in the cache. To be called after the process is created.
     pub fn save_filter(&self) {
@@ -100,13 +86,13 @@ impl Process {
     ) -> Result<Process> {
         let Surroundings { linux, namespaces, host, .. } = *around;
         let args = args(process.args().as_deref().unwrap_or_default())?;
-        let env = environment(process.env().as_deref().unwrap_or_default())?;
+        let env = environment::parse(process.env().as_deref().unwrap_or_default())?;
         if !process.cwd().is_absolute() {
             return Err(Error::invalid("process.cwd", process.cwd(), "must be an absolute path"));
         }
         let console_size = around.terminal.console_size(process)?;
         let mut identity = Identity::new(process.user(), around.ids, around.keeps_groups)?;
-        let rlimits = rlimits(process.rlimits().as_deref().unwrap_or_default())?;
+        let rlimits = Rlimit::parse(process.rlimits().as_deref().unwrap_or_default())?;
         let oom_score_adj = oom_score_adj(process.oom_score_adj())?;
         let profile = process.apparmor_profile().as_deref();
         one_line("process.apparmorProfile", profile)?;
@@ -151,20 +137,7 @@ impl Process {
 
     /// Sets a variable of the environment; replaces a variable of that name.
     pub fn set_env(&mut self, name: &str, value: &str) -> Result<()> {
-        let text = format!("{name}={value}");
-        let entry =
-            CString::new(text).map_err(|_| Error::invalid(name, value, "holds a NUL byte"))?;
-        let is_same = |entry: &&mut CString| {
-            entry
-                .to_bytes()
-                .strip_prefix(name.as_bytes())
-                .is_some_and(|rest| rest.starts_with(b"="))
-        };
-        match self.env.iter_mut().find(is_same) {
-            Some(place) => *place = entry,
-            None => self.env.push(entry),
-        }
-        Ok(())
+        environment::set(&mut self.env, name, value)
     }
 }
 
@@ -307,79 +280,6 @@ fn available(namespaces: &Namespaces, host: &Host) -> Result<u64> {
     Ok(u64::MAX >> (63 - last.min(63)))
 }
 
-fn c_string(field: &str, index: usize, text: &str) -> Result<CString> {
-    CString::new(text)
-        .map_err(|_| Error::invalid(format!("{field}[{index}]"), text, "holds a NUL byte"))
-}
-
-/// Parses the environment (environ(7)). The last entry of a name counts, at the position of the
-/// first.
-fn environment(list: &[String]) -> Result<Vec<CString>> {
-    let mut env: Vec<CString> = Vec::with_capacity(list.len());
-    let mut places = BTreeMap::new();
-    for (index, entry) in list.iter().enumerate() {
-        let name = assignment(|| format!("process.env[{index}]"), entry)?;
-        let text = c_string("process.env", index, entry)?;
-        match places.entry(name) {
-            Entry::Occupied(place) => env[*place.get()] = text,
-            Entry::Vacant(place) => {
-                place.insert(env.len());
-                env.push(text);
-            }
-        }
-    }
-    Ok(env)
-}
-
-/// Returns the name in an entry of an environment.
-pub fn assignment(field: impl Fn() -> String, entry: &str) -> Result<&str> {
-    match entry.split_once('=') {
-        Some(("", _)) => Err(Error::invalid(field(), entry, "the name before the \"=\" is empty")),
-        Some((name, _)) => Ok(name),
-        None => Err(Error::invalid(field(), entry, "must be of the form NAME=value")),
-    }
-}
-
-/// Parses the limits. No type is listed twice (config.md, "POSIX process"); soft is at most hard
-/// (getrlimit(2)).
-fn rlimits(list: &[PosixRlimit]) -> Result<Vec<Rlimit>> {
-    let mut limits: Vec<Rlimit> = Vec::with_capacity(list.len());
-    for (index, limit) in list.iter().enumerate() {
-        let (name, soft, hard) = (limit.typ(), limit.soft(), limit.hard());
-        let field = |member: &str| format!("process.rlimits[{index}].{member}");
-        if limits.iter().any(|earlier| earlier.name == name) {
-            return Err(Error::invalid(field("type"), name.to_string(), "is listed twice"));
-        }
-        if soft > hard {
-            let why = format!("is above the hard limit of {hard}");
-            return Err(Error::invalid(field("soft"), soft, why));
-        }
-        limits.push(Rlimit { resource: resource(name), name, soft, hard });
-    }
-    Ok(limits)
-}
-
-fn resource(kind: PosixRlimitType) -> Resource {
-    match kind {
-        PosixRlimitType::RlimitCpu => Resource::Cpu,
-        PosixRlimitType::RlimitFsize => Resource::Fsize,
-        PosixRlimitType::RlimitData => Resource::Data,
-        PosixRlimitType::RlimitStack => Resource::Stack,
-        PosixRlimitType::RlimitCore => Resource::Core,
-        PosixRlimitType::RlimitRss => Resource::Rss,
-        PosixRlimitType::RlimitNproc => Resource::Nproc,
-        PosixRlimitType::RlimitNofile => Resource::Nofile,
-        PosixRlimitType::RlimitMemlock => Resource::Memlock,
-        PosixRlimitType::RlimitAs => Resource::As,
-        PosixRlimitType::RlimitLocks => Resource::Locks,
-        PosixRlimitType::RlimitSigpending => Resource::Sigpending,
-        PosixRlimitType::RlimitMsgqueue => Resource::Msgqueue,
-        PosixRlimitType::RlimitNice => Resource::Nice,
-        PosixRlimitType::RlimitRtprio => Resource::Rtprio,
-        PosixRlimitType::RlimitRttime => Resource::Rttime,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -397,14 +297,5 @@ mod tests {
         assert_eq!(error, "process.apparmorProfile: \"p\": AppArmor is not enabled on this host");
         // The host is not examined unless a profile needs it.
         assert!(apparmor(None, || unreachable!()).is_ok());
-    }
-
-    #[test]
-    fn the_last_of_two_equal_names_wins() {
-        let list: Vec<String> =
-            ["A=1", "B=2", "A=3", "C="].iter().map(ToString::to_string).collect();
-        let env = environment(&list).unwrap();
-        let env: Vec<&str> = env.iter().map(|e| e.to_str().unwrap()).collect();
-        assert_eq!(env, ["A=3", "B=2", "C="]);
     }
 }

@@ -11,7 +11,7 @@ pub struct Route {
     pub clone_flags: i32,
     /// Whether the user namespace is entered after the clone, by setns(2) or unshare(2).
     pub late_user: bool,
-    /// Whether an intermediate process is cloned first, enters the user namespace and clones init:
+    /// Whether a go-between is cloned first, enters the user namespace and clones init:
     /// a pid namespace takes effect only for children, and must belong to the user namespace.
     pub trampoline: bool,
     /// Whether a pid namespace is joined. Its processes could access init, so init is cloned into

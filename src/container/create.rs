@@ -1,4 +1,4 @@
-//! `create`: a container whose init waits for `start`.
+//! `create`: creates a container whose init waits for `start`.
 
 use super::create_options::CreateOptions;
 use super::text::name;
@@ -9,7 +9,7 @@ use crate::sys::clone::Child;
 use crate::terminal::signals::Ignored;
 use crate::{Context, Result};
 
-/// Creates container `id` and returns its init, a child of `parent`.
+/// Creates the container `id`. Returns its init, a child of `parent`.
 pub(super) fn create(
     store: &Store,
     id: &Id,

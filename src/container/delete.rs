@@ -1,4 +1,4 @@
-//! `delete`: the end of a container, and the removal of all that `create` has made.
+//! `delete`: ends a container, and removes everything that `create` has made.
 
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
@@ -8,16 +8,16 @@ use crate::state::{self, Entry, Id, Intent, State, Status, Store};
 use crate::sys::pidfd;
 use crate::{Context, Error, Kind, Result, hooks, log};
 
-/// How long a killed process may take to die: writing out its memory to a slow disk takes time.
+/// How long a killed process may take to die: writing its memory to a slow disk takes time.
 pub const DEATH: Duration = Duration::from_secs(10);
 
-/// How long `delete` waits for the end of a container that may be about to end.
+/// How long `delete` waits for a container that may be about to end.
 const MOMENT: Duration = Duration::from_millis(100);
 
-/// After how long a killed init is looked after once more.
+/// How long to wait for a killed init before it is thawed and killed again.
 const STUBBORN: Duration = Duration::from_millis(200);
 
-/// Deletes container `id`; with `force` also one that runs or whose state is broken, and an unknown
+/// Deletes the container `id`. With `force`, also if it runs or its state is broken, and an unknown
 /// id is no error.
 pub(super) fn delete(store: &Store, id: &Id, force: bool) -> Result<()> {
     match delete_existing(store, id, force) {
@@ -32,7 +32,8 @@ fn delete_existing(store: &Store, id: &Id, force: bool) -> Result<()> {
         if !force {
             return Err(not_stopped(id, Status::Creating));
         }
-        // The creator sees its init die and cleans up; or it is dead by the time of the lock.
+        // The creator notices the death of its init and cleans up, or is dead when the lock is
+        // free.
         stop(&container, DEATH)?;
     }
     container.lock()?;
@@ -60,15 +61,15 @@ fn not_stopped(id: &Id, status: Status) -> Error {
     Error::new(Kind::State, why).context(format!("cannot delete container {:?}", id.as_str()))
 }
 
-/// Ends a container by SIGKILL, and waits at most `limit` until its init is dead. It is no error
-/// if it is dead already.
+/// Ends a container by SIGKILL, and waits at most `limit` until its init is dead. A dead init is no
+/// error.
 pub fn stop(container: &Entry, limit: Duration) -> Result<()> {
     let name = || format!("stop container {:?}", container.id().as_str());
     if !container.this_boot()? {
         return Ok(());
     }
     let Some(state) = container.state() else {
-        // The pid is not known; init is in the cgroup, if it was ever made.
+        // The pid is not known; if init was created, it is in the cgroup.
         return match container.intent() {
             Some(intent) => intent.cgroup.made().kill_unfinished().with_context(name),
             None => Ok(()),
@@ -76,7 +77,7 @@ pub fn stop(container: &Entry, limit: Duration) -> Result<()> {
     };
     let Some(init) = container.pidfd()? else { return Ok(()) };
     match signal_live(state, init.as_fd(), libc::SIGKILL, false) {
-        // Dead a moment ago.
+        // Init has died meanwhile.
         Err(e) if e.kind() == Kind::State => {}
         other => other.with_context(name)?,
     }
@@ -89,7 +90,8 @@ pub fn stop(container: &Entry, limit: Duration) -> Result<()> {
         if left.is_zero() {
             break;
         }
-        // Others in the container may freeze it again and again (cgroup v1); they go first.
+        // Other processes of the container may freeze it again and again (cgroup v1); kill them
+        // first.
         state.cgroup.kill_all().with_context(name)?;
         state.cgroup.thaw_to_die().with_context(name)?;
     }
@@ -97,8 +99,8 @@ pub fn stop(container: &Entry, limit: Duration) -> Result<()> {
     Err(Error::new(Kind::System, why)).with_context(name)
 }
 
-/// Waits for the end of a container that is dying, as after `kill ID KILL`, which returns before the
-/// kernel is done; whether it has ended. For any other live container it waits a moment, and gives up.
+/// Waits for a dying container, as after `kill ID KILL`, which returns before the kernel is done.
+/// Returns whether the container has ended. For any other live container it waits only a moment.
 pub fn ends(container: &Entry) -> Result<bool> {
     let (Some(state), Some(init)) = (container.state(), container.pidfd()?) else {
         return Ok(container.status()? == Status::Stopped);
@@ -106,14 +108,14 @@ pub fn ends(container: &Entry) -> Result<bool> {
     if pidfd::wait_exit(init.as_fd(), MOMENT)? {
         return Ok(true);
     }
-    // A frozen one does not die, so it is not waited for.
+    // A frozen process does not die, so do not wait for it.
     Ok(state::is_dying(state.pid)?
         && !state.cgroup.frozen()?
         && pidfd::wait_exit(init.as_fd(), DEATH)?)
 }
 
-/// Frees all that create made (runtime.md "Delete"): processes left in the cgroup, the cgroup, the
-/// directory; then runs the poststop hooks, whose failure is a warning. [`Kind::State`] if the
+/// Removes everything that create made (runtime.md, "Delete"): processes in the cgroup, the cgroup,
+/// the directory. Then runs the poststop hooks, whose failure is a warning. [`Kind::State`] if the
 /// container is not stopped. Takes the lock if the caller has not; can be repeated after a crash.
 pub fn destroy(mut container: Entry) -> Result<()> {
     container.lock()?;
@@ -132,11 +134,11 @@ pub fn destroy(mut container: Entry) -> Result<()> {
         }),
         None => None,
     };
-    // After a reboot the cgroup is gone, and one of its name is somebody else's.
+    // After a reboot the cgroup is gone, and a cgroup of its name belongs to another process.
     if container.this_boot()? {
         match (container.state(), container.intent()) {
-            // The death of init ends a pid namespace. What is in the cgroup then was put there from
-            // elsewhere, and is not the container's to kill.
+            // The death of init ends a pid namespace. Any process in the cgroup then came from
+            // elsewhere, and must not be killed.
             (Some(State { private_pid: true, cgroup, .. }), _) => {
                 if !cgroup.remove_if_empty().with_context(name)? {
                     cgroup.remove().with_context(name)?;
@@ -146,8 +148,8 @@ pub fn destroy(mut container: Entry) -> Result<()> {
                 cgroup.kill_all().with_context(name)?;
                 cgroup.remove().with_context(name)?;
             }
-            // The init of a create that has died dies with it. Nothing else is known of the cgroup,
-            // not even whether that create ever made it: so no signal is sent to what is there.
+            // The init of a create that has died dies with it. Whether that create ever made the
+            // cgroup is unknown, so no signal is sent to the processes in it.
             (None, Some(Intent { cgroup, .. })) => cgroup.abandon().with_context(name)?,
             (None, None) => {}
         }
@@ -165,7 +167,7 @@ pub fn destroy(mut container: Entry) -> Result<()> {
     Ok(())
 }
 
-/// The poststop hooks and the state that they read, taken before the directory is gone.
+/// Returns the poststop hooks and the state for them, read before the directory is removed.
 fn poststop(container: &Entry) -> Result<Option<(Vec<hooks::Hook>, Vec<u8>)>> {
     let hooks = container.hooks()?.poststop;
     if hooks.is_empty() {

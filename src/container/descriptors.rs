@@ -1,13 +1,13 @@
-//! Descriptors of the caller that a new process is to have.
+//! The descriptors of the caller that a new process gets.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-/// The standard descriptors of a new process, and those from 3 up. Shared, so that options can be
+/// The standard descriptors of a new process, and those from 3 on. Shared, so that options can be
 /// used for several containers.
 #[derive(Debug, Clone, Default)]
 pub struct Descriptors {
-    /// Standard input, output and error; `None`: the process inherits that of the worker.
+    /// Standard input, output and error; `None` means that of the worker.
     pub standard: [Option<Arc<OwnedFd>>; 3],
     /// Descriptors 3, 4 and so on.
     pub preserved: Vec<Arc<OwnedFd>>,
@@ -25,21 +25,22 @@ macro_rules! descriptor_methods {
             self
         }
 
-        /// Sets standard output; the default is that of [`stdin`](Self::stdin).
+        /// Sets standard output. The default is as for [`stdin`](Self::stdin).
         #[must_use]
         pub fn stdout(mut self, fd: impl Into<OwnedFd>) -> Self {
             self.descriptors.standard[1] = Some(Arc::new(fd.into()));
             self
         }
 
-        /// Sets standard error; the default is that of [`stdin`](Self::stdin).
+        /// Sets standard error. The default is as for [`stdin`](Self::stdin).
         #[must_use]
         pub fn stderr(mut self, fd: impl Into<OwnedFd>) -> Self {
             self.descriptors.standard[2] = Some(Arc::new(fd.into()));
             self
         }
 
-        /// Adds a descriptor. The first is 3 in the process, the next 4, and so on; at most 240.
+        /// Adds a descriptor. The first becomes 3 in the process, the next 4, and so on; at most
+        /// 240.
         #[must_use]
         pub fn preserve_fd(mut self, fd: impl Into<OwnedFd>) -> Self {
             self.descriptors.preserved.push(Arc::new(fd.into()));

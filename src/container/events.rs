@@ -1,4 +1,4 @@
-//! `events`: what a container uses, and when it runs out of memory.
+//! `events`: the resource usage of a container, and its out-of-memory events.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -18,11 +18,11 @@ use crate::{Context, Result, log};
 pub enum Event {
     /// The container ran out of memory.
     OutOfMemory,
-    /// What the container uses.
+    /// The resource usage of the container.
     Stats(Box<Stats>),
 }
 
-/// The events of a container, until it has stopped.
+/// An iterator of the events of a container, which ends when the container stops.
 #[derive(Debug)]
 pub struct Events {
     name: String,
@@ -34,14 +34,14 @@ pub struct Events {
     ended: bool,
 }
 
-/// Returns what the container uses.
+/// Returns the resource usage of the container.
 pub(super) fn stats(container: &Entry) -> Result<Stats> {
     let name = || name(container);
     let (_, state) = live(container).with_context(name)?;
     state.cgroup.stats().with_context(name)
 }
 
-/// Init and the state of a container that is alive.
+/// Returns init and the state of a live container.
 fn live(container: &Entry) -> Result<(OwnedFd, &State)> {
     let init = match container.status()? {
         Status::Created | Status::Running | Status::Paused => container.pidfd()?,
@@ -57,7 +57,7 @@ fn name(container: &Entry) -> String {
 }
 
 impl Events {
-    /// Watches a container that is alive.
+    /// Starts to watch a live container.
     pub(super) fn open(container: &Entry, interval: Duration) -> Result<Events> {
         let name = name(container);
         let (init, state) = live(container).with_context(|| name.as_str())?;
@@ -85,19 +85,19 @@ impl Events {
             self.ended = ready(fds.first());
             let maybe_oom = self.ended || ready(fds.get(1));
             drop(fds);
-            // First, because it may be the reason of the end.
+            // First, because it may be the reason for the end.
             if let Some(oom) = self.oom.as_mut().filter(|_| maybe_oom)
                 && oom.happened()?
             {
                 return Ok(Some(Event::OutOfMemory));
             }
             if !self.ended && self.next.is_some_and(|next| Instant::now() >= next) {
-                // A report that cannot be taken in time is left out.
+                // A report whose time has passed is skipped.
                 let after = |next: Instant| next.checked_add(self.interval);
                 self.next = self.next.and_then(after).map(|next| next.max(Instant::now()));
                 match self.cgroup.stats() {
                     Ok(stats) => return Ok(Some(Event::Stats(Box::new(stats)))),
-                    // Stopped and deleted at this moment.
+                    // The container was stopped and deleted meanwhile.
                     Err(_) if pidfd::wait_exit(self.init.as_fd(), Duration::ZERO)? => {
                         self.ended = true;
                     }
@@ -109,7 +109,7 @@ impl Events {
     }
 }
 
-/// Waits for the next event. After an error the iterator ends.
+/// Waits for the next event. The iterator ends after an error.
 impl Iterator for Events {
     type Item = Result<Event>;
 

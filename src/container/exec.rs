@@ -1,4 +1,4 @@
-//! `exec`: another process in a container.
+//! `exec`: starts another process in a container.
 
 use super::exec_options::ExecOptions;
 use super::text::name;
@@ -10,7 +10,7 @@ use crate::terminal::signals::{Ignored, SignalGuard};
 use crate::terminal::supervise::{self, Exit, supervise};
 use crate::{Context, Result};
 
-/// Starts a process in container `id`, and returns it, a child of `parent`.
+/// Starts a process in the container `id`. Returns the process, a child of `parent`.
 pub(super) fn detached(
     store: &Store,
     id: &Id,
@@ -23,8 +23,8 @@ pub(super) fn detached(
     Ok(joining::exec(&container, &request).with_context(|| name(id))?.child)
 }
 
-/// Starts a process in container `id`, and stays in the foreground until it ends: relays its
-/// terminal and passes signals on.
+/// Starts a process in the container `id`, and stays in the foreground until it ends: relays its
+/// terminal and forwards signals.
 pub(super) fn in_foreground(
     store: &Store,
     id: &Id,

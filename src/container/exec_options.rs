@@ -14,11 +14,11 @@ use crate::spawn::exec::process::{Asked, Command};
 use crate::terminal::signals::Ignored;
 use crate::{Context, Error, Kind, Result};
 
-/// Which process to run in a container, and how.
+/// The process to run in a container, with options.
 ///
 /// Without [`process_file`](Self::process_file), the process has the user, environment,
-/// capabilities, limits and seccomp filter of the container's configuration; the methods change
-/// them.
+/// capabilities, limits and seccomp filter of the container's configuration, unless a method
+/// changes them.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct ExecOptions {
     pub(crate) args: Vec<String>,
@@ -40,7 +40,7 @@ pub struct ExecOptions {
     pub(crate) seccomp_cache: Option<PathBuf>,
     #[serde(skip)]
     pub(crate) descriptors: Descriptors,
-    /// How many descriptors from 3 up the process inherits from the calling process.
+    /// The number of descriptors, from 3 on, that the process inherits from the calling process.
     #[serde(skip)]
     pub(crate) preserve_fds: u32,
     /// Descriptors of socket activation, which precede those of `preserve_fds`.
@@ -55,8 +55,8 @@ impl ExecOptions {
         ExecOptions { args, ..ExecOptions::default() }
     }
 
-    /// Runs the process that the file `path` describes, in the form of the object `process` in
-    /// config.json. The methods that change the process are not used then.
+    /// Runs the process in the file `path`, which has the format of the `process` object in
+    /// config.json. Methods that change the process then have no effect.
     pub fn process_file(path: impl Into<PathBuf>) -> ExecOptions {
         ExecOptions { process_file: Some(path.into()), ..ExecOptions::default() }
     }
@@ -82,8 +82,8 @@ impl ExecOptions {
         self
     }
 
-    /// Sets the user and group ids. Without a group id, the group of the container's process
-    /// stays.
+    /// Sets the user and group ids. Without a group id, the process has the group of the
+    /// container's process.
     #[must_use]
     pub fn user(mut self, uid: u32, gid: Option<u32>) -> Self {
         self.user = Some(gid.map_or_else(|| uid.to_string(), |gid| format!("{uid}:{gid}")));
@@ -104,7 +104,7 @@ impl ExecOptions {
         self
     }
 
-    /// Sets the no_new_privs attribute (prctl(2)). It is never taken away.
+    /// Sets the no_new_privs attribute (prctl(2)). It cannot be unset.
     #[must_use]
     pub fn no_new_privileges(mut self) -> Self {
         self.no_new_privileges = true;
@@ -133,8 +133,8 @@ impl ExecOptions {
         self
     }
 
-    /// Accepts a paused container: the call then waits until the container is resumed. Default:
-    /// `false`, an error.
+    /// Accepts a paused container, and waits until the container is resumed. Default: `false`,
+    /// which is an error.
     #[must_use]
     pub fn ignore_paused(mut self, ignore_paused: bool) -> Self {
         self.ignore_paused = ignore_paused;
@@ -150,7 +150,7 @@ impl ExecOptions {
         Ok(())
     }
 
-    /// The request to [`crate::spawn`].
+    /// Returns the request to [`crate::spawn`].
     pub(super) fn request<'a>(
         &self,
         parent: Parent<'a>,

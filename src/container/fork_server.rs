@@ -1,4 +1,4 @@
-//! Workers: who clones them, and how the program calls them.
+//! Clones workers, and sends requests to them.
 
 use std::io::IoSlice;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -20,17 +20,18 @@ use crate::protocol::encode_error;
 use crate::sys::clone::{Child, clone3};
 use crate::sys::fdpass::{recv_with_fd, recv_with_fds, send_with_fd};
 use crate::sys::signal::swap_mask;
+use crate::terminal::stdio::ensure_open;
 use crate::{Context, Error, Kind, Result, log};
 
 /// A process with one thread from which workers are cloned, for a program with several threads.
 ///
-/// A program that creates containers from more than one thread starts it before it starts its first
-/// thread, and opens its runtimes with [`Runtime::with_fork_server`](super::Runtime::with_fork_server).
-/// Workers, and the processes of containers, are children of the program, not of the server. They
-/// have the standard descriptors, environment, umask and limits that the program had when it
-/// called [`ForkServer::start`].
+/// A program that creates containers from several threads starts the server before its first
+/// thread, and opens its runtimes with
+/// [`Runtime::with_fork_server`](super::Runtime::with_fork_server). Workers and the processes of
+/// containers are children of the program, not of the server. They have the standard descriptors,
+/// environment, umask and limits that the program had when it called [`ForkServer::start`].
 ///
-/// Clones share one server. It ends when the last of them is dropped, or with the program.
+/// Clones share the server, which ends when the last clone is dropped, or with the program.
 #[derive(Debug, Clone)]
 pub struct ForkServer(Arc<Server>);
 
@@ -45,7 +46,7 @@ impl Drop for Server {
     fn drop(&mut self) {
         // A fork of the program that drops its copy does not own the server.
         if self.owner == std::process::id() {
-            // Not by closing it alone: another process can hold a copy of the socket.
+            // Closing the socket is not enough: another process can hold a copy.
             let _ = shutdown(self.socket.as_raw_fd(), Shutdown::Both);
             let _ = reap(&self.process);
         }
@@ -64,7 +65,7 @@ impl ForkServer {
         let child = clone_worker(0, || {
             let Some((_, server)) = own.take() else { return 1 };
             worker::leave_the_program();
-            // A panic must not unwind into what the clone has copied of the program.
+            // A panic must not unwind into the clone's copy of the program.
             let serve = std::panic::AssertUnwindSafe(|| serve(server));
             std::panic::catch_unwind(serve).unwrap_or(101)
         })
@@ -75,7 +76,7 @@ impl ForkServer {
         Ok(ForkServer(Arc::new(Server { socket, process: child.pidfd, owner })))
     }
 
-    /// Has a worker run `request`.
+    /// Runs `request` in a worker.
     pub(super) fn call(&self, request: &Request) -> Result<Option<Process>> {
         let parcel = Parcel::pack(request)?;
         let (answer, theirs) = pair()?;
@@ -106,7 +107,7 @@ impl ForkServer {
     }
 }
 
-/// Has a worker that is cloned from the calling process run `request`.
+/// Runs `request` in a worker that is cloned from the calling process.
 ///
 /// # Errors
 /// [`Kind::State`] if the calling process has more than one thread.
@@ -119,7 +120,7 @@ pub(super) fn call_directly(request: &Request) -> Result<Option<Process>> {
         let Some((theirs, Parcel { text, descriptors })) = own.take() else { return 1 };
         worker::leave_the_program();
         let copies = descriptors.iter().map(|fd| fd.try_clone()).collect::<Result<Vec<_>, _>>();
-        // Those of the program are closed as a whole range.
+        // The worker closes the program's descriptors as a whole range.
         std::mem::forget(descriptors);
         let Ok(copies) = copies else { return 1 };
         worker::run(theirs, text, copies)
@@ -129,7 +130,7 @@ pub(super) fn call_directly(request: &Request) -> Result<Option<Process>> {
     receive(&answer, Some(child.pidfd))
 }
 
-/// Clones a process with all signals blocked, so that no handler of the program runs in it.
+/// Clones a process with all signals blocked, so that no signal handler of the program runs in it.
 fn clone_worker(flags: u64, child: impl FnOnce() -> i32) -> Result<Child> {
     let before = swap_mask(&SigSet::all()).context("block signals")?;
     let cloned = clone3(flags, None, child);
@@ -137,9 +138,10 @@ fn clone_worker(flags: u64, child: impl FnOnce() -> i32) -> Result<Child> {
     Ok(cloned?)
 }
 
-/// The server: clones a worker for each request until all of the program's ends are closed.
+/// Runs the server: clones a worker for each request until the program has closed all its sockets.
 fn serve(socket: OwnedFd) -> i32 {
-    if close_but(3, &[socket.as_raw_fd()]).is_err() {
+    // Else the descriptors of a request would become those that the program has closed.
+    if close_but(3, &[socket.as_raw_fd()]).and_then(|()| ensure_open()).is_err() {
         return 1;
     }
     loop {
@@ -157,7 +159,7 @@ fn serve(socket: OwnedFd) -> i32 {
             None => 1,
         });
         let Some((answer, ..)) = own else { continue };
-        // A program that has gone needs no answer.
+        // If the program is gone, there is no receiver.
         let _ = match cloned {
             Ok(child) => send_with_fd(answer.as_fd(), WORKER, Some(child.pidfd.as_fd())),
             Err(errno) => {
@@ -170,7 +172,7 @@ fn serve(socket: OwnedFd) -> i32 {
 
 /// Waits for the answer of a worker, and for its end. Without `worker`, the server sends its pidfd.
 ///
-/// The end of the worker is not an end of file on `answer`, of which init can have a copy.
+/// The end of the worker does not end `answer`, since init can have a copy of the socket.
 fn receive(answer: &OwnedFd, mut worker: Option<OwnedFd>) -> Result<Option<Process>> {
     let mut buffer = [0; crate::protocol::MAX];
     let mut result = None;
@@ -202,7 +204,7 @@ fn receive(answer: &OwnedFd, mut worker: Option<OwnedFd>) -> Result<Option<Proce
     result.unwrap_or_else(|| Err(Error::new(Kind::System, "a worker ended without an answer")))
 }
 
-/// Waits for a message on `answer`; `false` if the worker has ended without one.
+/// Waits for a message on `answer`. Returns `false` if the worker has ended without a message.
 fn has_message(answer: &OwnedFd, worker: Option<&OwnedFd>) -> Result<bool> {
     let mut timeout = PollTimeout::NONE;
     loop {
@@ -210,7 +212,7 @@ fn has_message(answer: &OwnedFd, worker: Option<&OwnedFd>) -> Result<bool> {
         fds.extend(worker.map(|worker| PollFd::new(worker.as_fd(), PollFlags::POLLIN)));
         match poll(&mut fds, timeout) {
             Ok(_) if fds.first().and_then(PollFd::any).unwrap_or(true) => return Ok(true),
-            // Its last message may have come before the end was seen.
+            // The last message may have arrived before the end was noticed.
             Ok(_) if timeout == PollTimeout::NONE => timeout = PollTimeout::ZERO,
             Ok(_) => return Ok(false),
             Err(Errno::EINTR) => {}
@@ -219,8 +221,8 @@ fn has_message(answer: &OwnedFd, worker: Option<&OwnedFd>) -> Result<bool> {
     }
 }
 
-/// Reaps a worker or a process that it has made. The program may have been faster, in a handler of
-/// SIGCHLD.
+/// Reaps a worker or a process that a worker has created, unless the program has already reaped it,
+/// for example in a handler of SIGCHLD.
 fn reap(child: &OwnedFd) -> Result<()> {
     let wait = || waitid(WaitId::PidFd(child.as_fd()), WaitIdOptions::EXITED);
     match rustix::io::retry_on_intr(wait) {
@@ -229,9 +231,9 @@ fn reap(child: &OwnedFd) -> Result<()> {
     }
 }
 
-/// [`Kind::State`], with `cure`, if the process has more than one thread.
+/// Returns [`Kind::State`], with the advice `cure`, if the process has more than one thread.
 fn check_single_threaded(cure: &str) -> Result<()> {
-    // Beside the links of a directory without subdirectories, one for each thread.
+    // A directory without subdirectories has two links, and each thread adds a link.
     let links = rustix::fs::stat("/proc/self/task").context("count the threads")?.st_nlink;
     if links > 3 {
         let threads = links - 2;
@@ -242,7 +244,15 @@ fn check_single_threaded(cure: &str) -> Result<()> {
     Ok(())
 }
 
+/// Makes a socket pair. Neither end gets the number of a standard descriptor, which the program can
+/// have closed: a worker, and the process of a container, would inherit it as such.
 fn pair() -> Result<(OwnedFd, OwnedFd)> {
-    socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
-        .context("make a socket pair")
+    let above = |end: OwnedFd| match end.as_raw_fd() {
+        0..3 => rustix::io::fcntl_dupfd_cloexec(&end, 3),
+        _ => Ok(end),
+    };
+    let (one, other) =
+        socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
+            .context("make a socket pair")?;
+    above(one).and_then(|one| Ok((one, above(other)?))).context("make a socket pair")
 }

@@ -1,4 +1,4 @@
-//! `kill`: a signal for a container.
+//! `kill`: sends a signal to a container.
 
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -10,12 +10,13 @@ use crate::state::{Entry, State, Status};
 use crate::sys::pidfd;
 use crate::{Context, Result};
 
-/// Sends signal number `signal` to init, or with `all` to every process of the cgroup. SIGKILL
-/// reaches all of them as well where init's death would not end them: without a private pid
-/// namespace. [`Kind::State`], with the words `container not running`, unless the container is
-/// created, running or paused; with `all` a stopped one is fine, and what its init has left behind
-/// gets the signal: engines clean up with it after the end. SIGKILL gets there without `all` too,
-/// if there is anything.
+/// Sends signal number `signal` to init, or with `all` to every process of the cgroup. Without a
+/// private pid namespace, where the death of init does not end the other processes, SIGKILL always
+/// goes to every process.
+///
+/// [`Kind::State`] with the text `container not running` unless the container is created, running
+/// or paused. A stopped container is accepted with `all`, or with SIGKILL if processes are left:
+/// engines use it to clean up the processes that init has left behind.
 pub fn kill(container: &Entry, signal: i32, all: bool) -> Result<()> {
     let name = || format!("kill container {:?}", container.id().as_str());
     let status = container.status()?;
@@ -27,8 +28,8 @@ pub fn kill(container: &Entry, signal: i32, all: bool) -> Result<()> {
             };
             signal_live(state, init.as_fd(), signal, all)
         }
-        // With a pid namespace of its own all of it has died with init; what is in the cgroup is not
-        // the container's.
+        // In a pid namespace of its own, all processes of the container have died with init; other
+        // processes in the cgroup are not the container's.
         Status::Stopped if all && !state.private_pid && container.this_boot()? => {
             signal_cgroup(&state.cgroup, signal)
         }
@@ -41,7 +42,7 @@ pub fn kill(container: &Entry, signal: i32, all: bool) -> Result<()> {
     .with_context(name)
 }
 
-/// Whether processes of a stopped container live on, as they can in a pid namespace of others.
+/// Whether processes of a stopped container are alive, as is possible in a shared pid namespace.
 fn survivors(container: &Entry, state: &State) -> Result<bool> {
     Ok(!state.private_pid && container.this_boot()? && !state.cgroup.pids()?.is_empty())
 }
@@ -62,7 +63,7 @@ pub(super) fn signal_live(
         Err(e) => return Err(e).with_context(|| format!("send signal {signal} to {}", state.pid)),
     }
     if rest {
-        // init has left its cgroup, or there is none.
+        // Init has left its cgroup, or there is no cgroup.
         return signal_cgroup(&state.cgroup, signal);
     }
     if signal == libc::SIGKILL {

@@ -1,8 +1,8 @@
-//! The containers of a state directory: one file for each verb, and the types that a caller uses.
+//! The containers of a state directory: a file for each operation, and the public types.
 //!
-//! The verbs are functions of a [`Store`](crate::state::Store) and run in the calling process.
-//! [`Runtime`] is what a program uses: it runs the verbs that create processes in a worker, so that
-//! neither the threads nor the process-wide settings of the program matter.
+//! The operations are functions of a [`Store`](crate::state::Store) and run in the calling process.
+//! [`Runtime`] is the API for programs: it runs the operations that create processes in a worker,
+//! so that neither the threads nor the process-wide settings of the program matter.
 
 mod create;
 mod create_options;

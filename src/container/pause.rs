@@ -1,11 +1,12 @@
-//! `pause` and `resume`: all processes of a container, frozen and thawed.
+//! `pause` and `resume`: freezes and thaws all processes of a container.
 
 use super::text::not_running;
 use crate::state::{Entry, Status};
 use crate::{Context, Error, Kind, Result};
 
-/// Freezes all processes of a container, and returns when they stand still. Takes the lock.
-/// [`Kind::State`], with the words `container not running`, unless it is created or running.
+/// Freezes all processes of a container, and waits until they are frozen. Takes the lock.
+/// [`Kind::State`] with the text `container not running` unless the container is created or
+/// running.
 pub fn pause(container: &mut Entry) -> Result<()> {
     container.lock()?;
     let name = || format!("pause container {:?}", container.id().as_str());
@@ -21,8 +22,8 @@ pub fn pause(container: &mut Entry) -> Result<()> {
     }
 }
 
-/// Lets a paused container go on. Takes the lock. [`Kind::State`], with the words `container not
-/// paused`, unless it is paused.
+/// Thaws all processes of a paused container. Takes the lock. [`Kind::State`] with the text
+/// `container not paused` unless the container is paused.
 pub fn resume(container: &mut Entry) -> Result<()> {
     container.lock()?;
     let name = || format!("resume container {:?}", container.id().as_str());

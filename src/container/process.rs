@@ -10,7 +10,7 @@ use super::signal::Signal;
 use crate::sys::pidfd;
 use crate::{Context, Error, Kind, Result};
 
-/// The init of a container, or a process of an exec. It is a child of the program.
+/// The init of a container, or a process of an exec; a child of the program.
 ///
 /// Dropping it neither ends nor waits for the process.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ impl Process {
     /// Waits until the process ends.
     ///
     /// # Errors
-    /// [`Kind::State`] if the program has waited for the process already, for example in a handler
+    /// [`Kind::State`] if the program has already waited for the process, for example in a handler
     /// of SIGCHLD.
     pub fn wait(&self) -> Result<ExitStatus> {
         loop {
@@ -45,7 +45,7 @@ impl Process {
     /// Returns the exit status if the process has ended.
     ///
     /// # Errors
-    /// As of [`Process::wait`].
+    /// As for [`Process::wait`].
     pub fn try_wait(&self) -> Result<Option<ExitStatus>> {
         self.wait_with(WaitIdOptions::EXITED | WaitIdOptions::NOHANG)
     }
@@ -78,7 +78,7 @@ impl Process {
     }
 }
 
-/// A pidfd (pidfd_open(2)): readable when the process has ended.
+/// Returns a pidfd (pidfd_open(2)), which is readable when the process has ended.
 impl AsFd for Process {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.pidfd.as_fd()

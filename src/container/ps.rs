@@ -1,12 +1,12 @@
-//! `ps`: the processes of a container.
+//! `ps`: lists the processes of a container.
 
 use super::text::not_running;
 use crate::state::{Entry, Status};
 use crate::{Context, Result};
 
-/// Ids of all processes in the container's cgroups, in ascending order: of a stopped one what has
-/// outlived its init, usually nothing. [`Kind::State`], with the words `container not running`, if
-/// it is not made yet.
+/// Returns the ids of all processes in the container's cgroups, in ascending order. For a stopped
+/// container these are the processes that have outlived init, usually none. [`Kind::State`] with
+/// the text `container not running` if the container is being created.
 pub fn processes(container: &Entry) -> Result<Vec<i32>> {
     let name = || format!("list the processes of container {:?}", container.id().as_str());
     match (container.status()?, container.state()) {

@@ -1,4 +1,4 @@
-//! `run`: create and start in one.
+//! `run`: creates and starts a container.
 
 use std::os::fd::AsFd;
 
@@ -16,7 +16,7 @@ use crate::terminal::signals::{Ignored, SignalGuard};
 use crate::terminal::supervise::{self, Exit, supervise_notifying};
 use crate::{Context, Error, Kind, Result, log};
 
-/// Creates and starts container `id`, and returns its init, a child of `parent`. The caller has
+/// Creates and starts the container `id`. Returns its init, a child of `parent`. The caller has
 /// blocked all signals.
 pub(super) fn detached(
     store: &Store,
@@ -39,19 +39,19 @@ pub(super) fn detached(
     Ok(running.child)
 }
 
-/// What `run` in the foreground does besides waiting.
+/// The options of `run` in the foreground.
 #[derive(Debug, Clone, Copy)]
 pub struct Foreground {
-    /// Reap the orphans of the container.
+    /// Whether to reap the orphans of the container.
     pub subreaper: bool,
-    /// Do not delete the container at its end.
+    /// Whether to keep the container after its end.
     pub keep: bool,
 }
 
-/// Creates and starts container `id`, and stays in the foreground until its init ends: relays the
-/// terminal, passes signals on and deletes the container.
+/// Creates and starts the container `id`, and stays in the foreground until its init ends: relays
+/// the terminal, forwards signals and deletes the container.
 ///
-/// For a process that does nothing else: it makes the process a subreaper and reaps all children.
+/// Only for a process that does nothing else: makes the process a subreaper and reaps all children.
 pub(super) fn in_foreground(
     store: &Store,
     id: &Id,
@@ -83,7 +83,7 @@ pub(super) fn in_foreground(
             destroy(container)
         });
         match (&exit, removed) {
-            // Another process has deleted it meanwhile.
+            // Another process has deleted the container meanwhile.
             (_, Err(error)) if error.kind() == Kind::NotFound => {}
             (Ok(_), Err(error)) => log::warn(error.context(name())),
             (Err(_), Err(error)) => log::warn(error),

@@ -1,4 +1,4 @@
-//! The handles that a program holds.
+//! The public handles of a runtime and of a container.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -22,21 +22,21 @@ use crate::terminal::signals::SignalGuard;
 use crate::terminal::supervise::Exit;
 use crate::{Error, Kind, Result};
 
-/// The containers of one state directory.
+/// The containers of a state directory.
 ///
-/// A container is created, started and deleted by a worker, a short-lived clone of the program,
-/// and its processes are children of the program. A runtime prints nothing, reads no environment
-/// variable and changes no setting of the program. Clones share the state directory.
+/// A container is created, started and deleted by a worker, a short-lived clone of the program; the
+/// processes of the container are children of the program. A runtime prints nothing, reads no
+/// environment variable and changes no setting of the program. Clones share the state directory.
 #[derive(Debug, Clone)]
 pub struct Runtime {
     store: Arc<Store>,
     executor: Executor,
 }
 
-/// Who runs the verbs that create processes.
+/// The process that runs the operations that create processes.
 #[derive(Debug, Clone)]
 enum Executor {
-    /// The calling process, which is the command line.
+    /// The calling process, for the command line.
     Caller,
     /// A clone of the calling process.
     Clone,
@@ -45,14 +45,14 @@ enum Executor {
 }
 
 impl Runtime {
-    /// Opens the state directory `root` for a program with one thread. The first `create` makes
+    /// Opens the state directory `root` for a program with one thread. The first `create` creates
     /// the directory, with mode 0700.
     ///
     /// If the program has more than one thread, calls that create processes are an error: use
     /// [`Runtime::with_fork_server`].
     ///
     /// # Errors
-    /// [`Kind::Invalid`] if `root` is `/` or no directory.
+    /// [`Kind::Invalid`] if `root` is `/` or not a directory.
     pub fn open(root: impl AsRef<Path>) -> Result<Runtime> {
         let store = Arc::new(Store::open(root.as_ref(), Origin::Named)?);
         Ok(Runtime { store, executor: Executor::Clone })
@@ -61,22 +61,22 @@ impl Runtime {
     /// Opens the state directory `root` for a program with any number of threads.
     ///
     /// # Errors
-    /// As of [`Runtime::open`].
+    /// As for [`Runtime::open`].
     pub fn with_fork_server(root: impl AsRef<Path>, server: &ForkServer) -> Result<Runtime> {
         let executor = Executor::Server(server.clone());
         Ok(Runtime { executor, ..Runtime::open(root)? })
     }
 
-    /// For the command line, which has one thread and ends after one verb.
+    /// Creates a runtime for the command line, which has one thread and exits after one operation.
     pub(crate) fn in_this_process(store: Store) -> Runtime {
         Runtime { store: Arc::new(store), executor: Executor::Caller }
     }
 
-    /// Creates the container `id`. Its init, which is returned, waits for [`Container::start`].
+    /// Creates the container `id`. Returns its init, which waits for [`Container::start`].
     ///
     /// # Errors
-    /// [`Kind::State`] if the container exists; [`Kind::Invalid`] if the configuration is not
-    /// valid. The container does not exist then.
+    /// [`Kind::State`] if the container exists; [`Kind::Invalid`] if the configuration is invalid.
+    /// After an error, nothing has been created.
     pub fn create(&self, id: &str, options: &CreateOptions) -> Result<Process> {
         let id = Id::new(id)?;
         let child = match &self.executor {
@@ -89,17 +89,18 @@ impl Runtime {
         Ok(Process::new(child.pid, child.pidfd))
     }
 
-    /// Creates and starts the container `id`, and returns its init, which executes the program.
+    /// Creates and starts the container `id`. Returns its init, which has executed the program.
     ///
     /// # Errors
-    /// As of [`Runtime::create`] and [`Container::start`]. The container does not exist then.
+    /// As for [`Runtime::create`] and [`Container::start`]. After an error, nothing has been
+    /// created.
     pub fn run(&self, id: &str, options: &CreateOptions) -> Result<Process> {
         let id = Id::new(id)?;
         let options = Box::new(options.clone().absolute()?);
         self.started(self.call(id, Verb::Run(options))?)
     }
 
-    /// For the command line: [`run`](super::run::detached) in the calling process.
+    /// Calls [`run`](super::run::detached) in the calling process, for the command line.
     pub(crate) fn run_detached(
         &self,
         id: &str,
@@ -110,7 +111,7 @@ impl Runtime {
         Ok(Process::new(child.pid, child.pidfd))
     }
 
-    /// For the command line: [`run`](super::run::in_foreground) in the calling process.
+    /// Calls [`run`](super::run::in_foreground) in the calling process, for the command line.
     pub(crate) fn run_in_foreground(
         &self,
         id: &str,
@@ -121,15 +122,17 @@ impl Runtime {
         run::in_foreground(&self.store, &Id::new(id)?, options, foreground, signals)
     }
 
-    /// Returns a handle of the container `id`, which need not exist: each method looks for it.
+    /// Returns a handle on the container `id`. The container need not exist: each method looks it
+    /// up.
     ///
     /// # Errors
-    /// [`Kind::Invalid`] if `id` is not the id of a container.
+    /// [`Kind::Invalid`] if `id` is not a valid container id.
     pub fn container(&self, id: &str) -> Result<Container> {
         Ok(Container { runtime: self.clone(), id: Id::new(id)? })
     }
 
-    /// Lists the containers by id. A container that cannot be read is left out, with a warning.
+    /// Returns the containers, sorted by id. Leaves out, with a warning, containers that cannot be
+    /// read.
     pub fn containers(&self) -> Result<Vec<Container>> {
         let entries = match self.store.list() {
             Err(error) if error.errno() == Some(nix::errno::Errno::ENOENT) => Vec::new(),
@@ -139,7 +142,7 @@ impl Runtime {
         Ok(entries.into_iter().map(handle).collect())
     }
 
-    /// The entries of all containers, for the command line.
+    /// Returns the entries of all containers, for the command line.
     pub(crate) fn entries(&self) -> Result<Vec<Entry>> {
         self.store.list()
     }
@@ -159,7 +162,7 @@ impl Runtime {
 
 /// A container of a [`Runtime`].
 ///
-/// The handle holds no resource: the container stays when it is dropped.
+/// The handle owns no resource: dropping it does not affect the container.
 #[derive(Debug, Clone)]
 pub struct Container {
     runtime: Runtime,
@@ -189,7 +192,7 @@ impl Container {
         Ok(read(&self.load()?.document()?))
     }
 
-    /// Has init execute the program of a created container. Returns when the program runs and the
+    /// Makes init execute the program of a created container. Returns when the program runs and the
     /// poststart hooks have run.
     ///
     /// # Errors
@@ -199,7 +202,8 @@ impl Container {
         self.start_notifying(None)
     }
 
-    /// Like [`Container::start`]; with `host`, also waits until the program is ready.
+    /// Starts the container like [`Container::start`]; with `host`, also waits until the program is
+    /// ready.
     pub(crate) fn start_notifying(&self, host: Option<&sd_notify::Host>) -> Result<()> {
         match self.runtime.executor {
             Executor::Caller => start::start(&self.runtime.store, &self.id, host),
@@ -207,11 +211,12 @@ impl Container {
         }
     }
 
-    /// Starts another process in the container, and returns it when it has executed its program.
+    /// Starts another process in the container. Returns the process when it has executed its
+    /// program.
     ///
     /// # Errors
     /// [`Kind::State`] if the container is stopped or paused; [`Kind::Invalid`] if the process is
-    /// not valid; the error of execve(2).
+    /// invalid; the error of execve(2).
     pub fn exec(&self, options: &ExecOptions) -> Result<Process> {
         let child = match self.runtime.executor {
             Executor::Caller => {
@@ -226,7 +231,7 @@ impl Container {
         Ok(Process::new(child.pid, child.pidfd))
     }
 
-    /// For the command line: [`exec`](super::exec::in_foreground) in the calling process.
+    /// Calls [`exec`](super::exec::in_foreground) in the calling process, for the command line.
     pub(crate) fn exec_in_foreground(
         &self,
         options: &ExecOptions,
@@ -235,7 +240,7 @@ impl Container {
         exec::in_foreground(&self.runtime.store, &self.id, options, signals)
     }
 
-    /// Sends a signal to init. [`Signal::KILL`] reaches the other processes of the container, too.
+    /// Sends a signal to init. [`Signal::KILL`] also reaches the other processes of the container.
     ///
     /// # Errors
     /// [`Kind::State`] if the container is stopped.
@@ -243,12 +248,12 @@ impl Container {
         kill::kill(&self.load()?, signal.number(), false)
     }
 
-    /// Sends a signal to every process of the container, also to those that live on after init.
+    /// Sends a signal to every process of the container, including those that have outlived init.
     pub fn kill_all(&self, signal: Signal) -> Result<()> {
         kill::kill(&self.load()?, signal.number(), true)
     }
 
-    /// Freezes all processes. Returns when they are frozen.
+    /// Freezes all processes, and waits until they are frozen.
     ///
     /// # Errors
     /// [`Kind::State`] unless the container is created or running.
@@ -264,12 +269,12 @@ impl Container {
         pause::resume(&mut self.load()?)
     }
 
-    /// Changes limits. `resources` is JSON in the form of `linux.resources` in config.json; limits
-    /// that it does not name stay as they are.
+    /// Changes limits. `resources` is JSON in the format of `linux.resources` in config.json.
+    /// Limits that it does not contain are not changed.
     ///
     /// # Errors
-    /// [`Kind::State`] if the container is stopped; [`Kind::Invalid`] if a limit is not valid. All
-    /// limits are as before then.
+    /// [`Kind::State`] if the container is stopped; [`Kind::Invalid`] if a limit is invalid. After
+    /// an error, no limit has changed.
     pub fn update(&self, resources: &str) -> Result<()> {
         let mut warnings = Vec::new();
         let changes = Changes::parse(resources.as_bytes(), "resources", &mut warnings)?;
@@ -277,7 +282,7 @@ impl Container {
         self.change(&changes)
     }
 
-    /// Like [`Container::update`], for changes that were read already.
+    /// Changes limits like [`Container::update`], for changes that are already parsed.
     pub(crate) fn change(&self, changes: &Changes) -> Result<()> {
         update::update(self.load()?, changes)
     }
@@ -288,7 +293,7 @@ impl Container {
         Ok(pids.into_iter().map(i32::unsigned_abs).collect())
     }
 
-    /// Returns what the container uses.
+    /// Returns the resource usage of the container.
     ///
     /// # Errors
     /// [`Kind::State`] if the container is stopped.
@@ -296,8 +301,8 @@ impl Container {
         events::stats(&self.load()?)
     }
 
-    /// Returns an iterator of events that ends with the container: statistics at every `interval`,
-    /// and each time that the container runs out of memory.
+    /// Returns an iterator of events that ends with the container: the resource usage at every
+    /// `interval`, and an event whenever the container runs out of memory.
     ///
     /// # Errors
     /// [`Kind::State`] if the container is stopped.
@@ -314,13 +319,13 @@ impl Container {
         self.delete_with(false)
     }
 
-    /// Kills the container if it is not stopped, and deletes it. It is no error if it does not
-    /// exist.
+    /// Kills the container if it is not stopped, and deletes it. A container that does not exist is
+    /// no error.
     pub fn delete_by_force(&self) -> Result<()> {
         self.delete_with(true)
     }
 
-    /// [`Container::delete_by_force`] or [`Container::delete`].
+    /// Calls [`Container::delete_by_force`] or [`Container::delete`].
     pub(crate) fn delete_with(&self, force: bool) -> Result<()> {
         match self.runtime.executor {
             Executor::Caller => delete::delete(&self.runtime.store, &self.id, force),

@@ -7,8 +7,8 @@ use nix::sys::signal as named_signal;
 
 use crate::{Error, Result};
 
-/// The real-time signals that programs use: the kernel's first two belong to libc. Fixed, because
-/// a name must mean the same number whatever libc this program was linked with.
+/// The first real-time signal for programs: libc uses the kernel's first two. A constant, so that a
+/// name means the same number with every libc.
 const RTMIN: i32 = 34;
 const RTMAX: i32 = 64;
 
@@ -28,7 +28,7 @@ impl Signal {
     /// SIGTERM
     pub const TERM: Signal = Signal(libc::SIGTERM);
 
-    /// Returns the signal of a number from 0 to 64.
+    /// Returns the signal with this number, from 0 to 64.
     pub fn from_number(number: i32) -> Option<Signal> {
         (0..=RTMAX).contains(&number).then_some(Signal(number))
     }
@@ -45,7 +45,7 @@ impl fmt::Display for Signal {
     }
 }
 
-/// Reads a number, or a name in any case, with or without `SIG`: `KILL`, `SIGRTMIN+3`, `rtmax-1`.
+/// Parses a number, or a name in any case, with or without `SIG`: `KILL`, `SIGRTMIN+3`, `rtmax-1`.
 impl FromStr for Signal {
     type Err = Error;
 
@@ -64,7 +64,7 @@ impl FromStr for Signal {
 }
 
 fn named(name: &str) -> Option<i32> {
-    // Other names of the same numbers (signal(7)).
+    // Aliases (signal(7)).
     let name = match name {
         "IOT" => "ABRT",
         "CLD" => "CHLD",

@@ -1,4 +1,4 @@
-//! `start`: init executes the program of the container.
+//! `start`: makes init execute the program of the container.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -10,9 +10,9 @@ use crate::spawn::fifo;
 use crate::state::{self, Entry, Id, Status, Store};
 use crate::{Context, Error, Kind, Result, log};
 
-/// Starts container `id`. Returns when the program runs and the poststart hooks have run; if either
-/// fails, the container is stopped and deleted (runtime.md, "Lifecycle"). With `host`, also waits
-/// until the program is ready.
+/// Starts the container `id`. Returns when the program runs and the poststart hooks have run; if
+/// either fails, the container is stopped and deleted (runtime.md, "Lifecycle"). With `host`, also
+/// waits until the program is ready.
 pub(super) fn start(store: &Store, id: &Id, host: Option<&sd_notify::Host>) -> Result<()> {
     let container = store.load(id)?;
     let context = || format!("start {}", name(id));
@@ -22,8 +22,8 @@ pub(super) fn start(store: &Store, id: &Id, host: Option<&sd_notify::Host>) -> R
     }
 }
 
-/// What is left to do is to wait until the program is ready, which the second descriptor ends: a
-/// pidfd of init. The container's lock is free again by then.
+/// Starts the container under its lock. If the caller must still wait until the program is ready,
+/// returns the proxy of the readiness socket, and a pidfd of init, whose end ends the wait.
 fn start_locked(
     store: &Store,
     mut container: Entry,
@@ -41,7 +41,7 @@ fn start_locked(
         }
     }
     if !container.state().is_some_and(|state| state.has_process) {
-        // No effect on the container: the caller may still delete it in peace.
+        // The container is not changed: the caller may still delete it.
         return Err(Error::invalid_field("process", "missing in config.json; nothing to start"));
     }
     let mut proxy = match host {
@@ -54,11 +54,11 @@ fn start_locked(
         poststart(&container)
     });
     if let Err(error) = started {
-        // The error is the story; what the clean-up adds is a warning.
+        // Report this error; an error of the clean-up is a warning.
         let id = container.id().clone();
         let end = |container: Entry| stop(&container, DEATH).and_then(|()| destroy(container));
         match end(container).or_else(|_| store.load_locked(&id).and_then(end)) {
-            // Somebody else was faster.
+            // Another process has deleted the container.
             Err(more) if more.kind() == Kind::NotFound => {}
             Err(more) => log::warn(more),
             Ok(()) => {}

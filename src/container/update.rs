@@ -1,4 +1,4 @@
-//! `update`: other limits for a container that is alive.
+//! `update`: changes the limits of a live container.
 
 use super::text::{name, not_running};
 use crate::cgroup::Update;
@@ -6,8 +6,8 @@ use crate::config::Changes;
 use crate::state::{Entry, Status};
 use crate::{Context, Result, log};
 
-/// Changes the limits of a container, and keeps them in its state for later commands. Takes the
-/// lock. After an error all limits are as before.
+/// Changes the limits of a container, and stores them for later commands. Takes the lock. After an
+/// error, no limit has changed.
 pub(super) fn update(mut container: Entry, changes: &Changes) -> Result<()> {
     container.lock()?;
     let name = format!("update {}", name(container.id()));

@@ -1,10 +1,11 @@
-//! A worker: a short-lived process with one thread that runs one verb, and answers over a socket.
+//! A worker: a short-lived process with one thread that runs one operation, and answers over a
+//! socket.
 //!
-//! A verb that creates processes clones its own process, and a clone of a process with threads can
-//! hang for ever: it has a copy of one thread only, and a lock that another thread held is never
-//! released. It also changes settings that all threads of a process share, such as the umask. So
-//! [`super::Runtime`] has a worker run the verb. The worker is a child of the program, and so are
-//! the processes that it creates (CLONE_PARENT).
+//! An operation that creates processes clones its own process, and a clone of a process with
+//! threads can hang forever: it has a copy of one thread only, and a lock that another thread held
+//! is never released. It also changes settings that all threads of a process share, such as the
+//! umask. So [`super::Runtime`] runs the operation in a worker. The worker is a child of the
+//! program, and so are the processes that it creates (CLONE_PARENT).
 
 use std::fs::File;
 use std::io::{Read, Seek, Write};
@@ -30,18 +31,18 @@ use crate::sys::signal::{default_action, ignore, swap_mask};
 use crate::terminal::signals::SignalGuard;
 use crate::{Context, Error, Kind, Result, log};
 
-/// What a worker is to do.
+/// A request to a worker.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Request {
     /// The state directory.
     pub root: PathBuf,
     /// The container.
     pub id: Id,
-    /// The verb.
+    /// The operation.
     pub verb: Verb,
 }
 
-/// A verb that a worker runs.
+/// An operation that a worker runs.
 #[derive(Debug, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub(super) enum Verb {
@@ -52,17 +53,17 @@ pub(super) enum Verb {
     Delete { force: bool },
 }
 
-/// How a [`Request`] travels: JSON in an anonymous file, followed by the descriptors of the new
+/// An encoded [`Request`]: JSON in an anonymous file, followed by the descriptors of the new
 /// process.
 #[derive(Debug)]
 pub(super) struct Parcel {
     /// The request.
     pub text: OwnedFd,
-    /// The descriptors that `Header` counts.
+    /// The descriptors, counted in `Header`.
     pub descriptors: Vec<Arc<OwnedFd>>,
 }
 
-/// Which descriptors come with a request.
+/// The descriptors that come with a request.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 struct Header {
     standard: [bool; 3],
@@ -70,7 +71,7 @@ struct Header {
 }
 
 impl Parcel {
-    /// Packs `request`.
+    /// Encodes `request`.
     pub fn pack(request: &Request) -> Result<Parcel> {
         let sent = match &request.verb {
             Verb::Create(options) | Verb::Run(options) => Some(&options.descriptors),
@@ -96,21 +97,21 @@ impl Parcel {
     }
 }
 
-/// Puts the process that was just cloned into a known state: no signal handler of the program, a
-/// session of its own, so that no signal of a terminal reaches it.
+/// Puts a cloned process into a known state: no signal handlers of the program, and a session of
+/// its own, so that it gets no signals from a terminal.
 pub(super) fn leave_the_program() {
     for signal in 1..=64 {
-        // SIGKILL and SIGSTOP have no other action.
+        // SIGKILL and SIGSTOP always have their default action.
         let _ = default_action(signal);
     }
-    // A new process leads no process group, so this cannot fail.
+    // This cannot fail: a new process leads no process group.
     let _ = nix::unistd::setsid();
 }
 
-/// Runs the request in this process, which must be a clone for that purpose, and answers over
-/// `answer`. Returns the exit status of the worker.
+/// Runs the request in this process, which must be a clone for that purpose, and sends the answer
+/// over `answer`. Returns the exit status of the worker.
 pub(super) fn run(answer: OwnedFd, text: OwnedFd, descriptors: Vec<OwnedFd>) -> i32 {
-    // A panic must not unwind into what the clone has copied of the program.
+    // A panic must not unwind into the clone's copy of the program.
     let work = std::panic::AssertUnwindSafe(|| {
         let (answer, result) = work(answer, text, descriptors);
         let sent = match result {
@@ -122,7 +123,7 @@ pub(super) fn run(answer: OwnedFd, text: OwnedFd, descriptors: Vec<OwnedFd>) -> 
             }
             Err(error) => send_with_fd(answer.as_fd(), &encode_error(&error), None),
         };
-        // Without a program, nobody can be told.
+        // If the program is gone, there is no receiver.
         i32::from(sent.is_err())
     });
     std::panic::catch_unwind(work).unwrap_or(101)
@@ -144,7 +145,7 @@ fn work(
     };
     match place(&answer, header, descriptors) {
         Ok(moved) => {
-            // Closed already.
+            // It is already closed.
             std::mem::forget(answer);
             let result = execute(request, header.preserved, &moved);
             (moved, result)
@@ -153,8 +154,8 @@ fn work(
     }
 }
 
-/// Puts the descriptors of the new process into their places and closes all others but `answer`,
-/// whose copy is returned.
+/// Moves the descriptors of the new process to their numbers and closes all others except `answer`.
+/// Returns a copy of `answer`.
 fn place(answer: &OwnedFd, header: Header, descriptors: Vec<OwnedFd>) -> Result<OwnedFd> {
     let first_free = header.preserved.saturating_add(3);
     let above = |fd: BorrowedFd<'_>| -> Result<OwnedFd> {
@@ -166,7 +167,7 @@ fn place(answer: &OwnedFd, header: Header, descriptors: Vec<OwnedFd>) -> Result<
     for fd in &descriptors {
         copies.push(above(fd.as_fd())?);
     }
-    // The range is closed as a whole.
+    // The whole range is closed.
     std::mem::forget(descriptors);
     let mut kept: Vec<_> = copies.iter().map(AsRawFd::as_raw_fd).collect();
     kept.push(moved.as_raw_fd());
@@ -185,7 +186,7 @@ fn place(answer: &OwnedFd, header: Header, descriptors: Vec<OwnedFd>) -> Result<
     }
     crate::terminal::stdio::ensure_open()?;
     for fd in copies {
-        // The lowest free number is the next one from 3 up.
+        // The lowest free number is the next from 3 on.
         let placed = fcntl(&fd, FcntlArg::F_DUPFD(3))?;
         debug_assert!(placed < i32::try_from(first_free).unwrap_or(i32::MAX));
     }
@@ -203,7 +204,7 @@ fn execute(request: Request, preserved: u32, answer: &OwnedFd) -> Result<Option<
     });
     let Request { root, id, verb } = request;
     let store = Store::open(&root, Origin::Default)?;
-    // Without a program, nobody has to reap.
+    // If the program is gone, it has nothing to reap.
     let reap = |ended: OwnedFd| drop(send_with_fd(answer.as_fd(), ENDED, Some(ended.as_fd())));
     let parent = Parent::OfCaller(&reap);
     match verb {
@@ -224,30 +225,30 @@ fn execute(request: Request, preserved: u32, answer: &OwnedFd) -> Result<Option<
     }
 }
 
-/// The program's side: what came back.
+/// A message to the program.
 #[derive(Debug)]
 pub(super) enum Answer {
-    /// The worker has done it, with the process id of a new process, or 0.
+    /// The worker has succeeded; with the process id of a new process, or 0.
     Done(i32),
-    /// It could not.
+    /// The worker has failed.
     Failed(Error),
     /// The worker was cloned; its pidfd comes with the message.
     Worker,
     /// A warning, for the program's logger.
     Warning(String),
-    /// A process that the worker has made has ended, and the program has to reap it; its pidfd comes
-    /// with the message.
+    /// A process that the worker has created has ended, and the program must reap it; its pidfd
+    /// comes with the message.
     Ended,
 }
 
-/// A message to the program that the worker was cloned.
+/// The message that the worker was cloned.
 pub(super) const WORKER: &[u8] = b"W";
 
 const ENDED: &[u8] = b"E";
 const WARNING: &[u8] = b"!";
 
 impl Answer {
-    /// Reads a message.
+    /// Parses a message.
     pub fn parse(bytes: &[u8]) -> Option<Answer> {
         match bytes {
             [b'O', pid @ ..] => {

@@ -1,4 +1,4 @@
-//! Files that are replaced atomically, and leave nothing behind where the writer is killed.
+//! Replaces files atomically, and leaves nothing behind if the writer is killed.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -11,12 +11,12 @@ use rustix::io::Errno;
 
 use crate::Result;
 
-/// Makes the file `path` (relative to `dir`) hold `bytes`, and replaces a file of that name. A reader
-/// sees the old file or the new one, never a part.
+/// Writes `bytes` to the file `path` (relative to `dir`), and replaces an existing file. A reader
+/// sees the old file or the new file, never a part.
 ///
 /// A new file has no name before it is complete (O_TMPFILE), so a writer that is killed leaves
-/// nothing. Where there is a file already, or the file system has no such files, the new one is
-/// `.NAME.PID` before it is renamed.
+/// nothing behind. If the file exists, or the file system does not support O_TMPFILE, the new file
+/// is named `.NAME.PID` before it is renamed.
 pub fn write_atomic(dir: BorrowedFd<'_>, path: &Path, mode: Mode, bytes: &[u8]) -> Result<()> {
     let parent = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -59,7 +59,7 @@ fn temporary(path: &Path) -> Result<PathBuf> {
     Ok(path.with_file_name(name))
 }
 
-/// Removes what a killed process with our process id has left.
+/// Removes the temporary file of a killed process with this process id.
 fn remove_stale(dir: BorrowedFd<'_>, temporary: &Path) -> Result<()> {
     match unlinkat(dir, temporary, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => Ok(()),
@@ -72,7 +72,8 @@ fn rename(dir: BorrowedFd<'_>, temporary: &Path, path: &Path) -> Result<()> {
     Ok(renamed.inspect_err(|_| discard(dir, temporary))?)
 }
 
-/// Removes the temporary file after an error, which is the one to report.
+/// Removes the temporary file after an error. Its own error is dropped: the first error is the one
+/// to report.
 fn discard(dir: BorrowedFd<'_>, temporary: &Path) {
     let _ = unlinkat(dir, temporary, AtFlags::empty());
 }

@@ -9,15 +9,16 @@ use super::open::read_link;
 use super::read::copy_bytes;
 use crate::{Context, Error, Kind, Result};
 
-/// Copies everything below the directory `from` into the directory `to`: files, directories,
-/// links and special files with owner, mode and times. Links are copied, never followed.
+/// Copies everything below the directory `from` into the directory `to`: files, directories, links
+/// and special files, with owner, mode and times. Copies links, never follows them.
 pub fn copy_tree(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
     let from = rustix::fs::openat(from, ".", READ_DIR, Mode::empty())?;
     let to = rustix::fs::openat(to, ".", READ_DIR, Mode::empty())?;
     copy_dir(from, to.as_fd(), 0)
 }
 
-/// Deeper than any real tree, and shallow enough for the stack and the descriptors of each level.
+/// The maximum depth: deeper than any real tree, and shallow enough for the stack and a descriptor
+/// per level.
 const MAX_DEPTH: u32 = 256;
 
 const READ_DIR: OFlags =
@@ -62,7 +63,7 @@ fn copy_entry(
             return own(to, name, &stat);
         }
         FileType::RegularFile => {
-            // NONBLOCK: it may have become a FIFO since it was looked at.
+            // NONBLOCK: it may have become a FIFO since it was examined.
             let read = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
             let make = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
             let mut source = File::from(rustix::fs::openat(from, name, read, Mode::empty())?);
@@ -87,7 +88,7 @@ fn copy_entry(
     Ok(())
 }
 
-/// Owner first, mode after: chown clears the set-id bits.
+/// Sets the owner, then the mode: chown clears the set-id bits.
 fn own(dir: BorrowedFd<'_>, name: &std::ffi::CStr, stat: &Stat) -> Result<()> {
     let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
     rustix::fs::chownat(dir, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;

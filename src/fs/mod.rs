@@ -1,8 +1,8 @@
-//! Path look-ups that a hostile image or a racing process cannot redirect: [`Root`] for every
-//! path inside a container's root file system, [`Proc`] for the host's procfs.
+//! Path look-ups that a hostile image or a racing process cannot redirect: [`Root`] for paths in a
+//! container's root file system, [`Proc`] for the host's procfs.
 //!
-//! Once the root is open, no function of this program takes a path inside it without a `Root`: that
-//! rules out the class of CVE-2019-18837, CVE-2021-30465 and CVE-2024-45310, not single instances.
+//! Once the root is open, every function that takes a path in it uses a `Root`: that rules out the
+//! whole class of CVE-2019-18837, CVE-2021-30465 and CVE-2024-45310.
 
 mod atomic_file;
 mod copy_up;

@@ -8,7 +8,7 @@ use std::path::Path;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat, StatxFlags};
 use rustix::io::Errno;
 
-/// Opens a file only to name it. Every descriptor of this program is close-on-exec.
+/// Opens a file only to refer to it. Every descriptor of this program is close-on-exec.
 pub const PATH: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
 
 /// Returns whether `stat` is that of the character device with these numbers.
@@ -17,7 +17,8 @@ pub fn is_char_device(stat: &Stat, major: u32, minor: u32) -> bool {
         && stat.st_rdev == rustix::fs::makedev(major, minor)
 }
 
-/// Returns the number of the mount that an open file was reached by (statx(2), stx_mnt_id, Linux 5.8).
+/// Returns the id of the mount through which an open file was reached (statx(2), stx_mnt_id, Linux
+/// 5.8).
 pub fn mount_id(file: BorrowedFd<'_>) -> rustix::io::Result<u64> {
     let stat = rustix::fs::statx(file, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)?;
     if stat.stx_mask & StatxFlags::MNT_ID.bits() == 0 {
@@ -32,12 +33,12 @@ pub fn read_link(dir: BorrowedFd<'_>, name: &OsStr) -> rustix::io::Result<OsStri
     Ok(OsString::from_vec(target.into_bytes()))
 }
 
-/// How often openat2(2) is called again after EAGAIN, which means that a rename raced with a `..`.
-/// After that it is an attack or an error, never a reason to look the path up in a weaker way.
+/// How often openat2(2) is repeated after EAGAIN, which means that a rename raced with a `..`. More
+/// is an attack or an error, and never a reason to look the path up in a weaker way.
 const RACE_RETRIES: u32 = 64;
 
-/// Calls openat2(2) until it gives an answer. Returns `None` if the call is missing (before Linux
-/// 5.6, or hidden by a seccomp filter).
+/// Calls openat2(2), and repeats it while a race interferes. Returns `None` if the call is missing
+/// (before Linux 5.6, or hidden by a seccomp filter).
 pub fn openat2(
     dir: BorrowedFd<'_>,
     path: &Path,

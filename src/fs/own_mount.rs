@@ -1,5 +1,5 @@
-//! A mount in the runtime's own mount namespace. Only a later command unmounts it, which must find
-//! that mount again and unmount no other.
+//! A mount in the runtime's own mount namespace. A later command unmounts it, and must find that
+//! mount again and unmount no other.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::Path;
@@ -12,10 +12,10 @@ use serde::{Deserialize, Serialize};
 use super::open::PATH;
 use crate::{Context, Result};
 
-/// linux/stat.h, since Linux 6.8: a number that no later mount gets.
+/// linux/stat.h, since Linux 6.8: an id that no later mount gets.
 const MNT_ID_UNIQUE: StatxFlags = StatxFlags::from_bits_retain(0x4000);
 
-/// The kernel's number of a mount. The number does not change when a detached mount is attached.
+/// The kernel's id of a mount. It does not change when a detached mount is attached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct OwnMount(u64);
@@ -23,14 +23,14 @@ pub struct OwnMount(u64);
 impl OwnMount {
     /// Returns the mount that a descriptor was opened on.
     pub fn of(file: BorrowedFd<'_>) -> Result<OwnMount> {
-        // A kernel that does not know the unique number gives the other one.
+        // A kernel without the unique id returns the reusable one.
         let wanted = StatxFlags::MNT_ID | MNT_ID_UNIQUE;
         let found = statx(file, "", AtFlags::EMPTY_PATH, wanted).context("ask for the mount id")?;
         Ok(OwnMount(found.stx_mnt_id))
     }
 
     /// Unmounts this mount, with all mounts below, from `path`. Does nothing if another mount, or
-    /// none, is there.
+    /// no mount, is there.
     pub fn detach(self, path: &Path) -> Result<()> {
         let detach = || -> Result<()> {
             let flags = PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW;
@@ -41,7 +41,7 @@ impl OwnMount {
             if OwnMount::of(there.as_fd())? != self {
                 return Ok(());
             }
-            // By the descriptor: the mount that was compared is the mount that is detached.
+            // By the descriptor, so that exactly the compared mount is detached.
             let path = format!("/proc/self/fd/{}", there.as_raw_fd());
             Ok(umount2(path.as_str(), MntFlags::MNT_DETACH)?)
         };

@@ -1,6 +1,6 @@
-//! The host's procfs, held as a descriptor from before any mount of the container exists, so that
-//! nothing a container puts on /proc can catch a write (CVE-2019-16884, CVE-2019-19921,
-//! CVE-2025-52881). No crossing of mounts, no magic links, ever.
+//! The host's procfs, opened before any mount of the container exists, so that nothing that a
+//! container mounts on /proc can redirect a write (CVE-2019-16884, CVE-2019-19921, CVE-2025-52881).
+//! Look-ups never cross a mount and never follow a magic link.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -43,17 +43,16 @@ impl Proc {
         }
     }
 
-    /// Opens the file that an O_PATH descriptor names, with `flags`, by the descriptor's magic link in
-    /// the host's procfs. A file that an image has chosen is found, checked, and then opened this
-    /// way: opening another device, or a FIFO, may have an effect before it can be checked.
+    /// Reopens the file of an O_PATH descriptor with `flags`, by the descriptor's magic link in the
+    /// host's procfs. A file from an image is found, checked, and then opened this way: opening a
+    /// device or a FIFO before the check may have side effects.
     pub fn reopen(&self, file: BorrowedFd<'_>, flags: OFlags) -> rustix::io::Result<OwnedFd> {
         let fds = self.file(Path::new("self/fd"), PATH | OFlags::DIRECTORY)?;
         let number = file.as_raw_fd().to_string();
         rustix::fs::openat(&fds, number, flags | OFlags::CLOEXEC, Mode::empty())
     }
 
-    /// Changes the mode of the file that an O_PATH descriptor names; fchmod(2) refuses such a
-    /// descriptor.
+    /// Changes the mode of the file of an O_PATH descriptor, which fchmod(2) refuses.
     pub fn chmod(&self, file: BorrowedFd<'_>, mode: Mode) -> rustix::io::Result<()> {
         let fds = self.file(Path::new("self/fd"), PATH | OFlags::DIRECTORY)?;
         let number = file.as_raw_fd().to_string();

@@ -1,4 +1,4 @@
-//! Reading small files and copying files.
+//! Reads small files and copies files.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -8,14 +8,14 @@ use rustix::io::Errno;
 
 use crate::{Context, Error, Kind, Result};
 
-/// Reads a small text file of procfs, sysfs or a cgroup. The standard library's reader asks for sizes
-/// that these file systems do not know, and reads in small steps.
+/// Reads a small text file of procfs, sysfs or a cgroup. The standard library's reader queries
+/// sizes that these file systems do not provide, and reads in small steps.
 pub fn read_text(path: &str) -> Result<String> {
     let text = read_bytes(path)?;
     String::from_utf8(text).map_err(|e| Error::new(Kind::System, format!("read {path}: {e}")))
 }
 
-/// Reads a small file like [`read_text`], with contents that need not be text, such as the name of a
+/// Reads a small file like [`read_text`], whose content need not be UTF-8, such as the name of a
 /// process.
 pub fn read_bytes(path: &str) -> Result<Vec<u8>> {
     let read = || -> rustix::io::Result<Vec<u8>> {
@@ -27,7 +27,7 @@ pub fn read_bytes(path: &str) -> Result<Vec<u8>> {
             match rustix::io::read(&file, &mut buffer) {
                 Ok(length) => {
                     text.extend(buffer.iter().take(length));
-                    // These file systems fill what they are given, as long as they have lines.
+                    // These file systems fill the buffer as long as they have lines.
                     if length < buffer.len() {
                         return Ok(text);
                     }
@@ -40,8 +40,8 @@ pub fn read_bytes(path: &str) -> Result<Vec<u8>> {
     read().with_context(|| format!("read {path}"))
 }
 
-/// Copies the rest of `from` to `to`. The standard library's copy uses sendfile(2) and similar calls,
-/// and panics on answers that it does not expect of them.
+/// Copies the rest of `from` to `to`. The standard library's copy uses sendfile(2) and similar
+/// calls, and panics on unexpected results.
 pub fn copy_bytes(from: &mut File, to: &mut File) -> std::io::Result<()> {
     let mut buffer = vec![0; 1 << 16];
     loop {

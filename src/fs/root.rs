@@ -12,11 +12,11 @@ use super::open::{PATH, openat2, read_link};
 use super::walk::{self, Scope};
 use crate::{Context, Error, Result};
 
-/// The most dangling links in the path of a destination; more are a loop.
+/// The maximum number of dangling links in the path of a destination; more are a loop.
 const MAX_DANGLING: u32 = 40;
 
-/// The root file system. Every path given to its methods is read as the container would read it:
-/// absolute, links interpreted inside the root, mounts crossed, magic links refused.
+/// The root file system. Its methods resolve every path as the container would: absolute, links
+/// followed inside the root, mounts crossed, magic links refused.
 #[derive(Debug)]
 pub struct Root {
     dir: OwnedFd,
@@ -24,7 +24,7 @@ pub struct Root {
     no_openat2: Cell<bool>,
 }
 
-/// A name that is free in a directory of the root file system.
+/// A name that does not exist in a directory of the root file system.
 #[derive(Debug)]
 struct NewEntry {
     /// The directory.
@@ -39,13 +39,14 @@ impl Root {
         Root { dir, covered: 0, no_openat2: Cell::new(false) }
     }
 
-    /// Replaces the root directory by one that has been mounted over it, and returns the former.
+    /// Replaces the root directory by a directory that was mounted over it. Returns the former root
+    /// directory.
     pub fn replace(&mut self, dir: OwnedFd) -> OwnedFd {
         self.covered += 1;
         std::mem::replace(&mut self.dir, dir)
     }
 
-    /// Returns how many root directories this one has been mounted over.
+    /// Returns how many root directories this root directory has been mounted over.
     pub fn covered(&self) -> u32 {
         self.covered
     }
@@ -94,8 +95,8 @@ impl Root {
         walk::open(self.fd(), path, flags, Scope::InRootNoLinks)
     }
 
-    /// Opens the directory `path`. Creates it with all its parents (mode 0755) where missing; the
-    /// target of a dangling link is created inside the root.
+    /// Opens the directory `path`. Creates missing directories (mode 0755), also for the target of
+    /// a dangling link, inside the root.
     pub fn make_dir(&self, path: &Path) -> Result<OwnedFd> {
         Ok(self.find_or_make_dir(path)?.0)
     }
@@ -121,8 +122,8 @@ impl Root {
         Ok((made, false))
     }
 
-    /// The usual case: only the last name is missing. mkdir(2) follows no link and returns EEXIST for
-    /// a dangling link, and [`Root::find_free`] takes over.
+    /// Handles the usual case that only the last name is missing. mkdir(2) follows no link and
+    /// returns EEXIST for a dangling link; [`Root::find_free`] then takes over.
     fn make_last(&self, path: &Path) -> Option<OwnedFd> {
         let (parent, name) = (path.parent()?, path.file_name()?);
         let dir = self.open(parent, PATH | OFlags::DIRECTORY).ok()?;
@@ -131,9 +132,8 @@ impl Root {
         rustix::fs::openat(&dir, name, flags, Mode::empty()).ok()
     }
 
-    /// Opens the file `path` as an O_PATH descriptor, which a mount can be put on. If it exists, it may
-    /// be of any type but a directory; where missing, an empty file is created (mode 0644, parents
-    /// 0755).
+    /// Opens the file `path` as an O_PATH descriptor, as a mount point. An existing file may be of
+    /// any type but a directory. A missing file is created empty (mode 0644, parents 0755).
     pub fn make_file(&self, path: &Path) -> Result<OwnedFd> {
         match self.find(path) {
             Err(Errno::NOENT) => {}
@@ -164,8 +164,9 @@ impl Root {
         make().with_context(|| format!("create file {path:?} in the rootfs"))
     }
 
-    /// Finds where to create `path`: its parent directory, created where missing, and the name that is
-    /// free there. Returns `None` if the path exists after all (it was a link to something).
+    /// Finds where to create `path`: its parent directory, created if missing, and the name that
+    /// does not exist there. Returns `None` if the path exists after all (it was a link to
+    /// something).
     fn find_free(&self, path: &Path) -> Result<Option<NewEntry>> {
         let mut todo: PathBuf = clean(path);
         for _ in 0..MAX_DANGLING {
@@ -178,7 +179,7 @@ impl Root {
         Err(Error::from(Errno::LOOP))
     }
 
-    /// Follows `path` up to its last name, creating directories.
+    /// Follows `path` up to its last name, and creates directories.
     fn descend(&self, path: &Path) -> Result<Descent> {
         let mut so_far = PathBuf::new();
         let names: Vec<&OsStr> = path.iter().collect();
@@ -222,7 +223,7 @@ enum Descent {
     Elsewhere(PathBuf),
 }
 
-/// Makes `path` relative to the root's descriptor. `..` is left to the look-up.
+/// Makes `path` relative to the root's descriptor. The look-up handles `..`.
 fn clean(path: &Path) -> PathBuf {
     path.components()
         .filter_map(|c| match c {
@@ -233,8 +234,8 @@ fn clean(path: &Path) -> PathBuf {
         .collect()
 }
 
-/// Creates a directory. Another process may have been faster; in either case the result must be a
-/// directory and not a link.
+/// Creates a directory. Another process may have created it first; in either case the result must
+/// be a directory and not a link.
 fn make_child_dir(entry: &NewEntry) -> Result<OwnedFd> {
     match rustix::fs::mkdirat(&entry.dir, &entry.name, Mode::from_raw_mode(0o755)) {
         Ok(()) | Err(Errno::EXIST) => {}

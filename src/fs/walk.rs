@@ -1,6 +1,6 @@
-//! Look-up by components, where openat2(2) is missing: every step opens one name with O_NOFOLLOW
-//! relative to an open directory, `..` returns to a directory that is open already, and links are
-//! read and interpreted here. No step of the kernel can leave the root.
+//! Look-up by components, if openat2(2) is missing: each step opens one name with O_NOFOLLOW
+//! relative to an open directory, `..` returns to a directory that is already open, and links are
+//! read and resolved here. No step of the kernel can leave the root.
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
@@ -13,30 +13,30 @@ use rustix::io::{Errno, Result};
 
 use super::open::{PATH, mount_id, read_link};
 
-/// The kernel's own limit of links in one look-up (path_resolution(7)).
+/// The kernel's limit on links in a look-up (path_resolution(7)).
 const MAX_LINKS: u32 = 40;
 
 /// linux/magic.h
 const PROC_SUPER_MAGIC: i64 = 0x9fa0;
 
-/// Where a look-up may lead.
+/// The scope of a look-up.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
-    /// As RESOLVE_IN_ROOT: absolute links and `..` stay inside the root.
+    /// Like RESOLVE_IN_ROOT: absolute links and `..` stay inside the root.
     InRoot,
-    /// As RESOLVE_IN_ROOT with RESOLVE_NO_SYMLINKS.
+    /// Like RESOLVE_IN_ROOT with RESOLVE_NO_SYMLINKS.
     InRootNoLinks,
-    /// As RESOLVE_BENEATH with RESOLVE_NO_XDEV: leaving the start, or crossing a mount, is EXDEV.
+    /// Like RESOLVE_BENEATH with RESOLVE_NO_XDEV: leaving the start, or crossing a mount, is EXDEV.
     Beneath,
 }
 
-/// Opens `path` below `root` with `flags`, following links (also the last one, unless `flags`
-/// has O_NOFOLLOW).
+/// Opens `path` below `root` with `flags`. Follows links, including the last component unless
+/// `flags` has O_NOFOLLOW.
 pub fn open(root: BorrowedFd<'_>, path: &Path, flags: OFlags, scope: Scope) -> Result<OwnedFd> {
     let mut held: Vec<(OwnedFd, OsString)> = Vec::new();
     let mut rest: VecDeque<OsString> = split(path);
     let mut links = 0;
-    // Not the device: a bind mount of another file of the same procfs has the same.
+    // Not the device: a bind mount of another file of this procfs has that device too.
     let mount = if scope == Scope::Beneath { mount_id(root)? } else { 0 };
     while let Some(name) = rest.pop_front() {
         if name == ".." {
@@ -80,8 +80,8 @@ pub fn open(root: BorrowedFd<'_>, path: &Path, flags: OFlags, scope: Scope) -> R
     reopen(root, held, flags)
 }
 
-/// Returns whether a link is a magic link of procfs: all are, but for those whose text is a path
-/// inside procfs.
+/// Returns whether a link is a magic link of procfs: all links are, except those whose text is a
+/// path inside procfs.
 fn is_magic(link: BorrowedFd<'_>, name: &OsStr) -> Result<bool> {
     let plain = ["self", "thread-self", "mounts", "net"];
     Ok(rustix::fs::fstatfs(link)?.f_type == PROC_SUPER_MAGIC
@@ -98,8 +98,8 @@ fn split(path: &Path) -> VecDeque<OsString> {
         .collect()
 }
 
-/// Opens the file that was found with the requested flags. The last name is opened again from its
-/// parent with O_NOFOLLOW and compared, so that a swap in between is detected.
+/// Opens the found file with the requested flags. Opens the last name again from its parent with
+/// O_NOFOLLOW and compares, so that a replacement in between is detected.
 fn reopen(
     root: BorrowedFd<'_>,
     mut held: Vec<(OwnedFd, OsString)>,
@@ -124,7 +124,7 @@ fn reopen(
     if (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino) { Ok(opened) } else { Err(Errno::XDEV) }
 }
 
-/// Flags for the last name: a link that has replaced it meanwhile must not be followed.
+/// The flags for the last name: a link that has replaced it meanwhile must not be followed.
 const LAST: OFlags = OFlags::NOFOLLOW.union(OFlags::CLOEXEC);
 
 #[cfg(test)]
@@ -132,7 +132,7 @@ mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
 
-    /// The walk must agree with the kernel's own openat2 on every path of a nasty little tree.
+    /// The walk must agree with the kernel's openat2(2) on every path of a hostile tree.
     #[test]
     fn agrees_with_openat2() {
         let tree = tempfile::tempdir().unwrap();

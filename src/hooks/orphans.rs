@@ -1,8 +1,8 @@
-//! Processes that a hook leaves behind: they are killed with a hook that times out, whatever session
-//! or process group they are in.
+//! Kills the processes that a hook leaves behind when it times out, in any session or process
+//! group.
 //!
 //! While a hook with a timeout runs, the runtime is a child subreaper (prctl(2)): a process whose
-//! parent has ended becomes a child of the runtime, and not of the machine's init, where its origin
+//! parent has ended becomes a child of the runtime, and not of the host's init, where its origin
 //! would be unknown.
 
 use std::time::{Duration, Instant};
@@ -15,19 +15,19 @@ use nix::unistd::Pid;
 
 use crate::{Context, Error, Kind, Result, log};
 
-/// How long new processes are looked for, if they are created faster than they are killed.
+/// How long to look for new processes, if they are created faster than they are killed.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Makes the runtime a child subreaper until it is dropped.
+/// Makes the runtime a child subreaper until dropped.
 pub struct Orphans {
     was_subreaper: bool,
-    /// Children of the runtime that the hook has not started.
+    /// Children of the runtime that the hook did not start.
     others: Vec<Pid>,
 }
 
 impl Orphans {
-    /// Adopts the orphans of processes that are started from now on. Returns `None` where the kernel
-    /// cannot list children (it is built without CONFIG_PROC_CHILDREN).
+    /// Adopts the orphans of processes that are started from now on. Returns `None` if the kernel
+    /// cannot list children (it was built without CONFIG_PROC_CHILDREN).
     pub fn adopt() -> Result<Option<Orphans>> {
         const BECOME: &str = "become a subreaper";
         let was_subreaper = prctl::get_child_subreaper().context(BECOME)?;
@@ -39,8 +39,8 @@ impl Orphans {
         Ok(Some(Orphans { was_subreaper, others }))
     }
 
-    /// Kills every process that the hook has left. A failure is a warning: the error to report is that
-    /// of the hook.
+    /// Kills every process that the hook has left. A failure is a warning: the hook's error is the
+    /// one to report.
     pub fn kill(&self) {
         if let Err(error) = self.try_kill() {
             log::warn(error.context("kill what the hook has started"));
@@ -55,14 +55,15 @@ impl Orphans {
             if left.is_empty() {
                 return Ok(());
             }
-            // Our children, which nothing else waits for: their numbers are not reused.
+            // These are the runtime's children, which nothing else waits for: their ids are not
+            // reused.
             for pid in &left {
                 match kill(*pid, Signal::SIGKILL) {
                     Ok(()) | Err(Errno::ESRCH) => {}
                     Err(errno) => return Err(errno).with_context(|| format!("kill {pid}")),
                 }
             }
-            // Their children become ours, and are found in the next round.
+            // Their children become children of the runtime, and are found in the next round.
             for pid in left {
                 while waitpid(pid, None) == Err(Errno::EINTR) {}
             }

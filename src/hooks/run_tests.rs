@@ -1,4 +1,4 @@
-//! Hooks, run by the library.
+//! Runs hooks by the library.
 
 use std::io::Read;
 use std::os::fd::AsRawFd;
@@ -17,7 +17,7 @@ fn shell(script: &str) -> Hook {
     hook(serde_json::json!({"path": "/bin/sh", "args": ["sh", "-c", script]}))
 }
 
-/// Runs one script, `$1` being a file whose content comes back.
+/// Runs a script as a hook. Returns the content of the file `$1`.
 fn output(script: &str, state: &[u8]) -> String {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("out");
@@ -83,7 +83,7 @@ fn a_state_larger_than_a_pipe_blocks_nobody() {
 
 #[test]
 fn environment_is_what_is_given_and_nothing_else() {
-    // The test's own environment is what a leak would show.
+    // A leak would show the test's own environment.
     assert!(std::env::vars_os().count() > 1);
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("out");
@@ -163,7 +163,7 @@ fn a_daemon_that_keeps_the_output_open_is_not_waited_for() {
     let pid = output("sleep 30 & echo $! > $1", b"{}");
     assert!(begin.elapsed() < Duration::from_secs(5));
     let pid: i32 = pid.trim().parse().unwrap();
-    // It also outlives the hook, so it was not taken for a part of it.
+    // It also outlives the hook, so it was not counted as a part of the hook.
     assert!(crate::state::process_start_time(pid).unwrap().is_some());
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::SIGKILL).unwrap();
 }
@@ -192,7 +192,7 @@ fn signals_are_as_programs_expect_them() {
     // The test harness ignores SIGPIPE, as every Rust program does.
     let own = std::fs::read_to_string("/proc/self/status").unwrap();
     assert_eq!(mask(&own, "SigIgn") & (1 << 12), 1 << 12);
-    // Not through a shell, which would set its own.
+    // Not by a shell, which would set its own signals.
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("out");
     let args = ["cp", "/proc/self/status", file.to_str().unwrap()];
@@ -226,7 +226,8 @@ fn other_children_are_not_reaped() {
 #[test]
 fn nothing_is_left_open() -> Result<()> {
     let count = || std::fs::read_dir("/proc/self/fd").map(Iterator::count).map_err(Error::from);
-    // Other tests of this process open and close meanwhile: the smallest of many counts is stable.
+    // Other tests of this process open and close descriptors meanwhile: the minimum of many counts
+    // is stable.
     let least = || (0..50).filter_map(|_| count().ok()).min();
     let before = least();
     for _ in 0..200 {

@@ -4,7 +4,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use rustix::thread::{CpuSet, sched_setaffinity};
 
-use crate::config::process::Rlimit as Limit;
+use crate::config::rlimits::Rlimit as Limit;
 use crate::{Error, Result};
 
 /// Sets the resource limits of a process, or of the caller. The runtime does it last of all, when

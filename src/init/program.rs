@@ -5,7 +5,7 @@ use super::identity::Within;
 use super::limits::Affinity;
 use super::start::Fifos;
 use crate::Result;
-use crate::config::process::Rlimit;
+use crate::config::rlimits::Rlimit;
 use crate::config::{FilterPoint, Listen, Process};
 use crate::fs::Proc;
 use crate::protocol::Socket;

@@ -1,4 +1,4 @@
-//! Compiles a parsed profile: libseccomp's program behind the `ENOSYS` prologue.
+//! Compiles a parsed profile into libseccomp's program, with the `ENOSYS` prologue in front.
 
 use std::fs::File;
 use std::io::{Read, Seek};
@@ -14,9 +14,9 @@ use super::profile::Profile;
 use crate::sys::seccomp::{INSTRUCTION, MAX_INSTRUCTIONS, action_known};
 use crate::{Context, Error, Kind, Result};
 
-/// Above this many rules libseccomp is told to search for the number in a binary tree. It costs a
-/// little here, and saves up to a few hundred comparisons in every system call of the container.
-/// (libseccomp 2.5 makes a broken program of a tree without any rule.)
+/// The number of rules above which libseccomp generates a binary tree. The tree costs little here
+/// and saves up to a few hundred comparisons in every system call of the container. (libseccomp 2.5
+/// generates a broken program from a tree without rules.)
 const TREE_FROM: usize = 32;
 const TREE: u32 = 2;
 
@@ -52,8 +52,8 @@ pub(super) fn build(profile: &Profile<'_>, warnings: &mut Vec<String>) -> Result
     Ok(Filter { program, flags: profile.flags, notify: profile.notify })
 }
 
-/// Asks the kernel for what it might not have. Without this, an action it does not know would be
-/// taken as KILL_PROCESS, and a flag it does not know would be a bare EINVAL.
+/// Checks that the kernel supports the actions and flags. The kernel would treat an unknown action
+/// as KILL_PROCESS, and refuse an unknown flag with a bare EINVAL.
 fn kernel_can(profile: &Profile<'_>) -> Result<()> {
     let actions = profile.rules.iter().map(|rule| rule.action).chain([profile.default]);
     for (action, value, name) in [
@@ -78,7 +78,8 @@ fn kernel_can(profile: &Profile<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Adds the profile's architectures to the machine's own, which libseccomp always has. Returns all.
+/// Adds the profile's architectures to the native one, which libseccomp always includes. Returns
+/// all.
 fn add_archs(context: &mut ScmpFilterContext, profile: &Profile<'_>) -> Result<Vec<ScmpArch>> {
     let native = ScmpArch::native();
     let mut archs = vec![native];
@@ -102,9 +103,9 @@ fn add_archs(context: &mut ScmpFilterContext, profile: &Profile<'_>) -> Result<V
     Ok(archs)
 }
 
-/// Whether a system call of `arch` can reach a filter on this machine. Rules for one that cannot
-/// have no effect, so they are not made: a profile for many machines costs no more than one for
-/// this, and may name architectures whose byte order libseccomp could not have in one filter.
+/// Whether a system call of `arch` can reach a filter on this machine. Rules for other
+/// architectures are left out: they have no effect, they would slow the filter down, and libseccomp
+/// cannot combine architectures of different byte orders in a filter.
 fn can_occur(native: ScmpArch, arch: ScmpArch) -> bool {
     use ScmpArch::{Aarch64, Arm, X32, X86, X8664};
     match native {
@@ -114,7 +115,7 @@ fn can_occur(native: ScmpArch, arch: ScmpArch) -> bool {
     }
 }
 
-/// Adds the rules; returns how many there are.
+/// Adds the rules. Returns their number.
 fn add_rules(
     context: &mut ScmpFilterContext,
     profile: &Profile<'_>,
@@ -123,11 +124,11 @@ fn add_rules(
     let mut unknown: Vec<&str> = Vec::new();
     let mut count = 0;
     for (i, rule) in profile.rules.iter().enumerate() {
-        // libseccomp refuses such rules; they say what holds anyway.
+        // libseccomp refuses a rule with the default action, which changes nothing.
         let redundant = rule.action == profile.default;
         for name in rule.names {
-            // The number is this machine's, or libseccomp's own for a call that only other
-            // architectures have; libseccomp translates it to each architecture of the filter.
+            // The native number, or libseccomp's pseudo number of a call that only other
+            // architectures have; libseccomp translates it for each architecture of the filter.
             let Ok(call) = ScmpSyscall::from_name(name) else {
                 if !unknown.contains(&name.as_str()) {
                     unknown.push(name);
@@ -161,7 +162,7 @@ fn add_rules(
     Ok(count)
 }
 
-/// Appends libseccomp's program. Version 2.5 writes it to a descriptor only.
+/// Appends libseccomp's program, which version 2.5 writes only to a descriptor.
 fn export(context: &ScmpFilterContext, program: &mut Vec<u8>) -> Result<()> {
     let mut file =
         File::from(memfd_create(c"seccomp", MFdFlags::MFD_CLOEXEC).context("memfd_create")?);

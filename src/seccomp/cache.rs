@@ -1,10 +1,10 @@
-//! Compiled filters kept on disk: libseccomp needs many milliseconds for a usual profile, the file
-//! a fraction of one.
+//! A cache of compiled filters on disk: compiling a typical profile takes libseccomp many
+//! milliseconds, reading the file a fraction of one.
 //!
-//! The cache decides what confines a container, so it trusts little: the directory must be ours
-//! and closed to everybody else, an entry must be a regular file of ours with one name, and it holds
-//! the whole key, which is compared byte by byte. The file's name is a mere hash. Whatever is wrong
-//! with the cache, the profile is compiled afresh, so that nothing is lost but time.
+//! The cache decides what confines a container, so it is checked strictly: the directory must be
+//! owned by the caller and closed to all other users, an entry must be a regular file of the caller
+//! with one link, and it contains the whole key, which is compared byte by byte. The file name is
+//! only a hash. If any check fails, the profile is compiled again.
 
 use std::fs::File;
 use std::io::Read;
@@ -23,17 +23,17 @@ use crate::Result;
 use crate::fs::write_atomic;
 use crate::sys::seccomp::{INSTRUCTION, MAX_INSTRUCTIONS};
 
-/// To be changed with everything that changes what is compiled from the same profile.
+/// The version of the format; to be changed whenever the same profile compiles to another program.
 const FORMAT: &str = concat!("bulkhead seccomp 1 ", env!("CARGO_PKG_VERSION"));
 
-/// More profiles than one machine has in use; an entry of a usual profile is about 20 KiB.
+/// The maximum number of entries: more profiles than a machine uses. A typical entry is 20 KiB.
 const ENTRIES: usize = 64;
 
 /// The largest entry that is read, in bytes; real entries are much smaller.
 const LARGEST: u64 = 1 << 20;
 
-/// A new entry. It is stored only after the process with the filter exists: a create that fails leaves
-/// nothing behind.
+/// A new entry. It is saved only after the process with the filter exists, so that a failed create
+/// leaves nothing behind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unsaved {
     dir: PathBuf,
@@ -42,8 +42,8 @@ pub struct Unsaved {
 }
 
 impl Unsaved {
-    /// Stores the entry in a directory that is made with mode 0700 if it is missing; its parent must
-    /// exist. A failure costs the next container time, and nothing else.
+    /// Saves the entry. Creates the directory with mode 0700 if it is missing; its parent must
+    /// exist. A failure is ignored: the next container only takes longer.
     pub fn save(&self) {
         match rustix::fs::mkdir(&self.dir, Mode::RWXU) {
             Ok(()) | Err(Errno::EXIST) => {}
@@ -52,21 +52,21 @@ impl Unsaved {
         let Ok(dir) = open_dir(&self.dir) else { return };
         let mode = Mode::RUSR | Mode::WUSR;
         if write_atomic(dir.as_fd(), self.name.as_ref(), mode, &self.bytes).is_ok() {
-            // Too many entries cost disk, not safety; the next one written tries again.
+            // Too many entries only take disk space; the next save prunes again.
             let _ = prune(&dir);
         }
     }
 }
 
-/// Compiles a profile by way of the cache in `dir`, with the errors and warnings of
-/// [`super::compile`]; returns the entry to save if the cache has none. Without `dir` nothing is
+/// Compiles a profile, or takes it from the cache in `dir`. Errors and warnings are those of
+/// [`super::compile`]. Returns the entry to save if the cache has none. Without `dir` nothing is
 /// cached.
 pub fn compile_cached(
     profile: &LinuxSeccomp,
     dir: Option<&Path>,
     warnings: &mut Vec<String>,
 ) -> Result<(Filter, Option<Unsaved>)> {
-    // Cheap, and needed for cached profiles too: the listener is not part of the key.
+    // Needed for cached profiles too: the listener is not part of the key.
     let parsed = Profile::new(profile)?;
     let uncached = |warnings: &mut Vec<String>| build::build(&parsed, warnings);
     let Some((dir, key)) = dir.and_then(|dir| Some((dir, key(profile)?))) else {
@@ -77,7 +77,7 @@ pub fn compile_cached(
         Ok(dir) => {
             if let Some(entry) = read(&dir, &name).and_then(|bytes| decode(&bytes, &key)) {
                 warnings.extend(entry.warnings);
-                // Not from the file: flags follow from the profile, in no time.
+                // The flags are not stored: they follow from the profile.
                 let (flags, notify) = (parsed.flags, parsed.notify);
                 return Ok((Filter { program: entry.program, flags, notify }, None));
             }
@@ -92,15 +92,15 @@ pub fn compile_cached(
     Ok((filter, bytes.map(|bytes| Unsaved { dir: dir.to_owned(), name, bytes })))
 }
 
-/// All that the program depends on. The profile is made of lists and fields in a fixed order, so its
-/// serialisation is canonical; the listener's address is no part of the program, and may be another
-/// one for each container.
+/// Returns everything that the program depends on. The profile consists of lists and of fields in a
+/// fixed order, so its serialisation is canonical. The listener's address is left out: it can
+/// differ for each container and does not affect the program.
 fn key(profile: &LinuxSeccomp) -> Option<Vec<u8>> {
     let mut profile = profile.clone();
     profile.set_listener_path(None).set_listener_metadata(None);
     let uname = uname().ok()?;
-    // The release says what the kernel can do, since build asks for it; its version as well, since
-    // distributions rebuild one release.
+    // The supported actions and flags depend on the kernel, so on its release, and on its version,
+    // since distributions rebuild a release.
     let host = [uname.release(), uname.version(), uname.machine()].map(|s| s.to_string_lossy());
     let mut key =
         format!("{FORMAT}\nlibseccomp {}\n{}\n", names::library_version(), host.join("\n"),)
@@ -113,15 +113,15 @@ fn file_name(key: &[u8]) -> String {
     format!("{:016x}", hash(key))
 }
 
-/// FNV-1a. It names a file and notices one that was cut short by a crash; it is no guard against
-/// anybody, which is what the checks of the owner are for.
+/// Returns the FNV-1a hash. It names a file and detects a file truncated by a crash; the checks of
+/// the owner protect against attackers.
 fn hash(bytes: &[u8]) -> u64 {
     bytes
         .iter()
         .fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x100_0000_01b3))
 }
 
-/// One entry: hash of what follows, length of the key, of the warnings, of the program; these three.
+/// An entry: the hash of the rest, the lengths of key, warnings and program, then these three.
 struct Entry {
     warnings: Vec<String>,
     program: Vec<u8>,
@@ -141,7 +141,7 @@ fn encode(key: &[u8], program: &[u8], warnings: &[String]) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// `None` for an entry of another key, and for anything that is not an entry as a whole.
+/// Returns `None` for an entry with another key, and for bytes that are not a complete entry.
 fn decode(bytes: &[u8], key: &[u8]) -> Option<Entry> {
     let mut rest = bytes;
     let sum = number(&mut rest)?;
@@ -172,7 +172,7 @@ fn part<'a>(rest: &mut &'a [u8], length: u64) -> Option<&'a [u8]> {
     Some(part)
 }
 
-/// Opens the directory, and checks that only its owner, who is the caller, can use it.
+/// Opens the directory. Checks that the caller owns it and that no other user can access it.
 fn open_dir(dir: &Path) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let fd = rustix::fs::open(dir, flags, Mode::empty())?;
@@ -185,7 +185,7 @@ fn mine(stat: &Stat) -> bool {
 }
 
 fn read(dir: &OwnedFd, name: &str) -> Option<Vec<u8>> {
-    // NONBLOCK: a fifo must not hold us up before it is seen to be one.
+    // NONBLOCK: opening a FIFO must not block.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let fd = rustix::fs::openat(dir, name, flags, Mode::empty()).ok()?;
     let stat = rustix::fs::fstat(&fd).ok()?;
@@ -203,7 +203,7 @@ fn read(dir: &OwnedFd, name: &str) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// Removes the oldest files, whatever they are, until no more than [`ENTRIES`] are left.
+/// Removes the oldest files until at most [`ENTRIES`] are left.
 fn prune(dir: &OwnedFd) -> Result<(), Errno> {
     let mut files = Vec::new();
     for entry in Dir::read_from(dir.as_fd())? {

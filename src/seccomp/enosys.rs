@@ -1,17 +1,16 @@
-//! Instructions in front of libseccomp's program that answer `ENOSYS` for system calls which are
+//! Instructions in front of libseccomp's program that return `ENOSYS` for system calls that are
 //! newer than the profile.
 //!
-//! A profile that refuses with an errno is a list of what was known when it was written. A C library
-//! tries the newest system call first and falls back when the kernel says `ENOSYS`; told `EPERM`
-//! instead, it gives up, and programs break with each new kernel. So a number above the highest one
-//! that the profile names is answered like a kernel that has never heard of it. It is still refused.
+//! A profile that refuses by errno lists the system calls that were known when it was written. A C
+//! library tries the newest system call first, and falls back to an older one at `ENOSYS`, but not
+//! at `EPERM`, so programs would break with each new kernel. A number above the highest number in
+//! the profile therefore gets `ENOSYS`, as from a kernel without the call. It is still refused.
 //!
 //! Only a default action of `SCMP_ACT_ERRNO` is amended. A profile that kills or traps by default
-//! has asked for that also where the system call is new, and to answer it more kindly would weaken
-//! a control.
+//! does so for new system calls too; to return an error would weaken a control.
 //!
-//! The highest number is an approximation: numbers were not always given out in the order of the
-//! releases (`close_range`), and holes below it keep the default action.
+//! The highest number is an approximation: numbers were not always assigned in the order of
+//! releases (`close_range`), and gaps below it keep the default action.
 
 use libseccomp::{ScmpAction, ScmpArch, ScmpSyscall};
 use nix::errno::Errno;
@@ -33,11 +32,11 @@ const ARCH: u32 = 4;
 /// The bit in the number of a system call of the x32 ABI.
 const X32_BIT: u32 = 0x4000_0000;
 
-/// From here on 32-bit ARM has its private calls (`set_tls`, `cacheflush`): not a newer system call,
-/// whatever its number.
+/// The first private call of 32-bit ARM (`set_tls`, `cacheflush`), which is not a newer system call
+/// in spite of its number.
 const ARM_PRIVATE: u32 = 0x000f_0000;
 
-/// The highest number that a profile names for one architecture.
+/// The highest number in a profile for one architecture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Newest {
     /// The architecture, in libseccomp's terms.
@@ -46,18 +45,18 @@ pub struct Newest {
     pub number: u32,
 }
 
-/// Whether a profile with this default action gets the prologue at all.
+/// Whether a profile with this default action gets the prologue.
 pub fn wanted(default: ScmpAction) -> bool {
     matches!(default, ScmpAction::Errno(errno) if errno != Errno::ENOSYS as i32)
 }
 
-/// The highest number that `names` have on each of `archs`; architectures without any are left out.
+/// Returns the highest number of `names` on each of `archs`; leaves out architectures without any.
 pub fn newest<'a>(archs: &[ScmpArch], names: impl Iterator<Item = &'a str> + Clone) -> Vec<Newest> {
     let highest = |arch| {
         names
             .clone()
             .filter_map(|name| ScmpSyscall::from_name_by_arch(name, arch).ok())
-            // Negative numbers are libseccomp's own, for calls that this architecture has not.
+            // Negative numbers are libseccomp's own, for calls that this architecture lacks.
             .filter_map(|call| u32::try_from(call.as_raw_syscall()).ok())
             .filter(|number| arch != ScmpArch::Arm || *number < ARM_PRIVATE)
             .max()
@@ -65,14 +64,14 @@ pub fn newest<'a>(archs: &[ScmpArch], names: impl Iterator<Item = &'a str> + Clo
     archs.iter().filter_map(|&arch| highest(arch).map(|number| Newest { arch, number })).collect()
 }
 
-/// Where a test inside a block goes to.
+/// The target of a test's jump.
 #[derive(Clone, Copy)]
 enum Target {
-    /// The test that comes this many after the next one.
+    /// The test after the given number of tests behind this one.
     Skip(u8),
-    /// To libseccomp's program.
+    /// libseccomp's program.
     Pass,
-    /// To the answer `ENOSYS`.
+    /// The instruction that returns `ENOSYS`.
     Enosys,
 }
 
@@ -89,8 +88,7 @@ impl Test {
     }
 }
 
-/// The prologue, as an array of `struct sock_filter`; to be put in front of a program. Empty if
-/// there is nothing to limit.
+/// Returns the prologue, an array of `struct sock_filter`; empty if nothing is limited.
 pub fn prologue(newest: &[Newest]) -> Vec<u8> {
     let mut audits: Vec<u32> = Vec::new();
     for audit in newest.iter().filter_map(|newest| audit_arch(newest.arch)) {
@@ -109,7 +107,7 @@ pub fn prologue(newest: &[Newest]) -> Vec<u8> {
     if blocks.is_empty() {
         return Vec::new();
     }
-    // Each block: is it this architecture; load the number; tests; pass; ENOSYS.
+    // Each block: compare the architecture, load the number, tests, pass, ENOSYS.
     let mut left: usize = blocks.iter().map(|(_, tests)| tests.len() + 4).sum();
     let mut program = Vec::with_capacity((left + 1) * 8);
     emit(&mut program, LOAD, ARCH, 0, 0);
@@ -126,14 +124,14 @@ pub fn prologue(newest: &[Newest]) -> Vec<u8> {
             };
             emit(&mut program, test.code, test.value, jump(test.hit), jump(test.miss));
         }
-        // Over this block's answer and all blocks behind it, a jump without a limit of 255.
+        // Over the rest of this block and all following blocks: a jump without the limit of 255.
         emit(&mut program, JUMP, left as u32 + 1, 0, 0);
         emit(&mut program, RETURN, libc::SECCOMP_RET_ERRNO | Errno::ENOSYS as u32, 0, 0);
     }
     program
 }
 
-/// The tests of the number for one audit architecture; a few at most, so that every jump is short.
+/// Returns the tests of the number for one audit architecture: few, so that every jump is short.
 fn tests(newest: &[Newest]) -> Vec<Test> {
     use Target::{Enosys, Pass, Skip};
     let number = |arch| newest.iter().find(|n| n.arch == arch).map(|n| n.number);
@@ -142,8 +140,8 @@ fn tests(newest: &[Newest]) -> Vec<Test> {
         (Some(x86_64), Some(x32)) => {
             vec![Test::new(JUMP_BITS, X32_BIT, Skip(1), Skip(0)), above(x86_64), above(x32)]
         }
-        // Calls of the other ABI are not what the profile is about: libseccomp's program has the
-        // bad architecture action for them.
+        // Calls of the other ABI are left to libseccomp's program, which has the bad architecture
+        // action for them.
         (Some(x86_64), None) => {
             vec![Test::new(JUMP_BITS, X32_BIT, Pass, Skip(0)), above(x86_64)]
         }
@@ -152,13 +150,13 @@ fn tests(newest: &[Newest]) -> Vec<Test> {
             [Newest { arch: ScmpArch::Arm, number }] => {
                 vec![Test::new(JUMP_AT_LEAST, ARM_PRIVATE, Pass, Skip(0)), above(*number)]
             }
-            // There a number that the kernel does not know reaches the filter as 0, which was
-            // setup(2) once and is nothing today.
+            // On s390 a number that the kernel does not have reaches the filter as 0, the number of
+            // the removed setup(2).
             [Newest { arch: ScmpArch::S390 | ScmpArch::S390X, number }] => {
                 vec![Test::new(JUMP_EQUAL, 0, Enosys, Skip(0)), above(*number)]
             }
             [Newest { number, .. }] => vec![above(*number)],
-            // No other two architectures share an audit architecture.
+            // No other architectures share an audit architecture.
             _ => Vec::new(),
         },
     }
@@ -176,7 +174,7 @@ mod tests {
     use super::*;
     use crate::seccomp::interpret::{Data, run};
 
-    /// What the program behind the prologue says.
+    /// The return value of the program behind the prologue.
     const PASSED: u32 = libc::SECCOMP_RET_LOG;
     const ENOSYS: u32 = libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32;
 

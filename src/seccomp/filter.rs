@@ -1,36 +1,37 @@
-//! A compiled filter, and what it answers to the system calls that the runtime itself still makes.
+//! A compiled filter, and its effect on the system calls that the runtime makes under it.
 
 use super::{interpret, names};
 
-/// A compiled profile: what [`crate::sys::seccomp::load`] takes.
+/// A compiled profile, for [`crate::sys::seccomp::load`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Filter {
     /// An array of `struct sock_filter` in the byte order of this machine.
     pub program: Vec<u8>,
-    /// `SECCOMP_FILTER_FLAG_*`; has `SECCOMP_FILTER_FLAG_NEW_LISTENER` exactly when `notify` is set.
+    /// `SECCOMP_FILTER_FLAG_*`; includes `SECCOMP_FILTER_FLAG_NEW_LISTENER` if and only if `notify`
+    /// is set.
     pub flags: u32,
-    /// Some rule asks for `SCMP_ACT_NOTIFY`: loading gives a listener, which must reach the agent
-    /// at `listenerPath` before the container may run.
+    /// Whether a rule has the action `SCMP_ACT_NOTIFY`: loading then returns a listener, which must
+    /// reach the agent at `listenerPath` before the container runs.
     pub notify: bool,
 }
 
-/// A system call of this machine that the runtime still makes under a filter, with the arguments
-/// that are known beforehand.
+/// A system call of the native architecture that the runtime makes under a filter, with the
+/// arguments that are known in advance.
 #[derive(Debug, Clone, Copy)]
 pub struct Call {
     /// `SYS_*`
     pub number: libc::c_long,
-    /// `None`: anything.
+    /// The arguments; `None` means unknown.
     pub args: [Option<u64>; 6],
 }
 
 impl Call {
-    /// A call with any arguments.
+    /// Returns a call with unknown arguments.
     pub fn any(number: libc::c_long) -> Call {
         Call { number, args: [None; 6] }
     }
 
-    /// A call whose first arguments are known.
+    /// Returns a call whose first arguments are known.
     pub fn with<const N: usize>(number: libc::c_long, first: [u64; N]) -> Call {
         let mut call = Call::any(number);
         call.args.iter_mut().zip(first).for_each(|(arg, value)| *arg = Some(value));
@@ -39,8 +40,7 @@ impl Call {
 }
 
 impl Filter {
-    /// Whether every one of `calls` is carried out by the kernel under this filter, whatever their
-    /// unknown arguments are.
+    /// Whether the filter allows each of `calls`, whatever the unknown arguments are.
     pub fn permits(&self, calls: &[Call]) -> bool {
         let arch = libseccomp::ScmpArch::native();
         let Some(arch) = names::audit_arch(arch) else { return false };

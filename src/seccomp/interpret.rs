@@ -1,19 +1,19 @@
-//! A classic BPF machine, as far as seccomp programs use it: what a compiled program answers to a
-//! system call, without loading it.
+//! An interpreter for classic BPF as used by seccomp: computes a compiled program's return value
+//! for a system call without loading the program.
 
-/// `struct seccomp_data`, of which parts can be unknown.
+/// A `struct seccomp_data`, parts of which can be unknown.
 pub(super) struct Data {
     words: [Option<u32>; 16],
 }
 
 impl Data {
-    /// A call of which everything but the address of the instruction is known.
+    /// Returns a call of which everything but the instruction pointer is known.
     #[cfg(test)]
     pub fn new(arch: u32, number: u32, args: [u64; 6]) -> Self {
         Data::with(arch, number, args.map(Some))
     }
 
-    /// A call of which the arguments that are `None` can be anything.
+    /// Returns a call whose arguments are unknown where `None`.
     pub fn with(arch: u32, number: u32, args: [Option<u64>; 6]) -> Self {
         let mut words = [None; 16];
         words[0] = Some(number);
@@ -27,8 +27,8 @@ impl Data {
     }
 }
 
-/// The `SECCOMP_RET_*` value that `program` returns for `data`; `None` if that depends on what is
-/// unknown, or if the program is none that the kernel takes.
+/// Returns the `SECCOMP_RET_*` value of `program` for `data`; `None` if the value depends on
+/// unknown parts, or if the kernel would not load the program.
 pub(super) fn run(program: &[u8], data: &Data) -> Option<u32> {
     let (mut at, mut a) = (0usize, 0u32);
     loop {
@@ -36,7 +36,7 @@ pub(super) fn run(program: &[u8], data: &Data) -> Option<u32> {
         let code = u32::from(u16::from_ne_bytes([i[0], i[1]]));
         let k = u32::from_ne_bytes([i[4], i[5], i[6], i[7]]);
         let branch = |hit: bool| usize::from(if hit { i[2] } else { i[3] });
-        // Jumps go forward only, so that this comes to an end.
+        // Jumps go only forward, so the loop ends.
         at += 1;
         match (code & 0x07, code & 0xf8) {
             (libc::BPF_LD, mode) if mode == libc::BPF_W | libc::BPF_ABS => {

@@ -1,7 +1,6 @@
-//! Compiled filters in front of real system calls: what the kernel answers.
+//! The effect of compiled filters on real system calls.
 //!
-//! A filter cannot be taken off again, so each test starts its own program a second time and loads
-//! the filter there.
+//! A filter cannot be removed, so each test runs its own program again and loads the filter there.
 
 use std::env;
 use std::net::UdpSocket;
@@ -23,7 +22,7 @@ use serde_json::{Value, json};
 /// Set in the second process.
 const CHILD: &str = "BULKHEAD_TEST_CHILD";
 
-/// Runs `body` in a process of its own, that of the test `name`, and gives what became of it.
+/// Runs `body` in a process of its own, by the test `name`. Returns the output.
 fn in_child(name: &str, body: fn()) -> Output {
     if env::var_os(CHILD).is_some() {
         nix::sys::prctl::set_no_new_privs().unwrap();
@@ -45,7 +44,7 @@ fn in_child(name: &str, body: fn()) -> Output {
 fn succeeds(name: &str, body: fn()) {
     let output = in_child(name, body);
     assert!(output.status.success(), "{output:?}");
-    // The test was found and did not return.
+    // The test was found, and `body` did not return.
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(text.contains("running 1 test") && !text.contains("test result"), "{text}");
 }
@@ -67,7 +66,7 @@ fn shipped(name: &str) -> Value {
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 
-/// mkdirat(2) in a place where it would succeed, so that an error is the filter's.
+/// Calls mkdirat(2) where it would succeed, so that an error comes from the filter.
 fn mkdirat() -> Result<(), Errno> {
     let path = env::temp_dir().join(format!("bulkhead-seccomp-{}", std::process::id()));
     let result = rustix::fs::mkdirat(CWD, &path, Mode::RWXU);
@@ -93,7 +92,7 @@ fn sh(script: &str) -> (bool, String) {
 fn refused_is_eperm_and_newer_is_enosys() {
     succeeds("refused_is_eperm_and_newer_is_enosys", || {
         assert_eq!((mkdirat(), openat2()), (Ok(()), Ok(())));
-        // All up to the last number of Linux 4.18, but two.
+        // All numbers up to the last of Linux 4.18, except two.
         let last = ScmpSyscall::from_name("statx").unwrap().as_raw_syscall();
         let names: Vec<String> = (0..=last)
             .filter_map(|number| ScmpSyscall::from_raw_syscall(number).get_name().ok())
@@ -140,7 +139,7 @@ fn arguments_and_flags_reach_the_kernel() {
 fn the_listener_answers() {
     succeeds("the_listener_answers", || {
         let (to_agent, agent) = mpsc::channel::<OwnedFd>();
-        // Started before the filter is on: the agent makes directories as it likes.
+        // Start the agent before the filter is loaded: it creates directories itself.
         let agent = thread::spawn(move || {
             let listener = agent.recv().unwrap();
             let fd = listener.as_raw_fd();
@@ -216,7 +215,7 @@ fn the_audit_profile_refuses_nothing() {
     succeeds("the_audit_profile_refuses_nothing", || {
         put_on(shipped("audit"));
         assert_eq!(mkdirat(), Ok(()));
-        // Not in the list, so it is logged, and done.
+        // Not in the list, so it is logged and executed.
         assert_eq!(unshare(CloneFlags::CLONE_FILES), Ok(()));
     });
 }

@@ -1,4 +1,4 @@
-//! The names that a profile may use, and what they mean to libseccomp and to the kernel.
+//! The names that a profile may use, with their values in libseccomp and in the kernel.
 
 use libseccomp::{ScmpArch, ScmpSyscall, ScmpVersion};
 use oci_spec::runtime::{Arch, LinuxSeccompAction, LinuxSeccompFilterFlag, LinuxSeccompOperator};
@@ -62,18 +62,18 @@ const ARCHS: [Arch; 24] = [
     Arch::ScmpArchX86_64,
 ];
 
-/// The actions a profile may ask for, sorted.
+/// Returns the valid actions, sorted.
 pub fn actions() -> Vec<String> {
     ACTIONS.iter().map(json_name).collect()
 }
 
-/// The operators a profile may compare arguments with, sorted.
+/// Returns the valid comparison operators, sorted.
 pub fn operators() -> Vec<String> {
     OPERATORS.iter().map(json_name).collect()
 }
 
-/// The architectures that the libseccomp in use can make a filter for, sorted.
-/// `SCMP_ARCH_NATIVE` is accepted as well, but it is no name of the specification.
+/// Returns the architectures that the loaded libseccomp supports, sorted. `SCMP_ARCH_NATIVE` is
+/// accepted too, but the specification does not have it.
 pub fn archs() -> Vec<String> {
     ARCHS
         .iter()
@@ -82,23 +82,23 @@ pub fn archs() -> Vec<String> {
         .collect()
 }
 
-/// The filter flags a profile may ask for, sorted.
+/// Returns the valid filter flags, sorted.
 pub fn known_flags() -> Vec<String> {
     FLAGS.iter().map(json_name).collect()
 }
 
-/// The filter flags that this kernel has, sorted. Asks the kernel.
+/// Returns the filter flags that the running kernel supports, sorted.
 pub fn supported_flags() -> Vec<String> {
     FLAGS.iter().filter(|flag| flag_supported(**flag)).map(json_name).collect()
 }
 
-/// The version of the libseccomp in use.
+/// Returns the version of the loaded libseccomp.
 pub fn library_version() -> String {
-    // The library answers from a constant; a null pointer is all that could go wrong.
+    // The library returns a constant; only a null pointer could be an error.
     ScmpVersion::current().map_or_else(|_| "unknown".to_owned(), |version| version.to_string())
 }
 
-/// The kernel's value of a flag.
+/// Returns the kernel's value of a flag.
 pub(super) fn flag_value(flag: LinuxSeccompFilterFlag) -> u32 {
     use LinuxSeccompFilterFlag as Flag;
     let value = match flag {
@@ -113,7 +113,7 @@ pub(super) fn flag_value(flag: LinuxSeccompFilterFlag) -> u32 {
 pub(super) fn flag_supported(flag: LinuxSeccompFilterFlag) -> bool {
     let mut value = flag_value(flag);
     if flag == LinuxSeccompFilterFlag::SeccompFilterFlagWaitKillableRecv {
-        // The kernel takes it only together with a listener.
+        // The kernel accepts it only together with a listener.
         value |= libc::SECCOMP_FILTER_FLAG_NEW_LISTENER as u32;
     }
     sys::seccomp::flags_known(value)
@@ -128,7 +128,7 @@ pub(super) fn known_arch(arch: ScmpArch) -> bool {
     ScmpSyscall::from_name_by_arch("exit", arch).is_ok()
 }
 
-/// The name in config.json.
+/// Returns the name in config.json.
 pub(super) fn json_name<T: Serialize + std::fmt::Debug>(value: &T) -> String {
     match serde_json::to_value(value) {
         Ok(serde_json::Value::String(name)) => name,
@@ -165,8 +165,8 @@ pub(super) fn scmp_arch(arch: Arch) -> ScmpArch {
     }
 }
 
-/// The kernel's `AUDIT_ARCH_*`, which a filter sees in `seccomp_data.arch`. `None` for an
-/// architecture that a newer libseccomp crate has and this table has not.
+/// Returns the kernel's `AUDIT_ARCH_*`, which a filter sees in `seccomp_data.arch`; `None` for an
+/// architecture of a newer libseccomp crate.
 pub(super) fn audit_arch(arch: ScmpArch) -> Option<u32> {
     let arch = if arch == ScmpArch::Native { ScmpArch::native() } else { arch };
     // x32 has no audit architecture of its own: it is x86-64 with bit 30 of the number set.

@@ -1,4 +1,4 @@
-//! The listener of `SCMP_ACT_NOTIFY` rules, on its way to the agent.
+//! Sends the listener of `SCMP_ACT_NOTIFY` rules to the agent.
 //!
 //! config-linux.md#containerprocessstate: one connection to `listenerPath` for each listener, one JSON
 //! document as the payload, the descriptors with the first sendmsg(2), then the connection is closed.
@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use crate::{Context, Error, Result};
 
-/// What the specification calls the listener in [`ProcessState::fds`].
+/// The name of the listener in [`ProcessState::fds`].
 pub const SECCOMP_FD: &str = "seccompFd";
 
 /// The container process state (config-linux.md#containerprocessstate), the payload for the agent.
@@ -28,10 +28,10 @@ pub struct ProcessState {
     pub oci_version: String,
     /// The names of the descriptors, in the order in which they are sent.
     pub fds: Vec<String>,
-    /// The process that has loaded the filter, as the runtime sees it. With `exec` this is not the
-    /// container's init.
+    /// The process that has loaded the filter, in the runtime's pid namespace. In an `exec` this is
+    /// not the container's init.
     pub pid: i32,
-    /// `linux.seccomp.listenerMetadata`, unread.
+    /// The value of `linux.seccomp.listenerMetadata`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metadata: Option<String>,
     /// The state of the container (runtime.md#state).
@@ -39,7 +39,7 @@ pub struct ProcessState {
 }
 
 impl ProcessState {
-    /// The state that goes with one listener.
+    /// Builds the state for one listener.
     pub fn new(
         oci_version: impl Into<String>,
         pid: i32,
@@ -55,7 +55,7 @@ impl ProcessState {
         }
     }
 
-    /// The document as it is sent.
+    /// Serialises the document.
     pub fn to_json(&self) -> Result<Vec<u8>> {
         serde_json::to_vec(self).map_err(|e| {
             Error::new(crate::Kind::System, format!("serialise the container process state: {e}"))
@@ -65,16 +65,18 @@ impl ProcessState {
 
 /// Connects to the agent at `path`, sends `state_json` and the listener, and closes the connection.
 ///
-/// Waits while the agent does not read. Errors: `linux.seccomp.listenerPath` is too long for a socket
-/// address or has no room for a name, nobody listens there, or the agent hangs up before it has the
-/// whole document. Each must fail the create: a container whose agent is missing would hang at its
-/// first system call.
+/// Blocks while the agent does not read.
+///
+/// # Errors
+/// If `linux.seccomp.listenerPath` is too long for a socket address or empty, if no process listens
+/// there, or if the agent hangs up before it has the whole document. Each must fail the create: a
+/// container without an agent would hang at its first such system call.
 pub fn send_listener(path: &Path, state_json: &[u8], listener: BorrowedFd<'_>) -> Result<()> {
     if state_json.is_empty() {
-        // On a stream a descriptor travels with a byte at least.
+        // A stream socket passes a descriptor only with at least one byte.
         return Err(Error::invalid_field("container process state", "is empty"));
     }
-    // Checked here since an empty path or one that starts with NUL is another kind of address.
+    // Checked here, since an empty path or a leading NUL would mean an address of another type.
     let bytes = path.as_os_str().as_bytes();
     if bytes.is_empty() || bytes.contains(&0) {
         return Err(Error::invalid(FIELD, path, "is no path of a socket"));
@@ -97,12 +99,12 @@ pub fn send_listener(path: &Path, state_json: &[u8], listener: BorrowedFd<'_>) -
 
 const FIELD: &str = "linux.seccomp.listenerPath";
 
-/// In the words of runc, for which scripts look.
+/// The text of runc, for which scripts search.
 const CONNECT: &str = "failed to connect with seccomp agent";
 
 fn open(address: &UnixAddr) -> Result<OwnedFd, Errno> {
     let agent = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
-    // A Unix socket's connect may simply be done again after a signal.
+    // A connect(2) on a Unix socket that a signal interrupted can be repeated.
     retry(|| connect(agent.as_raw_fd(), address))?;
     Ok(agent)
 }
@@ -110,13 +112,15 @@ fn open(address: &UnixAddr) -> Result<OwnedFd, Errno> {
 fn send(agent: &OwnedFd, payload: &[u8], listener: BorrowedFd<'_>) -> Result<(), Errno> {
     let fds = [listener.as_raw_fd()];
     send_all(payload, &[ControlMessage::ScmRights(&fds)], |rest, control| {
-        // NOSIGNAL: an agent that hangs up is an error of this container, not our death.
+        // NOSIGNAL: an agent that hangs up is an error of this container, and must not kill the
+        // runtime.
         let iov = [IoSlice::new(rest)];
         sendmsg::<()>(agent.as_raw_fd(), &iov, control, MsgFlags::MSG_NOSIGNAL, None)
     })
 }
 
-/// One call is the rule; a signal may cut it short, and then the rest follows without `rights`.
+/// Sends all bytes. Usually one call suffices; after an interruption the rest follows without
+/// `rights`.
 fn send_all(
     payload: &[u8],
     rights: &[ControlMessage<'_>],
@@ -163,7 +167,7 @@ mod tests {
         )
     }
 
-    /// Reads a connection to its end: the bytes, and all descriptors that came with them.
+    /// Reads a connection to its end. Returns the bytes and all descriptors.
     fn receive(stream: UnixStream) -> (Vec<u8>, Vec<RawFd>) {
         let (mut all, mut fds) = (Vec::new(), Vec::new());
         loop {
@@ -193,7 +197,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("agent");
         let agent = UnixListener::bind(&path).unwrap();
-        // More than a socket buffer holds.
+        // More than the socket buffer holds.
         let state = state(&"y".repeat(3 << 20));
         let reader = thread::spawn(move || receive(agent.accept().unwrap().0));
 
@@ -209,7 +213,7 @@ mod tests {
         assert_eq!(read["pid"], 42);
         assert_eq!(read["metadata"], "MKNOD=/dev/null");
         assert_eq!(read["state"], state.state);
-        // The descriptor is the one that was sent.
+        // The received descriptor is the one that was sent.
         assert_eq!(fds.len(), 1);
         let received = std::fs::metadata(format!("/proc/self/fd/{}", fds[0])).unwrap();
         nix::unistd::close(fds[0]).unwrap();

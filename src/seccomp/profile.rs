@@ -1,4 +1,4 @@
-//! The constructor of a seccomp profile: every rule that needs neither libseccomp nor the kernel.
+//! Parses a seccomp profile by the rules that depend neither on libseccomp nor on the kernel.
 
 use std::path::Path;
 
@@ -12,21 +12,22 @@ use oci_spec::runtime::{
 use super::names::flag_value;
 use crate::{Error, Result};
 
-/// A system call has six arguments.
+/// The number of arguments of a system call.
 const ARGUMENTS: usize = 6;
 
-/// The largest error number that libseccomp can express: it takes values below the kernel's
-/// `MAX_ERRNO`, which is 4095.
+/// The largest error number that libseccomp accepts: one below the kernel's `MAX_ERRNO`, 4095.
 const MAX_ERRNO: u32 = 4094;
 
-/// `SECCOMP_RET_DATA`: the 16 bits that a tracer gets.
+/// The largest value for a tracer, which gets 16 bits (`SECCOMP_RET_DATA`).
 const MAX_TRACE: u32 = 65_535;
 
 /// Between loading the filter and handing over its listener, init has to write to its parent. If
-/// that call waited for an agent that does not have the listener yet, create would hang forever.
+/// A system call that must not wait for the agent. Init writes to its parent between loading the
+/// filter and sending the listener; if that call waited for an agent without a listener, create
+/// would hang forever.
 const NEVER_NOTIFIED: &str = "write";
 
-/// A profile whose values are all in range, in libseccomp's terms.
+/// A valid profile, in the types of libseccomp.
 #[derive(Debug)]
 pub(super) struct Profile<'a> {
     pub default: ScmpAction,
@@ -34,8 +35,8 @@ pub(super) struct Profile<'a> {
     pub rules: Vec<Rule<'a>>,
     /// The `SECCOMP_FILTER_FLAG_*` that the profile names.
     pub named_flags: u32,
-    /// The flags to load the filter with: the named ones, or the default where the profile has no
-    /// `flags`.
+    /// The flags to load the filter with: those of the profile, or the default if the profile has
+    /// no `flags`.
     pub flags: u32,
     /// Whether a rule has the action `SCMP_ACT_NOTIFY`.
     pub notify: bool,
@@ -46,13 +47,13 @@ pub(super) struct Profile<'a> {
 pub(super) struct Rule<'a> {
     pub names: &'a [String],
     pub action: ScmpAction,
-    /// Each element is a libseccomp rule (they are ORed); the conditions inside are ANDed. A single
-    /// empty element: no condition.
+    /// Each element is a libseccomp rule (they are ORed); the conditions in it are ANDed. A single
+    /// empty element means no condition.
     pub alternatives: Vec<Vec<ScmpArgCompare>>,
 }
 
 impl Profile<'_> {
-    /// Parses the whole profile; errors name the field and its value.
+    /// Parses the profile; errors name the field and its value.
     pub fn new(profile: &LinuxSeccomp) -> Result<Profile<'_>> {
         let default = action(profile.default_action(), profile.default_errno_ret(), &|| {
             "linux.seccomp.defaultErrnoRet".to_owned()
@@ -73,8 +74,8 @@ impl Profile<'_> {
         let named_flags = named_flags(profile, notify)?;
         let mut flags = match profile.flags() {
             Some(_) => named_flags,
-            // Without this flag every filter would turn on the Spectre v4 mitigation, which slows
-            // the container down; it is runc's default as well.
+            // Without this flag every filter would enable the Spectre v4 mitigation, which slows
+            // the container down. It is runc's default too.
             None => libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW as u32,
         };
         if notify {
@@ -113,7 +114,7 @@ impl<'a> Rule<'a> {
     }
 }
 
-/// An action with its error number, which only two actions can return.
+/// Parses an action with its error number, which only two actions can return.
 fn action(action: Action, errno: Option<u32>, field: &dyn Fn() -> String) -> Result<ScmpAction> {
     let value = |max: u32| match errno {
         None => Ok(Errno::EPERM as u32),
@@ -123,7 +124,7 @@ fn action(action: Action, errno: Option<u32>, field: &dyn Fn() -> String) -> Res
     let without_value = match action {
         Action::ScmpActErrno => return Ok(ScmpAction::Errno(value(MAX_ERRNO)? as i32)),
         Action::ScmpActTrace => return Ok(ScmpAction::Trace(value(MAX_TRACE)? as u16)),
-        // The old name says process, but the kernel has always killed the thread.
+        // The old name suggests a process, but the kernel has always killed the thread.
         Action::ScmpActKill | Action::ScmpActKillThread => ScmpAction::KillThread,
         Action::ScmpActKillProcess => ScmpAction::KillProcess,
         Action::ScmpActTrap => ScmpAction::Trap,
@@ -140,9 +141,9 @@ fn action(action: Action, errno: Option<u32>, field: &dyn Fn() -> String) -> Res
     }
 }
 
-/// libseccomp takes one condition per argument. Where a profile has several conditions on an argument,
-/// runc makes a rule of each condition of the entry, which ORs what would otherwise be ANDed. Profiles
-/// in use rely on that, so it is kept.
+/// Parses the conditions of an entry. libseccomp accepts one condition per argument. If an entry
+/// has several conditions on an argument, each condition becomes a rule, as in runc: this ORs
+/// conditions that would otherwise be ANDed, and existing profiles rely on it.
 fn alternatives(
     args: &[LinuxSeccompArg],
     field: &dyn Fn(&str) -> String,
@@ -169,16 +170,16 @@ fn condition(arg: &LinuxSeccompArg) -> ScmpArgCompare {
         Operator::ScmpCmpEq => (ScmpCompareOp::Equal, arg.value()),
         Operator::ScmpCmpGe => (ScmpCompareOp::GreaterEqual, arg.value()),
         Operator::ScmpCmpGt => (ScmpCompareOp::Greater, arg.value()),
-        // (argument & value) == valueTwo; the only operator which looks at valueTwo.
+        // (argument & value) == valueTwo; the only operator that uses valueTwo.
         Operator::ScmpCmpMaskedEq => {
             (ScmpCompareOp::MaskedEqual(arg.value()), arg.value_two().unwrap_or(0))
         }
     };
-    // `alternatives` has seen that the index is below six.
+    // `alternatives` has checked that the index is below six.
     ScmpArgCompare::new(arg.index() as u32, op, datum)
 }
 
-/// `listenerPath`; without it there is nobody to send the metadata to.
+/// Returns `listenerPath`. Metadata without a path is an error: it has no receiver.
 fn listener(profile: &LinuxSeccomp) -> Result<Option<&Path>> {
     let path = profile.listener_path().as_deref().filter(|path| !path.as_os_str().is_empty());
     match profile.listener_metadata().as_deref() {
@@ -194,8 +195,8 @@ fn named_flags(profile: &LinuxSeccomp, notify: bool) -> Result<u32> {
     let mut flags = 0;
     for (index, flag) in profile.flags().iter().flatten().enumerate() {
         flags |= match flag {
-            // Init has a single thread, so the flag has nothing to synchronise; together with a
-            // listener the kernel refuses it.
+            // Init has a single thread, so this flag has no effect; the kernel refuses it together
+            // with a listener.
             Flag::SeccompFilterFlagTsync => 0,
             Flag::SeccompFilterFlagWaitKillableRecv if !notify => {
                 let field = format!("linux.seccomp.flags[{index}]");

@@ -1,5 +1,5 @@
-//! The profiles of `seccomp-profiles/` are what a user may rely on: they compile without a warning,
-//! for every architecture they name.
+//! Checks the profiles in `seccomp-profiles/`: they compile without a warning, for every
+//! architecture that they name.
 
 use std::collections::HashSet;
 use std::fs;

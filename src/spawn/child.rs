@@ -96,7 +96,7 @@ impl Parent<'_> {
         let cgroup = |child: &Child| fs::read_bytes(&format!("/proc/{}/cgroup", child.pid));
         if new.ppid != own.ppid
             || new.starttime < own.starttime
-            || cgroup(sibling)? != cgroup(go_between)?
+            || !same_cgroups(&cgroup(sibling)?, &cgroup(go_between)?)
         {
             return Err(Error::from(Errno::ECHILD));
         }
@@ -164,6 +164,16 @@ impl Parent<'_> {
     }
 }
 
+/// Whether two processes are in the same cgroups, by their /proc/PID/cgroup. A process that has ended
+/// keeps its v2 cgroup, but shows the root of every v1 hierarchy.
+fn same_cgroups(one: &[u8], other: &[u8]) -> bool {
+    let lines = |text: &[u8]| text.split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
+    let (one, other): (Vec<Vec<u8>>, Vec<Vec<u8>>) = (lines(one), lines(other));
+    let is_ended = |line: &[u8]| line.ends_with(b":/") && !line.starts_with(b"0::");
+    let is_same = |(a, b): (&Vec<u8>, &Vec<u8>)| a == b || is_ended(a) || is_ended(b);
+    one.len() == other.len() && one.iter().zip(&other).all(is_same)
+}
+
 /// Whether a process has ended, reaped or not.
 pub(super) fn has_ended(child: &Child) -> nix::Result<bool> {
     poll_end(child, PollTimeout::ZERO)
@@ -213,6 +223,22 @@ mod tests {
             assert!(kind.replace(&mut child, 0).is_err());
         }
         ended.wait().unwrap();
+    }
+
+    #[test]
+    fn cgroups_of_processes_that_have_ended() {
+        let alive = b"9:pids:/a\n1:cpu:/b\n0::/c\n";
+        for (other, same) in [
+            (&alive[..], true),
+            (b"9:pids:/\n1:cpu:/\n0::/c\n", true),
+            (b"9:pids:/\n1:cpu:/\n0::/\n", false),
+            (b"9:pids:/a\n1:cpu:/x\n0::/c\n", false),
+            (b"0::/c\n", false),
+            (b"", false),
+        ] {
+            assert_eq!(same_cgroups(alive, other), same, "{other:?}");
+            assert_eq!(same_cgroups(other, alive), same, "{other:?}");
+        }
     }
 
     #[test]

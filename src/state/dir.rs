@@ -1,4 +1,4 @@
-//! The directory of one container below the state directory.
+//! The directory of a container below the state directory.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
@@ -11,12 +11,13 @@ use super::id::Id;
 use super::record::{INTENT_FILE, RESULT_FIFO, START_FIFO, STATE_FILE};
 use crate::{Context, Error, Kind, Result};
 
-/// The mode of a container's directory. The sticky bit means nothing on a directory that only its
-/// owner can enter, so other programs do not set it: it tells our directories from theirs.
+/// The mode of a container's directory. It distinguishes the runtime's directories from others: the
+/// sticky bit has no effect on a directory that only its owner can enter, so other programs do not
+/// set it.
 pub(super) const MARK: u32 = 0o1700;
 
-/// What the mark is compared under: set-group-ID is inherited from the parent directory on some
-/// file systems and says nothing.
+/// The bits of the mode that are compared: set-group-ID is inherited from the parent directory on
+/// some file systems.
 const MARK_MASK: u32 = 0o5777;
 
 /// The state directory, open.
@@ -26,17 +27,17 @@ pub(super) struct Root {
     pub path: PathBuf,
 }
 
-/// The error for a container that is not there, in words that engines search for.
+/// Returns the error for a container that does not exist. Engines search for its text.
 pub(super) fn not_found(id: &Id) -> Error {
     Error::new(Kind::NotFound, format!("container does not exist: {:?}", id.as_str()))
 }
 
-/// The directory of `id`, whatever made it; `None` if there is no such directory.
+/// Opens the directory of `id`, whatever created it; `None` if there is no such directory.
 pub(super) fn open_dir(root: &Root, id: &Id) -> Result<Option<OwnedFd>> {
     let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     match rustix::fs::openat(&root.fd, id.as_str(), flags, Mode::empty()) {
         Ok(fd) => Ok(Some(fd)),
-        // No directory (a link is none either), so no container.
+        // No directory (a symbolic link does not count), so no container.
         Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR | rustix::io::Errno::LOOP) => {
             Ok(None)
         }
@@ -44,13 +45,13 @@ pub(super) fn open_dir(root: &Root, id: &Id) -> Result<Option<OwnedFd>> {
     }
 }
 
-/// The directory of container `id`. Only a directory that this runtime made for this user counts:
-/// anything else could be any directory of the host (`--root / delete home`), or hold a state
-/// that another user wrote to have root kill and execute what he likes.
+/// Opens the directory of the container `id`. Only a directory that this runtime created for this
+/// user counts: anything else could be any directory of the host (`--root / delete home`), or hold
+/// a state with which another user could make root kill or execute arbitrary processes.
 pub(super) fn open_container(root: &Root, id: &Id) -> Result<OwnedFd> {
     let what = || format!("open {:?}", root.path.join(id.as_str()));
     let dir = match open_dir(root, id) {
-        // Somebody else's directory that we may not even look into is no container of ours.
+        // A directory of another user that this user may not even search is not a container.
         Err(e) if e.errno() == Some(Errno::EACCES) => None,
         other => other.with_context(what)?,
     };
@@ -79,7 +80,8 @@ pub(super) fn lock(dir: &OwnedFd) -> Result<()> {
     }
 }
 
-/// Whether `dir` is still what `id` names: it may have been removed, and made anew by another.
+/// Whether `dir` is still the directory of `id`: it may have been removed, and created again by
+/// another process.
 pub(super) fn is_named(root: &Root, id: &Id, dir: &OwnedFd) -> Result<bool> {
     let named = match rustix::fs::statat(&root.fd, id.as_str(), AtFlags::SYMLINK_NOFOLLOW) {
         Err(rustix::io::Errno::NOENT) => return Ok(false),
@@ -88,11 +90,11 @@ pub(super) fn is_named(root: &Root, id: &Id, dir: &OwnedFd) -> Result<bool> {
     named.with_context(|| format!("look at {:?}", root.path.join(id.as_str())))
 }
 
-/// Removes a container's directory and the files that this runtime puts there, never anything
-/// else: a directory with other content stays, and is an error.
+/// Removes a container's directory and the files of this runtime in it, never anything else: a
+/// directory with other content stays, and is an error.
 pub(super) fn remove(root: &Root, id: &Id, dir: &OwnedFd) -> Result<()> {
     let what = || format!("remove {:?}", root.path.join(id.as_str()));
-    // The state last, so that a reader never takes a dying container for a beginning one.
+    // Remove the state last, so that a reader never takes a dying container for a new one.
     for name in [INTENT_FILE, STATE_FILE] {
         file::unlink(dir.as_fd(), name).with_context(what)?;
     }
@@ -101,7 +103,7 @@ pub(super) fn remove(root: &Root, id: &Id, dir: &OwnedFd) -> Result<()> {
         other => other,
     };
     match rmdir() {
-        // Never started, or a crash in the middle of a write.
+        // The container was never started, or a write was interrupted.
         Err(rustix::io::Errno::NOTEMPTY) => {}
         other => return other.with_context(what),
     }

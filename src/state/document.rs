@@ -14,25 +14,25 @@ use crate::{Error, Kind, Result};
 /// The version of the OCI runtime specification that the state complies with.
 pub const OCI_VERSION: &str = "1.2.1";
 
-/// The status of a container (runtime.md "State"; `paused` is an addition that runc made).
+/// The status of a container (runtime.md, "State"; `paused` is runc's addition).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Status {
-    /// `create` is at work.
+    /// `create` is in progress.
     Creating,
     /// Init waits for `start`.
     Created,
-    /// The configured process runs.
+    /// The process runs.
     Running,
-    /// It runs, but its cgroup is frozen.
+    /// The process runs, but its cgroup is frozen.
     Paused,
-    /// No process any more.
+    /// There is no process any more.
     Stopped,
 }
 
 impl Status {
-    /// The word that the specification uses.
+    /// Returns the term of the specification.
     pub fn as_str(self) -> &'static str {
         match self {
             Status::Creating => "creating",
@@ -50,7 +50,7 @@ impl std::fmt::Display for Status {
     }
 }
 
-/// The OCI state document: what `state` and `list` print and what hooks read.
+/// The OCI state document: printed by `state` and `list`, and read by hooks.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Document<'a> {
@@ -58,7 +58,7 @@ pub struct Document<'a> {
     pub oci_version: &'static str,
     /// The container's id.
     pub id: &'a Id,
-    /// Init, in the pid namespace of the reader; 0 if there is none.
+    /// The process id of init, in the pid namespace of the reader; 0 if there is none.
     pub pid: i32,
     /// The status.
     pub status: Status,
@@ -67,17 +67,17 @@ pub struct Document<'a> {
     /// The root file system; absent while the container is being created.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rootfs: Option<&'a Path>,
-    /// When create began, RFC 3339.
+    /// The start of create, in RFC 3339.
     pub created: String,
     /// The annotations; absent if there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub annotations: Option<&'a BTreeMap<String, String>>,
-    /// The name of the user who created it, or `#uid`.
+    /// The name of the user who created the container, or `#uid`.
     pub owner: String,
 }
 
-/// The OCI state of the container of `state`, with the status and the pid that its reader is to
-/// see. The pid of a stopped container is 0 whatever is given.
+/// Builds the OCI state for `state`, with the given status and pid. The pid of a stopped container
+/// is always 0.
 pub fn document(state: &State, status: Status, pid: i32) -> Document<'_> {
     Document {
         oci_version: OCI_VERSION,
@@ -93,8 +93,8 @@ pub fn document(state: &State, status: Status, pid: i32) -> Document<'_> {
 }
 
 impl Document<'_> {
-    /// On one line, for a hook's standard input. Hooks find the root file system under the name
-    /// `root` as well: so it was called before the specification, and is still under crun.
+    /// Serialises the document on one line, for a hook's standard input. Hooks also find the root
+    /// file system as `root`: its name before the specification, and still in crun.
     pub fn to_json(&self) -> Result<Vec<u8>> {
         #[derive(Serialize)]
         struct ForHook<'a> {

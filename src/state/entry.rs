@@ -1,4 +1,4 @@
-//! The stored records of one container.
+//! The stored records of a container.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -104,7 +104,7 @@ impl Entry {
         }
     }
 
-    /// Derives the status from the live process, anew at each call.
+    /// Derives the status from the live process at each call.
     pub fn status(&self) -> Result<Status> {
         let state = match &self.contents {
             Contents::Complete(state) => state,
@@ -118,13 +118,13 @@ impl Entry {
         if state.cgroup.frozen()? {
             return Ok(Status::Paused);
         }
-        // Not whether the FIFO is there, but whether init waits on it: a start that was killed may
-        // have left the file.
+        // Check whether init waits on the FIFO, not whether the file exists: a start that was
+        // killed may have left it.
         use rustix::io::Errno;
         let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         match rustix::fs::openat(&self.dir, START_FIFO, flags, Mode::empty()) {
             Ok(_) => Ok(Status::Created),
-            // Not there, without a reader, or a link or directory: none that init waits on.
+            // Init waits on none of these: no file, no reader, a link or a directory.
             Err(Errno::NOENT | Errno::NXIO | Errno::LOOP | Errno::ISDIR) => Ok(Status::Running),
             Err(e) => {
                 Err(e).with_context(|| format!("open {START_FIFO} of {:?}", self.id.as_str()))
@@ -133,7 +133,7 @@ impl Entry {
     }
 
     /// Returns whether the files were written since the host booted. If not, their process ids and
-    /// cgroups can belong to others by now.
+    /// cgroups can belong to other processes.
     pub fn this_boot(&self) -> Result<bool> {
         let written = match (&self.contents, self.intent()) {
             (Contents::Complete(state), _) => &state.boot_id,
@@ -143,7 +143,7 @@ impl Entry {
         Ok(written == boot_id()?)
     }
 
-    /// Returns a pidfd of init, or `None` if init is dead. It is never that of another process: the
+    /// Returns a pidfd of init, or `None` if init is dead. It never refers to another process: the
     /// start time is compared after the pidfd was opened.
     pub fn pidfd(&self) -> Result<Option<OwnedFd>> {
         let Some(state) = self.state() else { return Ok(None) };
@@ -158,7 +158,7 @@ impl Entry {
         Ok((process_start_time(state.pid)? == Some(state.start_time)).then_some(fd))
     }
 
-    /// Waits for the lock, for operations that change the container, and reads the files again.
+    /// Waits for the lock, which is required to change the container, and reads the files again.
     /// [`Kind::NotFound`] if the container was removed meanwhile.
     pub fn lock(&mut self) -> Result<()> {
         if self.locked {
@@ -184,7 +184,7 @@ impl Entry {
         dir::remove(&self.root, &self.id, &self.dir)
     }
 
-    /// Returns the configuration as it was at create, with the limits of later updates.
+    /// Returns the configuration as of create, with the limits of later updates.
     pub fn config(&self) -> Result<Spec> {
         config::parse_stored(self.config_text()?)
             .map_err(|error| error.context("config"))
@@ -192,7 +192,7 @@ impl Entry {
     }
 
     /// Replaces the resources that `update` has set. The lock must be held. A reader sees the old
-    /// state or the new one; after an error the old one stays.
+    /// state or the new state; after an error the old state stays.
     pub fn replace_resources(&mut self, resources: LinuxResources) -> Result<()> {
         let name = || format!("{:?}", self.file(STATE_FILE));
         let Some(old) = self.state().filter(|_| self.locked) else {
@@ -210,7 +210,7 @@ impl Entry {
 
     /// Returns the hooks of the configuration.
     pub fn hooks(&self) -> Result<Hooks> {
-        /// The rest is skipped, which is faster than [`Spec`].
+        /// Skips the other members, which is faster than [`Spec`].
         #[derive(Deserialize)]
         struct OnlyHooks {
             hooks: Option<oci_spec::runtime::Hooks>,
@@ -248,7 +248,7 @@ impl Entry {
             rootfs: None,
             created: rfc3339(intent.created),
             annotations: None,
-            // Directories of other users are no containers.
+            // The directories of other users are not containers.
             owner: owner::name(nix::unistd::geteuid().as_raw()),
         })
     }
@@ -258,7 +258,7 @@ impl Entry {
     }
 }
 
-/// Reads the files of a container; `locked` if no other process can be changing them.
+/// Reads the files of a container; `locked` means that no other process can change them.
 fn read(root: &Root, id: &Id, dir: &OwnedFd, locked: bool) -> Result<Contents> {
     if let Some(contents) = read_state(root, id, dir)? {
         return Ok(contents);
@@ -266,17 +266,17 @@ fn read(root: &Root, id: &Id, dir: &OwnedFd, locked: bool) -> Result<Contents> {
     let intent = read_intent(root, id, dir)?.map(Box::new);
     let intent = match intent {
         Some(intent) if !locked => intent,
-        // Without an intent, create has made nothing yet. The lock is not tried: create is about to
-        // take it, and many readers that hold it for a moment each would starve create.
+        // Without an intent, create has made nothing yet. Do not try the lock: create is about to
+        // take it, and many readers that each hold it for a moment would starve create.
         intent => return Ok(Contents::Unfinished(intent)),
     };
-    // Whoever creates it holds the lock.
+    // The process that creates the container holds the lock.
     match rustix::fs::flock(dir, FlockOperation::NonBlockingLockShared) {
         Ok(()) => {}
         Err(rustix::io::Errno::WOULDBLOCK) => return Ok(Contents::Creating(intent)),
         Err(e) => return Err(e).context("lock the container"),
     }
-    // Between the reads and the lock, create can have ended and the container been deleted.
+    // Between the reads and the lock, create may have ended and the container been deleted.
     let again = read(root, id, dir, true);
     rustix::fs::flock(dir, FlockOperation::Unlock).context("unlock the container")?;
     again
@@ -298,13 +298,13 @@ fn read_state(root: &Root, id: &Id, dir: &OwnedFd) -> Result<Option<Contents>> {
     }
 }
 
-/// Checks that the numbers of a state can be used.
+/// Checks the numbers of a state.
 fn check(state: State, id: &Id) -> Result<Box<State>> {
     if state.id != *id {
         let why = "is not the name of its directory";
         return Err(Error::invalid("id", state.id.as_str(), why));
     }
-    // 0 and -1 mean many processes to kill(2), and 1 is never a container's.
+    // 0 and -1 mean many processes to kill(2), and 1 is never a process of a container.
     if state.pid <= 1 {
         return Err(Error::invalid("pid", state.pid, "is no container's process"));
     }
@@ -340,7 +340,7 @@ fn parse<T: DeserializeOwned>(bytes: &[u8], version: impl Fn(&T) -> u32) -> Resu
     let parsed = serde_json::from_slice::<T>(bytes);
     let found = match &parsed {
         Ok(value) => version(value),
-        // A newer record may lack fields; that it is newer is the better reason.
+        // A newer record may lack fields; the version is then the better reason.
         Err(_) => serde_json::from_slice(bytes).map_or(VERSION, |v: Versioned| v.version),
     };
     if found > VERSION {

@@ -1,4 +1,4 @@
-//! Files of a container's directory: read without trust, written atomically.
+//! Files of a container's directory: reads them without trust, writes them atomically.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -9,11 +9,11 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 
 use crate::{Context, Error, Kind, Result};
 
-/// The size limit of a state, in bytes; a longer file was not written by this runtime.
+/// The maximum size of a state in bytes; this runtime writes no longer file.
 const MAX: u64 = 64 << 20;
 
-/// Returns the bytes of the regular file `name`, or `None` if there is no such file. [`Kind::Invalid`]
-/// for a file that this runtime never writes: a link, a FIFO, a huge file.
+/// Returns the content of the regular file `name`, or `None` if it does not exist.
+/// [`Kind::Invalid`] for a file that this runtime never writes: a link, a FIFO, a huge file.
 pub fn read(dir: BorrowedFd<'_>, name: &str) -> Result<Option<Vec<u8>>> {
     // NONBLOCK: opening a FIFO must not wait for a writer.
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
@@ -33,23 +33,23 @@ pub fn read(dir: BorrowedFd<'_>, name: &str) -> Result<Option<Vec<u8>>> {
     if size > MAX {
         return Err(Error::new(Kind::Invalid, format!("{size} bytes long, more than {MAX}")));
     }
-    // Renamed into place when it was complete, so one read returns all of it.
+    // The file was complete before it was renamed into place, so one read returns all of it.
     let mut bytes = vec![0; usize::try_from(size).unwrap_or(0)];
     File::from(fd).read_exact(&mut bytes)?;
     Ok(Some(bytes))
 }
 
-/// The name of `name` while it is being written.
+/// Returns the name of `name` during a write.
 pub fn temporary(name: &str) -> String {
     format!("{name}.tmp")
 }
 
-/// Writes `bytes` to the file `name`, mode 0600; a reader sees the old file or the new one. Not synced
-/// to a disk, because the state must not survive a reboot and the directory is meant to be on a
+/// Writes `bytes` to the file `name`, mode 0600; a reader sees the old file or the new file. Does
+/// not sync, because the state must not survive a reboot and the directory is intended to be on a
 /// tmpfs.
 ///
-/// The temporary name is fixed, unlike that of [`crate::fs::write_atomic`]: the caller holds the lock
-/// of the directory, and `delete` finds what a killed writer has left.
+/// The temporary name is fixed, unlike that of [`crate::fs::write_atomic`]: the caller holds the
+/// lock of the directory, and `delete` finds the files of a killed writer.
 pub fn write(dir: BorrowedFd<'_>, name: &str, bytes: &[u8]) -> Result<()> {
     let temporary = temporary(name);
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;

@@ -1,4 +1,4 @@
-//! The name of a container, which becomes the name of a directory.
+//! The id of a container, which is also the name of a directory.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
 
-/// The longest file name (NAME_MAX), since the id is one.
+/// The maximum length: the id is a file name (NAME_MAX).
 const MAX: usize = 255;
 
 /// A container's id: 1 to 255 of the characters `A-Z a-z 0-9 _ + - .`, but not `.` or `..`.
@@ -29,12 +29,12 @@ impl Id {
         } else {
             return Ok(Id(id));
         };
-        // The whole of a too long one would hide the reason.
+        // A long id in full would hide the reason.
         let shown: String = id.chars().take(64).collect();
         Err(Error::invalid("container id", shown, why))
     }
 
-    /// The id as text.
+    /// Returns the id as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }

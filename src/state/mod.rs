@@ -1,18 +1,18 @@
-//! What must outlive the process that made a container.
+//! The state that outlives the process that created a container.
 //!
 //! ```text
-//! <root>/<id>/            made by one mkdir; its mode 01700 says that it is ours
-//!     intent.json         before the first side effect: what to clean if create dies
-//!     state.json          by create, and update: everything that later commands need
-//!     exec.fifo           there until the process is started
-//!     notify/             if a service manager wants to know when the container is ready
+//! <root>/<id>/            created by one mkdir; its mode 01700 marks it as the runtime's
+//!     intent.json         written before the first side effect: what to remove if create dies
+//!     state.json          written by create and update: everything that later commands need
+//!     exec.fifo           exists until the process is started
+//!     notify/             if a service manager waits for the container to be ready
 //! ```
 //!
-//! No status is stored: it is derived each time from the live process ([`Entry::status`]), so
-//! it cannot be stale. Two commands write: `create`, and `update`, which replaces state.json by one
-//! with the new limits in its configuration, under the lock. `create` holds an exclusive flock(2) on
-//! the directory for as long as it works; the kernel frees it if create dies, which is how others
-//! tell a container that is being created from one whose creation has failed.
+//! No status is stored: it is derived each time from the live process ([`Entry::status`]), so it
+//! cannot be stale. Two commands write: `create`, and `update`, which replaces state.json under the
+//! lock. `create` holds an exclusive flock(2) on the directory while it works; the kernel releases
+//! it if create dies. So other commands can tell a container that is being created from a failed
+//! creation.
 
 mod dir;
 mod document;

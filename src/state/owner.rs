@@ -1,7 +1,7 @@
-//! User names, for people.
+//! User names for display.
 
-/// The name of user `uid` in /etc/passwd, or `#uid`. Read by hand: libc's look-up loads plug-ins,
-/// which a static program cannot.
+/// Returns the name of user `uid` in /etc/passwd, or `#uid`. Parses the file itself: libc's look-up
+/// loads plug-ins, which a static program cannot.
 pub fn name(uid: u32) -> String {
     if uid == 0 {
         return "root".to_owned();
@@ -10,7 +10,7 @@ pub fn name(uid: u32) -> String {
     find(&String::from_utf8_lossy(&passwd), uid).unwrap_or_else(|| format!("#{uid}"))
 }
 
-/// passwd(5): `name:password:uid:…`.
+/// Finds the name in passwd(5) lines, `name:password:uid:…`.
 fn find(passwd: &str, uid: u32) -> Option<String> {
     let uid = uid.to_string();
     passwd.lines().find_map(|line| {

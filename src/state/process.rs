@@ -1,5 +1,5 @@
-//! Who a process number means: a number is given out again after its owner is gone, the pair of
-//! number and start time is not, within one boot.
+//! Identifies processes across the reuse of process ids: the pair of id and start time is unique
+//! within a boot.
 
 use std::sync::OnceLock;
 
@@ -9,8 +9,8 @@ use procfs::process::Stat;
 
 use crate::{Error, Kind, Result};
 
-/// When process `pid` started: field 22 of /proc/pid/stat (proc_pid_stat(5)), in clock ticks since
-/// boot. `None` if there is no such process, or a dead one that nobody has waited for.
+/// Returns when process `pid` started: field 22 of /proc/pid/stat (proc_pid_stat(5)), in clock
+/// ticks since boot. `None` if there is no such process, or if it is a zombie.
 pub fn process_start_time(pid: i32) -> Result<Option<u64>> {
     if pid <= 0 {
         return Ok(None);
@@ -49,21 +49,21 @@ fn is_killed(status: &str) -> bool {
     })
 }
 
-/// Whether the kernel is taking it down: PF_EXITING of field 9 (proc_pid_stat(5)).
+/// Whether the process is exiting: PF_EXITING in field 9 (proc_pid_stat(5)).
 fn is_exiting(stat: &str) -> bool {
     const PF_EXITING: u32 = 4;
     Stat::from_read(stat.as_bytes()).is_ok_and(|stat| stat.flags & PF_EXITING != 0)
 }
 
-/// The start time, unless the process is dead.
+/// Returns the start time, unless the process is dead.
 fn alive_since(stat: &Stat) -> Option<u64> {
-    // A first thread that has ended looks like a zombie for as long as other threads run.
+    // A first thread that has ended looks like a zombie while other threads run.
     let dead = matches!(stat.state, 'Z' | 'X' | 'x') && stat.num_threads <= 1;
     (!dead).then_some(stat.starttime)
 }
 
-/// Whether process `pid`, which may be dead but not waited for, has executed a program since it was
-/// cloned: the flag PF_FORKNOEXEC in field 9 of /proc/pid/stat (proc_pid_stat(5)).
+/// Whether process `pid`, possibly a zombie, has executed a program since it was cloned: the flag
+/// PF_FORKNOEXEC in field 9 of /proc/pid/stat (proc_pid_stat(5)).
 pub fn has_executed(pid: i32) -> Result<bool> {
     const PF_FORKNOEXEC: u32 = 0x40;
     let path = format!("/proc/{pid}/stat");
@@ -74,7 +74,8 @@ pub fn has_executed(pid: i32) -> Result<bool> {
     }
 }
 
-/// The random id of the running boot: after a reboot all numbers mean something else.
+/// Returns the random id of the running boot: process ids and start times of another boot are
+/// meaningless.
 pub fn boot_id() -> Result<&'static str> {
     static ID: OnceLock<String> = OnceLock::new();
     if let Some(id) = ID.get() {

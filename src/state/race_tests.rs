@@ -14,7 +14,7 @@ fn readers_never_see_half_a_container() {
     let sleep = Sleep::new();
     home.store().create_root().unwrap();
     let mut state = state("c", sleep.pid());
-    // Long enough that a write in place would be seen half done.
+    // Long enough that a write in place would be seen incomplete.
     state.annotations.insert("long".to_owned(), "x".repeat(64 << 10));
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -88,7 +88,7 @@ fn creators_and_deleters_race_to_a_clean_end() {
             scope.spawn(|| {
                 for _ in 0..200 {
                     match home.store().reserve(&id("c"), &intent("c")) {
-                        // What was reserved is there and ours until it is given up.
+                        // A reserved directory stays this process's until it is abandoned.
                         Ok(reserved) => {
                             let meta = std::fs::metadata(reserved.path()).unwrap();
                             let own = nix::sys::stat::fstat(reserved.dir()).unwrap();

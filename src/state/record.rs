@@ -1,4 +1,4 @@
-//! The files of a container's directory: what they are named and what they hold.
+//! The files of a container's directory: their names and contents.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -16,17 +16,17 @@ use crate::text::rfc3339;
 /// The version of [`State`] and [`Intent`] that this program writes, and the newest that it reads.
 pub const VERSION: u32 = 1;
 
-/// The FIFO in a container's directory on which init waits for `start`. Its presence is what makes
-/// a live container `created`; `start` removes it.
+/// The FIFO in a container's directory on which init waits for `start`. A live container with this
+/// FIFO has the status `created`; `start` removes it.
 pub const START_FIFO: &str = "exec.fifo";
 
-/// The FIFO through which init tells `start` why it could not execute the program.
+/// The FIFO through which init reports to `start` why it could not execute the program.
 pub const RESULT_FIFO: &str = "result.fifo";
 
 pub(super) const STATE_FILE: &str = "state.json";
 pub(super) const INTENT_FILE: &str = "intent.json";
 
-/// What create is about to make; written before it makes anything.
+/// The intent of create, written before create makes anything.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Intent {
@@ -36,16 +36,16 @@ pub struct Intent {
     pub id: Id,
     /// The bundle, an absolute path.
     pub bundle: PathBuf,
-    /// When create began.
+    /// The start of create.
     #[serde(with = "time")]
     pub created: SystemTime,
-    /// The cgroup that will be made.
+    /// The cgroup that create will make.
     pub cgroup: cgroup::Record,
-    /// The boot in which this was written: [`boot_id`].
+    /// The boot in which the file was written: [`boot_id`].
     pub boot_id: String,
 }
 
-/// Everything that must be known about a container after create has ended.
+/// The facts about a container that later commands need.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct State {
@@ -57,53 +57,54 @@ pub struct State {
     pub bundle: PathBuf,
     /// The root file system, an absolute path on the host.
     pub rootfs: PathBuf,
-    /// When create began.
+    /// The start of create.
     #[serde(with = "time")]
     pub created: SystemTime,
-    /// The user who created it.
+    /// The user who created the container.
     pub owner: u32,
-    /// Init, in the pid namespace of the runtime.
+    /// The process id of init, in the pid namespace of the runtime.
     pub pid: i32,
-    /// When init started: [`process_start_time`].
+    /// The start time of init: [`process_start_time`].
     pub start_time: u64,
-    /// The boot in which it runs: [`boot_id`].
+    /// The boot in which the container runs: [`boot_id`].
     pub boot_id: String,
-    /// Its cgroup.
+    /// The container's cgroup.
     pub cgroup: cgroup::Record,
-    /// Whether it has a pid namespace of its own, so that the death of init ends all of it.
+    /// Whether the container has a pid namespace of its own, so that the death of init ends all its
+    /// processes.
     pub private_pid: bool,
     /// The annotations of the configuration.
     #[serde(default)]
     pub annotations: BTreeMap<String, String>,
     /// Whether the configuration has a `process`, without which `start` is an error.
     pub has_process: bool,
-    /// The root file system's mount, if it is one of the runtime's own mount namespace: the
-    /// container has none, and the mount does not end with it.
+    /// The root file system's mount, if it is in the runtime's own mount namespace: the container
+    /// has none, so the mount does not end with the container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub own_mount: Option<OwnMount>,
-    /// The user namespace of init at create, by its inode number; 0: unknown.
+    /// The user namespace of init at create, by its inode number; 0 means unknown.
     #[serde(default)]
     pub user_namespace: u64,
-    /// Whether it was created without root privileges.
+    /// Whether the container was created without root privileges.
     pub rootless: bool,
-    /// Whether systemd made the cgroup.
+    /// Whether systemd created the cgroup.
     pub systemd_cgroup: bool,
-    /// Whether it has the session keyring of its creator.
+    /// Whether the container keeps the session keyring of its creator.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub no_new_keyring: bool,
-    /// The name of its own session keyring.
+    /// The name of the container's own session keyring.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keyring: Option<String>,
-    /// `linux.resources` as `update` has left them; absent before the first update, and in containers
-    /// that an earlier version has updated: then those of the configuration apply.
+    /// `linux.resources` after `update`; absent before the first update, and in containers that an
+    /// earlier version has updated: the configuration's resources apply then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<LinuxResources>,
-    /// config.json as it was at create; later edits of the bundle have no effect. Kept as text,
-    /// because most readers do not want it.
+    /// config.json as of create; later edits of the bundle have no effect. Kept as text, because
+    /// most readers do not need it.
     pub config: Box<RawValue>,
 }
 
-/// Times in our files: RFC 3339, for those who read them.
+/// Formats times in the files as RFC 3339, for human readers.
 mod time {
     use super::*;
 

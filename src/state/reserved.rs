@@ -12,12 +12,12 @@ use super::id::Id;
 use super::record::{INTENT_FILE, Intent, STATE_FILE, State};
 use crate::{Context, Error, Kind, Result};
 
-/// The directory of a container that is being created. Locked until it is given up or kept; if
-/// the process dies, the kernel frees the lock, and others see that nobody works on it any more.
-/// Dropping it leaves the directory as it is.
+/// The directory of a container that is being created. Locked until it is abandoned or kept. If the
+/// process dies, the kernel releases the lock, which shows other commands that the creation has
+/// failed. Dropping the value leaves the directory unchanged.
 ///
-/// The lock belongs to the open directory, which a forked child shares: [`Reserved::keep`] frees
-/// it for all, and nothing of this may be dropped in the child.
+/// The lock belongs to the open directory, which a forked child shares: [`Reserved::keep`] releases
+/// it for both, and the child must not drop this value.
 #[derive(Debug)]
 pub struct Reserved {
     root: Arc<Root>,
@@ -33,7 +33,7 @@ impl Reserved {
         match reserved.write(INTENT_FILE, intent) {
             Ok(()) => Ok(reserved),
             Err(e) => {
-                // Report the first error; the directory holds nothing but known names.
+                // Report the first error; the directory contains nothing but known names.
                 let _ = crate::error::retry_once(|| reserved.abandon());
                 Err(e)
             }
@@ -43,7 +43,8 @@ impl Reserved {
     fn make(root: &Arc<Root>, id: &Id) -> Result<Reserved> {
         let path = root.path.join(id.as_str());
         let what = || format!("create {path:?}");
-        // One turn, but for a deleter who takes our directory for a dead one's before we lock it.
+        // Usually one turn. More if a delete takes the directory for an abandoned one before it is
+        // locked.
         for _ in 0..16 {
             match rustix::fs::mkdirat(&root.fd, id.as_str(), Mode::from_raw_mode(MARK)) {
                 Ok(()) => {}
@@ -61,7 +62,7 @@ impl Reserved {
                 }
                 Ok(None) => {}
                 Err(error) => {
-                    // Empty, whoever may have it by now.
+                    // It is empty, even if it now belongs to another process.
                     let _ = rustix::fs::unlinkat(&root.fd, id.as_str(), AtFlags::REMOVEDIR);
                     return Err(error.context(what()));
                 }
@@ -70,18 +71,18 @@ impl Reserved {
         Err(Error::new(Kind::State, "removed by others again and again").context(what()))
     }
 
-    /// The container's directory.
+    /// Returns the container's directory.
     pub fn dir(&self) -> BorrowedFd<'_> {
         self.dir.as_fd()
     }
 
-    /// The container's directory, as an absolute path.
+    /// Returns the container's directory, as an absolute path.
     #[cfg(test)]
     pub fn path(&self) -> &std::path::Path {
         &self.path
     }
 
-    /// Writes the state: from here on the container is there for other commands.
+    /// Writes the state: from here on the container exists for other commands.
     pub fn commit(&mut self, state: &State) -> Result<()> {
         self.write(STATE_FILE, state)
     }
@@ -94,26 +95,27 @@ impl Reserved {
         file::write(self.dir(), name, &bytes).with_context(what)
     }
 
-    /// Removes the directory: create has failed, and has undone the rest already. Can be repeated.
+    /// Removes the directory after create has failed and has undone everything else. Can be
+    /// repeated.
     pub fn abandon(&self) -> Result<()> {
         remove(&self.root, &self.id, &self.dir)?;
         self.unlock();
         Ok(())
     }
 
-    /// Leaves the directory and frees the lock: create has succeeded.
+    /// Keeps the directory and releases the lock: create has succeeded.
     pub fn keep(self) {
         self.unlock();
     }
 
-    /// An explicit unlock, since init still has a copy of the descriptor.
+    /// Unlocks explicitly, since init still has a copy of the descriptor.
     fn unlock(&self) {
-        // What cannot be unlocked is unlocked by our end.
+        // The exit of this process releases the lock otherwise.
         let _ = rustix::fs::flock(&self.dir, FlockOperation::Unlock);
     }
 }
 
-/// Opens and locks the directory that was made for `id`; `None` if somebody has removed it.
+/// Opens and locks the new directory of `id`; `None` if another process has removed it.
 fn take(root: &Root, id: &Id) -> Result<Option<OwnedFd>> {
     let Some(dir) = open_dir(root, id)? else { return Ok(None) };
     lock(&dir)?;
@@ -121,7 +123,7 @@ fn take(root: &Root, id: &Id) -> Result<Option<OwnedFd>> {
         return Ok(None);
     }
     if !is_marked(&rustix::fs::fstat(&dir).context("fstat")?) {
-        // A umask that takes the owner's own bits.
+        // In case the umask removed bits of the owner.
         rustix::fs::fchmod(&dir, Mode::from_raw_mode(MARK)).context("chmod")?;
     }
     Ok(Some(dir))

@@ -1,4 +1,4 @@
-//! The state directory itself: where it is, its mode, and what is refused in its place.
+//! The state directory itself: its path, its mode, and what is refused.
 
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::Path;
@@ -30,7 +30,7 @@ fn a_link_to_the_root_directory_is_refused_as_well() {
 
 #[test]
 fn an_odd_umask_does_not_spoil_the_mark() {
-    // umask belongs to the process, so a process of its own: this test's binary, once more.
+    // The umask belongs to the process, so run this test's binary again.
     const NAME: &str = "state::root_tests::an_odd_umask_does_not_spoil_the_mark";
     if std::env::var_os("ODD_UMASK").is_some() {
         nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o277));

@@ -1,4 +1,4 @@
-//! The directory of all containers, and the making of a new one's.
+//! The directory of all containers. Creates the directories of new containers.
 
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -17,12 +17,12 @@ use crate::{Context, Error, Kind, Result};
 /// How the path of the state directory was chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
-    /// By the user. The directory must exist to list its containers, and must not be `/`.
+    /// Chosen by the user. The directory must exist to list its containers, and must not be `/`.
     Named,
-    /// It is the default of this program or of its caller.
+    /// The default of this program or of its caller.
     Default,
-    /// It is a default below $XDG_RUNTIME_DIR. There, files without the sticky bit may be removed
-    /// by a periodic clean-up (XDG Base Directory Specification).
+    /// A default below $XDG_RUNTIME_DIR, where a periodic clean-up may remove files without the
+    /// sticky bit (XDG Base Directory Specification).
     RuntimeDir,
 }
 
@@ -50,12 +50,12 @@ impl Store {
         Ok(store)
     }
 
-    /// The state directory's path.
+    /// Returns the state directory's path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Makes the state directory, mode 0700, with its parents. It may exist.
+    /// Creates the state directory, mode 0700, with its parents. It may exist.
     pub fn create_root(&self) -> Result<()> {
         if self.root.get().is_some() {
             return Ok(());
@@ -76,7 +76,7 @@ impl Store {
         }
     }
 
-    /// The open state directory, or `None` if it does not exist.
+    /// Returns the open state directory, or `None` if it does not exist.
     fn try_open(&self) -> Result<Option<&Arc<Root>>> {
         if let Some(root) = self.root.get() {
             return Ok(Some(root));
@@ -98,8 +98,9 @@ impl Store {
         Ok(Some(self.root.get_or_init(|| Arc::new(Root { fd, path: self.path.clone() }))))
     }
 
-    /// Makes the directory of a new container, locks it and writes `intent`. Makes the state
-    /// directory too. The error says `container with given ID already exists` if it does.
+    /// Creates the directory of a new container, locks it and writes `intent`. Creates the state
+    /// directory too. If the container exists, the error contains `container with given ID already
+    /// exists`.
     pub fn reserve(&self, id: &Id, intent: &Intent) -> Result<Reserved> {
         self.create_root()?;
         let Some(root) = self.try_open()? else {
@@ -108,13 +109,13 @@ impl Store {
         Reserved::new(root, id, intent)
     }
 
-    /// The container of `id`. [`Kind::NotFound`] if there is none, which is also what anything
-    /// else of that name in the directory is.
+    /// Loads the container `id`. [`Kind::NotFound`] if it does not exist; another file of that name
+    /// does not count.
     pub fn load(&self, id: &Id) -> Result<Entry> {
         self.load_any(id)?.readable()
     }
 
-    /// The same for those who clean up: also a container whose creation died before it wrote
+    /// Loads the container `id` for removal: also a container whose creation died before it wrote
     /// anything, or whose state cannot be read.
     pub fn load_any(&self, id: &Id) -> Result<Entry> {
         match self.try_open()? {
@@ -123,7 +124,7 @@ impl Store {
         }
     }
 
-    /// The container of `id` as [`Store::load_any`] finds it, locked.
+    /// Loads the container `id` like [`Store::load_any`], and locks it.
     pub fn load_locked(&self, id: &Id) -> Result<Entry> {
         match self.try_open()? {
             Some(root) => Entry::load_locked(root, id),
@@ -131,8 +132,9 @@ impl Store {
         }
     }
 
-    /// All containers, sorted by id. What vanishes meanwhile is left out, and what cannot be read
-    /// as well, with a warning. A default directory that does not exist holds none.
+    /// Returns all containers, sorted by id. Leaves out containers that vanish meanwhile, and, with
+    /// a warning, those that cannot be read. A default directory that does not exist has no
+    /// containers.
     pub fn list(&self) -> Result<Vec<Entry>> {
         let Some(root) = self.try_open()? else {
             if self.origin == Origin::Named {

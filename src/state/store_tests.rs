@@ -20,7 +20,7 @@ fn status_comes_from_the_live_process() {
     assert_eq!(status(&home, "c"), Status::Created);
     std::fs::remove_file(path.join(START_FIFO)).unwrap();
     assert_eq!(status(&home, "c"), Status::Running);
-    // One container object looks anew each time.
+    // A container object examines the process each time.
     let container = home.load("c").unwrap();
     sleep.make_zombie();
     assert_eq!(container.status().unwrap(), Status::Stopped);
@@ -130,7 +130,7 @@ fn only_marked_directories_are_containers() {
         assert!(error.to_string().starts_with("container does not exist: "), "{error}");
     }
     assert_eq!(home.store().list().unwrap().len(), 1);
-    // A set-group-ID bit comes from the parent directory and is no sign.
+    // A set-group-ID bit comes from the parent directory and does not matter.
     std::fs::set_permissions(root.join("real"), PermissionsExt::from_mode(0o3700)).unwrap();
     store.load_any(&id("real")).unwrap();
 }
@@ -169,7 +169,7 @@ fn creation_is_seen_by_its_lock() {
         assert_eq!(json["bundle"], "/bundle");
         assert_eq!(json["pid"], 0);
     }
-    // A crash of create: the descriptor is closed, nothing else happens.
+    // A crash of create: the descriptor is closed, and nothing else happens.
     drop(reserved);
     assert_eq!(status(&home, "c"), Status::Stopped);
     container::destroy(home.load("c").unwrap()).unwrap();
@@ -249,7 +249,7 @@ fn broken_state_files_are_one_line_errors_that_name_the_file() {
         assert!(error.starts_with(&format!("{path:?}: ")), "{error}");
         assert!(error.contains(part) && !error.contains('\n'), "{part}: {error}");
         assert!(error.len() < 400, "{error}");
-        // It hides no other container.
+        // It does not hide other containers.
         assert!(home.store().list().unwrap().is_empty());
     }
 }
@@ -279,7 +279,7 @@ fn state_files_that_are_no_files_do_not_block_and_are_refused() {
         assert!(error.contains(why), "{error}");
     }
     assert!(begin.elapsed() < Duration::from_secs(5));
-    // A cleaner may remove it all the same, and touches nobody.
+    // A clean-up may remove it, and affects no process.
     let container = home.store().load_any(&id("c")).unwrap();
     assert!(container.broken().is_some() && container.intent().is_some());
     container::destroy(container).unwrap();
@@ -320,7 +320,7 @@ fn a_removal_that_fails_half_way_can_be_repeated() {
     std::fs::create_dir(&intent).unwrap();
     let error = container::destroy(home.load("c").unwrap()).unwrap_err().to_string();
     assert!(error.contains("remove intent.json: is a directory"), "{error}");
-    // It is still known what it was: the state goes last.
+    // The container is still known, since the state is removed last.
     assert_eq!(status(&home, "c"), Status::Stopped);
     assert!(home.load("c").unwrap().state().is_some());
     std::fs::remove_dir(&intent).unwrap();

@@ -1,4 +1,4 @@
-//! Hand-made containers for the tests of state: a `sleep` stands for init.
+//! Hand-made containers for the tests of state; a `sleep` takes the place of init.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -34,7 +34,7 @@ impl Sleep {
         self.0.try_wait().unwrap().is_none()
     }
 
-    /// Dead, but not waited for.
+    /// Kills the child, but does not wait for it.
     pub fn make_zombie(&mut self) {
         self.0.kill().unwrap();
         while process_start_time(self.pid()).unwrap().is_some() {
@@ -108,13 +108,13 @@ impl Home {
         self.store().reserve(&id(name), &intent(name)).unwrap()
     }
 
-    /// A created container (with the start FIFO) whose state is `state`.
+    /// Writes a created container (with the start FIFO) whose state is `state`.
     pub fn put(&self, state: &State) -> PathBuf {
         let mut reserved = self.reserve(state.id.as_str());
         let path = reserved.path().to_owned();
         let fifo = path.join(START_FIFO);
         nix::unistd::mkfifo(&fifo, Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
-        // As init holds it: a FIFO that nobody reads is a left-over.
+        // Held open as by init: a FIFO without a reader is a left-over.
         let init = std::fs::OpenOptions::new().read(true).write(true).open(fifo).unwrap();
         self.inits.lock().unwrap().push(init);
         reserved.commit(state).unwrap();
@@ -122,7 +122,7 @@ impl Home {
         path
     }
 
-    /// The same after `start`.
+    /// Writes a running container whose state is `state`.
     pub fn put_running(&self, state: &State) -> PathBuf {
         let path = self.put(state);
         std::fs::remove_file(path.join(START_FIFO)).unwrap();

@@ -14,10 +14,10 @@ const PROG_TYPE_CGROUP_DEVICE: u32 = 15;
 const CGROUP_DEVICE: u32 = 6;
 const F_ALLOW_MULTI: u32 = 1 << 1;
 
-/// The most programs on one cgroup (`BPF_CGROUP_MAX_PROGS`).
+/// The maximum number of programs on a cgroup (`BPF_CGROUP_MAX_PROGS`).
 const MAX_ATTACHED: usize = 64;
 
-/// One eBPF instruction, as the kernel reads it (`struct bpf_insn`).
+/// An eBPF instruction (`struct bpf_insn`).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Insn {
@@ -31,9 +31,9 @@ pub struct Insn {
 }
 
 impl Insn {
-    /// Builds an instruction; `dst` and `src` are register numbers, 0 to 10.
+    /// Creates an instruction; `dst` and `src` are register numbers, 0 to 10.
     pub const fn new(code: u8, dst: u8, src: u8, off: i16, imm: i32) -> Self {
-        // The two register fields are C bit-fields, so their order follows the byte order.
+        // The two register fields are C bit-fields, so their order depends on the byte order.
         let registers = if cfg!(target_endian = "little") {
             (src << 4) | (dst & 0xf)
         } else {
@@ -42,13 +42,13 @@ impl Insn {
         Insn { code, registers, off, imm }
     }
 
-    /// Number of the destination register.
+    /// Returns the number of the destination register.
     #[cfg(test)]
     pub const fn dst(self) -> u8 {
         if cfg!(target_endian = "little") { self.registers & 0xf } else { self.registers >> 4 }
     }
 
-    /// Number of the source register.
+    /// Returns the number of the source register.
     #[cfg(test)]
     pub const fn src(self) -> u8 {
         if cfg!(target_endian = "little") { self.registers >> 4 } else { self.registers & 0xf }
@@ -102,7 +102,7 @@ struct IdAttr {
     open_flags: u32,
 }
 
-/// The part of `union bpf_attr` that one command reads.
+/// The part of `union bpf_attr` that a command reads.
 ///
 /// # Safety
 /// Each address in a value must be that of memory which the value's creator keeps borrowed, as
@@ -158,7 +158,7 @@ fn owned(result: libc::c_long) -> Result<OwnedFd, Errno> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Verifies and loads a program that answers device accesses of a cgroup
+/// Verifies and loads a program that decides on device accesses of a cgroup
 /// (`BPF_PROG_TYPE_CGROUP_DEVICE`, Linux 4.15).
 pub fn load_device_program(program: &[Insn]) -> Result<OwnedFd, Errno> {
     let mut prog_name = [0; 16];
@@ -179,7 +179,7 @@ pub fn load_device_program(program: &[Insn]) -> Result<OwnedFd, Errno> {
     })?)
 }
 
-/// Adds `program` to the device programs of `cgroup`: all of them must allow an access
+/// Adds `program` to the device programs of `cgroup`, all of which must allow an access
 /// (`BPF_F_ALLOW_MULTI`).
 pub fn attach_device_program(cgroup: BorrowedFd<'_>, program: BorrowedFd<'_>) -> Result<(), Errno> {
     bpf(&mut AttachAttr {
@@ -218,7 +218,7 @@ pub fn attached_device_programs(cgroup: BorrowedFd<'_>) -> Result<Vec<u32>, Errn
     Ok(ids.into_iter().take(count).collect())
 }
 
-/// Opens the loaded program of that id.
+/// Opens the loaded program with this id.
 pub fn program_by_id(id: u32) -> Result<OwnedFd, Errno> {
     owned(bpf(&mut IdAttr { prog_id: id, next_id: 0, open_flags: 0 })?)
 }

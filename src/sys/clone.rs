@@ -1,8 +1,8 @@
 //! clone3(2) and clone(2).
 //!
 //! Every function here forks: parent and child share no memory, and each keeps its own stack. The
-//! calling process should have one thread only: the child is a copy of the caller's thread alone,
-//! and a lock that another thread holds stays locked in the child for ever. libc's cached thread id
+//! calling process should have one thread only: the child is a copy of the calling thread alone,
+//! and a lock that another thread holds stays locked in the child forever. libc's cached thread id
 //! is stale in the child, which must leave by execve(2) or by returning from its function.
 
 use std::cell::Cell;
@@ -16,22 +16,22 @@ use super::exit::exit_now;
 // linux/sched.h; libc's constant is too narrow for it.
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
-/// A cloned child: its process id, and a descriptor that is stable against reuse of that id.
+/// A cloned child: its process id, and a descriptor that outlives the reuse of that id.
 #[derive(Debug)]
 pub struct Child {
-    /// As seen by the caller.
+    /// The process id as seen by the caller.
     pub pid: i32,
-    /// See pidfd_open(2).
+    /// The pidfd (pidfd_open(2)).
     pub pidfd: OwnedFd,
 }
 
-/// Clones the calling process with `flags` (CLONE_NEW*, CLONE_PARENT, …) into the cgroup v2
-/// directory `cgroup`, if one is given, and runs `child` there. When `child` returns, the new
-/// process ends by _exit(2) with that status.
+/// Clones the calling process with `flags` (CLONE_NEW*, CLONE_PARENT, …), into the cgroup v2
+/// directory `cgroup` if given, and runs `child` in the new process. When `child` returns, the
+/// process calls _exit(2) with that status.
 ///
 /// # Errors
 /// clone(2): EPERM, EAGAIN, ENOSPC, EINVAL, ENOSYS (before Linux 5.3, or hidden by a seccomp
-/// filter); EBUSY or EOPNOTSUPP where the cgroup takes no process.
+/// filter); EBUSY or EOPNOTSUPP if the cgroup accepts no process.
 pub fn clone3(
     flags: u64,
     cgroup: Option<BorrowedFd<'_>>,
@@ -40,9 +40,9 @@ pub fn clone3(
     fork3(flags, cgroup)?.map_or_else(|| exit_now(child()), Ok)
 }
 
-/// Like [`clone3`] without flags, and by clone(2) where clone3(2) is missing: a startContainer hook
-/// is started under the container's own seccomp filter, and a filter hides clone3(2), whose flags
-/// it cannot read, behind ENOSYS.
+/// Clones like [`clone3`] without flags, and by clone(2) if clone3(2) is missing. A startContainer
+/// hook is started under the container's seccomp filter; a filter cannot read the flags of
+/// clone3(2), and usually hides it behind ENOSYS.
 pub fn clone_child(child: impl FnOnce() -> i32) -> nix::Result<Child> {
     let forked = match fork3(0, None) {
         Err(Errno::ENOSYS) => {
@@ -55,14 +55,14 @@ pub fn clone_child(child: impl FnOnce() -> i32) -> nix::Result<Child> {
     forked.map_or_else(|| exit_now(child()), Ok)
 }
 
-/// Clones a child of the caller's parent with clone(2) (`CLONE_PARENT`) and runs `child` in it with
-/// the child's process id in its own pid namespace. As with [`clone3`] the child leaves by execve(2)
-/// or with the status that `child` returns. With `waits` the caller stops until the child has
-/// executed a program or is gone (`CLONE_VFORK`); both have memory of their own in any case. The
+/// Clones a child of the caller's parent (`CLONE_PARENT`) with clone(2) and runs `child` in it with
+/// the child's process id in its own pid namespace. As with [`clone3`] the child leaves by
+/// execve(2) or with the status that `child` returns. With `waits` the caller stops until the child
+/// has executed a program or is gone (`CLONE_VFORK`); in both cases they share no memory. The
 /// child's process id, as the caller sees it, is in `told` before the child runs.
 ///
-/// clone(2) in place of clone3(2): a seccomp filter in force can look at its flags, so profiles
-/// allow it where they refuse the other. [`sibling_call`] has the arguments.
+/// clone(2) and not clone3(2): a seccomp filter can read its flags, so profiles allow it even if
+/// they refuse clone3(2). [`sibling_call`] has the arguments.
 ///
 /// # Errors
 /// clone(2): EAGAIN, ENOMEM, EPERM, or the error of a seccomp filter.
@@ -75,19 +75,19 @@ pub fn clone_sibling(
     fork(sibling_flags(waits), told, Some(&own))?.map_or_else(|| exit_now(child(own.get())), Ok)
 }
 
-/// Returns the system call of [`clone_sibling`]: its number and its first argument.
+/// Returns the number and the first argument of the system call of [`clone_sibling`].
 pub fn sibling_call(waits: bool) -> (libc::c_long, u64) {
     (libc::SYS_clone, sibling_flags(waits) as u64)
 }
 
 fn sibling_flags(waits: bool) -> libc::c_int {
-    // The two with SETTID tell the process id without a system call.
+    // The two SETTID flags report the process id without a system call.
     let flags =
         libc::CLONE_PARENT | libc::CLONE_PARENT_SETTID | libc::CLONE_CHILD_SETTID | libc::SIGCHLD;
     if waits { flags | libc::CLONE_VFORK } else { flags }
 }
 
-/// clone3(2). Returns `None` in the child.
+/// Calls clone3(2). Returns `None` in the child.
 fn fork3(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> nix::Result<Option<Child>> {
     let pidfd = AtomicI32::new(-1);
     let is_sibling = flags & libc::CLONE_PARENT as u64 != 0;
@@ -96,7 +96,8 @@ fn fork3(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> nix::Result<Option<Child
         pidfd: pidfd.as_ptr() as u64,
         child_tid: 0,
         parent_tid: 0,
-        // With CLONE_PARENT the signal is that of the caller's own clone, and must be zero here.
+        // With CLONE_PARENT the exit signal is that of the caller's own clone, and must be zero
+        // here.
         exit_signal: if is_sibling { 0 } else { libc::SIGCHLD as u64 },
         stack: 0,
         stack_size: 0,
@@ -114,8 +115,9 @@ fn fork3(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> nix::Result<Option<Child
     Ok((pid != 0).then(|| Child { pid: pid as i32, pidfd: owned(&pidfd) }))
 }
 
-/// clone(2) with `flags`, which have neither CLONE_VM nor CLONE_SETTLS. Returns the process id, or
-/// `None` in the child. `parent_tid` and `child_tid` are where the flags have the kernel write.
+/// Calls clone(2) with `flags`, which include neither CLONE_VM nor CLONE_SETTLS. Returns the
+/// process id, or `None` in the child. `parent_tid` and `child_tid` receive the ids that the flags
+/// request.
 fn fork(
     flags: libc::c_int,
     parent_tid: &AtomicI32,

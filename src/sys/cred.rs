@@ -1,4 +1,4 @@
-//! Credentials: capability sets, session keyrings.
+//! Credentials: capability sets and session keyrings.
 
 use std::ffi::CStr;
 
@@ -13,7 +13,7 @@ use super::failure::to_nix;
 const KEYCTL_JOIN_SESSION_KEYRING: libc::c_int = 1;
 const KEYCTL_SETPERM: libc::c_int = 5;
 
-/// The three sets of capset(2), one bit a capability.
+/// The three sets of capset(2), with a bit for each capability.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Caps {
     /// CapEff
@@ -34,7 +34,7 @@ pub fn capget() -> nix::Result<Caps> {
     })
 }
 
-/// Sets all three at once, capset(2): no moment in which they disagree.
+/// Sets all three sets at once (capset(2)), so that they never disagree.
 pub fn capset(caps: Caps) -> nix::Result<()> {
     let sets = CapabilitySets {
         effective: CapabilitySet::from_bits_retain(caps.effective),
@@ -44,15 +44,15 @@ pub fn capset(caps: Caps) -> nix::Result<()> {
     set_capabilities(None, sets).map_err(to_nix)
 }
 
-/// Drops one capability from the bounding set, prctl(2) PR_CAPBSET_DROP.
+/// Drops a capability from the bounding set, prctl(2) PR_CAPBSET_DROP.
 ///
 /// # Errors
-/// EINVAL: the kernel knows no capability of that number.
+/// EINVAL: the kernel has no capability of that number.
 pub fn drop_bounding(capability: u32) -> nix::Result<()> {
     remove_capability_from_bounding_set(single(capability)?).map_err(to_nix)
 }
 
-/// Raises one capability in the ambient set, prctl(2) PR_CAP_AMBIENT.
+/// Raises a capability in the ambient set, prctl(2) PR_CAP_AMBIENT.
 pub fn raise_ambient(capability: u32) -> nix::Result<()> {
     configure_capability_in_ambient_set(single(capability)?, true).map_err(to_nix)
 }

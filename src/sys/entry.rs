@@ -1,10 +1,10 @@
-//! The program's entry point in place of Rust's, and its source of random numbers.
+//! The program's entry point in the place of Rust's, and its source of random numbers.
 //!
 //! Rust's entry point reads /proc/self/maps, allocates a signal stack and ignores SIGPIPE before
-//! `main`: some twenty system calls without a use for a process that lives for milliseconds, and
-//! twice as many where it executes itself again.
+//! `main`: some twenty system calls that a process of a few milliseconds does not need, and twice
+//! as many if it executes itself again.
 
-/// The function that the C library's start-up code calls. The arguments are read through `std::env`,
+/// The entry point for the C library's start-up code. The arguments are read through `std::env`,
 /// which the C library fills.
 // SAFETY: no other symbol of that name is linked: the crate is `no_main`.
 #[unsafe(no_mangle)]
@@ -14,10 +14,10 @@ extern "C" fn main(argc: i32, argv: *const *const u8) -> i32 {
     i32::from(bulkhead::cli::main())
 }
 
-/// getrandom(2) in place of the C library's function, which the standard library finds by its weak
-/// symbol and seeds its hash maps with. Where a sandbox refuses the call, the standard library panics;
-/// this function returns the 16 random bytes that the kernel gives to a program at its start
-/// (getauxval(3), AT_RANDOM). They suffice for a seed, and no key is made here.
+/// Replaces the C library's getrandom(2), which the standard library finds by its weak symbol and
+/// seeds its hash maps with. If a sandbox refuses the call, the standard library panics; this
+/// function returns the 16 random bytes that the kernel gives to a program at its start
+/// (getauxval(3), AT_RANDOM). They suffice for a seed, and no key is generated here.
 // SAFETY: the C library's symbol is weak or not linked; this one has its signature and meaning.
 #[unsafe(no_mangle)]
 extern "C" fn getrandom(buffer: *mut u8, length: usize, flags: u32) -> isize {

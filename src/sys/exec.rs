@@ -5,8 +5,8 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use nix::errno::Errno;
 
-/// The pointer arrays of an execve(2), allocated in advance: once a seccomp filter is in force, and
-/// after a clone, the call must not allocate.
+/// The pointer arrays for execve(2), allocated in advance: the call must not allocate after a
+/// clone, or once a seccomp filter is in force.
 pub struct Exec<'a> {
     path: &'a CStr,
     argv: Vec<*const libc::c_char>,
@@ -14,7 +14,7 @@ pub struct Exec<'a> {
 }
 
 impl<'a> Exec<'a> {
-    /// Borrows everything that the program is given.
+    /// Borrows the path, arguments and environment of the program.
     pub fn new(path: &'a CStr, args: &'a [CString], env: &'a [CString]) -> Self {
         let pointers = |strings: &[CString]| {
             let mut pointers = Vec::with_capacity(strings.len() + 2);
@@ -24,14 +24,14 @@ impl<'a> Exec<'a> {
         Exec { path, argv: pointers(args), envp: pointers(env) }
     }
 
-    /// Returns the file that is executed.
+    /// Returns the file to execute.
     pub fn path(&self) -> &'a CStr {
         self.path
     }
 
-    /// Calls execve(2) with one more variable in the environment. Returns only if it failed.
+    /// Calls execve(2) with another variable in the environment. Returns only if it failed.
     pub fn run_with(&mut self, variable: &CStr) -> Errno {
-        // In place of the null pointer; the array has room for one more.
+        // In the place of the null pointer; the array has room for another.
         if let Some(last) = self.envp.last_mut() {
             *last = variable.as_ptr();
         }

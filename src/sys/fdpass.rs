@@ -1,4 +1,5 @@
-//! One message with at most one descriptor over a Unix socket (`SCM_RIGHTS`, unix(7)).
+//! Sends and receives a message with at most one descriptor over a Unix socket (`SCM_RIGHTS`,
+//! unix(7)).
 
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -12,17 +13,17 @@ use rustix::net::{
 
 use super::failure::Failure;
 
-/// The most descriptors that the kernel lets anyone send in a message (`SCM_MAX_FD`). With room for
-/// all of them none is installed without our knowing its number.
+/// The maximum number of descriptors in a message (`SCM_MAX_FD`). With room for all of them, no
+/// descriptor is installed without its number being known.
 const MOST: usize = 253;
 
 const RECEIVE: &str = "recvmsg";
 
 /// Sends `bytes`, and `fd` with them.
 ///
-/// `bytes` must not be empty: a stream socket would drop the descriptor, and on a socket of
-/// packets it would read as the end of file. A socket whose other end is closed gives `EPIPE`,
-/// never the signal.
+/// `bytes` must not be empty: a stream socket would drop the descriptor, and on a packet socket the
+/// message would read as the end of file. If the other end is closed, returns `EPIPE` without a
+/// signal.
 pub fn send_with_fd(
     socket: BorrowedFd<'_>,
     bytes: &[u8],
@@ -35,7 +36,7 @@ pub fn send_with_fd(
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     if let Some(fd) = &fd {
-        // The space is that of one descriptor.
+        // Space for one descriptor.
         control.push(SendAncillaryMessage::ScmRights(std::slice::from_ref(fd)));
     }
     let sent = loop {
@@ -51,11 +52,11 @@ pub fn send_with_fd(
     Ok(())
 }
 
-/// Receives one message into `buffer`. Returns its length, and the descriptor (close-on-exec) that
-/// came with it. A length of 0 is the end of file.
+/// Receives a message into `buffer`. Returns its length, and its descriptor (close-on-exec). A
+/// length of 0 means the end of file.
 ///
 /// # Errors
-/// The message does not fit, or brings more than one descriptor.
+/// If the message does not fit, or has more than one descriptor.
 pub fn recv_with_fd(
     socket: BorrowedFd<'_>,
     buffer: &mut [u8],
@@ -69,11 +70,11 @@ pub fn recv_with_fd(
     Ok((length, fd))
 }
 
-/// Receives one message into `buffer`. Returns its length, and all descriptors (close-on-exec) that
-/// came with it. A length of 0 is the end of file.
+/// Receives a message into `buffer`. Returns its length, and all its descriptors (close-on-exec). A
+/// length of 0 means the end of file.
 ///
 /// # Errors
-/// The message does not fit.
+/// If the message does not fit.
 pub fn recv_with_fds(
     socket: BorrowedFd<'_>,
     buffer: &mut [u8],
@@ -158,7 +159,7 @@ mod tests {
         let error = recv_with_fd(b.as_fd(), &mut [0; 2]).unwrap_err();
         assert!(format!("{error:?}").contains("3 descriptors"), "{error:?}");
         drop(write);
-        // End of file only if every copy of the writing end is closed.
+        // The end of file is reached only if every copy of the writing end is closed.
         assert_eq!(nix::unistd::read(&read, &mut [0; 1]).unwrap(), 0);
     }
 

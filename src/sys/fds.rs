@@ -4,8 +4,8 @@ use std::os::fd::RawFd;
 
 use nix::errno::Errno;
 
-/// Closes the descriptors from `first` to `last`, close_range(2). The caller uses no descriptor in
-/// that range any more, and never returns to code that would close one a second time.
+/// Closes the descriptors from `first` to `last`, close_range(2). The caller must not use a
+/// descriptor in that range afterwards, nor return to code that closes one again.
 pub fn close_range(first: u32, last: u32) -> nix::Result<()> {
     range(first, last, 0)
 }
@@ -26,24 +26,37 @@ pub fn close_on_exec(number: u32) {
     unsafe { libc::fcntl(number.cast_signed(), libc::F_SETFD, libc::FD_CLOEXEC) };
 }
 
-/// Returns whether the descriptor `number` is open in this process.
+/// Returns whether the descriptor `number` is open in this process. Not by poll(2), which takes a
+/// descriptor of O_PATH for closed.
 pub fn is_open(number: RawFd) -> bool {
-    closed([number]).is_ok_and(|[closed]| !closed)
+    // SAFETY: F_GETFD reads a flag of a number, open or not, and touches no memory.
+    unsafe { libc::fcntl(number, libc::F_GETFD) != -1 }
 }
 
-/// Returns which of the descriptors 0, 1 and 2 are closed: one poll(2), no change.
+/// Returns which of the descriptors 0, 1 and 2 are closed. Calls poll(2) once and changes nothing.
 pub fn closed_stdio() -> nix::Result<[bool; 3]> {
-    closed([0, 1, 2])
-}
-
-fn closed<const N: usize>(numbers: [RawFd; N]) -> nix::Result<[bool; N]> {
-    let mut fds = numbers.map(|fd| libc::pollfd { fd, events: 0, revents: 0 });
+    let mut fds = [0, 1, 2].map(|fd| libc::pollfd { fd, events: 0, revents: 0 });
     loop {
         // SAFETY: the pointer and the count describe one array, which outlives the call.
-        match Errno::result(unsafe { libc::poll(fds.as_mut_ptr(), N as libc::nfds_t, 0) }) {
+        match Errno::result(unsafe { libc::poll(fds.as_mut_ptr(), 3, 0) }) {
             Ok(_) => return Ok(fds.map(|fd| fd.revents & libc::POLLNVAL != 0)),
             Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsRawFd;
+    use std::os::unix::fs::OpenOptionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_descriptor_of_a_path_is_open() {
+        let mut options = std::fs::OpenOptions::new();
+        let path = options.read(true).custom_flags(libc::O_PATH).open("/").unwrap();
+        assert!(is_open(path.as_raw_fd()) && !is_open(-1) && !is_open(1 << 20));
     }
 }

@@ -1,4 +1,4 @@
-//! System calls that no library wraps safely, and small tools next to them. The only module with
+//! System calls without a safe wrapper in a library, and related helpers. The only module with
 //! unsafe code.
 //!
 //! It imports nothing from the rest of the crate. A function returns the error number, or a

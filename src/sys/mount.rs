@@ -1,11 +1,11 @@
-//! mount_setattr(2); the rest of the new mount API comes from rustix.
+//! mount_setattr(2). rustix has the rest of the new mount API.
 
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use nix::errno::Errno;
 
-/// The changes of a mount_setattr(2). All zero changes nothing.
+/// The changes of a mount_setattr(2); zero in all fields changes nothing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Change {
     /// MOUNT_ATTR_* to set.
@@ -17,7 +17,7 @@ pub struct Change {
 }
 
 impl Change {
-    /// Returns whether nothing is to be changed.
+    /// Returns whether there is nothing to change.
     pub fn is_empty(&self) -> bool {
         *self == Change::default()
     }

@@ -10,7 +10,7 @@ use super::failure::to_nix;
 const NS_GET_USERNS: libc::c_ulong = 0xb701;
 const NS_GET_NSTYPE: libc::c_ulong = 0xb703;
 
-/// Returns the CLONE_NEW* flag of the namespace that `file` is, ioctl_ns(2).
+/// Returns the CLONE_NEW* flag of the namespace `file`, ioctl_ns(2).
 ///
 /// # Errors
 /// ENOTTY: `file` is not a namespace.
@@ -21,11 +21,11 @@ pub fn namespace_type(file: BorrowedFd<'_>) -> nix::Result<i32> {
 /// Opens the user namespace that owns the namespace `file`, ioctl_ns(2).
 pub fn owning_user_namespace(file: BorrowedFd<'_>) -> nix::Result<OwnedFd> {
     let fd = query(file, NS_GET_USERNS)?;
-    // SAFETY: the descriptor is new, close-on-exec and ours alone.
+    // SAFETY: the descriptor is new and close-on-exec, and nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// One of the requests of ioctl_ns(2).
+/// Calls ioctl_ns(2).
 fn query(file: BorrowedFd<'_>, request: libc::c_ulong) -> nix::Result<i32> {
     // The type of a request differs between the C libraries.
     // SAFETY: the requests of ioctl_ns(2) that this module names take no argument.

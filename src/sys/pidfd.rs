@@ -1,5 +1,5 @@
-//! Processes by descriptor (pidfd_open(2)): a signal cannot reach a stranger after the number of a
-//! dead process was reused, and the end of a process can be waited for without polling.
+//! Processes by descriptor (pidfd_open(2)): a signal cannot reach another process that reuses the
+//! id, and the end of a process can be waited for without polling.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -10,8 +10,8 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::failure::{Failure, to_nix};
 
-/// Opens a descriptor of process `pid`; `None` if there is no such process. Numbers below 1 name no
-/// single process and give `None`.
+/// Opens a descriptor of the process `pid`; `None` if there is no such process. Numbers below 1 do
+/// not denote a single process and return `None`.
 pub fn open(pid: i32) -> nix::Result<Option<OwnedFd>> {
     let Some(pid) = Pid::from_raw(pid).filter(|_| pid > 0) else { return Ok(None) };
     match pidfd_open(pid, PidfdFlags::empty()) {
@@ -21,8 +21,8 @@ pub fn open(pid: i32) -> nix::Result<Option<OwnedFd>> {
     }
 }
 
-/// Sends signal number `signal` (0 only checks) to the process of `pidfd`. By number, because the
-/// enums of nix and rustix leave out real-time signals.
+/// Sends signal number `signal` (0 only checks) to the process of `pidfd`. Takes a number, because
+/// the enums of nix and rustix lack real-time signals.
 ///
 /// # Errors
 /// ESRCH once the process has been waited for.
@@ -41,8 +41,8 @@ pub fn send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> nix::Result<()> {
     Errno::result(result).map(drop)
 }
 
-/// Waits until the process of `pidfd` has exited (a zombie has), at most `limit`. Returns false if
-/// the time ran out first.
+/// Waits at most `limit` until the process of `pidfd` has exited (possibly a zombie). Returns false
+/// if the time runs out first.
 pub fn wait_exit(pidfd: BorrowedFd<'_>, limit: Duration) -> Result<bool, Failure> {
     let deadline = Instant::now().checked_add(limit);
     loop {
@@ -56,11 +56,11 @@ pub fn wait_exit(pidfd: BorrowedFd<'_>, limit: Duration) -> Result<bool, Failure
     }
 }
 
-/// Returns the time left until `deadline` for poll(2), rounded up to milliseconds; no deadline, no
-/// limit.
+/// Returns the time until `deadline` for poll(2), rounded up to milliseconds; no limit without a
+/// deadline.
 pub fn poll_timeout(deadline: Option<Instant>) -> PollTimeout {
     let Some(at) = deadline else { return PollTimeout::NONE };
     let left = at.saturating_duration_since(Instant::now()).as_micros().div_ceil(1000);
-    // More than poll can count (24 days): the callers look at the clock again and come back.
+    // More than poll(2) can express (24 days): the callers check the clock again and repeat.
     PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
 }

@@ -10,23 +10,23 @@ const IOPRIO_CLASS_SHIFT: u32 = 13;
 /// The arguments of sched_setattr(2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Attributes {
-    /// SCHED_*
+    /// The policy, SCHED_*.
     pub policy: u32,
-    /// SCHED_FLAG_*
+    /// The flags, SCHED_FLAG_*.
     pub flags: u64,
-    /// Nice value, for the policies that know one.
+    /// The nice value, for the policies that use it.
     pub nice: i32,
-    /// Static priority, for the realtime policies.
+    /// The static priority, for the real-time policies.
     pub priority: u32,
-    /// Nanoseconds, SCHED_DEADLINE.
+    /// SCHED_DEADLINE: the runtime in nanoseconds.
     pub runtime: u64,
-    /// Nanoseconds, SCHED_DEADLINE.
+    /// SCHED_DEADLINE: the deadline in nanoseconds.
     pub deadline: u64,
-    /// Nanoseconds, SCHED_DEADLINE.
+    /// SCHED_DEADLINE: the period in nanoseconds.
     pub period: u64,
 }
 
-/// Sets the policy of the process `pid`, 0 being the caller; sched_setattr(2).
+/// Sets the policy of the process `pid` (0 is the caller), sched_setattr(2).
 pub fn set_attributes(pid: i32, attributes: &Attributes) -> nix::Result<()> {
     let attr = libc::sched_attr {
         size: size_of::<libc::sched_attr>() as u32,
@@ -44,8 +44,8 @@ pub fn set_attributes(pid: i32, attributes: &Attributes) -> nix::Result<()> {
     Ok(())
 }
 
-/// Sets class (1 realtime, 2 best effort, 3 idle) and level of the process `pid`, 0 being the
-/// caller; ioprio_set(2).
+/// Sets class (1 realtime, 2 best effort, 3 idle) and level of the process `pid` (0 is the caller),
+/// ioprio_set(2).
 pub fn set_io_priority(pid: i32, class: u32, level: u32) -> nix::Result<()> {
     let value = class << IOPRIO_CLASS_SHIFT | level;
     // SAFETY: integers only.
@@ -53,11 +53,11 @@ pub fn set_io_priority(pid: i32, class: u32, level: u32) -> nix::Result<()> {
     Ok(())
 }
 
-/// Sets the NUMA policy of the caller and of what it executes, set_mempolicy(2). `nodes` is a bit
-/// mask, the lowest node in the lowest bit of the first word; empty for none.
+/// Sets the NUMA policy of the caller, which execve(2) keeps, set_mempolicy(2). `nodes` is a bit
+/// mask, with the lowest node in the lowest bit of the first word; empty means no nodes.
 pub fn set_memory_policy(mode: i32, nodes: &[libc::c_ulong]) -> nix::Result<()> {
     let mask = if nodes.is_empty() { std::ptr::null() } else { nodes.as_ptr() };
-    // The kernel reads one bit less than the given number.
+    // The kernel uses one bit less than the given number.
     let bits = if nodes.is_empty() { 0 } else { nodes.len() * libc::c_ulong::BITS as usize + 1 };
     // SAFETY: `mask` is null with a count of 0, or points to that many bits less one, rounded up to
     // words.
@@ -65,7 +65,7 @@ pub fn set_memory_policy(mode: i32, nodes: &[libc::c_ulong]) -> nix::Result<()> 
     Ok(())
 }
 
-/// Sets the caller's execution domain, which execve(2) keeps; personality(2).
+/// Sets the caller's execution domain, which execve(2) keeps, personality(2).
 pub fn set_personality(domain: libc::c_ulong) -> nix::Result<()> {
     let domain = libc::c_int::try_from(domain).map_err(|_| Errno::EINVAL)?;
     personality::set(Persona::from_bits_retain(domain)).map(drop)

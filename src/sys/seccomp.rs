@@ -1,4 +1,4 @@
-//! seccomp(2): loads a compiled filter, and asks which actions and flags the kernel supports.
+//! seccomp(2): loads a compiled filter, and queries which actions and flags the kernel supports.
 //!
 //! The loader of libseccomp is not used: it does not support every flag, and it allocates.
 
@@ -6,22 +6,23 @@ use std::os::fd::{FromRawFd, OwnedFd};
 
 use nix::errno::Errno;
 
-/// The size of one `struct sock_filter` in bytes.
+/// The size of a `struct sock_filter` in bytes.
 pub const INSTRUCTION: usize = size_of::<libc::sock_filter>();
 
-/// The most instructions that the kernel takes in one filter (`BPF_MAXINSNS`).
+/// The maximum number of instructions in a filter (`BPF_MAXINSNS`).
 pub const MAX_INSTRUCTIONS: usize = 4096;
 
-/// seccomp(2), `SECCOMP_SET_MODE_FILTER`: puts `program` (an array of `struct sock_filter` in the
-/// byte order of this machine) in front of every system call of the calling thread, for good.
+/// Loads a filter for the calling thread, seccomp(2) `SECCOMP_SET_MODE_FILTER`. It cannot be
+/// removed. `program` is an array of `struct sock_filter` in the byte order of this machine.
 ///
-/// `flags` are `SECCOMP_FILTER_FLAG_*`. With `SECCOMP_FILTER_FLAG_NEW_LISTENER` the listener of the
-/// `SCMP_ACT_NOTIFY` rules is returned (close-on-exec). One system call, no allocation, so that init
-/// may call it just before execve(2).
+/// `flags` are `SECCOMP_FILTER_FLAG_*`. With `SECCOMP_FILTER_FLAG_NEW_LISTENER`, returns the
+/// listener of the `SCMP_ACT_NOTIFY` rules (close-on-exec). Makes a single system call and no
+/// allocation, so that init can call it just before execve(2).
 ///
-/// Errors: `EINVAL` for a program that is empty, too long, or not whole instructions; `EACCES`
-/// without `no_new_privs` and without `CAP_SYS_ADMIN`; `EBUSY` if there is a listener already;
-/// `ESRCH` if `SECCOMP_FILTER_FLAG_TSYNC` could not reach a thread.
+/// # Errors
+/// `EINVAL` if the program is empty, too long, or ends within an instruction; `EACCES` without
+/// `no_new_privs` and without `CAP_SYS_ADMIN`; `EBUSY` if there is a listener already; `ESRCH` if
+/// `SECCOMP_FILTER_FLAG_TSYNC` could not reach a thread.
 pub fn load(program: &[u8], flags: u32) -> Result<Option<OwnedFd>, Errno> {
     let count = program.len() / INSTRUCTION;
     if count == 0 || count > MAX_INSTRUCTIONS || !program.len().is_multiple_of(INSTRUCTION) {
@@ -33,11 +34,12 @@ pub fn load(program: &[u8], flags: u32) -> Result<Option<OwnedFd>, Errno> {
         // SAFETY: with NEW_LISTENER a successful call returns a descriptor that is new and ours.
         return Ok(Some(unsafe { OwnedFd::from_raw_fd(fd) }));
     }
-    // TSYNC reports the thread it could not reach as a positive result: nothing was loaded.
+    // TSYNC returns a thread that it could not reach as a positive result: nothing was loaded.
     if value == 0 { Ok(None) } else { Err(Errno::ESRCH) }
 }
 
-/// Returns whether this kernel supports the action (`SECCOMP_RET_*`); seccomp(2), `SECCOMP_GET_ACTION_AVAIL`.
+/// Returns whether this kernel supports the action (`SECCOMP_RET_*`), seccomp(2)
+/// `SECCOMP_GET_ACTION_AVAIL`.
 pub fn action_known(action: u32) -> bool {
     // SAFETY: the kernel reads one u32 from a pointer that outlives the call.
     let result = unsafe {
@@ -48,13 +50,13 @@ pub fn action_known(action: u32) -> bool {
 
 /// Returns whether this kernel supports all `flags` (a valid combination of `SECCOMP_FILTER_FLAG_*`).
 ///
-/// The kernel checks the flags before it looks at the program, so a null program gives `EFAULT`
-/// when the flags are valid and `EINVAL` when they are not. Nothing is ever loaded.
+/// The kernel checks the flags before the program, so a null program returns `EFAULT` if the flags
+/// are valid and `EINVAL` if they are not. Nothing is ever loaded.
 pub fn flags_known(flags: u32) -> bool {
     set_mode_filter(flags, None) == Err(Errno::EFAULT)
 }
 
-/// seccomp(2), `SECCOMP_SET_MODE_FILTER`, with a program and the number of its instructions, or
+/// Calls seccomp(2) `SECCOMP_SET_MODE_FILTER` with a program and the number of its instructions, or
 /// with a null pointer.
 fn set_mode_filter(
     flags: u32,
@@ -62,7 +64,7 @@ fn set_mode_filter(
 ) -> Result<libc::c_long, Errno> {
     let filter = program.map(|(bytes, len)| {
         assert!(usize::from(len) * INSTRUCTION <= bytes.len());
-        // The kernel only reads it; the type of the field is older than const.
+        // The kernel only reads it; the type of the field predates const.
         libc::sock_fprog { len, filter: bytes.as_ptr().cast_mut().cast() }
     });
     let pointer = filter.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);

@@ -1,11 +1,11 @@
-//! Memory that a process shares with the children it clones.
+//! Memory that a process shares with the children that it clones.
 
 use std::sync::atomic::{AtomicI32, AtomicU8};
 
 use nix::errno::Errno;
 
-/// Two pages of shared memory: the first for a child and its parent alone, the second for the
-/// children of that child as well.
+/// Two pages of shared memory: the first for a child and its parent alone, the second also for the
+/// children of that child.
 #[derive(Debug)]
 pub struct Shared {
     first: &'static [AtomicI32],
@@ -34,7 +34,7 @@ impl Shared {
     }
 
     /// Withholds the first page from children that are cloned from now on, madvise(2)
-    /// MADV_DONTFORK. A child that uses it nevertheless is ended by SIGSEGV.
+    /// MADV_DONTFORK. Access by such a child is a SIGSEGV.
     pub fn keep_first_from_children(&self) -> nix::Result<()> {
         let address = self.first.as_ptr().cast_mut().cast();
         // SAFETY: the page is ours and stays mapped here; only what a clone copies changes.
@@ -57,7 +57,7 @@ impl Shared {
         unsafe { std::slice::from_raw_parts(words.as_ptr().cast(), size_of_val(words)) }
     }
 
-    /// Returns two numbers of the second page.
+    /// Returns the two numbers of the second page.
     pub fn second(&self) -> [&AtomicI32; 2] {
         [&self.second[0], &self.second[1]]
     }

@@ -7,9 +7,9 @@ use nix::sys::signal::{
 
 use super::exit::exit_now;
 
-/// Has the caller exit, with the shell's status, when it gets `signal`: the default action of a
-/// fatal signal does not reach process 1 of a pid namespace (pid_namespaces(7)), but a handler
-/// does. execve(2) brings the default back.
+/// Makes the caller exit, with the shell's status, on `signal`: the default action of a fatal
+/// signal does not apply to process 1 of a pid namespace (pid_namespaces(7)), but a handler does.
+/// execve(2) restores the default action.
 pub fn exit_on(signal: Signal) -> nix::Result<()> {
     extern "C" fn leave(signal: libc::c_int) {
         exit_now(128 + signal)
@@ -24,17 +24,17 @@ pub fn default_action(signal: libc::c_int) -> nix::Result<()> {
     set_action(signal, libc::SIG_DFL)
 }
 
-/// Has signal number `signal` (1 to 64) ignored.
+/// Ignores signal number `signal` (1 to 64).
 pub fn ignore(signal: libc::c_int) -> nix::Result<()> {
     set_action(signal, libc::SIG_IGN)
 }
 
-/// Not by signal(3): the C library refuses the two real-time signals that it uses itself, which a
-/// caller can have ignored too. One system call, no memory.
+/// Does not use signal(3): the C library refuses the two real-time signals that it uses itself,
+/// which a caller can have ignored too. Makes a single system call and needs no memory.
 fn set_action(signal: libc::c_int, action: libc::sighandler_t) -> nix::Result<()> {
     debug_assert!(matches!(action, libc::SIG_DFL | libc::SIG_IGN));
     // The kernel's struct sigaction is at most four words, the handler first; zero in the others
-    // stands for no flags.
+    // means no flags.
     let action = [action as u64, 0, 0, 0];
     // SAFETY: the kernel reads its struct from an array that is at least as large, and writes
     // nothing; neither action is code of ours, so no handler's safety is at stake.
@@ -50,8 +50,8 @@ fn set_action(signal: libc::c_int, action: libc::sighandler_t) -> nix::Result<()
     .map(drop)
 }
 
-/// Sets this thread's signal mask and returns the previous mask. Not by pthread_sigmask(3), whose
-/// error number nix takes for success: a program must not start with all signals blocked.
+/// Sets this thread's signal mask. Returns the previous mask. Does not use pthread_sigmask(3),
+/// whose error number nix takes for success: a program must not start with all signals blocked.
 /// Async-signal-safe.
 pub fn swap_mask(mask: &SigSet) -> nix::Result<SigSet> {
     let mut before = SigSet::empty();

@@ -1,9 +1,9 @@
 //! Starts a helper program (a hook) from the runtime, or from init in new namespaces, where /proc
 //! is not mounted and libc's thread data is stale after a raw clone3(2).
 //!
-//! Between the clone and execve(2) the child makes async-signal-safe calls only; everything it
-//! needs is allocated before. It reports a failure through a close-on-exec pipe: an empty pipe means
-//! that the program was executed.
+//! Between the clone and execve(2) the child makes only async-signal-safe calls; all memory is
+//! allocated before. It reports a failure through a close-on-exec pipe; an empty pipe means that
+//! the program was executed.
 
 use std::fs::File;
 use std::io::Read;
@@ -24,19 +24,19 @@ use super::failure::{Failure, to_nix};
 use super::signal::{default_action, swap_mask};
 use super::{fds, pidfd};
 
-/// What to execute, and with which standard descriptors.
+/// The program to execute, and its standard descriptors.
 pub struct Command<'a> {
     /// The program, its arguments and its whole environment; no search in PATH.
     pub program: Exec<'a>,
-    /// Becomes descriptor 0.
+    /// The descriptor that becomes 0.
     pub stdin: BorrowedFd<'a>,
-    /// Becomes descriptor 1.
+    /// The descriptor that becomes 1.
     pub stdout: BorrowedFd<'a>,
-    /// Becomes descriptor 2.
+    /// The descriptor that becomes 2.
     pub stderr: BorrowedFd<'a>,
 }
 
-/// A started program: it leads a session and a process group, and dies with its parent.
+/// A started program. It leads a session and a process group, and dies with its parent.
 pub struct Child {
     process: clone::Child,
     failure: OwnedFd,
@@ -45,13 +45,13 @@ pub struct Child {
 /// How a program ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
-    /// It exited with this status.
+    /// The program exited with this status.
     Code(i32),
-    /// This signal ended it.
+    /// This signal killed the program.
     Signal(i32),
 }
 
-/// A step of the child, as it reports it.
+/// A step of the child, as reported.
 #[derive(Clone, Copy)]
 enum Step {
     Stdio = 1,
@@ -77,7 +77,7 @@ impl Step {
 pub fn spawn(command: &Command<'_>) -> Result<Child, Failure> {
     let (failure, report) = nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(Failure::of("pipe"))?;
     let parent = getpid();
-    // No handler of this process may run in the child, where it would find a strange world.
+    // No signal handler of this process may run in the child.
     let before = swap_mask(&SigSet::all()).map_err(Failure::of("block signals"))?;
     let process = clone_child(|| {
         command.run(report.as_fd(), parent);
@@ -98,7 +98,7 @@ impl Child {
     /// Kills the program and the rest of its process group. The number is safe to use: the child
     /// was not waited for, so nothing else can have it.
     pub fn kill_group(&self) {
-        // Either may find nothing left to kill.
+        // Either call may find no process left.
         let _ = nix::sys::signal::killpg(
             nix::unistd::Pid::from_raw(self.process.pid),
             nix::sys::signal::Signal::SIGKILL,
@@ -106,10 +106,10 @@ impl Child {
         let _ = pidfd::send_signal(self.pidfd(), libc::SIGKILL);
     }
 
-    /// Waits for the end of this child, and of no other.
+    /// Waits for this child only.
     ///
     /// # Errors
-    /// The program was never executed.
+    /// If the program was never executed.
     pub fn wait(self) -> Result<Exit, Failure> {
         let status = loop {
             match waitid(WaitId::PidFd(self.pidfd()), WaitIdOptions::EXITED) {
@@ -129,8 +129,8 @@ impl Child {
     }
 }
 
-/// Reads the child's report. The child is dead here and our copy of the write end is closed, so
-/// the read does not block.
+/// Reads the child's report. The child is dead here and this process's copy of the write end is
+/// closed, so the read does not block.
 fn reported(pipe: OwnedFd) -> Result<Option<Failure>, Failure> {
     let mut report = Vec::with_capacity(8);
     let read = File::from(pipe).take(8).read_to_end(&mut report);
@@ -142,10 +142,11 @@ fn reported(pipe: OwnedFd) -> Result<Option<Failure>, Failure> {
 }
 
 impl Command<'_> {
-    /// The child's side; returns if the program cannot be executed, which the parent then knows.
+    /// Runs the child's side. Returns only if the program cannot be executed, which is then
+    /// reported to the parent.
     fn run(&self, report: BorrowedFd<'_>, parent: Pid) {
-        // A hook must not outlive a runtime that was killed in the middle of create. The parent's
-        // number is 0 for a child in another pid namespace.
+        // A hook must not outlive a runtime that was killed during create. The parent's id is 0 for
+        // a child in another pid namespace.
         let _ = set_parent_process_death_signal(Some(Signal::KILL));
         if getppid().is_some_and(|now| now != parent) {
             return;
@@ -167,7 +168,7 @@ impl Command<'_> {
     fn prepare(&self) -> Result<(), (Step, Errno)> {
         self.set_stdio().map_err(|errno| (Step::Stdio, errno))?;
         close_on_exec_from(3).map_err(|errno| (Step::Close, errno))?;
-        // KILL and STOP have no other action, and refuse to be given one.
+        // KILL and STOP always have their default action, and refuse to be set.
         for signal in (1..=64).filter(|s| !matches!(*s, libc::SIGKILL | libc::SIGSTOP)) {
             default_action(signal).map_err(|errno| (Step::Signals, errno))?;
         }
@@ -175,8 +176,8 @@ impl Command<'_> {
     }
 
     fn set_stdio(&self) -> nix::Result<()> {
-        // Out of the way of 0, 1 and 2 first: the runtime may have been started with these
-        // closed, so that a source has one of their numbers.
+        // Move them above 2 first: the runtime may have been started with 0, 1 or 2 closed, so that
+        // a source can have such a number.
         let stdin = AboveStdio::of(self.stdin)?;
         let stdout = AboveStdio::of(self.stdout)?;
         let stderr = AboveStdio::of(self.stderr)?;
@@ -186,7 +187,7 @@ impl Command<'_> {
     }
 }
 
-/// A descriptor that is not 0, 1 or 2.
+/// A descriptor other than 0, 1 and 2.
 enum AboveStdio<'a> {
     Given(BorrowedFd<'a>),
     Copy(OwnedFd),
@@ -208,12 +209,12 @@ impl AboveStdio<'_> {
     }
 }
 
-/// Marks all descriptors from `first` close-on-exec: the runtime's are already, but the caller's
+/// Marks all descriptors from `first` close-on-exec: the runtime's already are, but the caller's
 /// (`--preserve-fds`, or leaked by an engine) are not.
 fn close_on_exec_from(first: u32) -> nix::Result<()> {
     match fds::close_on_exec_range(first, u32::MAX) {
-        // The container's seccomp filter, under which startContainer hooks are started, may be
-        // older than the call (Linux 5.9).
+        // startContainer hooks are started under the container's seccomp filter, whose profile may
+        // predate the call (Linux 5.9).
         Err(Errno::ENOSYS) => {}
         answer => return answer,
     }
@@ -223,9 +224,9 @@ fn close_on_exec_from(first: u32) -> nix::Result<()> {
     Ok(())
 }
 
-/// Reports to the parent which step failed, and with which error number.
+/// Reports the failed step and its error number to the parent.
 fn tell(report: BorrowedFd<'_>, step: Step, errno: Errno) {
     let [a, b, c, d] = (errno as i32).to_ne_bytes();
-    // A parent that is gone cannot be told.
+    // If the parent is gone, there is no receiver.
     let _ = rustix::io::write(report, &[step as u8, a, b, c, d]);
 }

@@ -1,7 +1,7 @@
-//! The command line and the environment that the kernel shows of a process.
+//! The command line and the environment of a process, as the kernel shows them.
 //!
-//! Both are read from the memory of the process (proc_pid_cmdline(5), proc_pid_environ(5)), which a
-//! clone copies. A container must not read from its init how the runtime was called.
+//! The kernel reads both from the memory of the process (proc_pid_cmdline(5), proc_pid_environ(5)),
+//! which a clone copies. A container must not learn the runtime's command line from its init.
 
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
@@ -12,7 +12,7 @@ unsafe extern "C" {
     static mut environ: *mut *mut libc::c_char;
 }
 
-/// Stores where the arguments of the program are. Called by the entry point, first of all.
+/// Stores where the arguments of the program are. Called by the entry point before anything else.
 ///
 /// # Safety
 /// `argv` must be the array that the kernel passed to the program: `argc` pointers to C strings in

@@ -1,4 +1,4 @@
-//! The addresses of buses, and the default ones.
+//! The addresses of D-Bus buses, and the default addresses.
 //!
 //! D-Bus Specification, "Server Addresses".
 
@@ -11,7 +11,7 @@ use crate::{Error, Result};
 const SYSTEM_BUS: &str = "/run/dbus/system_bus_socket";
 const SYSTEM_MANAGER: &str = "/run/systemd/private";
 
-/// The variables of the caller's environment that tell where service managers are.
+/// The variables of the caller's environment that locate service managers.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Environment {
     /// `DBUS_SYSTEM_BUS_ADDRESS`
@@ -23,7 +23,7 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// Takes the variables from `get`; an empty one is as good as none.
+    /// Reads the variables by `get`; an empty variable counts as unset.
     pub fn new(get: impl Fn(&str) -> Option<String>) -> Environment {
         let get = |name| get(name).filter(|value| !value.is_empty());
         Environment {
@@ -59,7 +59,7 @@ impl Address {
     /// Finds the service manager of the system, or with `user` that of the user.
     ///
     /// # Errors
-    /// The environment does not tell where the service manager of the user is.
+    /// If the environment does not locate the user's service manager.
     pub fn find(user: bool, environment: &Environment) -> Result<Address> {
         let at = |path: &str| format!("unix:path={}", escape(path));
         if !user {

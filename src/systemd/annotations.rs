@@ -34,7 +34,8 @@ fn property(key: &str, name: &str, text: &str) -> Result<Property> {
         return Err(Error::invalid(field(), text, "is set by the runtime itself"));
     }
     let value = gvariant::parse(text).map_err(|why| Error::invalid(field(), text, why))?;
-    // Unit files have ...Sec where the bus has ...USec. A Sec after a capital letter is not a time.
+    // Unit files have ...Sec in the place of ...USec on the bus. A Sec after a capital letter is
+    // not a time.
     let stem = name
         .strip_suffix("Sec")
         .filter(|stem| stem.bytes().next_back().is_some_and(|byte| byte.is_ascii_lowercase()));

@@ -1,4 +1,4 @@
-//! A connection to a message bus, with one deadline for everything that is done on it.
+//! A connection to a message bus, with one deadline for all operations on it.
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
@@ -67,7 +67,7 @@ pub struct Bus {
 }
 
 impl Bus {
-    /// Connects and logs in. Everything that is done on this connection ends within `limit`.
+    /// Connects and logs in. All operations on the connection end within `limit`.
     pub fn connect(address: &Address, limit: Duration) -> Result<Bus> {
         let end = Instant::now() + limit;
         let mut first = None;
@@ -76,7 +76,7 @@ impl Bus {
                 .and_then(|stream| Bus::begin(stream, &target, end, limit))
             {
                 Ok(bus) => return Ok(bus),
-                // The first socket is the one that should exist.
+                // Report the error of the first socket, which is the one that should exist.
                 Err(error) => {
                     first.get_or_insert(error);
                 }
@@ -103,12 +103,12 @@ impl Bus {
         Ok(bus)
     }
 
-    /// Logs in. The kernel tells the bus the user id; it is not part of the login, because in a
-    /// user namespace the bus sees another one.
+    /// Logs in. The kernel passes the user id to the bus; it is not part of the login, because in a
+    /// user namespace the bus sees another id.
     ///
-    /// The login is one write, as in systemd's own clients: if its last line arrived together with
-    /// the first message, systemd's private socket would not process that message until the next
-    /// one.
+    /// The login is a single write, as in systemd's own clients: if its last line arrived together
+    /// with the first message, systemd's private socket would not process that message until the
+    /// next message arrives.
     fn authenticate(&mut self) -> Result<()> {
         self.send(LOGIN)?;
         loop {
@@ -217,8 +217,8 @@ impl Bus {
     fn next_message(&mut self) -> Result<Message> {
         let bad = |what| Error::new(Kind::System, format!("the bus has sent {what}"));
         loop {
-            // A server that requests no data (systemd before 246) answers OK or an error to the
-            // data.
+            // A server that requests no data (systemd before 246) answers the data with OK or an
+            // error.
             while matches!(self.buffer.first(), Some(b'O' | b'E')) {
                 self.line()?;
             }
@@ -259,7 +259,7 @@ impl Bus {
     }
 }
 
-/// Returns `Some` if an operation is to be repeated; an expired deadline is detected then.
+/// Returns `Some` if the operation is to be repeated; an expired deadline is detected then.
 fn again(error: &std::io::Error) -> Option<()> {
     use ErrorKind::{Interrupted, TimedOut, WouldBlock};
     matches!(error.kind(), Interrupted | TimedOut | WouldBlock).then_some(())

@@ -57,9 +57,9 @@ fn an_old_systemd_is_not_told_what_it_does_not_know() {
 #[test]
 fn whatever_hangs_is_an_error_in_time() {
     timed_out(&Fake::mute(good));
-    // Logs in, and then says no more.
+    // Logs in, and does not answer.
     timed_out(&Fake::new(Peer::logged_in, |_, _| true));
-    // Takes the job, and never ends it.
+    // Accepts the job, and never finishes it.
     timed_out(&Fake::new(Peer::logged_in, |peer, call| {
         match call.member.as_str() {
             "StartTransientUnit" => peer.answer(call, vec![Value::Path(JOB.into())]),
@@ -67,7 +67,7 @@ fn whatever_hangs_is_an_error_in_time() {
         }
         true
     }));
-    // Talks without end, but of other things.
+    // Sends other messages all the time.
     timed_out(&Fake::new(Peer::logged_in, |peer, call| {
         if call.member == "StartTransientUnit" {
             for _ in 0..200 {
@@ -94,7 +94,7 @@ fn whatever_hangs_is_an_error_in_time() {
 fn a_queue_that_is_full_is_an_error_in_time() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("bus");
-    // It accepts nobody: one connection fits into its queue.
+    // Accepts no connection: one connection fits into its queue.
     use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr};
     use nix::sys::socket::{bind, listen, socket};
     use std::os::fd::AsRawFd;
@@ -133,7 +133,7 @@ fn what_is_no_bus_is_an_error() {
     }
     for (log_in, words) in [
         (refuses as fn(Peer) -> Option<Peer>, "refuses this user"),
-        // What comes depends on whether our words were read.
+        // The result depends on whether the message was read.
         (hangs_up, ""),
         (babbles, "not a D-Bus server"),
     ] {
@@ -148,7 +148,7 @@ fn what_is_no_bus_is_an_error() {
     });
     let error = fake.start().unwrap_err().to_string();
     assert!(error.ends_with("the bus has sent a message that is too long"), "{error}");
-    // The only field is of a type that there is not.
+    // The only field has an unknown type.
     let fake = Fake::new(Peer::logged_in, |peer, _| {
         let field = b"l\x02\0\x01\0\0\0\0\x01\0\0\0\x05\0\0\0\x05\x01z\0\0\0\0\0";
         let _ = peer.stream.write_all(field);
@@ -156,7 +156,7 @@ fn what_is_no_bus_is_an_error() {
     });
     let error = fake.start().unwrap_err().to_string();
     assert!(error.contains("the bus has sent "), "{error}");
-    // It knows the words, but hangs up.
+    // Logs in, but hangs up.
     let error = Fake::new(Peer::logged_in, |_, _| false).start().unwrap_err().to_string();
     assert!(error.contains("the bus has closed the connection"), "{error}");
     let mut unit = fake.unit();
@@ -165,7 +165,7 @@ fn what_is_no_bus_is_an_error() {
     assert!(error.contains("/no/such/bus") && error.contains("no such file"), "{error}");
 }
 
-/// systemd's private socket does not look again at what it has read together with the login.
+/// systemd's private socket does not examine again what it has read together with the login.
 #[test]
 fn the_first_message_does_not_come_with_the_login() {
     fn reads_once(mut peer: Peer) -> Option<Peer> {
@@ -250,7 +250,7 @@ fn a_cgroup_that_is_none_is_not_believed() {
         let fake = Fake::new(Peer::logged_in, answer);
         let error = fake.start().unwrap_err().to_string();
         assert!(error.contains("its cgroup is"), "{path}: {error}");
-        // It is there, and nobody else will stop it.
+        // The unit exists, and nothing else will stop it.
         assert!(methods(&fake.calls()).contains(&"StopUnit"));
     }
 }

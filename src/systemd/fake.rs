@@ -138,7 +138,7 @@ impl Fake {
         Fake { dir, path, thread: Some(thread), said }
     }
 
-    /// Serves one connection without a word.
+    /// Serves a connection without a login.
     pub fn mute(answer: Answer) -> Fake {
         fn wait(mut peer: Peer) -> Option<Peer> {
             while peer.fill().is_some() {}

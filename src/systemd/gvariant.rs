@@ -43,7 +43,7 @@ impl<'a> Parser<'a> {
         if self.eat(token) { Ok(()) } else { Err(format!("{token:?} is missing")) }
     }
 
-    /// Takes a word of letters, digits and the characters of numbers.
+    /// Reads a word of letters, digits and the characters of numbers.
     fn word(&mut self) -> &'a str {
         let part = |c: char| c.is_ascii_alphanumeric() || "+-._".contains(c);
         let end = self.rest.find(|c| !part(c)).unwrap_or(self.rest.len());
@@ -128,7 +128,7 @@ impl<'a> Parser<'a> {
         })
     }
 
-    /// Takes a quoted text. `bytes` allows octal escapes in place of those of Unicode.
+    /// Reads a quoted string. `bytes` allows octal escapes in the place of Unicode escapes.
     fn quoted(&mut self, bytes: bool) -> Parsed<Vec<u8>> {
         let mut chars = self.rest.chars();
         let quote = chars.next();

@@ -10,7 +10,8 @@ const MANAGER: &str = "org.freedesktop.systemd1.Manager";
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 const PATH: &str = "/org/freedesktop/systemd1";
 
-/// The oldest supported version of systemd: its version is asked for only if a property is newer.
+/// The oldest supported version of systemd. The running version is queried only if a property is
+/// newer.
 const OLDEST: u32 = 240;
 
 /// Calls a method of the manager.
@@ -37,7 +38,7 @@ pub fn get(
     }
 }
 
-/// Turns a refusal into success.
+/// Ignores a refusal.
 pub fn ignore_refusal(answer: std::result::Result<Vec<Value>, Failure>) -> Result<()> {
     match answer {
         Ok(_) | Err(Failure::Refused(..)) => Ok(()),
@@ -45,14 +46,14 @@ pub fn ignore_refusal(answer: std::result::Result<Vec<Value>, Failure>) -> Resul
     }
 }
 
-/// Subscribes to the signal that announces the end of a job.
+/// Subscribes to the signal for the end of a job.
 pub fn watch_jobs(bus: &mut Bus) -> Result<()> {
     bus.subscribe(&format!(
         "type='signal',sender='{SYSTEMD}',path='{PATH}',interface='{MANAGER}',member='JobRemoved'"
     ))
 }
 
-/// Waits for the job in the answer of a method, and returns its result.
+/// Waits for the job in the answer of a method. Returns its result.
 pub fn wait_for_job(bus: &mut Bus, answer: &[Value]) -> Result<String> {
     let Some(job) = answer.first().and_then(Value::as_str) else {
         return Err(Error::new(Kind::System, "systemd returned no job"));
@@ -70,7 +71,7 @@ pub fn wait_for_job(bus: &mut Bus, answer: &[Value]) -> Result<String> {
     }
 }
 
-/// Returns the properties that this systemd has, as an argument.
+/// Returns the properties that this systemd supports, as an argument.
 pub fn supported(bus: &mut Bus, properties: &[Property]) -> Result<Value> {
     let newest = properties.iter().map(|property| property.since).max().unwrap_or_default();
     let version = if newest > OLDEST { version(bus)? } else { OLDEST };

@@ -2,15 +2,15 @@
 //!
 //! [`Names`] is the parsed `linux.cgroupsPath`; [`TransientUnit`] describes a unit to be created,
 //! with its [`Property`] values, some of which come from [`annotations`]; [`Unit`] is a created
-//! one, as it is stored. The modules below them are the manager object of systemd, the bus, which
-//! never blocks without a deadline, the wire format and the values.
+//! unit, as stored. The modules below are the manager object of systemd, the bus, which never
+//! blocks without a deadline, the wire format, and the values.
 //!
-//! The D-Bus client is part of this program. The wire format has not changed since 2006, a dozen
-//! messages of it are needed, and the available crates do not suit a process that must neither hang
+//! The D-Bus client is part of this program. The wire format has not changed since 2006, a dozen of
+//! its messages are needed, and the available crates do not suit a process that must neither hang
 //! nor abort: rustbus has no time limit on its handshake and panics on unexpected lines in it; zbus
-//! (6.2) panics on a bare line feed, names a user id in the login, for which a bus refuses the root
+//! (6.2) panics on a bare line feed, sends a user id in the login, for which a bus refuses the root
 //! of a user namespace, and cannot read systemd's private socket, whose sender has no unique name;
-//! dbus is a C library. The values of zbus alone panic on a signature of more than 255 characters,
+//! dbus is a C library. The value types of zbus panic on a signature of more than 255 characters,
 //! and need a hundred times the memory of a message.
 //!
 //! D-Bus Specification, <https://dbus.freedesktop.org/doc/dbus-specification.html>;

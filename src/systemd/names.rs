@@ -21,7 +21,7 @@ pub struct Names {
 }
 
 impl Names {
-    /// Parses the path of the configuration. Without one, names a scope after the container, in
+    /// Parses the path of the configuration. Without a path, names a scope after the container, in
     /// `system.slice`, or with `user` in the `user.slice` of the user's service manager.
     pub fn new(id: &str, cgroups_path: Option<&Path>, user: bool) -> Result<Names> {
         let default = if user { "user.slice" } else { "system.slice" };

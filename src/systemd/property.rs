@@ -9,10 +9,10 @@ pub struct Property {
     pub name: String,
     /// The value.
     pub value: Value,
-    /// The first version of systemd that has the property. Older versions do not get it: the
-    /// control file is written all the same.
+    /// The first version of systemd that has the property. Older versions do not get it; the
+    /// control file is written in any case.
     pub since: u32,
-    /// The control file that older versions reset although they do not have the property.
+    /// The control file that older versions reset although they lack the property.
     pub reset_file: Option<&'static str>,
 }
 
@@ -27,7 +27,7 @@ impl Property {
         Property { since: version, ..Property::new(name, value) }
     }
 
-    /// Marks `file` as one that older versions reset.
+    /// Marks `file` as a file that older versions reset.
     pub fn that_is_reset(self, file: &'static str) -> Property {
         Property { reset_file: Some(file), ..self }
     }

@@ -24,7 +24,7 @@ const STOP: Duration = Duration::from_secs(10);
 pub struct TransientUnit {
     /// The unit.
     pub unit: Unit,
-    /// The slice of a scope. The name of a slice tells where it is.
+    /// The slice of a scope. The place of a slice follows from its name.
     pub slice: Option<String>,
     /// Limits and other properties.
     pub properties: Vec<Property>,
@@ -35,7 +35,7 @@ pub struct TransientUnit {
 pub struct Unit {
     /// The name.
     pub name: String,
-    /// The description, which tells that the unit belongs to the container.
+    /// The description, which identifies the unit as the container's.
     pub description: String,
     /// Whether it belongs to the service manager of the user.
     pub user: bool,
@@ -44,7 +44,7 @@ pub struct Unit {
 }
 
 impl TransientUnit {
-    /// Describes the unit of container `id`. `user` selects the service manager of the user.
+    /// Describes the unit of the container `id`. `user` selects the service manager of the user.
     pub fn new(
         id: &str,
         names: &Names,
@@ -61,7 +61,7 @@ impl TransientUnit {
         Ok(TransientUnit { unit, slice, properties: Vec::new() })
     }
 
-    /// Adds properties; of several with the same name the last one wins.
+    /// Adds properties; the last value of a name wins.
     pub fn add(&mut self, properties: impl IntoIterator<Item = Property>) {
         for property in properties {
             match property.value.as_str().filter(|_| property.name == "Description") {
@@ -98,7 +98,7 @@ impl TransientUnit {
             let why = format!("systemd's job has ended as {result:?}; its journal tells why");
             return Err(Error::new(Kind::System, why));
         }
-        // Without this a slice would stay, and nothing would know of it.
+        // Without this check a slice would stay, and nothing would know of it.
         self.unit.cgroup(&mut bus).inspect_err(|_| drop(self.unit.stop_on(&mut bus)))
     }
 
@@ -119,7 +119,7 @@ impl TransientUnit {
 
 impl Unit {
     fn connect(&self, limit: Duration) -> Result<Bus> {
-        // Check that this runtime could have stored the name: another one could stop a service of
+        // Check that this runtime could have stored the name: another name could stop a service of
         // the host.
         let ours = self.name.ends_with(".scope") || self.name.ends_with(".slice");
         if !ours || self.name == "-.slice" || check(&self.name).is_err() {
@@ -160,7 +160,7 @@ impl Unit {
         let mut bus = self.connect(limit)?;
         match self.get(&mut bus, "org.freedesktop.systemd1.Unit", "Description") {
             Ok(Value::Str(text)) if text == self.description => {}
-            // The description of a unit that does not exist is its name.
+            // A unit that does not exist has its name as the description.
             Ok(_) | Err(Failure::Refused(..)) => return Ok(()),
             Err(Failure::Broken(error)) => return Err(error),
         }
@@ -185,7 +185,7 @@ impl Unit {
             .with_context(|| format!("set the properties of {:?}", self.name))
     }
 
-    /// Moves process `pid` into `below` in the cgroup of the unit. For a user without the right to
+    /// Moves process `pid` into `below` in the cgroup of the unit, on behalf of a user who may not
     /// move a process out of the cgroup of the login session.
     pub fn attach(&self, below: &Path, pid: i32) -> Result<()> {
         let pid = u32::try_from(pid).map_err(|_| Error::new(Kind::System, "invalid process id"))?;

@@ -27,7 +27,7 @@ pub enum Value {
     Path(String),
     /// `g`
     Signature(String),
-    /// `a`, with the type of the elements.
+    /// `a`, with the type of the elements
     Array(String, Vec<Value>),
     /// `(`...`)`
     Struct(Vec<Value>),

@@ -1,5 +1,5 @@
-//! The wire format of messages. They are written in little-endian byte order and read in either;
-//! the input is not trusted.
+//! The wire format of messages. Messages are written in little-endian byte order and read in either
+//! order; the input is not trusted.
 //!
 //! D-Bus Specification, "Type System" and "Message Protocol".
 
@@ -33,7 +33,7 @@ const DESTINATION: u8 = 6;
 const SENDER: u8 = 7;
 const SIGNATURE: u8 = 8;
 
-/// A message, as far as this program needs it.
+/// A message, with the header fields that this program needs.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Message {
     /// [`CALL`], [`REPLY`], [`ERROR`] or [`SIGNAL`].
@@ -102,11 +102,11 @@ impl Message {
         (out.bytes.len() <= MAX_MESSAGE).then_some(out.bytes)
     }
 
-    /// Returns the length of the message that begins with `bytes`; `None` if there are too few of
-    /// them.
+    /// Returns the length of the message that begins with `bytes`; `None` if more bytes are needed
+    /// to compute it.
     ///
     /// # Errors
-    /// The bytes are not the beginning of a message.
+    /// If the bytes are not the beginning of a message.
     pub fn length(bytes: &[u8]) -> Result<Option<usize>, &'static str> {
         let Some(head) = bytes.get(..16) else { return Ok(None) };
         let mut reader = Reader::new(head)?;
@@ -192,7 +192,7 @@ impl Writer {
         self.fixed(u32::try_from(text.len()).ok()?.to_le_bytes());
         self.bytes.extend(text.as_bytes());
         self.bytes.push(0);
-        // A reader would take it for the end of the text.
+        // A reader would take it for the end of the string.
         (!text.contains('\0')).then_some(())
     }
 
@@ -304,7 +304,7 @@ impl<'a> Reader<'a> {
         String::from_utf8(text.to_vec()).map_err(|_| "a text that is not UTF-8")
     }
 
-    /// Reads a value of the first type of `types`; returns the types after it as well.
+    /// Reads a value of the first type of `types`. Returns the remaining types too.
     fn value<'t>(
         &mut self,
         types: &'t str,

@@ -20,8 +20,8 @@ impl Buffer {
         self.start == self.end
     }
 
-    /// Returns whether it is worth reading more. Room at the front counts once it is half of the buffer,
-    /// so that moving the bytes there costs less than it gains.
+    /// Whether to read more. Free space at the front counts only if it is half of the buffer, so
+    /// that moving the bytes is worth its cost.
     pub(super) fn has_room(&self) -> bool {
         self.end < self.bytes.len() || self.start >= self.bytes.len() / 2
     }

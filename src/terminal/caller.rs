@@ -1,4 +1,4 @@
-//! The caller's terminal: its size, and raw mode for as long as the container is in front of it.
+//! The caller's terminal: its size, and raw mode while the container is in the foreground.
 
 use std::os::fd::BorrowedFd;
 
@@ -8,11 +8,11 @@ use nix::unistd::{getpgrp, isatty, tcgetpgrp};
 
 use crate::{Context, Result, sys};
 
-/// The caller's terminal: the first of standard input, output and error that is one.
+/// The caller's terminal: the first terminal among standard input, output and error.
 pub(super) struct CallerTerminal {
     fd: BorrowedFd<'static>,
     is_input: bool,
-    /// The settings to restore, once raw mode was entered.
+    /// The settings to restore, after raw mode was entered.
     original: Option<Termios>,
 }
 
@@ -31,19 +31,19 @@ impl CallerTerminal {
         sys::term::window_size(self.fd)
     }
 
-    /// Returns whether another process group is in the foreground of the terminal: then the runtime
-    /// may touch neither its settings nor its input. A terminal of another session (ENOTTY) has no
-    /// such order.
+    /// Whether another process group is in the foreground of the terminal: the runtime may then
+    /// change neither its settings nor read its input. A terminal of another session (ENOTTY) has
+    /// no foreground.
     pub(super) fn in_background(&self) -> bool {
         tcgetpgrp(self.fd).is_ok_and(|front| front != getpgrp())
     }
 
-    /// Sets the terminal to raw mode: every key is passed on to the container. Called again when the
-    /// runtime is continued after a stop, because the shell has used the terminal meanwhile.
+    /// Sets the terminal to raw mode, so that every key reaches the container. Called again when
+    /// the runtime continues after a stop, because the shell has used the terminal meanwhile.
     ///
-    /// Only when the terminal is standard input: of a terminal that is not read, the keys that
-    /// send signals must go on to do so. Output processing stays on, as with runc: the
-    /// container's terminal does not add carriage returns, this one does.
+    /// Only if the terminal is standard input: on a terminal that is not read, the keys that send
+    /// signals must keep working. Output processing stays on, as with runc: the container's
+    /// terminal does not add carriage returns, so the caller's must.
     pub(super) fn enter_raw(&mut self) -> Result<()> {
         if !self.is_input || self.in_background() {
             return Ok(());
@@ -59,9 +59,9 @@ impl CallerTerminal {
 
 impl Drop for CallerTerminal {
     fn drop(&mut self) {
-        // In the background a shell is at its prompt, with its own settings.
+        // In the background, a shell has set the terminal for its prompt.
         if let Some(original) = self.original.take().filter(|_| !self.in_background()) {
-            // The only failure left is a terminal that is gone.
+            // This fails only if the terminal is gone.
             let _ = tcsetattr(self.fd, SetArg::TCSANOW, &original);
         }
     }

@@ -78,7 +78,7 @@ fn a_signal_that_kills_the_container_leaves_the_terminal_restored() {
 
 #[test]
 fn in_the_background_the_terminal_is_left_alone_until_continued_in_front() {
-    // A shell with job control; its job must print, but neither change nor read the terminal.
+    // A shell with job control; its job must write to the terminal, but neither change nor read it.
     let job = "set -m; \"$@\" & read word; echo word=$word; fg; echo status=$?";
     let script = "echo ready; read line; echo \"[$line]\"; exit 6";
     let mut outer = OnTerminal::start("pty", script, &["sh", "-c", job, "job"]);
@@ -101,8 +101,8 @@ fn in_the_background_the_terminal_is_left_alone_until_continued_in_front() {
 fn init_sends_the_master_and_starts_clean_on_the_slave() {
     let (_dir, path) = place();
     let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
-    // env ignores signals that init must reset, and the stand-in starts with all blocked.
-    // No program before the first loop: the shell unblocks signals when it starts one.
+    // env ignores signals that init must reset, and the stand-in starts with all signals blocked.
+    // No program before the first loop: the shell unblocks signals when it starts a program.
     let script = "while read -r k v; do case $k in SigBlk:|SigIgn:) echo $v;; esac; done \
                   </proc/$$/status; tty; stty size; \
                   ls -l /proc/self/fd | grep -cE 'ptmx|socket'; : </dev/tty && echo end";
@@ -143,7 +143,7 @@ fn the_console_is_bound_from_its_descriptor() {
 fn supervising_what_is_not_a_child_is_an_error() {
     let null: OwnedFd = File::open("/dev/null").unwrap().into();
     assert!(null.as_raw_fd() > 2);
-    // Needs the signals blocked, so in a thread of its own, which nothing is sent to.
+    // Needs blocked signals, so run it in a thread of its own, which gets no signals.
     std::thread::spawn(move || {
         let guard = SignalGuard::block().unwrap();
         let options = Options { master: None, subreaper: false, forward_signals: true };

@@ -1,10 +1,10 @@
-//! Terminals and the foreground: a pseudo terminal for the container, its master handed to the
-//! caller's socket or relayed to the caller's terminal, signals passed on, children reaped.
+//! Terminals and the foreground: creates a pseudo terminal for the container, sends its master to
+//! the caller's socket or relays it to the caller's terminal, forwards signals, reaps children.
 //!
 //! * [`pty`], [`stdio`]: the container's side, used by init.
-//! * [`socket`]: the master sent to another process.
-//! * [`signals`], [`supervise`], `relay`, `caller`: the side of a `run` or `exec` that stays in
-//!   the foreground while the container lives. One thread, one poll(2).
+//! * [`socket`]: sends the master to another process.
+//! * [`signals`], [`supervise`], `relay`, `caller`: a `run` or `exec` in the foreground while the
+//!   container lives. One thread, one poll(2).
 
 mod buffer;
 mod caller;

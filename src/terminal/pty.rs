@@ -1,8 +1,8 @@
-//! The container's pseudo terminal, made by init inside of the container's own devpts.
+//! The container's pseudo terminal, created by init in the container's own devpts.
 //!
-//! Everything here works on descriptors. The container's image chooses what lies at `/dev/ptmx`,
-//! `/dev/console` and `/dev/pts/N`, so no path is opened, and every descriptor is checked to be
-//! the device it should be (CVE-2025-52565).
+//! All functions work on descriptors. The container's image controls `/dev/ptmx`, `/dev/console`
+//! and `/dev/pts/N`, so no path is opened, and every descriptor is checked to be the expected
+//! device (CVE-2025-52565).
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
@@ -24,8 +24,8 @@ pub struct Pty {
     pub slave: OwnedFd,
 }
 
-/// `process.consoleSize` as the kernel takes it. A zero means "not given", as in runc; what a
-/// terminal cannot have is an error.
+/// Returns the value of `process.consoleSize` for the kernel. A zero means "unset", as in runc; a
+/// size that a terminal cannot have is an error.
 pub fn console_size(height: u64, width: u64) -> Result<Option<Winsize>> {
     let cells = |field: &str, value: u64| {
         u16::try_from(value).map_err(|_| Error::invalid(field, value, "must be from 0 to 65535"))
@@ -37,8 +37,8 @@ pub fn console_size(height: u64, width: u64) -> Result<Option<Winsize>> {
 }
 
 /// Checks that `ptmx` is the ptmx of a devpts: character device 5:2 on a file system of that type.
-/// Works on an `O_PATH` descriptor, so that a caller can check before it opens: merely opening
-/// another device may have an effect.
+/// Works on an `O_PATH` descriptor, so that a caller can check before it opens: opening another
+/// device may have side effects.
 pub fn verify_ptmx(ptmx: BorrowedFd<'_>) -> Result<()> {
     let stat = fstat(ptmx).context("fstat /dev/pts/ptmx")?;
     let file_system = fstatfs(ptmx).context("fstatfs /dev/pts/ptmx")?;
@@ -67,8 +67,9 @@ pub fn verify_node(node: BorrowedFd<'_>) -> Result<()> {
     Err(Error::new(Kind::Invalid, "/dev/ptmx: it is not character device 5:2"))
 }
 
-/// Like [`open`], for `/dev/ptmx`, which the caller has checked ([`verify_node`]) and opened. The
-/// terminal must belong to the devpts instance that holds the file `devpts`.
+/// Opens a pseudo terminal like [`open`], from `/dev/ptmx`, which the caller has checked
+/// ([`verify_node`]) and opened. The terminal must belong to the devpts instance that contains the
+/// file `devpts`.
 pub fn open_by_node(ptmx: OwnedFd, devpts: BorrowedFd<'_>, size: Option<Winsize>) -> Result<Pty> {
     verify_node(ptmx.as_fd())?;
     let pty = pair(ptmx, size)?;
@@ -83,10 +84,10 @@ pub fn open_by_node(ptmx: OwnedFd, devpts: BorrowedFd<'_>, size: Option<Winsize>
     Ok(pty)
 }
 
-/// Turns a freshly opened `/dev/pts/ptmx` (`O_RDWR | O_NOCTTY`, opened by the caller through its
-/// own safe look-up) into a pseudo terminal of the given size.
+/// Creates a pseudo terminal of the given size from an open `/dev/pts/ptmx` (`O_RDWR | O_NOCTTY`,
+/// found by the caller's safe look-up).
 ///
-/// Output flags are left as the kernel sets them; the holder of the master decides on them, see
+/// Output flags keep the kernel's defaults; the holder of the master decides on them, see
 /// [`clear_onlcr`].
 pub fn open(ptmx: OwnedFd, size: Option<Winsize>) -> Result<Pty> {
     verify_ptmx(ptmx.as_fd())?;
@@ -95,7 +96,7 @@ pub fn open(ptmx: OwnedFd, size: Option<Winsize>) -> Result<Pty> {
 
 fn pair(ptmx: OwnedFd, size: Option<Winsize>) -> Result<Pty> {
     sys::term::unlock_peer(ptmx.as_fd()).context("unlock the pseudo terminal")?;
-    // By the master, not by /dev/pts/N: the number may name another terminal in another devpts.
+    // By the master, not by /dev/pts/N: that path may be another terminal in another devpts.
     let slave = sys::term::open_peer(ptmx.as_fd()).context("open the pseudo terminal's slave")?;
     if let Some(size) = size {
         sys::term::set_window_size(ptmx.as_fd(), &size).context("set process.consoleSize")?;
@@ -103,22 +104,22 @@ fn pair(ptmx: OwnedFd, size: Option<Winsize>) -> Result<Pty> {
     Ok(Pty { master: ptmx, slave })
 }
 
-/// Stops the terminal from turning each line feed into carriage return and line feed. `terminal` is
-/// either end; both have the same flags.
+/// Disables the conversion of a line feed to carriage return and line feed. `terminal` is either
+/// end; both have the same flags.
 ///
-/// For a foreground `run` or `exec` only, before the container's program starts: there the
-/// caller's terminal makes that translation itself ([`super::supervise`] leaves it switched on),
-/// and output that goes to a file stays as the program wrote it. A master that goes to
-/// `--console-socket` keeps the kernel's default, as with runc: its reader may write to
-/// a terminal in raw mode, where a bare line feed does not return to the first column.
+/// Only for a foreground `run` or `exec`, before the container's program starts: there the caller's
+/// terminal does that conversion ([`super::supervise`] leaves it enabled), and output to a file
+/// stays as the program wrote it. A master that goes to `--console-socket` keeps the kernel's
+/// default, as with runc: its reader may write to a terminal in raw mode, where a bare line feed
+/// does not return to the first column.
 pub fn clear_onlcr(terminal: BorrowedFd<'_>) -> Result<()> {
     let mut flags = tcgetattr(terminal).context("read the console's settings")?;
     flags.output_flags.remove(OutputFlags::ONLCR);
     tcsetattr(terminal, SetArg::TCSANOW, &flags).context("change the console's settings")
 }
 
-/// Bind mounts the terminal on `target`, a descriptor (`O_PATH` will do) of `/dev/console` that
-/// the caller found through its own safe look-up.
+/// Bind mounts the terminal on `target`, a descriptor (possibly `O_PATH`) of `/dev/console` that
+/// the caller's safe look-up has found.
 pub fn bind_console(slave: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<()> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE
         | OpenTreeFlags::OPEN_TREE_CLOEXEC
@@ -128,8 +129,8 @@ pub fn bind_console(slave: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<()>
     move_mount(mount, "", target, "", flags).context("mount the console on /dev/console")
 }
 
-/// Makes the terminal the controlling one of the session. The caller leads a new session
-/// (setsid(2)) that has no terminal yet; the terminal is lost when the caller ends.
+/// Makes the terminal the controlling terminal of the session. The caller leads a new session
+/// (setsid(2)) without a terminal.
 pub fn control(slave: BorrowedFd<'_>) -> nix::Result<()> {
     ioctl_tiocsctty(slave).map_err(sys::to_nix)
 }
@@ -138,7 +139,7 @@ pub fn control(slave: BorrowedFd<'_>) -> nix::Result<()> {
 pub fn attach(slave: BorrowedFd<'_>) -> Result<()> {
     for (number, copy) in (0..).zip(super::stdio::COPY_TO) {
         if slave.as_raw_fd() == number {
-            // dup2 onto itself changes nothing; in particular close-on-exec would stay.
+            // dup2 of a descriptor to itself changes nothing, so close-on-exec would stay set.
             use nix::fcntl::{FcntlArg, FdFlag, fcntl};
             fcntl(slave, FcntlArg::F_SETFD(FdFlag::empty())).context("fcntl the console")?;
         } else {
@@ -157,7 +158,7 @@ mod tests {
 
     use super::*;
 
-    /// Opens ptmx; `None` where only root may open it, which is usual outside of containers.
+    /// Opens ptmx; `None` if only root may open it, as usual outside of containers.
     fn ptmx() -> Option<OwnedFd> {
         let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
         match open_path("/dev/pts/ptmx", flags, Mode::empty()) {
@@ -209,13 +210,13 @@ mod tests {
 
     #[test]
     fn a_ptmx_off_devpts_is_refused() {
-        // The right number on the wrong file system, as an image could have it.
+        // The right numbers on the wrong file system, as an image could have.
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("ptmx");
         let device = nix::sys::stat::makedev(5, 2);
         match nix::sys::stat::mknod(&path, SFlag::S_IFCHR, Mode::S_IRUSR, device) {
             Ok(()) => {}
-            // Only root can make the node.
+            // Only root can create the node.
             Err(nix::errno::Errno::EPERM) => return,
             Err(errno) => panic!("mknod: {errno}"),
         }

@@ -1,5 +1,5 @@
 //! Copies between the caller's standard input and output and the master of the container's
-//! terminal: no byte lost, no step that can block, and no more held than two small buffers.
+//! terminal. It loses no byte, never blocks, and holds at most two small buffers.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -13,21 +13,21 @@ use super::caller::CallerTerminal;
 use super::streams::{Input, Output};
 use crate::{Context, Error, Result, sys};
 
-/// As little is read ahead of the container as a terminal does: what was typed and not read belongs
-/// to the next program.
+/// As much input as a terminal reads ahead: input that the container has not read belongs to the
+/// next program.
 const INPUT_SIZE: usize = 4096;
 const OUTPUT_SIZE: usize = 64 * 1024;
 
-/// No pseudo terminal holds more output than this (8 KiB of buffers, rounded up to pages, and
-/// 4 KiB in the line discipline). So after the container's process has ended, what follows
-/// this many bytes was written by another process.
+/// More output than a pseudo terminal holds (8 KiB of buffers, rounded up to pages, and 4 KiB in the
+/// line discipline). After the container's process has ended, output beyond this many bytes was
+/// written by another process.
 const REST: usize = 64 * 1024;
 
-/// The reader of our output is gone; with the error, unless the error says no more than that.
+/// The reader of the output is gone; with the error, if the error has more to add.
 ///
-/// The container's terminal is then hung up, as it is when the window of a terminal emulator is
-/// closed: its programs get SIGHUP and errors instead of writing for ever without a reader,
-/// and `run | head -1` ends.
+/// The container's terminal is then hung up, as by closing the window of a terminal emulator: its
+/// programs get SIGHUP and errors and do not write forever without a reader, so that
+/// `run | head -1` ends.
 pub(super) struct Gone(pub(super) Option<Error>);
 
 /// The events that poll(2) returned for the three descriptors of [`Relay::interests`].
@@ -36,14 +36,14 @@ pub(super) type Ready = [PollFlags; 3];
 /// Copies in both directions, one step at a time.
 pub(super) struct Relay {
     master: OwnedFd,
-    /// While we hold the slave too, the master does not report a hang-up each time that the
-    /// container's programs have all closed it; some (init systems) do, and open it later again.
+    /// Held open, so that the master does not report a hang-up whenever the container's programs
+    /// have closed the slave; some programs (init systems) open it again later.
     _slave: OwnedFd,
     /// `None` after the end of file.
     input: Option<Input>,
-    /// Whether the runtime is in the background, where the terminal's input is for another process.
+    /// Whether the runtime is in the background, where another process reads the terminal's input.
     input_paused: bool,
-    /// Whether the last read was refused as one from the background, although the runtime was in the
+    /// Whether the last read was refused as from the background, although the runtime was in the
     /// foreground again afterwards.
     input_doubtful: bool,
     output: Output,
@@ -57,7 +57,7 @@ impl Relay {
         let flags = OFlag::from_bits_retain(
             fcntl(&master, FcntlArg::F_GETFL).context("fcntl the console's master")?,
         );
-        // The container's init has closed its copy, so nobody else is surprised by this.
+        // The container's init has closed its copy, so this affects no other process.
         fcntl(&master, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))
             .context("fcntl the console's master")?;
         let slave = sys::term::open_peer(master.as_fd()).context("open the console's slave")?;
@@ -74,16 +74,16 @@ impl Relay {
         })
     }
 
-    /// Gives the container's terminal the size of the caller's. Failures do not matter: the
-    /// caller's terminal may have just gone, and its SIGHUP is on the way.
+    /// Gives the container's terminal the size of the caller's. Failures are ignored: the caller's
+    /// terminal may have just closed, and SIGHUP is about to arrive.
     pub(super) fn resize(&self, terminal: &CallerTerminal) {
         if let Ok(size) = terminal.size() {
             let _ = sys::term::set_window_size(self.master.as_fd(), &size);
         }
     }
 
-    /// Returns whether the terminal has a size, of `process.consoleSize` for example. A new terminal
-    /// has none.
+    /// Whether the terminal has a size, for example from `process.consoleSize`. A new terminal has
+    /// none.
     pub(super) fn has_size(&self) -> bool {
         sys::term::window_size(self.master.as_fd())
             .is_ok_and(|size| size.ws_row != 0 || size.ws_col != 0)
@@ -119,9 +119,9 @@ impl Relay {
             self.read_input(terminal);
         }
         self.write_master();
-        // Not after POLLOUT alone: that would be a read for nothing with each key.
+        // Not after POLLOUT alone: each key would cause a useless read.
         if !(master - PollFlags::POLLOUT).is_empty() {
-            // The only failures are "nothing there" and "no slave", and the slave is held.
+            // The only failures are "no data" and "no slave", and the slave is held.
             let _ = self.to_caller.fill(self.master.as_fd(), OUTPUT_SIZE);
         }
         self.write_output(!output.is_empty())
@@ -133,14 +133,14 @@ impl Relay {
         let was_doubtful = std::mem::take(&mut self.input_doubtful);
         match result {
             Ok(1..) | Err(Errno::EAGAIN | Errno::EINTR) => {}
-            // From the background, with SIGTTIN blocked. SIGCONT will come; and if the runtime has
-            // been moved to the foreground just now, there is nothing to wait for.
+            // From the background, with SIGTTIN blocked. SIGCONT will follow; and if the runtime
+            // has just been moved to the foreground, there is no need to wait.
             Err(Errno::EIO) if terminal.is_some_and(CallerTerminal::in_background) => {
                 self.input_paused = true;
             }
             Err(Errno::EIO) if !was_doubtful => self.input_doubtful = true,
-            // The end of a file is not passed on, as with runc: the character for it means
-            // nothing to a program that has set the terminal to raw mode.
+            // The end of a file is not passed on, as with runc: a program that has set the terminal
+            // to raw mode would read the end-of-file character as an ordinary character.
             Ok(_) | Err(_) => self.input = None,
         }
     }
@@ -175,10 +175,10 @@ impl Relay {
     }
 }
 
-/// The output that the terminal still holds once the container's process has ended.
+/// The output that the terminal holds after the container's process has ended.
 ///
-/// The kernel hands it out in order and without delay: a read of the master first takes in
-/// whatever was written. A process in the background that still writes is not waited for.
+/// The kernel returns it in order and without delay: a read of the master first processes
+/// everything that was written. A background process that keeps writing is not waited for.
 pub(super) struct Rest {
     relay: Relay,
     left: usize,
@@ -192,8 +192,8 @@ impl Rest {
         Rest { relay, left: REST }
     }
 
-    /// Copies what can be copied without blocking. Returns whether all of it is written; if not,
-    /// standard output is what to wait for.
+    /// Copies what can be copied without blocking. Returns whether everything is written; otherwise
+    /// wait for standard output.
     pub(super) fn step(&mut self, mut ready: bool) -> Result<bool, Gone> {
         loop {
             while self.left > 0 && self.relay.to_caller.has_room() {
@@ -207,7 +207,7 @@ impl Rest {
             if !self.relay.to_caller.is_empty() {
                 return Ok(false);
             }
-            // There is room again for what the terminal may still hold.
+            // The buffer has room again for the terminal's remaining output.
             if self.left == 0 {
                 return Ok(true);
             }
@@ -229,7 +229,7 @@ mod tests {
 
     use super::*;
 
-    /// Makes a terminal that holds 3000 bytes, and its relay into a large pipe.
+    /// Creates a terminal that holds 3000 bytes, and its relay into a large pipe.
     fn rest_of_3000() -> Option<(Rest, OwnedFd)> {
         let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
         // Only root may open it outside of containers.
@@ -250,7 +250,7 @@ mod tests {
         bytes
     }
 
-    /// The buffer is nearly full and then written at once: the terminal holds more.
+    /// The buffer is nearly full and then written at once: the terminal still holds output.
     #[test]
     fn the_rest_is_more_than_what_fits() {
         let Some((mut rest, near)) = rest_of_3000() else { return };

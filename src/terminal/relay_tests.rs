@@ -1,11 +1,11 @@
 //! Terminals and the foreground, against ordinary processes.
 //!
-//! The test binary runs itself as a stand-in for the runtime: it makes a pseudo terminal from the
-//! host's devpts, starts a shell on it (setsid(1) in init's place) and supervises that. The
-//! stand-in is the test `stand_in`, which does nothing unless it is told to by a variable.
+//! The test binary runs itself as a stand-in for the runtime: it creates a pseudo terminal in the
+//! host's devpts, starts a shell on it (setsid(1) in the place of init) and supervises it. The
+//! stand-in is the test `stand_in`, which does nothing unless a variable is set.
 //!
-//! The library wants a process with one thread, and the test harness has two, so the stand-in is
-//! started with all signals blocked (env(1) --block-signal): then both threads have them blocked.
+//! The library requires a process with one thread, and the test harness has two, so the stand-in is
+//! started with all signals blocked (env(1) --block-signal): both threads then block them.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -42,8 +42,8 @@ fn the_exit_status_is_the_process_s() {
 
 #[test]
 fn orphans_are_reaped_and_not_waited_for() {
-    // One ends first, with another status, and must not be left as a zombie of the stand-in's;
-    // one outlives the process.
+    // One child ends first, with another status, and must not become a zombie of the stand-in; the
+    // other outlives the process.
     let script = "sh -c '(sleep 0.1; exit 3) & exit 4'; sleep 0.3; \
                   cat /proc/$PPID/task/*/children | wc -w; \
                   (exec sleep 30 >/dev/null 2>&1) & echo $!; exit 5";
@@ -127,7 +127,7 @@ fn ten_megabytes_go_in() {
 
 #[test]
 fn the_last_bytes_are_not_lost() {
-    // More than the terminal holds at once, and an end right after.
+    // More than the terminal holds, and an end right after.
     for _ in 0..20 {
         let (status, output) = run("pty", "printf '%015000d' 5; exit 3");
         assert_eq!((status, output.len()), (3, 15000));
@@ -137,7 +137,7 @@ fn the_last_bytes_are_not_lost() {
 #[test]
 fn a_slow_reader_loses_nothing_and_holds_up_no_signal() {
     slow_reader(&[]);
-    // Without a /proc the pipe cannot be opened once more; only root can take it away.
+    // Without /proc the pipe cannot be reopened; only root can hide it.
     if nix::unistd::geteuid().is_root() {
         let hidden = "mount -t tmpfs none /proc && exec \"$@\"";
         slow_reader(&["unshare", "--mount", "sh", "-c", hidden, "hidden"]);
@@ -159,9 +159,9 @@ fn slow_reader(prefix: &[&str]) {
     let mut first = vec![0; 1000];
     output.read_exact(&mut first).unwrap();
     pattern.check(&first);
-    // Soon everything is full, and nobody reads.
+    // Soon all buffers are full, and nothing reads them.
     std::thread::sleep(Duration::from_millis(300));
-    // Room for less than what is waiting: a write of it all would begin, and not return.
+    // Room for less than is pending: writing all of it would block.
     let mut small = vec![0; 20_000];
     output.read_exact(&mut small).unwrap();
     pattern.check(&small);
@@ -195,7 +195,8 @@ fn a_terminal_that_is_not_read_holds_up_no_signal() {
 
 #[test]
 fn a_reader_that_leaves_hangs_up_the_terminal() {
-    // SIGHUP for the session's leader, an error for who writes on; and no SIGPIPE, which was ours.
+    // SIGHUP for the session's leader, an error for a process that keeps writing; no SIGPIPE, which
+    // was the runtime's.
     let stubborn = "trap '' HUP; trap 'exit 11' PIPE; yes; sleep 0.2; exit 12";
     for (script, status) in [("yes", 129), (stubborn, 12)] {
         let mut command = stand_in_command("pty", script, &[]);
@@ -227,7 +228,7 @@ fn a_process_that_keeps_the_terminal_open_is_not_waited_for() {
     assert_eq!(status, 4);
     assert!(start.elapsed() < Duration::from_secs(10));
     kill(Pid::from_raw(output.trim().parse().unwrap()), Signal::SIGKILL).unwrap();
-    // Nor one that never stops writing; the end of the terminal ends it.
+    // Nor a process that never stops writing; the end of the terminal ends it.
     let (status, output) = run("pty", "(trap '' HUP; exec yes) & echo first; sleep 0.1; exit 5");
     assert_eq!(status, 5);
     assert!(output.contains("first\n"), "{:?}", output.get(..80));
@@ -267,8 +268,8 @@ fn the_end_of_input_is_looked_at_once() {
     }
 }
 
-/// So many reads has it done (proc_pid_io(5)). One that waits does few, one that does not wait
-/// does thousands in half a second, however busy the machine is.
+/// Returns the number of reads of a process (proc_pid_io(5)). A process that waits has few reads, a
+/// busy loop has thousands in half a second, however busy the machine is.
 fn reads(child: &Child) -> u64 {
     let io = fs::read_to_string(format!("/proc/{}/io", child.id())).unwrap();
     let line = io.lines().find_map(|line| line.strip_prefix("syscr: ")).unwrap();

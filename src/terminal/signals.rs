@@ -1,8 +1,8 @@
 //! Signals while a container is created and supervised.
 //!
-//! All signals are blocked before init is cloned, so that an early signal stays pending instead of
-//! killing the runtime half-way; [`super::supervise`] then reads them from a
-//! signalfd(2). Init gives the program an empty mask and default actions just before execve(2).
+//! All signals are blocked before init is cloned, so that an early signal stays pending, and does
+//! not kill the runtime half-way; [`super::supervise`] then reads the signals from a signalfd(2).
+//! Init gives the program an empty mask and default actions just before execve(2).
 
 use std::fs::File;
 use std::io::Read;
@@ -13,27 +13,28 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use crate::sys::signal::{default_action, swap_mask};
 use crate::{Context, Error, Kind, Result};
 
-/// Proof that every signal is blocked, and the previous mask.
+/// Proof that every signal is blocked; holds the previous mask.
 ///
-/// Dropping it changes nothing, on purpose: a second Ctrl-C must not kill the runtime while it
-/// deletes the container that the first Ctrl-C has ended. [`SignalGuard::restore`] undoes it.
+/// Dropping it deliberately changes nothing: a second Ctrl-C must not kill the runtime while it
+/// deletes the container that the first Ctrl-C has ended. [`SignalGuard::restore`] restores the
+/// mask.
 ///
-/// Children inherit the mask, those of [`std::process::Command`] too: whoever starts a hook, for
-/// example, must reset it.
+/// Children inherit the mask, including those of [`std::process::Command`], so code that starts a
+/// hook, for example, must reset it.
 #[derive(Debug)]
 pub struct SignalGuard {
     saved: SigSet,
 }
 
 impl SignalGuard {
-    /// Blocks every signal in this (the only) thread. The caller has given SIGCHLD its default
-    /// action, or the kernel would discard the exit statuses of our children.
+    /// Blocks every signal in the only thread. The caller has given SIGCHLD its default action;
+    /// otherwise the kernel would discard the exit statuses of the children.
     pub fn block() -> Result<SignalGuard> {
         let saved = swap_mask(&SigSet::all()).context("block signals")?;
         Ok(SignalGuard { saved })
     }
 
-    /// Restores the previous mask. Pending signals arrive now.
+    /// Restores the previous mask. Pending signals are delivered.
     pub fn restore(self) -> Result<()> {
         swap_mask(&self.saved).map(drop).context("restore the signal mask")
     }
@@ -80,7 +81,8 @@ impl Ignored {
     }
 }
 
-/// Returns the value of a complete line `SigIgn:`. The list of groups before it can be longer than one read.
+/// Returns the value of a complete line `SigIgn:`. The list of groups before it can be longer than
+/// one read.
 fn field(status: &[u8]) -> Option<u64> {
     let mut lines = status.split_inclusive(|byte| *byte == b'\n');
     let value = lines.find_map(|line| line.strip_prefix(b"SigIgn:")?.strip_suffix(b"\n"))?;

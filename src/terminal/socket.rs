@@ -1,5 +1,5 @@
-//! `--console-socket`: the receiver of the master of the container's terminal when the runtime does
-//! not stay in the foreground.
+//! `--console-socket`: sends the master of the container's terminal to another process, if the
+//! runtime does not stay in the foreground.
 
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -12,11 +12,11 @@ use nix::sys::socket::{
 use crate::sys::fdpass;
 use crate::{Context, Error, Result};
 
-/// `sun_path` holds 108 bytes, the last of them a NUL (unix(7)).
+/// The maximum length of a path: `sun_path` has 108 bytes, including a NUL (unix(7)).
 const LONGEST_PATH: usize = 107;
 
-/// Connects to the socket at `path`, which the command line option or the field `option` names.
-/// Called before anything is created, so that a wrong path has no effect.
+/// Connects to the socket at `path`, which the command line option or field `option` names. To be
+/// called before anything is created, so that a wrong path has no effect.
 pub fn connect(option: &str, path: &Path) -> Result<OwnedFd> {
     if path.as_os_str().len() > LONGEST_PATH {
         let why = format!("longer than {LONGEST_PATH} bytes, the most a socket address can hold");
@@ -35,8 +35,8 @@ pub fn connect(option: &str, path: &Path) -> Result<OwnedFd> {
     }
 }
 
-/// Explains why connect(2) failed. ECONNREFUSED has two causes with different remedies: a file that
-/// is not a socket, and a socket without a listener.
+/// Returns the error for a failed connect(2). ECONNREFUSED has two causes with different remedies:
+/// a file that is not a socket, and a socket without a listener.
 fn refused(option: &str, path: &Path, errno: Errno) -> Error {
     use std::os::unix::fs::FileTypeExt;
 
@@ -50,8 +50,8 @@ fn refused(option: &str, path: &Path, errno: Errno) -> Error {
     Error::invalid(option, path, why)
 }
 
-/// Sends the master of a terminal, with `name` as the bytes of the message. Receivers use the name
-/// as a description only; `/dev/ptmx` is usual.
+/// Sends the master of a terminal, with `name` as the content of the message. Receivers use the
+/// name only as a description; `/dev/ptmx` is usual.
 pub fn send_master(socket: BorrowedFd<'_>, master: BorrowedFd<'_>, name: &str) -> Result<()> {
     fdpass::send_with_fd(socket, name.as_bytes(), Some(master)).context("send the console's master")
 }

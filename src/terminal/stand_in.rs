@@ -1,4 +1,4 @@
-//! The stand-in for the runtime, and what its tests do to it.
+//! The stand-in for the runtime, and functions for its tests.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -26,15 +26,15 @@ pub const ROLE: &str = "BULKHEAD_TEST_TTY_ROLE";
 pub const SCRIPT: &str = "BULKHEAD_TEST_TTY_SCRIPT";
 pub const EXTRA: &str = "BULKHEAD_TEST_TTY_EXTRA";
 
-/// Longer than any step takes, so that a hang is a failure and not the end of the test run.
+/// Longer than any step takes, so that a hang fails the test and does not block the test run.
 pub const LIMIT: Duration = Duration::from_secs(30);
 
 // ---------------------------------------------------------------- the stand-in
 
-/// Does its part, if this process was started to.
+/// Runs the role of this process, if the variable is set.
 pub fn stand_in() {
     let Ok(role) = std::env::var(ROLE) else { return };
-    // The harness's own words have gone to /dev/null; the real standard output was kept here.
+    // The harness writes to /dev/null; stderr is a copy of the real standard output.
     nix::unistd::dup2_stdout(std::io::stderr()).unwrap();
     let script = std::env::var(SCRIPT).unwrap();
     let extra = std::env::var(EXTRA).unwrap_or_default();
@@ -53,12 +53,12 @@ pub fn new_pty(size: Option<Winsize>) -> Pty {
     pty::open(open("/dev/pts/ptmx", flags, Mode::empty()).unwrap(), size).unwrap()
 }
 
-/// `run` in the foreground, with a terminal ("pty"; "sized" and "late" have their own
-/// ideas of its size, "deaf" passes no signals on) or without ("plain").
+/// Runs the shell in the foreground, with a terminal ("pty"; "sized" and "late" set its size,
+/// "deaf" forwards no signals) or without ("plain").
 pub fn as_runtime(role: &str, script: &str, error_file: &str) -> i32 {
     rustix::process::set_child_subreaper(Some(rustix::process::getpid())).unwrap();
     let guard = SignalGuard::block().unwrap();
-    // The standard library hands the blocked signals down; env undoes that, as init would.
+    // The standard library passes on the blocked signals; env resets them, as init would.
     let mut command = Command::new("env");
     command.args(["--default-signal", "setsid"]);
     let master = if role == "plain" {
@@ -93,7 +93,7 @@ pub fn as_runtime(role: &str, script: &str, error_file: &str) -> i32 {
     }
 }
 
-/// Init's part: make the terminal, send the master off, become a program on it.
+/// Acts as init: creates the terminal, sends the master, executes a program on it.
 pub fn as_init(script: &str, socket_path: &str) -> i32 {
     let console = socket::connect("--console-socket", Path::new(socket_path)).unwrap();
     let Pty { master, slave } = new_pty(pty::console_size(10, 110).unwrap());
@@ -107,7 +107,7 @@ pub fn as_init(script: &str, socket_path: &str) -> i32 {
     panic!("execv: {errno}");
 }
 
-/// Binds a console in a mount namespace of its own, and compares.
+/// Binds a console in a mount namespace of its own, and compares the devices.
 pub fn as_console() -> i32 {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("console");
@@ -130,7 +130,7 @@ pub fn as_closed() -> i32 {
     i32::from(links[0] != null || links[1] == null || links[2] != null)
 }
 
-/// Gives away standard output, if it may, and opens standard input's null again.
+/// Changes the owner of standard output, if allowed, and reopens null on standard input.
 pub fn as_owner() -> i32 {
     let owner = || fstat(std::io::stdout()).unwrap().st_uid;
     let of_null = || fstat(std::io::stdin()).unwrap().st_uid;
@@ -154,7 +154,7 @@ pub fn as_owner() -> i32 {
 
 // ---------------------------------------------------------------- its caller
 
-/// A stand-in to start: `before` are shell words put before the command line.
+/// Returns a command that starts a stand-in; `before` are shell words in front of the command line.
 pub fn stand_in_command(role: &str, script: &str, prefix: &[&str]) -> Command {
     let line = "exec env --block-signal \"$0\" --exact terminal::relay_tests::stand_in --nocapture --test-threads=1 \
                 2>&1 >/dev/null";
@@ -166,10 +166,10 @@ pub fn stand_in_command(role: &str, script: &str, prefix: &[&str]) -> Command {
     command
 }
 
-/// A shell's wait for a signal, ten seconds at most, so that a failure leaves nothing behind.
+/// A shell's wait for a signal, at most ten seconds, so that a failure leaves nothing behind.
 pub const LOOP: &str = "for i in $(seq 1000); do sleep 0.01; done; exit 99";
 
-/// A started one, which does not outlive its test.
+/// A running stand-in, which does not outlive its test.
 pub struct StandIn(Child);
 
 impl std::ops::Deref for StandIn {
@@ -188,7 +188,7 @@ impl std::ops::DerefMut for StandIn {
 
 impl Drop for StandIn {
     fn drop(&mut self) {
-        // Both do nothing once it was waited for.
+        // Both do nothing after the child was waited for.
         self.0.kill().ok();
         self.0.wait().ok();
     }
@@ -216,7 +216,7 @@ pub fn code(child: &mut Child) -> i32 {
     status.code().unwrap_or_else(|| panic!("killed by signal {:?}", status.signal()))
 }
 
-/// Runs to the end: exit status and output.
+/// Runs a stand-in to its end. Returns exit status and output.
 pub fn run(role: &str, script: &str) -> (i32, String) {
     let mut child = start(stand_in_command(role, script, &[]).stdout(Stdio::piped()));
     let mut output = child.stdout.take().unwrap();
@@ -241,7 +241,7 @@ pub fn until(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
-/// A stand-in on a terminal that we hold the other end of.
+/// A stand-in on a terminal whose other end the test holds.
 pub struct OnTerminal {
     pub child: StandIn,
     pub pty: Pty,
@@ -297,14 +297,14 @@ impl OnTerminal {
     }
 }
 
-/// A directory, and the path of a file in it that does not exist yet.
+/// Returns a directory, and the path of a file in it that does not exist yet.
 pub fn place() -> (tempfile::TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("file");
     (dir, path)
 }
 
-/// What `yes 0123456789abcdef` writes, compared as it comes.
+/// The output of `yes 0123456789abcdef`, compared while it arrives.
 pub struct Pattern {
     bytes: Vec<u8>,
     pub total: usize,

@@ -1,4 +1,4 @@
-//! Standard input, output and error: always open, of the right owner, and not the host's null.
+//! Standard input, output and error: opens them, changes their owner, replaces the host's null.
 
 use std::os::fd::{AsFd, BorrowedFd, IntoRawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,17 +14,18 @@ use crate::{Context, Error, Kind, Result, sys};
 pub(super) const COPY_TO: [fn(BorrowedFd<'_>) -> nix::Result<()>; 3] =
     [|fd| dup2_stdin(fd), |fd| dup2_stdout(fd), |fd| dup2_stderr(fd)];
 
-/// Set where [`ensure_open`] had to open standard output.
+/// Whether [`ensure_open`] had to open standard output.
 static STDOUT_WAS_CLOSED: AtomicBool = AtomicBool::new(false);
 
-/// Returns whether the caller has closed standard output, so that what is written there is lost.
+/// Returns whether the caller has closed standard output, so that output to it is lost.
 pub fn stdout_was_closed() -> bool {
     STDOUT_WAS_CLOSED.load(Ordering::Relaxed)
 }
 
-/// Opens `/dev/null` on whichever of 0, 1 and 2 the caller left closed, so that no descriptor
-/// opened later gets that number and is taken for the container's output. One system call when all
-/// three are open. The Rust runtime does so before `main`, which this program does not have.
+/// Opens `/dev/null` on each of 0, 1 and 2 that the caller left closed. Otherwise a descriptor that
+/// is opened later would get that number and be taken for the container's output. Makes one system
+/// call if all three are open. The Rust runtime does the same before `main`, which this program
+/// does not have.
 pub fn ensure_open() -> Result<()> {
     let closed = sys::fds::closed_stdio().context("poll standard descriptors")?;
     for (number, closed) in (0..).zip(closed) {
@@ -34,7 +35,7 @@ pub fn ensure_open() -> Result<()> {
         if number == 1 {
             STDOUT_WAS_CLOSED.store(true, Ordering::Relaxed);
         }
-        // The lowest free number is the one that is missing, because those below are open.
+        // The lowest free number is the missing descriptor, because those below are open.
         let null = open("/dev/null", OFlag::O_RDWR, Mode::empty())
             .context("open /dev/null")?
             .into_raw_fd();
@@ -55,18 +56,18 @@ fn is_pipe_or_file(stat: &FileStat) -> bool {
     kind == SFlag::S_IFIFO.bits() || kind == SFlag::S_IFREG.bits()
 }
 
-/// Makes 0, 1 and 2 the container's own.
+/// Gives 0, 1 and 2 to the container.
 ///
-/// A descriptor of the host's `/dev/null` becomes `null`, the container's (which the caller has
-/// checked to be character device 1:3: CVE-2025-31133), so that the host's inode neither refuses nor
-/// permits to open `/dev/stdout` again. Without `null` it stays.
+/// A descriptor of the host's `/dev/null` is replaced by `null`, the container's (which the caller
+/// has checked to be character device 1:3: CVE-2025-31133), so that the host's inode does not
+/// decide whether `/dev/stdout` can be reopened. Without `null` it stays.
 ///
-/// The container's user becomes the owner of pipes and files, and of a terminal if the container has
-/// its own (`own_terminal`): otherwise the user could not open `/dev/stdout` or `/dev/tty` again.
+/// The container's user becomes the owner of pipes and files, and of a terminal if the container
+/// has its own (`own_terminal`): otherwise the user could not reopen `/dev/stdout` or `/dev/tty`.
 /// Devices and directories of the host keep their owner: the owner of a node like `/dev/zero` could
-/// permit everything to everybody. The group stays: the `gid` option of devpts has set it. EPERM and EINVAL mean that the owner or the
-/// user is not mapped in this user namespace, EROFS that `/dev` is read-only: the process may
-/// still use what is open.
+/// grant all users any access. The group is kept: the `gid` option of devpts has set it. EPERM and
+/// EINVAL mean that the owner or the user is not mapped in this user namespace, EROFS that `/dev`
+/// is read-only: the process may still use the open descriptors.
 pub fn adopt(null: Option<BorrowedFd<'_>>, uid: Uid, own_terminal: bool) -> Result<()> {
     for (number, (fd, copy)) in sys::term::stdio().into_iter().zip(COPY_TO).enumerate() {
         let stat = fstat(fd).with_context(|| format!("fstat descriptor {number}"))?;

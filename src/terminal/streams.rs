@@ -1,8 +1,8 @@
 //! The caller's standard input and output, read and written without blocking.
 //!
-//! The descriptors 0 and 1 are shared with whoever started the runtime, a shell for example, so they
-//! are never set to O_NONBLOCK. See [`Output`] for how a write is kept from blocking nevertheless:
-//! a stuck reader must not stop signals from being passed on.
+//! The descriptors 0 and 1 are shared with the caller of the runtime, for example a shell, so
+//! O_NONBLOCK is never set on them. [`Output`] describes how writes do not block nevertheless: a
+//! stuck reader must not delay the forwarding of signals.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
@@ -15,12 +15,12 @@ use nix::unistd::{isatty, write};
 
 use crate::{Context, Result};
 
-/// Opens a pipe or a terminal again: a file description of our own, with O_NONBLOCK. Returns `None`
-/// for other files, and where open(2) fails (a file of another user, or no /proc).
+/// Reopens a pipe or a terminal: a file description of its own, with O_NONBLOCK. Returns `None` for
+/// other files, and if open(2) fails (a file of another user, or no /proc).
 fn open_again(fd: BorrowedFd<'_>, access: OFlag) -> Option<OwnedFd> {
     let stat = fstat(fd).ok()?;
     let kind = stat.st_mode & SFlag::S_IFMT.bits();
-    // Opening ptmx again would make another terminal.
+    // Opening ptmx again would create another terminal.
     let is_terminal = || stat.st_rdev != makedev(5, 2) && isatty(fd).unwrap_or(false);
     if kind != SFlag::S_IFIFO.bits() && !(kind == SFlag::S_IFCHR.bits() && is_terminal()) {
         return None;
@@ -30,8 +30,8 @@ fn open_again(fd: BorrowedFd<'_>, access: OFlag) -> Option<OwnedFd> {
     open(path.as_str(), flags, Mode::empty()).ok()
 }
 
-/// Standard input. Bytes that poll(2) has announced may be gone before they are read (a shell reads
-/// from that terminal too), so a read may block unless the descriptor is our own.
+/// Standard input. Bytes that poll(2) has reported may be gone before they are read (a shell reads
+/// the same terminal), so a read may block unless the descriptor was reopened.
 pub(super) enum Input {
     Own(OwnedFd),
     Shared(BorrowedFd<'static>),
@@ -52,14 +52,14 @@ impl Input {
 
 /// Standard output, by the way to write to it without blocking.
 pub(super) enum Output {
-    /// A pipe or a terminal, opened again.
+    /// A pipe or a terminal, reopened.
     Own(OwnedFd),
-    /// A socket, which can be told not to block with each message.
+    /// A socket, which has a flag for each message not to block.
     Socket(BorrowedFd<'static>),
-    /// A regular file, /dev/null and the like: never blocks in the sense of poll(2).
+    /// A regular file, /dev/null and the like, which never block in the sense of poll(2).
     File(BorrowedFd<'static>),
-    /// A pipe or a terminal of another user, which cannot be opened again. Written to in small
-    /// pieces, and only when poll(2) reports room: PIPE_BUF bytes then fit into a pipe.
+    /// A pipe or a terminal of another user, which cannot be reopened. Written to in small pieces,
+    /// and only when poll(2) reports room: PIPE_BUF bytes then fit into a pipe.
     Shared(BorrowedFd<'static>),
 }
 
@@ -84,7 +84,7 @@ impl Output {
         }
     }
 
-    /// Writes once. `ready`: poll(2) has just reported room.
+    /// Writes once. `ready` means that poll(2) has just reported room.
     pub(super) fn write(&self, bytes: &[u8], ready: bool) -> nix::Result<usize> {
         match self {
             Output::Own(fd) => write(fd, bytes),

@@ -1,5 +1,5 @@
-//! `run` and `exec` in the foreground: wait for the container's process, pass signals on to it,
-//! reap what it leaves behind, and relay its terminal.
+//! `run` and `exec` in the foreground: waits for the container's process, forwards signals to it,
+//! reaps orphans, and relays its terminal.
 //!
 //! ```text
 //!              signalfd          pidfd
@@ -36,15 +36,15 @@ pub struct Child {
 /// What to do besides waiting for the process.
 #[derive(Debug)]
 pub struct Options {
-    /// The master of the container's terminal, to be relayed to standard input and output. Init
-    /// has made it with [`super::pty::open`] and [`super::pty::clear_onlcr`], and holds it no
-    /// longer.
+    /// The master of the container's terminal, to be relayed to standard input and output. Init has
+    /// created it with [`super::pty::open`] and [`super::pty::clear_onlcr`], and has closed its
+    /// copy.
     pub master: Option<OwnedFd>,
-    /// Reap every child, for a caller that is a child subreaper. Otherwise only the container's
-    /// process is reaped.
+    /// Whether to reap every child, for a caller that is a child subreaper. Otherwise only the
+    /// container's process is reaped.
     pub subreaper: bool,
-    /// Pass signals on. Otherwise SIGHUP, SIGINT, SIGQUIT and SIGTERM end the supervision with an
-    /// error, after the terminal is restored, and other signals are dropped.
+    /// Whether to forward signals. Otherwise SIGHUP, SIGINT, SIGQUIT and SIGTERM end the
+    /// supervision with an error, after the terminal is restored, and other signals are dropped.
     pub forward_signals: bool,
 }
 
@@ -70,9 +70,9 @@ impl Exit {
 
 /// Returns the size of the caller's terminal, if standard input, output or error is a terminal.
 ///
-/// For [`super::pty::open`] when the configuration gives no size: the container's program finds it
-/// when it starts. Called after [`SignalGuard::block`], so that a change in between is seen as a
-/// SIGWINCH.
+/// For [`super::pty::open`] if the configuration gives no size: the container's program finds the
+/// size when it starts. To be called after [`SignalGuard::block`], so that a later change arrives
+/// as a SIGWINCH.
 pub fn caller_size() -> Option<Winsize> {
     CallerTerminal::find()?.size().ok()
 }
@@ -85,7 +85,7 @@ pub fn supervise(child: &Child, options: Options, signals: SignalGuard) -> Resul
     supervise_notifying(child, options, signals, None)
 }
 
-/// Waits like [`supervise`], and passes readiness messages of the container on to `notify`.
+/// Waits like [`supervise`], and forwards readiness messages of the container to `notify`.
 pub fn supervise_notifying(
     child: &Child,
     options: Options,
@@ -112,7 +112,7 @@ pub fn supervise_notifying(
         notify.finish();
     }
     front.finish()?;
-    // Last, so that the exit status is lost only if output is lost as well.
+    // Last, so that the exit status is lost only if output is lost too.
     front.failure.map_or(Ok(exit), Err)
 }
 
@@ -131,7 +131,7 @@ impl Front<'_> {
     fn set_up_terminal(&mut self) -> Result<()> {
         let Some(relay) = &self.relay else { return Ok(()) };
         let Some(mut terminal) = CallerTerminal::find() else { return Ok(()) };
-        // Later than `caller_size` would have been, but better than none.
+        // Later than by `caller_size`, but better than no size.
         if !relay.has_size() {
             relay.resize(&terminal);
         }
@@ -140,7 +140,7 @@ impl Front<'_> {
         raw
     }
 
-    /// Waits for an event and handles it. Children are reaped by the caller, after every turn.
+    /// Waits for an event and handles it. The caller reaps children after every turn.
     fn turn(&mut self) -> Result<()> {
         let relayed = self.relay.as_ref().map_or([None; 3], Relay::interests);
         let pidfd = (self.child.pidfd.as_fd(), PollFlags::POLLIN);
@@ -170,7 +170,8 @@ impl Front<'_> {
             let number = signal.ssi_signo.cast_signed();
             match number {
                 libc::SIGCHLD | libc::SIGURG => continue,
-                // From a write of our own to a pipe without a reader, which fails with EPIPE as well.
+                // From the runtime's own write to a pipe without a reader, which fails with EPIPE
+                // too.
                 libc::SIGPIPE if signal.ssi_pid == getpid().as_raw().cast_unsigned() => continue,
                 libc::SIGWINCH => {
                     if let Some(relay) = &self.relay {
@@ -185,7 +186,7 @@ impl Front<'_> {
             }
             if self.forward {
                 // ESRCH: the process has just ended. EPERM: it has become another user, and the
-                // runtime is not root; the sender would have been refused too.
+                // runtime is not root; the kernel would have refused the sender too.
                 match sys::pidfd::send_signal(self.child.pidfd.as_fd(), number) {
                     Ok(()) | Err(Errno::ESRCH | Errno::EPERM) => {}
                     Err(errno) => {
@@ -205,23 +206,23 @@ impl Front<'_> {
             relay.resume_input();
         }
         match self.terminal.as_mut().map_or(Ok(()), CallerTerminal::enter_raw) {
-            // Hung up: the kernel sends SIGCONT with SIGHUP. The container gets both, and may
-            // take its time to end.
+            // Hung up: the kernel sends SIGCONT with SIGHUP. The container gets both, and may take
+            // its time to end.
             Err(error) if error.errno() == Some(Errno::EIO) => Ok(()),
             result => result,
         }
     }
 
     /// Closes the container's terminal and restores the caller's, so that Ctrl-C works again if the
-    /// container lives on.
+    /// container keeps running.
     fn hang_up(&mut self, Gone(failure): Gone) {
         self.relay = None;
         self.terminal = None;
         self.failure = failure;
     }
 
-    /// Writes the last output. Waits for a slow reader, but for no writer; a signal that would end
-    /// the runtime ends the wait.
+    /// Writes the last output. Waits for a slow reader, but not for a writer; a signal that would
+    /// end the runtime ends the wait.
     fn finish(&mut self) -> Result<()> {
         let Some(relay) = self.relay.take() else { return Ok(()) };
         let mut rest = Rest::of(relay);
@@ -258,7 +259,7 @@ fn wait_for(
     signals: &SignalFd,
     others: [Option<(BorrowedFd<'_>, PollFlags)>; 5],
 ) -> Result<[PollFlags; 6]> {
-    // An unused entry is the signalfd without an event: it never hangs up.
+    // An unused entry is the signalfd without an event, which never hangs up.
     let unused = || PollFd::new(signals.as_fd(), PollFlags::empty());
     let [a, b, c, d, e] =
         others.map(|other| other.map_or_else(unused, |(fd, events)| PollFd::new(fd, events)));
@@ -280,7 +281,7 @@ fn reap(pid: i32, all: bool) -> Result<Option<Exit>> {
         let ended =
             if all { wait(WaitOptions::NOHANG) } else { waitpid(Some(child), WaitOptions::NOHANG) };
         match ended {
-            // Not looked at again: from here on the number may be that of another process.
+            // Do not continue: from here on the number may belong to another process.
             Ok(Some((ended, status))) if ended == child => return Ok(Some(exit(status))),
             Ok(Some(_)) => {}
             Ok(None) => return Ok(None),
@@ -294,7 +295,7 @@ fn exit(status: WaitStatus) -> Exit {
     match (status.exit_status(), status.terminating_signal()) {
         (Some(code), _) => Exit::Code(code),
         (None, Some(signal)) => Exit::Signal(signal),
-        // wait(2) without WUNTRACED and WCONTINUED reports no third thing.
+        // wait(2) without WUNTRACED and WCONTINUED reports nothing else.
         (None, None) => Exit::Code(status.as_raw()),
     }
 }

@@ -108,7 +108,7 @@ fn add(
         let nested = format!("{dir}{child}/mod.rs");
         let flat = format!("{dir}{child}.rs");
         let found = if texts.contains_key(flat.as_str()) { flat } else { nested };
-        add(texts, &found, [path.as_slice(), &[child.clone()]].concat(), modules);
+        add(texts, &found, [path.as_slice(), std::slice::from_ref(child)].concat(), modules);
     }
     let mut module = Module {
         file: file.to_owned(),

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
+use std::io::{Read, Write};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,11 +12,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+use nix::fcntl::{AT_FDCWD, FcntlArg, RenameFlags, fcntl, renameat2};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use tempfile::TempDir;
 
-use crate::support::{Bundle, Ran};
+use crate::support::{Bundle, Container, Ran, copy_program, wait_until};
 
 /// What is in the canary's `secret`: a container that prints it has seen the host.
 pub const SECRET: &str = "the host's secret";
@@ -300,4 +301,73 @@ pub fn in_own_mounts(setup: &str) -> Vec<std::ffi::OsString> {
     let script = format!("set -e; {setup}; exec \"$@\"");
     let words = ["unshare", "--mount", "--propagation", "private", "sh", "-c", &script, "sh"];
     words.map(Into::into).to_vec()
+}
+
+/// Waits for processes that execute a program with the argument `features`, keeps that program open
+/// until the process has ended (a program that is executed cannot be opened for writing), and then
+/// writes to it.
+pub const PROGRAM_WRITER: &str = "
+    echo ready
+    while :; do
+        for p in /proc/[0-9]*; do
+            [ $p = /proc/1 ] && continue
+            tr '\\0' ' ' <$p/cmdline 2>/dev/null | grep -q ' f[e]atures ' || continue
+            ( : <$p/exe ) 2>/dev/null || continue
+            exec 9<$p/exe
+            echo held
+            while [ -e $p/exe ]; do sleep 0.01; done
+            ( echo harm >>/proc/self/fd/9 ) 2>/dev/null && echo written
+            exec 9<&-
+            echo tried
+        done
+        sleep 0.01
+    done";
+
+/// Capabilities with which root opens the program of every process that it sees.
+pub const WRITER_CAPABILITIES: &[&str] =
+    &["CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_SYS_ADMIN", "CAP_SYS_PTRACE"];
+
+/// Runs a command that executes a program in sight of a [`PROGRAM_WRITER`], and returns whether the
+/// program could be written to. The program blocks, on a full pipe, until it is held open.
+#[track_caller]
+pub fn can_write_to_program(writer: &Ran, mut command: Command) -> bool {
+    let before = writer.later().len();
+    let since = || writer.later()[before..].to_owned();
+    let (mut reader, mut pipe) = std::io::pipe().unwrap();
+    fcntl(&pipe, FcntlArg::F_SETPIPE_SZ(4096)).unwrap();
+    pipe.write_all(&[0; 4096]).unwrap();
+    command.stdout(pipe.try_clone().unwrap()).stderr(pipe);
+    let mut child = command.spawn().unwrap();
+    drop(command);
+    wait_until("a held program", || since().contains("held"));
+    let mut output = Vec::new();
+    reader.read_to_end(&mut output).unwrap();
+    child.wait().unwrap();
+    wait_until("the attempt to write", || since().contains("tried"));
+    assert!(output.len() > 4096, "the program printed nothing");
+    since().contains("written")
+}
+
+/// Has a container run by a copy of the runtime, to which no harm is done if the copy is changed, and
+/// puts two programs into its root file system: one that nothing protects, and a script whose
+/// interpreter is the runtime. (`/proc/self/exe` itself is looked up from outside of the pid
+/// namespace, where it does not exist.) Returns the path of the copy, and the programs with whether
+/// a [`PROGRAM_WRITER`] can write to what they execute.
+pub fn programs_of_the_runtime(c: &mut Container) -> (PathBuf, [(&'static str, bool); 2]) {
+    let runtime = c.path().join("runtime");
+    copy_program(&c.rt.binary, &runtime);
+    c.rt.binary.clone_from(&runtime);
+    let rootfs = c.rootfs();
+    copy_program(&runtime, rootfs.join("bin/unprotected"));
+    let libraries = Command::new("ldd").arg(&runtime).output().unwrap().stdout;
+    let libraries = String::from_utf8(libraries).unwrap();
+    for library in libraries.split_ascii_whitespace().filter(|word| word.starts_with('/')) {
+        let copy = rootfs.join(&library[1..]);
+        fs::create_dir_all(copy.parent().unwrap()).unwrap();
+        copy_program(library, copy);
+    }
+    let script = rootfs.join("bin/script");
+    fs::write(&script, "#!/proc/self/exe\n").unwrap();
+    fs::set_permissions(&script, Permissions::from_mode(0o755)).unwrap();
+    (runtime, [("/bin/unprotected", true), ("/bin/script", false)])
 }

@@ -1,4 +1,4 @@
-//! What both versions of cgroups have in common.
+//! Settings that are common to both versions of cgroups.
 
 use std::fmt::{Display, Write};
 
@@ -9,7 +9,7 @@ pub fn cpu_idle(field: &'static str, idle: bool) -> Setting {
     Setting::new("cpu", field, "cpu.idle", u64::from(idle)).optional_if(!idle)
 }
 
-/// Limits page faults, and reservations where the kernel can do that (Linux 5.7).
+/// Returns the limits on page faults, and on reservations if the kernel has them (Linux 5.7).
 pub fn huge_pages(field: &'static str, size: &str, bytes: u64, suffix: &str) -> Vec<Setting> {
     let used = format!("hugetlb.{size}.{suffix}");
     let reserved = format!("hugetlb.{size}.rsvd.{suffix}");

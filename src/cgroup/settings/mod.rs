@@ -1,4 +1,4 @@
-//! The settings that put a limit in force on each version of cgroups.
+//! The settings that apply a limit on each version of cgroups.
 
 mod common;
 mod v1;
@@ -48,15 +48,15 @@ pub(super) fn controller(limit: &Limit, version: Version) -> Option<&str> {
 /// Returns the settings for `limit`.
 ///
 /// # Errors
-/// This version of cgroups does not have such a limit.
+/// If this version of cgroups has no such limit.
 pub(super) fn settings(
     limit: &Limit,
     version: Version,
     warnings: &mut Vec<String>,
 ) -> Result<Vec<Setting>> {
     if matches!(limit, Limit::KernelMemory) {
-        // Engines still set it, and the kernel has not had it since Linux 5.16: the one limit that
-        // is ignored with a warning.
+        // Engines still set it, but the kernel ignores it since Linux 5.16: the only limit that is
+        // ignored with a warning.
         warnings.push(format!("{}: ignored: the kernel has no such limit any more", limit.field()));
         return Ok(Vec::new());
     }

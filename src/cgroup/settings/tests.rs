@@ -15,7 +15,7 @@ fn all(json: &str, version: Version) -> Result<Vec<Setting>> {
     Ok(out)
 }
 
-/// `file=value`, alternatives with `|`, optional ones with `?`.
+/// Formats settings as `file=value`, alternatives with `|`, optional files with `?`.
 fn lines(json: &str, version: Version) -> Vec<String> {
     let settings = all(json, version).unwrap_or_else(|error| panic!("{json}: {error}"));
     let line = |file: &ControlFile| format!("{}={}", file.name, file.content);

@@ -79,7 +79,7 @@ pub fn settings(limit: &Limit) -> Result<Vec<Setting>> {
     })
 }
 
-/// The kernel would silently take the nearest value that it has.
+/// Returns the setting of the CPU shares. The kernel would silently clamp a value out of range.
 fn cpu_shares(field: &'static str, shares: u64) -> Result<Setting> {
     match shares {
         ..2 => Err(Error::invalid(field, shares, "the minimum allowed cpu-shares is 2")),
@@ -106,7 +106,7 @@ fn memory(limit: Option<Amount>, total: Option<Amount>, check: bool) -> Vec<Sett
     let set =
         |field, file, amount| Setting::new("memory", field, file, Content::v1(amount)).coupled();
     let limit = limit.map(|limit| {
-        // The kernel by itself refuses only what it cannot swap (EBUSY).
+        // The kernel itself refuses only what it cannot swap out (EBUSY).
         let floor = check.then_some("memory.usage_in_bytes");
         set("linux.resources.memory.limit", "memory.limit_in_bytes", limit).with_floor(floor)
     });

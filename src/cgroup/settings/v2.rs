@@ -96,7 +96,7 @@ fn memory(
     swap.into_iter().chain(limit).collect()
 }
 
-/// Returns the limit on swap alone, which v2 has in place of that on memory and swap together.
+/// Returns the limit on swap alone, which v2 has in the place of a limit on memory plus swap.
 fn swap_alone(limit: Option<Amount>, total: Option<Amount>) -> Option<Amount> {
     Some(match (limit, total?) {
         (Some(Amount::Of(limit)), Amount::Of(total)) => Amount::Of(total.saturating_sub(limit)),
@@ -104,7 +104,8 @@ fn swap_alone(limit: Option<Amount>, total: Option<Amount>) -> Option<Amount> {
     })
 }
 
-/// The kernel reads one line per write; a line feed alone is an empty value.
+/// Returns the settings of a `unified` entry. The kernel reads one line per write; a line feed
+/// alone is an empty value.
 fn unified(field: &'static str, file: &str, value: &str) -> Vec<Setting> {
     let mut lines: Vec<&str> = value.lines().filter(|line| !line.is_empty()).collect();
     if lines.is_empty() {

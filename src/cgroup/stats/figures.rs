@@ -10,6 +10,7 @@ use serde::Serialize;
 
 /// All figures of a container.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Stats {
     /// CPU time.
     pub cpu: Cpu,
@@ -31,10 +32,12 @@ pub struct Stats {
 
 /// An object without members.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct IntelRdt {}
 
 /// CPU time.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Cpu {
     /// The time used.
     #[serde(skip_serializing_if = "is_default")]
@@ -49,6 +52,7 @@ pub struct Cpu {
 
 /// CPU time in nanoseconds since the container was created.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct CpuUsage {
     /// The sum.
     #[serde(skip_serializing_if = "is_default")]
@@ -71,6 +75,7 @@ pub struct CpuUsage {
 /// The effect of the CPU quota.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[non_exhaustive]
 pub struct Throttling {
     /// Periods in which a process ran.
     #[serde(skip_serializing_if = "is_default")]
@@ -86,6 +91,7 @@ pub struct Throttling {
 /// Where processes may run, and the flags of v1's cpuset controller.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[allow(missing_docs)] // each is the v1 file of its name: cpuset(7)
+#[non_exhaustive]
 pub struct Cpuset {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub cpus: Vec<u16>,
@@ -104,6 +110,7 @@ pub struct Cpuset {
 
 /// Memory in bytes.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Memory {
     /// The page cache.
     #[serde(skip_serializing_if = "is_default")]
@@ -114,13 +121,13 @@ pub struct Memory {
     /// Memory and swap together.
     #[serde(skip_serializing_if = "is_default")]
     pub swap: MemoryEntry,
-    /// v1: of the kernel.
+    /// v1: kernel memory.
     #[serde(skip_serializing_if = "is_default")]
     pub kernel: MemoryEntry,
     /// v1: TCP buffers.
     #[serde(rename = "kernelTCP", skip_serializing_if = "is_default")]
     pub kernel_tcp: MemoryEntry,
-    /// memory.stat as it is.
+    /// The content of memory.stat.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub raw: BTreeMap<String, u64>,
     /// Time lost waiting for memory.
@@ -130,6 +137,7 @@ pub struct Memory {
 
 /// One kind of memory in bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct MemoryEntry {
     /// The limit; the largest number if there is none.
     pub limit: u64,
@@ -145,11 +153,12 @@ pub struct MemoryEntry {
 
 /// Processes and threads.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Pids {
-    /// The number of them.
+    /// The number of processes and threads.
     #[serde(skip_serializing_if = "is_default")]
     pub current: u64,
-    /// The limit; 0 is no limit.
+    /// The limit; 0 means no limit.
     #[serde(skip_serializing_if = "is_default")]
     pub limit: u64,
 }
@@ -157,6 +166,7 @@ pub struct Pids {
 /// Block devices.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[non_exhaustive]
 pub struct Blkio {
     /// Bytes.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -164,7 +174,7 @@ pub struct Blkio {
     /// Operations.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub io_serviced_recursive: Vec<BlkioEntry>,
-    /// Operations that wait.
+    /// Operations that are queued.
     #[serde(rename = "ioQueueRecursive", skip_serializing_if = "Vec::is_empty")]
     pub io_queued_recursive: Vec<BlkioEntry>,
     /// Nanoseconds of service.
@@ -187,8 +197,9 @@ pub struct Blkio {
     pub psi: Option<Psi>,
 }
 
-/// One figure of one block device.
+/// A figure of a block device.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct BlkioEntry {
     /// The major number.
     #[serde(skip_serializing_if = "is_default")]
@@ -206,8 +217,9 @@ pub struct BlkioEntry {
 
 /// Huge pages of one size, in bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Hugetlb {
-    /// Reserved, or in use where the kernel does not count reservations.
+    /// Bytes reserved, or in use if the kernel does not count reservations.
     #[serde(skip_serializing_if = "is_default")]
     pub usage: u64,
     /// v1: the peak.
@@ -219,6 +231,7 @@ pub struct Hugetlb {
 
 /// Pressure stall information (Documentation/accounting/psi.rst).
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Psi {
     /// Some tasks waited.
     #[serde(skip_serializing_if = "is_default")]
@@ -230,6 +243,7 @@ pub struct Psi {
 
 /// Shares of time in percent, and microseconds in total.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct PsiData {
     /// Over the last 10 seconds.
     pub avg10: f64,

@@ -1,6 +1,6 @@
-//! What a container uses: the figures of its cgroups, of either version.
+//! The resource usage of a container: the figures of its cgroups, of either version.
 
-mod figures;
+pub mod figures;
 mod parse;
 mod v1;
 mod v2;
@@ -11,9 +11,9 @@ use super::record::Record;
 use crate::Result;
 
 impl Record {
-    /// What the container uses now. On a host with both versions each controller's figures are
-    /// read where it is; pressure is counted by v2 alone. An error names the file that could not
-    /// be read or understood, or the directory if the cgroup is gone.
+    /// Returns the current usage. On a host with both versions, the figures of a controller are
+    /// read from the hierarchy that has it; only v2 counts pressure. An error names the file that
+    /// cannot be read or parsed, or the directory if the cgroup is gone.
     pub fn stats(&self) -> Result<Stats> {
         let mut stats = Stats::default();
         let dirs = self.checked()?;

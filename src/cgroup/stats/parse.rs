@@ -27,7 +27,7 @@ impl<'a> Files<'a> {
     pub fn text(&self, file: &str) -> Result<Option<String>> {
         match files::read(self.fd.as_fd(), file) {
             Ok(text) => Ok(Some(text)),
-            // Some kernels answer EOPNOTSUPP for pressure that they do not measure.
+            // Some kernels return EOPNOTSUPP for pressure that they do not measure.
             Err(Errno::ENOENT | Errno::EOPNOTSUPP) => Ok(None),
             Err(errno) => Err(files::read_error(self.path, file, errno)),
         }

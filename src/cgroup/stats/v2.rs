@@ -66,7 +66,7 @@ fn memory(files: &Files<'_>, stats: &mut Stats) -> Result<()> {
         })
     };
     memory.usage = entry("memory")?;
-    // v1 counts memory and swap together; their common peak is not known.
+    // v1 counts memory plus swap; their common peak is not known.
     let swap = entry("memory.swap")?;
     memory.swap = MemoryEntry {
         limit: swap.limit.saturating_add(memory.usage.limit),
@@ -77,7 +77,7 @@ fn memory(files: &Files<'_>, stats: &mut Stats) -> Result<()> {
     Ok(())
 }
 
-/// Reads the files that both versions have; none without the controller.
+/// Reads the files that both versions have; `None` without the controller.
 pub fn pids(files: &Files<'_>) -> Result<Option<Pids>> {
     let Some(current) = files.number("pids.current")? else { return Ok(None) };
     let limit = files.number_or_0("pids.max")?;
@@ -213,7 +213,7 @@ mod tests {
         assert_eq!(stats.blkio.io_service_bytes_recursive[1].value, 2);
         assert_eq!(stats.cpuset.cpus, [0, 1]);
         assert_eq!(stats.memory.psi, None);
-        // What v1 has is left to v1.
+        // Figures that v1 has are left to v1.
         let mut stats = Stats::default();
         add(&dir, |_| true, &mut stats).unwrap();
         assert_eq!(stats.cpu.usage.total, 0);

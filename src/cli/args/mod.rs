@@ -58,7 +58,7 @@ of the signal that killed it. exec exits with 255 if no process was started.
 
 'bulkhead help COMMAND' prints more about a command.";
 
-/// Options for all commands; all but `--rootless` are also accepted after the command.
+/// Options for all commands. All but `--rootless` are also accepted after the command.
 #[derive(Debug, Clone, Args)]
 pub struct Global {
     /// State directory [default: /run/bulkhead].
@@ -121,7 +121,7 @@ pub struct Global {
 pub enum LogFormat {
     /// Lines for humans.
     Text,
-    /// One JSON object a line.
+    /// A JSON object per line.
     Json,
 }
 
@@ -144,7 +144,7 @@ pub enum Rootless {
     True,
     /// A cgroup that may not be created is an error.
     False,
-    /// Decide by the user.
+    /// The user decides: true for every user but root.
     Auto,
 }
 
@@ -155,7 +155,7 @@ pub enum CgroupManager {
     Cgroupfs,
     /// systemd, as with `--systemd-cgroup`.
     Systemd,
-    /// Nobody: the container stays in the cgroup of its caller.
+    /// None: the container stays in the cgroup of its caller.
     Disabled,
 }
 

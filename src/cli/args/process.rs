@@ -137,7 +137,7 @@ pub struct PsArgs {
     pub format: ListFormat,
 
     /// Container ID, then options of ps [default: -ef].
-    // One list: everything after the ID belongs to ps, whatever it looks like.
+    // A single list: everything after the ID belongs to ps, even if it looks like an option.
     #[arg(value_names = ["ID", "PS-OPTION"], required = true, num_args = 1..)]
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub words: Vec<OsString>,

@@ -28,7 +28,7 @@ const CPU: &str = "CPU";
 const MEMORY: &str = "Memory";
 const OTHER: &str = "Other limits";
 
-/// Arguments of `update`. The values are text, because an empty value means none.
+/// Arguments of `update`. The values are strings, because an empty value means unset.
 #[derive(Debug, Clone, Args)]
 #[command(allow_negative_numbers = true)]
 #[command(after_long_help = "\

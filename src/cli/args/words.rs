@@ -1,11 +1,11 @@
-//! Options in the syntax of Go's flag packages, which runc accepts and some engines use:
+//! Accepts options in the syntax of Go's flag packages, which runc supports and some engines use:
 //! `-no-subreaper`, `--detach=true`.
 
 use std::ffi::{OsStr, OsString};
 
 use clap::{Arg, ArgAction, Command};
 
-/// Translates the words of the command line to the syntax of clap.
+/// Converts the arguments to the syntax of clap.
 pub fn normal(words: Vec<OsString>, definition: impl FnOnce() -> Command) -> Vec<OsString> {
     if !words.iter().skip(1).any(|word| is_foreign(word)) {
         return words;
@@ -17,7 +17,7 @@ pub fn normal(words: Vec<OsString>, definition: impl FnOnce() -> Command) -> Vec
     let mut value_is_next = true;
     let mut result = Vec::with_capacity(words.len());
     for word in words {
-        // The first word is the program's name, and a value is whatever it is.
+        // The first argument is the program's name, and a value is passed unchanged.
         let text = match word.to_str() {
             Some(text) if !done && !std::mem::take(&mut value_is_next) => text,
             _ => {
@@ -38,7 +38,7 @@ pub fn normal(words: Vec<OsString>, definition: impl FnOnce() -> Command) -> Vec
                     match value.map(truth) {
                         None | Some(Some(true)) => result.push(spelled(arg)),
                         Some(Some(false)) => {}
-                        // For clap to refuse, by its whole name.
+                        // clap refuses it under its full name.
                         Some(None) => {
                             result.push(format!("--{}", name.trim_start_matches('-')).into());
                         }
@@ -51,7 +51,7 @@ pub fn normal(words: Vec<OsString>, definition: impl FnOnce() -> Command) -> Vec
             command = found;
         } else {
             positionals += 1;
-            // What follows is not ours, whatever it looks like.
+            // Arguments after it belong to the program or to ps.
             let trailing = |arg: &Arg| arg.is_trailing_var_arg_set();
             done = command.get_positionals().take(positionals).any(trailing);
         }
@@ -60,8 +60,8 @@ pub fn normal(words: Vec<OsString>, definition: impl FnOnce() -> Command) -> Vec
     result
 }
 
-/// Whether a word is none that clap would take as its sender means it: more than one letter behind a
-/// single dash, or a truth value behind a sign of equality.
+/// Whether clap would misread an argument: several letters after a single dash, or a truth value
+/// after an equals sign.
 fn is_foreign(word: &OsStr) -> bool {
     let bytes = word.as_encoded_bytes();
     let single = bytes.len() > 2 && bytes.starts_with(b"-") && bytes.get(1) != Some(&b'-');
@@ -70,7 +70,8 @@ fn is_foreign(word: &OsStr) -> bool {
     single || (bytes.starts_with(b"-") && value.is_some_and(is_truth))
 }
 
-/// The option that a word names in full, with one dash (already taken off) or two, and its value.
+/// Returns the option that an argument names in full, with one dash (already removed) or two, and
+/// its value.
 fn long<'c, 'w>(command: &'c Command, name: &'w str) -> Option<(&'c Arg, Option<&'w str>)> {
     let name = name.strip_prefix('-').unwrap_or(name);
     let (name, value) = match name.split_once('=') {
@@ -81,7 +82,7 @@ fn long<'c, 'w>(command: &'c Command, name: &'w str) -> Option<(&'c Arg, Option<
     options.find(|arg| arg.get_long() == Some(name)).map(|arg| (arg, value))
 }
 
-/// Whether the last of these one-letter options has its value in the next word.
+/// Whether the last of these one-letter options has its value in the next argument.
 fn short_wants_value(command: &Command, letters: &str) -> bool {
     let mut letters = letters.chars();
     while let Some(letter) = letters.next() {
@@ -101,7 +102,7 @@ fn spelled(arg: &Arg) -> OsString {
     format!("--{}", arg.get_long().unwrap_or_default()).into()
 }
 
-/// As Go's strconv.ParseBool has it.
+/// Parses a truth value like Go's strconv.ParseBool.
 fn truth(text: &str) -> Option<bool> {
     match text {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
@@ -160,7 +161,7 @@ mod tests {
         ] {
             assert_eq!(as_clap_has_it(line), line);
         }
-        // Not text: nothing of ours.
+        // Not UTF-8, so not an option.
         use std::os::unix::ffi::OsStringExt;
         let words =
             vec!["bulkhead".into(), OsString::from_vec(vec![b'-', 0xff, 0xfe]), "-x".into()];

@@ -1,4 +1,4 @@
-//! What the compiled program answers, told by the interpreter.
+//! The return values of compiled programs, computed by the interpreter.
 
 use libseccomp::{ScmpArch, ScmpSyscall};
 use serde_json::{Value, json};
@@ -65,7 +65,7 @@ fn every_action_reaches_the_kernel_as_its_own_value() {
         }
         let filter = compiled(with(action, json!([rule("mkdirat", "SCMP_ACT_ALLOW")])));
         assert_eq!(answer(&filter, "mkdirat", [0; 6]), ALLOW, "{action}");
-        // Below mkdirat in every table, so that it is not newer than the profile.
+        // Below mkdirat in every table, so not newer than the profile.
         assert_eq!(answer(&filter, "close", [0; 6]), value, "default {action}");
     }
 }
@@ -147,10 +147,10 @@ fn rules_hold_for_all_architectures_of_the_machine() {
         assert_eq!(answer_on(&filter, arch, "mkdirat", [0; 6]), ERRNO | 1, "{arch:?}");
         assert_eq!(answer_on(&filter, arch, "close", [0; 6]), ALLOW, "{arch:?}");
     }
-    // What cannot occur here is left out, so that it costs nothing, and is killed all the same.
+    // Rules for impossible architectures are left out, and their calls are killed all the same.
     assert_eq!(answer_on(&filter, other, "close", [0; 6]), libc::SECCOMP_RET_KILL);
 
-    // The machine's own is always there, others only if they were asked for.
+    // The native architecture is always included, others only if the profile lists them.
     profile["architectures"] = json!(["SCMP_ARCH_NATIVE"]);
     let filter = compiled(profile);
     assert_eq!(answer(&filter, "mkdirat", [0; 6]), ERRNO | 1);
@@ -228,7 +228,7 @@ fn a_profile_without_rules_is_its_default_action() {
 
 #[test]
 fn the_first_of_two_rules_for_a_call_holds_and_an_unconditional_one_above_all() {
-    // libseccomp's doing, and what runc's users get: told here so that a change is noticed.
+    // libseccomp's behaviour, which runc has too; asserted here so that a change is noticed.
     let conditional = |action: &str| {
         json!({"names": ["mkdirat"], "action": action,
             "args": [{"index": 0, "value": 1, "op": "SCMP_CMP_EQ"}]})

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use super::*;
 
-/// A cache with one entry for `profile(1)`, and that entry's path.
+/// Creates a cache with one entry, for `profile(1)`. Returns the path of the entry too.
 fn warm() -> (TempDir, PathBuf) {
     let dir = fresh();
     cached(&dir, 1);
@@ -33,7 +33,7 @@ fn cached(dir: &TempDir, errno: u32) -> (Filter, Vec<String>) {
     (filter, warnings)
 }
 
-/// Saves the entry, as is done once a process with the filter is there.
+/// Compiles a profile and saves the entry, as after the process with the filter is created.
 fn saved(profile: &LinuxSeccomp, dir: Option<&Path>, warnings: &mut Vec<String>) -> Result<Filter> {
     let (filter, unsaved) = compile_cached(profile, dir, warnings)?;
     if let Some(unsaved) = unsaved {
@@ -52,8 +52,8 @@ fn entries(dir: &TempDir) -> Vec<PathBuf> {
     fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect()
 }
 
-/// Puts a program into the entry that a compiler would never make, with a good check sum, so that
-/// its use can be seen.
+/// Replaces the program of the entry by one that no compiler generates, with a valid checksum, so
+/// that its use can be detected.
 fn mark(file: &Path) -> Vec<u8> {
     let marker = vec![7; 16];
     let key = key(&profile(1)).unwrap();
@@ -69,7 +69,7 @@ fn the_second_time_comes_from_the_file() {
     let (filter, warnings) = cached(&dir, 1);
     assert_eq!(filter.program, marker);
     assert_eq!(warnings, ["told"]);
-    // Another profile is another entry.
+    // Another profile has another entry.
     assert_eq!(cached(&dir, 2), compiled(2));
     assert_eq!(entries(&dir).len(), 2);
     assert_ne!(compiled(1).0, compiled(2).0);
@@ -100,7 +100,7 @@ fn a_damaged_entry_is_compiled_afresh_and_replaced() {
         assert_eq!(cached(&dir, 1), compiled(1));
         assert_eq!(fs::read(&file).unwrap(), good);
     }
-    // Lengths that lie, with a good check sum.
+    // Wrong lengths, with a valid checksum.
     let mut lie = good.clone();
     lie[8..16].fill(0xff);
     let sum = hash(&lie[8..]).to_le_bytes();
@@ -144,7 +144,7 @@ fn a_directory_that_others_could_enter_is_not_used() {
     }
     assert_eq!(entries(&dir).len(), 1);
 
-    // Nor one behind a link, nor a file.
+    // Nor a cache behind a symbolic link, nor a file.
     let outer = fresh();
     symlink(dir.path(), outer.path().join("link")).unwrap();
     fs::set_permissions(dir.path(), Permissions::from_mode(0o700)).unwrap();
