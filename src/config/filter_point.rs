@@ -3,7 +3,8 @@
 
 use rustix::process::Resource;
 
-use super::process::{Process, Rlimit};
+use super::process::Process;
+use super::rlimits::Rlimit;
 use crate::seccomp::{Call, Filter};
 use crate::sys::clone::sibling_call;
 use crate::{Error, Result};
