@@ -86,7 +86,7 @@ impl Step {
 }
 
 impl Report {
-    /// Maps an empty report.
+    /// Maps an empty report in shared memory.
     pub fn new() -> Result<Report> {
         Shared::map().map(Report).context("map memory to share with the process")
     }
@@ -156,8 +156,8 @@ pub(crate) fn killed_by(signal: i32) -> Error {
         Ok(Signal::SIGSYS) => {
             "the seccomp filter killed it before it could execute the program".to_owned()
         }
-        Ok(signal) => format!("it was killed by {signal} before it could execute the program"),
-        Err(_) => format!("it was killed by signal {signal} before it could execute the program"),
+        Ok(signal) => format!("killed by {signal} before it could execute the program"),
+        Err(_) => format!("killed by signal {signal} before it could execute the program"),
     };
     Error::new(Kind::System, why).context("process in the container")
 }

@@ -17,7 +17,8 @@ use crate::mount::{options, tree};
 use crate::sys::mount::Change;
 use crate::{Context, Error, Kind, Result};
 
-/// Makes the mount: on v2 the one hierarchy; on v1 and hybrid a tmpfs with a directory for each.
+/// Makes the mount: on v2 the one hierarchy; on v1 and hybrid a tmpfs with a directory for each
+/// hierarchy.
 pub(crate) fn mount(
     init: &Init<'_>,
     root: &Root,
@@ -28,7 +29,7 @@ pub(crate) fn mount(
     let view = View::new(init, mount);
     let mut parts = init.cgroups.mounts();
     if parts.is_empty() {
-        // Without a cgroup of its own it is in the runtime's, and sees that.
+        // A container without a cgroup of its own is in the cgroup of the runtime, and shows that.
         parts = Record::of_caller(&Layout::probe()?).mounts();
     }
     match parts.as_slice() {
@@ -53,8 +54,8 @@ impl View {
     fn new(init: &Init<'_>, mount: &Mount) -> View {
         let private = init.plan.namespaces.cgroup != Choice::Inherit;
         let (MountAttr(mut attributes), MountAttr(mut clear)) = mount.options.of_one_mount();
-        // The host's tree in a user namespace may be owned by the same user outside
-        // (CVE-2023-25809): to be looked at only.
+        // In a user namespace, the tree of the host may be owned by the same user outside
+        // (CVE-2023-25809): it is mounted read-only.
         if !private && init.plan.namespaces.has_user() {
             attributes |= MountAttr::RDONLY.0;
             clear &= !MountAttr::RDONLY.0;

@@ -18,7 +18,7 @@ pub(crate) fn close_others(preserve: u32, parent: &Socket, fifos: Option<&Fifos>
     close_but(preserve.saturating_add(3), &kept)
 }
 
-/// Closes every descriptor from `first` on but those `kept`, which are in order.
+/// Closes every descriptor from `first` on except `kept`, which is sorted.
 pub(crate) fn close_but(mut first: u32, kept: &[RawFd]) -> Result<()> {
     for kept in kept.iter().filter_map(|fd| u32::try_from(*fd).ok()) {
         if kept >= first {
@@ -28,7 +28,7 @@ pub(crate) fn close_but(mut first: u32, kept: &[RawFd]) -> Result<()> {
             first = kept + 1;
         }
     }
-    // The kept ones are close-on-exec, like every descriptor of this program; none can lie
-    // among those to preserve: their numbers were in use before the first was opened.
+    // The kept descriptors are close-on-exec, like every descriptor of this program. None of them
+    // can be among the preserved: those numbers were in use before the first was opened.
     close_range(first, u32::MAX).context("close descriptors")
 }

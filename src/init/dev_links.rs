@@ -54,7 +54,7 @@ fn own_ptmx(plan: &Plan, root: &Root, dev: BorrowedFd<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Makes a link, unless the image has a file of that name; returns whether it was made.
+/// Makes a link unless a file of that name exists; returns whether the link was made.
 fn link(dev: BorrowedFd<'_>, name: &str, target: &str) -> Result<bool> {
     match rustix::fs::symlinkat(target, dev, name) {
         Ok(()) => Ok(true),

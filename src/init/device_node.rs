@@ -14,7 +14,7 @@ use crate::mount::closing::close_later;
 use crate::mount::tree;
 use crate::{Context, Error, Kind, Result};
 
-/// A directory to have nodes in.
+/// A directory in which nodes are made.
 pub(super) struct Directory {
     /// The descriptor.
     pub fd: OwnedFd,
@@ -38,7 +38,7 @@ pub(super) struct Node<'a> {
 }
 
 impl Node<'_> {
-    /// Opens the file that is there, as an O_PATH descriptor; does not follow a link.
+    /// Opens the existing file, as an O_PATH descriptor; does not follow a link.
     fn look(&self) -> Result<Option<(OwnedFd, Stat)>> {
         let flags = PATH | OFlags::NOFOLLOW;
         match rustix::fs::openat(&self.dir.fd, self.name, flags, Mode::empty()) {
@@ -51,8 +51,8 @@ impl Node<'_> {
         }
     }
 
-    /// Whether a file that is there belongs to the host: in a directory of the host, or by a bind
-    /// mount of its own.
+    /// Whether an existing file belongs to the host: by its directory, or by a bind mount of its
+    /// own.
     fn is_of_host(&self, file: BorrowedFd<'_>) -> Result<bool> {
         Ok(self.dir.of_host || mount_id(file)? != mount_id(self.dir.fd.as_fd())?)
     }
@@ -79,14 +79,15 @@ impl Node<'_> {
         if device.index.is_none() {
             return Ok(());
         }
-        // A set-group-id directory or a default ACL has changed it, or chown(2) a set-id bit.
+        // A set-group-id directory or a default ACL has changed owner or mode, or chown(2) has
+        // cleared a set-id bit.
         let all = Attributes { mode: Some(mode), uid: Some(uid), gid: Some(gid) };
         let stat = rustix::fs::statat(&self.dir.fd, self.name, AtFlags::SYMLINK_NOFOLLOW)?;
         if all.difference(&stat).is_none() { Ok(()) } else { self.change(device, all) }
     }
 
-    /// Gives the node that is there the requested owner and mode; another file is an error
-    /// (config-linux.md, "Devices").
+    /// Gives an existing node the requested owner and mode; a file that is not this node is an
+    /// error (config-linux.md, "Devices").
     fn change(&self, device: &Device, wanted: Attributes) -> Result<()> {
         let Some((file, stat)) = self.look()? else { return Err(Error::from(Errno::NOENT)) };
         if !device.is_node(&stat) {
@@ -112,7 +113,7 @@ impl Node<'_> {
         Ok(())
     }
 
-    /// Fails unless the node is there as requested.
+    /// Fails unless the node exists as requested.
     pub fn accept(&self, device: &Device) -> Result<()> {
         let Some((file, stat)) = self.look()? else { return Err(not_made()) };
         close_later(file);
@@ -125,7 +126,7 @@ impl Node<'_> {
         }
     }
 
-    /// Binds a node from elsewhere on the same node, or on an empty file, which an earlier
+    /// Binds `node` on an existing node of the same device, or on an empty file, which an earlier
     /// container has left behind.
     pub fn bind<T: AsFd>(&self, device: &Device, node: impl FnOnce() -> Result<T>) -> Result<()> {
         let there = self.look()?;
@@ -175,16 +176,16 @@ fn difference(device: &Device, stat: &Stat) -> Option<String> {
 }
 
 fn not_changed(why: &str) -> Error {
-    let why = format!("it is there already, but {why}, and it is not changed");
+    let why = format!("already exists, but {why}, and is not changed");
     Error::new(Kind::Invalid, why)
 }
 
 fn another() -> Error {
-    Error::new(Kind::Invalid, "another file is there already")
+    Error::new(Kind::Invalid, "another file already exists")
 }
 
 /// Returns the error for a node that is missing in a directory of the host.
 pub(super) fn not_made() -> Error {
-    let why = "it is not there, and nothing is made in a directory of the host";
+    let why = "missing, and nothing is made in a directory of the host";
     Error::new(Kind::Invalid, why)
 }

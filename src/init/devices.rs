@@ -1,8 +1,8 @@
 //! Device nodes and the links of /dev.
 //!
-//! A directory can be the host's: the configuration binds /dev, or a volume, and lists a device in
-//! it. Nothing is made or changed there, because it would stay on the host: a node that matches is
-//! accepted, anything else is an error.
+//! A directory can belong to the host: the configuration binds /dev, or a volume, and lists a
+//! device in it. Nothing is made or changed there, because it would stay on the host. A node that
+//! matches is accepted; any other file is an error.
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -55,13 +55,14 @@ pub(crate) fn all(init: &Init<'_>, root: &Root, trees: &Trees) -> Result<()> {
                 Origin::Present => node.accept(device),
                 Origin::Bound => {
                     let tree = trees.devices.get(i).and_then(Option::as_ref);
-                    let tree = tree.ok_or_else(|| Error::new(Kind::System, "it is not open"))?;
+                    let tree =
+                        tree.ok_or_else(|| Error::new(Kind::System, "the node is not open"))?;
                     node.bind(device, || Ok(tree))
                 }
                 Origin::Staged => {
                     let staged = staged.as_ref();
-                    let staged =
-                        staged.ok_or_else(|| Error::new(Kind::System, "it is not made"))?;
+                    let staged = staged
+                        .ok_or_else(|| Error::new(Kind::System, "the nodes are not staged"))?;
                     node.bind(device, || staged.node(i))
                 }
             }
@@ -88,9 +89,9 @@ fn has_to_be_there(plan: &Plan) -> bool {
     plan.namespaces.mount == Choice::Inherit && plan.in_user_namespace
 }
 
-/// Opens the container's own /dev, to make nodes and links in. An image can have a link in its
-/// place, or a link that leads a bind mount of the configuration there: then a directory of the
-/// host would be filled with nodes that every user of the host may open (CVE-2026-41579).
+/// Opens the container's own /dev, to make nodes and links in. The image can have a link at /dev,
+/// or a link that leads a bind mount of the configuration there: a directory of the host would then
+/// be filled with nodes that every user of the host may open (CVE-2026-41579).
 fn own_dev(plan: &Plan, root: &Root, trees: &Trees) -> Result<OwnedFd> {
     let dev = no_link(root, Path::new("/dev"))?;
     let mut binds = binds(&plan.mounts, trees).peekable();
@@ -127,14 +128,14 @@ fn find_directory(plan: &Plan, root: &Root, trees: &Trees, path: &Path) -> Resul
 }
 
 /// Whether `path` is in a bind mount of the host, by the destinations of the mounts or by a link
-/// that has led one there; or in the root file system if that is the host's own.
+/// that has led a mount there; or in the root file system, if that belongs to the host.
 fn is_of_host(plan: &Plan, root: &Root, trees: &Trees, path: &Path) -> Result<bool> {
     let (mut mounts, mut source) = (plan.mounts.as_slice(), path);
     loop {
         let above = last_above(mounts, source);
         match above.and_then(|place| Some((place, mounts.get(place)?))) {
             Some((_, Mount { kind: MountKind::Bind(_), .. })) => return Ok(true),
-            // A part of the container's tree, which may be the host's in turn.
+            // A part of the container's tree, which may belong to the host, too.
             Some((place, Mount { kind: MountKind::Own(own), .. })) => {
                 mounts = mounts.get(..place).unwrap_or_default();
                 source = own;
@@ -152,7 +153,7 @@ fn is_of_host(plan: &Plan, root: &Root, trees: &Trees, path: &Path) -> Result<bo
     }
     // Mounts below a bind mount count as its parts.
     for above in path.ancestors().filter(|above| above.parent().is_some()) {
-        // Any other failure here fails the look-up of the directory itself, too.
+        // Any other failure here also fails the look-up of the directory.
         if let Ok(dir) = root.find_no_links(above)
             && ids.contains(&mount_id(dir.as_fd()).context("look at a directory")?)
         {

@@ -14,8 +14,8 @@ use crate::protocol::{ToInit, ToParent};
 use crate::sys::{clone, cred, ns};
 use crate::{Context, Error, Result};
 
-/// All rights for the possessor; view and read for the owner's user id; and search, without which a
-/// process that has changed its id could not find keys in its own session (linux/key.h).
+/// All rights for the possessor; view and read for the user id of the owner; and search, without
+/// which a process could not find keys in its own session after a change of its id (linux/key.h).
 const KEY_PERMISSIONS: u32 = 0x3f00_0000 | 0x0003_0000 | 0x0008_0000;
 
 /// Enters the user namespace and becomes root there; before that, enters the namespaces that need
@@ -60,10 +60,10 @@ pub(crate) fn pid_namespace(init: &Init<'_>) -> Result<()> {
     if init.inherited.pid_is_first { Ok(()) } else { join(init, Kind::Pid) }
 }
 
-/// Makes init not dumpable, if it may be. Not before the runtime has written the files in /proc of
-/// a process of its own user: they belong to root once the process is not dumpable. A runtime
-/// without CAP_SYS_PTRACE has to take a seccomp listener out of init, which a process that is not
-/// dumpable refuses; but there init is under its filter by then.
+/// Makes init not dumpable if it may be. This must follow the writes of the runtime to the files in
+/// /proc of init: they belong to root once init is not dumpable. It is not done if a runtime
+/// without CAP_SYS_PTRACE has to take a seccomp listener out of init, which would be refused; such
+/// an init is under its filter by then.
 pub(crate) fn hide(plan: &Plan) -> Result<()> {
     if is_hidden(plan) { not_dumpable() } else { Ok(()) }
 }
@@ -119,7 +119,7 @@ pub(crate) fn go_between(init: &Init<'_>, child: impl FnOnce() -> i32) -> Result
 pub(crate) fn other_namespaces(init: &Init<'_>) -> Result<()> {
     let route = &init.plan.route;
     if route.trampoline {
-        // The go-between's death signal was its own.
+        // The child of a go-between does not inherit the go-between's death signal.
         die_with_runtime()?;
     }
     if !route.join_before_user {
@@ -159,8 +159,8 @@ pub(crate) fn keyring(name: &std::ffi::CStr, new: bool) -> Result<()> {
         Ok(_) if !new => Ok(()),
         Ok(serial) => cred::set_key_permissions(serial, KEY_PERMISSIONS)
             .context("set the permissions of the session keyring"),
-        // No keyrings in this kernel; or a seccomp filter around the runtime itself, which then
-        // has no use of the caller's keyring either.
+        // The kernel has no keyrings; or a seccomp filter around the runtime refuses the call, and
+        // then the container cannot use the keyring of the caller either.
         Err(Errno::ENOSYS | Errno::EPERM) => Ok(()),
         Err(errno) => Err(Error::from(errno).context(format!("join session keyring {name:?}"))),
     }
@@ -181,8 +181,8 @@ pub(crate) fn network(plan: &Plan) -> Result<()> {
 }
 
 /// Enters a new time namespace. Its offsets must be written before any process is in it
-/// (time_namespaces(7)). In a user namespace their file belongs to the host's root, once init has
-/// become another user: then the runtime writes it.
+/// (time_namespaces(7)). In a user namespace the file of the offsets belongs to the root of the
+/// host once init has changed its id, so the runtime writes it.
 pub(crate) fn clocks(init: &Init<'_>) -> Result<()> {
     if init.plan.namespaces.time != Choice::New {
         return Ok(());
@@ -198,8 +198,8 @@ pub(crate) fn clocks(init: &Init<'_>) -> Result<()> {
         }
         None => {}
     }
-    // unshare(2) made it for children alone. execve enters it, but not on older kernels: with 6.1
-    // the program would have the host's clocks.
+    // unshare(2) makes the namespace for children only. Newer kernels enter it at execve(2); on
+    // Linux 6.1 the program would have the clocks of the host.
     let enter = || -> Result<()> {
         let namespace = proc.own_namespace("time_for_children")?;
         Ok(setns(namespace, CloneFlags::from_bits_retain(Kind::Time.flag()))?)

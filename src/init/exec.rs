@@ -93,7 +93,7 @@ fn join_namespaces(inside: &Inside<'_>) -> Result<()> {
     Ok(())
 }
 
-/// The list.
+/// The list of steps.
 fn enter_and_start(inside: &Inside<'_>, waits_for_cgroup: bool) -> Result<i32> {
     lifetime::begin()?;
     enter::not_dumpable()?;

@@ -51,7 +51,8 @@ impl Program<'_> {
         Ok(0)
     }
 
-    /// A sibling executes the program of an exec at once; it has nothing but what the program has.
+    /// A sibling executes the program of an exec at once; it has nothing that the program does not
+    /// have.
     pub fn execute_by_sibling(&self, mut exec: Exec<'_>, report: &Report) -> Result<i32> {
         let remaining = self.restrict(self.filter_point == FilterPoint::Clone)?;
         self.ready(0)?;
@@ -130,7 +131,7 @@ impl Program<'_> {
                         error.advice(format_args!("its interpreter or loader is {needed:?}"))
                     }
                     Ok(None) => error.advice("its interpreter or loader is missing"),
-                    // It was found, and has gone since.
+                    // The file was found and has been removed since.
                     Err(_) => error,
                 }
             }
@@ -148,9 +149,9 @@ impl Program<'_> {
         filter.is_none_or(|filter| filter.permits(&interpreter::calls()))
     }
 
-    /// Does what a sibling has to do itself: a session and its terminal end with the process that
-    /// leads the session, and a limit on the number of processes must not keep the sibling from
-    /// being born.
+    /// Takes the steps that only the sibling itself can take: a session and its terminal end with
+    /// the process that leads the session, and a limit on the number of processes must not keep the
+    /// sibling from being born.
     fn settle(&self) -> std::result::Result<(), (Step, Errno)> {
         nix::unistd::setsid().map_err(|errno| (Step::Session, errno))?;
         if self.process.terminal {

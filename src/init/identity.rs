@@ -55,8 +55,8 @@ pub(crate) fn regain(identity: &Identity) -> Result<()> {
     regain().context("regain the capabilities kept")
 }
 
-/// Makes the capabilities effective by which the user reaches files of others, as they will be at
-/// execve(2): else a program that can be executed would not be found.
+/// Makes effective the capabilities with which the user reaches files of others, as they will be at
+/// execve(2): without them an executable program might not be found.
 pub(crate) fn regain_reach(identity: &Identity) -> Result<()> {
     const REACH: u64 = 1 << 1 | 1 << 2; // CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
     let wanted = identity.caps.main().effective & REACH;
@@ -127,7 +127,7 @@ fn groups(identity: &Identity, within: Within) -> Result<()> {
         ));
     }
     match setgroups(&groups) {
-        // A joined user namespace, or the runtime's, may deny it as well.
+        // A joined user namespace, or that of the runtime, may deny setgroups(2), too.
         Err(Errno::EPERM) if groups.is_empty() && within.user_namespace => Ok(()),
         answer => answer.with_context(|| format!("set groups {}", text::value(wanted))),
     }

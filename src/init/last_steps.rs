@@ -24,13 +24,13 @@ impl Program<'_> {
     /// returned.
     pub fn run(&self, umask: Mode) -> Result<i32> {
         let process = self.process;
-        // The runtime records that of init, and of no other process.
+        // The runtime records the user namespace of init only.
         let user_namespace = match self.birth {
             Birth::Exec(_) => 0,
             Birth::Here | Birth::Init => user_namespace(self.proc)?,
         };
-        // While the host's procfs is open, and before no_new_privs, under which a confined runtime
-        // may not ask for another profile.
+        // While the procfs of the host is open, and before no_new_privs, under which a confined
+        // runtime may not change to another profile.
         apparmor(process, self.proc)?;
         let mask = process.identity.umask.map_or(umask, Mode::from_bits_truncate);
         nix::sys::stat::umask(mask);
@@ -58,7 +58,7 @@ impl Program<'_> {
         let entered = enter_cwd(process);
         identity::assume(&process.identity, self.within)?;
         if self.is_hidden && (process.identity.uid, process.identity.gid) != (0, 0) {
-            // The change has set it to fs.suid_dumpable, which can be 1.
+            // The change of ids has set the attribute to fs.suid_dumpable, which can be 1.
             enter::not_dumpable()?;
         }
         identity::regain_reach(&process.identity)?;
@@ -67,7 +67,8 @@ impl Program<'_> {
             enter_cwd(process)?;
         }
         inside_cwd(process)?;
-        // As the user, like execve: what root alone may run is not what stands first in its PATH.
+        // As the user, like execve(2): the first match in PATH may be a file that only root may
+        // execute.
         let program = find(process, &env)?;
         let exec = Exec::new(&program, &process.args, &env);
         if process.sets_own_rlimits {

@@ -43,7 +43,7 @@ pub(super) fn exit_status(parent: &Socket, result: Result<i32>) -> i32 {
     match result {
         Ok(status) => status,
         Err(error) => {
-            // If the runtime has gone, no process is left to report to.
+            // If the runtime has ended, no process is left to report to.
             let failed = ToParent::Failed(error);
             let _ = retry_once(|| parent.tell_parent(&failed));
             1

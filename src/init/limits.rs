@@ -43,12 +43,13 @@ pub(crate) fn allow_process_count(limits: &[Limit], pid: i32) -> Result<()> {
 /// Processors that a process may run on, sched_setaffinity(2).
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Affinity {
-    /// All processors of its cgroup. The affinity of the caller (a daemon that pins itself, say)
-    /// does not concern the container, and since Linux 6.2 entering a cgroup does not undo it.
+    /// All processors of its cgroup. The affinity of the caller (for example of a daemon that pins
+    /// itself) does not apply to the container, and since Linux 6.2 entering a cgroup does not
+    /// reset it.
     All,
-    /// A list.
+    /// The processors of a list.
     Only(CpuSet),
-    /// The present ones.
+    /// The present processors of the process.
     Keep,
 }
 
@@ -58,7 +59,7 @@ impl Affinity {
         let cpus = match self {
             Affinity::Keep => return Ok(()),
             Affinity::Only(cpus) => cpus,
-            // The kernel leaves out what is not there.
+            // The kernel ignores processors that do not exist.
             Affinity::All => {
                 let mut all = CpuSet::new();
                 (0..CpuSet::MAX_CPU).for_each(|cpu| all.set(cpu));
@@ -67,7 +68,7 @@ impl Affinity {
         };
         match (sched_setaffinity(None, &cpus), self) {
             (Ok(()), _) => Ok(()),
-            // Around the runtime a filter keeps it from that, and the container with it.
+            // A seccomp filter around the runtime refuses the call; the container is under it, too.
             (Err(Errno::PERM | Errno::NOSYS), Affinity::All) => Ok(()),
             (Err(errno), _) => Err(Error::from(errno).context("set the CPU affinity")),
         }

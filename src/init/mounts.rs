@@ -49,7 +49,7 @@ pub(crate) fn all<'a>(init: &Init<'a>, root: &mut Root, trees: &Trees) -> Result
         })?;
         let destination = mount.destination.as_path();
         if mount.kind == MountKind::Remount {
-            // The last word on a place counts.
+            // The last entry of a destination counts.
             late.retain(|earlier| earlier.destination != destination);
         }
         if covers_root(mount)
@@ -72,7 +72,7 @@ fn covers_root(mount: &Mount) -> bool {
     mount.destination == Path::new("/") && mount.kind != MountKind::Remount
 }
 
-/// Makes one mount. Returns it unless it is held elsewhere and not needed.
+/// Makes one mount. Returns it if a later step needs it and `trees` does not hold it.
 fn one(
     init: &Init<'_>,
     root: &Root,
@@ -170,14 +170,14 @@ fn new_filesystem(
     outward: &Outward,
 ) -> Result<OwnedFd> {
     let (target, existed) = match fstype {
-        // A link in the place of /proc or /sys is an image that wants them elsewhere
-        // (CVE-2019-19921, CVE-2025-54867).
+        // A link in the place of /proc or /sys would lead the mount elsewhere (CVE-2019-19921,
+        // CVE-2025-54867).
         "proc" | "sysfs" => (ordinary_dir(root, &mount.destination, fstype)?, true),
         _ => root.find_or_make_dir(&mount.destination)?,
     };
     let mut data = mount.options.data.clone();
     if fstype == "tmpfs" && !data.iter().any(|(key, _)| key == "mode") {
-        // A tmpfs without a mode takes that of the directory it hides.
+        // A tmpfs without a mode takes the mode of the directory it hides.
         let mode = if existed {
             rustix::fs::fstat(&target)?.st_mode & 0o7777
         } else {

@@ -85,7 +85,7 @@ fn made_inside(
 /// Returns the exit status of a child; sends its error.
 fn told(socket: BorrowedFd<'_>, result: Result<()>) -> i32 {
     let Err(error) = result else { return 0 };
-    // If nobody listens the end of file says enough.
+    // If the reader has ended, the end of file is enough.
     let _ = fdpass::send_with_fd(socket, &encode_error(&error), None);
     1
 }

@@ -1,4 +1,4 @@
-//! The last privileges of a process: its seccomp filter is loaded and its capabilities are set.
+//! The last restrictions of a process: its seccomp filter is loaded and its capabilities are set.
 
 use std::os::fd::AsRawFd;
 
@@ -8,7 +8,7 @@ use crate::protocol::{ToInit, ToParent};
 use crate::sys::seccomp as filter;
 use crate::{Context, Result};
 
-/// The restrictions that a process has still to take on before it executes the program.
+/// The restrictions that a process must still take on before it executes the program.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Remaining {
     /// None.

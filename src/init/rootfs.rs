@@ -29,7 +29,7 @@ pub(crate) fn attach(plan: &Plan, trees: &Trees) -> Result<Root> {
     tree::attach_at(&trees.root, CWD, place)
         .with_context(|| format!("mount the root file system on {place:?}"))?;
     if plan.mounts_in_callers_namespace() {
-        // On a shared mount it has become shared itself; what is mounted inside is no business of
+        // Attaching to a shared mount has made the tree shared; mounts inside must not propagate to
         // other namespaces.
         tree::set(trees.root.as_fd(), true, tree::isolated(plan.propagation))
             .context("set the propagation of the root file system")?;
@@ -50,13 +50,14 @@ pub(crate) fn attach_point(plan: &Plan) -> &Path {
     }
 }
 
-/// Makes the working directory if it is missing, as engines expect; inside the root, whatever links
-/// say.
+/// Makes the working directory if it is missing, as engines expect. Links are resolved inside the
+/// root.
 pub(crate) fn make_cwd(plan: &Plan, root: &Root) -> Result<()> {
     match &plan.process {
         Some(process) if process.cwd != Path::new("/") => {
             match root.make_dir(&process.cwd) {
-                // Where root may not look (on NFS, FUSE), the user may be allowed to: it tries.
+                // On NFS or FUSE the user may have access where root has none: the user tries
+                // later.
                 Err(error) if error.errno() == Some(Errno::EACCES) => Ok(()),
                 answer => answer.map(close_later).context("process.cwd"),
             }
@@ -77,12 +78,12 @@ pub(crate) fn enter(init: &Init<'_>, root: &Root) -> Result<()> {
         nix::unistd::chroot(".").context("chroot")?;
         return nix::unistd::chdir("/").context("enter the root file system");
     }
-    // With both arguments the same the old root ends up on top of the new one, at the same place:
-    // no directory for it is needed inside (pivot_root(2), "pivot_root(".", ".")").
+    // With two equal arguments the old root ends up on top of the new root, at the same place, so
+    // that no directory for it is needed (pivot_root(2), "pivot_root(".", ".")").
     nix::unistd::pivot_root(".", ".")
         .context("pivot_root (on a ramfs, such as an initramfs, --no-pivot is needed)")?;
-    // The old root, now in ".", must not carry its unmounting out to the host.
-    // What the new root was mounted over, at the same place, lies on top of it.
+    // The old root, now at ".", must not propagate its unmounting to the host. The mount that the
+    // new root was attached over, at the same place, lies on top of it.
     let covered = if attach_point(plan) == Path::new("/") { root.covered() } else { 0 };
     for _ in 0..=covered {
         nix::mount::umount2(".", MntFlags::MNT_DETACH).context("unmount the old root")?;
@@ -90,14 +91,14 @@ pub(crate) fn enter(init: &Init<'_>, root: &Root) -> Result<()> {
     nix::unistd::chdir("/").context("enter the root file system")
 }
 
-/// Does what pivot_root(2) would do: without it the host's tree stays in the mount namespace. So
-/// the new root must lie over the whole of it, or a process that may call chroot(2) walks up and
-/// out; and no procfs or sysfs of the host may stay, or the kernel lets a user namespace below
-/// mount one without the masks (mount_namespaces(7), "Restrictions on mount namespaces").
+/// Does the work of pivot_root(2): the host's tree would stay in the mount namespace. So the new
+/// root must cover the whole tree, or a process that may call chroot(2) could leave the root; and
+/// no procfs or sysfs of the host may stay, or the kernel would let a user namespace below mount
+/// one without the masks (mount_namespaces(7), "Restrictions on mount namespaces").
 fn cover_old_root(init: &Init<'_>, root: &Root) -> Result<()> {
     let mounts = table::read(&init.inherited.proc)?;
     let own = table::below(&mounts, i64::try_from(mount_id(root.fd())?).unwrap_or(-1));
-    // The last first: a mount can lie below another one.
+    // In reverse: a mount can lie below an earlier one.
     for mount in mounts.iter().rev() {
         let kernel_files = matches!(mount.fs_type.as_str(), "proc" | "sysfs");
         if kernel_files && !own.contains(&i64::from(mount.mnt_id)) {
@@ -130,7 +131,7 @@ pub(crate) fn finish(plan: &Plan, root: &Root) -> Result<()> {
     }
     let kind = plan.propagation - MsFlags::MS_REC;
     let propagation = kind.bits();
-    // What the tree was made with is not set twice.
+    // The propagation that the tree was made with need not be set again.
     let initial = MsFlags::MS_SLAVE | MsFlags::MS_REC;
     if plan.propagation != initial {
         let recursive = plan.propagation.contains(MsFlags::MS_REC);

@@ -14,8 +14,8 @@ pub(crate) fn set_own(wanted: &Scheduling) -> Result<()> {
         sched::set_memory_policy(*flags, nodes).map_err(|errno| {
             let why = match errno {
                 Errno::EINVAL => {
-                    " (set_mempolicy(2): mode, nodes and flags do not go together, or the cgroup \
-                     has none of the nodes)"
+                    " (set_mempolicy(2): invalid combination of mode, nodes and flags, or the \
+                     cgroup has none of the nodes)"
                 }
                 _ => "",
             };

@@ -1,4 +1,5 @@
-//! The last changes inside: late read-only mounts, names, sysctls, masked and read-only paths.
+//! The last changes in the container: read-only mounts that had to wait, names, sysctls, masked and
+//! read-only paths.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -67,9 +68,8 @@ pub(crate) fn paths(plan: &Plan, root: &Root, trees: &Trees, outward: &Outward) 
     Ok(())
 }
 
-/// Opens a path to protect; `None` if it does not exist. Any other obstacle to finding it (a link
-/// loop, a file in the place of a directory) is an error: a container must not start without its
-/// masks.
+/// Opens a path to protect; `None` if it does not exist. Any other failure (a link loop, a file in
+/// place of a directory) is an error: a container must not start without its masks.
 fn existing(root: &Root, path: &Path) -> Result<Option<OwnedFd>> {
     match root.find(path) {
         Ok(there) => Ok(Some(there)),
@@ -81,7 +81,7 @@ fn existing(root: &Root, path: &Path) -> Result<Option<OwnedFd>> {
 /// Binds a file or directory on itself, read-only with all mounts below it.
 fn read_only(there: OwnedFd, root: &Root, outward: &Outward) -> Result<()> {
     let tree = tree::clone_file(&there, true)?;
-    // A copy of a mount that is shared with the host would be so, too.
+    // A copy of a mount that is shared with the host would be shared, too.
     let propagation = libc::MS_SLAVE;
     let change = Change { set: libc::MOUNT_ATTR_RDONLY, clear: 0, propagation };
     tree::set(tree.as_fd(), true, change)?;

@@ -1,5 +1,5 @@
-//! The file that a process executes: HOME and PATH, looked up inside the container's root as its
-//! user.
+//! Finds the file that a process executes, by PATH inside the container's root and as the user of
+//! the process; and HOME.
 
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
@@ -43,7 +43,7 @@ fn home_of(uid: u32) -> Option<String> {
         .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
         .open("/etc/passwd")
         .ok()?;
-    // Files of procfs have no size; reading some of them (kmsg) takes something away.
+    // Files of procfs have no size, and a read can consume data (kmsg).
     let meta = file.metadata().ok()?;
     if !meta.is_file() || meta.len() == 0 {
         return None;
@@ -69,7 +69,7 @@ pub(crate) fn find(process: &Process, env: &[CString]) -> Result<CString> {
         let path = process.cwd.join(std::ffi::OsStr::from_bytes(name.as_bytes()));
         return match executable(&path) {
             Ok(()) => Ok(name.clone()),
-            Err(errno) => Err(fail(words(errno, &path))),
+            Err(errno) => Err(fail(failure(errno, &path))),
         };
     }
     let path = env.iter().find_map(|e| e.as_bytes().strip_prefix(b"PATH="));
@@ -87,7 +87,7 @@ pub(crate) fn find(process: &Process, env: &[CString]) -> Result<CString> {
         }
     }
     Err(match refused {
-        Some(path) => fail(words(Errno::EACCES, &path)),
+        Some(path) => fail(failure(Errno::EACCES, &path)),
         None => fail("executable file not found in $PATH".into()),
     })
 }
@@ -97,13 +97,14 @@ fn executable(path: &Path) -> nix::Result<()> {
     if stat.st_mode & libc::S_IFMT == libc::S_IFDIR {
         return Err(Errno::EISDIR);
     }
-    // With the effective capabilities: access(2) takes every one from a user that is not root.
+    // With the effective capabilities: access(2) ignores all capabilities of a user other than
+    // root.
     faccessat(AT_FDCWD, path, AccessFlags::X_OK, AtFlags::AT_EACCESS)
 }
 
-fn words(errno: Errno, path: &Path) -> String {
+fn failure(errno: Errno, path: &Path) -> String {
     match errno {
-        // execve(2) says EACCES as well, and some engines know only that as 126.
+        // execve(2) fails with EACCES here, too, and some engines know only EACCES as 126.
         Errno::EISDIR => "is a directory: permission denied".into(),
         Errno::EACCES => "permission denied".into(),
         errno => format!("stat {}: {}", path.display(), Error::from(errno)),

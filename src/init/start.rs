@@ -43,9 +43,9 @@ pub(crate) fn open(dir: BorrowedFd<'_>, name: &str, flags: OFlags) -> rustix::io
     rustix::fs::openat(dir, name, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
 }
 
-/// Has the process end by the signals that `kill` and a terminal send. Until `start` there is no
-/// program to decide about them: `kill`, whose signal is SIGTERM unless another is named, ends a
-/// created container as it ends a process.
+/// Lets the signals that `kill` and a terminal send end the process. Until `start` there is no
+/// program to handle them: `kill`, which sends SIGTERM by default, ends a created container as it
+/// ends a process.
 pub(super) fn end_by_signals() -> Result<()> {
     [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM]
         .into_iter()

@@ -33,7 +33,8 @@ fn own_null(proc: &Proc, root: &Root) -> Result<Option<OwnedFd>> {
     let what = "open \"/dev/null\" in the rootfs";
     let there = match root.find(Path::new("/dev/null")) {
         Ok(there) => there,
-        // Also a loop of links: else a process of the container could make every exec fail.
+        // A loop of links counts, too: otherwise a process of the container could make every exec
+        // fail.
         Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS | Errno::LOOP) => return Ok(None),
         Err(errno) => return Err(Error::from(errno).context(what)),
     };
@@ -44,13 +45,13 @@ fn own_null(proc: &Proc, root: &Root) -> Result<Option<OwnedFd>> {
     close_later(there);
     match opened {
         Ok(null) => Ok(Some(null)),
-        // On a file system without devices: the container keeps the one it was given.
+        // The file system does not permit devices: the container keeps the descriptor of the host.
         Err(Errno::ACCESS | Errno::NXIO | Errno::PERM) => Ok(None),
         Err(errno) => Err(Error::from(errno).context(what)),
     }
 }
 
-/// The destinations of a terminal's two ends.
+/// The destinations of the two ends of a terminal.
 #[derive(Debug)]
 pub(crate) struct Console<'a> {
     /// The console socket, for the master; `None`: the runtime receives the master.
@@ -74,10 +75,10 @@ fn open_pty(proc: &Proc, root: &Root, size: Option<Winsize>) -> Result<pty::Pty>
     pty::verify_ptmx(there.as_fd())?;
     match proc.reopen(there.as_fd(), flags) {
         Ok(ptmx) => pty::open(ptmx, size),
-        // The ptmx of the host's devpts gives permission to nobody (option ptmxmode): users open
-        // the node beside it.
+        // The permissions of ptmx in the devpts of the host can be 000 (option ptmxmode): users
+        // open the node beside it.
         Err(Errno::ACCESS) => {
-            let what = "open \"/dev/ptmx\" in the rootfs (\"/dev/pts/ptmx\" permits it to nobody)";
+            let what = "open \"/dev/ptmx\" in the rootfs (\"/dev/pts/ptmx\" denies access)";
             let node = root.find(Path::new("/dev/ptmx")).context(what)?;
             pty::verify_node(node.as_fd())?;
             let ptmx = proc.reopen(node.as_fd(), flags).context(what)?;

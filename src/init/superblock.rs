@@ -15,7 +15,7 @@ use crate::mount::filesystem::add_kernel_message;
 use crate::mount::table;
 use crate::{Context, Error, Kind, Result};
 
-/// The flags that mountinfo shows, by the names that it and mount(8) have for them.
+/// The flags that mountinfo shows, with the names that it and mount(8) use.
 const SHOWN: [(u64, &str, &str); 4] = [
     (SuperFlags::SYNC, "sync", "async"),
     (SuperFlags::DIRSYNC, "dirsync", ""),
@@ -24,8 +24,8 @@ const SHOWN: [(u64, &str, &str); 4] = [
 ];
 
 /// Changes the options of the mounted file system at `place` (option `remount`). Options that are
-/// not named stay, and so does the read-only flag of the file system: that of the mount is enough,
-/// and the file system can be the host's.
+/// not named stay. So does the read-only flag of the file system: the flag of the mount is enough,
+/// and the file system can belong to the host.
 pub(crate) fn reconfigure(proc: &Proc, place: BorrowedFd<'_>, mount: &Mount) -> Result<()> {
     let options = &mount.options;
     let wanted = options.super_flags.beyond_read_only() || !options.data.is_empty();

@@ -23,7 +23,7 @@ pub(super) fn source(device: &Device) -> Result<Option<OwnedFd>> {
         let is_it = device.is_node(&rustix::fs::fstat(&tree)?);
         Ok(is_it.then_some(tree))
     };
-    // The usual name first, then the name that the host has for the number.
+    // The usual name first, then the name that the host uses for the number.
     let tree = match open(path) {
         Ok(Some(tree)) => Ok(tree),
         answer => match host_path(device).map(|path| open(&path)) {
@@ -67,8 +67,8 @@ pub(super) fn null() -> Result<OwnedFd> {
     Ok(null)
 }
 
-/// Fails unless `null` is the null device: any other file in the place of /dev/null would be put
-/// over every masked path (CVE-2025-31133).
+/// Fails unless `null` is the null device: any other file at /dev/null would be mounted over every
+/// masked path (CVE-2025-31133).
 fn check_null(null: BorrowedFd<'_>) -> Result<()> {
     if is_char_device(&rustix::fs::fstat(null).context("check /dev/null")?, 1, 3) {
         return Ok(());

@@ -32,8 +32,8 @@ pub(super) fn add_reason(error: Error) -> Error {
 /// Handles `error` of a change of one mount: returns an error that names the locked flags.
 ///
 /// If `rw` is the only locked flag that a mount is to clear, the mount stays read-only, with a
-/// warning; a remount fails. Engines write `rw` where nobody requested it (podman for a plain
-/// `-v`), crun leaves such a mount read-only, and read-only is the stricter of the two.
+/// warning; a remount fails. Engines write `rw` without a request (podman for a plain `-v`), crun
+/// leaves such a mount read-only, and read-only is the stricter choice.
 pub(super) fn recover(
     tree: BorrowedFd<'_>,
     change: Change,

@@ -1,6 +1,6 @@
-//! Device nodes for a container in a user namespace, where mknod(2) is refused: the runtime makes
-//! the nodes on a tmpfs of the initial user namespace. The tmpfs stays detached from the host's
-//! tree; init binds each node from it.
+//! Device nodes for a container in a user namespace, where mknod(2) is refused. The runtime makes
+//! the nodes on a tmpfs that belongs to the initial user namespace and stays detached from the
+//! host's tree; init binds each node from it.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -44,7 +44,7 @@ pub(crate) fn name(number: usize) -> String {
 fn tmpfs(nodes: usize) -> Result<OwnedFd> {
     // The directory itself takes an inode.
     let inodes = nodes.saturating_add(1).to_string();
-    // Init looks the nodes up as another user than the owner: mode 711.
+    // Init looks the nodes up as another user than their owner, so the mode is 711.
     let options = [("mode", "711"), ("nr_inodes", inodes.as_str()), ("nr_blocks", "1")];
     filesystem::tmpfs(&options, libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC)
 }

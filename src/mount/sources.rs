@@ -6,7 +6,7 @@ use crate::Result;
 use crate::config::Plan;
 use crate::fs::Proc;
 
-/// Where init finds the sources of its mounts.
+/// The way by which init gets the sources of its mounts.
 #[derive(Debug)]
 pub(crate) enum Sources {
     /// Init opens them in its own mount namespace: the runtime has no right to, or the namespace is

@@ -58,7 +58,7 @@ pub(crate) struct Home {
     namespace: OwnedFd,
     root: OwnedFd,
     directory: OwnedFd,
-    /// Whether the host's root still has to be covered.
+    /// Whether the root of the host has still to be covered.
     covers: bool,
 }
 
@@ -81,8 +81,8 @@ impl Home {
     fn here(proc: &Proc, covers: bool) -> Result<Home> {
         let open = |path: &str| rustix::fs::openat(CWD, path, PATH, Mode::empty());
         let directory = match open(".") {
-            // On a file system of a user, even root may not. Relative paths lead nowhere there, and
-            // must not lead to the root directory.
+            // On a file system that a user has mounted (FUSE), access can be refused even to root.
+            // Relative paths must lead nowhere then, not to the root directory.
             Err(Errno::ACCESS) => empty().context("replace a working directory without access")?,
             opened => opened.context("open the working directory")?,
         };
@@ -94,8 +94,8 @@ impl Home {
         })
     }
 
-    /// Returns to where the runtime was; yields `answer` if that succeeds. `wait` returns when a
-    /// new user namespace exists.
+    /// Returns to the namespace, root and working directory of the runtime; yields `answer` if that
+    /// succeeds. `wait` returns when a new user namespace exists.
     pub fn leave<T>(self, answer: Result<T>, wait: impl FnOnce(&T) -> Result<()>) -> Result<T> {
         let answer = match answer {
             Ok(cloned) if self.covers => wait(&cloned).and_then(|()| cover()).map(|()| cloned),
@@ -115,8 +115,8 @@ impl Home {
 
 /// Attaches every tree to a tmpfs, and makes that the working directory.
 fn fill(plan: &Plan, trees: &Trees) -> Result<Stage> {
-    // Where the root file system is: hooks that enter the namespace have to find the rest of the
-    // host's tree.
+    // Attached where the root file system is: hooks that enter the namespace need the rest of the
+    // tree of the host.
     let place = if plan.rootfs == Path::new("/") { &plan.bundle } else { &plan.rootfs };
     let stage = mount_tmpfs(place)?;
     let mut names = 0_u32..;

@@ -64,8 +64,8 @@ fn bind_source(mount: &Mount, plan: &Plan, staged: bool) -> Result<Option<OwnedF
     let tree = clone_source(source, plan, mount.options.recursive)
         .with_context(|| format!("mounts[{}]: open source {source:?}", mount.index))?;
     let shared = mount.options.propagation.iter().any(|p| p.kind == PropagationKind::Shared);
-    // A mount that is to be shared stays a peer of the host's; every other one must not pass
-    // anything out, whatever its source does.
+    // A mount that is to be shared stays a peer of the mount on the host. From any other mount
+    // nothing may propagate out, whatever the propagation of its source is.
     let change = if shared { Change::default() } else { isolated(plan.propagation) };
     tree::set(tree.as_fd(), true, change)
         .and_then(|()| apply_attributes(tree.as_fd(), mount))
@@ -74,7 +74,7 @@ fn bind_source(mount: &Mount, plan: &Plan, staged: bool) -> Result<Option<OwnedF
     Ok(Some(tree))
 }
 
-/// A source below the root file system is read as the container would read it: a link of the image
+/// Opens a source below the root file system as the container would open it: a link of the image
 /// must not lead to a file of the host.
 fn clone_source(source: &Path, plan: &Plan, recursive: bool) -> Result<OwnedFd> {
     match inside_root(source, plan) {
@@ -86,7 +86,7 @@ fn clone_source(source: &Path, plan: &Plan, recursive: bool) -> Result<OwnedFd> 
     }
 }
 
-/// What of a path is below the root file system, whose own path may be written with links.
+/// Returns the part of a path below the root file system, whose own path may be written with links.
 fn inside_root<'a>(source: &'a Path, plan: &Plan) -> Option<&'a Path> {
     if plan.rootfs == Path::new("/") {
         return None;
@@ -95,7 +95,7 @@ fn inside_root<'a>(source: &'a Path, plan: &Plan) -> Option<&'a Path> {
         return Some(inside);
     }
     let below = source.strip_prefix(&plan.bundle).ok()?;
-    // A file of the bundle itself is the usual case, and is not worth a look.
+    // In the usual case the file is in the bundle, and needs no look-up.
     let mut parents: Vec<&Path> = below.ancestors().skip(1).collect();
     parents.pop();
     let is_root = |dir: &&Path| {
@@ -109,9 +109,9 @@ fn inside_root<'a>(source: &'a Path, plan: &Plan) -> Option<&'a Path> {
 /// linux/magic.h
 const SYSFS_MAGIC: rustix::fs::FsWord = 0x6265_6572;
 
-/// The host's /sys, where the container may have no right to a sysfs of its own: the kernel asks
-/// for rights over the network namespace, which is not the container's (sysfs(5)). With all that is
-/// mounted below, because that may cover files of it, and read-only there.
+/// Returns a copy of the host's /sys for a container that may not be permitted to make a sysfs: the
+/// kernel requires rights over the network namespace, which is not the container's (sysfs(5)). The
+/// copy is read-only, and includes all mounts below, because they may cover files.
 fn host_sysfs(mount: &Mount, plan: &Plan) -> Result<Option<OwnedFd>> {
     let MountKind::New(fstype, _) = &mount.kind else { return Ok(None) };
     let own_network = plan.namespaces.network == Choice::New;
@@ -120,7 +120,7 @@ fn host_sysfs(mount: &Mount, plan: &Plan) -> Result<Option<OwnedFd>> {
     }
     let make = || -> Result<Option<OwnedFd>> {
         let tree = match clone_path(Path::new("/sys"), true) {
-            // What is asked for may be possible all the same.
+            // Without /sys on the host, init tries to make a sysfs.
             Err(Errno::NOENT) => return Ok(None),
             tree => tree?,
         };

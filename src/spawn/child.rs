@@ -1,4 +1,5 @@
-//! The processes that the runtime clones for a container: their parent, their end, who reaps them.
+//! The processes that the runtime clones for a container: their parent, how they end, and the
+//! process that reaps them.
 
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -85,7 +86,7 @@ impl Parent<'_> {
     /// kills it, and its id may come from a neighbour that controls init.
     fn check_sibling(&self, go_between: &Child, sibling: &Child) -> Result<()> {
         let Parent::OfCaller(_) = self else {
-            // The id of a child stays its own until the child is reaped.
+            // The id of a child is not reused until the child is reaped.
             let running = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
             retry_on_intr(|| waitid(WaitId::PidFd(sibling.pidfd.as_fd()), running))?;
             return Ok(());
@@ -99,7 +100,7 @@ impl Parent<'_> {
         {
             return Err(Error::from(Errno::ECHILD));
         }
-        // The id was that of the pidfd for as long as it was looked at.
+        // The process has not been reaped yet, so the id was its own all the time.
         Ok(pidfd::send_signal(sibling.pidfd.as_fd(), 0)?)
     }
 
@@ -130,7 +131,7 @@ impl Parent<'_> {
         }
     }
 
-    /// The signal that ended a process, which has ended or is about to.
+    /// Returns the signal that ended a process, which has ended or is about to.
     pub(super) fn signal_of(&self, child: &Child) -> Option<i32> {
         match self {
             Parent::Caller => {
@@ -150,13 +151,13 @@ impl Parent<'_> {
     pub(super) fn death(&self, child: &Child, what: &'static str) -> Error {
         let why = match self.signal_of(child) {
             Some(libc::SIGKILL) => {
-                "it was killed by SIGKILL (is the memory or pids limit too small for it to start?)"
+                "killed by SIGKILL (is the memory or pids limit too small for it to start?)"
                     .to_owned()
             }
             Some(libc::SIGSYS) => {
                 "the seccomp filter killed it before it could execute the program".to_owned()
             }
-            Some(signal) => format!("it was killed by signal {signal}"),
+            Some(signal) => format!("killed by signal {signal}"),
             None => "it exited without reporting an error".to_owned(),
         };
         Error::new(Kind::System, why).context(what)

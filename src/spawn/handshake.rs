@@ -34,8 +34,8 @@ pub(super) struct Handshake<'a> {
     pub child: &'a mut Child,
     /// Whether `child` is the process of the program and will not be replaced.
     pub adopted: bool,
-    /// Whether the go-between leaves a process behind that has its end of the socket, too: then the
-    /// end of file does not tell its end.
+    /// Whether the go-between leaves a process behind that has the go-between's end of the socket,
+    /// too: then the end of file does not mean that the go-between has ended.
     pub shares_socket: bool,
     /// Whether neighbours in a pid namespace see the process. With CAP_SYS_PTRACE they could send
     /// in its name what it has no reason to: to have hooks run again, for example.
@@ -57,7 +57,8 @@ impl Handshake<'_> {
         written.context("process.oomScoreAdj")
     }
 
-    /// Sends a message. If the process is gone the error is its own.
+    /// Sends a message. If the process has ended, returns the error that it reported, or else how
+    /// it ended.
     pub fn tell(&self, message: ToInit) -> Result<()> {
         match self.socket.tell_init(message)? {
             true => Ok(()),
@@ -129,8 +130,8 @@ impl Handshake<'_> {
     }
 }
 
-/// Returns the error for a message out of turn: the process is broken, or no longer the runtime's
-/// own program.
+/// Returns the error for a message out of turn: the process is broken, or no longer executes the
+/// program of the runtime.
 pub(super) fn unexpected() -> Error {
     Error::new(Kind::System, "unexpected message from the container's process")
 }
@@ -151,8 +152,8 @@ pub(super) fn last_error(
     }
 }
 
-/// Waits for a message or for the end of the go-between: once it has cloned init, which has the
-/// socket too and waits for the runtime, the end of file does not tell its end.
+/// Waits for a message or for the end of the go-between. The end of file does not mean that the
+/// go-between has ended: once cloned, init has the socket too.
 pub(super) fn await_go_between(parent: Parent<'_>, socket: &Socket, child: &Child) -> Result<()> {
     let mut fds = [
         PollFd::new(socket.fd(), PollFlags::POLLIN),
@@ -162,7 +163,7 @@ pub(super) fn await_go_between(parent: Parent<'_>, socket: &Socket, child: &Chil
     loop {
         match poll(&mut fds, timeout) {
             Ok(_) if fds[0].any().unwrap_or(true) => return Ok(()),
-            // Its last message may have come in between.
+            // The last message may have arrived between the end and poll(2).
             Ok(_) if timeout == PollTimeout::NONE => timeout = PollTimeout::ZERO,
             Ok(_) => return Err(parent.death(child, INIT)),
             Err(Errno::EINTR) => {}

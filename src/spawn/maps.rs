@@ -1,6 +1,6 @@
 //! The mappings of user namespaces: written for a new namespace, read from an existing namespace.
 //!
-//! The kernel shows and takes mappings by /proc/PID of a process in the namespace only.
+//! The kernel shows and accepts mappings only in /proc/PID of a process in the namespace.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -27,7 +27,7 @@ pub(super) fn write(maps: &IdMaps, pid: i32, proc: &Proc) -> Result<()> {
         }
         writer => {
             if writer == Writer::Own {
-                // Else a member of a group that is denied access could leave the group
+                // Without it, a member of a group that is denied access could leave the group
                 // (CVE-2014-8989).
                 proc.write(format!("{pid}/setgroups"), b"deny")?;
             }
@@ -100,7 +100,7 @@ fn with_process_in<T>(
                 return 1;
             }
         }
-        // The end of file is the signal to leave, whatever happens to the parent.
+        // The end of file is the request to exit; it comes even if the parent is killed.
         read(&other, &mut [0]).map_or(1, |_| 0)
     })
     .context("clone a process for the user namespace")?;

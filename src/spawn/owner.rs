@@ -15,10 +15,10 @@ pub(crate) fn hand_over(plan: &Plan, cgroup: &Cgroup, init: i32) -> Result<()> {
     let inside = plan.process.as_ref().map_or(0, |process| process.identity.uid);
     let owner = if plan.namespaces.has_user() { outside(inside, init)? } else { Some(inside) };
     match owner {
-        // Who made it has it.
+        // The runtime has made the cgroup, and so is its owner already.
         Some(uid) if uid == nix::unistd::geteuid().as_raw() => Ok(()),
         Some(uid) => cgroup.delegate(uid),
-        // A user without a number here can own nothing.
+        // A user id without a mapping can own nothing on the host.
         None => Ok(()),
     }
 }

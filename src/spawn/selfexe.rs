@@ -21,8 +21,8 @@ use crate::{Context, Error, Result};
 
 const EXE: &str = "/proc/self/exe";
 
-/// Protects the executable if one of the arguments is the name of a command that makes a container.
-/// It need not be the command: to protect without a need costs a moment, no more.
+/// Protects the executable if any argument is the name of a command that makes a container. The
+/// argument need not be the command: an unneeded protection costs little.
 pub(crate) fn protect_if(makes_container: impl Fn(&str) -> bool) -> Result<()> {
     let asked = std::env::args_os().any(|arg| arg.to_str().is_some_and(&makes_container));
     if asked { protect() } else { Ok(()) }
@@ -45,8 +45,9 @@ fn protect() -> Result<()> {
     Err(execute(&copy)).context("execute the runtime's protected executable")
 }
 
-/// Whether the executable can be overwritten from a container: not by a read-only mount or in a
-/// sealed file, and not if this user may not write to it, for then no user of its containers may.
+/// Whether the executable can be overwritten from a container: not on a read-only mount or in a
+/// sealed file, and not if this user may not write to it, because then no user of its containers
+/// may.
 fn can_be_overwritten(exe: &OwnedFd) -> Result<bool> {
     let flags = rustix::fs::fstatvfs(exe).with_context(|| format!("look at {EXE}"))?.f_flag;
     if flags.contains(StatVfsMountFlags::RDONLY) {
@@ -62,7 +63,7 @@ fn can_be_overwritten(exe: &OwnedFd) -> Result<bool> {
     }
     match rustix::fs::fcntl_get_seals(exe) {
         Ok(seals) => Ok(!seals.contains(SealFlags::WRITE)),
-        // No file that can have seals.
+        // Only a memfd or a file on tmpfs can have seals.
         Err(Errno::INVAL) => Ok(true),
         Err(errno) => Err(Error::from(errno).context(format!("look at {EXE}"))),
     }
@@ -78,7 +79,7 @@ fn read_only_mount(exe: &OwnedFd) -> Result<OwnedFd> {
 fn sealed_copy(exe: OwnedFd) -> Result<OwnedFd> {
     let copy = || -> Result<OwnedFd> {
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-        // Since Linux 6.3 a memfd says whether it is to be executed.
+        // Since Linux 6.3 the creator of a memfd states whether it will be executed.
         let memory = match rustix::fs::memfd_create("bulkhead", flags | MemfdFlags::EXEC) {
             Err(Errno::INVAL) => rustix::fs::memfd_create("bulkhead", flags)?,
             answer => answer?,

@@ -12,11 +12,11 @@ use crate::{Context, Result};
 
 /// The exchange with init, and what the answers need.
 pub(super) struct InitHandshake<'a> {
-    /// What create and exec share.
+    /// The part that create and exec share.
     pub shared: Handshake<'a>,
     /// The decisions.
     pub plan: &'a Plan,
-    /// What is open for init.
+    /// The descriptors that are open for init.
     pub inherited: &'a Inherited,
     /// The container's cgroup.
     pub cgroup: &'a mut Cgroup,
@@ -118,8 +118,8 @@ impl InitHandshake<'_> {
     }
 }
 
-/// Whether init waits until it is in its cgroups: where the runtime has to put it there, and
-/// always behind a go-between, whose message with the id of init must arrive first.
+/// Whether init waits until it is in its cgroups: if the runtime has to put init there, and always
+/// behind a go-between, whose message with the id of init must arrive first.
 pub(super) fn waits_for_cgroup(cgroup: &Cgroup, go_between: bool) -> bool {
     cgroup.needs_enter() || go_between
 }

@@ -21,7 +21,7 @@ pub(super) fn open(plan: &Plan, host: &Host) -> Result<Inherited> {
     let joins = joins(&plan.namespaces)?;
     let user = joins.iter().find(|(kind, _)| *kind == Kind::User).map(|(_, user)| user.as_fd());
     let nodes = nodes::stage(plan, || {
-        let none = || Error::new(ErrorKind::System, "there is no user namespace");
+        let none = || Error::new(ErrorKind::System, "no user namespace to join");
         maps::of_namespace(user.ok_or_else(none)?)
             .context("read the mappings of the user namespace to join")
     })?;
@@ -40,8 +40,8 @@ pub(super) fn open(plan: &Plan, host: &Host) -> Result<Inherited> {
     Ok(inherited)
 }
 
-/// Fails if the configuration has other mappings than the user namespace to join. containerd and
-/// CRI-O write a copy of them; others could not come into force.
+/// Fails if the mappings in the configuration differ from those of the user namespace to join.
+/// containerd and CRI-O write a copy of them; different mappings could not take effect.
 fn check_mappings(plan: &Plan, inherited: &Inherited) -> Result<()> {
     let Some(wanted) = &plan.copied_ids else { return Ok(()) };
     let Some(namespace) = inherited.joined(Kind::User) else { return Ok(()) };
@@ -68,15 +68,15 @@ fn joins(namespaces: &Namespaces) -> Result<Vec<(Kind, OwnedFd)>> {
         let refuse = |why: String| {
             Error::invalid(format!("linux.namespaces: {}: path", kind.name()), path, why)
         };
-        // NONBLOCK: a FIFO in its place must not hold the runtime up.
+        // NONBLOCK: open(2) of a FIFO must not block the runtime.
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let file = rustix::fs::openat(CWD, path, flags, Mode::empty())
             .map_err(|e| refuse(Error::from(e).to_string()))?;
         match ns::namespace_type(file.as_fd()) {
             Ok(found) if found == kind.flag() => joins.push((kind, file)),
-            Ok(_) => return Err(refuse("it is a namespace of another type".into())),
+            Ok(_) => return Err(refuse("a namespace of another type".into())),
             Err(Errno::ENOTTY | Errno::EINVAL) => {
-                return Err(refuse("it is not a namespace".into()));
+                return Err(refuse("not a namespace".into()));
             }
             Err(errno) => return Err(refuse(Error::from(errno).to_string())),
         }
@@ -97,7 +97,7 @@ fn pid_is_first(plan: &Plan, joins: &[(Kind, OwnedFd)]) -> Result<bool> {
     }
     let is_first = match joins.iter().find(|(kind, _)| *kind == Kind::User) {
         None => true,
-        // Root of the user namespace to join has rights over this one alone.
+        // Root of the joined user namespace has rights over its own pid namespaces only.
         Some((_, user)) => {
             let owner = ns::owning_user_namespace(pid.as_fd());
             let owner = owner.context("find the pid namespace's owner")?;
@@ -107,8 +107,8 @@ fn pid_is_first(plan: &Plan, joins: &[(Kind, OwnedFd)]) -> Result<bool> {
         }
     };
     if is_first && !plan.hooks.create_container.is_empty() {
-        let why = "createContainer hooks, a user namespace and the pid namespace of processes that \
-                   are outside of it do not go together: the hooks could be looked into";
+        let why = "createContainer hooks cannot be combined with a user namespace and a joined pid \
+                   namespace outside of it: processes there could inspect the hooks";
         return Err(Error::invalid_field("hooks.createContainer", why));
     }
     Ok(is_first)

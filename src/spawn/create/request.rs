@@ -32,18 +32,18 @@ pub struct CreateRequest<'a> {
     /// How many descriptors from 3 up the container gets. The caller has opened them, or reserved
     /// their numbers.
     pub preserve_fds: u32,
-    /// Descriptors of socket activation, in front of those.
+    /// Descriptors of socket activation, which come before the preserved ones.
     pub listen: Listen,
     /// The runtime does not stay in the foreground.
     pub detached: bool,
     /// Init waits for a later `start`.
     pub waits_for_start: bool,
-    /// Whether a cgroup without access is no error if no limit is requested; `None`: yes without
-    /// the machine's root.
+    /// Whether a cgroup without access is accepted if no limit is requested; `None`: only without
+    /// the rights of the machine's root.
     pub rootless: Option<bool>,
     /// Let systemd make the cgroup.
     pub systemd_cgroup: bool,
-    /// The variables that tell where systemd is.
+    /// The environment variables that locate systemd.
     pub environment: systemd::Environment,
     /// Make no cgroup, and refuse limits.
     pub no_cgroup: bool,

@@ -89,7 +89,7 @@ impl<'a> Created<'a> {
     ) -> Result<()> {
         if let Some(host) = &self.service_manager {
             sd_notify::make_dir(self.reserved.dir())?;
-            // A created container's is made by who starts it, and listens.
+            // For a created container, `start` makes the proxy and listens.
             if !request.waits_for_start {
                 self.notify = sd_notify::Proxy::bind(self.reserved.dir(), host)?;
             }
@@ -101,7 +101,7 @@ impl<'a> Created<'a> {
         let fifos = request.waits_for_start.then(|| Fifos::make(self.reserved.dir()));
         let fifos = fifos.transpose()?;
         let cgroup = self.cgroup.insert(plan.cgroup.create()?);
-        // Without privileges it may be less than what was intended.
+        // Without privileges the cgroup may be less than the intended cgroup.
         self.state.cgroup = cgroup.record().clone();
         let state = &self.state;
         let (socket, init_socket) = protocol::pair()?;
@@ -122,7 +122,7 @@ impl<'a> Created<'a> {
             hook_state: &|status, pid| state::document(state, status, pid).to_json(),
         };
         let cloned = self.parent.clone(plan.route.clone_flags, cgroup.clone_fd(), || {
-            // Its copy of the runtime's end would hide the runtime's death from init.
+            // Init's copy of the runtime's end would hide the runtime's death from init.
             drop(socket.take());
             child_side::run(&init)
         });
@@ -138,7 +138,7 @@ impl<'a> Created<'a> {
             }
             None => cloned,
         };
-        // Likewise here: without it the end of init is an end of file.
+        // With the end of init open here, the death of init would cause no end of file.
         drop(init_socket);
         let child = cloned?;
         log::debug(format_args!("cloned process {}", child.pid));
@@ -167,14 +167,14 @@ impl<'a> Created<'a> {
         };
         let ready = handshake.until_ready();
         if ready.is_err() && !handshake.shared.adopted {
-            // An init may be there already that only its go-between knew.
+            // There may be an init already that only its go-between knew.
             socket.shutdown_and_drain();
         }
         self.poststop_owed = handshake.hooks_ran;
         self.master = handshake.shared.master.take();
         self.state.user_namespace = handshake.user_namespace;
         self.socket = Some(socket);
-        // If systemd has made it, it is known only now.
+        // A cgroup made by systemd is known only now.
         self.state.cgroup = cgroup.record().clone();
         ready
     }
@@ -232,7 +232,7 @@ impl<'a> Created<'a> {
             Some(_) => Err(handshake::unexpected()),
         });
         if let Err(error) = started.and_then(|()| self.poststart()) {
-            // It was created, so what undoes it is its end, with all that belongs to that.
+            // The container was created: undoing that is its end, with the poststop hooks.
             self.poststop_owed = true;
             return Err(self.undo(error));
         }
@@ -262,10 +262,10 @@ impl<'a> Created<'a> {
         hooks::run_all("poststart", hooks, &state)
     }
 
-    /// Undoes everything: init and all processes that it may have started, the cgroup, the
-    /// directory; and if hooks of create have run, the poststop hooks end the lifecycle
-    /// (runtime.md, "Lifecycle"). Returns the error that led here; an error on the way is a
-    /// warning, because the first error is the cause.
+    /// Undoes everything: ends init and all processes that it may have started, and removes the
+    /// cgroup and the directory. If hooks of create have run, the poststop hooks end the lifecycle
+    /// (runtime.md, "Lifecycle"). Returns `error`, the first error; an error on the way is a
+    /// warning.
     fn undo(self, error: Error) -> Error {
         let warn = |result: Result<()>| result.unwrap_or_else(log::warn);
         if let Some(path) = &self.pid_file {

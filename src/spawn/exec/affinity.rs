@@ -38,7 +38,7 @@ impl InitialAffinity {
     /// Gives the calling thread the processors `cpus`; `None` leaves those that it has.
     pub fn set(cpus: Option<&CpuSet>) -> Result<InitialAffinity> {
         let Some(cpus) = cpus else { return Ok(InitialAffinity(None)) };
-        // EINVAL: more processors than the set can hold. Those of the thread are lost then.
+        // EINVAL: the thread has more processors than the set can hold. They are lost then.
         let before = sched_getaffinity(None).ok();
         sched_setaffinity(None, cpus).context("process.execCPUAffinity.initial")?;
         Ok(InitialAffinity(before))

@@ -1,5 +1,5 @@
-//! The cgroups of the process: the container's, those below it that `--cgroup` names, or those that
-//! init has moved to.
+//! The cgroups of the process: those of the container, those below them that `--cgroup` names, or
+//! those that init has moved to.
 
 use std::path::{Component, Path, PathBuf};
 use std::str::FromStr;
@@ -116,7 +116,7 @@ fn inside(own: &Record, asked: &[SubCgroup]) -> Result<Record> {
                 let why = "the container has no cgroup of that controller (unknown controller)";
                 return Err(Error::invalid("--cgroup", controller, why));
             };
-            // Controllers that share a hierarchy share its directories: once is enough.
+            // Controllers that share a hierarchy share its directories, so one descent is enough.
             let target = dir.path.join(&sub.path);
             record.descend(|other| other.path == dir.path, &sub.path);
             if !record.dirs().iter().any(|dir| dir.path == target || sub.path == Path::new("")) {
@@ -133,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_option_takes() {
+    fn values_of_the_option() {
         let parse = |text: &str| text.parse::<SubCgroup>();
         assert_eq!(parse("/").unwrap(), SubCgroup { controllers: vec![], path: "".into() });
         assert_eq!(parse("a/b").unwrap().path, Path::new("a/b"));

@@ -21,13 +21,13 @@ use crate::{Context, Error, Kind, Result, log};
 
 /// The exchange with the process of an exec, and what the answers need.
 pub(super) struct ExecHandshake<'a> {
-    /// What create and exec share.
+    /// The part that create and exec share.
     pub shared: Handshake<'a>,
     /// The decisions.
     pub plan: &'a ExecPlan,
     /// The cgroup of the process.
     pub cgroup: &'a Cgroup,
-    /// What becomes of the process that executes the program.
+    /// The result of the process that executes the program.
     pub report: &'a Report,
 }
 
@@ -130,8 +130,13 @@ impl ExecHandshake<'_> {
         sent
     }
 
-    /// Returns the process that executes the program; `None` if the go-between is gone and has
-    /// cloned none. There is no event to wait for: no descriptor may be open in the new process.
+    /// Returns the process that executes the program; `None` if the go-between has ended and has
+    /// cloned no process.
+    ///
+    /// The id is polled in the shared memory, because there is no event to wait for: the go-between
+    /// waits in clone(2) for the execve(2) of the process (CLONE_VFORK), and neither of them holds
+    /// a descriptor of the runtime, which the container could take from the process. This concerns
+    /// only filters with a listener.
     fn born(&self) -> Result<Option<Pid>> {
         loop {
             let is_gone = has_ended(self.shared.child)

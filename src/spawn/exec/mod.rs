@@ -93,7 +93,7 @@ fn check_waiting_init(config: &Spec, plan: &ExecPlan) -> Result<()> {
         return Ok(());
     }
     let why = "cannot exec before start: the seccomp profile forbids system calls that the \
-               container's init needs to wait (read, write, execve, exit_group), so that init is not \
-               yet under its filter";
+               container's init needs to wait (read, write, execve, exit_group), so that init is \
+               not yet under its filter";
     Err(Error::new(Kind::State, why))
 }

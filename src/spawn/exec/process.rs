@@ -1,5 +1,5 @@
-//! Which process `exec` is to start: a process.json, or the container's own process with another
-//! command and what the command line changes about it.
+//! The process that `exec` starts: a process.json, or the container's own process with another
+//! command and the changes that the command line requests.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -8,42 +8,43 @@ use oci_spec::runtime::{Capabilities, Capability, LinuxCapabilities, Process, Sp
 
 use crate::{Error, Kind, Result, config, text};
 
-/// What is to run.
+/// The process to start.
 #[derive(Debug, Clone)]
 pub enum Asked {
-    /// The process of this file (config.md, "Process").
+    /// The process that this file describes (config.md, "Process").
     File(PathBuf),
-    /// The container's process, changed.
+    /// The container's own process, with changes.
     Command(Box<Command>),
 }
 
-/// Changes to the container's process; what is `None` or empty stays as it was at create.
+/// Changes to the container's process. A field that is `None` or empty changes nothing.
 #[derive(Debug, Clone, Default)]
 pub struct Command {
     /// The command and its arguments.
     pub args: Vec<String>,
-    /// A terminal; never taken over from the container's process.
+    /// Whether the process has a terminal; that of the container's process does not count.
     pub terminal: bool,
-    /// Working directory.
+    /// The working directory.
     pub cwd: Option<PathBuf>,
-    /// `NAME=value`, after those of the container's process, so that these win.
+    /// Variables, `NAME=value`. They follow those of the container's process, and the last entry of
+    /// a name counts.
     pub env: Vec<String>,
-    /// `UID` or `UID:GID`, numbers; without a group the container's process's stays.
+    /// `UID` or `UID:GID`, as numbers. Without a group, that of the container's process stays.
     pub user: Option<String>,
-    /// Supplementary groups, added.
+    /// Additional supplementary groups.
     pub additional_gids: Vec<u32>,
-    /// Capabilities by name, added.
+    /// Names of additional capabilities.
     pub capabilities: Vec<String>,
-    /// prctl(2) PR_SET_NO_NEW_PRIVS; `false` where it was not asked for does not take it away.
+    /// PR_SET_NO_NEW_PRIVS, prctl(2). `false` keeps the setting of the container's process.
     pub no_new_privileges: bool,
-    /// AppArmor profile.
+    /// The AppArmor profile.
     pub apparmor: Option<String>,
-    /// SELinux label.
+    /// The SELinux label.
     pub label: Option<String>,
 }
 
-/// The process as config.json would have it. What a process.json does not say of limits,
-/// capabilities and the like comes from the container's own process.
+/// Returns the process in the form of config.json. Limits, capabilities and other settings that a
+/// process.json leaves out come from the container's own process.
 pub fn resolve(config: &Spec, asked: &Asked, warnings: &mut Vec<String>) -> Result<Process> {
     match asked {
         Asked::File(path) => {
@@ -62,7 +63,7 @@ pub fn resolve(config: &Spec, asked: &Asked, warnings: &mut Vec<String>) -> Resu
     }
 }
 
-/// What is a matter of the container rather than of one of its processes.
+/// Adds to `process` the settings that belong to the container rather than to one of its processes.
 fn completed(mut process: Process, own: Option<&Process>) -> Process {
     let Some(own) = own else { return process };
     if process.capabilities().is_none() {
@@ -134,8 +135,8 @@ fn changed(mut process: Process, command: &Command, warnings: &mut Vec<String>) 
     Ok(process)
 }
 
-/// Strictly numbers: a name would need the image's own /etc/passwd, which engines read, and a
-/// number that is cut short is another user's.
+/// Parses `--user`. Only numbers are valid: a name would need the /etc/passwd of the image, which
+/// engines read, and a number that is cut short is that of another user.
 fn ids(user: &str) -> Result<(u32, Option<u32>)> {
     let bad = || Error::invalid("--user", user, "must be UID or UID:GID, as numbers");
     let number = |text: &str| {
@@ -148,7 +149,8 @@ fn ids(user: &str) -> Result<(u32, Option<u32>)> {
     }
 }
 
-/// An unknown one is a warning, as in the configuration (config.md, "Linux Process").
+/// Returns the capability of a name. An unknown name is a warning, as in the configuration
+/// (config.md, "Linux Process").
 fn capability(name: &str, warnings: &mut Vec<String>) -> Option<Capability> {
     let upper = name.to_ascii_uppercase();
     let short = upper.strip_prefix("CAP_").unwrap_or(&upper);
@@ -159,8 +161,8 @@ fn capability(name: &str, warnings: &mut Vec<String>) -> Option<Capability> {
     known
 }
 
-/// Into the bounding, permitted and effective sets. Into the ambient one only where inheritable
-/// ones were asked for at create: without them the kernel raises none.
+/// Adds capabilities to the bounding, permitted and effective sets, and to the ambient set only
+/// those that are inheritable: the kernel raises no others.
 fn with_capabilities(own: Option<&LinuxCapabilities>, added: &Capabilities) -> LinuxCapabilities {
     let mut sets = own.cloned().unwrap_or_else(no_capabilities);
     let with = |set: &Option<Capabilities>| {
@@ -176,7 +178,8 @@ fn with_capabilities(own: Option<&LinuxCapabilities>, added: &Capabilities) -> L
     sets
 }
 
-/// The crate's own default has some that nobody asked for.
+/// Returns empty sets. The default of the crate has capabilities that the configuration does not
+/// request.
 fn no_capabilities() -> LinuxCapabilities {
     let mut sets = LinuxCapabilities::default();
     sets.set_bounding(None);
@@ -205,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_changed_stays() {
+    fn settings_without_a_change_stay() {
         let process = resolved(Command { args: vec!["x".into()], ..Command::default() }).unwrap();
         assert_eq!(process.terminal(), Some(false));
         assert_eq!(process.args(), &Some(vec!["x".to_owned()]));

@@ -24,7 +24,7 @@ pub struct ExecRequest<'a> {
     /// How many descriptors from 3 up the process gets. The caller has opened them, or reserved
     /// their numbers.
     pub preserve_fds: u32,
-    /// Descriptors of socket activation, in front of those.
+    /// Descriptors of socket activation, which come before the preserved ones.
     pub listen: Listen,
     /// Cgroups below the container's own, which the process enters in place of those.
     pub cgroups: Vec<SubCgroup>,

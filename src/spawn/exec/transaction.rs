@@ -56,7 +56,7 @@ pub(super) fn run(
     let mut cgroup = plan.cgroup.open(state.pid)?;
     let mut clone = |cgroup: &Cgroup| {
         request.parent.clone(0, cgroup.clone_fd(), || {
-            // Its copy of the runtime's end would hide the runtime's death from it.
+            // The child's copy of the runtime's end would hide the runtime's death from the child.
             drop(socket.take());
             exec::run(&inside, cgroup.needs_enter())
         })
@@ -73,7 +73,7 @@ pub(super) fn run(
         answer => answer,
     };
     drop(affinity);
-    // Without it the end of the child is an end of file.
+    // With the end of the child open here, the death of the child would cause no end of file.
     drop(child_socket);
     let mut child = cloned.map_err(refused)?;
     let Some(socket) = socket else {
