@@ -1,8 +1,8 @@
-"""Fails if a command takes more of something that does not depend on the speed of the machine.
+"""Fails if a command exceeds its limits on costs that do not depend on the speed of the machine.
 
     guard.py BINARY [--record]
 
-Compares with guard.limits, and names what has become worse. --record writes what was measured there.
+Compares with guard.limits, and prints what has become worse. --record writes that file.
 """
 
 import os
