@@ -27,7 +27,8 @@ PATIENCE = float(os.environ.get("BULKHEAD_GUARD_PATIENCE", "45"))
 
 
 HEADER = """\
-# What the static release binary takes, in a view of cgroup v2. hack/bench.sh --guard fails if a
+# The cost of the static release binary, in a view of cgroup v2. hack/bench.sh --guard fails if a
+# Lower a figure in the commit that reduces it; raise it only with the reason in the message.
 # command takes more than this and a small margin (guard.py); with --record it writes this file.
 # Lower a figure in the commit that makes it smaller; raise it only with the reason in the message.
 """
