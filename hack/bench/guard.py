@@ -28,9 +28,8 @@ PATIENCE = float(os.environ.get("BULKHEAD_GUARD_PATIENCE", "45"))
 
 HEADER = """\
 # The cost of the static release binary, in a view of cgroup v2. hack/bench.sh --guard fails if a
+# command exceeds these figures by more than a small margin (guard.py); --record writes this file.
 # Lower a figure in the commit that reduces it; raise it only with the reason in the message.
-# command takes more than this and a small margin (guard.py); with --record it writes this file.
-# Lower a figure in the commit that makes it smaller; raise it only with the reason in the message.
 """
 
 
