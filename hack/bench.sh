@@ -1,24 +1,24 @@
 #!/usr/bin/env bash
-# Measures bulkhead beside the least that the kernel has to do for the same container (bench/floor.c),
-# bubblewrap, Debian's crun and runc, and others; docs/performance.md tells what is measured, how, and
-# what the figures mean.
+# Measures bulkhead and compares it with the minimum that the kernel must do for such a container
+# (bench/floor.c), with bubblewrap, Debian's crun and runc, and others. docs/performance.md
+# describes what is measured, how, and what the figures mean.
 #
 #   hack/bench.sh [--quick] [--rounds N] [--only ROW,...] [--out DIR] [--publish]
 #   hack/bench.sh --report DIR        the table and the chart of an earlier run
 #   hack/bench.sh --guard BINARY [--record]
-#   hack/bench.sh --same BINARY       checks that the floor makes the container that the binary makes
+#   hack/bench.sh --same BINARY       checks that the floor creates an equal container
 #
-# The results are DIR/performance.json (target/bench without --out), and made from it alone, the tables
-# DIR/performance.md and the chart DIR/performance.svg. --publish puts data and chart into docs/, and
-# the tables between the markers of docs/performance.md and README.md.
+# The results are in DIR/performance.json (target/bench without --out). The tables
+# DIR/performance.md and the chart DIR/performance.svg are made from it alone. --publish copies data
+# and chart into docs/, and the tables between the markers of docs/performance.md and README.md.
 #
-# --guard compares what does not depend on the speed of the machine (instructions, page faults, system
-# calls, clones, context switches) with the limits of bench/guard.limits, and fails if one is exceeded;
-# --record writes the file.
+# --guard compares figures that do not depend on the speed of the machine (instructions, page
+# faults, system calls, clones, context switches) with the limits in bench/guard.limits, and fails
+# if a limit is exceeded; --record writes that file.
 #
-#   BULKHEAD_BIN   the binary to measure (default: what hack/build.sh makes)
+#   BULKHEAD_BIN   the binary to measure (default: built by hack/build.sh)
 #   PEERS          more programs with the command line of runc: "name=/path name=/path"
-#   PEER_BIN       the libcontainer peer (default: where integration/peer/build.sh leaves it)
+#   PEER_BIN       the libcontainer peer (default: built by integration/peer/build.sh)
 set -euo pipefail
 # shellcheck source=hack/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"

@@ -6,8 +6,8 @@
 #
 # hack/manual.sh makes the man pages and shell completions that go with it.
 #
-# CARGO_TARGET_DIR is honoured; CARGO_BUILD_TARGET is the triple to build for, and needs the linker and the
-# PKG_CONFIG_LIBDIR of that target where it is not the machine's (hack/release.sh).
+# CARGO_TARGET_DIR is honoured. CARGO_BUILD_TARGET is the target triple; if it is not the machine's,
+# the linker and the PKG_CONFIG_LIBDIR of the target must be set (hack/release.sh).
 set -euo pipefail
 # shellcheck source=hack/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Creates many containers at once and removes them at once, with bulkhead, crun and runc one after the
-# other: no call may fail, nothing may be left, and a table tells how long it took.
+# Creates many containers at once and removes them at once, with bulkhead, crun and runc in turn.
+# Fails if a call fails or if anything is left, and prints a table of the times.
 #
 #   hack/burst.sh [--systemd] [COUNT]        (200)
 #
 # --systemd has systemd make the cgroups; in the virtual machine:
 #   hack/vm run --share DIR env BULKHEAD_BIN=DIR/bulkhead hack/burst.sh --systemd
-# BULKHEAD_BIN is the binary (default: what hack/build.sh makes). A program that cannot run a single
-# container here is left out, with the reason. BURST_PATIENCE is how many seconds all calls together
-# may take (300): those that have not ended then are killed, and have failed.
+# BULKHEAD_BIN is the binary (default: built by hack/build.sh). A program that cannot run a single
+# container here is left out, with the reason. BURST_PATIENCE is the time limit of all calls
+# together in seconds (300): calls that have not ended then are killed, and count as failed.
 set -euo pipefail
 # shellcheck source=hack/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Checks that every relative link and anchor in the Markdown files of the tree resolves.
 
-    hack/check-links.py [FILE...]      default: all Markdown files that git knows
+    hack/check-links.py [FILE...]      default: all Markdown files that git tracks
 
-Prints each broken link as FILE:LINE, and then exits with 1. Links to other hosts are not followed: the
-check needs no network.
+Prints each broken link as FILE:LINE; exits with 1 if there are any. Links to other hosts are not
+followed: the check needs no network.
 """
 
 import re

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Shows that a container is contained, with a proof for each control: what the process inside saw,
-# and what the host's kernel says about it. Builds bulkhead, makes a busybox bundle in a temporary
-# directory, runs it, and removes everything again. Exits non-zero if one proof fails.
+# Shows that a container is contained, with evidence for each control: what the process inside saw,
+# and what the host's kernel reports about it. Builds bulkhead, creates a busybox bundle in a
+# temporary directory, runs it, and removes everything again. Exits non-zero if a control fails.
 #
 #   hack/demo.sh
 #
-# BULKHEAD_BIN=PATH uses that binary instead of building one.
+# BULKHEAD_BIN=PATH uses that binary; otherwise bulkhead is built.
 # shellcheck disable=SC2016 # scripts for the container's shell are quoted on purpose
 set -euo pipefail
 # shellcheck source=hack/lib.sh

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs a command where /sys/fs/cgroup is a pure cgroup v2 mount, in a private mount namespace: on a
-# hybrid or v1 machine the other mode can be exercised without touching the machine's own mounts.
+# Runs a command in a private mount namespace in which /sys/fs/cgroup is a pure cgroup v2 mount, to
+# test that mode on a hybrid or v1 machine without touching the machine's mounts.
 #
 #   hack/in-cgroup2.sh COMMAND [ARGUMENT...]
 set -euo pipefail

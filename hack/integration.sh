@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Runs the exercises of integration/engines under real engines from Debian's packages, with bulkhead
-# and, beside it, runc as the runtime, and prints one table. The daemons are private: own sockets
-# and roots, own mount and network namespaces. Fails if a row fails with bulkhead.
+# Runs the tests of integration/engines under real engines from Debian's packages, with bulkhead and
+# with runc as the runtime, and prints a table. The daemons are private: they have their own sockets
+# and roots, and their own mount and network namespaces. Fails if a row fails with bulkhead.
 #
 #   hack/integration.sh [--only ROW]... [--engine NAME]... [--runtime bulkhead|runc|both]
 #                       [--keep-log DIR]
 #
-#   BULKHEAD_BIN     the binary to test (default: what hack/build.sh makes)
+#   BULKHEAD_BIN     the binary to test (default: built by hack/build.sh)
 #   BULKHEAD_CACHE   where the Debian image is kept (default: /var/cache/bulkhead-integration)
 set -euo pipefail
 # shellcheck source=hack/lib.sh

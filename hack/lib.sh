@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Shared by the scripts here; to be sourced. Everything it says goes to stderr, so that a caller's
-# stdout stays its own.
+# Functions that the scripts here source. Their messages go to stderr, so that stdout belongs to the
+# caller.
 # shellcheck shell=bash
 
-# The repository's root, whatever the caller's directory.
+# The repository's root, independent of the caller's directory.
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 export top
 

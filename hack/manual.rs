@@ -1,7 +1,8 @@
-//! Writes the man pages and the shell completions, from the definition of the command line itself.
+//! Writes the man pages and the shell completions, generated from the definition of the command
+//! line.
 //!
-//! An example and not a part of the program: its two crates never reach the binary. Called by
-//! hack/manual.sh.
+//! An example and not a part of the program, so that its two crates never reach the binary. Called
+//! by hack/manual.sh.
 
 use std::error::Error;
 use std::fs;

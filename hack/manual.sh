@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Writes the man pages (DIR/man/*.8) and the completions for bash, zsh and fish (DIR/completions/*),
-# made from the definition of the command line.
+# generated from the definition of the command line.
 #
 #   hack/manual.sh DIR
 #

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the files of a release from the commit that is checked out, and writes them to DIR:
+# Builds the files of a release from the checked-out commit, and writes them to DIR:
 #
 #   hack/release.sh [--target TRIPLE]... [DIR]      DIR: default release-files in the target directory
 #
@@ -10,11 +10,11 @@
 #   bulkhead-VERSION.buildinfo              the commit and the tools that built it
 #   SHA256SUMS
 #
-# Without --target, for x86_64-unknown-linux-gnu and aarch64-unknown-linux-gnu. Needs Debian, and
-# installs the packages and the Rust target that are missing.
+# Without --target, builds for x86_64-unknown-linux-gnu and aarch64-unknown-linux-gnu. Needs Debian,
+# and installs missing packages and Rust targets.
 #
-# The version is that of Cargo.toml; unless the commit has the tag vVERSION, the commit is part of it.
-# Two builds of a commit with the tools that the buildinfo lists give the same bytes, in whatever
+# The version is that of Cargo.toml; unless the commit has the tag vVERSION, the commit is part of
+# it. Two builds of a commit with the tools listed in the buildinfo give identical files, in any
 # directory. CARGO_TARGET_DIR is honoured.
 set -euo pipefail
 # shellcheck source=hack/lib.sh

@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
-# Every check there is, in one command: build, format, lints, scripts, documentation, unit tests,
-# and the end-to-end tests against the static binary: on the cgroups of this machine; if those are v1
-# or hybrid, in a private pure cgroup v2 view; and those that cgroups matter to in a virtual machine,
-# which has systemd and every controller, on cgroup v2 and then on v1 (hack/vm), with the cgroups made by
-# the runtime and then by systemd. Last, a search for anything left behind.
+# Runs every check: build, format, lints, scripts, documentation, unit tests, and the end-to-end
+# tests against the static binary. The latter run on the cgroups of this machine, and, if those are
+# v1 or hybrid, in a private pure cgroup v2 view. Those that depend on cgroups also run in a virtual
+# machine with systemd and every controller (hack/vm), on cgroup v2 and then on v1, with cgroups
+# created by the runtime and then by systemd. Finally searches for anything left behind.
 #
-#   hack/test.sh [FILTER...]      the filters go to `cargo test` (a fast look at a few tests)
+#   hack/test.sh [FILTER...]      passes the filters to `cargo test`, for a quick run of a few tests
 #
-# With CI=true, a test that could not run fails the whole, unless it is on the list below.
-# BULKHEAD_BIN=PATH tests that binary (a peer of the same command line too) instead of building one.
+# With CI=true, a test that could not run is a failure, unless it is on the list below.
+# BULKHEAD_BIN=PATH tests that binary (or a peer with this command line); otherwise bulkhead is
+# built.
 set -euo pipefail
 # shellcheck source=hack/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Runs those rows of hack/integration.sh in hack/vm that want what other machines may lack: cgroup v2
-# with every controller, systemd as the maker of the cgroups, every capability.
+# Runs in hack/vm those rows of hack/integration.sh that need features that other machines may lack:
+# cgroup v2 with every controller, systemd as the creator of the cgroups, every capability.
 #
-#   hack/vm-engines.sh [ARGUMENT...]      those of hack/integration.sh, in place of the usual rows
+#   hack/vm-engines.sh [ARGUMENT...]      arguments of hack/integration.sh, in the place of the usual rows
 #
-# BULKHEAD_BIN=PATH is the binary (default: the static one is built), VM_SUITE=trixie another guest. Exit
-# status 126: there can be no virtual machine here.
+# BULKHEAD_BIN=PATH is the binary (default: the static binary is built), VM_SUITE=trixie selects
+# another guest. Exit status 126: no virtual machine is possible here.
 set -euo pipefail
 # shellcheck source=hack/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"

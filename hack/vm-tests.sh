@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Runs those end-to-end tests that want a machine with cgroup v2 and every controller, in one boot
-# of hack/vm: the runtime makes the cgroups, and then systemd does. They are built here; nothing that
-# needs a toolchain runs there.
+# Runs those end-to-end tests that need cgroup v2 and every controller, in a single boot of hack/vm:
+# with cgroups created by the runtime, and then by systemd. The tests are built here; the guest
+# needs no toolchain.
 #
-#   hack/vm-tests.sh [FILTER...]      of those tests, the ones whose name contains a filter
+#   hack/vm-tests.sh [FILTER...]      only tests whose name contains a filter
 #
-# BULKHEAD_BIN=PATH is the binary they test; otherwise the static one is built. VM_SUITE=trixie for
-# another guest, VM_KERNEL=systemd.unified_cgroup_hierarchy=0 for hybrid cgroups in it (bookworm),
-# VM_TESTS="limits update" for other modules of tests, VM_DRIVERS=systemd for one of the two drivers.
-# Exit status 126: there can be no virtual machine here.
+# BULKHEAD_BIN=PATH is the binary (default: the static binary is built). VM_SUITE=trixie selects
+# another guest, VM_KERNEL=systemd.unified_cgroup_hierarchy=0 hybrid cgroups in it (bookworm),
+# VM_TESTS="limits update" other test modules, VM_DRIVERS=systemd only one of the two cgroup
+# drivers. Exit status 126: no virtual machine is possible here.
 set -euo pipefail
 # shellcheck source=hack/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"

@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# Runs one probe in containers made by bulkhead and by its peers (Debian's runc and crun, and
+# Runs a probe in containers created by bulkhead and its peers (Debian's runc and crun, and
 # libcontainer, youki's engine, if integration/peer has been built) from the same bundles, and
-# compares what the kernel says from the inside: capabilities, users, seccomp, mounts with their
-# options, devices, namespaces, limits, cgroup files and what is left when the container has ended.
+# compares what the kernel reports inside: capabilities, users, seccomp, mounts with their options,
+# devices, namespaces, limits, cgroup files, and what is left after the end of the container.
 #
 #   integration/compare.sh [-v] [BUNDLE...]
 #
-# Every difference from bulkhead must be explained in integration/compare.expected; the table shows
-# those that are not (with -v all of them), and then the exit status is 1. Run it again under
-# hack/in-cgroup2.sh for the other cgroup version. Needs root; takes some seconds.
+# Every difference from bulkhead must be explained in integration/compare.expected. The table shows
+# the unexplained differences (with -v all of them), which make the exit status 1. Run it again
+# under hack/in-cgroup2.sh for the other cgroup version. Needs root; takes some seconds.
 #
-#   BULKHEAD_BIN   the binary under comparison (default: what hack/build.sh makes)
-#   PEER_BIN       the libcontainer peer (default: where integration/peer/build.sh leaves it)
+#   BULKHEAD_BIN   the binary under comparison (default: built by hack/build.sh)
+#   PEER_BIN       the libcontainer peer (default: built by integration/peer/build.sh)
 set -euo pipefail
 # shellcheck source=hack/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../hack/lib.sh"

@@ -5,18 +5,18 @@
 #
 # CHECKOUT is a checkout of runc 1.5 whose helper programs are built ("make test-binaries"), with
 # the two images of its suite in tests/integration/testdata; nothing is fetched or built here.
-# FILE is the name of a .bats file, without its path; all of them if none is named.
+# FILE is the name of a .bats file, without its path (default: all files).
 #
 #   --cgroup2     in a mount namespace whose /sys/fs/cgroup is cgroup v2 alone
 #   --logs DIR    keep the TAP output of every file
-#   --beside DIR  show beside each failure what the logs of another run say of the case
+#   --beside DIR  show next to each failure the result in the logs of another run
 #
-# The environment variable RUNTIME names another runtime than the bulkhead in target/debug. With
-# one that is not called bulkhead the list of expected failures does not apply: a baseline. TIMEOUT
-# is the number of seconds a file may take (600).
+# The environment variable RUNTIME names another runtime than the bulkhead in target/debug. For a
+# runtime with another name the list of expected failures does not apply, which gives a baseline.
+# TIMEOUT is the time limit of a file in seconds (600).
 #
 # Prints a table: file, cases that passed, were skipped, failed; then every failure with its reason
-# in runc-bats.expected. Exit status: 1 if a case fails that is not expected to, or passes that is
+# in runc-bats.expected. Exit status: 1 if a case fails unexpectedly, or passes although it is
 # expected to fail; 2 if the suite could not be run.
 #
 # Needs root, bats 1.5 or newer, script (util-linux 2.35), jq, gawk and go (the suite asks it for

@@ -4,17 +4,17 @@
 #   integration/runtime-tools.sh [--beside RUNTIME]... [--cgroup2] [--only REGEX] CHECKOUT
 #
 # CHECKOUT is a checkout of runtime-tools; nothing is written there and nothing is fetched: its
-# vendor directory and its root file system are used as they are. The environment variable RUNTIME
-# names another bulkhead than the one in target/debug.
+# vendor directory and its root file system are used unchanged. The environment variable RUNTIME
+# names another bulkhead than that in target/debug.
 #
-#   --beside RUNTIME  run every case under this runtime too, and show its result beside
+#   --beside RUNTIME  run every case under this runtime too, and show its result
 #   --cgroup2         in a mount namespace whose /sys/fs/cgroup is cgroup v2 alone
 #   --only REGEX      only the cases whose name matches
-#   --logs DIR        keep what each case has printed
+#   --logs DIR        keep the output of each case
 #
-# Prints a table: case, result under bulkhead, result under the others. Exit status: 1 if a case
-# fails under bulkhead that runtime-tools.expected does not name (with its reason); 2 if the suite
-# could not be run.
+# Prints a table: case, result under bulkhead, result under the other runtimes. Exit status: 1 if a
+# case fails under bulkhead that runtime-tools.expected does not list (with its reason); 2 if the
+# suite could not be run.
 #
 # Needs root, tar, and Go 1.21 or newer (Debian: golang-go, or golang-1.23-go from backports).
 set -u

@@ -1,16 +1,16 @@
-// Runs a command and prints what it took. Small and static, because the peak memory that the kernel
-// reports for a process starts with that of the process that spawned it.
+// Runs a command and measures it. Small and static, because the peak memory that the kernel reports
+// for a process starts with that of the process that spawned it.
 //
 //   clock [-n COUNT] [-j AT_ONCE] [-t SECONDS] COMMAND [WORD...]
 //
-// Runs the command COUNT times, AT_ONCE at the same time; `@` in a word stands for the number of the
+// Runs the command COUNT times, AT_ONCE at a time; `@` in a word is replaced by the number of the
 // run. Standard input and output of the command are /dev/null. Prints one line:
 //
 //   wall_ns user_us system_us minor_faults major_faults peak_kib voluntary involuntary failed
 //
-// where all but the first are those of the commands and the children that they have waited for: sums,
-// but for the peak, which is the largest. `failed` counts the runs that did not exit with 0. After
-// SECONDS (60) those that have not ended are killed, and no more are started.
+// The figures after wall_ns are those of the commands and the children that they have waited for:
+// sums, except for the peak, which is the maximum. `failed` counts the runs that did not exit with
+// 0. After SECONDS (60) the remaining runs are killed, and no more are started.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>

@@ -1,13 +1,13 @@
-// Runs a command under ptrace(2) and counts, over all of its threads and children, what does not
+// Runs a command under ptrace(2), and counts events of all its threads and children that do not
 // depend on the speed of the machine.
 //
 //   count calls COMMAND [WORD...]     prints "calls N clones N execs N"
 //   count steps COMMAND [WORD...]     prints "instructions N": every instruction in user mode
 //
-// Single stepping needs no counters of the processor, which virtual machines often lack, and no
-// translation of the program by valgrind, which does not know open_tree(2) and clone3(2). It takes a
-// few microseconds an instruction, and several times as many in a virtual machine whose host
-// intercepts debug exceptions.
+// Single stepping needs no hardware counters, which virtual machines often lack, and no translation
+// by valgrind, which does not support open_tree(2) and clone3(2). It takes a few microseconds per
+// instruction, and several times as many in a virtual machine whose host intercepts debug
+// exceptions.
 //
 // Standard input and output of the command are /dev/null. The exit status is that of the command.
 #define _GNU_SOURCE

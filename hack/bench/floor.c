@@ -1,12 +1,12 @@
-// The least that the kernel has to do for the container of the benchmark: the bundle that
-// `bulkhead spec` writes, built by one program in straight system calls, with nothing read from
-// config.json, nothing recorded, and nothing defended against. What a runtime takes beyond it is the
-// runtime's own. hack/bench/same.py checks that the kernel reports the same container.
+// The minimum that the kernel must do for the container of the benchmark: the bundle of `bulkhead
+// spec`, set up by direct system calls, without reading config.json, recording a state, or
+// defending against attacks. Everything that a runtime takes beyond it is the runtime's own cost.
+// hack/bench/same.py checks that the kernel reports an equal container.
 //
 //   floor run [-u] [-s FILTER] [-l FILE=VALUE]... CGROUP ROOTFS PROGRAM [ARGUMENT...]
 //   floor exec [-s FILTER] CGROUP PID PROGRAM [ARGUMENT...]
 //
-// CGROUP is a path on cgroup v2: `run` makes and removes it, `exec` enters it. -u adds a user
+// CGROUP is a path on cgroup v2: `run` creates and removes it, `exec` enters it. -u adds a user
 // namespace, -s loads a file of raw seccomp instructions, -l writes a limit of the cgroup.
 #define _GNU_SOURCE
 #include <errno.h>

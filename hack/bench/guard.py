@@ -1,8 +1,8 @@
-"""Fails if a command takes more of something that does not depend on the speed of the machine.
+"""Fails if a command exceeds its limits on costs that do not depend on the speed of the machine.
 
     guard.py BINARY [--record]
 
-Compares with guard.limits, and names what has become worse. --record writes what was measured there.
+Compares with guard.limits, and prints what has become worse. --record writes that file.
 """
 
 import os
@@ -27,9 +27,9 @@ PATIENCE = float(os.environ.get("BULKHEAD_GUARD_PATIENCE", "45"))
 
 
 HEADER = """\
-# What the static release binary takes, in a view of cgroup v2. hack/bench.sh --guard fails if a
-# command takes more than this and a small margin (guard.py); with --record it writes this file.
-# Lower a figure in the commit that makes it smaller; raise it only with the reason in the message.
+# The cost of the static release binary, in a view of cgroup v2. hack/bench.sh --guard fails if a
+# command exceeds these figures by more than a small margin (guard.py); --record writes this file.
+# Lower a figure in the commit that reduces it; raise it only with the reason in the message.
 """
 
 

@@ -1,4 +1,4 @@
-"""Runs commands by clock.c and keeps what they took."""
+"""Runs commands by clock.c and stores the figures."""
 
 import os
 import statistics

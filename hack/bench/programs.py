@@ -1,4 +1,4 @@
-"""The programs that are measured, and the command lines that make them do the same work."""
+"""The measured programs, and the command lines with which they do the same work."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The measurements. Each takes the bench, and returns Samples or plain figures by program."""
+"""The measurements. Each function takes the bench and returns Samples or figures by program."""
 
 import os
 import re

@@ -1,8 +1,8 @@
-"""Checks that the floor makes the container that a runtime makes, by what the kernel reports inside.
+"""Checks that the floor creates the same container as a runtime, by what the kernel reports inside.
 
     same.py BINARY
 
-A ratio to the floor means something only if both do the same work.
+A ratio to the floor is meaningful only if both do the same work.
 """
 
 import ctypes

@@ -1,4 +1,4 @@
-"""Where everything is measured: a tmpfs with the programs, their state, and the bundles."""
+"""The place of the measurements: a tmpfs with the programs, their state, and the bundles."""
 
 import ctypes
 import json
