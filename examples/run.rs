@@ -8,7 +8,9 @@ use bulkhead::{CreateOptions, ExecOptions, ForkServer, Runtime, Signal};
 
 /// Creates and starts the container, runs another process in it, and deletes it.
 pub fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // First of all: workers are cloned from a process that has one thread.
+    // First of all, because it executes the program again: no container can overwrite its file.
+    bulkhead::protect_executable()?;
+    // Workers are cloned from a process that has one thread.
     let server = ForkServer::start()?;
 
     let args: Vec<String> = std::env::args().skip(1).collect();

@@ -7,6 +7,7 @@
 //! use bulkhead::{CreateOptions, ForkServer, Runtime};
 //!
 //! fn main() -> bulkhead::Result<()> {
+//!     bulkhead::protect_executable()?; // first, since it executes the program again
 //!     let server = ForkServer::start()?; // before the first thread
 //!     let runtime = Runtime::with_fork_server("/run/my-engine", &server)?;
 //!     let init = runtime.create("web", &CreateOptions::new("/srv/web"))?;
@@ -91,6 +92,7 @@ pub use container::{
     Runtime, Signal,
 };
 pub use error::{Error, Kind, Result};
+pub use spawn::selfexe::protect_executable;
 pub use state::Status;
 #[doc(hidden)]
 pub use sys::title::remember as remember_arguments;

@@ -49,6 +49,8 @@ fn main() {
         skip::record("library::main", "needs root privileges");
         return;
     }
+    bulkhead::protect_executable().unwrap();
+    the_executable_is_out_of_reach();
     let bundle = bundle();
     let root = tempfile::tempdir().unwrap();
     one_thread_needs_no_server(&bundle, &root.path().join("one"));
@@ -66,6 +68,15 @@ fn main() {
     drop(server);
     assert_eq!(children(), [""; 0]);
     println!("test result: ok");
+}
+
+/// The file of this program is open for reading only, on a mount of its own.
+fn the_executable_is_out_of_reach() {
+    let exe = fs::File::open("/proc/self/exe").unwrap();
+    let flags = rustix::fs::fstatvfs(&exe).unwrap().f_flag;
+    assert!(flags.contains(rustix::fs::StatVfsMountFlags::RDONLY), "{flags:?}");
+    let error = fs::OpenOptions::new().write(true).open("/proc/self/exe").unwrap_err();
+    assert_eq!(error.raw_os_error(), Some(nix::libc::EROFS));
 }
 
 /// A container whose program ends at once.
@@ -212,7 +223,7 @@ fn the_example_runs(root: &Path) {
     bundle.set("/process/terminal", json!(false));
     bundle.write();
     // A process of its own, because the example starts a fork server.
-    let ran = Command::new(std::env::current_exe().unwrap())
+    let ran = Command::new("/proc/self/exe")
         .env(EXAMPLE, "1")
         .arg(root)
         .args([bundle.path(), Path::new(bundle.name())])
@@ -228,7 +239,7 @@ fn the_example_runs(root: &Path) {
 }
 
 fn no_socket_becomes_a_standard_descriptor(dir: &Path) {
-    let program = std::env::current_exe().unwrap();
+    let program = "/proc/self/exe";
     assert!(Command::new(program).env(CLOSED, dir).status().unwrap().success());
     assert_eq!(fs::read_to_string(dir.join("output")).unwrap(), "/dev/null\n".repeat(4));
 }

@@ -4,6 +4,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::Command;
 
 use nix::errno::Errno;
@@ -12,7 +13,7 @@ use rustix::fs::{CWD, Mode, OFlags};
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 
 use crate::config::ids::{IdMap, IdMaps, Writer};
-use crate::fs::{Proc, read_text};
+use crate::fs::Proc;
 use crate::mount::nodes::Maps;
 use crate::protocol::read;
 use crate::sys::clone::clone3;
@@ -77,8 +78,12 @@ pub(super) fn of_namespace(namespace: BorrowedFd<'_>) -> Result<Maps> {
 }
 
 fn read_map(pid: i32, file: &str) -> Result<Vec<IdMap>> {
-    let path = format!("/proc/{pid}/{file}");
-    let text = read_text(&path)?;
+    let path = format!("{pid}/{file}");
+    let read = || -> Result<String> {
+        let map = Proc::open()?.file(Path::new(&path), OFlags::RDONLY | OFlags::CLOEXEC)?;
+        Ok(std::io::read_to_string(std::fs::File::from(map))?)
+    };
+    let text = read().with_context(|| format!("read {path}"))?;
     IdMaps::parse(&text)
         .ok_or_else(|| Error::new(Kind::System, format!("{path}: not a map: {text:?}")))
 }

@@ -25,12 +25,20 @@ const EXE: &str = "/proc/self/exe";
 /// argument need not be the command: an unneeded protection costs little.
 pub(crate) fn protect_if(makes_container: impl Fn(&str) -> bool) -> Result<()> {
     let asked = std::env::args_os().any(|arg| arg.to_str().is_some_and(&makes_container));
-    if asked { protect() } else { Ok(()) }
+    if asked { protect_executable() } else { Ok(()) }
 }
 
-/// Returns if the executable cannot be overwritten from a container; else executes it again from a
-/// protected place, and does not return.
-fn protect() -> Result<()> {
+/// Keeps containers from overwriting the executable of the calling program (CVE-2019-5736).
+///
+/// Executes the program again, with the same arguments and environment, from a read-only mount of its
+/// file that is attached nowhere. Returns at once if the executable is protected already. Until its
+/// program runs, a process of a container is a copy of the program that creates it, and its root can
+/// open `/proc/PID/exe`. A program that runs with privileges therefore calls this function first in
+/// `main`, before it opens a file or starts a thread.
+///
+/// # Errors
+/// The executable cannot be protected.
+pub fn protect_executable() -> Result<()> {
     let exe = rustix::fs::openat(CWD, EXE, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
     let exe = exe.with_context(|| format!("open {EXE}"))?;
     if !can_be_overwritten(&exe)? {

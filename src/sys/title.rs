@@ -22,16 +22,22 @@ pub unsafe fn remember(argc: i32, argv: *const *const u8) {
     ARGV.store(argv.cast_mut().cast(), Ordering::Relaxed);
 }
 
-/// Erases the environment of the calling process and replaces its command line with `title`.
+/// Erases the environment that the kernel passed to the calling process, and replaces the command
+/// line with `title` if [`remember`] was called.
 ///
 /// For a cloned child, which has one thread: the environment is gone for the child as well.
 pub fn hide(title: &[u8]) {
-    // SAFETY: the caller's only thread is here, so nothing else reads or writes the environment;
-    // each entry is a C string in memory of this process, and the array ends with a null pointer.
+    // SAFETY: the caller's only thread is here, so nothing else reads or writes the environment. The
+    // array ends with a null pointer, and its entries are C strings. The kernel has put those between
+    // the random bytes and the name of the executable on the stack, which is writable; a string that
+    // the program has added can be in read-only memory, and the kernel does not show it.
     unsafe {
+        let (low, high) = (libc::getauxval(libc::AT_RANDOM), libc::getauxval(libc::AT_EXECFN));
         let mut entry = environ;
         while !entry.is_null() && !(*entry).is_null() {
-            libc::memset((*entry).cast(), 0, libc::strlen(*entry));
+            if (low..high).contains(&((*entry) as libc::c_ulong)) {
+                libc::memset((*entry).cast(), 0, libc::strlen(*entry));
+            }
             entry = entry.add(1);
         }
         if !environ.is_null() {
