@@ -101,7 +101,10 @@ pub(crate) fn open(plan: &ExecPlan, init: i32) -> Result<Cgroup> {
 /// controllers below it (cgroups(7), "no internal processes"), so an init that uses controllers has
 /// left it.
 pub(crate) fn fallback(plan: &ExecPlan, init: i32, why: Error) -> Result<Cgroup> {
-    if plan.cgroup_is_explicit || plan.cgroup.unified().is_none() {
+    if plan.cgroup_is_explicit {
+        return Err(why.context("join cgroup"));
+    }
+    if plan.cgroup.unified().is_none() {
         return Err(why);
     }
     let text = fs::read_text(&format!("/proc/{init}/cgroup"))?;
