@@ -32,13 +32,14 @@ may_skip=(
     seccomp::foreign_architecture   # a machine other than x86_64
     update::a_quota_that_the_parent # no cgroup v1
     update::block_io_throttles      # no cgroup v1
+    wording::a_deadline             # one processor
 )
 # Tests that have to run in one of the views of cgroups; which one has the controllers is the
 # machine's affair. All of them run in the virtual machine too. A view whose name has a comma is one
 # more for some tests, and counts for none.
 one_view_is_enough=(apparmor:: limits:: limits_felt:: block_io:: update:: events:: exec_cgroup:: cgroup_v2::
     cgroup::native_tests:: cgroup::members_tests:: cgroup_rules::cpus_ cleanup::a_limit_too cleanup::memory_above systemd::
-    config_keys::a_burst config_keys::a_hierarchy config_keys::resources_of)
+    config_keys::a_burst config_keys::a_hierarchy config_keys::resources_of wording::a_deadline)
 views=0
 
 results=()

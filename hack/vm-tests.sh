@@ -32,7 +32,7 @@ for driver in ${VM_DRIVERS:-cgroupfs systemd}; do
 done
 
 hack/vm build --suite "$suite" >/dev/null
-need_packages binutils jq
+need_packages binutils jq e2fsprogs
 need_cargo
 [ -n "${BULKHEAD_BIN:-}" ] || BULKHEAD_BIN=$(hack/build.sh | tail -n 1)
 
@@ -41,6 +41,8 @@ trap 'rm -rf "$stage"' EXIT
 chmod 0755 "$stage"
 : >"$stage/skips"
 cp "$BULKHEAD_BIN" "$stage/runtime"
+# zram has blocks of 4096 bytes.
+mke2fs -q -t ext4 -b 4096 "$stage/disk" 8M 2>/dev/null
 # The end-to-end tests, and the library's own.
 cargo test --locked --no-run --message-format=json-render-diagnostics --lib --test e2e |
     jq -r 'select(.profile.test? and .executable) | "\(.target.name) \(.executable)"' >"$stage/list"
@@ -50,11 +52,13 @@ while read -r program executable; do
     "$stage/$program" --list --format terse | sed -n "s/\(.*\): test$/\1 $program/p"
 done <"$stage/list" >"$stage/all"
 printf '%s\n' "${@-}" >"$stage/filters" # an empty pattern matches everything
-# By exact name: to the test program, `exec::` is a part of `hostile_exec::` too.
+# By exact name: to the test program, `exec::` is a part of `hostile_exec::` too. A module of the
+# library can have the name of one of the end-to-end tests.
 for name in "${modules[@]}"; do
     grep "^$name::" "$stage/all" >"$stage/module" || die "no such module of tests: $name"
-    cut -d ' ' -f 2 "$stage/module" | head -n 1 >"$stage/$name.program"
-    cut -d ' ' -f 1 "$stage/module" | grep -F -f "$stage/filters" >"$stage/$name.tests" || true
+    while read -r program _; do
+        sed -n "s/ $program\$//p" "$stage/module" | grep -F -f "$stage/filters" >"$stage/$name.tests.$program" || true
+    done <"$stage/list"
 done
 
 # shellcheck disable=SC2016 # expanded in the guest
@@ -64,19 +68,24 @@ read -ra runs <<<"$3"
 export BULKHEAD_BIN=/usr/local/bin/bulkhead BULKHEAD_TEST_PATIENCE=120
 export BULKHEAD_TEST_SKIPS=$stage/skips
 cp "$stage/runtime" $BULKHEAD_BIN
-# Memory that is swapped stays in memory, only elsewhere.
-modprobe zram && echo 256M >/sys/block/zram0/disksize
+# Memory that is swapped stays in memory, only elsewhere. The second device is a disk for tests.
+modprobe zram num_devices=2 && echo 256M >/sys/block/zram0/disksize
 mkswap /dev/zram0 >/dev/null && swapon /dev/zram0
+echo 8M >/sys/block/zram1/disksize && cat "$stage/disk" >/dev/zram1 &&
+    export BULKHEAD_TEST_DISK=/dev/zram1
 for run in "${runs[@]}"; do
     started=$SECONDS
     name=${run#*:}
-    mapfile -t tests <"$stage/$name.tests"
-    [ ${#tests[@]} -gt 0 ] || continue
+    cat "$stage/$name.tests".* | grep -q . || continue
     export BULKHEAD_TEST_DRIVER=${run%%:*}
     export BULKHEAD_TEST_CGROUP=$view
     [ $BULKHEAD_TEST_DRIVER = cgroupfs ] || BULKHEAD_TEST_CGROUP+=", $BULKHEAD_TEST_DRIVER"
     echo "-- $name ($BULKHEAD_TEST_CGROUP)"
-    timeout 600 "$stage/$(cat "$stage/$name.program")" --exact "${tests[@]}" || failed+=" $run"
+    for list in "$stage/$name.tests".*; do
+        mapfile -t tests <"$list"
+        [ ${#tests[@]} -gt 0 ] || continue
+        timeout 600 "$stage/${list##*.}" --exact "${tests[@]}" || failed+=" $run"
+    done
     echo "-- $name took $((SECONDS - started)) s"
 done
 # What is just going is given a few seconds.

@@ -46,6 +46,11 @@ impl List {
         self.ranges.is_empty()
     }
 
+    /// Returns how many numbers the list has.
+    pub fn len(&self) -> u64 {
+        self.ranges.iter().map(|(first, last)| u64::from(last - first) + 1).sum()
+    }
+
     /// Returns the largest number.
     pub fn last(&self) -> Option<u32> {
         self.ranges.last().map(|(_, last)| *last)
@@ -130,9 +135,11 @@ mod tests {
         ] {
             assert_eq!(list(text).to_string(), shown, "{text}");
             assert_eq!(list(text).iter().collect::<Vec<_>>(), numbers, "{text}");
+            assert_eq!(list(text).len(), numbers.len() as u64, "{text}");
         }
         let all = list("0-4294967295,4294967295");
         assert_eq!((all.to_string().as_str(), all.last()), ("0-4294967295", Some(u32::MAX)));
+        assert_eq!(all.len(), 1 << 32);
     }
 
     #[test]

@@ -12,14 +12,18 @@ fn asleep() -> Container {
     Container::with_script("exec sleep 600")
 }
 
-/// An ext4 file system on a loop device; both are gone at the end.
+/// A block device with an ext4 file system: the one that BULKHEAD_TEST_DISK names, or a loop device
+/// that is gone at the end.
 struct Disk {
-    _image: tempfile::NamedTempFile,
+    image: Option<tempfile::NamedTempFile>,
     device: String,
 }
 
 impl Disk {
     fn new() -> Option<Disk> {
+        if let Ok(device) = std::env::var("BULKHEAD_TEST_DISK") {
+            return Some(Disk { image: None, device });
+        }
         let image = tempfile::NamedTempFile::new().unwrap();
         image.as_file().set_len(4 << 20).unwrap();
         let path = image.path().to_str().unwrap();
@@ -29,12 +33,16 @@ impl Disk {
         }
         let output = Command::new("losetup").args(["--find", "--show", path]).output().ok()?;
         let device = String::from_utf8(output.stdout).unwrap().trim().to_owned();
-        (output.status.success() && !device.is_empty()).then_some(Disk { _image: image, device })
+        (output.status.success() && !device.is_empty())
+            .then_some(Disk { image: Some(image), device })
     }
 }
 
 impl Drop for Disk {
     fn drop(&mut self) {
+        if self.image.is_none() {
+            return;
+        }
         Command::new("losetup").args(["--detach", &self.device]).status().unwrap();
     }
 }

@@ -251,6 +251,97 @@ fn failures_are_told_in_words_that_engines_know() {
     });
 }
 
+/// A configuration, and the words of runc for it that scripts search for.
+type Known = (&'static str, fn(&mut Container), &'static str);
+
+#[rustfmt::skip]
+const KNOWN: &[Known] = &[
+    ("a hook that fails", |c| { c.set("/hooks", json!({"createRuntime": [{"path": "/bin/true"}, {"path": "/bin/false"}]})); },
+     "error running createRuntime hook #1: "),
+    ("a link in the place of /proc", |c| {
+         fs::remove_dir(c.rootfs().join("proc")).unwrap();
+         std::os::unix::fs::symlink("/etc", c.rootfs().join("proc")).unwrap();
+     },
+     "must be mounted on ordinary directory"),
+    ("a notified write", |c| { c.set("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW",
+         "listenerPath": "/nowhere", "syscalls": [{"names": ["write"], "action": "SCMP_ACT_NOTIFY"}]})); },
+     "SCMP_ACT_NOTIFY cannot be used for the write syscall"),
+    ("no seccomp agent", |c| { c.set("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW",
+         "listenerPath": "/nowhere", "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}]})); },
+     "failed to connect with seccomp agent"),
+    ("no mode of memory policy", |c| { c.set("/linux/memoryPolicy", json!({"nodes": "0"})); },
+     "invalid memory policy mode"),
+    ("an unknown mode of memory policy", |c| { c.set("/linux/memoryPolicy", json!({"mode": "MPOL_NO", "nodes": "0"})); },
+     "invalid memory policy"),
+    ("an unknown flag of memory policy", |c| { c.set("/linux/memoryPolicy",
+         json!({"mode": "MPOL_BIND", "nodes": "0", "flags": ["MPOL_F_NO"]})); },
+     "invalid memory policy flag"),
+    ("nodes of the default memory policy", |c| { c.set("/linux/memoryPolicy", json!({"mode": "MPOL_DEFAULT", "nodes": "0-7"})); },
+     "mode requires 0 nodes but got 8"),
+    ("nodes that no machine has", |c| { c.set("/linux/memoryPolicy", json!({"mode": "MPOL_BIND", "nodes": "0-9876543210"})); },
+     "invalid memory policy node"),
+];
+
+#[test]
+fn refusals_have_the_words_that_scripts_know() {
+    for_each_row(KNOWN, |(name, change, words)| {
+        let mut c = Container::new();
+        change(&mut c);
+        let ran = c.run();
+        assert_eq!(ran.code(), Some(1), "{name}: {ran:#?}");
+        assert!(ran.stderr.contains(words), "{name}: {ran:#?}");
+    });
+}
+
+#[test]
+fn the_capability_that_cannot_be_ambient_is_named() {
+    let mut c = Container::with_script("grep CapAmb /proc/self/status");
+    c.capabilities(&["CAP_CHOWN", "CAP_KILL"]);
+    c.set("/process/capabilities/inheritable", json!(["CAP_KILL"]));
+    c.set("/process/capabilities/ambient", json!(["CAP_CHOWN", "CAP_KILL"]));
+    let ran = c.run().ok();
+    assert_eq!(ran.stdout, "CapAmb:\t0000000000000020\n", "{ran:#?}");
+    assert!(ran.stderr.contains("can't raise ambient capability CAP_CHOWN: "), "{ran:#?}");
+}
+
+#[test]
+fn a_deadline_scheduler_and_a_cpuset_exclude_each_other() {
+    need!("cpuset");
+    if std::thread::available_parallelism().unwrap().get() == 1 {
+        skip!("one processor");
+    }
+    let mut c = Container::new();
+    c.set("/linux/resources/cpu", json!({"cpus": "0"}));
+    c.set(
+        "/process/scheduler",
+        json!({"policy": "SCHED_DEADLINE", "runtime": 42000, "deadline": 1_000_000, "period": 1_000_000}),
+    );
+    c.run().refused(&["process scheduler can't be used together with AllowedCPUs"]);
+}
+
+#[test]
+fn a_paused_container_takes_no_process() {
+    let mut c = Container::new();
+    running(&mut c);
+    c.rt.call(&["pause", &c.id]).ok();
+    let ran = c.exec(&[], &["/bin/true"]);
+    c.rt.call(&["resume", &c.id]).ok();
+    assert!(ran.stderr.contains("cannot exec in a paused container"), "{ran:#?}");
+}
+
+#[test]
+fn the_log_names_the_flags_of_the_filter() {
+    let mut c = Container::with_script("true");
+    c.set(
+        "/linux/seccomp",
+        json!({"defaultAction": "SCMP_ACT_ALLOW", "flags": ["SECCOMP_FILTER_FLAG_LOG"]}),
+    );
+    c.rt.global = vec!["--debug".into()];
+    let ran = c.run().ok();
+    c.rt.global.clear();
+    assert!(ran.stderr.contains("\"seccomp filter flags: 2\""), "{ran:#?}");
+}
+
 #[test]
 fn what_is_forced_away_may_be_missing() {
     let c = Container::new();

@@ -103,7 +103,7 @@ pub(super) fn add(
     warnings: &mut Vec<String>,
 ) -> Result<()> {
     if let (Limit::Unified { file, .. }, Mode::Hybrid | Mode::Legacy) = (limit, layout.mode()) {
-        let why = "needs a host with cgroup v2 alone";
+        let why = "invalid configuration: needs a host with cgroup v2 alone";
         return Err(Error::invalid(limit.field(), file, why));
     }
     let v1 = settings::controller(limit, Version::V1);

@@ -49,10 +49,16 @@ impl CapSets {
             let asked = bits(set);
             let lost = asked & !limit;
             if lost != 0 {
-                warnings.push(format!(
-                    "process.capabilities.{name}: cannot be granted here: {}",
-                    names(lost)
-                ));
+                let lost = names(lost);
+                // The words about the ambient set are runc's, for which scripts look.
+                let why = match name {
+                    "ambient" => format!(
+                        "can't raise ambient capability {lost}: \
+                         must be permitted and inheritable"
+                    ),
+                    _ => format!("cannot be granted here: {lost}"),
+                };
+                warnings.push(format!("process.capabilities.{name}: {why}"));
             }
             asked & limit
         };

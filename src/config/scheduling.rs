@@ -203,7 +203,9 @@ fn parse_memory_policy(
     let mode = policy.mode();
     match (mode, nodes.is_empty()) {
         (MpolDefault | MpolLocal, false) => {
-            let why = format!("invalid memory policy: {mode} takes no nodes");
+            let count = list.len();
+            let why =
+                format!("invalid memory policy: {mode} mode requires 0 nodes but got {count}");
             return Err(Error::invalid(field, nodes, why));
         }
         (MpolDefault | MpolLocal | MpolPreferred, _) | (_, false) => {}

@@ -59,7 +59,11 @@ fn why(errno: Errno, policy: LinuxSchedulerPolicy, unprivileged: bool) -> &'stat
         (Errno::EPERM, SchedDeadline) if unprivileged => {
             " (needs CAP_SYS_NICE, and a cpuset with all processors)"
         }
-        (Errno::EPERM, SchedDeadline) => " (needs a cpuset with all processors)",
+        // The words as far as the colon are runc's, for which scripts look.
+        (Errno::EPERM, SchedDeadline) => {
+            " (process scheduler can't be used together with AllowedCPUs: it needs a cpuset with \
+             all processors)"
+        }
         (Errno::EPERM, SchedFifo | SchedRr) if !unprivileged => {
             " (on cgroup v1 the cpu cgroup has no time for it: set \
              linux.resources.cpu.realtimeRuntime)"

@@ -82,6 +82,7 @@ impl Profile<'_> {
             flags |= libc::SECCOMP_FILTER_FLAG_NEW_LISTENER as u32;
         }
         let architectures = profile.architectures().as_deref().unwrap_or_default();
+        crate::log::debug(format_args!("seccomp filter flags: {flags}"));
         Ok(Profile { default, architectures, rules, named_flags, flags, notify })
     }
 }
@@ -101,7 +102,8 @@ impl<'a> Rule<'a> {
         let action = action(entry.action(), entry.errno_ret(), &|| field("errnoRet"))?;
         if action == ScmpAction::Notify {
             if let Some(at) = names.iter().position(|name| name == NEVER_NOTIFIED) {
-                let why = "SCMP_ACT_NOTIFY cannot be used for it: the runtime itself needs it";
+                let why = "SCMP_ACT_NOTIFY cannot be used for the write syscall: the runtime itself \
+                           needs it";
                 let field = field(&format!("names[{at}]"));
                 return Err(Error::invalid(field, NEVER_NOTIFIED, why));
             }

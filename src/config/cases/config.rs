@@ -271,8 +271,8 @@ fn memory_policy() {
     refused(&[
         (
             policy("MPOL_DEFAULT", "0-7", &[]),
-            "linux.memoryPolicy.nodes: \"0-7\": invalid memory policy: MPOL_DEFAULT takes no \
-             nodes",
+            "linux.memoryPolicy.nodes: \"0-7\": invalid memory policy: MPOL_DEFAULT mode \
+             requires 0 nodes but got 8",
         ),
         (
             policy("MPOL_BIND", "", &[]),

@@ -189,7 +189,7 @@ fn seccomp() {
             default(json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/s", "syscalls":
                 [{"names": ["read", "write"], "action": "SCMP_ACT_NOTIFY"}]})),
             "linux.seccomp.syscalls[0].names[1]: \"write\": SCMP_ACT_NOTIFY cannot be used for \
-             it: the runtime itself needs it",
+             the write syscall: the runtime itself needs it",
         ),
         (
             rule(json!({"action": "SCMP_ACT_NOTIFY"})),

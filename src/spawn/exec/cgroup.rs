@@ -74,7 +74,10 @@ impl ExecCgroup {
     /// kernel refuses processes to a v2 cgroup with controllers below it (cgroups(7), "no internal
     /// processes"), so an init that uses controllers has left it.
     pub fn open_of_init(&self, init: i32, why: Error) -> Result<Cgroup> {
-        if self.is_explicit || self.record.unified().is_none() {
+        if self.is_explicit {
+            return Err(why.context("join cgroup"));
+        }
+        if self.record.unified().is_none() {
             return Err(why);
         }
         let text = fs::read_text(&format!("/proc/{init}/cgroup"))?;
