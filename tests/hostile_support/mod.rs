@@ -304,8 +304,8 @@ pub fn in_own_mounts(setup: &str) -> Vec<std::ffi::OsString> {
 }
 
 /// Waits for processes that execute a program with the argument `features`, keeps that program open
-/// until the process has ended (a program that is executed cannot be opened for writing), and then
-/// writes to it.
+/// until the process has ended, and then tries to write to it for a second: a program cannot be
+/// opened for writing while it is executed, also by the runtime outside.
 pub const PROGRAM_WRITER: &str = "
     echo ready
     while :; do
@@ -316,7 +316,10 @@ pub const PROGRAM_WRITER: &str = "
             exec 9<$p/exe
             echo held
             while [ -e $p/exe ]; do sleep 0.01; done
-            ( echo harm >>/proc/self/fd/9 ) 2>/dev/null && echo written
+            for turn in $(seq 50); do
+                ( echo harm >>/proc/self/fd/9 ) 2>/dev/null && echo written && break
+                sleep 0.02
+            done
             exec 9<&-
             echo tried
         done
