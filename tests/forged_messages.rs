@@ -1,5 +1,5 @@
 //! What a neighbour in a joined pid namespace, with CAP_SYS_PTRACE, can tell the runtime in the name
-//! of a new init: nothing that makes it run hooks again or adopt another process.
+//! of a new init: nothing that makes it run hooks again, adopt another process or use another terminal.
 
 use std::fs;
 use std::os::fd::AsRawFd;
@@ -95,6 +95,7 @@ fn messages_of_an_init_that_is_not_adopted_are_refused() {
         (&["H"][..], "unexpected message from the container's process"),
         (&["M"], "unexpected message from the container's process"),
         (&["T"], "unexpected message from the container's process"),
+        (&["C"], "unexpected message from the container's process"),
         (&["P", &own], "take the place of the go-between"),
     ] {
         let (first, forger) = forger(message);

@@ -178,7 +178,11 @@ fn a_thousand_creates_from_eight_threads(bundle: &Bundle, root: &Path, server: &
                 let (runtime, options) = (&runtime, &options);
                 scope.spawn(move || {
                     for turn in 0..CREATES / THREADS {
-                        lifecycle(runtime, options, &format!("c{thread}-{turn}"));
+                        lifecycle(
+                            runtime,
+                            options,
+                            &format!("c{}-{thread}-{turn}", std::process::id()),
+                        );
                     }
                 })
             })

@@ -31,6 +31,9 @@ use crate::{Context, Error, Kind, Result, log};
 /// containers are children of the program, not of the server. They have the standard descriptors,
 /// environment, umask and limits that the program had when it called [`ForkServer::start`].
 ///
+/// A privileged program calls [`protect_executable`](crate::protect_executable) before. A program with a
+/// fork server must not ignore SIGCHLD.
+///
 /// Clones share the server, which ends when the last clone is dropped, or with the program.
 #[derive(Debug, Clone)]
 pub struct ForkServer(Arc<Server>);

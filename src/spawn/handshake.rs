@@ -74,14 +74,23 @@ impl Handshake<'_> {
                 await_go_between(self.parent, self.socket, self.child)?;
             }
             match self.socket.next()? {
-                Some(ToParent::Console(_)) if self.is_visible => return Err(unexpected()),
-                Some(ToParent::Console(master)) => self.master = Some(master),
+                Some(ToParent::Console(master)) if self.expects_console() => {
+                    self.master = Some(master);
+                }
+                Some(ToParent::Console(_)) => return Err(unexpected()),
                 Some(ToParent::SeccompFd(fd)) => self.take_listener(fd)?,
                 Some(ToParent::Failed(error)) => return Err(error),
                 Some(message) => return Ok(message),
                 None => return Err(self.death()),
             }
         }
+    }
+
+    /// Whether a master may arrive: only once, and only for a process with a terminal. A neighbour
+    /// could otherwise connect the caller's terminal to a terminal of its own.
+    fn expects_console(&self) -> bool {
+        let has_terminal = self.process.is_some_and(|process| process.terminal);
+        has_terminal && self.master.is_none() && !self.is_visible
     }
 
     /// Replaces the go-between by the process that it has cloned.

@@ -7,6 +7,8 @@
  * TAG     the first byte of the message (src/protocol.rs)
  * NUMBER  its payload, a 32-bit integer
  *
+ * Standard output goes with a message C, which brings a terminal.
+ *
  * Prints "ready", then "held" when it has the socket. Sends when /mnt/go exists, and prints "sent".
  */
 #define _GNU_SOURCE
@@ -45,6 +47,28 @@ static int take(int pid)
 	return -1;
 }
 
+/* Sends the message; a message C with a descriptor. */
+static int sends(int fd, char *message, size_t length)
+{
+	union {
+		char bytes[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control = { { 0 } };
+	struct iovec part = { message, length };
+	struct msghdr all = { .msg_iov = &part, .msg_iovlen = 1 };
+	int output = STDOUT_FILENO;
+	if (message[0] == 'C') {
+		all.msg_control = control.bytes;
+		all.msg_controllen = sizeof control.bytes;
+		struct cmsghdr *rights = CMSG_FIRSTHDR(&all);
+		rights->cmsg_level = SOL_SOCKET;
+		rights->cmsg_type = SCM_RIGHTS;
+		rights->cmsg_len = CMSG_LEN(sizeof output);
+		memcpy(CMSG_DATA(rights), &output, sizeof output);
+	}
+	return sendmsg(fd, &all, 0) == (ssize_t)length;
+}
+
 int main(int argc, char **argv)
 {
 	char message[5];
@@ -66,8 +90,8 @@ int main(int argc, char **argv)
 	fflush(stdout);
 	while (access("/mnt/go", F_OK))
 		usleep(1000);
-	if (write(fd, message, length) != (ssize_t)length) {
-		printf("write: %s\n", strerror(errno));
+	if (!sends(fd, message, length)) {
+		printf("sendmsg: %s\n", strerror(errno));
 		return 3;
 	}
 	/* The runtime may wait for the end of file. */
