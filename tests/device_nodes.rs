@@ -382,7 +382,7 @@ fn without_a_mount_namespace_a_device_must_be_there() {
     let mut c = Container::with_script("head -c 3 /srv | wc -c");
     c.map_users(100_000, 65536).without_namespace("mount");
     c.set("/mounts", json!([])).push("/linux/devices", zero("/srv"));
-    one_line(&c.run(), &["linux.devices[0]", "/srv", "it is not there"]);
+    one_line(&c.run(), &["linux.devices[0]", "/srv", "missing"]);
     assert!(!c.rootfs().join("srv").exists());
     make(&c.rootfs().join("srv"), 5, 0o640, 0);
     one_line(&c.run(), &["linux.devices[0]", "/srv", "owner"]);

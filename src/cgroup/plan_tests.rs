@@ -131,7 +131,11 @@ fn limits_go_to_the_hierarchy_of_their_controller() {
 #[test]
 fn unified_needs_v2_alone_and_its_controller() {
     let resources = r#"{"unified":{"hugetlb.2MB.max":"0"}}"#;
-    refused(&hybrid(), resources, "linux.resources.unified: \"hugetlb.2MB.max\": needs a host");
+    refused(
+        &hybrid(),
+        resources,
+        "linux.resources.unified: \"hugetlb.2MB.max\": invalid configuration: needs a host",
+    );
     refused(&v2(&["cpu"]), resources, "the host has no cgroup controller \"hugetlb\"");
     let resources = r#"{"unified":{"cgroup.max.depth":"1","pids.max":"1"},"pids":{"limit":3}}"#;
     let plan = plan(&v2(&["cpu", "pids"]), None, resources, CgroupOptions::default()).unwrap();
