@@ -65,6 +65,12 @@ impl Proc {
         rustix::fs::openat(&links, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
     }
 
+    /// Returns the inode number of a namespace of the caller by its name in /proc/self/ns.
+    pub fn own_namespace_id(&self, name: &str) -> rustix::io::Result<u64> {
+        let links = self.file(Path::new("self/ns"), PATH | OFlags::DIRECTORY)?;
+        Ok(rustix::fs::statat(&links, name, AtFlags::empty())?.st_ino)
+    }
+
     /// Writes `text` with a single write(2): a file of procfs accepts a complete value or nothing.
     pub fn write(&self, path: impl AsRef<Path>, text: &[u8]) -> Result<()> {
         let path = path.as_ref();

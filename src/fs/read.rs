@@ -8,27 +8,46 @@ use rustix::io::Errno;
 
 use crate::{Context, Error, Kind, Result};
 
+/// The most bytes that the files of procfs give for a read: they are written record by record into a
+/// page (seq_file of the kernel).
+const PAGE: usize = 4096;
+
 /// Reads a small text file of procfs, sysfs or a cgroup. The standard library's reader queries
 /// sizes that these file systems do not provide, and reads in small steps.
+///
+/// A record of the file, such as a line, has at most half a page: one read(2) suffices for a file of
+/// less than that. [`read_long_text`] has no such limit.
 pub fn read_text(path: &str) -> Result<String> {
-    let text = read_bytes(path)?;
-    String::from_utf8(text).map_err(|e| Error::new(Kind::System, format!("read {path}: {e}")))
+    text(path, read_bytes(path)?)
+}
+
+/// Reads a file like [`read_text`] that can have longer records, such as the paths of cgroups.
+pub fn read_long_text(path: &str) -> Result<String> {
+    text(path, read(path, 0)?)
+}
+
+fn text(path: &str, bytes: Vec<u8>) -> Result<String> {
+    String::from_utf8(bytes).map_err(|e| Error::new(Kind::System, format!("read {path}: {e}")))
 }
 
 /// Reads a small file like [`read_text`], whose content need not be UTF-8, such as the name of a
 /// process.
 pub fn read_bytes(path: &str) -> Result<Vec<u8>> {
+    read(path, PAGE / 2)
+}
+
+/// Reads a file up to its end, or to a read(2) of less than `enough` bytes.
+fn read(path: &str, enough: usize) -> Result<Vec<u8>> {
     let read = || -> rustix::io::Result<Vec<u8>> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
         let file = rustix::fs::open(path, flags, Mode::empty())?;
         let mut text = Vec::new();
-        let mut buffer = [0; 4096];
+        let mut buffer = [0; PAGE];
         loop {
             match rustix::io::read(&file, &mut buffer) {
                 Ok(length) => {
                     text.extend(buffer.iter().take(length));
-                    // These file systems fill the buffer as long as they have lines.
-                    if length < buffer.len() {
+                    if length == 0 || length < enough {
                         return Ok(text);
                     }
                 }
@@ -50,6 +69,21 @@ pub fn copy_bytes(from: &mut File, to: &mut File) -> std::io::Result<()> {
             Ok(length) => to.write_all(buffer.get(..length).unwrap_or_default())?,
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_of_many_records_are_read_to_their_end() {
+        // The stack is mapped above everything else that a program maps.
+        for text in
+            [read_text("/proc/self/maps").unwrap(), read_long_text("/proc/self/maps").unwrap()]
+        {
+            assert!(text.len() > PAGE && text.contains("[stack]"), "{text}");
         }
     }
 }

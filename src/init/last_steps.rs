@@ -97,10 +97,9 @@ fn apparmor(process: &Process, proc: &Proc) -> Result<()> {
 /// Returns the inode number of the user namespace of the calling process; 0 if the kernel has no
 /// user namespaces.
 pub(super) fn user_namespace(proc: &Proc) -> Result<u64> {
-    match proc.own_namespace("user") {
-        Ok(file) => Ok(rustix::fs::fstat(&file).context("look at the user namespace")?.st_ino),
+    match proc.own_namespace_id("user") {
         Err(rustix::io::Errno::NOENT) => Ok(0),
-        Err(errno) => Err(Error::from(errno).context("open the user namespace")),
+        id => id.context("look at the user namespace"),
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! The kernel shows and accepts mappings only in /proc/PID of a process in the namespace.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
@@ -10,8 +10,8 @@ use std::process::Command;
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns};
 use rustix::fs::{CWD, Mode, OFlags};
-use rustix::process::{WaitId, WaitIdOptions, waitid};
 
+use super::child::Parent;
 use crate::config::ids::{IdMap, IdMaps, Writer};
 use crate::fs::Proc;
 use crate::mount::nodes::Maps;
@@ -77,7 +77,8 @@ pub(super) fn of_namespace(namespace: BorrowedFd<'_>) -> Result<Maps> {
     })
 }
 
-fn read_map(pid: i32, file: &str) -> Result<Vec<IdMap>> {
+/// Reads a map of the user namespace of process `pid`.
+pub(super) fn read_map(pid: i32, file: &str) -> Result<Vec<IdMap>> {
     let path = format!("{pid}/{file}");
     let read = || -> Result<String> {
         let map = Proc::open()?.file(Path::new(&path), OFlags::RDONLY | OFlags::CLOEXEC)?;
@@ -116,9 +117,9 @@ fn with_process_in<T>(
     };
     let answer = entered.and_then(|()| work(child.pid));
     drop(own);
-    waitid(WaitId::PidFd(child.pidfd.as_fd()), WaitIdOptions::EXITED)
-        .context("wait for the process in the user namespace")?;
-    answer
+    let reaped = Parent::Caller.reap(&child).context("wait for the process in the user namespace");
+    let answer = answer?;
+    reaped.map(|()| answer)
 }
 
 /// Enters a user namespace. Processes there must not trace the calling process, which is outside of

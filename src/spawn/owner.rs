@@ -1,9 +1,11 @@
 //! The owner of the container's cgroup: runtime specification, config-linux.md, "Cgroup ownership".
 
+use super::maps;
+use crate::Result;
 use crate::cgroup::Cgroup;
+use crate::config::ids::IdMaps;
 use crate::config::options::MountAttr;
 use crate::config::{Choice, MountKind, Plan};
-use crate::{Context, Error, Kind, Result, fs};
 
 /// Gives the cgroup to the user of the container's process, who can then divide it further: on
 /// cgroup v2, with a cgroup namespace of the container's own and a writable cgroup mount. `init`
@@ -13,7 +15,11 @@ pub(crate) fn hand_over(plan: &Plan, cgroup: &Cgroup, init: i32) -> Result<()> {
         return Ok(());
     }
     let inside = plan.process.as_ref().map_or(0, |process| process.identity.uid);
-    let owner = if plan.namespaces.has_user() { outside(inside, init)? } else { Some(inside) };
+    let owner = if plan.namespaces.has_user() {
+        IdMaps::outside(&maps::read_map(init, "uid_map")?, inside)
+    } else {
+        Some(inside)
+    };
     match owner {
         // The runtime has made the cgroup, and so is its owner already.
         Some(uid) if uid == nix::unistd::geteuid().as_raw() => Ok(()),
@@ -29,23 +35,4 @@ fn is_wanted(plan: &Plan) -> bool {
     };
     plan.namespaces.cgroup == Choice::New
         && plan.mounts.iter().filter(|m| m.kind == MountKind::Cgroup).any(|mount| writable(&mount))
-}
-
-/// Returns the id on the host of user `uid` of process `pid`, user_namespaces(7).
-fn outside(uid: u32, pid: i32) -> Result<Option<u32>> {
-    let path = format!("/proc/{pid}/uid_map");
-    let map = fs::read_text(&path)?;
-    for line in map.lines() {
-        let numbers = line.split_ascii_whitespace().map(str::parse::<u32>);
-        let numbers: Vec<u32> = numbers
-            .collect::<Result<_, _>>()
-            .map_err(|e| Error::new(Kind::System, e.to_string()))
-            .with_context(|| format!("read {path}"))?;
-        if let [inside, outside, size] = numbers.as_slice()
-            && let Some(offset) = uid.checked_sub(*inside).filter(|offset| offset < size)
-        {
-            return Ok(outside.checked_add(offset));
-        }
-    }
-    Ok(None)
 }

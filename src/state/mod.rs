@@ -31,12 +31,12 @@ mod store;
 #[cfg(test)]
 mod store_tests;
 #[cfg(test)]
-mod test_support;
+pub(crate) mod test_support;
 
 pub use document::{Document, OCI_VERSION, Status, document};
 pub use entry::Entry;
 pub use id::Id;
-pub use process::{boot_id, has_executed, is_dying, process_start_time};
+pub use process::{boot_id, has_executed, is_dying, process_start_time, stat};
 pub use record::{Intent, RESULT_FIFO, START_FIFO, State, VERSION};
 pub use reserved::Reserved;
 pub use store::{Origin, Store};

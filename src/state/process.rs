@@ -15,27 +15,30 @@ pub fn process_start_time(pid: i32) -> Result<Option<u64>> {
     if pid <= 0 {
         return Ok(None);
     }
+    Ok(unless_gone(stat(pid))?.as_ref().and_then(alive_since))
+}
+
+/// Reads /proc/pid/stat (proc_pid_stat(5)).
+pub fn stat(pid: i32) -> Result<Stat> {
     let path = format!("/proc/{pid}/stat");
-    let text = match crate::fs::read_bytes(&path) {
-        Ok(text) => text,
-        // ESRCH: it died between open and read.
-        Err(e) if matches!(e.errno(), Some(Errno::ENOENT | Errno::ESRCH)) => return Ok(None),
-        Err(e) => return Err(e),
-    };
-    match Stat::from_read(text.as_slice()) {
-        Ok(stat) => Ok(alive_since(&stat)),
-        Err(e) => Err(Error::new(Kind::System, e.to_string()).context(format!("read {path}"))),
+    let text = crate::fs::read_bytes(&path)?;
+    Stat::from_read(text.as_slice())
+        .map_err(|e| Error::new(Kind::System, e.to_string()).context(format!("read {path}")))
+}
+
+/// Converts the error for a process that does not exist, or died between open and read (ESRCH).
+fn unless_gone<T>(read: Result<T>) -> Result<Option<T>> {
+    match read {
+        Err(e) if matches!(e.errno(), Some(Errno::ENOENT | Errno::ESRCH)) => Ok(None),
+        read => read.map(Some),
     }
 }
 
 /// Whether process `pid` has been killed, or is about to exit for another reason.
 pub fn is_dying(pid: i32) -> Result<bool> {
-    let read = |name: &str| match crate::fs::read_text(&format!("/proc/{pid}/{name}")) {
-        Err(e) if matches!(e.errno(), Some(Errno::ENOENT | Errno::ESRCH)) => Ok(None),
-        other => other.map(Some),
-    };
-    let (Some(status), Some(stat)) = (read("status")?, read("stat")?) else { return Ok(true) };
-    Ok(is_killed(&status) || is_exiting(&stat))
+    let status = unless_gone(crate::fs::read_bytes(&format!("/proc/{pid}/status")))?;
+    let (Some(status), Some(stat)) = (status, unless_gone(stat(pid))?) else { return Ok(true) };
+    Ok(is_killed(&String::from_utf8_lossy(&status)) || is_exiting(&stat))
 }
 
 /// Whether SIGKILL is pending, for the first thread or for all (proc_pid_status(5)).
@@ -50,9 +53,9 @@ fn is_killed(status: &str) -> bool {
 }
 
 /// Whether the process is exiting: PF_EXITING in field 9 (proc_pid_stat(5)).
-fn is_exiting(stat: &str) -> bool {
+fn is_exiting(stat: &Stat) -> bool {
     const PF_EXITING: u32 = 4;
-    Stat::from_read(stat.as_bytes()).is_ok_and(|stat| stat.flags & PF_EXITING != 0)
+    stat.flags & PF_EXITING != 0
 }
 
 /// Returns the start time, unless the process is dead.
@@ -66,12 +69,7 @@ fn alive_since(stat: &Stat) -> Option<u64> {
 /// PF_FORKNOEXEC in field 9 of /proc/pid/stat (proc_pid_stat(5)).
 pub fn has_executed(pid: i32) -> Result<bool> {
     const PF_FORKNOEXEC: u32 = 0x40;
-    let path = format!("/proc/{pid}/stat");
-    let text = crate::fs::read_bytes(&path)?;
-    match Stat::from_read(text.as_slice()) {
-        Ok(stat) => Ok(stat.flags & PF_FORKNOEXEC == 0),
-        Err(e) => Err(Error::new(Kind::System, e.to_string()).context(format!("read {path}"))),
-    }
+    Ok(stat(pid)?.flags & PF_FORKNOEXEC == 0)
 }
 
 /// Returns the random id of the running boot: process ids and start times of another boot are
@@ -126,10 +124,11 @@ mod tests {
         let name = dir.path().join(std::ffi::OsStr::from_bytes(b"\xff\xfe) Z 1"));
         std::os::unix::fs::symlink("/bin/sleep", &name).unwrap();
         let mut child = std::process::Command::new(&name).arg("60").spawn().unwrap();
-        let since = process_start_time(child.id().try_into().unwrap());
+        let pid = child.id().try_into().unwrap();
+        let (since, dying) = (process_start_time(pid), is_dying(pid));
         child.kill().unwrap();
         child.wait().unwrap();
-        assert!(since.unwrap().is_some());
+        assert!(since.unwrap().is_some() && !dying.unwrap());
     }
 
     #[test]

@@ -123,30 +123,16 @@ pub(super) mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
     use super::*;
+    use crate::state::test_support;
 
     pub fn state() -> State {
         State {
-            version: VERSION,
-            id: Id::new("c1").unwrap(),
             bundle: "/b".into(),
             rootfs: "/b/rootfs".into(),
             created: UNIX_EPOCH + Duration::new(1_700_000_000, 5),
             owner: 0,
-            pid: 77,
-            start_time: 1,
-            boot_id: "x".into(),
-            cgroup: serde_json::from_str(r#"{"mode":"none"}"#).unwrap(),
-            private_pid: true,
             annotations: BTreeMap::new(),
-            has_process: true,
-            own_mount: None,
-            user_namespace: 0,
-            keyring: None,
-            rootless: false,
-            systemd_cgroup: false,
-            no_new_keyring: false,
-            resources: None,
-            config: RawValue::from_string("{\"ociVersion\":\"1.0.0\"}".into()).unwrap(),
+            ..test_support::state("c1", 77)
         }
     }
 

@@ -80,7 +80,7 @@ impl ExecCgroup {
         if self.record.unified().is_none() {
             return Err(why);
         }
-        let text = fs::read_text(&format!("/proc/{init}/cgroup"))?;
+        let text = fs::read_long_text(&format!("/proc/{init}/cgroup"))?;
         let path = text.lines().find_map(|line| line.strip_prefix("0::")).filter(|path| {
             // "/.." is how the kernel shows a cgroup outside of the cgroup namespace.
             !Path::new(path).components().any(|part| part == Component::ParentDir)
