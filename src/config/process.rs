@@ -70,6 +70,11 @@ pub struct ExecAffinity {
 }
 
 impl Process {
+    /// Whether the seccomp filter has a listener, which the runtime sends to its agent.
+    pub fn has_listener(&self) -> bool {
+        self.seccomp.as_ref().is_some_and(|filter| filter.notify)
+    }
+
     /// Saves the compiled filter in the cache. To be called after the process is created.
     pub fn save_filter(&self) {
         if let Some(unsaved) = &self.unsaved_filter {
@@ -150,7 +155,7 @@ pub fn check_absent(around: &Surroundings<'_>) -> Result<()> {
     linux.seccomp().as_ref().map_or(Ok(()), seccomp::check)
 }
 
-/// What a process depends on outside of its own object.
+/// The surroundings that a process depends on.
 #[derive(Debug, Clone, Copy)]
 pub struct Surroundings<'a> {
     /// `linux` of the container's configuration.

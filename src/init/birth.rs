@@ -20,16 +20,15 @@
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use nix::errno::Errno;
-use nix::sys::signal::Signal;
 
 use crate::protocol::{decode_error, encode_error};
 use crate::sys::shared::Shared;
-use crate::{Context, Error, Kind, Result};
+use crate::{Context, Error, Result};
 
 /// The process that executes the program, as seen from the process that sets everything up.
 #[derive(Debug)]
 pub(crate) enum Birth<'a> {
-    /// The same process: its pid namespace is its own, or the runtime's.
+    /// The calling process itself, in a pid namespace of its own or in the runtime's.
     Here,
     /// A sibling, the container's init, which then waits for the runtime.
     Init,
@@ -150,21 +149,10 @@ pub(crate) fn error_of(step: Step, errno: Errno) -> Error {
     Error::from(errno).context(step.operation())
 }
 
-/// Returns the error for a sibling that died before its program began and reported nothing.
-pub(crate) fn killed_by(signal: i32) -> Error {
-    let why = match Signal::try_from(signal) {
-        Ok(Signal::SIGSYS) => {
-            "the seccomp filter killed it before it could execute the program".to_owned()
-        }
-        Ok(signal) => format!("killed by {signal} before it could execute the program"),
-        Err(_) => format!("killed by signal {signal} before it could execute the program"),
-    };
-    Error::new(Kind::System, why).context("process in the container")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Kind;
 
     #[test]
     fn a_report_is_read_as_it_was_told() {

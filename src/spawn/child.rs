@@ -6,12 +6,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use procfs::FromRead;
-use procfs::process::Stat;
 use rustix::io::retry_on_intr;
 use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, WaitIdStatus, pidfd_open, waitid};
 
 use crate::sd_notify;
+use crate::state::stat;
 use crate::sys::clone::{Child, clone3};
 use crate::sys::pidfd;
 use crate::{Context, Error, Kind, Result, fs};
@@ -93,7 +92,7 @@ impl Parent<'_> {
         };
         // The parent can have children of other containers, too, which are in other cgroups.
         let (new, own) = (stat(sibling.pid)?, stat(std::process::id() as i32)?);
-        let cgroup = |child: &Child| fs::read_bytes(&format!("/proc/{}/cgroup", child.pid));
+        let cgroup = |child: &Child| fs::read_long_text(&format!("/proc/{}/cgroup", child.pid));
         if new.ppid != own.ppid
             || new.starttime < own.starttime
             || !same_cgroups(&cgroup(sibling)?, &cgroup(go_between)?)
@@ -132,24 +131,26 @@ impl Parent<'_> {
     }
 
     /// Returns the signal that ended a process, which has ended or is about to.
-    pub(super) fn signal_of(&self, child: &Child) -> Option<i32> {
+    pub(super) fn signal_of(&self, child: &Child) -> Result<Option<i32>> {
         match self {
             Parent::Caller => {
                 let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-                let status = waitid(WaitId::PidFd(child.pidfd.as_fd()), options).ok().flatten();
-                status.as_ref().and_then(WaitIdStatus::terminating_signal)
+                let ended = WaitId::PidFd(child.pidfd.as_fd());
+                let status = retry_on_intr(|| waitid(ended.clone(), options))?;
+                Ok(status.as_ref().and_then(WaitIdStatus::terminating_signal))
             }
             Parent::OfCaller(_) => {
-                wait_for_end(child).ok()?;
-                let status = stat(child.pid).ok()?.exit_code?;
-                Some(libc::WTERMSIG(status)).filter(|signal| *signal != 0)
+                wait_for_end(child)?;
+                let status = stat(child.pid)?.exit_code.unwrap_or(0);
+                Ok(Some(libc::WTERMSIG(status)).filter(|signal| *signal != 0))
             }
         }
     }
 
     /// Returns the error for a process that has ended without reporting one.
     pub(super) fn death(&self, child: &Child, what: &'static str) -> Error {
-        let why = match self.signal_of(child) {
+        // The cause that cannot be read is left out: the process has ended in any case.
+        let why = match self.signal_of(child).unwrap_or_default() {
             Some(libc::SIGKILL) => {
                 "killed by SIGKILL (is the memory or pids limit too small for it to start?)"
                     .to_owned()
@@ -166,12 +167,10 @@ impl Parent<'_> {
 
 /// Whether two processes are in the same cgroups, by their /proc/PID/cgroup. A process that has ended
 /// keeps its v2 cgroup, but shows the root of every v1 hierarchy.
-fn same_cgroups(one: &[u8], other: &[u8]) -> bool {
-    let lines = |text: &[u8]| text.split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
-    let (one, other): (Vec<Vec<u8>>, Vec<Vec<u8>>) = (lines(one), lines(other));
-    let is_ended = |line: &[u8]| line.ends_with(b":/") && !line.starts_with(b"0::");
-    let is_same = |(a, b): (&Vec<u8>, &Vec<u8>)| a == b || is_ended(a) || is_ended(b);
-    one.len() == other.len() && one.iter().zip(&other).all(is_same)
+fn same_cgroups(one: &str, other: &str) -> bool {
+    let is_ended = |line: &str| line.ends_with(":/") && !line.starts_with("0::");
+    let is_same = |(a, b): (&str, &str)| a == b || is_ended(a) || is_ended(b);
+    one.lines().count() == other.lines().count() && one.lines().zip(other.lines()).all(is_same)
 }
 
 /// Whether a process has ended, reaped or not.
@@ -192,13 +191,6 @@ fn poll_end(child: &Child, timeout: PollTimeout) -> nix::Result<bool> {
             answer => return answer.map(|ready| ready > 0),
         }
     }
-}
-
-fn stat(pid: i32) -> Result<Stat> {
-    let path = format!("/proc/{pid}/stat");
-    let text = fs::read_bytes(&path)?;
-    Stat::from_read(text.as_slice())
-        .map_err(|e| Error::new(Kind::System, e.to_string()).context(format!("read {path}")))
 }
 
 #[cfg(test)]
@@ -227,14 +219,14 @@ mod tests {
 
     #[test]
     fn cgroups_of_processes_that_have_ended() {
-        let alive = b"9:pids:/a\n1:cpu:/b\n0::/c\n";
+        let alive = "9:pids:/a\n1:cpu:/b\n0::/c\n";
         for (other, same) in [
-            (&alive[..], true),
-            (b"9:pids:/\n1:cpu:/\n0::/c\n", true),
-            (b"9:pids:/\n1:cpu:/\n0::/\n", false),
-            (b"9:pids:/a\n1:cpu:/x\n0::/c\n", false),
-            (b"0::/c\n", false),
-            (b"", false),
+            (alive, true),
+            ("9:pids:/\n1:cpu:/\n0::/c\n", true),
+            ("9:pids:/\n1:cpu:/\n0::/\n", false),
+            ("9:pids:/a\n1:cpu:/x\n0::/c\n", false),
+            ("0::/c\n", false),
+            ("", false),
         ] {
             assert_eq!(same_cgroups(alive, other), same, "{other:?}");
             assert_eq!(same_cgroups(other, alive), same, "{other:?}");
@@ -251,8 +243,8 @@ mod tests {
         assert!(!has_ended(&child).unwrap());
         parent.kill(&child).unwrap();
         assert!(has_ended(&child).unwrap() && reaped.borrow().len() == 1);
-        assert_eq!(parent.signal_of(&child), Some(libc::SIGKILL));
-        assert_eq!(Parent::Caller.signal_of(&child), Some(libc::SIGKILL));
+        assert_eq!(parent.signal_of(&child).unwrap(), Some(libc::SIGKILL));
+        assert_eq!(Parent::Caller.signal_of(&child).unwrap(), Some(libc::SIGKILL));
         ended.wait().unwrap();
     }
 }

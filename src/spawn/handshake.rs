@@ -16,7 +16,47 @@ use crate::state::{self, OCI_VERSION, State, Status};
 use crate::sys::clone::Child;
 use crate::{Context, Error, Kind, Result};
 
+/// A message that the plan makes due. Each arrives once and in the order of this list, but for a
+/// listener, which a process with a go-between sends before or after its id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Due {
+    /// [`ToParent::NeedMap`]
+    Map,
+    /// [`ToParent::Pid`]
+    Pid,
+    /// [`ToParent::NeedOffsets`]
+    Offsets,
+    /// [`ToParent::NeedHooks`]
+    Hooks,
+    /// [`ToParent::Console`]
+    Console,
+    /// [`ToParent::SeccompFd`]
+    Listener,
+    /// [`ToParent::Ready`]
+    Ready,
+}
+
+impl Due {
+    /// Returns the place of a message in the exchange; `None` for an error, which is due at any time.
+    fn of(message: &ToParent) -> Option<Due> {
+        match message {
+            ToParent::NeedMap => Some(Due::Map),
+            ToParent::Pid(_) => Some(Due::Pid),
+            ToParent::NeedOffsets => Some(Due::Offsets),
+            ToParent::NeedHooks => Some(Due::Hooks),
+            ToParent::Console(_) => Some(Due::Console),
+            ToParent::SeccompFd(_) => Some(Due::Listener),
+            ToParent::Ready { .. } => Some(Due::Ready),
+            ToParent::Failed(_) => None,
+        }
+    }
+}
+
 /// The exchange with one process, from its clone until it is ready.
+///
+/// The runtime accepts the messages that the plan makes due, each once and in their order. A neighbour
+/// with CAP_SYS_PTRACE in a shared pid namespace could otherwise have hooks run again, or connect the
+/// caller's terminal to a terminal of its own, by messages in the name of the process.
 pub(super) struct Handshake<'a> {
     /// The parent of the process.
     pub parent: Parent<'a>,
@@ -34,12 +74,8 @@ pub(super) struct Handshake<'a> {
     pub child: &'a mut Child,
     /// Whether `child` is the process of the program and will not be replaced.
     pub adopted: bool,
-    /// Whether the go-between leaves a process behind that has the go-between's end of the socket,
-    /// too: then the end of file does not mean that the go-between has ended.
-    pub shares_socket: bool,
-    /// Whether neighbours in a pid namespace see the process. With CAP_SYS_PTRACE they could send
-    /// in its name what it has no reason to: to have hooks run again, for example.
-    pub is_visible: bool,
+    /// The messages that are still due.
+    pub due: std::vec::IntoIter<Due>,
     /// The master of the terminal, in the foreground.
     pub master: Option<OwnedFd>,
     /// A seccomp listener for a process that has no id yet.
@@ -70,34 +106,29 @@ impl Handshake<'_> {
     /// the console, a seccomp listener, the end.
     pub fn receive(&mut self) -> Result<ToParent> {
         loop {
-            if self.shares_socket {
+            // A go-between leaves a process behind that has its end of the socket, too: the end of
+            // file does not mean that the go-between has ended.
+            if self.due.as_slice().contains(&Due::Pid) {
                 await_go_between(self.parent, self.socket, self.child)?;
             }
-            match self.socket.next()? {
-                Some(ToParent::Console(master)) if self.expects_console() => {
-                    self.master = Some(master);
-                }
-                Some(ToParent::Console(_)) => return Err(unexpected()),
-                Some(ToParent::SeccompFd(fd)) => self.take_listener(fd)?,
+            let message = match self.socket.next()? {
                 Some(ToParent::Failed(error)) => return Err(error),
-                Some(message) => return Ok(message),
+                Some(message) if Due::of(&message) == self.due.next() => message,
+                Some(_) => return Err(unexpected()),
                 None => return Err(self.death()),
+            };
+            match message {
+                ToParent::Console(master) => self.master = Some(master),
+                ToParent::SeccompFd(fd) => self.take_listener(fd)?,
+                message => return Ok(message),
             }
         }
-    }
-
-    /// Whether a master may arrive: only once, and only for a process with a terminal. A neighbour
-    /// could otherwise connect the caller's terminal to a terminal of its own.
-    fn expects_console(&self) -> bool {
-        let has_terminal = self.process.is_some_and(|process| process.terminal);
-        has_terminal && self.master.is_none() && !self.is_visible
     }
 
     /// Replaces the go-between by the process that it has cloned.
     pub fn replace_child(&mut self, pid: i32) -> Result<()> {
         self.parent.replace(self.child, pid)?;
         self.adopted = true;
-        self.shares_socket = false;
         Ok(())
     }
 
@@ -183,3 +214,65 @@ pub(super) fn await_go_between(parent: Parent<'_>, socket: &Socket, child: &Chil
 
 /// A container's first process, in error messages.
 pub(super) const INIT: &str = "container init";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol;
+    use crate::state::test_support;
+
+    /// Sends `messages` in the name of a process of which the messages `due` are due. Returns the answers.
+    fn answers(due: &[Due], messages: Vec<ToParent>) -> Vec<Result<ToParent>> {
+        let (own, other) = protocol::pair().unwrap();
+        let count = messages.len();
+        messages.iter().for_each(|message| other.tell_parent(message).unwrap());
+        let state = test_support::state("c", std::process::id() as i32);
+        let pid = std::process::id() as i32;
+        let named = rustix::process::Pid::from_raw(pid).unwrap();
+        let pidfd =
+            rustix::process::pidfd_open(named, rustix::process::PidfdFlags::empty()).unwrap();
+        let mut child = Child { pid, pidfd };
+        let mut handshake = Handshake {
+            parent: Parent::Caller,
+            name: INIT,
+            process: None,
+            state: &state,
+            proc: &Proc::open().unwrap(),
+            socket: &own,
+            child: &mut child,
+            adopted: true,
+            due: Vec::from(due).into_iter(),
+            master: None,
+            listener: None,
+        };
+        (0..count).map(|_| handshake.receive()).collect()
+    }
+
+    #[test]
+    fn a_message_is_accepted_when_it_is_due() {
+        let ready = || ToParent::Ready { user_namespace: 0 };
+        let all = answers(
+            &[Due::Map, Due::Hooks, Due::Ready],
+            vec![ToParent::NeedMap, ToParent::NeedHooks, ready()],
+        );
+        assert!(all.iter().all(Result::is_ok), "{all:?}");
+        let stdin = || std::io::stdin().as_fd().try_clone_to_owned().unwrap();
+        for (due, messages) in [
+            (&[Due::Ready][..], vec![ToParent::NeedHooks]),
+            (&[Due::Hooks, Due::Ready], vec![ToParent::NeedHooks, ToParent::NeedHooks]),
+            (&[Due::Hooks, Due::Ready], vec![ready()]),
+            (&[Due::Map, Due::Pid, Due::Ready], vec![ToParent::Pid(1)]),
+            (&[Due::Ready], vec![ToParent::Pid(1)]),
+            (&[Due::Ready], vec![ToParent::Console(stdin())]),
+            (&[Due::Ready], vec![ToParent::SeccompFd(0)]),
+            (&[], vec![ready()]),
+        ] {
+            let last = answers(due, messages).pop().unwrap();
+            let error = last.expect_err(&format!("{due:?}"));
+            assert!(error.to_string().contains("unexpected message"), "{due:?}: {error}");
+        }
+        let failed = Error::new(Kind::Invalid, "no");
+        let error = answers(&[Due::Map], vec![ToParent::Failed(failed)]).pop().unwrap();
+        assert_eq!(error.unwrap_err().to_string(), "no");
+    }
+}

@@ -1,11 +1,11 @@
 //! The messages of a create: the runtime answers init until init is ready.
 
 use crate::cgroup::Cgroup;
-use crate::config::Plan;
+use crate::config::{Choice, FilterPoint, Plan, Process};
 use crate::hooks;
 use crate::init::Inherited;
 use crate::protocol::{ToInit, ToParent};
-use crate::spawn::handshake::{Handshake, unexpected};
+use crate::spawn::handshake::{Due, Handshake, unexpected};
 use crate::spawn::{idmapped, maps, owner};
 use crate::state::{self, Status};
 use crate::{Context, Result};
@@ -20,9 +20,8 @@ pub(super) struct InitHandshake<'a> {
     pub inherited: &'a Inherited,
     /// The container's cgroup.
     pub cgroup: &'a mut Cgroup,
-    /// Whether NeedHooks has been answered. An init in a joined pid namespace, which neighbours
-    /// see, is cloned only after that, so its maps, clocks and hooks are not due again.
-    pub hooks_done: bool,
+    /// Whether init waits until it is in its cgroups.
+    pub waits_for_cgroup: bool,
     /// Whether hooks of create have been started: then poststop hooks are owed.
     pub hooks_ran: bool,
     /// The user namespace of init, when init is ready.
@@ -40,16 +39,11 @@ impl InitHandshake<'_> {
         }
         loop {
             match self.shared.receive()? {
-                ToParent::NeedMap | ToParent::NeedOffsets | ToParent::NeedHooks
-                    if self.hooks_done =>
-                {
-                    return Err(unexpected());
-                }
                 ToParent::NeedMap => self.map()?,
-                ToParent::Pid(pid) if !self.shared.adopted => self.replace_child(pid)?,
+                ToParent::Pid(pid) => self.replace_child(pid)?,
                 ToParent::NeedOffsets => self.set_clocks()?,
                 ToParent::NeedHooks => self.run_hooks()?,
-                ToParent::Ready { user_namespace } if self.shared.adopted => {
+                ToParent::Ready { user_namespace } => {
                     self.user_namespace = user_namespace;
                     self.cgroup.set_devices()?;
                     return owner::hand_over(self.plan, self.cgroup, self.shared.child.pid);
@@ -60,14 +54,13 @@ impl InitHandshake<'_> {
     }
 
     fn enter_cgroup(&mut self) -> Result<()> {
-        let waits = waits_for_cgroup(self.cgroup, self.plan.route.trampoline);
         let pid = self.shared.child.pid;
         self.cgroup.make_unit(pid)?;
         if self.cgroup.needs_enter() {
             self.cgroup.enter(pid)?;
             self.cgroup.enter_below(pid)?;
         }
-        if waits {
+        if self.waits_for_cgroup {
             self.shared.tell(ToInit::CgroupReady)?;
         }
         self.cgroup.prepare_devices();
@@ -94,7 +87,6 @@ impl InitHandshake<'_> {
     fn replace_child(&mut self, pid: i32) -> Result<()> {
         self.shared.replace_child(pid)?;
         if self.plan.route.joins_pid {
-            self.shared.is_visible = true;
             if let Some(listener) = self.shared.listener.take() {
                 let pid = self.shared.child.pid;
                 self.shared.send_listener(&listener, pid, (Status::Creating, pid))?;
@@ -106,7 +98,6 @@ impl InitHandshake<'_> {
     }
 
     fn run_hooks(&mut self) -> Result<()> {
-        self.hooks_done = true;
         // createContainer hooks run in the container's cgroup.
         self.cgroup.set_devices()?;
         self.hooks_ran = self.plan.hooks.has_create();
@@ -118,8 +109,23 @@ impl InitHandshake<'_> {
     }
 }
 
-/// Whether init waits until it is in its cgroups: if the runtime has to put init there, and always
-/// behind a go-between, whose message with the id of init must arrive first.
-pub(super) fn waits_for_cgroup(cgroup: &Cgroup, go_between: bool) -> bool {
-    cgroup.needs_enter() || go_between
+/// Returns the messages that are due from init, in their order; `foreground`: the runtime receives the
+/// master of the terminal.
+pub(super) fn due(plan: &Plan, foreground: bool) -> Vec<Due> {
+    let has_listener = plan.process.as_ref().is_some_and(Process::has_listener);
+    let joins_pid = plan.route.joins_pid;
+    let early = joins_pid && plan.filter_point == FilterPoint::Clone;
+    let has_offsets = plan.namespaces.time == Choice::New && plan.time_offsets.is_some();
+    let all = [
+        (Due::Map, plan.ids.is_some()),
+        (Due::Pid, plan.route.trampoline),
+        (Due::Offsets, has_offsets && plan.namespaces.has_user()),
+        (Due::Hooks, plan.hooks.has_create() || joins_pid),
+        (Due::Console, foreground),
+        (Due::Listener, has_listener && early),
+        (Due::Pid, joins_pid),
+        (Due::Listener, has_listener && !early),
+        (Due::Ready, true),
+    ];
+    all.into_iter().filter_map(|(due, is_due)| is_due.then_some(due)).collect()
 }

@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
-use super::handshake::{InitHandshake, waits_for_cgroup};
+use super::handshake::{InitHandshake, due};
 use super::request::CreateRequest;
 use super::{prepare, record};
 use crate::cgroup::Cgroup;
@@ -108,6 +108,8 @@ impl<'a> Created<'a> {
         let mut socket = Some(socket);
         let foreground_terminal =
             console.is_none() && plan.process.as_ref().is_some_and(|process| process.terminal);
+        // Behind a go-between, init always waits: the message with its id must arrive first.
+        let waits_for_cgroup = cgroup.needs_enter() || plan.route.trampoline;
         let home = inherited.sources.stage(plan, &inherited.proc)?;
         let init = Init {
             plan,
@@ -117,7 +119,7 @@ impl<'a> Created<'a> {
             console: console.as_ref(),
             size: foreground_terminal.then(supervise::caller_size).flatten(),
             cgroups: cgroup.record(),
-            waits_for_cgroup: waits_for_cgroup(cgroup, plan.route.trampoline),
+            waits_for_cgroup,
             signals: request.signals,
             hook_state: &|status, pid| state::document(state, status, pid).to_json(),
         };
@@ -153,15 +155,14 @@ impl<'a> Created<'a> {
                 socket: &socket,
                 child,
                 adopted: !has_go_between,
-                shares_socket: has_go_between,
-                is_visible: false,
+                due: due(plan, foreground_terminal).into_iter(),
                 master: None,
                 listener: None,
             },
             plan,
             inherited: &inherited,
             cgroup,
-            hooks_done: false,
+            waits_for_cgroup,
             hooks_ran: false,
             user_namespace: 0,
         };

@@ -10,12 +10,13 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::plan::ExecPlan;
 use super::request::ExecRequest;
 use crate::cgroup::Cgroup;
-use crate::init::birth::{self, Report};
+use crate::config::Process;
+use crate::init::birth::Report;
 use crate::init::{limits, scheduling};
 use crate::protocol::{ToInit, ToParent};
 use crate::spawn::announce;
 use crate::spawn::child::{has_ended, wait_for_end};
-use crate::spawn::handshake::{Handshake, unexpected};
+use crate::spawn::handshake::{Due, Handshake, unexpected};
 use crate::state::{self, Status};
 use crate::{Context, Error, Kind, Result, log};
 
@@ -102,8 +103,10 @@ impl ExecHandshake<'_> {
         if let Some(listener) = self.shared.listener.take() {
             self.send_listener(listener)?;
         }
-        wait_for_end(self.shared.child).context("wait for the process that clones the exec's")?;
-        let (pid, result) = self.report.read().ok_or_else(|| self.shared.death())?;
+        wait_for_end(self.shared.child).context("wait for the go-between")?;
+        // A go-between that was killed has reported nothing, but may have cloned the process.
+        let killed = || (self.report.born().load(Ordering::Acquire), Err(self.shared.death()));
+        let (pid, result) = self.report.read().unwrap_or_else(killed);
         if pid != 0 {
             self.shared.replace_child(pid)?;
         }
@@ -123,7 +126,7 @@ impl ExecHandshake<'_> {
             // It is a child of the parent, which reaps it after us, so the id is its own.
             match kill_process(pid, Signal::KILL) {
                 Ok(()) | Err(rustix::io::Errno::SRCH) => {}
-                Err(errno) => log::warn(Error::from(errno).context("kill the exec's process")),
+                Err(errno) => log::warn(Error::from(errno).context("kill the process of the exec")),
             }
             self.shared.replace_child(pid.as_raw_pid())?;
         }
@@ -139,8 +142,7 @@ impl ExecHandshake<'_> {
     /// only filters with a listener.
     fn born(&self) -> Result<Option<Pid>> {
         loop {
-            let is_gone = has_ended(self.shared.child)
-                .context("look at the process that clones the exec's")?;
+            let is_gone = has_ended(self.shared.child).context("look at the go-between")?;
             let pid = Pid::from_raw(self.report.born().load(Ordering::Acquire));
             if pid.is_some() || is_gone {
                 return Ok(pid);
@@ -156,9 +158,19 @@ impl ExecHandshake<'_> {
         if !has_ended(child).context("look at the process of the exec")? {
             return Ok(());
         }
-        match self.shared.parent.signal_of(child) {
-            Some(signal) if !state::has_executed(child.pid)? => Err(birth::killed_by(signal)),
+        let signal =
+            self.shared.parent.signal_of(child).context("look at the process of the exec")?;
+        match signal {
+            Some(_) if !state::has_executed(child.pid)? => Err(self.shared.death()),
             _ => Ok(()),
         }
     }
+}
+
+/// Returns the messages that are due from the process, in their order; `foreground`: the runtime
+/// receives the master of the terminal.
+pub(super) fn due(process: &Process, foreground: bool) -> Vec<Due> {
+    let all =
+        [(Due::Console, foreground), (Due::Listener, process.has_listener()), (Due::Ready, true)];
+    all.into_iter().filter_map(|(due, is_due)| is_due.then_some(due)).collect()
 }

@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use rustix::fs::{CWD, Mode, OFlags};
 
 use super::affinity::InitialAffinity;
-use super::handshake::ExecHandshake;
+use super::handshake::{ExecHandshake, due};
 use super::plan::ExecPlan;
 use super::request::ExecRequest;
 use crate::cgroup::Cgroup;
@@ -89,8 +89,7 @@ pub(super) fn run(
             socket: &socket,
             child: &mut child,
             adopted: false,
-            shares_socket: false,
-            is_visible: false,
+            due: due(&plan.process, terminal).into_iter(),
             master: None,
             listener: None,
         },
