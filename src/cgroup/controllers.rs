@@ -65,7 +65,7 @@ fn enable_in(dir: &Path, missing: &[String], needed: &[String]) -> Result<()> {
                         dir.display()
                     )),
                     Errno::EOPNOTSUPP => error.context(format!(
-                        "{} is threaded, so its children cannot be limited in this; \
+                        "{} is threaded, so its children cannot be limited by the controller {name:?}; \
                          use another cgroupsPath",
                         dir.display()
                     )),

@@ -207,7 +207,7 @@ const DEFAULTS: [Rule; 10] = [
     char_device(136, None),  // pseudo-terminals
 ];
 
-/// The checked rules of a container, in order. What no rule covers is denied.
+/// The checked rules of a container, in order. Accesses that no rule covers are denied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ruleset {
     rules: Vec<Rule>,

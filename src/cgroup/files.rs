@@ -8,14 +8,10 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 
+use crate::sys::to_nix;
 use crate::{Error, Result};
 
 pub type Sys<T> = std::result::Result<T, Errno>;
-
-/// Converts an error number of rustix.
-pub fn errno(error: rustix::io::Errno) -> Errno {
-    Errno::from_raw(error.raw_os_error())
-}
 
 /// Whether an error is a lack of permission.
 pub fn is_permission(error: &Error) -> bool {
@@ -25,12 +21,12 @@ pub fn is_permission(error: &Error) -> bool {
 /// Opens a cgroup directory.
 pub fn open_dir(path: &Path) -> Sys<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    openat(CWD, path, flags, Mode::empty()).map_err(errno)
+    openat(CWD, path, flags, Mode::empty()).map_err(to_nix)
 }
 
 /// Reads the text of a file in an open directory.
 pub fn read(dir: BorrowedFd<'_>, file: &str) -> Sys<String> {
-    let fd = openat(dir, file, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map_err(errno)?;
+    let fd = openat(dir, file, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map_err(to_nix)?;
     read_fd(fd.as_fd())
 }
 
@@ -44,7 +40,7 @@ pub fn read_fd(fd: BorrowedFd<'_>) -> Sys<String> {
             Ok(0) => return Ok(String::from_utf8_lossy(&out).into_owned()),
             Ok(count) => out.extend(buffer.iter().take(count)),
             Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(errno(error)),
+            Err(error) => return Err(to_nix(error)),
         }
     }
 }
@@ -52,20 +48,20 @@ pub fn read_fd(fd: BorrowedFd<'_>) -> Sys<String> {
 /// Reads the text of a file by the path of its directory.
 pub fn read_in(dir: &Path, file: &str) -> Sys<String> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    let fd = openat(CWD, dir.join(file), flags, Mode::empty()).map_err(errno)?;
+    let fd = openat(CWD, dir.join(file), flags, Mode::empty()).map_err(to_nix)?;
     read_fd(fd.as_fd())
 }
 
 /// Writes `value` to a file in an open directory with one write(2).
 pub fn write(dir: BorrowedFd<'_>, file: &str, value: &str) -> Sys<()> {
-    let fd = openat(dir, file, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()).map_err(errno)?;
+    let fd = openat(dir, file, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()).map_err(to_nix)?;
     write_fd(fd.as_fd(), value)
 }
 
 /// Writes `value` to a file by the path of its directory with one write(2).
 pub fn write_in(dir: &Path, file: &str, value: &str) -> Sys<()> {
     let flags = OFlags::WRONLY | OFlags::CLOEXEC;
-    let fd = openat(CWD, dir.join(file), flags, Mode::empty()).map_err(errno)?;
+    let fd = openat(CWD, dir.join(file), flags, Mode::empty()).map_err(to_nix)?;
     write_fd(fd.as_fd(), value)
 }
 
@@ -83,7 +79,7 @@ pub fn write_each(
         let fd = match reused {
             Some((_, fd)) => fd,
             None => openat(dir, file, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
-                .map_err(|error| failed(errno(error)))?,
+                .map_err(|error| failed(to_nix(error)))?,
         };
         write_fd(fd.as_fd(), &value).map_err(failed)?;
         open = Some((file, fd));
@@ -97,7 +93,7 @@ fn write_fd(fd: BorrowedFd<'_>, value: &str) -> Sys<()> {
             Ok(_) => return Ok(()),
             // A signal can interrupt the reclaim for a memory limit.
             Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(errno(error)),
+            Err(error) => return Err(to_nix(error)),
         }
     }
 }
@@ -132,7 +128,7 @@ pub fn wait_event(dir: BorrowedFd<'_>, line: &str, limit: Duration) -> Sys<bool>
     let fd = match openat(dir, "cgroup.events", flags, Mode::empty()) {
         Ok(fd) => fd,
         Err(rustix::io::Errno::NODEV | rustix::io::Errno::NOENT) => return Ok(true),
-        Err(error) => return Err(errno(error)),
+        Err(error) => return Err(to_nix(error)),
     };
     loop {
         match read_fd(fd.as_fd()) {

@@ -169,8 +169,8 @@ impl Cgroup {
             let flags = nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW;
             match nix::unistd::fchownat(dir, name, Some(uid.into()), None, flags) {
                 Ok(()) | Err(Errno::ENOENT) => {}
-                // A user without the right stays the owner, and the container divides it no
-                // further.
+                // Without the right to chown, the runtime's user stays the owner, and the container
+                // cannot divide the cgroup.
                 Err(Errno::EPERM | Errno::EACCES) if self.record.is_rootless() => return Ok(()),
                 Err(errno) => {
                     let file = path.join(name);

@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use nix::errno::Errno;
 
 use crate::systemd::Property;
-use crate::{Result, log};
+use crate::{Context, Result, log};
 
 use super::files;
 use super::record::Record;
@@ -50,14 +50,23 @@ impl Record {
     ) -> Result<()> {
         let mut before = Vec::new();
         for dir in self.checked()? {
-            let Ok(fd) = files::open_dir(&dir.path) else { continue };
+            let fd = match files::open_dir(&dir.path) {
+                Ok(fd) => fd,
+                Err(Errno::ENOENT) => continue,
+                Err(errno) => {
+                    return Err(errno).with_context(|| format!("open {}", dir.path.display()));
+                }
+            };
             let names = if dir.is_unified() { V2 } else { V1 };
             // An idle cgroup has no weight, and a cgroup that is no longer idle gets a new weight.
             let follows = |name: &str| name == "cpu.weight" && changed.contains(&"cpu.idle");
             for name in names.iter().filter(|name| !changed.contains(name) && !follows(name)) {
-                // Most do not exist: they belong to other controllers or newer kernels.
-                if let Ok(text) = files::read(fd.as_fd(), name) {
-                    before.push((dir, *name, text));
+                match files::read(fd.as_fd(), name) {
+                    Ok(text) => before.push((dir, *name, text)),
+                    // Most do not exist: they belong to other controllers or newer kernels. Without
+                    // the feature, some can only be opened.
+                    Err(Errno::ENOENT | Errno::ENODEV | Errno::EOPNOTSUPP) => {}
+                    Err(errno) => return Err(files::read_error(&dir.path, name, errno)),
                 }
             }
         }

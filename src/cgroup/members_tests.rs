@@ -145,8 +145,8 @@ fn sub_cgroups_however_deep() {
             mkdirat(&fd, long.as_str(), FileMode::RWXU).unwrap();
             fd = openat(&fd, long.as_str(), flags, FileMode::empty()).unwrap();
         }
-        // A cpuset without CPUs accepts no process.
-        if !dir.join("cpuset.cpus").exists() {
+        // On cgroup v1, a cpuset without CPUs accepts no process.
+        if dir.join("cgroup.controllers").exists() || !dir.join("cpuset.cpus").exists() {
             let procs = openat(&fd, "cgroup.procs", OFlags::WRONLY, FileMode::empty()).unwrap();
             rustix::io::write(procs, pid.to_string().as_bytes()).unwrap();
         }

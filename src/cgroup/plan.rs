@@ -16,7 +16,7 @@ use super::record::Record;
 use super::resources::Resources;
 use super::units;
 
-/// What a plan depends on besides configuration and host.
+/// The options of a plan, besides configuration and host.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CgroupOptions {
     /// The runtime is not privileged: a cgroup that it may not create is left out, if neither a

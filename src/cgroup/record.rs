@@ -6,6 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
+use crate::sys::to_nix;
 use crate::systemd::Unit;
 use crate::{Error, Kind, Result, log};
 
@@ -170,7 +171,7 @@ impl Record {
     pub(super) fn is_recorded(&self, dir: BorrowedFd<'_>) -> Result<bool, Errno> {
         match &self.identity {
             Some(identity) => {
-                let stat = rustix::fs::fstat(dir).map_err(|e| Errno::from_raw(e.raw_os_error()))?;
+                let stat = rustix::fs::fstat(dir).map_err(to_nix)?;
                 Ok(stat.st_ino == identity.inode)
             }
             None => Ok(true),

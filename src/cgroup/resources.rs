@@ -6,7 +6,7 @@ use super::device_rules::Ruleset;
 use super::limits::Limits;
 use crate::Result;
 
-/// What `linux.resources` and `linux.devices` request of the cgroup.
+/// The requests of `linux.resources` and `linux.devices` to the cgroup.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resources {
     pub(crate) limits: Limits,

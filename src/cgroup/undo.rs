@@ -14,7 +14,7 @@ use super::files;
 use super::record::Record;
 use super::setting::{Content, ControlFile, Setting};
 
-/// What [`Record::update`] has changed, to be restored if a later step fails.
+/// The state before [`Record::update`], restored if a later step fails.
 #[derive(Debug, Default)]
 #[must_use]
 pub struct Undo {

@@ -19,7 +19,7 @@ use super::resources::Resources;
 use super::undo::Undo;
 use super::units;
 
-/// What `update` changes.
+/// The changes of an update.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Update {
     /// The limits to set, in this order.

@@ -11,22 +11,23 @@ use std::path::Path;
 use nix::errno::Errno;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, openat, unlinkat};
 
-use super::files::{Sys, errno, open_dir, read, read_error};
+use super::files::{Sys, open_dir, read, read_error};
 use crate::Result;
+use crate::sys::to_nix;
 
 fn open_below(dir: BorrowedFd<'_>, name: &CString) -> Sys<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    openat(dir, name, flags, Mode::empty()).map_err(errno)
+    openat(dir, name, flags, Mode::empty()).map_err(to_nix)
 }
 
 fn children(dir: BorrowedFd<'_>) -> Sys<Vec<CString>> {
     let mut out = Vec::new();
-    for entry in Dir::read_from(dir).map_err(errno)? {
+    for entry in Dir::read_from(dir).map_err(to_nix)? {
         let entry = match entry {
             Ok(entry) => entry,
             // The directory was removed meanwhile.
             Err(rustix::io::Errno::NOENT) => break,
-            Err(error) => return Err(errno(error)),
+            Err(error) => return Err(to_nix(error)),
         };
         let name = entry.file_name();
         if entry.file_type() == FileType::Directory && name != c"." && name != c".." {
@@ -74,7 +75,7 @@ pub fn remove_below(top: OwnedFd) -> Sys<()> {
             match unlinkat(&dir, &name, AtFlags::REMOVEDIR) {
                 Ok(()) | Err(rustix::io::Errno::NOENT) => {}
                 Err(rustix::io::Errno::BUSY) => busy = Some(name),
-                Err(error) => return Err(errno(error)),
+                Err(error) => return Err(to_nix(error)),
             }
         }
         if let Some(name) = busy {
@@ -91,7 +92,7 @@ pub fn remove_below(top: OwnedFd) -> Sys<()> {
         dir = open_below(dir.as_fd(), &c"..".to_owned())?;
         match unlinkat(&dir, &name, AtFlags::REMOVEDIR) {
             Ok(()) | Err(rustix::io::Errno::NOENT) => {}
-            Err(error) => return Err(errno(error)),
+            Err(error) => return Err(to_nix(error)),
         }
     }
 }
