@@ -81,7 +81,7 @@ fn array_key(before: &[u8]) -> bool {
     ARRAY_KEYS.iter().any(|known| known.as_bytes() == key)
 }
 
-/// Whether a member of value 0 may be missing from the text.
+/// Whether the process has a member that reads as 0 and may be missing from the text.
 pub fn process_may_hide(process: &Process) -> bool {
     // The crate has defaults of its own for both members.
     if process.io_priority().is_some() {
@@ -90,7 +90,7 @@ pub fn process_may_hide(process: &Process) -> bool {
     process.rlimits().iter().flatten().any(|limit| limit.soft() == 0 || limit.hard() == 0)
 }
 
-/// Whether a member of value 0 may be missing from the text.
+/// Whether the configuration has a member that reads as 0 and may be missing from the text.
 pub fn spec_may_hide(spec: &Spec) -> bool {
     if spec.process().as_ref().is_some_and(process_may_hide) {
         return true;

@@ -1,8 +1,6 @@
 //! When a process loads its seccomp filter: as early as the filter permits all system calls that
 //! the process makes under it.
 
-use rustix::process::Resource;
-
 use super::process::Process;
 use super::rlimits::Rlimit;
 use crate::seccomp::{Call, Filter};
@@ -95,14 +93,6 @@ impl Process {
     pub fn sibling(&self, sets_limits: bool) -> Sibling {
         let sets_process_count = sets_limits && self.rlimits.iter().any(Rlimit::is_process_count);
         Sibling { terminal: self.terminal, sets_process_count }
-    }
-}
-
-impl Rlimit {
-    /// Whether this is RLIMIT_NPROC, which counts the processes of a user. A process that still has
-    /// to clone the container's own must not be under it.
-    pub fn is_process_count(&self) -> bool {
-        self.resource == Resource::Nproc
     }
 }
 

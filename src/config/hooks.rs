@@ -8,7 +8,7 @@ use std::time::Duration;
 use oci_spec::runtime::{Hook as SpecHook, Hooks as SpecHooks};
 
 use super::annotations::{HOOKS_STDERR, HOOKS_STDOUT};
-use super::environment::assignment;
+use super::environment::{assignment, c_string};
 use crate::hooks::{Hook, Hooks, Sink};
 use crate::{Error, Result};
 
@@ -87,13 +87,9 @@ pub fn parse_hook(field: &str, hook: &SpecHook) -> Result<Hook> {
 }
 
 fn strings(field: &str, name: &str, list: Option<&[String]>) -> Result<Vec<CString>> {
+    let field = format!("{field}.{name}");
     let list = list.unwrap_or_default().iter().enumerate();
-    list.map(|(index, text)| {
-        CString::new(text.as_bytes()).map_err(|_| {
-            Error::invalid(format!("{field}.{name}[{index}]"), text, "holds a NUL byte")
-        })
-    })
-    .collect()
+    list.map(|(index, text)| c_string(&field, index, text)).collect()
 }
 
 #[cfg(test)]

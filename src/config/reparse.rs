@@ -95,7 +95,8 @@ fn invalid(text: &str, error: &serde_json::Error, value: &Value, root: &str) -> 
         return Error::new(Kind::Invalid, why);
     }
     match found {
-        Some(value) => Error::new(Kind::Invalid, format!("{field}: {}: {why}", shown(value))),
+        // The value as written in the file.
+        Some(value) => Error::invalid(field, format_args!("{value}"), why),
         None => Error::invalid_field(field, why),
     }
 }
@@ -122,11 +123,6 @@ fn between<'a>(text: &'a str, start: &str, end: &str) -> Option<&'a str> {
     Some(text.strip_prefix(start)?.split_once(end)?.0)
 }
 
-fn shown(value: &Value) -> String {
-    // The value as written in the file.
-    text::value(&format_args!("{value}"))
-}
-
 /// Repairs `process`. Returns whether anything changed.
 fn repair_process(process: &mut Value, warnings: &mut Vec<String>) -> bool {
     let mut repaired = false;
@@ -140,7 +136,8 @@ fn repair_process(process: &mut Value, warnings: &mut Vec<String>) -> bool {
                 let known = !name.is_string() || Capability::deserialize(name).is_ok();
                 if !known {
                     let field = format!("process.capabilities.{set}[{index}]");
-                    warnings.push(format!("{field}: {}: unknown capability, dropped", shown(name)));
+                    let shown = text::value(&format_args!("{name}"));
+                    warnings.push(format!("{field}: {shown}: unknown capability, dropped"));
                 }
                 index += 1;
                 known

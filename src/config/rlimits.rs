@@ -37,6 +37,12 @@ impl Rlimit {
         }
         Ok(limits)
     }
+
+    /// Whether this is RLIMIT_NPROC, which counts the processes of a user. A process that still has
+    /// to clone the container's own must not be under it.
+    pub fn is_process_count(&self) -> bool {
+        self.resource == Resource::Nproc
+    }
 }
 
 fn resource(kind: PosixRlimitType) -> Resource {

@@ -6,6 +6,7 @@
 //! with one link, and it contains the whole key, which is compared byte by byte. The file name is
 //! only a hash. If any check fails, the profile is compiled again.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
@@ -58,9 +59,13 @@ impl Unsaved {
     }
 }
 
-/// Compiles a profile, or takes it from the cache in `dir`. Errors and warnings are those of
-/// [`super::compile`]. Returns the entry to save if the cache has none. Without `dir` nothing is
-/// cached.
+/// Compiles a profile for this machine and this kernel, or takes it from the cache in `dir`. Returns
+/// the entry to save if the cache has none. Without `dir` nothing is cached. One line in `warnings`
+/// lists the system calls that libseccomp does not know.
+///
+/// # Errors
+/// The field that libseccomp does not support (an architecture), that this kernel does not support
+/// (an action or flag), or that violates a rule of config-linux.md#seccomp.
 pub fn compile_cached(
     profile: &LinuxSeccomp,
     dir: Option<&Path>,
@@ -96,8 +101,10 @@ pub fn compile_cached(
 /// fixed order, so its serialisation is canonical. The listener's address is left out: it can
 /// differ for each container and does not affect the program.
 fn key(profile: &LinuxSeccomp) -> Option<Vec<u8>> {
-    let mut profile = profile.clone();
-    profile.set_listener_path(None).set_listener_metadata(None);
+    let mut profile = Cow::Borrowed(profile);
+    if profile.listener_path().is_some() || profile.listener_metadata().is_some() {
+        profile.to_mut().set_listener_path(None).set_listener_metadata(None);
+    }
     let uname = uname().ok()?;
     // The supported actions and flags depend on the kernel, so on its release, and on its version,
     // since distributions rebuild a release.
@@ -105,7 +112,7 @@ fn key(profile: &LinuxSeccomp) -> Option<Vec<u8>> {
     let mut key =
         format!("{FORMAT}\nlibseccomp {}\n{}\n", names::library_version(), host.join("\n"),)
             .into_bytes();
-    serde_json::to_writer(&mut key, &profile).ok()?;
+    serde_json::to_writer(&mut key, &*profile).ok()?;
     Some(key)
 }
 

@@ -114,6 +114,7 @@ fn kill_process_kills() {
     let output = in_child("kill_process_kills", || {
         put_on(json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
             {"names": ["mkdirat", "mkdir"], "action": "SCMP_ACT_KILL_PROCESS"}]}));
+        // It does not return: the filter kills the process.
         let _ = mkdirat();
     });
     assert_eq!(output.status.signal(), Some(libc::SIGSYS), "{output:?}");

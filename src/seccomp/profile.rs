@@ -21,7 +21,6 @@ const MAX_ERRNO: u32 = 4094;
 /// The largest value for a tracer, which gets 16 bits (`SECCOMP_RET_DATA`).
 const MAX_TRACE: u32 = 65_535;
 
-/// Between loading the filter and handing over its listener, init has to write to its parent. If
 /// A system call that must not wait for the agent. Init writes to its parent between loading the
 /// filter and sending the listener; if that call waited for an agent without a listener, create
 /// would hang forever.

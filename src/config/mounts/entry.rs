@@ -20,9 +20,9 @@ pub struct Mount {
     pub index: usize,
     /// The absolute path in the container.
     pub destination: PathBuf,
-    /// What is mounted.
+    /// The kind of the mount, with its source.
     pub kind: MountKind,
-    /// How it is mounted.
+    /// The parsed options.
     pub options: MountOptions,
     /// The mappings of an idmapped mount; `Some(None)` means those of the container.
     pub idmap: Option<Option<Pair>>,
@@ -31,7 +31,7 @@ pub struct Mount {
     pub read_only_late: bool,
 }
 
-/// What is mounted.
+/// The kind of a mount, with its source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MountKind {
     /// A part of the host's tree, by its absolute path.
@@ -49,7 +49,7 @@ pub enum MountKind {
     Remount,
 }
 
-/// What the entries depend on outside of the list.
+/// The parts of a configuration, outside of the list, that the entries depend on.
 #[derive(Debug, Clone, Copy)]
 pub struct Surroundings<'a> {
     /// The bundle, where relative bind sources start.
