@@ -32,11 +32,10 @@ may_skip=(
     seccomp::foreign_architecture   # a machine other than x86_64
     update::a_quota_that_the_parent # no cgroup v1
     update::block_io_throttles      # no cgroup v1
-    wording::a_deadline             # one processor
 )
-# Tests that have to run in one of the views of cgroups; which one has the controllers is the
-# machine's affair. All of them run in the virtual machine too. A view whose name has a comma is one
-# more for some tests, and counts for none.
+# Tests that have to run in one of the views of cgroups, as the machine decides which view has which
+# controllers. All of them run in the virtual machine too. Views with a comma in the name (systemd's
+# driver, cgroup v1) run only some tests, so they are not counted.
 one_view_is_enough=(apparmor:: limits:: limits_felt:: block_io:: update:: events:: exec_cgroup:: cgroup_v2::
     cgroup::native_tests:: cgroup::members_tests:: cgroup_rules::cpus_ cleanup::a_limit_too cleanup::memory_above systemd::
     config_keys::a_burst config_keys::a_hierarchy config_keys::resources_of wording::a_deadline)
@@ -95,7 +94,8 @@ machine() {
     esac
 }
 
-# The same with the hierarchies of v1 that a hybrid machine may lack, and the systemd that is their owner.
+# Runs some modules in the virtual machine with hybrid cgroups: v1 controllers that this machine may
+# lack, owned by systemd.
 machine_of_v1() {
     local -x VM_KERNEL=systemd.unified_cgroup_hierarchy=0
     local -x VM_TESTS="limits limits_felt block_io update systemd"

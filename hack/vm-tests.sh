@@ -16,7 +16,7 @@ cd "$top"
 
 # The modules of tests that cgroups matter to. A module takes 10 to 40 seconds there.
 modules=(cgroup_v2 cgroup::native_tests cgroup::members_tests cgroup_safety cgroup_delegation cgroup_rules limits limits_felt block_io update events ps_pause exec
-    exec_cgroup lifecycle rootless cleanup systemd apparmor nested)
+    exec_cgroup lifecycle rootless cleanup systemd apparmor nested config_keys wording)
 # Those of them that are told apart by who makes the cgroup.
 with_systemd=(cgroup_v2 cgroup_safety cgroup_delegation cgroup_rules limits limits_felt block_io update events ps_pause exec exec_cgroup lifecycle
     cleanup)

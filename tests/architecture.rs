@@ -6,8 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use imports::Graph;
 
-/// The top-level modules from the ground up. A module imports only from rows above its own row here,
-/// that is, from lower layers.
+/// The top-level modules, the lowest layer first. A module imports only from earlier rows.
 const LAYERS: &[&[&str]] = &[
     &["sys", "text", "list"],
     &["error"],
@@ -28,9 +27,8 @@ fn layer(module: &str) -> usize {
     row.unwrap_or_else(|| panic!("{module} is in no layer"))
 }
 
-#[test]
-fn no_module_imports_from_one_above_it() {
-    let graph = Graph::read();
+/// Returns the imports that do not go down.
+fn upward(graph: &Graph) -> BTreeSet<String> {
     let mut upward = BTreeSet::new();
     for (from, to) in graph.edges() {
         let (a, b) = (Graph::top(from), Graph::top(to));
@@ -38,6 +36,12 @@ fn no_module_imports_from_one_above_it() {
             upward.insert(format!("{from} imports from {to}"));
         }
     }
+    upward
+}
+
+#[test]
+fn no_module_imports_from_one_above_it() {
+    let upward = upward(&Graph::read());
     assert!(upward.is_empty(), "{upward:#?}");
 }
 
@@ -105,4 +109,33 @@ fn imports_are_seen() {
     ]);
     let found: Vec<_> = through.edges().collect();
     assert_eq!(found, [("b.rs", "a/deep.rs")]);
+    let forms = imports::parse(&[
+        ("lib.rs", "mod a;\nmod b;\nmod c;\nmod d;\n"),
+        ("a/mod.rs", "mod x;\npub use x::*;\nuse crate::{b::{self, c::{Deep}}, d};\n"),
+        ("a/x.rs", "use crate::d::*;\nfn f() { super::super::c::g() }\n"),
+        ("b/mod.rs", "pub mod c;\n"),
+        ("b/c.rs", "pub struct Deep;\n"),
+        ("c.rs", "pub(crate) use crate::b::c::Deep;\n"),
+        ("d.rs", ""),
+    ]);
+    let found: Vec<_> = forms.edges().collect();
+    let expected = [
+        ("a/mod.rs", "b/c.rs"),
+        ("a/mod.rs", "b/mod.rs"),
+        ("a/mod.rs", "d.rs"),
+        ("a/x.rs", "c.rs"),
+        ("a/x.rs", "d.rs"),
+        ("c.rs", "b/c.rs"),
+    ];
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn an_upward_import_is_found() {
+    let graph = imports::parse(&[
+        ("lib.rs", "mod cli;\nmod sys;\n"),
+        ("cli.rs", "use crate::sys::Call;\n"),
+        ("sys.rs", "pub use crate::cli::Cli;\npub struct Call;\n"),
+    ]);
+    assert_eq!(upward(&graph), BTreeSet::from(["sys.rs imports from cli.rs".to_owned()]));
 }

@@ -1,9 +1,9 @@
 //! The library in a program with threads. It has a `main` of its own: the harness of Rust runs tests
 //! in threads, and a fork server is started before the first thread.
 
-// Shared with the other test program, which uses all of both.
 #[path = "../examples/run.rs"]
 mod example;
+// `skip` and `support` are shared with the other test program, which uses all of them.
 #[allow(unused_macros)]
 mod skip;
 #[allow(dead_code, unused_imports, unused_macros)]
@@ -45,8 +45,13 @@ fn main() {
         println!("library: test");
         return;
     }
+    // As in a test program of the harness, a word selects tests by a part of their name.
+    let mut filters = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).peekable();
+    if filters.peek().is_some() && !filters.any(|filter| "library".contains(&filter)) {
+        return;
+    }
     if !nix::unistd::geteuid().is_root() {
-        skip::record("library::main", "needs root privileges");
+        skip::record("library::library::main", "needs root privileges");
         return;
     }
     bulkhead::protect_executable().unwrap();

@@ -62,8 +62,10 @@ struct Module {
     tokens: Vec<String>,
     /// Names that `use` items give, with the path that each stands for.
     names: BTreeMap<String, Segments>,
-    /// Modules whose public names are re-exported with `*`.
+    /// Modules whose public names are imported or re-exported with `*`.
     globs: Vec<Segments>,
+    /// Paths that are re-exported.
+    exports: Vec<Segments>,
     children: BTreeSet<String>,
 }
 
@@ -78,6 +80,15 @@ pub fn parse(files: &[(&str, &str)]) -> Graph {
             if let Some(target) = resolve(&modules, path, used, 0) {
                 let to = &modules[&target].file;
                 if to != &module.file && to != "lib.rs" && module.file != "lib.rs" {
+                    edges.insert((module.file.clone(), to.clone()));
+                }
+            }
+        }
+        // A re-export of a module's own parts is no use of them; one of another module's is.
+        for exported in &module.exports {
+            if let Some(target) = resolve(&modules, path, exported.clone(), 0) {
+                let to = &modules[&target].file;
+                if module.file != "lib.rs" && Graph::top(to) != Graph::top(&module.file) {
                     edges.insert((module.file.clone(), to.clone()));
                 }
             }
@@ -115,6 +126,7 @@ fn add(
         tokens,
         names: BTreeMap::new(),
         globs: Vec::new(),
+        exports: Vec::new(),
         children,
     };
     module.read_uses();
@@ -134,14 +146,16 @@ impl Module {
             let is_public = matches!(rest.last().map(String::as_str), Some("pub" | ")"));
             let item: Vec<String> = tokens.by_ref().take_while(|token| token != ";").collect();
             for (path, name) in tree(&item, &[]) {
+                if is_public {
+                    self.exports.push(path.clone());
+                } else {
+                    rest.extend(path.iter().flat_map(|part| [part.clone(), "::".into()]));
+                    rest.pop();
+                    rest.push(";".into());
+                }
                 if name == "*" {
                     self.globs.push(path);
                 } else {
-                    if !is_public {
-                        rest.extend(path.iter().flat_map(|part| [part.clone(), "::".into()]));
-                        rest.pop();
-                        rest.push(";".into());
-                    }
                     self.names.insert(name, path);
                 }
             }
