@@ -12,7 +12,7 @@
 use std::ffi::OsString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::linux::net::SocketAddrExt;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
 use nix::errno::Errno;
@@ -73,10 +73,7 @@ impl Host {
                 return Err(Error::invalid(VARIABLE, value.to_string_lossy(), why));
             }
         };
-        address.map(Host).map_err(|error| {
-            let value = OsString::from_vec(value.into_vec());
-            Error::invalid(VARIABLE, value.to_string_lossy(), error)
-        })
+        address.map(Host).map_err(|e| Error::invalid(VARIABLE, value.to_string_lossy(), e))
     }
 
     fn connect(&self) -> Result<UnixDatagram> {

@@ -89,6 +89,11 @@ fn sibling_flags(waits: bool) -> libc::c_int {
 
 /// Calls clone3(2). Returns `None` in the child.
 fn fork3(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> nix::Result<Option<Child>> {
+    const SHARING: libc::c_int =
+        libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_THREAD | libc::CLONE_SETTLS;
+    if flags & SHARING as u64 != 0 {
+        return Err(Errno::EINVAL);
+    }
     let pidfd = AtomicI32::new(-1);
     let is_sibling = flags & libc::CLONE_PARENT as u64 != 0;
     let args = libc::clone_args {
@@ -106,7 +111,7 @@ fn fork3(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> nix::Result<Option<Child
         set_tid_size: 0,
         cgroup: cgroup.map_or(0, |dir| dir.as_raw_fd() as u64),
     };
-    // SAFETY: no caller passes CLONE_VM, so parent and child share no memory and each keeps its
+    // SAFETY: CLONE_VM is refused above, so parent and child share no memory and each keeps its
     // own stack; the pointers in `args` are live for the call and its size is that of the struct
     // passed.
     let pid = Errno::result(unsafe {

@@ -8,8 +8,9 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use nix::sys::termios::OutputFlags;
 
+use super::signals::SignalGuard;
 use super::stand_in::*;
-use super::supervise::{Child as Container, Options, SignalGuard, supervise};
+use super::supervise::{Child as Container, Options, supervise};
 use crate::sys::fdpass;
 use crate::sys::term::{set_window_size, window_size};
 

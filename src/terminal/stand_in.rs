@@ -10,9 +10,8 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use crate::terminal::pty::{self, Pty};
-use crate::terminal::supervise::{
-    Child as Container, Options, SignalGuard, caller_size, supervise,
-};
+use crate::terminal::signals::SignalGuard;
+use crate::terminal::supervise::{Child as Container, Options, caller_size, supervise};
 use crate::terminal::{signals, socket, stdio};
 use nix::fcntl::{OFlag, open};
 use nix::pty::Winsize;

@@ -20,7 +20,7 @@ use rustix::process::{Pid, WaitOptions, WaitStatus, wait, waitpid};
 
 use super::caller::CallerTerminal;
 use super::relay::{Gone, Relay, Rest};
-pub use super::signals::SignalGuard;
+use super::signals::SignalGuard;
 use crate::sd_notify::Proxy;
 use crate::{Context, Error, Kind, Result, sys};
 
@@ -33,7 +33,7 @@ pub struct Child {
     pub pidfd: OwnedFd,
 }
 
-/// What to do besides waiting for the process.
+/// The tasks besides waiting for the process.
 #[derive(Debug)]
 pub struct Options {
     /// The master of the container's terminal, to be relayed to standard input and output. Init has
