@@ -33,7 +33,7 @@
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
-use nix::sys::socket::{AddressFamily, Shutdown, SockFlag, SockType, socketpair};
+use nix::sys::socket::Shutdown;
 
 use crate::sys::fdpass;
 use crate::{Context, Error, Kind, Result};
@@ -93,9 +93,7 @@ pub struct Socket(OwnedFd);
 
 /// Creates both ends: the runtime's, then init's.
 pub fn pair() -> Result<(Socket, Socket)> {
-    let (runtime, init) =
-        socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
-            .context("create the socket pair to init")?;
+    let (runtime, init) = fdpass::pair().context("create the socket pair to init")?;
     Ok((Socket(runtime), Socket(init)))
 }
 

@@ -1,11 +1,10 @@
 //! Prepares a new cgroup for limits and processes: the controllers of v2, the cpuset lists of v1.
 
-use std::os::fd::AsFd;
 use std::path::Path;
 
 use nix::errno::Errno;
 
-use crate::{Context, Result};
+use crate::Result;
 
 use super::dir_plan::DirPlan;
 use super::files;
@@ -32,9 +31,8 @@ const SUBTREE: &str = "cgroup.subtree_control";
 pub(super) const THREADED: [&str; 3] = ["cpu", "cpuset", "pids"];
 
 fn missing(dir: &Path, wanted: &[String]) -> Result<Vec<String>> {
-    let fd = files::open_dir(dir).with_context(|| format!("open {}", dir.display()))?;
     let have =
-        files::read(fd.as_fd(), SUBTREE).map_err(|errno| files::read_error(dir, SUBTREE, errno))?;
+        files::read_in(dir, SUBTREE).map_err(|errno| files::read_error(dir, SUBTREE, errno))?;
     let has = |name: &String| have.split_ascii_whitespace().any(|have| have == name);
     Ok(wanted.iter().filter(|name| !has(name)).cloned().collect())
 }
@@ -43,9 +41,8 @@ fn enable_in(dir: &Path, missing: &[String], needed: &[String]) -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
-    let fd = files::open_dir(dir).with_context(|| format!("open {}", dir.display()))?;
     let all = missing.iter().map(|name| format!("+{name}")).collect::<Vec<_>>().join(" ");
-    let Err(errno) = files::write(fd.as_fd(), SUBTREE, &all) else { return Ok(()) };
+    let Err(errno) = files::write_in(dir, SUBTREE, &all) else { return Ok(()) };
     // A controller that is not available must not prevent the others. But in a cgroup with
     // processes, each controller that the kernel enables makes the cgroup threaded and its children
     // invalid. So enable only the needed controllers, and first those that the kernel refuses
@@ -55,7 +52,7 @@ fn enable_in(dir: &Path, missing: &[String], needed: &[String]) -> Result<()> {
     single.sort_by_key(|name| THREADED.contains(&name.as_str()));
     for name in single {
         let value = format!("+{name}");
-        match files::write(fd.as_fd(), SUBTREE, &value) {
+        match files::write_in(dir, SUBTREE, &value) {
             Err(errno) if needed.contains(name) => {
                 let error = files::write_error(dir, SUBTREE, &value, errno);
                 return Err(match errno {

@@ -53,13 +53,6 @@ const ARRAY_KEYS: &[&str] = &[
 /// The parts of a configuration whose strings reach the kernel.
 const USED: &[&str] = &["process", "root", "hostname", "domainname", "mounts", "hooks", "linux"];
 
-/// Missing members that the crate reads as 0.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Absent {
-    /// Whether `linux.resources.pids` has no `limit`.
-    pub pids_limit: bool,
-}
-
 /// Whether the text may hold a NUL byte, or an array in the place of an object.
 pub fn text_may_hide(text: &str) -> bool {
     text.contains("\\u0000") || {
@@ -133,8 +126,9 @@ pub fn spec_may_hide(spec: &Spec) -> bool {
         })
 }
 
-/// Audits the whole text. `root` is the path of the outermost object.
-pub fn audit(text: &str, root: &str) -> Result<Absent> {
+/// Audits the whole text. `root` is the path of the outermost object. Returns whether
+/// `linux.resources.pids` has no `limit`, which the crate reads as 0.
+pub fn audit(text: &str, root: &str) -> Result<bool> {
     let mut value: Value = serde_json::from_str(text).map_err(|error| reparse::syntax(&error))?;
     if !root.is_empty() {
         value = Value::Object([(root.to_owned(), value)].into_iter().collect());
@@ -147,7 +141,7 @@ pub fn audit(text: &str, root: &str) -> Result<Absent> {
     }
     let pids = value.pointer("/linux/resources/pids");
     let pids_limit = pids.is_some_and(|p| p.is_object() && p.get("limit").is_none());
-    Ok(Absent { pids_limit })
+    Ok(pids_limit)
 }
 
 /// Checks that `value` and the values below it are objects with all required keys. The crate

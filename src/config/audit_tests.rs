@@ -2,7 +2,7 @@ use super::*;
 
 fn found(text: &str) -> String {
     match audit(text, "") {
-        Ok(absent) => format!("pids {}", absent.pids_limit),
+        Ok(lacks_pids_limit) => format!("pids {lacks_pids_limit}"),
         Err(error) => error.to_string(),
     }
 }

@@ -130,8 +130,8 @@ pub(super) fn parse_text(text: &str, warnings: &mut Vec<String>) -> Result<Spec>
     let mut spec: Spec = decode::<Config>(text, "", warnings)?.into();
     version::check(spec.version())?;
     if audit::text_may_hide(text) || audit::spec_may_hide(&spec) {
-        let absent = audit::audit(text, "")?;
-        if absent.pids_limit
+        let lacks_pids_limit = audit::audit(text, "")?;
+        if lacks_pids_limit
             && let Some(resources) =
                 spec.linux_mut().as_mut().and_then(|linux| linux.resources_mut().as_mut())
         {

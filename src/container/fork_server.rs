@@ -7,10 +7,7 @@ use std::sync::Arc;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::SigSet;
-use nix::sys::socket::{
-    AddressFamily, ControlMessage, MsgFlags, Shutdown, SockFlag, SockType, sendmsg, shutdown,
-    socketpair,
-};
+use nix::sys::socket::{ControlMessage, MsgFlags, Shutdown, sendmsg, shutdown};
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 
 use super::process::Process;
@@ -18,7 +15,7 @@ use super::worker::{self, Answer, Parcel, Request, WORKER};
 use crate::init::descriptors::close_but;
 use crate::protocol::encode_error;
 use crate::sys::clone::{Child, clone3};
-use crate::sys::fdpass::{recv_with_fd, recv_with_fds, send_with_fd};
+use crate::sys::fdpass::{self, recv_with_fd, recv_with_fds, send_with_fd};
 use crate::sys::signal::swap_mask;
 use crate::terminal::stdio::ensure_open;
 use crate::{Context, Error, Kind, Result, log};
@@ -254,8 +251,6 @@ fn pair() -> Result<(OwnedFd, OwnedFd)> {
         0..3 => rustix::io::fcntl_dupfd_cloexec(&end, 3),
         _ => Ok(end),
     };
-    let (one, other) =
-        socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
-            .context("make a socket pair")?;
+    let (one, other) = fdpass::pair().context("make a socket pair")?;
     above(one).and_then(|one| Ok((one, above(other)?))).context("make a socket pair")
 }

@@ -24,7 +24,7 @@ use crate::hooks;
 use crate::mount::sources::Sources;
 use crate::mount::trees::Trees;
 use crate::protocol::{ToInit, ToParent};
-use crate::state::Status;
+use crate::state::{self, Status};
 use crate::sys::clone::clone_sibling;
 use crate::{Context, Error, Result};
 
@@ -119,7 +119,7 @@ fn create_hooks(init: &Init<'_>, root: &Root, umask: Mode) -> Result<()> {
         init.parent.wait_for(ToInit::HooksDone)?;
     }
     if !hooks.create_container.is_empty() {
-        let state = (init.hook_state)(Status::Creating, nix::unistd::getpid().as_raw())?;
+        let state = hook_state(init, Status::Creating)?;
         // Hooks of runc start there, too; the state has no path of the root file system.
         nix::unistd::fchdir(root.fd()).context("enter the root file system")?;
         // Files that a hook writes on the host must not be open to all users.
@@ -162,8 +162,13 @@ fn execute(init: &Init<'_>, umask: Mode) -> Result<i32> {
     program.run(umask)
 }
 
+/// Returns what a hook reads of the container.
+fn hook_state(init: &Init<'_>, status: Status) -> Result<Vec<u8>> {
+    state::document(init.state, status, nix::unistd::getpid().as_raw()).to_json()
+}
+
 fn start_hooks(init: &Init<'_>) -> Result<()> {
-    let state = (init.hook_state)(Status::Created, nix::unistd::getpid().as_raw())?;
+    let state = hook_state(init, Status::Created)?;
     // The hooks are programs of the image like the container's own: they get its environment.
     let env = init.plan.process.as_ref().map(with_home).unwrap_or_default();
     let hooks = init.plan.hooks.start_container.iter();

@@ -5,13 +5,13 @@ use std::os::fd::OwnedFd;
 use nix::pty::Winsize;
 
 use super::start::Fifos;
+use crate::cgroup;
 use crate::config::{Kind, Plan};
 use crate::fs::Proc;
 use crate::mount::sources::Sources;
 use crate::protocol::Socket;
-use crate::state::Status;
+use crate::state::State;
 use crate::terminal::signals::Ignored;
-use crate::{Result, cgroup};
 
 /// The plan and the descriptors of a container, which init borrows from the memory that it
 /// inherits.
@@ -34,8 +34,8 @@ pub(crate) struct Init<'a> {
     pub waits_for_cgroup: bool,
     /// The signals that the caller ignores, for which the program gets the default action.
     pub signals: &'a Ignored,
-    /// Returns the state that hooks read, with the given status and process id.
-    pub hook_state: &'a dyn Fn(Status, i32) -> Result<Vec<u8>>,
+    /// The state of the container, of which hooks get a document.
+    pub state: &'a State,
 }
 
 /// Descriptors for init.

@@ -9,7 +9,6 @@
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::sched::{CloneFlags, setns};
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::mount::{FsOpenFlags, fsconfig_set_fd, fsopen};
 use rustix::process::{WaitId, WaitIdOptions, waitid};
@@ -49,9 +48,7 @@ fn made_inside(
     root: BorrowedFd<'_>,
     make: impl Fn() -> Result<OwnedFd>,
 ) -> Result<OwnedFd> {
-    let (own, other) =
-        socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
-            .context("make a socket pair")?;
+    let (own, other) = fdpass::pair().context("make a socket pair")?;
     let maker = || -> Result<i32> {
         setns(pid_namespace, CloneFlags::CLONE_NEWPID).context("join the pid namespace")?;
         nix::unistd::fchdir(root).context("enter the root file system")?;

@@ -121,7 +121,7 @@ impl<'a> Created<'a> {
             cgroups: cgroup.record(),
             waits_for_cgroup,
             signals: request.signals,
-            hook_state: &|status, pid| state::document(state, status, pid).to_json(),
+            state,
         };
         let cloned = self.parent.clone(plan.route.clone_flags, cgroup.clone_fd(), || {
             // Init's copy of the runtime's end would hide the runtime's death from init.

@@ -78,7 +78,7 @@ impl ExecHandshake<'_> {
     /// with capabilities of its own is the container's affair.
     fn check_user_namespace(&self) -> Result<()> {
         use std::os::unix::fs::MetadataExt;
-        let expected = self.plan.user_namespace;
+        let expected = self.shared.state.user_namespace;
         if expected == 0 {
             return Ok(());
         }

@@ -37,8 +37,6 @@ pub(crate) struct ExecPlan {
     pub is_privileged: bool,
     /// The cgroups of the process.
     pub cgroup: ExecCgroup,
-    /// The user namespace of init at create; 0: unknown.
-    pub user_namespace: u64,
     /// Name of the session keyring to join, if the container has one of its own.
     pub keyring: Option<CString>,
     /// Processors of the runtime before the clone.
@@ -105,7 +103,6 @@ impl ExecPlan {
             },
             is_privileged: host.is_privileged(),
             cgroup: ExecCgroup::new(&state.cgroup, &request.cgroups)?,
-            user_namespace: state.user_namespace,
             keyring: keyring(state)?,
             initial_affinity: affinities.initial,
             affinity: affinities.last,
