@@ -45,7 +45,7 @@ fn state_prints_the_document() {
     let sleep = Sleep::new();
     home.put_running(&state("c", sleep.pid()));
     let text = ok(&home, &["state", "c"]);
-    assert!(text.starts_with("{\n  \"ociVersion\": \"1.2.1\",\n  \"id\": \"c\",\n"), "{text}");
+    assert!(text.starts_with("{\n  \"ociVersion\": \"1.3.0\",\n  \"id\": \"c\",\n"), "{text}");
     let json: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(json["status"], "running");
     assert_eq!(json["pid"], sleep.pid());
@@ -316,7 +316,7 @@ fn usage() {
         assert!(!output.stdout.is_empty());
     }
     let version = String::from_utf8(run(&["--version"]).stdout).unwrap();
-    assert!(version.starts_with("bulkhead version ") && version.contains("\nspec: 1.2.1\n"));
+    assert!(version.starts_with("bulkhead version ") && version.contains("\nspec: 1.3.0\n"));
 }
 
 /// Where a terminal is 80 columns wide, and where nobody knows how wide it is.

@@ -23,6 +23,7 @@ mod device_nodes;
 mod events;
 mod exec;
 mod exec_cgroup;
+mod features;
 mod forged_messages;
 mod hooks;
 mod hostile_config;

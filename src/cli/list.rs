@@ -94,7 +94,7 @@ mod tests {
     fn columns_grow_with_their_cells() {
         let id = Id::new("a-rather-long-name").unwrap();
         let document = Document {
-            oci_version: "1.2.1",
+            oci_version: "1.3.0",
             id: &id,
             pid: 1234,
             status: Status::Running,

@@ -234,6 +234,6 @@ mod tests {
     fn version_lines() {
         let text = version().unwrap();
         assert!(text.starts_with("bulkhead version "), "{text}");
-        assert!(text.contains("\nspec: 1.2.1\n") && text.contains("\nlibseccomp: "), "{text}");
+        assert!(text.contains("\nspec: 1.3.0\n") && text.contains("\nlibseccomp: "), "{text}");
     }
 }

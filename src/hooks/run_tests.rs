@@ -57,7 +57,7 @@ fn run_in_order_and_stop_at_the_first_failure() {
 #[test]
 fn each_hook_reads_the_whole_state() {
     let dir = tempfile::tempdir().unwrap();
-    let state = br#"{"ociVersion":"1.2.1","id":"a"}"#;
+    let state = br#"{"ociVersion":"1.3.0","id":"a"}"#;
     let hooks: Vec<_> =
         (0..3).map(|i| shell(&format!("cat > {}/{i}", dir.path().display()))).collect();
     run_all("prestart", &hooks, state).unwrap();

@@ -160,7 +160,7 @@ mod tests {
 
     fn state(annotation: &str) -> ProcessState {
         ProcessState::new(
-            "1.2.1",
+            "1.3.0",
             42,
             Some("MKNOD=/dev/null".into()),
             json!({"id": "c1", "status": "creating", "annotations": {"x": annotation}}),
@@ -208,7 +208,7 @@ mod tests {
 
         let (bytes, fds) = reader.join().unwrap();
         let read: Value = serde_json::from_slice(&bytes).unwrap();
-        assert_eq!(read["ociVersion"], "1.2.1");
+        assert_eq!(read["ociVersion"], "1.3.0");
         assert_eq!(read["fds"], json!(["seccompFd"]));
         assert_eq!(read["pid"], 42);
         assert_eq!(read["metadata"], "MKNOD=/dev/null");

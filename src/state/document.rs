@@ -12,7 +12,7 @@ use crate::text::rfc3339;
 use crate::{Error, Kind, Result};
 
 /// The version of the OCI runtime specification that the state complies with.
-pub const OCI_VERSION: &str = "1.2.1";
+pub const OCI_VERSION: &str = "1.3.0";
 
 /// The status of a container (runtime.md, "State"; `paused` is runc's addition).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -119,7 +119,7 @@ mod tests {
         let json = document(&state, Status::Running, 77).to_json().unwrap();
         assert_eq!(
             String::from_utf8(json).unwrap(),
-            "{\"ociVersion\":\"1.2.1\",\"id\":\"c1\",\"pid\":77,\"status\":\"running\",\
+            "{\"ociVersion\":\"1.3.0\",\"id\":\"c1\",\"pid\":77,\"status\":\"running\",\
              \"bundle\":\"/b\",\"rootfs\":\"/b/rootfs\",\
              \"created\":\"2023-11-14T22:13:20.000000005Z\",\"owner\":\"root\",\
              \"root\":\"/b/rootfs\"}"
