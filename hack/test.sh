@@ -29,6 +29,7 @@ may_skip=(
     namespaces::time_               # a kernel without time namespaces
     process::the_callers_cpu        # one processor
     rootless::                      # unprivileged user namespaces switched off
+    seccomp::flags_reach            # no strace
     seccomp::foreign_architecture   # a machine other than x86_64
     update::a_quota_that_the_parent # no cgroup v1
     update::block_io_throttles      # no cgroup v1
@@ -198,7 +199,7 @@ if [ $# -eq 0 ]; then
     step "format" cargo fmt --check
     step "lints" cargo clippy --all-targets --locked -- -D warnings
     step "scripts" shellcheck -x hack/vm hack/*.sh integration/*.sh integration/peer/*.sh packaging/deb/*.sh .ci/run
-    step "scripts (Python)" pyflakes3 hack/*.py hack/bench/*.py packaging/*.py integration/engines/*.py
+    step "scripts (Python)" pyflakes3 hack/*.py hack/bench/*.py packaging/*.py integration/*.py integration/{differential,engines}/*.py
     step "links" hack/check-links.py
     step "documentation" documentation
 fi

@@ -229,6 +229,8 @@ fn agent_got_the_listener(c: &Container, agent: Receiver, ran: &Ran) -> Value {
     document
 }
 
+// Proves: linux.seccomp.{listenerPath, listenerMetadata}, linux.seccomp:state,
+// linux.seccomp.syscalls[].action=SCMP_ACT_NOTIFY
 #[test]
 fn the_listener_of_the_filter_goes_to_the_path_of_the_configuration() {
     let mut c = Container::new();
@@ -315,6 +317,7 @@ fn the_agent_decides_about_the_execve_of_an_exec() {
     assert!(agent.received().1[0].0.contains("seccomp notify"));
 }
 
+// Proves: linux.seccomp.listenerPath:error
 #[test]
 fn an_agent_that_is_missing_is_told_in_the_words_of_runc() {
     let mut c = Container::new();

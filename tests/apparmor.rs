@@ -49,6 +49,7 @@ fn label(process: Proc) -> String {
     process.read("attr/apparmor/current").trim().to_owned()
 }
 
+// Proves: process.apparmorProfile, features.linux.apparmor.enabled
 #[test]
 fn the_program_is_under_its_profile() {
     need_apparmor!();

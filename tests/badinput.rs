@@ -26,6 +26,7 @@ fn long(length: usize) -> String {
     "x".repeat(length)
 }
 
+// Proves: config.json:invalid
 #[test]
 fn json() {
     type Case = (&'static str, fn(&str) -> Vec<u8>);
@@ -104,6 +105,7 @@ fn a_bundle_that_is_not_there() {
     c.assert_gone();
 }
 
+// Proves: config.json:unknown
 #[test]
 fn unknown_fields_are_passed_over() {
     let mut c = Container::with_script("echo fine");
@@ -113,6 +115,7 @@ fn unknown_fields_are_passed_over() {
     assert_eq!(c.output(), "fine\n");
 }
 
+// Proves: ociVersion
 #[test]
 fn version() {
     refuse(&[
@@ -129,6 +132,7 @@ fn version() {
     c.create().refused(&["ociVersion"]);
 }
 
+// Proves: root.path:exists
 #[test]
 fn root() {
     refuse(&[
@@ -144,6 +148,7 @@ fn root() {
     c.assert_gone();
 }
 
+// Proves: process.cwd:absolute, process.args:empty, process.rlimits:{unknown, unique}
 #[test]
 fn process() {
     refuse(&[
@@ -231,6 +236,7 @@ fn lsm_labels() {
     ]);
 }
 
+// Proves: linux.namespaces[].path:{absolute, type}, linux.namespaces:unique
 #[test]
 fn namespaces() {
     refuse(&[
@@ -311,6 +317,7 @@ fn id_mappings() {
     });
 }
 
+// Proves: mounts[].uidMappings:pair
 #[test]
 fn mounts() {
     // Appended, so that the other mounts are as they should be.
@@ -408,6 +415,7 @@ fn mounts() {
     });
 }
 
+// Proves: linux.sysctl:host
 #[test]
 fn sysctls() {
     refuse(&[
@@ -490,6 +498,7 @@ fn devices() {
     ]);
 }
 
+// Proves: linux.seccomp.listenerMetadata:path, linux.seccomp.syscalls[].errnoRet:action
 #[test]
 fn seccomp() {
     fn rule(rule: Value) -> Value {
@@ -575,6 +584,7 @@ fn seccomp() {
     ]);
 }
 
+// Proves: linux.{maskedPaths, readonlyPaths}:absolute
 #[test]
 fn the_rest_of_linux() {
     refuse(&[
@@ -585,6 +595,17 @@ fn the_rest_of_linux() {
     ]);
 }
 
+// Proves: annotations:key
+#[test]
+fn annotations() {
+    refuse(&[
+        ("/annotations", || json!({"": "value"}), &["annotations", "empty"]),
+        ("/annotations", || json!({"org.example": 1}), &["annotations"]),
+        ("/annotations", || json!(["org.example"]), &["annotations"]),
+    ]);
+}
+
+// Proves: hooks[].path:absolute, hooks[].timeout:positive
 #[test]
 fn hooks() {
     refuse(&[
@@ -616,6 +637,7 @@ fn what_is_not_supported_is_refused_by_name() {
     }
 }
 
+// Proves: create:id
 #[test]
 fn container_ids() {
     let c = Container::new();
@@ -648,6 +670,7 @@ fn odd_but_good_container_ids() {
     }
 }
 
+// Proves: create:arguments
 #[test]
 fn command_lines() {
     let c = Container::with_script("exec sleep 600");

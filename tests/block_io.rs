@@ -112,6 +112,8 @@ fn throttles(c: &Container, version: Version, disk: &Loop) -> [String; 4] {
     }
 }
 
+// Proves: linux.resources.blockIO.{throttleReadBpsDevice, throttleWriteBpsDevice,
+// throttleReadIOPSDevice, throttleWriteIOPSDevice}[].{major, minor, rate}
 #[test]
 fn reads_and_writes_are_slowed_down() {
     let (version, _) = need_io!();
@@ -172,6 +174,8 @@ fn weight(c: &Container, file: &str, line: &str) -> Option<String> {
 }
 
 /// Without BFQ it is the kernel's cost model that weighs; it has to be switched on for a disk.
+// Proves: linux.resources.blockIO.weight, linux.resources.blockIO.weightDevice[].{major, minor,
+// weight}
 #[test]
 fn weights_are_for_all_disks_and_for_one() {
     let (version, root) = need_io!();

@@ -61,6 +61,7 @@ fn root_of_a_user_namespace_owns_a_writable_cgroup() {
     assert_ne!(limit.code(), Some(0), "limits stay out of reach");
 }
 
+// Proves: linux.cgroupsPath:owner
 #[test]
 fn the_user_of_the_process_owns_it() {
     let mut c = with_cgroup_mount("rw");
@@ -89,6 +90,7 @@ fn a_joined_user_namespace_counts_too() {
     assert_owner(&dir, FIRST);
 }
 
+// Proves: linux.cgroupsPath:owner
 #[test]
 fn it_stays_with_root_otherwise() {
     let changes: [fn(&mut Container); 3] = [

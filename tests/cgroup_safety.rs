@@ -129,6 +129,7 @@ fn a_cgroup_made_anew_at_the_same_path_is_another_one() {
     });
 }
 
+// Proves: linux.cgroupsPath:fit
 #[test]
 fn a_cgroup_with_processes_is_refused() {
     let first = asleep();
@@ -167,6 +168,7 @@ fn a_process_in_one_hierarchy_alone_is_enough_to_refuse() {
     }
 }
 
+// Proves: linux.cgroupsPath:fit
 #[test]
 fn a_frozen_cgroup_is_refused() {
     if by_systemd() {
@@ -189,6 +191,7 @@ fn a_frozen_cgroup_is_refused() {
     c.assert_gone();
 }
 
+// Proves: delete:others
 #[test]
 fn a_cgroup_made_beforehand_is_used_and_left() {
     if by_systemd() {

@@ -51,6 +51,7 @@ fn update_by(c: &Container, resources: Value) -> Ran {
     update(c, &["--resources", file.to_str().unwrap()])
 }
 
+// Proves: linux.resources.memory.{limit, reservation, swap}
 #[test]
 fn memory_and_swap_are_limited_apart() {
     need_v2!("memory");
@@ -144,6 +145,7 @@ fn a_fork_bomb_is_held() {
     c.assert_gone();
 }
 
+// Proves: linux.resources.{unified, unified:missing}
 #[test]
 fn unified_comes_last() {
     need_v2!("cpu", "pids", "memory");

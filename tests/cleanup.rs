@@ -82,6 +82,7 @@ fn namespace(c: &mut Container, kind: &str, path: &str) {
     c.namespace(json!({"type": kind, "path": path}));
 }
 
+// Proves: create:error
 #[test]
 fn a_create_that_fails_leaves_nothing() {
     for_each_row(FAILURES, |(what, spoil, words)| {
@@ -205,6 +206,7 @@ fn processes_that_outlive_init_are_deleted_too() {
     c.assert_gone();
 }
 
+// Proves: delete:others
 #[test]
 fn delete_removes_only_what_the_runtime_made() {
     let c = Container::new();

@@ -140,6 +140,7 @@ fn a_domain_name_may_be_given_twice_if_it_is_the_same() {
     c.run().refused(&["linux.sysctl.kernel.domainname", "there.example", "here.example"]);
 }
 
+// Proves: process.capabilities:unknown
 #[test]
 fn an_unknown_capability_of_exec_is_a_warning() {
     let mut c = asleep();
@@ -267,6 +268,8 @@ fn a_create_that_is_refused_caches_no_filter() {
     c.rt.through.clear();
 }
 
+// Refuses: process.selinuxLabel, linux.netDevices{}.name, linux.mountLabel, linux.intelRdt.{closID,
+// l3CacheSchema, memBwSchema, schemata, enableMonitoring}, linux.personality.flags
 #[test]
 fn what_is_refused_is_refused_by_name() {
     let rows: [(&str, Value); 5] = [
@@ -286,6 +289,7 @@ fn what_is_refused_is_refused_by_name() {
 }
 
 /// Keys without effect do not hinder a container.
+// Ignores: {solaris, windows, vm, zos, freebsd}, process.{commandLine, user.username}
 #[test]
 fn what_is_ignored_does_no_harm() {
     let mut c = Container::new();
@@ -305,30 +309,35 @@ fn what_is_ignored_does_no_harm() {
     assert_eq!(ran.stderr, "");
 }
 
+// Proves: process.scheduler.policy={SCHED_FIFO, SCHED_RR}, process.scheduler.priority
 #[test]
 fn a_realtime_priority_is_the_kernels() {
-    let mut c = Container::with_script("exec sleep 600");
-    c.set("/process/scheduler", json!({"policy": "SCHED_RR", "priority": 7}));
-    let ran = c.create();
-    if ran.code() != Some(0) {
-        // On cgroup v1 a cgroup has no time for it unless it is given some: that is the reason.
-        ran.refused(&["process.scheduler: set SCHED_RR", "linux.resources.cpu.realtimeRuntime"]);
-        c.assert_gone();
-        c.set(
-            "/linux/resources/cpu",
-            json!({"realtimePeriod": 1_000_000, "realtimeRuntime": 1000}),
-        );
-        if c.create().code() != Some(0) {
-            // Nor has its parent.
-            return;
+    for (policy, number) in [("SCHED_FIFO", "1"), ("SCHED_RR", "2")] {
+        let mut c = Container::with_script("exec sleep 600");
+        c.set("/process/scheduler", json!({"policy": policy, "priority": 7}));
+        let ran = c.create();
+        if ran.code() != Some(0) {
+            // On cgroup v1 a cgroup has no time for it unless it is given some: that is the reason.
+            let set = format!("process.scheduler: set {policy}");
+            ran.refused(&[&set, "linux.resources.cpu.realtimeRuntime"]);
+            c.assert_gone();
+            c.set(
+                "/linux/resources/cpu",
+                json!({"realtimePeriod": 1_000_000, "realtimeRuntime": 1000}),
+            );
+            if c.create().code() != Some(0) {
+                // Nor has its parent.
+                return;
+            }
         }
+        let stat = c.process().read("stat");
+        let fields: Vec<&str> = stat[stat.rfind(')').unwrap()..].split_whitespace().collect();
+        // rt_priority and policy, proc_pid_stat(5).
+        assert_eq!((fields[38], fields[39]), ("7", number), "{stat}");
     }
-    let stat = c.process().read("stat");
-    let fields: Vec<&str> = stat[stat.rfind(')').unwrap()..].split_whitespace().collect();
-    // rt_priority and policy, proc_pid_stat(5).
-    assert_eq!((fields[38], fields[39]), ("7", "2"), "{stat}");
 }
 
+// Proves: linux.resources.cpu.burst
 #[test]
 fn a_burst_is_the_kernels_or_refused() {
     let version = need!("cpu");
@@ -342,7 +351,18 @@ fn a_burst_is_the_kernels_or_refused() {
     assert_eq!(control(&c, "cpu", file, file), "20000");
 }
 
+// Ignores: linux.resources.memory.kernel
+#[test]
+fn kernel_memory_is_ignored_with_a_warning() {
+    let mut c = Container::with_script("echo ran");
+    c.set("/linux/resources/memory", json!({"kernel": 64 << 20}));
+    let ran = c.run().ok();
+    assert_eq!(ran.stdout, "ran\n");
+    assert!(ran.stderr.contains("linux.resources.memory.kernel: ignored"), "{ran:#?}");
+}
+
 /// Since Linux 5.11 there is no other kind of memory cgroup.
+// Proves: linux.resources.memory.useHierarchy
 #[test]
 fn a_hierarchy_of_memory_is_what_there_is() {
     let version = need!("memory");
@@ -356,6 +376,7 @@ fn a_hierarchy_of_memory_is_what_there_is() {
 }
 
 /// Linux 5.0 has taken it away, with the scheduler that had it.
+// Proves: linux.resources.blockIO.leafWeight, linux.resources.blockIO.weightDevice[].leafWeight
 #[test]
 fn a_leaf_weight_is_the_kernels_or_refused() {
     let weight = json!({"leafWeight": 500});

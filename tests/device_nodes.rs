@@ -77,6 +77,7 @@ fn has_the_list(c: &Container, first: u32) {
     assert_eq!(roots.len(), 1, "{table}");
 }
 
+// Proves: linux.devices[].{fileMode, uid, gid}
 #[test]
 fn a_user_namespace_gets_the_nodes_that_are_requested() {
     for setup in ["", "umask 077"] {

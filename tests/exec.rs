@@ -230,6 +230,7 @@ fn home_is_that_of_the_user() {
     assert_eq!(ran.stdout, "/home/u\n");
 }
 
+// Proves: process.execCPUAffinity.{initial, final}
 #[test]
 fn processors_are_those_of_the_cgroup_or_those_asked_for() {
     let own = fs::read_to_string("/proc/self/status").unwrap();

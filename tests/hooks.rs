@@ -30,6 +30,8 @@ fn log(c: &Container) -> Vec<String> {
     text.lines().map(str::to_owned).collect()
 }
 
+// Proves: hooks.{prestart, createRuntime, createContainer, startContainer, poststart, poststop},
+// features.hooks
 #[test]
 fn each_kind_has_its_moment_and_its_place() {
     let mut c = Container::with_script("echo program >> /inner; exec sleep 600");
@@ -71,6 +73,7 @@ fn each_kind_has_its_moment_and_its_place() {
     }
 }
 
+// Proves: annotations, hooks:state, state.status=creating
 #[test]
 fn the_state_is_on_stdin() {
     let mut c = Container::with_script("exec sleep 600");
@@ -109,6 +112,7 @@ fn the_state_is_on_stdin() {
     }
 }
 
+// Proves: hooks:order
 #[test]
 fn hooks_of_a_kind_run_in_the_order_listed() {
     let mut c = Container::new();
@@ -266,6 +270,7 @@ fn create_container_hooks_start_in_the_root_file_system() {
     assert!(c.rootfs().join("made").exists());
 }
 
+// Proves: create:hook
 #[test]
 fn a_failing_hook_fails_create_and_stops_the_rest() {
     for kind in CREATE_TIME {
@@ -285,6 +290,7 @@ fn a_failing_hook_fails_create_and_stops_the_rest() {
     }
 }
 
+// Proves: start:hook
 #[test]
 fn a_failing_start_hook_fails_start_and_destroys() {
     let mut c = Container::with_script("echo ran > /ran");
@@ -302,6 +308,7 @@ fn a_failing_start_hook_fails_start_and_destroys() {
     c.assert_gone();
 }
 
+// Proves: start:poststart
 #[test]
 fn a_failing_poststart_hook_fails_start_and_destroys() {
     let mut c = Container::with_script("exec sleep 600");
@@ -318,6 +325,7 @@ fn a_failing_poststart_hook_fails_start_and_destroys() {
     c.assert_gone();
 }
 
+// Proves: delete:hook
 #[test]
 fn a_failing_poststop_hook_is_a_warning() {
     let mut c = Container::with_script("exec sleep 600");
@@ -399,4 +407,59 @@ fn a_create_runtime_hook_can_reach_the_network_namespace() {
     } else {
         ran.wait_for("inside0");
     }
+}
+
+/// The same for all kinds, whichever process of the runtime calls them.
+// Proves: hooks.{prestart, createRuntime, createContainer, startContainer, poststart,
+// poststop}[].{path, args, env}
+#[test]
+fn each_kind_gets_its_arguments_and_its_environment() {
+    const KINDS: [&str; 6] =
+        ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
+    let mut c = Container::with_script("exec sleep 600");
+    let place = |c: &Container, kind: &str| match kind {
+        "startContainer" => c.rootfs().join("seen"),
+        _ => c.path().join(format!("seen-{kind}")),
+    };
+    for kind in KINDS {
+        let inside = kind == "startContainer";
+        let seen = if inside { "/seen".into() } else { place(&c, kind) };
+        let script = format!("{{ echo $0 $1; env; }} >{}", seen.display());
+        let hook = json!({"path": "/bin/sh", "args": ["sh", "-c", script, "one", "two"],
+            "env": [format!("OF={kind}"), "PATH=/usr/bin:/bin"]});
+        c.push(&format!("/hooks/{kind}"), hook);
+    }
+    c.run_detached();
+    c.delete_force().ok();
+    for kind in KINDS {
+        let seen = fs::read_to_string(place(&c, kind)).unwrap();
+        let mut lines: Vec<&str> = seen.lines().collect();
+        // What the shell itself adds.
+        lines.retain(|line| {
+            !["PWD=", "SHLVL=", "_=", "OLDPWD="].iter().any(|s| line.starts_with(s))
+        });
+        lines.sort_unstable();
+        assert_eq!(lines, [&format!("OF={kind}"), "PATH=/usr/bin:/bin", "one two"], "{kind}");
+    }
+}
+
+// Proves: hooks.{prestart, createRuntime, createContainer, startContainer, poststart,
+// poststop}[].timeout
+#[test]
+fn each_kind_has_its_time_limit() {
+    for kind in ["prestart", "createRuntime", "createContainer", "startContainer", "poststart"] {
+        let mut c = Container::with_script("exec sleep 600");
+        let hook = json!({"path": "/bin/sleep", "args": ["sleep", "600"], "timeout": 1});
+        c.push(&format!("/hooks/{kind}"), hook);
+        c.run().refused(&[kind, "timeout"]);
+        c.assert_gone();
+    }
+    let mut c = Container::with_script("exec sleep 600");
+    c.push(
+        "/hooks/poststop",
+        json!({"path": "/bin/sleep", "args": ["sleep", "600"], "timeout": 1}),
+    );
+    c.run_detached();
+    let ran = c.delete_force().ok();
+    assert!(ran.stderr.contains("poststop") && ran.stderr.contains("timeout"), "{ran:#?}");
 }

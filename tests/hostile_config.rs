@@ -30,6 +30,7 @@ fn refused(rows: &[Row]) {
     });
 }
 
+// Proves: linux.cgroupsPath:invalid
 #[test]
 fn cgroup_paths_stay_below_their_root() {
     refused(&[

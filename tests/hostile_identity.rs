@@ -109,6 +109,7 @@ fn no_capabilities_means_none() {
     }
 }
 
+// Proves: process.capabilities:missing
 #[test]
 fn capabilities_that_cannot_be_had_are_left_out_with_a_warning() {
     // config.md, "Linux Process": a warning, and no failure.

@@ -26,6 +26,7 @@ fn executed(c: &Container) -> Proc {
     process
 }
 
+// Proves: process.user.{uid, gid, additionalGids}
 #[test]
 fn uid_gid_and_groups_are_exact() {
     let mut c = waiting();
@@ -46,6 +47,7 @@ fn the_callers_groups_do_not_stay() {
     c.rt.through.clear();
 }
 
+// Proves: process.user.{umask, umask:unset}
 #[test]
 fn umask_as_asked_or_the_callers() {
     for (asked, caller, expected) in
@@ -80,6 +82,7 @@ fn capabilities_of_root_are_exact() {
     assert_eq!(sets(executed(&c)), [all, all, all, 0, 0]);
 }
 
+// Proves: process.capabilities.{effective, bounding, inheritable, permitted, ambient}
 #[test]
 fn the_five_sets_are_told_apart() {
     let mut c = waiting();
@@ -123,6 +126,7 @@ fn no_capabilities_means_none() {
     assert_eq!(sets(executed(&c)), [0; 5], "capabilities left out");
 }
 
+// Proves: process.capabilities.{effective, bounding, inheritable, permitted, ambient}
 #[test]
 fn every_capability_of_the_caller_can_be_asked_for() {
     let own = Proc::new(std::process::id().try_into().unwrap()).mask("CapBnd");
@@ -161,6 +165,7 @@ fn a_dropped_capability_is_refused_by_the_kernel() {
     assert_eq!(said(&c.output(), "with"), "0");
 }
 
+// Proves: process.noNewPrivileges
 #[test]
 fn no_new_privs_on_and_off() {
     for (asked, expected) in [(Some(true), "1"), (Some(false), "0"), (None, "0")] {
@@ -174,6 +179,7 @@ fn no_new_privs_on_and_off() {
     }
 }
 
+// Proves: process.noNewPrivileges
 #[test]
 fn no_new_privs_stops_a_setuid_program() {
     for on in [true, false] {
@@ -190,6 +196,7 @@ fn no_new_privs_stops_a_setuid_program() {
     }
 }
 
+// Proves: process.oomScoreAdj
 #[test]
 fn oom_score_adj_is_raised() {
     let own: i32 = fs::read_to_string("/proc/self/oom_score_adj").unwrap().trim().parse().unwrap();
@@ -202,6 +209,7 @@ fn oom_score_adj_is_raised() {
     assert_eq!(executed(&c).read("oom_score_adj").trim(), (own + 1).to_string());
 }
 
+// Proves: process.oomScoreAdj:unset
 #[test]
 fn oom_score_adj_is_left_alone_unless_asked_for() {
     let own = fs::read_to_string("/proc/self/oom_score_adj").unwrap();

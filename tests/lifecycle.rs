@@ -9,6 +9,8 @@ use crate::support::*;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+// Proves: state.status={created, running, stopped}, state.pid, create:process, start:program,
+// delete:resources
 #[test]
 fn the_whole_life() {
     let c = Container::with_script("echo started > /ran; exec sleep 600");
@@ -32,6 +34,7 @@ fn the_whole_life() {
     c.assert_gone();
 }
 
+// Proves: ociVersion, state.{ociVersion, id, bundle, annotations}
 #[test]
 fn state_has_every_key() {
     let mut c = Container::new();
@@ -57,6 +60,7 @@ fn state_has_every_key() {
     assert!(pid.is_null() || *pid == json!(0), "a stopped container has a pid: {pid}");
 }
 
+// Proves: create:unique
 #[test]
 fn a_second_container_of_the_same_id_is_refused() {
     let c = Container::with_script("exec sleep 600");
@@ -82,6 +86,7 @@ fn of_many_creates_at_once_one_wins() {
     c.start().ok();
 }
 
+// Proves: start:created
 #[test]
 fn start_is_refused_unless_created() {
     let c = Container::with_script("exec sleep 600");
@@ -96,6 +101,7 @@ fn start_is_refused_unless_created() {
     assert_eq!(c.status(), "stopped");
 }
 
+// Proves: process, start:without-process
 #[test]
 fn a_container_without_a_process_waits_to_be_deleted() {
     let mut c = Container::new();
@@ -120,6 +126,7 @@ fn start_after_init_died_fails_and_does_not_hang() {
     c.delete().ok();
 }
 
+// Proves: kill:alive
 #[test]
 fn kill_of_a_stopped_container_is_refused() {
     let c = Container::with_script("exec sleep 600");
@@ -163,6 +170,7 @@ fn a_started_program_handles_no_signal() {
     assert_eq!(process.status("SigCgt"), "0000000000000000");
 }
 
+// Proves: kill:signal
 #[test]
 fn kill_takes_names_and_numbers() {
     let c = Container::with_script(
@@ -219,6 +227,7 @@ fn kill_reaches_what_is_left_of_a_container_in_a_shared_pid_namespace() {
     c.kill("KILL").refused(&["container not running"]);
 }
 
+// Proves: delete:stopped
 #[test]
 fn delete_of_a_running_container_needs_force() {
     let c = Container::with_script("exec sleep 600");
@@ -232,6 +241,7 @@ fn delete_of_a_running_container_needs_force() {
     c.assert_gone();
 }
 
+// Proves: state:missing
 #[test]
 fn what_does_not_exist() {
     let c = Container::new();
@@ -245,6 +255,7 @@ fn what_does_not_exist() {
     c.rt.call(&["delete", "-f", "bulkhead-test-nobody"]).ok();
 }
 
+// Proves: delete:id
 #[test]
 fn delete_frees_the_id() {
     let c = Container::with_script("exec sleep 600");
@@ -325,6 +336,7 @@ fn options_may_follow_the_id() {
     c.rt.call(&["delete", &c.id, "--force"]).ok();
 }
 
+// Proves: create:config
 #[test]
 fn edits_after_create_have_no_effect() {
     let mut c = Container::with_script("echo the first; exec sleep 600");

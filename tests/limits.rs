@@ -34,6 +34,7 @@ fn hybrid() -> bool {
     mounts.iter().any(|(_, v1)| v1.is_empty()) && mounts.iter().any(|(_, v1)| !v1.is_empty())
 }
 
+// Proves: features.linux.cgroup.{v1, v2}
 #[test]
 fn the_process_is_in_its_cgroup_in_every_hierarchy() {
     let c = asleep();
@@ -57,6 +58,7 @@ fn the_cgroup_is_there_before_the_program_runs() {
     }
 }
 
+// Proves: linux.cgroupsPath:unset
 #[test]
 fn without_a_path_each_container_has_a_cgroup_of_its_own() {
     let mut one = asleep();
@@ -76,6 +78,25 @@ fn without_a_path_each_container_has_a_cgroup_of_its_own() {
     assert!(two.process().alive());
 }
 
+// Proves: linux.cgroupsPath:relative
+#[test]
+fn a_relative_path_is_always_the_same_place() {
+    let mut c = asleep();
+    // A path for systemd is of another form.
+    let path = json!(c.id);
+    c.set("/linux/cgroupsPath", path);
+    let mut seen = Vec::new();
+    for _ in 0..2 {
+        c.run_detached();
+        let dirs = cgroups(c.process());
+        assert!(dirs.iter().all(|dir| dir.ends_with(&c.id)), "{dirs:?}");
+        seen.push(dirs);
+        c.delete_force().ok();
+    }
+    assert_eq!(seen[0], seen[1]);
+}
+
+// Proves: linux.cgroupsPath:absolute
 #[test]
 fn a_deep_path_is_made_and_removed() {
     if by_systemd() && matches!(controller("cpu"), Some((Version::V1, _))) {
@@ -113,6 +134,7 @@ fn a_deep_path_is_made_and_removed() {
     }
 }
 
+// Proves: linux.resources.memory.{limit, reservation}
 #[test]
 fn memory_limits() {
     let version = need!("memory");
@@ -128,6 +150,7 @@ fn memory_limits() {
     assert_eq!(control(&c, "memory", file.0, file.1), (32 * mib).to_string(), "{version:?}");
 }
 
+// Proves: linux.resources.memory.swap
 #[test]
 fn memory_and_swap() {
     let version = need!("memory");
@@ -141,6 +164,7 @@ fn memory_and_swap() {
     assert_eq!(found, expected.to_string());
 }
 
+// Proves: linux.resources.memory:unlimited
 #[test]
 fn memory_minus_one_is_no_limit() {
     let version = need!("memory");
@@ -154,6 +178,7 @@ fn memory_minus_one_is_no_limit() {
     }
 }
 
+// Proves: linux.resources.memory.kernelTCP
 #[test]
 fn v1_memory_of_tcp_buffers() {
     if need!("memory") == Version::V2 {
@@ -167,6 +192,7 @@ fn v1_memory_of_tcp_buffers() {
     assert_eq!(found, (48 * mib).to_string());
 }
 
+// Proves: linux.resources.memory.swappiness
 #[test]
 fn v1_memory_swappiness() {
     if need!("memory") != Version::V1 {
@@ -179,6 +205,7 @@ fn v1_memory_swappiness() {
 }
 
 /// The machine has no such device; that the kernel says so shows that it was asked.
+// Proves: linux.resources.rdma{}.{hcaHandles, hcaObjects}, features.linux.cgroup.rdma
 #[test]
 fn rdma_reaches_the_kernel() {
     need!("rdma");
@@ -192,6 +219,7 @@ fn rdma_reaches_the_kernel() {
     c.assert_gone();
 }
 
+// Proves: linux.resources.cpu.{realtimeRuntime, realtimePeriod}
 #[test]
 fn v1_real_time() {
     match controller("cpu") {
@@ -205,6 +233,7 @@ fn v1_real_time() {
     assert_eq!(control(&c, "cpu", "cpu.rt_period_us", ""), "500000");
 }
 
+// Proves: linux.resources.network.classID, linux.resources.network.priorities[].{name, priority}
 #[test]
 fn v1_marks_on_network_traffic() {
     if controller("net_cls").is_none() || controller("net_prio").is_none() {
@@ -218,6 +247,7 @@ fn v1_marks_on_network_traffic() {
     assert!(control(&c, "net_prio", "net_prio.ifpriomap", "").lines().any(|line| line == "lo 5"));
 }
 
+// Proves: linux.resources.memory.limit
 #[test]
 fn a_process_over_its_memory_is_killed() {
     need!("memory");
@@ -240,6 +270,7 @@ fn an_oom_kill_is_counted() {
     assert!(kills.parse::<u64>().unwrap() >= 1, "{events}");
 }
 
+// Proves: linux.resources.pids.limit
 #[test]
 fn pids_limit() {
     need!("pids");
@@ -254,6 +285,22 @@ fn pids_limit() {
     assert_eq!(control(&c, "pids", "pids.max", "pids.max"), "max");
 }
 
+/// The process is there already, and may execute its program; it may not fork.
+// Proves: linux.resources.pids.limit:zero
+#[test]
+fn no_process_is_a_pids_limit_too() {
+    need!("pids");
+    let mut c = Container::with_script("(true); echo forked");
+    c.set("/linux/resources/pids", json!({"limit": 0}));
+    let ran = c.run();
+    assert!(ran.stderr.contains("can't fork") && ran.stdout.is_empty(), "{ran:#?}");
+    c.args(&["/bin/sleep", "600"]);
+    c.run_detached();
+    // The number of processes without a fork.
+    assert_eq!(control(&c, "pids", "pids.max", "pids.max"), "1");
+}
+
+// Proves: linux.resources.pids.limit
 #[test]
 fn forks_over_the_pids_limit_are_refused() {
     need!("pids");
@@ -275,6 +322,7 @@ fn a_container_starts_in_the_smallest_pids_limit() {
     c.run().ok();
 }
 
+// Proves: linux.resources.cpu.{shares, quota, period}
 #[test]
 fn cpu_shares_quota_and_period() {
     let version = need!("cpu");
@@ -305,6 +353,7 @@ fn cpu_quota_minus_one_is_no_limit() {
     assert_eq!(control(&c, "cpu", "cpu.cfs_quota_us", "cpu.max"), expected);
 }
 
+// Proves: linux.resources.cpu.idle
 #[test]
 fn cpu_idle() {
     need!("cpu");
@@ -314,6 +363,7 @@ fn cpu_idle() {
     assert_eq!(control(&c, "cpu", "cpu.idle", "cpu.idle"), "1");
 }
 
+// Proves: linux.resources.cpu.{cpus, mems}
 #[test]
 fn cpus_and_memory_nodes() {
     need!("cpuset");
@@ -325,6 +375,7 @@ fn cpus_and_memory_nodes() {
     assert_eq!(c.process().status("Cpus_allowed_list"), "0");
 }
 
+// Proves: linux.resources.hugepageLimits[].{pageSize, limit}
 #[test]
 fn hugetlb_limit() {
     let version = need!("hugetlb");
@@ -364,6 +415,7 @@ fn hugetlb_limit() {
     assert_eq!(found, limit.to_string());
 }
 
+// Proves: linux.resources.unified
 #[test]
 fn v2_unified_keys_are_written() {
     let Some((point, _)) = cgroup_mounts().into_iter().find(|(_, names)| names.is_empty()) else {
@@ -384,6 +436,7 @@ fn v2_unified_keys_are_written() {
     assert_eq!(value("cgroup.max.depth"), "3");
 }
 
+// Proves: linux.resources:missing
 #[test]
 fn a_limit_without_its_controller_is_an_error() {
     let wanted = [
@@ -417,6 +470,7 @@ fn a_device_not_allowed_cannot_be_opened() {
     assert!(said(&output, "open").contains("Operation not permitted"), "{output}");
 }
 
+// Proves: linux.resources.devices[].{allow, type, major, minor, access}
 #[test]
 fn a_device_allowed_can_be_opened() {
     let mut c = Container::with_script(
@@ -442,6 +496,7 @@ fn a_device_allowed_can_be_opened() {
     assert!(output.contains("write refused"), "{output}");
 }
 
+// Proves: linux.resources.devices:order
 #[test]
 fn device_rules_are_taken_in_order() {
     // All allowed, then one taken away.

@@ -40,6 +40,7 @@ fn ratio(first: &Container, second: &Container) -> f64 {
     got.0.as_secs_f64() / got.1.as_secs_f64().max(0.001)
 }
 
+// Proves: linux.resources.cpu.{quota, burst, period}
 #[test]
 fn a_quota_holds() {
     let version = need!("cpu");
@@ -65,6 +66,7 @@ fn a_quota_holds() {
     assert!(throttled() <= before + 1);
 }
 
+// Proves: linux.resources.cpu.shares
 #[test]
 fn who_has_more_shares_gets_more() {
     need!("cpu");
@@ -79,6 +81,7 @@ fn who_has_more_shares_gets_more() {
     assert!(times > 4.0, "{times:.1} times as much");
 }
 
+// Proves: linux.resources.cpu.idle
 #[test]
 fn who_is_idle_gets_what_is_left() {
     need!("cpu");
@@ -93,6 +96,7 @@ fn who_is_idle_gets_what_is_left() {
 }
 
 /// 40 MiB in 24 MiB of memory: with 32 MiB of swap they fit, with 8 MiB or none they do not.
+// Proves: linux.resources.memory.swap
 #[test]
 fn swap_is_limited_too() {
     let version = need!("memory");
@@ -136,6 +140,7 @@ impl Drop for HugePages {
     }
 }
 
+// Proves: linux.resources.hugepageLimits[].{pageSize, limit}
 #[test]
 fn huge_pages_over_the_limit_are_refused() {
     need!("hugetlb");
@@ -162,6 +167,7 @@ fn huge_pages_over_the_limit_are_refused() {
 }
 
 /// cgroup v1 has them wait, in place of killing them.
+// Proves: linux.resources.memory.disableOOMKiller
 #[test]
 fn who_may_not_be_killed_waits_for_memory() {
     if need!("memory") != Version::V1 {

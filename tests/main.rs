@@ -18,6 +18,7 @@ mod cgroup_v2;
 mod cleanup;
 mod cli_state;
 mod config_keys;
+mod conformance;
 mod console;
 mod device_nodes;
 mod events;

@@ -31,6 +31,7 @@ fn mounted(c: &mut Container, mount_flags: &str) -> String {
     data
 }
 
+// Proves: mounts[].options=remount, mounts[].options={async, nolazytime}
 #[test]
 fn a_remount_changes_the_file_system_as_well() {
     let mut c = asleep();

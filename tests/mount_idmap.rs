@@ -42,6 +42,7 @@ macro_rules! need_idmapped_mounts {
 }
 
 /// The files belong to 1000:100 on the disk. Inside: of the file in the mount, of the one below it.
+// Proves: mounts[].options={idmap, ridmap}
 #[test]
 fn mappings_without_a_user_namespace() {
     for (option, bind, top, below) in [

@@ -133,6 +133,7 @@ fn sources(c: &mut Container) -> [(PathBuf, Flags); 2] {
     made
 }
 
+// Proves: features.mountOptions
 #[test]
 fn every_word_has_a_row() {
     for word in words() {
@@ -148,6 +149,10 @@ fn every_word_has_a_row() {
     }
 }
 
+// Proves: mounts[].options={ro, rw, nosuid, suid, nodev, dev, noexec, exec, noatime, atime,
+// nodiratime, diratime, relatime, strictatime, nostrictatime, nosymfollow, symfollow},
+// mounts[].options={rro, rrw, rnosuid, rsuid, rnodev, rdev, rnoexec, rexec, rnoatime, ratime,
+// rnodiratime, rdiratime, rrelatime, rstrictatime, rnostrictatime, rnosymfollow, rsymfollow}
 #[test]
 fn every_word_of_a_flag_on_a_bind_mount() {
     let mut c = asleep();
@@ -180,6 +185,9 @@ fn every_word_of_a_flag_on_a_bind_mount() {
     }
 }
 
+// Proves: mounts[].options={ro, rw, nosuid, suid, nodev, dev, noexec, exec, noatime, atime,
+// nodiratime, diratime, relatime, strictatime, nostrictatime, nosymfollow, symfollow},
+// mounts[].options={defaults, norelatime, rnorelatime, silent, loud}
 #[test]
 fn every_word_of_a_flag_on_a_new_file_system() {
     let mut c = asleep();
@@ -214,6 +222,7 @@ fn every_word_of_a_flag_on_a_new_file_system() {
     }
 }
 
+// Proves: mounts[].options={shared, rshared, private, rprivate, unbindable, runbindable}
 #[test]
 fn every_word_of_propagation() {
     let mut c = asleep();
@@ -238,6 +247,8 @@ fn every_word_of_propagation() {
     }
 }
 
+// Proves: mounts[].options={sync, async, dirsync, lazytime, nolazytime, mand, nomand},
+// mounts[].options={iversion, noiversion}
 #[test]
 fn every_word_of_the_file_system_on_a_new_one() {
     let mut c = asleep();
@@ -284,6 +295,7 @@ fn words_of_the_file_system_are_refused_where_it_is_shared() {
     });
 }
 
+// Proves: mounts[].options:idmap
 #[test]
 fn words_of_a_kind_are_refused_on_another() {
     for_each_row(

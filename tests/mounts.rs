@@ -61,6 +61,7 @@ fn after_mounting(c: &mut Container, script: &str) {
         .collect();
 }
 
+// Proves: mounts[].{destination, type}, default:{/proc, /sys, /dev/pts, /dev/shm}
 #[test]
 fn every_type_of_file_system() {
     let mut c = asleep();
@@ -152,6 +153,7 @@ fn nosymfollow_is_a_mount_option() {
     assert_ne!(said(&output, "cat"), "0", "the link was followed");
 }
 
+// Proves: mounts[].options:data
 #[test]
 fn options_of_the_file_system() {
     let mut c = Container::with_script("df -k /mnt | tail -n 1; stat -c %a /mnt; exec sleep 600");
@@ -177,6 +179,7 @@ fn a_tmpfs_takes_the_mode_of_what_it_covers() {
     assert_eq!(c.output(), "2750\n700\n");
 }
 
+// Proves: mounts[].options={bind, rbind}
 #[test]
 fn a_bind_is_not_recursive_and_rbind_is() {
     let mut c = Container::with_script("ls /mnt/bind/sub /mnt/rbind/sub");
@@ -190,6 +193,7 @@ fn a_bind_is_not_recursive_and_rbind_is() {
     assert_eq!(output, "/mnt/bind/sub:\n\n/mnt/rbind/sub:\nbelow\n");
 }
 
+// Proves: mounts[].options={rro, rnosuid, rnodev, rnoexec, rnoatime, rnodiratime}
 #[test]
 fn recursive_options_reach_the_mounts_below() {
     // Asked for on an rbind; the mount point's word; the word of the mount below it.
@@ -256,6 +260,7 @@ fn propagation_of_each_mount() {
     }
 }
 
+// Proves: mounts[].options={slave, rslave}
 #[test]
 fn a_slave_has_its_master_on_the_host() {
     // In the foreground: the master is in the caller's namespace and lives no longer than it.
@@ -293,6 +298,7 @@ fn no_mount_is_a_peer_of_the_hosts() {
     }
 }
 
+// Proves: linux.rootfsPropagation={shared, private, unbindable}
 #[test]
 fn propagation_of_the_root() {
     for (asked, word) in [
@@ -335,6 +341,7 @@ fn what_is_mounted_inside_stays_inside() {
     assert!(!table.contains(c.rootfs().to_str().unwrap()), "{table}");
 }
 
+// Proves: mounts[].options=tmpcopyup
 #[test]
 fn tmpcopyup_copies_what_it_covers() {
     let mut c = Container::with_script(
@@ -363,6 +370,7 @@ fn tmpcopyup_and_read_only() {
     assert_eq!(c.output(), "old\nwrite=1\n");
 }
 
+// Proves: mounts[].source
 #[test]
 fn sources_may_be_relative_files_and_links() {
     let mut c = Container::with_script(
@@ -407,6 +415,38 @@ fn a_source_in_what_is_mounted_already_is_what_is_mounted() {
     }
 }
 
+/// As old tools write them; the specification has them start at the root.
+// Proves: mounts[].destination:relative
+#[test]
+fn a_relative_destination_starts_at_the_root() {
+    let mut c = asleep();
+    c.set("/process/cwd", json!("/tmp"));
+    c.mount("mnt/deep", "tmpfs", "named", &[]);
+    c.run_detached();
+    assert_eq!(c.process().mount("/mnt/deep").mount_source.as_deref(), Some("named"));
+}
+
+/// Where the root file system is on a shared mount of the host, as it is with systemd.
+// Proves: linux.rootfsPropagation=slave
+#[test]
+fn a_slave_root_has_its_master_on_the_host() {
+    for (asked, master) in [("slave", true), ("private", false)] {
+        // In the foreground: the master lives no longer than the caller's namespace.
+        let mut c = Container::with_script("cat /proc/self/mountinfo");
+        let root = c.rootfs().to_str().unwrap().to_owned();
+        after_mounting(
+            &mut c,
+            &format!("mount --bind {root} {root} && mount --make-shared {root}"),
+        );
+        c.set("/linux/rootfsPropagation", json!(asked));
+        let output = c.output();
+        c.rt.through.clear();
+        let line = output.lines().find(|line| line.split(' ').nth(4) == Some("/")).unwrap();
+        assert_eq!(line.contains(" master:"), master, "{asked}: {line}");
+    }
+}
+
+// Proves: mounts:order
 #[test]
 fn mounts_are_made_in_the_order_listed() {
     let mut c = Container::with_script("ls -A /mnt /mnt/deep/er; cat /twice");
@@ -453,6 +493,8 @@ fn a_destination_through_links_stays_inside() {
     }
 }
 
+// Proves: mounts[].options=idmap, mounts[].{uidMappings, gidMappings}, mounts[].{uidMappings,
+// gidMappings}[].{containerID, hostID, size}, features.linux.mountExtensions.idmap.enabled
 #[test]
 fn idmapped_mount() {
     let mut c = Container::with_script("stat -c '%u:%g' /mnt/file; touch /mnt/new; echo touch=$?");

@@ -20,6 +20,7 @@ fn time_namespaces() -> bool {
     Path::new("/proc/self/ns/time").exists()
 }
 
+// Proves: linux, linux.namespaces[].type={pid, network, mount, ipc, uts, user, cgroup}
 #[test]
 fn each_new_namespace_is_the_containers_own() {
     let mut c = Container::with_script(
@@ -37,6 +38,7 @@ fn each_new_namespace_is_the_containers_own() {
     assert_eq!(said(&inside, "pid1"), "1");
 }
 
+// Proves: linux.namespaces:inherited
 #[test]
 fn each_namespace_left_out_is_the_callers() {
     for (kind, name) in
@@ -52,6 +54,7 @@ fn each_namespace_left_out_is_the_callers() {
     }
 }
 
+// Proves: linux.namespaces[].path
 #[test]
 fn each_namespace_can_be_joined_by_path() {
     let holder = Container::with_script("exec sleep 600");
@@ -182,6 +185,7 @@ fn the_runtime_need_not_be_able_to_enter_its_working_directory() {
     assert!(!Path::new("/pid-of-nowhere").exists());
 }
 
+// Proves: linux.namespaces[].type=time
 #[test]
 fn time_has_its_own_boot() {
     if !time_namespaces() {
@@ -199,6 +203,26 @@ fn time_has_its_own_boot() {
     assert!(inside.abs_diff(host + 604_800) < 60, "{inside} inside, {host} outside");
     let offsets = c.process().read("timens_offsets");
     assert!(offsets.split_whitespace().any(|word| word == "604800"), "{offsets}");
+}
+
+// Proves: linux.timeOffsets{}.{secs, nanosecs}
+#[test]
+fn each_clock_has_its_offset() {
+    if !time_namespaces() {
+        skip!("the kernel has no time namespaces");
+    }
+    let mut c = Container::with_script("exec sleep 600");
+    c.namespace(json!({"type": "time"}));
+    let offsets = json!({"monotonic": {"secs": 86_400, "nanosecs": 7},
+        "boottime": {"secs": 604_800, "nanosecs": 900_000_000}});
+    c.set("/linux/timeOffsets", offsets);
+    c.run_detached();
+    let process = c.process();
+    wait_until("execve", || process.ns("time") != ns_link("self", "time"));
+    let text = process.read("timens_offsets");
+    let lines: Vec<Vec<&str>> =
+        text.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(lines, [["monotonic", "86400", "7"], ["boottime", "604800", "900000000"]]);
 }
 
 #[test]
@@ -244,6 +268,7 @@ fn a_joined_namespace_outlives_the_container() {
     assert!(holder.process().alive());
 }
 
+// Proves: hostname
 #[test]
 fn the_host_name_is_set_inside_only() {
     let before = nix::unistd::gethostname().unwrap();
@@ -253,6 +278,7 @@ fn the_host_name_is_set_inside_only() {
     assert_eq!(nix::unistd::gethostname().unwrap(), before);
 }
 
+// Proves: domainname
 #[test]
 fn the_domain_name_is_set_inside_only() {
     let before = fs::read_to_string("/proc/sys/kernel/domainname").unwrap();
@@ -298,6 +324,7 @@ fn its_cgroup_is_the_root_of_its_cgroup_namespace() {
     }
 }
 
+// Proves: linux.{uidMappings, gidMappings}[].{containerID, hostID, size}
 #[test]
 fn ids_are_mapped_as_asked() {
     let mut c = Container::with_script(

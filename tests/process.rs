@@ -12,6 +12,7 @@ use crate::support::*;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
 
+// Proves: process.args
 #[test]
 fn arguments_arrive_as_they_are() {
     let mut c = Container::new();
@@ -30,6 +31,7 @@ fn argument_zero_is_kept() {
     assert!(c.output().starts_with("sh -c "));
 }
 
+// Proves: process.env
 #[test]
 fn the_environment_is_the_configurations_alone() {
     let mut c = Container::new();
@@ -63,6 +65,7 @@ fn home_comes_from_the_containers_passwd() {
     assert_eq!(c.output(), "/told\n");
 }
 
+// Proves: process.cwd
 #[test]
 fn the_directory_is_entered_and_made() {
     let mut c = Container::with_script("pwd; stat -c %a .");
@@ -83,6 +86,7 @@ fn a_directory_of_another_user_can_be_entered() {
     assert_eq!(c.output(), "/private\n");
 }
 
+// Proves: process.args
 #[test]
 fn the_path_of_the_container_is_searched() {
     let mut c = Container::new();
@@ -183,6 +187,41 @@ fn limits_are_set_exactly() {
         ("Max locked memory", "4096", "8192"),
     ] {
         assert_eq!(process.limit(name), (soft.to_owned(), hard.to_owned()), "{name}");
+    }
+}
+
+// Proves: process.rlimits[].{type, soft, hard}
+#[test]
+fn every_limit_of_the_kernel_can_be_asked_for() {
+    let limits = [
+        ("RLIMIT_AS", "Max address space", "8589934592", "8589938688"),
+        ("RLIMIT_CORE", "Max core file size", "4096", "8192"),
+        ("RLIMIT_CPU", "Max cpu time", "1000", "2000"),
+        ("RLIMIT_DATA", "Max data size", "4294967296", "8589934592"),
+        ("RLIMIT_FSIZE", "Max file size", "1048576", "2097152"),
+        ("RLIMIT_LOCKS", "Max file locks", "10", "20"),
+        ("RLIMIT_MEMLOCK", "Max locked memory", "4096", "8192"),
+        ("RLIMIT_MSGQUEUE", "Max msgqueue size", "4096", "8192"),
+        ("RLIMIT_NICE", "Max nice priority", "0", "0"),
+        ("RLIMIT_NOFILE", "Max open files", "100", "200"),
+        ("RLIMIT_NPROC", "Max processes", "500", "600"),
+        ("RLIMIT_RSS", "Max resident set", "1073741824", "2147483648"),
+        ("RLIMIT_RTPRIO", "Max realtime priority", "0", "0"),
+        ("RLIMIT_RTTIME", "Max realtime timeout", "5000000", "6000000"),
+        ("RLIMIT_SIGPENDING", "Max pending signals", "50", "60"),
+        ("RLIMIT_STACK", "Max stack size", "4194304", "8388608"),
+    ];
+    let mut c = Container::with_script("exec sleep 600");
+    for (kind, _, soft, hard) in limits {
+        let number = |text: &str| text.parse::<u64>().unwrap();
+        let limit = json!({"type": kind, "soft": number(soft), "hard": number(hard)});
+        c.push("/process/rlimits", limit);
+    }
+    c.run_detached();
+    let process = c.process();
+    wait_until("execve", || process.runs("sleep"));
+    for (kind, name, soft, hard) in limits {
+        assert_eq!(process.limit(name), (soft.to_owned(), hard.to_owned()), "{kind}");
     }
 }
 
@@ -402,6 +441,7 @@ fn with_terminal(script: &str) -> (Container, UnixListener, String) {
     (c, listener, socket.to_str().unwrap().to_owned())
 }
 
+// Proves: process.terminal, process.consoleSize.{height, width}, default:/dev/console
 #[test]
 fn a_terminal_is_handed_over() {
     let (mut c, listener, socket) = with_terminal(
@@ -431,6 +471,14 @@ fn a_terminal_is_handed_over() {
     let fields: Vec<_> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
     assert_eq!(fields[3], process.pid.to_string(), "session of {stat}");
     assert_ne!(fields[4], "0", "controlling terminal of {stat}");
+}
+
+// Proves: process.consoleSize:ignored
+#[test]
+fn without_a_terminal_its_size_is_ignored() {
+    let mut c = Container::with_script("test -t 0 || echo no terminal");
+    c.set("/process/consoleSize", json!({"height": 33, "width": 121}));
+    assert_eq!(c.run().ok().stdout, "no terminal\n");
 }
 
 #[test]

@@ -40,6 +40,7 @@ fn a_dev_that_is_a_link_makes_nothing_on_the_host() {
     c.assert_gone();
 }
 
+// Proves: root.readonly
 #[test]
 fn a_read_only_root() {
     let mut c = Container::with_script(
@@ -55,6 +56,31 @@ fn a_read_only_root() {
     assert!(!c.rootfs().join("new").exists());
 }
 
+// Proves: root.path
+#[test]
+fn the_path_of_the_root_is_absolute_or_starts_at_the_bundle() {
+    let mut c = Container::with_script("cat /which");
+    for name in ["rootfs", "another/root"] {
+        let root = c.path().join(name);
+        fs::create_dir_all(&root).unwrap();
+        for dir in ["bin", "dev", "proc", "sys"] {
+            fs::create_dir_all(root.join(dir)).unwrap();
+        }
+        for program in ["busybox", "cat", "sh"] {
+            let from = c.rootfs().join("bin").join(program);
+            let to = root.join("bin").join(program);
+            if from != to {
+                copy_program(from, to);
+            }
+        }
+        fs::write(root.join("which"), name).unwrap();
+        for path in [json!(name), json!(root)] {
+            c.set("/root/path", path);
+            assert_eq!(c.output(), name);
+        }
+    }
+}
+
 #[test]
 fn the_root_is_writable_unless_asked_otherwise() {
     let c = Container::with_script("echo text > /made");
@@ -62,6 +88,7 @@ fn the_root_is_writable_unless_asked_otherwise() {
     assert_eq!(fs::read_to_string(c.rootfs().join("made")).unwrap(), "text\n");
 }
 
+// Proves: default:/dev/{null, zero, full, random, urandom, tty}, default:/dev/ptmx
 #[test]
 fn default_devices_have_their_numbers_and_modes() {
     let c = asleep();
@@ -95,6 +122,8 @@ fn default_devices_have_their_numbers_and_modes() {
     assert!(!process.inside("/dev/console").exists(), "a console without a terminal");
 }
 
+// Proves: linux.devices[].type={c, u, b, p}, linux.devices[].{path, major, minor, fileMode, uid,
+// gid}
 #[test]
 fn devices_of_the_configuration() {
     let mut c = asleep();
@@ -131,6 +160,7 @@ fn devices_of_the_configuration() {
     assert_eq!(look("/srv/deep/null"), ('c', (1, 3), 0o777, (0, 0)));
 }
 
+// Proves: linux.devices[].path:other
 #[test]
 fn a_device_over_another_file_is_refused() {
     let mut c = Container::with_script("true");
@@ -141,6 +171,7 @@ fn a_device_over_another_file_is_refused() {
     c.assert_gone();
 }
 
+// Proves: linux.maskedPaths
 #[test]
 fn masked_paths_are_empty_and_stay_so() {
     let mut c = Container::with_script(
@@ -187,6 +218,7 @@ fn a_masked_path_that_cannot_be_masked_is_an_error() {
     c.assert_gone();
 }
 
+// Proves: linux.readonlyPaths
 #[test]
 fn read_only_paths() {
     let mut c = Container::with_script(
@@ -209,6 +241,7 @@ fn read_only_paths() {
     }
 }
 
+// Proves: linux.sysctl
 #[test]
 fn sysctls_are_written_inside_only() {
     let host = fs::read_to_string("/proc/sys/kernel/msgmax").unwrap();

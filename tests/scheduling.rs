@@ -41,6 +41,8 @@ fn exec(c: &Container, options: &[&str]) -> Proc {
     Proc::new(std::fs::read_to_string(file).unwrap().parse().unwrap())
 }
 
+// Proves: process.scheduler.policy={SCHED_OTHER, SCHED_BATCH, SCHED_IDLE, SCHED_DEADLINE},
+// process.scheduler.nice
 #[test]
 fn policies() {
     let mut cases = vec![
@@ -59,7 +61,31 @@ fn policies() {
     }
 }
 
+/// What chrt(1) reads with sched_getattr(2), as the lines after "pid N's current ".
+fn attributes(process: Proc) -> Vec<String> {
+    let output = Command::new("chrt").args(["-p", &process.pid.to_string()]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let start = format!("pid {}'s current ", process.pid);
+    text.lines().map(|line| line.strip_prefix(&start).expect(&text).to_owned()).collect()
+}
+
+// Proves: process.scheduler.{flags, runtime, deadline, period}
+#[test]
+fn flags_and_the_times_of_a_deadline() {
+    let mut c = asleep();
+    let asked = json!({"policy": "SCHED_DEADLINE", "flags": ["SCHED_FLAG_RESET_ON_FORK"],
+        "runtime": 420_000, "deadline": 1_000_000, "period": 10_000_000});
+    c.set("/process/scheduler", asked);
+    c.run_detached();
+    let found = attributes(c.process());
+    assert!(found[0].ends_with("SCHED_DEADLINE|SCHED_RESET_ON_FORK"), "{found:?}");
+    let times =
+        found.iter().find_map(|line| line.strip_prefix("runtime/deadline/period parameters: "));
+    assert_eq!(times, Some("420000/1000000/10000000"), "{found:?}");
+}
+
 /// In a user namespace a process has no right to a higher priority: it is the runtime that sets it.
+// Proves: process.ioPriority.{class, priority}
 #[test]
 fn a_user_namespace_is_no_hindrance() {
     let mut c = asleep();
@@ -93,6 +119,7 @@ fn without_root() {
     c.assert_gone();
 }
 
+// Proves: process.ioPriority.{class, priority}
 #[test]
 fn exec_takes_over_or_brings_its_own() {
     let mut c = asleep();
@@ -114,6 +141,7 @@ fn exec_takes_over_or_brings_its_own() {
     assert_eq!(io_priority(other.pid), "idle");
 }
 
+// Proves: process.scheduler.policy=SCHED_ISO
 #[test]
 fn what_the_kernel_refuses_is_an_error() {
     let mut c = asleep();
@@ -124,6 +152,7 @@ fn what_the_kernel_refuses_is_an_error() {
     c.assert_gone();
 }
 
+// Proves: linux.personality.domain={LINUX, LINUX32}
 #[test]
 fn personality() {
     if cfg!(not(target_arch = "x86_64")) {
@@ -144,6 +173,9 @@ fn personality() {
     assert_eq!(plain.process().read("personality").trim(), "00000000");
 }
 
+// Proves: linux.memoryPolicy.mode={MPOL_DEFAULT, MPOL_BIND, MPOL_INTERLEAVE, MPOL_PREFERRED,
+// MPOL_LOCAL}, linux.memoryPolicy.nodes, linux.memoryPolicy.flags={MPOL_F_RELATIVE_NODES,
+// MPOL_F_STATIC_NODES}
 #[test]
 fn memory_policies() {
     if std::fs::read("/proc/self/numa_maps").is_err() {
@@ -178,4 +210,39 @@ fn memory_policies() {
     assert_ne!(ran.status.code(), Some(0), "{ran:#?}");
     assert!(ran.stderr.contains("linux.memoryPolicy: set MPOL_BIND"), "{ran:#?}");
     c.assert_gone();
+}
+
+/// Each has come with some version of Linux: it is in force, or the kernel's refusal is an error.
+// Proves: linux.memoryPolicy.mode={MPOL_WEIGHTED_INTERLEAVE, MPOL_PREFERRED_MANY},
+// linux.memoryPolicy.flags=MPOL_F_NUMA_BALANCING
+#[test]
+fn memory_policies_of_newer_kernels() {
+    if std::fs::read("/proc/self/numa_maps").is_err() {
+        skip!("the kernel has no NUMA");
+    }
+    for (asked, expected, version) in [
+        (json!({"mode": "MPOL_PREFERRED_MANY", "nodes": "0"}), "prefer (many):0", (5, 15)),
+        (
+            json!({"mode": "MPOL_WEIGHTED_INTERLEAVE", "nodes": "0"}),
+            "weighted interleave:0",
+            (6, 9),
+        ),
+        (
+            json!({"mode": "MPOL_BIND", "nodes": "0", "flags": ["MPOL_F_NUMA_BALANCING"]}),
+            // Older kernels have no word for the flag.
+            if kernel_at_least(6, 14) { "bind=balancing:0" } else { "bind:0" },
+            (5, 12),
+        ),
+    ] {
+        let mut c = asleep();
+        c.set("/linux/memoryPolicy", asked.clone());
+        if !kernel_at_least(version.0, version.1) {
+            c.create().refused(&["linux.memoryPolicy: set MPOL_"]);
+            continue;
+        }
+        c.run_detached();
+        let maps = c.process().read("numa_maps");
+        let policy = maps.lines().next().unwrap().split_once(' ').unwrap().1;
+        assert!(policy.starts_with(&format!("{expected} ")), "{asked}: {policy}");
+    }
 }

@@ -8,6 +8,8 @@ fn filtered(script: &str, rules: Value) -> Container {
     c
 }
 
+// Proves: linux.seccomp.syscalls[].{names, errnoRet},
+// linux.seccomp.syscalls[].action=SCMP_ACT_ERRNO
 #[test]
 fn a_blocked_call_gives_the_errno_asked_for() {
     for (errno, text) in
@@ -24,6 +26,7 @@ fn a_blocked_call_gives_the_errno_asked_for() {
     }
 }
 
+// Proves: linux.seccomp.syscalls[].errnoRet
 #[test]
 fn the_default_errno_is_eperm() {
     let c = filtered(
@@ -61,6 +64,8 @@ fn the_kernel_says_that_a_filter_is_there() {
     assert_eq!(c.process().status("Seccomp"), own.status("Seccomp"));
 }
 
+// Proves: linux.seccomp.syscalls[].action={SCMP_ACT_KILL, SCMP_ACT_KILL_PROCESS,
+// SCMP_ACT_KILL_THREAD}
 #[test]
 fn a_killing_action_kills() {
     for action in ["SCMP_ACT_KILL", "SCMP_ACT_KILL_PROCESS", "SCMP_ACT_KILL_THREAD"] {
@@ -73,6 +78,7 @@ fn a_killing_action_kills() {
     }
 }
 
+// Proves: linux.seccomp.syscalls[].action=SCMP_ACT_TRAP
 #[test]
 fn a_trap_is_a_signal() {
     let c = filtered(
@@ -82,6 +88,20 @@ fn a_trap_is_a_signal() {
     assert_eq!(c.output(), "status=159\n");
 }
 
+/// The kernel answers ENOSYS where nobody traces the process (seccomp(2)).
+// Proves: linux.seccomp.syscalls[].action=SCMP_ACT_TRACE
+#[test]
+fn a_call_for_a_tracer_fails_without_one() {
+    let c = filtered(
+        "mkdir /tmp/d 2>&1; true",
+        json!([{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_TRACE", "errnoRet": 5}]),
+    );
+    let output = c.output();
+    assert!(output.contains("Function not implemented"), "{output}");
+    assert!(!c.rootfs().join("tmp/d").exists());
+}
+
+// Proves: linux.seccomp.syscalls[].action=SCMP_ACT_LOG
 #[test]
 fn logging_lets_the_call_through() {
     let c = filtered(
@@ -91,6 +111,8 @@ fn logging_lets_the_call_through() {
     assert_eq!(c.output(), "made\n");
 }
 
+// Proves: linux.seccomp.{defaultAction, defaultErrnoRet},
+// linux.seccomp.syscalls[].action=SCMP_ACT_ALLOW
 #[test]
 fn an_allow_list() {
     let mut c = Container::with_script("echo fine; mkdir /tmp/d 2>&1; true");
@@ -206,6 +228,9 @@ fn an_allow_list() {
     assert!(output.contains("not supported"), "{output}");
 }
 
+// Proves: linux.seccomp.syscalls[].args[].{index, value, valueTwo},
+// linux.seccomp.syscalls[].args[].op={SCMP_CMP_NE, SCMP_CMP_LT, SCMP_CMP_LE, SCMP_CMP_EQ,
+// SCMP_CMP_GE, SCMP_CMP_GT, SCMP_CMP_MASKED_EQ}
 #[test]
 fn arguments_are_compared() {
     // chmod of a file with a mode: the mode is argument 1 of chmod and 2 of fchmodat.
@@ -263,6 +288,7 @@ fn an_unknown_call_is_passed_over() {
     assert_eq!(c.run().ok().stdout, "fine\n");
 }
 
+// Proves: linux.seccomp.architectures
 #[test]
 fn foreign_architecture() {
     if !cfg!(target_arch = "x86_64") {
@@ -334,6 +360,7 @@ fn foreign_architecture() {
     assert!(!one.rootfs().join("d").exists());
 }
 
+// Proves: linux.seccomp.flags=SECCOMP_FILTER_FLAG_TSYNC
 #[test]
 fn flags_are_taken() {
     for flags in [
@@ -348,6 +375,58 @@ fn flags_are_taken() {
         );
         c.set("/linux/seccomp/flags", flags.clone());
         assert_eq!(c.output(), "status=1\n", "{flags}");
+    }
+}
+
+/// As strace(1) sees them. The flag for all threads is left out, since init has one.
+// Proves: linux.seccomp.flags={SECCOMP_FILTER_FLAG_LOG, SECCOMP_FILTER_FLAG_SPEC_ALLOW}
+#[test]
+fn flags_reach_the_kernel() {
+    if std::process::Command::new("strace").arg("--version").output().is_err() {
+        skip!("no strace here");
+    }
+    for (flag, seen) in [
+        ("SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_LOG"),
+        ("SECCOMP_FILTER_FLAG_SPEC_ALLOW", "SECCOMP_FILTER_FLAG_SPEC_ALLOW"),
+        ("SECCOMP_FILTER_FLAG_TSYNC", "0"),
+    ] {
+        let mut c = filtered("true", json!([{"names": ["reboot"], "action": "SCMP_ACT_ERRNO"}]));
+        c.set("/linux/seccomp/flags", json!([flag]));
+        let trace = c.path().join("trace");
+        let strace = ["strace", "-f", "-e", "trace=seccomp", "-o"];
+        c.rt.through = strace.iter().map(Into::into).chain([trace.clone().into()]).collect();
+        c.run().ok();
+        c.rt.through.clear();
+        let text = std::fs::read_to_string(&trace).unwrap();
+        let call = format!("seccomp(SECCOMP_SET_MODE_FILTER, {seen}, {{");
+        assert!(text.lines().any(|l| l.contains(&call) && l.ends_with("= 0")), "{flag}: {text}");
+    }
+}
+
+/// It is about system calls that an agent decides upon, and takes effect with a listener.
+// Proves: linux.seccomp.flags=SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
+#[test]
+fn a_flag_of_agents_is_taken() {
+    let mut c = filtered(
+        "grep Seccomp_filters /proc/self/status; mkdir /tmp/d; echo mkdir=$?",
+        json!([{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_NOTIFY"}]),
+    );
+    let socket = c.path().join("agent");
+    // A read without room for descriptors closes the listener.
+    let agent = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let accepted = std::thread::spawn(move || {
+        std::io::copy(&mut agent.accept().unwrap().0, &mut std::io::sink()).unwrap()
+    });
+    c.set("/linux/seccomp/listenerPath", json!(socket));
+    c.set("/linux/seccomp/flags", json!(["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]));
+    let ran = c.run();
+    if kernel_at_least(5, 19) {
+        let output = ran.ok().stdout;
+        assert!(output.starts_with("Seccomp_filters:\t1\n"), "{output}");
+        assert_ne!(said(&output, "mkdir"), "0", "{output}");
+        accepted.join().unwrap();
+    } else {
+        ran.refused(&["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]);
     }
 }
 

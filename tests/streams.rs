@@ -311,6 +311,7 @@ fn the_size_is_the_callers_and_follows_it() {
     drop(front);
 }
 
+// Proves: process.consoleSize.{height, width}
 #[test]
 fn the_size_of_the_configuration_counts() {
     let mut c = Container::with_script("echo first $(stty size)");

@@ -105,6 +105,7 @@ fn a_bus_that_hangs_up_leaves_nothing() {
 
 // ---- where systemd runs
 
+// Proves: features.linux.cgroup.systemd
 #[test]
 fn the_unit_has_the_limits_and_so_has_its_cgroup() {
     need_systemd!();
@@ -404,6 +405,7 @@ fn the_unit_may_be_a_slice() {
     assert!(!PathBuf::from(format!("/sys/fs/cgroup/bt.slice/{name}")).exists());
 }
 
+// Proves: features.linux.cgroup.systemdUser
 #[test]
 fn a_user_s_own_systemd_has_the_scope_of_a_container_without_root() {
     need_systemd!();

@@ -299,6 +299,7 @@ fn what_fails_leaves_everything_as_it_was() {
     assert_eq!(c.status(), "running");
 }
 
+// Proves: linux.resources.memory.checkBeforeUpdate
 #[test]
 fn a_memory_limit_below_what_is_in_use_is_refused() {
     need!("memory");

@@ -272,3 +272,13 @@ fn what_is_ignored_is_documented_and_nothing_else() {
         FATES.iter().filter(|(_, fate)| matches!(fate, Ignored)).map(|(path, _)| *path).collect();
     assert_eq!(documented, ignored);
 }
+
+#[test]
+fn each_key_has_a_row_on_the_page_of_conformance() {
+    let page = tree("docs/conformance.md");
+    let ends = ["`", ".", "[", "{", "=", ":"];
+    let has = |path: &str| ends.iter().any(|end| page.contains(&format!("| `{path}{end}")));
+    for (path, of) in keys::paths(keys::CONFIG) {
+        assert!(matches!(of, keys::Of::Foreign) || has(&path), "{path}");
+    }
+}
