@@ -1,48 +1,42 @@
 //! Applies settings.
 
-use std::os::fd::BorrowedFd;
-use std::path::Path;
-
 use nix::errno::Errno;
 
 use super::cpuset;
-use super::files::{read, read_error, write, write_error};
+use super::files::OpenDir;
 use super::setting::{Content, Setting};
 use crate::{Error, Result};
 
 /// Applies `settings` in order. Settings that depend on each other are repeated if the kernel
 /// requires another order.
-pub fn apply(dir: BorrowedFd<'_>, path: &Path, settings: &[Setting]) -> Result<()> {
+pub fn apply(dir: &OpenDir<'_>, settings: &[Setting]) -> Result<()> {
     let mut again = Vec::new();
     for setting in settings {
-        match apply_one(dir, path, setting) {
+        match apply_one(dir, setting) {
             Err(error) if setting.coupled && error.errno() == Some(Errno::EINVAL) => {
                 again.push(setting);
             }
             result => result?,
         }
     }
-    again.into_iter().try_for_each(|setting| apply_one(dir, path, setting))
+    again.into_iter().try_for_each(|setting| apply_one(dir, setting))
 }
 
-fn apply_one(dir: BorrowedFd<'_>, path: &Path, setting: &Setting) -> Result<()> {
+fn apply_one(dir: &OpenDir<'_>, setting: &Setting) -> Result<()> {
     let mut missing = None;
     for file in &setting.files {
         if let Some(floor) = setting.floor {
-            not_below(dir, path, setting, floor, &file.content)?;
+            not_below(dir, setting, floor, &file.content)?;
         }
         let (file, value) = (file.name.as_str(), &*file.content.to_string());
-        match write(dir, file, value) {
+        match dir.write(file, value) {
             Ok(()) => return Ok(()),
-            Err(Errno::ENOENT) => {
-                let error = write_error(path, file, value, Errno::ENOENT);
+            Err(error) if error.errno() == Some(Errno::ENOENT) => {
                 missing.get_or_insert(error);
             }
-            Err(errno) => {
-                if let Some(error) = cpuset::explain(path, setting.field, file, value) {
-                    return Err(error);
-                }
-                return Err(explain(setting, write_error(path, file, value, errno)));
+            Err(error) => {
+                let refused = cpuset::explain(dir.path, setting.field, file, value);
+                return Err(refused.unwrap_or_else(|| explain(setting, error)));
             }
         }
     }
@@ -54,7 +48,7 @@ fn apply_one(dir: BorrowedFd<'_>, path: &Path, setting: &Setting) -> Result<()> 
 
 /// Adds the reason that the error number does not show.
 fn explain(setting: &Setting, error: Error) -> Error {
-    let why = match (error.errno(), setting.controller.as_str()) {
+    let why = match (error.errno(), setting.controller()) {
         (Some(Errno::ENOENT), "hugetlb") => "the kernel has no huge pages of this size",
         (Some(Errno::ENOENT), _) => "the kernel does not have this control",
         (Some(Errno::EBUSY), "memory") => "the new limit is below what is in use",
@@ -65,13 +59,12 @@ fn explain(setting: &Setting, error: Error) -> Error {
 
 /// Refuses limits below the current usage, if the configuration requests it.
 pub fn check_floors<'a>(
-    dir: BorrowedFd<'_>,
-    path: &Path,
+    dir: &OpenDir<'_>,
     settings: impl IntoIterator<Item = &'a Setting>,
 ) -> Result<()> {
     for setting in settings {
         if let (Some(floor), Some(file)) = (setting.floor, setting.files.first()) {
-            not_below(dir, path, setting, floor, &file.content)?;
+            not_below(dir, setting, floor, &file.content)?;
         }
     }
     Ok(())
@@ -79,16 +72,9 @@ pub fn check_floors<'a>(
 
 /// Refuses a limit below the usage: it would kill processes at once on v2, and swap out much memory
 /// on v1.
-fn not_below(
-    dir: BorrowedFd<'_>,
-    path: &Path,
-    setting: &Setting,
-    floor: &str,
-    content: &Content,
-) -> Result<()> {
+fn not_below(dir: &OpenDir<'_>, setting: &Setting, floor: &str, content: &Content) -> Result<()> {
     let Content::Number(limit) = content else { return Ok(()) };
-    let used = read(dir, floor).map_err(|errno| read_error(path, floor, errno))?;
-    match used.trim().parse::<u64>() {
+    match dir.read(floor)?.trim().parse::<u64>() {
         Ok(used) if *limit < used => {
             let why = format!("must not be below the {used} bytes in use (checkBeforeUpdate)");
             Err(Error::invalid(setting.field, limit, why))
@@ -100,27 +86,24 @@ fn not_below(
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::os::fd::AsFd;
 
-    use super::super::files::open_dir;
     use super::*;
 
     #[test]
     fn a_missing_file_is_an_error_unless_optional() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("b"), "").unwrap();
-        let fd = open_dir(dir.path()).unwrap();
-        let new = |file| Setting::new("memory", "linux.resources.memory.limit", file, 1);
+        let open = OpenDir::open(dir.path()).unwrap();
+        let new = |file| Setting::new("linux.resources.memory.limit", file, 1);
         let mut setting = new("a").or("b", 1);
-        apply(fd.as_fd(), dir.path(), std::slice::from_ref(&setting)).unwrap();
+        apply(&open, std::slice::from_ref(&setting)).unwrap();
         assert_eq!(fs::read_to_string(dir.path().join("b")).unwrap(), "1");
         setting = new("a");
-        let error =
-            apply(fd.as_fd(), dir.path(), std::slice::from_ref(&setting)).unwrap_err().to_string();
+        let error = apply(&open, std::slice::from_ref(&setting)).unwrap_err().to_string();
         assert!(error.contains("write \"1\" to "), "{error}");
         assert!(error.ends_with("/a: no such file or directory"), "{error}");
         setting.optional = true;
-        apply(fd.as_fd(), dir.path(), &[setting]).unwrap();
+        apply(&open, &[setting]).unwrap();
     }
 
     #[test]
@@ -128,17 +111,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("memory.current"), "4096\n").unwrap();
         fs::write(dir.path().join("memory.max"), "").unwrap();
-        let fd = open_dir(dir.path()).unwrap();
+        let open = OpenDir::open(dir.path()).unwrap();
         let setting = |content| {
             let field = "linux.resources.memory.limit";
-            Setting::new("memory", field, "memory.max", content).with_floor(Some("memory.current"))
+            Setting::new(field, "memory.max", content).with_floor(Some("memory.current"))
         };
-        let error = apply(fd.as_fd(), dir.path(), &[setting(Content::Number(4095))])
-            .unwrap_err()
-            .to_string();
+        let error = apply(&open, &[setting(Content::Number(4095))]).unwrap_err().to_string();
         assert!(error.contains("must not be below the 4096 bytes in use"), "{error}");
         assert_eq!(fs::read_to_string(dir.path().join("memory.max")).unwrap(), "");
-        apply(fd.as_fd(), dir.path(), &[setting(Content::Number(4096))]).unwrap();
-        apply(fd.as_fd(), dir.path(), &[setting(Content::Unlimited("max"))]).unwrap();
+        apply(&open, &[setting(Content::Number(4096))]).unwrap();
+        apply(&open, &[setting(Content::Unlimited("max"))]).unwrap();
     }
 }

@@ -4,6 +4,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use super::layout::Dir;
 use crate::{Error, Result};
 
 const FIELD: &str = "linux.cgroupsPath";
@@ -45,36 +46,27 @@ impl CgroupsPath {
         Ok(CgroupsPath { absolute: asked.has_root(), path })
     }
 
-    /// Returns the directory in a v1 hierarchy in which this process is in `own`.
-    pub fn v1(&self, root: &Path, own: &str) -> Result<PathBuf> {
-        if self.absolute {
-            return Ok(root.join(&self.path));
-        }
-        Ok(below(root, Path::new(own))?.join(&self.path))
-    }
-
-    /// Returns the directory in the v2 hierarchy, in which this process is in `own`.
+    /// Returns the directory in the hierarchy in which this process is in `own`.
     ///
-    /// That cgroup has at least this process, and the kernel enables controllers only below cgroups
-    /// without processes (cgroups(7), "no internal processes"): the path starts at its parent.
-    pub fn v2(&self, root: &Path, own: &str) -> Result<PathBuf> {
+    /// A relative path starts at `own`, and on v2 at its parent: the own cgroup has at least this
+    /// process, and the kernel enables controllers only below cgroups without processes
+    /// (cgroups(7), "no internal processes").
+    pub fn below(&self, own: &Dir) -> Result<PathBuf> {
         if self.absolute {
-            return Ok(root.join(&self.path));
+            return Ok(own.root.join(&self.path));
         }
-        let parent = Path::new(own).parent().unwrap_or(Path::new("/"));
-        Ok(below(root, parent)?.join(&self.path))
+        let mut start = own.path.strip_prefix(&own.root).unwrap_or(&own.path);
+        if own.is_unified() {
+            start = start.parent().unwrap_or(start);
+        }
+        // The kernel shows a cgroup outside of the cgroup namespace as "/..".
+        if start.components().any(|component| !matches!(component, Component::Normal(_))) {
+            let why = "the runtime's own cgroup is outside of its cgroup namespace: an absolute \
+                       path is needed";
+            return Err(Error::invalid(FIELD, start, why));
+        }
+        Ok(own.root.join(start).join(&self.path))
     }
-}
-
-fn below(root: &Path, own: &Path) -> Result<PathBuf> {
-    let own = own.strip_prefix("/").unwrap_or(own);
-    // The kernel shows a cgroup outside of the cgroup namespace as "/..".
-    if own.components().any(|component| !matches!(component, Component::Normal(_))) {
-        let why = "the runtime's own cgroup is outside of its cgroup namespace: an absolute path \
-                   is needed";
-        return Err(Error::invalid(FIELD, own, why));
-    }
-    Ok(root.join(own))
 }
 
 #[cfg(test)]
@@ -87,12 +79,16 @@ mod tests {
         CgroupsPath::new("c1", path.map(Path::new))
     }
 
+    fn dir(options: &str, own: &str) -> Dir {
+        Dir::new(options, options, ROOT.into(), own)
+    }
+
     fn v1(path: Option<&str>, own: &str) -> String {
-        parse(path).unwrap().v1(Path::new(ROOT), own).unwrap().display().to_string()
+        parse(path).unwrap().below(&dir("cpu", own)).unwrap().display().to_string()
     }
 
     fn v2(path: Option<&str>, own: &str) -> String {
-        parse(path).unwrap().v2(Path::new(ROOT), own).unwrap().display().to_string()
+        parse(path).unwrap().below(&dir("", own)).unwrap().display().to_string()
     }
 
     #[test]
@@ -127,7 +123,7 @@ mod tests {
         }
         assert!(CgroupsPath::new("..", None).is_err());
         let outside = parse(Some("x")).unwrap();
-        assert!(outside.v1(Path::new(ROOT), "/../other").is_err());
-        assert!(outside.v2(Path::new(ROOT), "/../../other").is_err());
+        assert!(outside.below(&dir("cpu", "/../other")).is_err());
+        assert!(outside.below(&dir("", "/../../other")).is_err());
     }
 }

@@ -31,8 +31,7 @@ const SUBTREE: &str = "cgroup.subtree_control";
 pub(super) const THREADED: [&str; 3] = ["cpu", "cpuset", "pids"];
 
 fn missing(dir: &Path, wanted: &[String]) -> Result<Vec<String>> {
-    let have =
-        files::read_in(dir, SUBTREE).map_err(|errno| files::read_error(dir, SUBTREE, errno))?;
+    let have = files::read_in(dir, SUBTREE)?;
     let has = |name: &String| have.split_ascii_whitespace().any(|have| have == name);
     Ok(wanted.iter().filter(|name| !has(name)).cloned().collect())
 }
@@ -42,39 +41,35 @@ fn enable_in(dir: &Path, missing: &[String], needed: &[String]) -> Result<()> {
         return Ok(());
     }
     let all = missing.iter().map(|name| format!("+{name}")).collect::<Vec<_>>().join(" ");
-    let Err(errno) = files::write_in(dir, SUBTREE, &all) else { return Ok(()) };
+    let Err(error) = files::write_in(dir, SUBTREE, &all) else { return Ok(()) };
     // A controller that is not available must not prevent the others. But in a cgroup with
     // processes, each controller that the kernel enables makes the cgroup threaded and its children
     // invalid. So enable only the needed controllers, and first those that the kernel refuses
     // there, before anything has changed.
-    let busy = errno == Errno::EBUSY;
+    let busy = error.errno() == Some(Errno::EBUSY);
     let mut single: Vec<_> = missing.iter().filter(|name| !busy || needed.contains(name)).collect();
     single.sort_by_key(|name| THREADED.contains(&name.as_str()));
     for name in single {
-        let value = format!("+{name}");
-        match files::write_in(dir, SUBTREE, &value) {
-            Err(errno) if needed.contains(name) => {
-                let error = files::write_error(dir, SUBTREE, &value, errno);
-                return Err(match errno {
-                    Errno::EBUSY => error.context(format!(
-                        "{} has processes of its own, so its children cannot be limited; \
-                         use another cgroupsPath",
-                        dir.display()
-                    )),
-                    Errno::EOPNOTSUPP => error.context(format!(
-                        "{} is threaded, so its children cannot be limited by the controller {name:?}; \
-                         use another cgroupsPath",
-                        dir.display()
-                    )),
-                    Errno::ENOENT => error.context(format!(
-                        "the cgroup controller {name:?} is not available in {}",
-                        dir.display()
-                    )),
-                    _ => error,
-                });
-            }
-            _ => {}
+        let Err(error) = files::write_in(dir, SUBTREE, &format!("+{name}")) else { continue };
+        if !needed.contains(name) {
+            continue;
         }
+        let dir = dir.display();
+        let why = match error.errno() {
+            Some(Errno::EBUSY) => format!(
+                "{dir} has processes of its own, so its children cannot be limited; \
+                 use another cgroupsPath"
+            ),
+            Some(Errno::EOPNOTSUPP) => format!(
+                "{dir} is threaded, so its children cannot be limited by the controller {name:?}; \
+                 use another cgroupsPath"
+            ),
+            Some(Errno::ENOENT) => {
+                format!("the cgroup controller {name:?} is not available in {dir}")
+            }
+            _ => return Err(error),
+        };
+        return Err(error.context(why));
     }
     Ok(())
 }
@@ -96,17 +91,14 @@ pub(super) fn fill_cpuset(plan: &DirPlan, new: bool) -> Result<()> {
             empty.extend(above.next());
         }
         for path in above {
-            let text =
-                files::read_in(path, file).map_err(|errno| files::read_error(path, file, errno))?;
-            text.trim().clone_into(&mut value);
+            files::read_in(path, file)?.trim().clone_into(&mut value);
             if !value.is_empty() || path == dir.root {
                 break;
             }
             empty.push(path);
         }
         for path in empty.into_iter().rev() {
-            files::write_in(path, file, &value)
-                .map_err(|errno| files::write_error(path, file, &value, errno))?;
+            files::write_in(path, file, &value)?;
         }
     }
     Ok(())

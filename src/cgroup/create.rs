@@ -1,8 +1,6 @@
 //! Creates the planned cgroup. A failure undoes exactly what was done.
 
-use std::fs::{DirBuilder, Permissions};
-use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -12,18 +10,18 @@ use crate::{Context, Error, Kind, Result, log};
 use super::apply;
 use super::controllers::{THREADED, enable, fill_cpuset};
 use super::device_control::{DeviceControl, Devices};
-use super::dir::Dir;
 use super::dir_plan::DirPlan;
-use super::files;
+use super::files::{self, OpenDir};
 use super::handle::{Cgroup, enters_only};
 use super::identity::{self, Identity};
+use super::layout::Dir;
 use super::layout::Mode;
 use super::plan::CgroupPlan;
 use super::record::Record;
 use super::walk;
 
 /// The mode of new directories: the container reads its limits there as any user.
-const MODE: u32 = 0o755;
+const MODE: rustix::fs::Mode = rustix::fs::Mode::from_bits_retain(0o755);
 
 impl CgroupPlan {
     /// Creates the directories and sets the limits; on an error all are removed again.
@@ -65,20 +63,20 @@ impl CgroupPlan {
             if new && !first && is_bare(plan) {
                 continue;
             }
-            let fd = files::open_dir(path).with_context(|| format!("open {}", path.display()))?;
+            let open = OpenDir::open(path)?;
             if first {
-                identity::reserve(fd.as_fd(), path)?;
-                let stat = rustix::fs::fstat(&fd).context("look at the cgroup")?;
+                identity::reserve(&open)?;
+                let stat = rustix::fs::fstat(&open.fd).context("look at the cgroup")?;
                 mode = new.then_some(stat.st_mode);
                 identity = Some(Identity::new(&stat, self.rootless));
             }
             if !new && self.unit.is_none() {
                 must_be_unused(path)?;
             }
-            self.prepare(plan, fd.as_fd(), new)?;
+            self.prepare(plan, &open, new)?;
             match (plan.dir.is_unified(), first) {
-                (true, _) => unified = Some(fd),
-                (false, true) => reserved = Some(fd),
+                (true, _) => unified = Some(open.fd),
+                (false, true) => reserved = Some(open.fd),
                 (false, false) => {}
             }
         }
@@ -90,7 +88,7 @@ impl CgroupPlan {
         {
             identity.mark(dir.as_fd())?;
         }
-        let record = Record::new(self.mode, dirs).identified(identity);
+        let record = Record { identity, ..Record::new(self.mode, dirs) };
         Ok(Cgroup {
             enter_unified: self.enter_unified || enters_only(&record),
             devices,
@@ -101,20 +99,19 @@ impl CgroupPlan {
     }
 
     /// Prepares a directory for processes, with its limits.
-    fn prepare(&self, plan: &DirPlan, fd: BorrowedFd<'_>, new: bool) -> Result<()> {
-        let path = &plan.dir.path;
-        if !new || path.parent() != Some(&plan.dir.root) {
-            must_be_thawed(&plan.dir, fd)?;
+    fn prepare(&self, plan: &DirPlan, open: &OpenDir<'_>, new: bool) -> Result<()> {
+        if !new || !plan.dir.is_child_of_root() {
+            must_be_thawed(&plan.dir, open)?;
         }
         if plan.dir.is_unified() {
             enable(plan)?;
-            must_take_processes(plan, fd)?;
+            must_take_processes(plan, open)?;
         }
         if plan.dir.has_controller("cpuset") {
             fill_cpuset(plan, new)?;
         }
         for settings in &plan.settings {
-            apply::apply(fd, path, settings).map_err(|error| self.explain(error))?;
+            apply::apply(open, settings).map_err(|error| self.explain(error))?;
         }
         Ok(())
     }
@@ -169,18 +166,17 @@ impl Cgroup {
         }
         // The unit exists from here on, and must be stopped on any failure.
         let dirs = plan.dirs.iter().map(|plan| plan.dir.clone()).collect();
-        let record = Record::of_unit(plan.mode, dirs, unit.unit.clone());
+        let record = Record { unit: Some(unit.unit), ..Record::new(plan.mode, dirs) };
         let identity =
             record.primary().map(|dir| Identity::of_path(&dir.path, plan.rootless)).transpose()?;
-        self.record = record.identified(identity);
+        self.record = Record { identity, ..record };
         // systemd moves the process only into a scope, and on v1 only in hierarchies that it uses.
         self.enter_unified = unit.slice.is_none() || plan.mode != Mode::Unified;
         let made = plan.create_dirs(&mut Vec::new())?;
         self.unified = made.unified;
         self.devices = made.devices;
-        let dirs = made.record.dirs().iter().map(|dir| Dir { made: true, ..dir.clone() });
-        self.record = Record::of_unit(plan.mode, dirs.collect(), unit.unit.clone())
-            .identified(made.record.identity.clone());
+        self.record = Record { unit: self.record.unit.take(), ..made.record };
+        self.record.dirs.iter_mut().for_each(|dir| dir.made = true);
         Ok(())
     }
 }
@@ -188,10 +184,9 @@ impl Cgroup {
 /// Whether a new directory needs no preparation, as in most v1 hierarchies. A child of the root
 /// cannot be frozen from above.
 fn is_bare(plan: &DirPlan) -> bool {
-    let child_of_root = plan.dir.path.parent() == Some(&plan.dir.root);
     !plan.dir.is_unified()
         && !plan.dir.has_controller("cpuset")
-        && (child_of_root || !plan.dir.has_controller("freezer"))
+        && (plan.dir.is_child_of_root() || !plan.dir.has_controller("freezer"))
         && !plan.has_settings()
 }
 
@@ -204,12 +199,10 @@ fn set_mode(made: &[PathBuf], mode: Option<u32>) -> Result<()> {
         Some(mode) => mode,
         None => rustix::fs::lstat(first).with_context(|| failed(first))?.st_mode,
     };
-    if mode & 0o777 == MODE {
+    if mode & 0o777 == MODE.bits() {
         return Ok(());
     }
-    made.iter().try_for_each(|path| {
-        std::fs::set_permissions(path, Permissions::from_mode(MODE)).with_context(|| failed(path))
-    })
+    made.iter().try_for_each(|path| rustix::fs::chmod(path, MODE).with_context(|| failed(path)))
 }
 
 /// Creates the directory and its missing parents. Returns whether the directory is new.
@@ -217,37 +210,29 @@ fn make(dir: &Dir, made: &mut Vec<PathBuf>) -> Result<bool> {
     // Start again if another process removes an empty parent meanwhile.
     for _ in 0..16 {
         match mkdir(&dir.path, made) {
-            Ok(new) => return Ok(new),
-            Err(Errno::ENOENT) => {}
-            Err(errno) => return Err(mkdir_error(&dir.path, errno)),
+            Err(error) if error.errno() == Some(Errno::ENOENT) => {}
+            other => return other,
         }
         let below: Vec<&Path> =
             dir.path.ancestors().skip(1).take_while(|path| *path != dir.root).collect();
         for path in below.into_iter().rev() {
             match mkdir(path, made) {
-                Ok(_) | Err(Errno::ENOENT) => {}
-                Err(errno) => return Err(mkdir_error(path, errno)),
+                Err(error) if error.errno() != Some(Errno::ENOENT) => return Err(error),
+                _ => {}
             }
         }
     }
-    Err(mkdir_error(&dir.path, Errno::ENOENT))
+    mkdir(&dir.path, made)
 }
 
-fn mkdir(path: &Path, made: &mut Vec<PathBuf>) -> std::result::Result<bool, Errno> {
-    match DirBuilder::new().mode(MODE).create(path) {
-        Ok(()) => {
-            made.push(path.to_owned());
-            Ok(true)
-        }
-        Err(error) => match Errno::from_raw(error.raw_os_error().unwrap_or(0)) {
-            Errno::EEXIST => Ok(false),
-            errno => Err(errno),
-        },
+/// Creates a directory. Returns whether it is new.
+fn mkdir(path: &Path, made: &mut Vec<PathBuf>) -> Result<bool> {
+    match rustix::fs::mkdir(path, MODE) {
+        Err(rustix::io::Errno::EXIST) => return Ok(false),
+        result => result.with_context(|| format!("mkdir {}", path.display()))?,
     }
-}
-
-fn mkdir_error(path: &Path, errno: Errno) -> Error {
-    Error::sys(errno).context(format!("mkdir {}", path.display()))
+    made.push(path.to_owned());
+    Ok(true)
 }
 
 /// Refuses an existing cgroup with processes: it may be another container's.
@@ -266,7 +251,7 @@ fn must_be_unused(path: &Path) -> Result<()> {
 
 /// Refuses a cgroup that is frozen, or below a frozen one: it would stop init, and this process
 /// with it.
-fn must_be_thawed(dir: &Dir, fd: BorrowedFd<'_>) -> Result<()> {
+fn must_be_thawed(dir: &Dir, open: &OpenDir<'_>) -> Result<()> {
     let (file, thawed) = if dir.is_unified() {
         ("cgroup.events", "frozen 0")
     } else if dir.has_controller("freezer") {
@@ -274,33 +259,23 @@ fn must_be_thawed(dir: &Dir, fd: BorrowedFd<'_>) -> Result<()> {
     } else {
         return Ok(());
     };
-    let path = &dir.path;
-    let text = files::read(fd, file).map_err(|errno| files::read_error(path, file, errno))?;
-    if files::has_line(&text, thawed) {
+    if files::has_line(&open.read(file)?, thawed) {
         return Ok(());
     }
     // The text starts as that of runc.
     let why = "container's cgroup unexpectedly frozen: it or one above it is frozen; thaw it first";
-    Err(Error::new(Kind::State, why).context(format!("cgroup {}", path.display())))
+    Err(Error::new(Kind::State, why).context(format!("cgroup {}", dir.path.display())))
 }
 
 /// Makes a v2 cgroup below a threaded one threaded too: it accepts no processes otherwise.
-fn must_take_processes(plan: &DirPlan, fd: BorrowedFd<'_>) -> Result<()> {
-    let path = &plan.dir.path;
+fn must_take_processes(plan: &DirPlan, open: &OpenDir<'_>) -> Result<()> {
     // A child of the root is always a domain.
-    if path.parent() == Some(&plan.dir.root) {
-        return Ok(());
-    }
-    let file = "cgroup.type";
-    let kind = files::read(fd, file).map_err(|errno| files::read_error(path, file, errno))?;
-    if kind.trim() != "domain invalid" {
+    if plan.dir.is_child_of_root() || open.read("cgroup.type")?.trim() != "domain invalid" {
         return Ok(());
     }
     if !plan.needed.iter().all(|name| THREADED.contains(&name.as_str())) {
         let why = "is below a threaded cgroup, where only cpu, cpuset and pids can be limited";
-        return Err(Error::new(Kind::State, why).context(format!("cgroup {}", path.display())));
+        return Err(Error::new(Kind::State, why).context(format!("cgroup {}", open.path.display())));
     }
-    let threaded = "threaded";
-    files::write(fd, file, threaded)
-        .map_err(|errno| files::write_error(path, file, threaded, errno))
+    open.write("cgroup.type", "threaded")
 }

@@ -12,7 +12,7 @@ use crate::{Context, Result};
 use super::device_list::DeviceList;
 use super::device_program::program;
 use super::device_rules::Ruleset;
-use super::files;
+use super::files::{self, OpenDir};
 use super::record::Record;
 use super::units;
 
@@ -67,22 +67,20 @@ impl Devices {
     }
 
     fn set_in_cgroup(&mut self) -> Result<()> {
-        let path = &self.dir;
-        let dir = files::open_dir(path).with_context(|| format!("open {}", path.display()))?;
         if let DeviceControl::V1(_, list) = &self.control {
-            return files::write_each(dir.as_fd(), path, list.writes());
+            return OpenDir::open(&self.dir)?.write_each(list.writes());
         }
-        let attached = self.prepare().and_then(|()| match &self.program {
-            Some(program) => {
-                let old = match self.new {
-                    true => Vec::new(),
-                    false => bpf::attached_device_programs(dir.as_fd())?,
-                };
-                replace(dir.as_fd(), program.as_fd(), &old)
-            }
-            None => Ok(()),
-        });
-        attached.with_context(|| describe_attach(&self.dir))
+        self.prepare().with_context(|| describe_attach(&self.dir))?;
+        let Some(program) = &self.program else { return Ok(()) };
+        let OpenDir { fd, .. } = OpenDir::open(&self.dir)?;
+        let attach = || {
+            let old = match self.new {
+                true => Vec::new(),
+                false => bpf::attached_device_programs(fd.as_fd())?,
+            };
+            replace(fd.as_fd(), program.as_fd(), &old)
+        };
+        attach().with_context(|| describe_attach(&self.dir))
     }
 }
 
@@ -100,16 +98,15 @@ impl Record {
             if self.unit().is_some() {
                 units::must_keep(&list)?;
             }
-            let path = &dir.path;
-            let fd = files::open_dir(path).with_context(|| format!("open {}", path.display()))?;
+            let open = OpenDir::open(&dir.path)?;
             return self.while_frozen(|| {
                 self.set_unit_devices(rules)?;
-                files::write_each(fd.as_fd(), path, list.writes())
+                open.write_each(list.writes())
             });
         }
         let dir = self.unified().ok_or_else(Record::no_cgroup)?;
         let name = || describe_attach(&dir.path);
-        let fd = files::open_dir(&dir.path).with_context(name)?;
+        let OpenDir { fd, .. } = OpenDir::open(&dir.path)?;
         let program = bpf::load_device_program(&program(rules)).with_context(name)?;
         let before = bpf::attached_device_programs(fd.as_fd()).with_context(name)?;
         self.set_unit_devices(rules)?;

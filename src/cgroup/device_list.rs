@@ -21,7 +21,7 @@ impl DeviceList {
     /// A rule that makes an exception from an exception.
     pub fn new(rules: &Ruleset) -> Result<DeviceList> {
         let mut list = DeviceList { allow: false, exceptions: Vec::new() };
-        for rule in rules.rules() {
+        for rule in &rules.0 {
             if rule.is_total() {
                 list = DeviceList { allow: rule.allow, exceptions: Vec::new() };
                 continue;

@@ -42,7 +42,7 @@ pub(super) fn program(rules: &Ruleset) -> Vec<Insn> {
         Insn::new(LOAD_WORD, MAJOR, CONTEXT, 4, 0),
         Insn::new(LOAD_WORD, MINOR, CONTEXT, 8, 0),
     ];
-    for rule in rules.rules().iter().rev() {
+    for rule in rules.0.iter().rev() {
         if !append(rule, &mut out) {
             // The verifier refuses unreachable code.
             return out;

@@ -102,24 +102,20 @@ impl Devices {
         Ok(Some(Devices { kind: Some(kind), major: Some(major), minor: Some(minor) }))
     }
 
+    fn parts(self) -> [Option<u32>; 3] {
+        [self.kind.map(|kind| kind as u32), self.major, self.minor]
+    }
+
     /// Whether all of these devices are among `other`.
     pub fn within(self, other: Devices) -> bool {
-        fn within<T: PartialEq>(own: Option<T>, other: Option<T>) -> bool {
-            other.is_none() || own == other
-        }
-        within(self.kind, other.kind)
-            && within(self.major, other.major)
-            && within(self.minor, other.minor)
+        let mut parts = self.parts().into_iter().zip(other.parts());
+        parts.all(|(own, other)| other.is_none() || own == other)
     }
 
     /// Whether some of these devices are among `other`.
     pub fn overlaps(self, other: Devices) -> bool {
-        fn overlap<T: PartialEq>(own: Option<T>, other: Option<T>) -> bool {
-            own.is_none() || other.is_none() || own == other
-        }
-        overlap(self.kind, other.kind)
-            && overlap(self.major, other.major)
-            && overlap(self.minor, other.minor)
+        let mut parts = self.parts().into_iter().zip(other.parts());
+        parts.all(|(own, other)| own.is_none() || other.is_none() || own == other)
     }
 }
 
@@ -209,9 +205,7 @@ const DEFAULTS: [Rule; 10] = [
 
 /// The checked rules of a container, in order. Accesses that no rule covers are denied.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ruleset {
-    rules: Vec<Rule>,
-}
+pub struct Ruleset(pub(super) Vec<Rule>);
 
 impl Ruleset {
     /// Reads `linux.devices`, then `linux.resources.devices` in its order, then adds the defaults.
@@ -239,12 +233,7 @@ impl Ruleset {
             let void = if rules.get(last).is_some_and(|rule| rule.allow) { last } else { last + 1 };
             rules.drain(..void);
         }
-        Ok(Ruleset { rules })
-    }
-
-    /// Returns the rules, the first one first.
-    pub(super) fn rules(&self) -> &[Rule] {
-        &self.rules
+        Ok(Ruleset(rules))
     }
 }
 

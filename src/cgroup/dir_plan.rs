@@ -1,10 +1,7 @@
 //! The planned directories of a cgroup, and which limits are set in which of them.
 
-use std::path::{Path, PathBuf};
-
 use super::cgroups_path::CgroupsPath;
-use super::dir::Dir;
-use super::layout::{Layout, Mode};
+use super::layout::{Dir, Layout, Mode};
 use super::limit::Limit;
 use super::setting::{Content, Setting, Version};
 use super::settings;
@@ -39,27 +36,19 @@ impl DirPlan {
     /// Plans a directory in every hierarchy, whether or not a limit needs it: the processes of the
     /// container are found there, and engines read figures from all of them.
     pub fn all(layout: &Layout, path: &CgroupsPath) -> Result<Vec<DirPlan>> {
-        let mut plans = Vec::with_capacity(layout.v1.len() + 1);
-        if let Some(unified) = &layout.unified {
-            let path = path.v2(&unified.root, &unified.own)?;
-            let mut plan = DirPlan::new(dir(String::new(), Vec::new(), &unified.root, path));
+        let plan = |own: &Dir| {
+            let mut plan = DirPlan::new(Dir { path: path.below(own)?, ..own.clone() });
             // On a hybrid host these are the controllers that v1 left over; other users of v2 may
             // not want them enabled.
-            if layout.mode() == Mode::Unified {
-                plan.wanted.clone_from(&unified.controllers);
+            if layout.mode == Mode::Unified {
+                plan.wanted.clone_from(&layout.controllers);
             }
-            plans.push(plan);
-        }
-        for hierarchy in &layout.v1 {
-            let path = path.v1(&hierarchy.root, &hierarchy.own)?;
-            let (name, options) = (hierarchy.name.clone(), hierarchy.options.clone());
-            let mut plan = DirPlan::new(dir(name, options, &hierarchy.root, path));
-            if plan.dir.has_controller("cpuset") {
+            if own.has_controller("cpuset") {
                 plan.inherit = vec!["cpuset.cpus", "cpuset.mems"];
             }
-            plans.push(plan);
-        }
-        Ok(plans)
+            Ok(plan)
+        };
+        layout.dirs.iter().map(plan).collect()
     }
 
     /// Whether the limit on processes allows none at all.
@@ -73,15 +62,6 @@ impl DirPlan {
         self.settings.iter().any(|settings| !settings.is_empty())
     }
 
-    /// Adds settings of a v1 hierarchy.
-    fn add_v1(&mut self, settings: Vec<Setting>) {
-        self.inherit.retain(|list| {
-            !settings.iter().flat_map(|setting| &setting.files).any(|file| file.name == *list)
-        });
-        let [typed, _] = &mut self.settings;
-        typed.extend(settings);
-    }
-
     fn need(&mut self, controller: &str) {
         for list in [&mut self.needed, &mut self.wanted] {
             if !list.iter().any(|name| name == controller) {
@@ -91,10 +71,6 @@ impl DirPlan {
     }
 }
 
-fn dir(name: String, options: Vec<String>, root: &Path, path: PathBuf) -> Dir {
-    Dir { name, options, root: root.to_owned(), path, made: false, above: 0 }
-}
-
 /// Adds the settings of a limit to the directory in the hierarchy that has its controller.
 pub(super) fn add(
     layout: &Layout,
@@ -102,31 +78,40 @@ pub(super) fn add(
     limit: &Limit,
     warnings: &mut Vec<String>,
 ) -> Result<()> {
-    if let (Limit::Unified { file, .. }, Mode::Hybrid | Mode::Legacy) = (limit, layout.mode()) {
+    if *limit == Limit::KernelMemory {
+        // Engines still set it, but the kernel ignores it since Linux 5.16: the only limit that is
+        // ignored with a warning.
+        warnings.push(format!("{}: ignored: the kernel has no such limit any more", limit.field()));
+        return Ok(());
+    }
+    if let (Limit::Unified { file, .. }, Mode::Hybrid | Mode::Legacy) = (limit, layout.mode) {
         let why = "invalid configuration: needs a host with cgroup v2 alone";
         return Err(Error::invalid(limit.field(), file, why));
     }
     let v1 = settings::controller(limit, Version::V1);
     let has_v1 = |plan: &&mut DirPlan| v1.is_some_and(|name| plan.dir.has_controller(name));
     if let Some(plan) = plans.iter_mut().find(has_v1) {
-        plan.add_v1(settings::settings(limit, Version::V1, warnings)?);
+        let settings = settings::settings(limit, Version::V1)?;
+        let files = || settings.iter().flat_map(|setting| &setting.files);
+        plan.inherit.retain(|list| !files().any(|file| file.name == *list));
+        let [typed, _] = &mut plan.settings;
+        typed.extend(settings);
         return Ok(());
     }
     let v2 = settings::controller(limit, Version::V2);
-    let available = layout.unified.as_ref().map_or(&[][..], |unified| &unified.controllers);
-    let is_available = |controller: &str| available.iter().any(|name| name == controller);
+    let is_available = |controller: &str| layout.controllers.iter().any(|name| name == controller);
     let lacks = |controller: &str| {
         let why = format!("the host has no cgroup controller {controller:?}");
         Err(Error::new(Kind::System, why).context(limit.field()))
     };
-    if layout.mode() != Mode::Unified && !v2.is_some_and(is_available) {
+    if layout.mode != Mode::Unified && !v2.is_some_and(is_available) {
         return lacks(v1.or(v2).unwrap_or("cgroup"));
     }
-    let settings = settings::settings(limit, Version::V2, warnings)?;
+    let settings = settings::settings(limit, Version::V2)?;
     let Some(plan) = plans.iter_mut().find(|plan| plan.dir.is_unified()) else {
         return lacks(v2.unwrap_or("cgroup"));
     };
-    let controllers = settings.iter().map(|setting| setting.controller.as_str());
+    let controllers = settings.iter().map(Setting::controller);
     for controller in controllers.filter(|controller| *controller != "cgroup") {
         if !is_available(controller) {
             return lacks(controller);

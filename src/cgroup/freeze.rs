@@ -10,9 +10,9 @@ use nix::errno::Errno;
 
 use crate::{Context, Error, Kind, Result};
 
-use super::dir::Dir;
-use super::files;
+use super::files::{self, OpenDir};
 use super::identity::Owner;
+use super::layout::Dir;
 use super::record::Record;
 use super::walk;
 
@@ -22,20 +22,18 @@ const FROZEN_WITHIN: Duration = Duration::from_secs(10);
 impl Record {
     /// Whether the container is frozen. False if there is no freezer.
     pub fn frozen(&self) -> Result<bool> {
-        let Some((dir, fd)) = self.freezer()? else { return Ok(false) };
-        let (file, yes) = if dir.is_unified() {
+        let Some((dir, open)) = self.freezer()? else { return Ok(false) };
+        let (file, yes) = match dir.is_unified() {
             // The completed state: a cgroup that is still freezing is not frozen.
-            ("cgroup.events", &["frozen 1"][..])
-        } else {
-            ("freezer.state", &["FROZEN"][..])
+            true => ("cgroup.events", "frozen 1"),
+            false => ("freezer.state", "FROZEN"),
         };
-        match files::read(fd.as_fd(), file) {
+        match open.read(file) {
             // The state of a cgroup that another container has taken over does not apply to this
             // container.
-            Ok(text) => Ok(yes.iter().any(|line| files::has_line(&text, line))
-                && self.owner()? != Owner::Taken),
-            Err(Errno::ENODEV | Errno::ENOENT) => Ok(false),
-            Err(errno) => Err(files::read_error(&dir.path, file, errno)),
+            Ok(text) => Ok(files::has_line(&text, yes) && self.owner()? != Owner::Taken),
+            Err(error) if files::is_gone(&error) => Ok(false),
+            Err(error) => Err(error),
         }
     }
 
@@ -44,13 +42,13 @@ impl Record {
     pub fn freeze(&self) -> Result<()> {
         self.must_be_ours()?;
         self.must_exist()?;
-        let (dir, fd) = self.freezer()?.ok_or_else(no_freezer)?;
-        let done = if dir.is_unified() { freeze_v2(dir, &fd) } else { freeze_v1(dir, &fd) };
+        let (dir, open) = self.freezer()?.ok_or_else(no_freezer)?;
+        let done = if dir.is_unified() { freeze_v2(&open) } else { freeze_v1(&open) };
         match done {
             Ok(true) => Ok(()),
             other => {
                 // A half-frozen container is worse than a running one.
-                let _ = thaw(dir, &fd);
+                let _ = thaw(dir, &open);
                 other?;
                 let why = format!("not frozen within {} seconds", FROZEN_WITHIN.as_secs());
                 Err(Error::new(Kind::System, why)
@@ -62,20 +60,20 @@ impl Record {
     /// Lets all processes continue.
     pub fn thaw(&self) -> Result<()> {
         self.must_be_ours()?;
-        let (dir, fd) = self.freezer()?.ok_or_else(no_freezer)?;
-        thaw(dir, &fd)
+        let (dir, open) = self.freezer()?.ok_or_else(no_freezer)?;
+        thaw(dir, &open)
     }
 
     /// Thaws the cgroup so that killed processes die: on v1 the processes of a frozen cgroup do not
     /// die, neither in the container's cgroup nor in a cgroup below that the container has frozen.
     /// Does nothing to the cgroup of another container.
     pub fn thaw_to_die(&self) -> Result<()> {
-        let Some((dir, fd)) = self.freezer()? else { return Ok(()) };
+        let Some((dir, open)) = self.freezer()? else { return Ok(()) };
         let stopped = match dir.is_unified() {
             true => self.frozen()?,
             false => {
-                let state = files::read(fd.as_fd(), "freezer.state");
-                has_children(&fd) || state.is_ok_and(|state| state.trim() != "THAWED")
+                let state = open.read("freezer.state");
+                has_children(&open.fd) || state.is_ok_and(|state| state.trim() != "THAWED")
             }
         };
         match stopped && self.owner()? != Owner::Taken {
@@ -87,14 +85,14 @@ impl Record {
     /// Lets all processes continue, including those in sub-cgroups that the container itself has
     /// frozen. Does nothing if there is no freezer.
     pub(super) fn thaw_tree(&self) -> Result<()> {
-        let Some((dir, fd)) = self.freezer()? else { return Ok(()) };
+        let Some((dir, open)) = self.freezer()? else { return Ok(()) };
         // On v2 frozen processes die, in whatever cgroup.
-        thaw(dir, &fd)?;
-        if dir.is_unified() || !has_children(&fd) {
+        thaw(dir, &open)?;
+        if dir.is_unified() || !has_children(&open.fd) {
             return Ok(());
         }
-        walk::walk(fd, |below| files::write(below, "freezer.state", "THAWED"))
-            .map_err(|errno| files::write_error(&dir.path, "*/freezer.state", "THAWED", errno))
+        walk::walk(open.fd, |below| files::write(below, "freezer.state", "THAWED"))
+            .with_context(|| files::writing(&dir.path, "*/freezer.state", "THAWED"))
     }
 
     /// Calls `work` while all processes are frozen, if there is a freezer.
@@ -113,27 +111,24 @@ impl Record {
     /// [`Kind::State`] if one has.
     fn must_be_ours(&self) -> Result<()> {
         self.checked()?;
-        match self.owner()? {
-            Owner::Taken => {
-                let why = "the container's cgroup is used by another container now";
-                Err(Error::new(Kind::State, why))
-            }
-            _ => Ok(()),
+        if self.owner()? == Owner::Taken {
+            let why = "the container's cgroup is used by another container now";
+            return Err(Error::new(Kind::State, why));
         }
+        Ok(())
     }
 
     /// Returns the directory with the freezer; none if the cgroup is gone or the host has no
     /// freezer.
-    pub(super) fn freezer(&self) -> Result<Option<(&Dir, OwnedFd)>> {
+    fn freezer(&self) -> Result<Option<(&Dir, OpenDir<'_>)>> {
         let dirs = self.checked()?;
         let freezer = dirs.iter().find(|dir| dir.has_controller("freezer"));
         let Some(dir) = freezer.or_else(|| dirs.iter().find(|dir| dir.is_unified())) else {
             return Ok(None);
         };
-        match files::open_dir(&dir.path) {
-            Ok(fd) => Ok(Some((dir, fd))),
-            Err(Errno::ENOENT) => Ok(None),
-            Err(errno) => Err(errno).with_context(|| format!("open cgroup {}", dir.path.display())),
+        match OpenDir::open(&dir.path) {
+            Err(error) if error.errno() == Some(Errno::ENOENT) => Ok(None),
+            open => Ok(Some((dir, open?))),
         }
     }
 }
@@ -142,48 +137,40 @@ fn no_freezer() -> Error {
     Error::new(Kind::State, "the container has no cgroup that can be frozen")
 }
 
-fn set(dir: &Dir, fd: &OwnedFd, file: &str, value: &str) -> Result<()> {
-    files::write(fd.as_fd(), file, value)
-        .map_err(|errno| files::write_error(&dir.path, file, value, errno))
-}
-
 /// Whether there are cgroups below, by the number of links. True if that is unknown.
 fn has_children(dir: &OwnedFd) -> bool {
     rustix::fs::fstat(dir).map_or(true, |stat| stat.st_nlink > 2)
 }
 
-fn thaw(dir: &Dir, fd: &OwnedFd) -> Result<()> {
-    if dir.is_unified() {
-        set(dir, fd, "cgroup.freeze", "0")
-    } else {
-        set(dir, fd, "freezer.state", "THAWED")
+fn thaw(dir: &Dir, open: &OpenDir<'_>) -> Result<()> {
+    match dir.is_unified() {
+        true => open.write("cgroup.freeze", "0"),
+        false => open.write("freezer.state", "THAWED"),
     }
 }
 
-fn freeze_v2(dir: &Dir, fd: &OwnedFd) -> Result<bool> {
-    set(dir, fd, "cgroup.freeze", "1")?;
-    files::wait_event(fd.as_fd(), "frozen 1", FROZEN_WITHIN)
-        .map_err(|errno| files::read_error(&dir.path, "cgroup.events", errno))
+fn freeze_v2(open: &OpenDir<'_>) -> Result<bool> {
+    open.write("cgroup.freeze", "1")?;
+    files::wait_event(open.fd.as_fd(), "frozen 1", FROZEN_WITHIN)
+        .with_context(|| files::reading(open.path, "cgroup.events"))
 }
 
 /// Freezes on v1, which has no event to wait for, and can stop half-way: it misses a process that
 /// is forked meanwhile, or that waits for a frozen process. Repeating the request catches the first
 /// kind, a short thaw the second.
-fn freeze_v1(dir: &Dir, fd: &OwnedFd) -> Result<bool> {
+fn freeze_v1(open: &OpenDir<'_>) -> Result<bool> {
     let end = Instant::now() + FROZEN_WITHIN;
     let mut pause = Duration::from_micros(50);
     for attempt in 1u32.. {
-        set(dir, fd, "freezer.state", "FROZEN")?;
-        let state = files::read(fd.as_fd(), "freezer.state")
-            .map_err(|errno| files::read_error(&dir.path, "freezer.state", errno))?;
-        if state.trim() == "FROZEN" {
+        open.write("freezer.state", "FROZEN")?;
+        if open.read("freezer.state")?.trim() == "FROZEN" {
             return Ok(true);
         }
         if Instant::now() >= end {
             break;
         }
         if attempt.is_multiple_of(32) {
-            set(dir, fd, "freezer.state", "THAWED")?;
+            open.write("freezer.state", "THAWED")?;
         }
         std::thread::sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(10));

@@ -1,16 +1,15 @@
 //! The handle on a container's cgroup: moves processes, applies device rules, delegates.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
-use crate::{Context, Error, Result};
+use crate::{Context, Error, Kind, Result};
 
-use super::below;
 use super::device_control::Devices;
-use super::dir::Dir;
-use super::files;
+use super::files::{self, OpenDir};
+use super::layout::Dir;
 use super::layout::Mode;
 use super::plan::CgroupPlan;
 use super::record::Record;
@@ -57,11 +56,8 @@ impl Cgroup {
     /// Opens the recorded cgroup to add a process.
     pub fn open(record: &Record) -> Result<Cgroup> {
         record.checked()?;
-        let open = |dir: &Dir| {
-            files::open_dir(&dir.path).with_context(|| format!("open {}", dir.path.display()))
-        };
-        let unified = record.unified().map(open).transpose()?;
-        Ok(Cgroup::new(record.clone(), unified))
+        let unified = record.unified().map(|dir| OpenDir::open(&dir.path)).transpose()?;
+        Ok(Cgroup::new(record.clone(), unified.map(|dir| dir.fd)))
     }
 
     /// Prepares [`Cgroup::set_devices`] while init is at work.
@@ -99,7 +95,7 @@ impl Cgroup {
             || self.enter_unified
             || self.by_systemd
             || self.below.is_some()
-            || self.record.dirs().iter().any(|dir| !dir.is_unified())
+            || self.record.dirs.iter().any(|dir| !dir.is_unified())
     }
 
     /// Moves process `pid` into all directories that clone3(2) did not put it in.
@@ -108,7 +104,7 @@ impl Cgroup {
             return unit.attach(&self.record.below_unit(), pid);
         }
         self.record
-            .dirs()
+            .dirs
             .iter()
             .filter(|dir| self.enter_unified || !dir.is_unified())
             .try_for_each(|dir| enter(dir, pid))
@@ -117,7 +113,7 @@ impl Cgroup {
     /// Moves process `pid` into the cgroup below in which it starts, if one is planned.
     pub fn enter_below(&mut self, pid: i32) -> Result<()> {
         if let (Some(below), Some(dir)) = (&self.below, self.record.unified()) {
-            self.below_fd = Some(below::enter(dir, below, pid)?);
+            self.below_fd = Some(enter_below(dir, below, pid)?);
         }
         Ok(())
     }
@@ -126,14 +122,14 @@ impl Cgroup {
     /// because the common ancestor of the login session and of the container belongs to another
     /// user. `None` if systemd has not created the cgroup.
     pub fn by_systemd(mut self) -> Option<Cgroup> {
-        self.by_systemd = self.record.unit().is_some() && self.record.mode() == Mode::Unified;
+        self.by_systemd = self.record.unit().is_some() && self.record.mode == Mode::Unified;
         self.by_systemd.then_some(self)
     }
 
     /// Moves process `pid` into all directories, wherever it was cloned.
     #[cfg(test)]
     pub fn enter_all(&self, pid: i32) -> Result<()> {
-        self.record.dirs().iter().try_for_each(|dir| enter(dir, pid))
+        self.record.dirs.iter().try_for_each(|dir| enter(dir, pid))
     }
 
     /// Returns the record to store.
@@ -143,7 +139,7 @@ impl Cgroup {
 
     /// Whether [`Cgroup::delegate`] does anything.
     pub fn can_be_delegated(&self) -> bool {
-        self.record.mode() == Mode::Unified && self.record.unified().is_some()
+        self.record.mode == Mode::Unified && self.record.unified().is_some()
     }
 
     /// Gives the v2 cgroup to user `uid` of the host, who may then divide it but not lift its
@@ -158,7 +154,11 @@ impl Cgroup {
         };
         let mut path = record.path.clone();
         if let Some(below) = &self.below {
-            dir = self.below_fd.as_ref().ok_or_else(below::missing)?.as_fd();
+            let Some(fd) = &self.below_fd else {
+                let why = "the container's process is not in its cgroup yet";
+                return Err(Error::new(Kind::System, why));
+            };
+            dir = fd.as_fd();
             path.push(below);
         }
         let list = std::fs::read_to_string("/sys/kernel/cgroup/delegate").unwrap_or_else(|_| {
@@ -190,7 +190,24 @@ pub(super) fn enters_only(record: &Record) -> bool {
 }
 
 fn enter(dir: &Dir, pid: i32) -> Result<()> {
-    let value = pid.to_string();
-    files::write_in(&dir.path, "cgroup.procs", &value)
-        .map_err(|errno| files::write_error(&dir.path, "cgroup.procs", &value, errno))
+    files::write_in(&dir.path, "cgroup.procs", &pid.to_string())
+}
+
+/// Creates the cgroup `below` in `dir`, moves process `pid` there, and enables all controllers in
+/// it, which is possible once the cgroups above have no processes. Returns its directory.
+fn enter_below(dir: &Dir, below: &Path, pid: i32) -> Result<OwnedFd> {
+    let path = dir.path.join(below);
+    std::fs::create_dir_all(&path).with_context(|| format!("mkdir {}", path.display()))?;
+    let open = OpenDir::open(&path)?;
+    open.write("cgroup.procs", &pid.to_string())?;
+    let mut above = dir.path.clone();
+    for part in below.components() {
+        let names = files::read_in(&above, "cgroup.controllers")?;
+        for name in names.split_ascii_whitespace() {
+            // A controller that cannot be enabled must not keep the others from being enabled.
+            let _ = files::write_in(&above, "cgroup.subtree_control", &format!("+{name}"));
+        }
+        above.push(part);
+    }
+    Ok(open.fd)
 }

@@ -14,12 +14,18 @@ use rustix::fs::{FlockOperation, Stat, XattrFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
+use super::files::OpenDir;
 use crate::{Context, Error, Kind, Result, log};
 
 /// Only the root user of the host may set this attribute, so that no container forges it.
 const TRUSTED: &str = "trusted.bulkhead.container";
 /// The attribute for a runtime without privileges.
 const USER: &str = "user.bulkhead.container";
+
+/// Returns the attributes that can hold the mark of a container.
+fn attributes(rootless: bool) -> &'static [&'static str] {
+    if rootless { &[TRUSTED, USER] } else { &[TRUSTED] }
+}
 
 /// Identifies the directory of a container: that of cgroup v2, or else the first one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,8 +71,7 @@ impl Identity {
     pub(super) fn mark(&mut self, dir: BorrowedFd<'_>) -> Result<()> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let mark = format!("{}-{}", std::process::id(), now.as_nanos());
-        let names: &[&str] = if self.rootless { &[TRUSTED, USER] } else { &[TRUSTED] };
-        for name in names {
+        for name in attributes(self.rootless) {
             match rustix::fs::fsetxattr(dir, *name, mark.as_bytes(), XattrFlags::empty()) {
                 Ok(()) => self.mark = Some(mark.clone()),
                 Err(Errno::PERM | Errno::ACCESS | Errno::OPNOTSUPP) => {}
@@ -101,8 +106,7 @@ impl Identity {
         if inode != self.inode {
             return Ok(Owner::Taken);
         }
-        let names: &[&str] = if self.rootless { &[TRUSTED, USER] } else { &[TRUSTED] };
-        for attribute in names {
+        for attribute in attributes(self.rootless) {
             let mut mark = [0; 64];
             let own = self.mark.as_deref().map(str::as_bytes);
             match rustix::fs::lgetxattr(path, *attribute, &mut mark) {
@@ -134,13 +138,12 @@ pub(super) fn has_mark(path: &Path) -> Result<bool> {
 
 /// Locks the directory against other creates until this one has a process in it, or has failed: two
 /// creates that find it empty at the same moment would share it.
-pub(super) fn reserve(dir: BorrowedFd<'_>, path: &Path) -> Result<()> {
-    match rustix::fs::flock(dir, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(()),
+pub(super) fn reserve(dir: &OpenDir<'_>) -> Result<()> {
+    match rustix::fs::flock(&dir.fd, FlockOperation::NonBlockingLockExclusive) {
         Err(Errno::WOULDBLOCK) => {
             let why = "another container is being created in it; use another cgroupsPath";
-            Err(Error::new(Kind::State, why).context(format!("cgroup {}", path.display())))
+            Err(Error::new(Kind::State, why).context(format!("cgroup {}", dir.path.display())))
         }
-        Err(errno) => Err(errno).with_context(|| format!("lock cgroup {}", path.display())),
+        locked => locked.with_context(|| format!("lock cgroup {}", dir.path.display())),
     }
 }

@@ -1,14 +1,12 @@
 //! Protects limits from side effects of systemd: when systemd sets a property, it rewrites the
 //! files of all others, in its own units, which are coarser than the kernel's.
 
-use std::os::fd::AsFd;
-
 use nix::errno::Errno;
 
 use crate::systemd::Property;
-use crate::{Context, Result, log};
+use crate::{Result, log};
 
-use super::files;
+use super::files::{self, OpenDir};
 use super::record::Record;
 
 /// The files of cgroup v2 that systemd writes. An idle cgroup has no weight, so `cpu.idle` is
@@ -50,39 +48,34 @@ impl Record {
     ) -> Result<()> {
         let mut before = Vec::new();
         for dir in self.checked()? {
-            let fd = match files::open_dir(&dir.path) {
-                Ok(fd) => fd,
-                Err(Errno::ENOENT) => continue,
-                Err(errno) => {
-                    return Err(errno).with_context(|| format!("open {}", dir.path.display()));
-                }
+            let open = match OpenDir::open(&dir.path) {
+                Err(error) if error.errno() == Some(Errno::ENOENT) => continue,
+                other => other?,
             };
             let names = if dir.is_unified() { V2 } else { V1 };
             // An idle cgroup has no weight, and a cgroup that is no longer idle gets a new weight.
             let follows = |name: &str| name == "cpu.weight" && changed.contains(&"cpu.idle");
             for name in names.iter().filter(|name| !changed.contains(name) && !follows(name)) {
-                match files::read(fd.as_fd(), name) {
-                    Ok(text) => before.push((dir, *name, text)),
+                match open.read(name) {
                     // Most do not exist: they belong to other controllers or newer kernels. Without
                     // the feature, some can only be opened.
-                    Err(Errno::ENOENT | Errno::ENODEV | Errno::EOPNOTSUPP) => {}
-                    Err(errno) => return Err(files::read_error(&dir.path, name, errno)),
+                    Err(error) if files::is_gone(&error) => {}
+                    Err(error) if error.errno() == Some(Errno::EOPNOTSUPP) => {}
+                    text => before.push((&dir.path, *name, text?)),
                 }
             }
         }
         work()?;
-        for (dir, name, text) in before {
-            let now = files::read_in(&dir.path, name)
-                .map_err(|errno| files::read_error(&dir.path, name, errno))?;
-            if now == text {
+        for (path, name, text) in before {
+            if files::read_in(path, name)? == text {
                 continue;
             }
-            log::debug(format_args!("{}/{name}: systemd has changed it", dir.path.display()));
-            match files::write_in(&dir.path, name, text.trim()) {
+            log::debug(format_args!("{}/{name}: systemd has changed it", path.display()));
+            let text = text.trim();
+            match files::write_in(path, name, text) {
                 // An empty list means "as above", and cannot be restored while there are processes.
-                Err(Errno::ENOSPC) if text.trim().is_empty() => {}
-                Err(errno) => return Err(files::write_error(&dir.path, name, text.trim(), errno)),
-                Ok(()) => {}
+                Err(error) if text.is_empty() && error.errno() == Some(Errno::ENOSPC) => {}
+                written => written?,
             }
         }
         Ok(())
@@ -93,7 +86,7 @@ impl Record {
     /// meanwhile, so that no allowed access is refused.
     pub(super) fn set_properties(&self, properties: &[Property]) -> Result<()> {
         let Some(unit) = self.unit() else { return Ok(()) };
-        match self.dirs().iter().any(|dir| dir.has_controller("devices")) {
+        match self.dirs.iter().any(|dir| dir.has_controller("devices")) {
             true => self.while_frozen(|| unit.set(properties)),
             false => unit.set(properties),
         }

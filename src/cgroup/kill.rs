@@ -13,7 +13,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use crate::sys::pidfd::send_signal;
 use crate::{Context, Result};
 
-use super::files;
+use super::files::{self, OpenDir};
 use super::identity::Owner;
 use super::record::Record;
 
@@ -58,41 +58,42 @@ impl Record {
         let dirs = self.checked()?;
         let mut killed = false;
         for dir in dirs.iter().filter(|dir| dir.is_unified()) {
-            let written = files::open_dir(&dir.path).and_then(|fd| {
+            let written = OpenDir::open(&dir.path).and_then(|open| {
                 // Check the descriptor, not the path, because the descriptor is written to.
-                match self.is_recorded(fd.as_fd())? {
-                    true => files::write(fd.as_fd(), "cgroup.kill", "1"),
-                    false => Err(Errno::ENOENT),
+                match self.is_recorded(open.fd.as_fd())? {
+                    true => open.write("cgroup.kill", "1").map(|()| true),
+                    false => Ok(false),
                 }
             });
             match written {
                 // Linux 5.14. The kernel handles sub-cgroups, concurrent forks and frozen
                 // processes.
-                Ok(()) => killed = true,
+                Ok(written) => killed |= written,
                 // An older kernel, a removed directory, or a threaded cgroup.
-                Err(Errno::ENOENT | Errno::ENODEV | Errno::EOPNOTSUPP) => {}
-                Err(errno) => {
-                    return Err(files::write_error(&dir.path, "cgroup.kill", "1", errno));
-                }
+                Err(error) if files::is_gone(&error) => {}
+                Err(error) if error.errno() == Some(Errno::EOPNOTSUPP) => {}
+                Err(error) => return Err(error),
             }
         }
         if killed && dirs.len() == 1 {
             return Ok(());
         }
+        let killed = self.kill_each();
+        // Always thaw: the container may have been paused, and on v1 a frozen process does not die.
+        match self.thaw_tree() {
+            // The cgroup is gone: nothing is frozen.
+            Err(error) if files::is_gone(&error) => killed,
+            thawed => killed.and(thawed),
+        }
+    }
+
+    fn kill_each(&self) -> Result<()> {
         // v1: a frozen process cannot fork, and dies when thawed.
         let mut frozen = false;
-        let mut result = Ok(());
         let mut known = BTreeSet::new();
         for pass in 0..PASSES {
-            let pids = match self.pids() {
-                Ok(pids) => pids,
-                Err(error) => {
-                    result = Err(error);
-                    break;
-                }
-            };
             // Only those that have had no signal yet: a dying process stays listed for a while.
-            let new: Vec<i32> = pids.into_iter().filter(|pid| known.insert(*pid)).collect();
+            let new: Vec<i32> = self.pids()?.into_iter().filter(|pid| known.insert(*pid)).collect();
             if new.is_empty() {
                 break;
             }
@@ -105,18 +106,9 @@ impl Record {
                     known.clear();
                 }
             }
-            if let Err(error) = self.signal(&new, libc::SIGKILL) {
-                result = Err(error);
-                break;
-            }
+            self.signal(&new, libc::SIGKILL)?;
         }
-        // Always thaw: the container may have been paused, and on v1 a frozen process does not die.
-        let thawed = self.thaw_tree();
-        match thawed {
-            // The cgroup is gone: nothing is frozen.
-            Err(error) if matches!(error.errno(), Some(Errno::ENODEV | Errno::ENOENT)) => result,
-            thawed => result.and(thawed),
-        }
+        Ok(())
     }
 
     /// Signals those of `pids` that are still in the cgroup.
@@ -134,10 +126,9 @@ impl Record {
                     continue;
                 }
                 match send_signal(fd.as_fd(), signal) {
-                    Ok(()) | Err(Errno::ESRCH) => {}
-                    Err(errno) => {
-                        return Err(errno)
-                            .with_context(|| format!("send signal {signal} to process {pid}"));
+                    Err(Errno::ESRCH) => {}
+                    sent => {
+                        sent.with_context(|| format!("send signal {signal} to process {pid}"))?;
                     }
                 }
             }

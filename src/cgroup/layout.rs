@@ -3,13 +3,13 @@
 //! The sources are the magic numbers of the file systems below /sys/fs/cgroup, and
 //! /proc/self/cgroup. The mount table, which can have thousands of lines, is not read.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::statfs;
 use rustix::io::{Errno, retry_on_intr};
 use serde::{Deserialize, Serialize};
 
-use crate::{Context, Result};
+use crate::{Context, Error, Kind, Result};
 
 /// Where every distribution mounts the hierarchies.
 pub const MOUNT: &str = "/sys/fs/cgroup";
@@ -32,80 +32,119 @@ pub enum Mode {
     None,
 }
 
-/// The v2 hierarchy.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unified {
-    /// The mount point.
+/// A directory of a cgroup hierarchy. The names of the fields are part of the state file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dir {
+    /// v1: the name of the hierarchy's directory in /sys/fs/cgroup.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// v1: the controllers of the hierarchy, or `name=...`. Empty for v2.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub options: Vec<String>,
+    /// The mount point of the hierarchy.
     pub root: PathBuf,
-    /// The path of this process's cgroup.
-    pub own: String,
-    /// The controllers of the root cgroup.
-    pub controllers: Vec<String>,
+    /// The directory.
+    pub path: PathBuf,
+    /// Whether this runtime created the directory, and so may remove it.
+    pub made: bool,
+    /// The number of parent directories that were created for it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub above: usize,
 }
 
-/// A v1 hierarchy.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Hierarchy {
-    /// The mount point.
-    pub root: PathBuf,
-    /// The name of the directory in /sys/fs/cgroup.
-    pub name: String,
-    /// The controllers, or `name=...` for a hierarchy without.
-    pub options: Vec<String>,
-    /// The path of this process's cgroup.
-    pub own: String,
+fn is_zero(number: &usize) -> bool {
+    *number == 0
+}
+
+impl Dir {
+    /// Returns the existing directory of the cgroup `cgroup`, as /proc/self/cgroup shows it.
+    pub(super) fn new(name: &str, options: &str, root: PathBuf, cgroup: &str) -> Dir {
+        Dir {
+            name: name.to_owned(),
+            options: options
+                .split(',')
+                .filter(|name| !name.is_empty())
+                .map(str::to_owned)
+                .collect(),
+            path: root.join(cgroup.trim_start_matches('/')),
+            root,
+            made: false,
+            above: 0,
+        }
+    }
+
+    /// Whether the directory is in the v2 hierarchy.
+    pub fn is_unified(&self) -> bool {
+        self.options.is_empty()
+    }
+
+    /// Whether the directory is in a v1 hierarchy that has `controller`.
+    pub fn has_controller(&self, controller: &str) -> bool {
+        self.options.iter().any(|option| option == controller)
+    }
+
+    /// Whether the directory is directly below the root of the hierarchy.
+    pub(super) fn is_child_of_root(&self) -> bool {
+        self.path.parent() == Some(&self.root)
+    }
+
+    /// Checks that this runtime could have stored the path: to kill or to remove the root of a
+    /// hierarchy would take the host down.
+    pub(super) fn check(&self) -> Result<()> {
+        let plain = |path: &Path| {
+            path.is_absolute() && !path.components().any(|part| part == Component::ParentDir)
+        };
+        let below = self.path.strip_prefix(&self.root).is_ok_and(|rest| rest != Path::new(""));
+        if plain(&self.path) && plain(&self.root) && self.root != Path::new("/") && below {
+            return Ok(());
+        }
+        let why = "is not below the root of a cgroup hierarchy; nothing is done to it";
+        Err(Error::new(Kind::State, why).context(format!("cgroup {}", self.path.display())))
+    }
 }
 
 /// The hierarchies of the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
     pub(super) mode: Mode,
-    pub(super) unified: Option<Unified>,
-    pub(super) v1: Vec<Hierarchy>,
+    /// The cgroups of this process: that of v2 first.
+    pub(super) dirs: Vec<Dir>,
+    /// The controllers of the root cgroup of v2.
+    pub(super) controllers: Vec<String>,
 }
 
 impl Layout {
     /// Examines the host, and the cgroups of this process.
     pub fn probe() -> Result<Layout> {
         let mount = Path::new(MOUNT);
+        let mut layout = Layout { mode: Mode::None, dirs: Vec::new(), controllers: Vec::new() };
         let magic = magic(mount)?;
         if magic != Some(CGROUP2_MAGIC) && magic != Some(TMPFS_MAGIC) {
-            return Ok(Layout { mode: Mode::None, unified: None, v1: Vec::new() });
+            return Ok(layout);
         }
         let lines = crate::fs::read_text("/proc/self/cgroup")?;
         if magic == Some(CGROUP2_MAGIC) {
-            let unified = Some(unified(mount, &lines)?);
-            return Ok(Layout { mode: Mode::Unified, unified, v1: Vec::new() });
+            return unified(Mode::Unified, mount, &lines);
         }
-        let v1 = parse(&lines).filter_map(|line| hierarchy(line).transpose());
-        let v1: Vec<Hierarchy> = v1.collect::<Result<_>>()?;
         let v2 = mount.join("unified");
-        let unified = match self::magic(&v2)? {
-            Some(CGROUP2_MAGIC) => Some(unified(&v2, &lines)?),
-            _ => None,
-        };
-        let mode = match (&unified, v1.is_empty()) {
-            (Some(_), _) => Mode::Hybrid,
-            (None, false) => Mode::Legacy,
-            (None, true) => Mode::None,
-        };
-        Ok(Layout { mode, unified, v1 })
-    }
-
-    /// Returns how cgroups are set up on the host.
-    pub fn mode(&self) -> Mode {
-        self.mode
+        if self::magic(&v2)? == Some(CGROUP2_MAGIC) {
+            layout = unified(Mode::Hybrid, &v2, &lines)?;
+        }
+        for line in parse(&lines) {
+            layout.dirs.extend(hierarchy(line)?);
+        }
+        if layout.mode == Mode::None && !layout.dirs.is_empty() {
+            layout.mode = Mode::Legacy;
+        }
+        Ok(layout)
     }
 }
 
-fn unified(root: &Path, lines: &str) -> Result<Unified> {
-    let own = parse(lines)
-        .find(|(options, _)| options.is_empty())
-        .map_or("/", |(_, path)| path)
-        .to_owned();
+fn unified(mode: Mode, root: &Path, lines: &str) -> Result<Layout> {
+    let own = parse(lines).find(|(options, _)| options.is_empty()).map_or("/", |(_, path)| path);
     let controllers = crate::fs::read_text(&format!("{}/cgroup.controllers", root.display()))?;
     let controllers = controllers.split_ascii_whitespace().map(str::to_owned).collect();
-    Ok(Unified { root: root.to_owned(), own, controllers })
+    Ok(Layout { mode, dirs: vec![Dir::new("", "", root.to_owned(), own)], controllers })
 }
 
 /// Parses lines of /proc/self/cgroup, `number:controllers:path`; v2 has no controllers there.
@@ -116,7 +155,7 @@ fn parse(lines: &str) -> impl Iterator<Item = (&str, &str)> {
     })
 }
 
-fn hierarchy((options, own): (&str, &str)) -> Result<Option<Hierarchy>> {
+fn hierarchy((options, own): (&str, &str)) -> Result<Option<Dir>> {
     if options.is_empty() {
         return Ok(None);
     }
@@ -127,9 +166,7 @@ fn hierarchy((options, own): (&str, &str)) -> Result<Option<Hierarchy>> {
     for name in std::iter::once(whole).chain(single).filter(|name| !name.contains('/')) {
         let root = Path::new(MOUNT).join(name);
         if magic(&root)? == Some(CGROUP_MAGIC) {
-            let options = options.split(',').map(str::to_owned).collect();
-            let (name, own) = (name.to_owned(), own.to_owned());
-            return Ok(Some(Hierarchy { root, name, options, own }));
+            return Ok(Some(Dir::new(name, options, root, own)));
         }
     }
     Ok(None)
@@ -166,19 +203,18 @@ mod tests {
     #[test]
     fn probe_agrees_with_the_kernel() {
         let layout = Layout::probe().unwrap();
-        for hierarchy in &layout.v1 {
-            assert_eq!(magic(&hierarchy.root).unwrap(), Some(CGROUP_MAGIC));
-            assert!(hierarchy.root.join("cgroup.procs").exists());
+        for dir in &layout.dirs {
+            let magic = magic(&dir.root).unwrap();
+            assert_eq!(magic, Some(if dir.is_unified() { CGROUP2_MAGIC } else { CGROUP_MAGIC }));
+            assert!(dir.root.join("cgroup.procs").exists());
         }
-        if let Some(unified) = &layout.unified {
-            assert_eq!(magic(&unified.root).unwrap(), Some(CGROUP2_MAGIC));
-        }
-        let expected = match (layout.unified.is_some(), layout.v1.is_empty()) {
+        let unified = layout.dirs.iter().any(Dir::is_unified);
+        let expected = match (unified, layout.dirs.iter().all(Dir::is_unified)) {
             (true, _) if magic(Path::new(MOUNT)).unwrap() == Some(CGROUP2_MAGIC) => Mode::Unified,
             (true, _) => Mode::Hybrid,
             (false, false) => Mode::Legacy,
             (false, true) => Mode::None,
         };
-        assert_eq!(layout.mode(), expected);
+        assert_eq!(layout.mode, expected);
     }
 }

@@ -1,7 +1,7 @@
 //! The limits of `linux.resources`: every bound is checked, every special number is resolved.
 //!
 //! In this section 0 means "unset" in some fields and "nothing at all" in others, and -1 means "no
-//! limit" or is an error. [`Limits::new`] is the only place that knows these rules. A [`Limit`]
+//! limit" or is an error. This module is the only place that knows these rules. A [`Limit`]
 //! does not depend on the cgroup version.
 //!
 //! Runtime spec, config-linux.md, "Control groups".
@@ -15,26 +15,15 @@ use super::limit::{Amount, DeviceNumber, Limit, Throttle};
 use crate::list::List;
 use crate::{Error, Result};
 
-/// The checked limits of a container, in the order in which they are set: `unified` last, so that
-/// it takes precedence.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Limits(Vec<Limit>);
-
-impl Limits {
-    /// Reads the limits of `linux.resources`.
-    ///
-    /// # Errors
-    /// The first field that is out of bounds, or that contradicts another field.
-    pub fn new(resources: &LinuxResources) -> Result<Limits> {
-        let limits = Limits(read(resources)?);
-        limits.0.iter().try_for_each(agrees)?;
-        Ok(limits)
-    }
-
-    /// Iterates over the limits.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Limit> {
-        self.0.iter()
-    }
+/// Returns the limits of a container, in the order in which they are set: `unified` last, so that it
+/// takes precedence.
+///
+/// # Errors
+/// The first field that is out of bounds, or that contradicts another field.
+pub(super) fn checked(resources: &LinuxResources) -> Result<Vec<Limit>> {
+    let limits = read(resources)?;
+    limits.iter().try_for_each(agrees)?;
+    Ok(limits)
 }
 
 /// Reads limits that may be a part of those of a container: the bounds of each field are checked,

@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 use super::*;
 
 fn parse(json: &str) -> Result<Vec<Limit>> {
-    Limits::new(&serde_json::from_str(json).unwrap()).map(|limits| limits.0)
+    checked(&serde_json::from_str(json).unwrap())
 }
 
 fn ok(json: &str) -> Vec<Limit> {
@@ -155,7 +155,7 @@ fn unified_keys_are_file_names_and_come_last() {
 }
 
 fn outcome(resources: &Value) -> String {
-    match Limits::new(&serde_json::from_value(resources.clone()).unwrap()) {
+    match checked(&serde_json::from_value(resources.clone()).unwrap()) {
         Ok(_) => "passes".to_owned(),
         Err(error) => error.to_string(),
     }

@@ -21,7 +21,7 @@ fn all_processes_are_found_and_signalled() {
     assert_eq!(made.record().pids().unwrap(), [pid]);
     let membership = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
     let count = membership.lines().filter(|line| line.ends_with(&name("member"))).count();
-    assert_eq!(count, made.record().dirs().len(), "{membership}");
+    assert_eq!(count, made.record().dirs.len(), "{membership}");
     // An ignored signal, a real-time signal, then a signal that ends the process.
     made.record().signal_all(nix::libc::SIGCONT).unwrap();
     assert_eq!(made.record().pids().unwrap(), [pid]);
@@ -43,7 +43,7 @@ fn clone_descriptor_is_the_v2_directory() {
         (None, None) => {}
         (fd, path) => panic!("{fd:?} {path:?}"),
     }
-    let v1 = made.record().dirs().iter().any(|dir| !dir.is_unified());
+    let v1 = made.record().dirs.iter().any(|dir| !dir.is_unified());
     assert_eq!(made.cgroup.needs_enter(), v1);
 }
 
@@ -74,7 +74,7 @@ fn freeze_and_thaw() {
     made.record().freeze().unwrap();
     made.record().kill_all().unwrap();
     made.record().remove().unwrap();
-    assert!(made.record().dirs().iter().all(|dir| !dir.path.exists()));
+    assert!(made.record().dirs.iter().all(|dir| !dir.path.exists()));
     made.record().remove().unwrap();
 }
 
@@ -101,7 +101,7 @@ fn without_unified(record: &Record) -> Record {
 #[test]
 fn who_multiplies_is_killed() {
     for (tag, legacy) in [("forks", false), ("forks1", true)] {
-        if legacy && Layout::probe().unwrap().mode() == Mode::Unified {
+        if legacy && Layout::probe().unwrap().mode == Mode::Unified {
             continue;
         }
         let mut made = Made::new(tag, "{}");
@@ -134,7 +134,7 @@ fn a_process_that_left_the_v2_cgroup_is_killed_too() {
 fn sub_cgroups_however_deep() {
     let mut made = Made::new("deep", "{}");
     let pid = made.sleeper();
-    let dirs: Vec<PathBuf> = made.record().dirs().iter().map(|dir| dir.path.clone()).collect();
+    let dirs: Vec<PathBuf> = made.record().dirs.iter().map(|dir| dir.path.clone()).collect();
     // Longer than PATH_MAX.
     let long = "x".repeat(250);
     for dir in &dirs {
@@ -175,9 +175,9 @@ fn what_was_there_before() {
     let plan = plan("before", DENY_ALL);
     let first = Made::from(&plan);
     let second = plan.create().unwrap();
-    assert!(first.record().dirs().iter().all(|dir| dir.made));
-    assert!(second.record().dirs().iter().all(|dir| !dir.made), "empty: may be used");
-    assert!(plan.record().dirs().iter().all(|dir| !dir.made));
+    assert!(first.record().dirs.iter().all(|dir| dir.made));
+    assert!(second.record().dirs.iter().all(|dir| !dir.made), "empty: may be used");
+    assert!(plan.record().dirs.iter().all(|dir| !dir.made));
     let error = plan.create().unwrap_err();
     assert!(error.to_string().contains("another container is being created in it"), "{error}");
     second.record().remove().unwrap();

@@ -11,7 +11,6 @@
 pub(crate) mod device_rules;
 pub(crate) mod limit;
 pub(crate) mod limits;
-mod resources;
 
 // Its forms for the kernel and for systemd.
 mod device_list;
@@ -27,7 +26,6 @@ mod layout;
 mod walk;
 
 mod apply;
-mod dir;
 mod identity;
 mod record;
 
@@ -45,7 +43,6 @@ mod remove;
 pub mod stats;
 
 // Creating and changing a cgroup.
-mod below;
 mod controllers;
 mod create;
 mod device_control;
@@ -62,8 +59,7 @@ pub use handle::Cgroup;
 pub use layout::Layout;
 pub use mounts::CgroupMount;
 pub use oom::OomWatch;
-pub use plan::{CgroupOptions, CgroupPlan};
+pub use plan::{CgroupOptions, CgroupPlan, Resources};
 pub use record::Record;
-pub use resources::Resources;
 pub use stats::Stats;
 pub use update::Update;

@@ -39,12 +39,12 @@ impl Record {
         let mut mounts = Vec::new();
         // On a hybrid host only the v1 hierarchies: systemd as a container's init would use an
         // existing /sys/fs/cgroup/unified, while engines delegate the v1 hierarchy to it.
-        let legacy = self.dirs().iter().any(|dir| !dir.is_unified());
-        for dir in self.dirs() {
+        let legacy = self.dirs.iter().any(|dir| !dir.is_unified());
+        for dir in &self.dirs {
             let path = dir.path.clone();
             if dir.is_unified() {
                 if !legacy {
-                    let name = if self.mode() == Mode::Unified { "" } else { "unified" };
+                    let name = if self.mode == Mode::Unified { "" } else { "unified" };
                     mounts.push(CgroupMount::Unified { name: name.to_owned(), dir: path });
                 }
                 continue;
@@ -52,7 +52,7 @@ impl Record {
             let (name, options) = (dir.name.clone(), dir.options.clone());
             mounts.push(CgroupMount::V1 { name, options, dir: path });
         }
-        for dir in self.dirs().iter().filter(|dir| dir.options.len() > 1) {
+        for dir in self.dirs.iter().filter(|dir| dir.options.len() > 1) {
             let names = dir.options.iter().filter(|name| **name != dir.name);
             for name in names.filter(|name| !name.contains('=')) {
                 let (name, target) = (name.clone(), dir.name.clone());

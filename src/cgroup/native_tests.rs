@@ -14,7 +14,7 @@ use oci_spec::runtime::LinuxResources;
 
 #[test]
 fn limits_are_what_the_kernel_says() {
-    let mode = Layout::probe().unwrap().mode();
+    let mode = Layout::probe().unwrap().mode;
     if mode != Mode::Unified {
         let made = Made::new(
             "limits",
@@ -93,7 +93,7 @@ fn controllers_are_enabled_on_the_way() {
 /// single write: the right order depends on the current values.
 #[test]
 fn limits_are_raised_and_lowered() {
-    if Layout::probe().unwrap().mode() == Mode::Unified {
+    if Layout::probe().unwrap().mode == Mode::Unified {
         skip!("only cgroup v1 has them in files of their own");
     }
     let limits = |memory: u64, quota: u64, shares: u64, idle: u8| {
@@ -132,7 +132,7 @@ fn pids_limit_zero_stops_forks() {
 #[test]
 fn failure_leaves_nothing() {
     let top = name("fail");
-    let (resources, messages) = match Layout::probe().unwrap().mode() {
+    let (resources, messages) = match Layout::probe().unwrap().mode {
         Mode::Unified if !hugetlb_on_v2() => skip!("no hugetlb controller on cgroup v2"),
         Mode::Unified => (
             r#"{"hugepageLimits":[{"pageSize":"3MB","limit":1}]}"#,
@@ -207,7 +207,7 @@ fn a_hole_in_a_wildcard() {
         }
         // v1 cannot express it, and must report an error in the place of allowing it.
         Err(error) => {
-            assert_ne!(Layout::probe().unwrap().mode(), Mode::Unified);
+            assert_ne!(Layout::probe().unwrap().mode, Mode::Unified);
             assert!(error.to_string().contains("cgroup v1 cannot make an exception"), "{error}");
         }
     }
@@ -238,7 +238,7 @@ fn mounts_are_the_directories() {
         match mount {
             CgroupMount::Unified { name, dir } => {
                 assert!(dir.join("cgroup.events").exists());
-                let whole = Layout::probe().unwrap().mode() == Mode::Unified;
+                let whole = Layout::probe().unwrap().mode == Mode::Unified;
                 assert_eq!(name, if whole { "" } else { "unified" });
             }
             CgroupMount::V1 { name, options, dir } => {
@@ -259,9 +259,9 @@ fn delegation() {
     let made = Made::new("owner", "{}");
     made.cgroup.delegate(12345).unwrap();
     let owner = |path: &Path| fs::metadata(path).unwrap().uid();
-    let whole = Layout::probe().unwrap().mode() == Mode::Unified;
+    let whole = Layout::probe().unwrap().mode == Mode::Unified;
     let expected = if whole { 12345 } else { 0 };
-    for dir in made.record().dirs() {
+    for dir in &made.record().dirs {
         assert_eq!(owner(&dir.path), expected);
         assert_eq!(owner(&dir.path.join("cgroup.procs")), expected);
         let max = dir.path.join("cgroup.max.depth");
@@ -308,14 +308,14 @@ fn as_somebody() {
     };
     let none = make(None, DENY_ALL, true).unwrap();
     assert!(none.clone_fd().is_none() && !none.needs_enter());
-    assert!(none.record().dirs().is_empty());
+    assert!(none.record().dirs.is_empty());
     none.enter(1).unwrap();
 
     let error = make(None, "{}", false).unwrap_err().to_string();
     assert!(error.contains("mkdir /sys/fs/cgroup/"), "{error}");
     let named = make(Some("/x"), "{}", true).unwrap_err().to_string();
     assert!(named.starts_with("rootless: delegate a cgroup to this user"), "{named}");
-    let limit = if layout.mode() == Mode::Unified && hugetlb_on_v2() {
+    let limit = if layout.mode == Mode::Unified && hugetlb_on_v2() {
         r#"{"hugepageLimits":[{"pageSize":"2MB","limit":0}]}"#
     } else {
         r#"{"pids":{"limit":1}}"#

@@ -6,21 +6,16 @@ use std::path::PathBuf;
 use nix::errno::Errno;
 use nix::poll::PollFlags;
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use rustix::fs::{Mode, OFlags, openat};
+use rustix::fs::OFlags;
 
 use crate::{Context, Result};
 
-use super::files;
+use super::files::{self, OpenDir, Sys};
 use super::record::Record;
 
 /// A watch on the memory of a container.
 #[derive(Debug)]
-pub struct OomWatch {
-    source: Source,
-}
-
-#[derive(Debug)]
-enum Source {
+pub enum OomWatch {
     /// v1: an eventfd(2) that the kernel adds to, and the directory.
     V1(EventFd, PathBuf),
     /// v2: memory.events, the directory, and the number of killed processes so far.
@@ -32,28 +27,27 @@ impl Record {
     pub fn watch_oom(&self) -> Result<Option<OomWatch>> {
         let dirs = self.checked()?;
         if let Some(dir) = dirs.iter().find(|dir| dir.has_controller("memory")) {
-            let what = || format!("watch {}/memory.oom_control", dir.path.display());
-            let fd = files::open_dir(&dir.path).with_context(what)?;
-            let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-            let control =
-                openat(&fd, "memory.oom_control", flags, Mode::empty()).with_context(what)?;
-            let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
-            let event = EventFd::from_flags(flags).with_context(what)?;
-            let line = format!("{} {}", event.as_fd().as_raw_fd(), control.as_raw_fd());
-            files::write(fd.as_fd(), "cgroup.event_control", &line).with_context(what)?;
-            return Ok(Some(OomWatch { source: Source::V1(event, dir.path.clone()) }));
+            let watch = || -> Result<EventFd> {
+                let open = OpenDir::open(&dir.path)?;
+                let control = files::open(&open.fd, "memory.oom_control", OFlags::RDONLY)?;
+                let event = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
+                let line = format!("{} {}", event.as_fd().as_raw_fd(), control.as_raw_fd());
+                open.write("cgroup.event_control", &line)?;
+                Ok(event)
+            };
+            let event = watch()
+                .with_context(|| format!("watch {}/memory.oom_control", dir.path.display()))?;
+            return Ok(Some(OomWatch::V1(event, dir.path.clone())));
         }
         let Some(dir) = self.unified() else { return Ok(None) };
+        let open = OpenDir::open(&dir.path)?;
         let what = || format!("watch {}/memory.events", dir.path.display());
-        let fd = files::open_dir(&dir.path).with_context(what)?;
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        let fd = match openat(&fd, "memory.events", flags, Mode::empty()) {
-            Ok(fd) => fd,
-            Err(rustix::io::Errno::NOENT) => return Ok(None),
-            Err(error) => return Err(error).with_context(what),
+        let fd = match files::open(&open.fd, "memory.events", OFlags::RDONLY) {
+            Err(Errno::ENOENT) => return Ok(None),
+            other => other.with_context(what)?,
         };
         let before = kills(fd.as_fd()).with_context(what)?;
-        Ok(Some(OomWatch { source: Source::V2(fd, dir.path.clone(), before) }))
+        Ok(Some(OomWatch::V2(fd, dir.path.clone(), before)))
     }
 }
 
@@ -61,23 +55,23 @@ impl OomWatch {
     /// Returns the descriptor and the events for poll(2), to be awaited before
     /// [`OomWatch::happened`] is called.
     pub fn poll(&self) -> (BorrowedFd<'_>, PollFlags) {
-        match &self.source {
-            Source::V1(event, _) => (event.as_fd(), PollFlags::POLLIN),
+        match self {
+            OomWatch::V1(event, _) => (event.as_fd(), PollFlags::POLLIN),
             // kernfs reports the change of a file as POLLPRI.
-            Source::V2(fd, ..) => (fd.as_fd(), PollFlags::POLLPRI),
+            OomWatch::V2(fd, ..) => (fd.as_fd(), PollFlags::POLLPRI),
         }
     }
 
     /// Whether the container has run out of memory since the last call. Does not block.
     pub fn happened(&mut self) -> Result<bool> {
-        match &mut self.source {
-            Source::V1(event, dir) => match event.read() {
+        match self {
+            OomWatch::V1(event, dir) => match event.read() {
                 // The kernel increments the counter also when the cgroup is removed.
                 Ok(count) => Ok(count > 0 && dir.exists()),
                 Err(Errno::EAGAIN | Errno::EINTR) => Ok(false),
                 Err(errno) => Err(errno).context("read an eventfd"),
             },
-            Source::V2(fd, dir, before) => match kills(fd.as_fd()) {
+            OomWatch::V2(fd, dir, before) => match kills(fd.as_fd()) {
                 Ok(now) => {
                     let more = now > *before;
                     *before = now;
@@ -85,26 +79,23 @@ impl OomWatch {
                 }
                 // The cgroup was removed.
                 Err(Errno::ENODEV) => Ok(false),
-                Err(errno) => Err(files::read_error(dir, "memory.events", errno)),
+                Err(errno) => Err(errno).with_context(|| files::reading(dir, "memory.events")),
             },
         }
     }
 }
 
 /// Returns the number of processes that were killed because there was no memory left.
-fn kills(events: BorrowedFd<'_>) -> std::result::Result<u64, Errno> {
-    Ok(parse(&files::read_fd(events)?))
-}
-
-fn parse(text: &str) -> u64 {
+fn kills(events: BorrowedFd<'_>) -> Sys<u64> {
+    let text = files::read_fd(events)?;
     let count = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
-    count.and_then(|count| count.trim().parse().ok()).unwrap_or_default()
+    Ok(count.and_then(|count| count.trim().parse().ok()).unwrap_or_default())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cgroup::dir::Dir;
+    use crate::cgroup::layout::Dir;
     use crate::cgroup::layout::Mode;
 
     #[test]

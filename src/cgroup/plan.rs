@@ -2,6 +2,8 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use oci_spec::runtime::{LinuxDevice, LinuxResources};
+
 use crate::systemd::{Environment, Names, Property, TransientUnit};
 use crate::{Context, Error, Kind, Result};
 
@@ -9,12 +11,35 @@ use super::cgroups_path::CgroupsPath;
 use super::device_control::DeviceControl;
 use super::device_list::DeviceList;
 use super::device_rules::Ruleset;
-use super::dir::Dir;
 use super::dir_plan::{DirPlan, add};
-use super::layout::{Layout, MOUNT, Mode};
+use super::layout::{Dir, Layout, MOUNT, Mode};
+use super::limit::Limit;
+use super::limits;
 use super::record::Record;
-use super::resources::Resources;
 use super::units;
+
+/// The requests of `linux.resources` and `linux.devices` to the cgroup, checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resources {
+    pub(crate) limits: Vec<Limit>,
+    pub(crate) device_rules: Ruleset,
+    /// Whether `linux.resources` lists device rules.
+    pub(crate) lists_devices: bool,
+}
+
+impl Resources {
+    /// Parses both sections; nothing else reads them.
+    ///
+    /// # Errors
+    /// The first field that is invalid.
+    pub fn new(resources: Option<&LinuxResources>, nodes: &[LinuxDevice]) -> Result<Resources> {
+        let limits = resources.map(limits::checked).transpose()?.unwrap_or_default();
+        let listed = resources.and_then(|resources| resources.devices().as_deref());
+        let listed = listed.unwrap_or_default();
+        let device_rules = Ruleset::new(listed, nodes)?;
+        Ok(Resources { limits, device_rules, lists_devices: !listed.is_empty() })
+    }
+}
 
 /// The options of a plan, besides configuration and host.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -74,7 +99,7 @@ impl CgroupPlan {
     /// A limit that needs a cgroup. Device rules are only a warning: engines always set them, and a
     /// caller that disables cgroups knows that nothing enforces them.
     pub fn disabled(resources: &Resources, warnings: &mut Vec<String>) -> Result<CgroupPlan> {
-        if let Some(limit) = resources.limits.iter().next() {
+        if let Some(limit) = resources.limits.first() {
             let why = "cannot be set without a cgroup (--cgroup-manager disabled)";
             return Err(Error::invalid_field(limit.field(), why));
         }
@@ -109,24 +134,24 @@ impl CgroupPlan {
         };
         let explicit =
             unit.is_some() || cgroups_path.is_some_and(|path| !path.as_os_str().is_empty());
-        if unit.is_some() && options.rootless && layout.mode() != Mode::Unified {
+        if unit.is_some() && options.rootless && layout.mode != Mode::Unified {
             let why = "without root privileges it needs a host with cgroup v2 alone";
             return Err(Error::new(Kind::System, why).context("--systemd-cgroup"));
         }
-        if layout.mode() == Mode::None {
-            if options.rootless && resources.limits.iter().next().is_none() && !explicit {
+        if layout.mode == Mode::None {
+            if options.rootless && resources.limits.is_empty() && !explicit {
                 return Ok(CgroupPlan::none(options));
             }
             let why = format!("{MOUNT}: no cgroup file system is mounted there");
             return Err(Error::new(Kind::System, why));
         }
         let mut dirs = DirPlan::all(layout, &path)?;
-        for limit in resources.limits.iter() {
+        for limit in &resources.limits {
             add(layout, &mut dirs, limit, warnings)?;
         }
         let rules = &resources.device_rules;
         let mut plan = CgroupPlan {
-            mode: layout.mode(),
+            mode: layout.mode,
             devices: device_control(&dirs, rules, options.rootless)?,
             explicit,
             // clone3(2) into a full cgroup fails; moving a process there does not.
@@ -217,7 +242,11 @@ impl CgroupPlan {
         // systemd creates and removes the v2 directory; the runtime removes the v1 directories that
         // systemd does not use.
         let ours = dirs.filter(|dir| self.mode != Mode::Unified && dir.made);
-        Record::of_unit(self.mode, ours.collect(), unit.unit.clone()).planned()
+        Record {
+            unit: Some(unit.unit.clone()),
+            unit_is_planned: true,
+            ..Record::new(self.mode, ours.collect())
+        }
     }
 
     /// Iterates over the directories of the container.

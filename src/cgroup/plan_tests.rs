@@ -1,40 +1,32 @@
 use oci_spec::runtime::LinuxResources;
 
-use super::super::layout::{Hierarchy, Unified};
+use super::super::limit::Limit;
 use super::*;
 
-fn v1(name: &str, own: &str) -> Hierarchy {
-    Hierarchy {
-        root: Path::new("/no/such/cgroup").join(name),
-        name: name.to_owned(),
-        options: if name == "systemd" {
-            vec!["name=systemd".to_owned()]
-        } else {
-            name.split(',').map(str::to_owned).collect()
-        },
-        own: own.to_owned(),
-    }
+fn v1(name: &str, own: &str) -> Dir {
+    let options = if name == "systemd" { "name=systemd" } else { name };
+    Dir::new(name, options, Path::new("/no/such/cgroup").join(name), own)
 }
 
-fn unified(root: &str, own: &str, controllers: &[&str]) -> Option<Unified> {
+fn unified(mode: Mode, root: &str, own: &str, controllers: &[&str]) -> Layout {
     let controllers = controllers.iter().map(|name| name.to_string()).collect();
-    Some(Unified { root: root.into(), own: own.to_owned(), controllers })
+    Layout { mode, dirs: vec![Dir::new("", "", root.into(), own)], controllers }
 }
 
 fn hybrid() -> Layout {
     let v1 = ["cpu,cpuacct", "cpuset", "memory", "devices", "freezer", "pids", "systemd"]
         .map(|name| v1(name, if name == "memory" { "/api/1" } else { "/" }));
-    let unified = unified("/no/such/cgroup/unified", "/", &["hugetlb"]);
-    Layout { mode: Mode::Hybrid, unified, v1: v1.to_vec() }
+    let mut layout = unified(Mode::Hybrid, "/no/such/cgroup/unified", "/", &["hugetlb"]);
+    layout.dirs.extend(v1);
+    layout
 }
 
 fn v2(controllers: &[&str]) -> Layout {
-    let unified = unified("/no/such/cgroup", "/user.slice/a.scope", controllers);
-    Layout { mode: Mode::Unified, unified, v1: Vec::new() }
+    unified(Mode::Unified, "/no/such/cgroup", "/user.slice/a.scope", controllers)
 }
 
 fn none() -> Layout {
-    Layout { mode: Mode::None, unified: None, v1: Vec::new() }
+    Layout { mode: Mode::None, dirs: Vec::new(), controllers: Vec::new() }
 }
 
 fn plan(
@@ -81,19 +73,20 @@ fn every_hierarchy_has_a_directory() {
     assert!(matches!(plan.devices, DeviceControl::V1(4, _)));
     assert!(plan.dirs.iter().all(|dir_plan| dir_plan.wanted.is_empty()));
     let record = plan.record();
-    assert!(record.dirs().iter().all(|dir| dir.made));
-    assert_eq!(record.mode(), Mode::Hybrid);
+    assert!(record.dirs.iter().all(|dir| dir.made));
+    assert_eq!(record.mode, Mode::Hybrid);
 }
 
 #[test]
 fn a_directory_that_exists_is_not_to_be_removed() {
     let parent = tempfile::tempdir().unwrap();
     let mut layout = hybrid();
-    layout.v1 = vec![v1("devices", "/"), v1("freezer", "/")];
-    layout.v1[0].root = parent.path().to_owned();
+    layout.dirs.truncate(1);
+    layout.dirs.push(Dir::new("devices", "devices", parent.path().to_owned(), "/"));
+    layout.dirs.push(v1("freezer", "/"));
     std::fs::create_dir(parent.path().join("c1")).unwrap();
     let record = plan(&layout, None, "{}", CgroupOptions::default()).unwrap().record();
-    let made: Vec<bool> = record.dirs().iter().map(|dir| dir.made).collect();
+    let made: Vec<bool> = record.dirs.iter().map(|dir| dir.made).collect();
     assert_eq!(made, [true, false, true]);
 }
 
@@ -102,12 +95,12 @@ fn directories_on_the_way_are_counted() {
     let root = tempfile::tempdir().unwrap();
     std::fs::create_dir(root.path().join("a")).unwrap();
     let mut layout = hybrid();
-    layout.v1 = vec![v1("devices", "/")];
-    layout.v1[0].root = root.path().to_owned();
+    layout.dirs.truncate(1);
+    layout.dirs.push(Dir::new("devices", "devices", root.path().to_owned(), "/"));
     for (path, above) in [("/a/b/c/d", 2), ("/a/b", 0), ("/a", 0), ("/x/y", 1), ("/x", 0)] {
         let plan = plan(&layout, Some(path), "{}", CgroupOptions::default()).unwrap();
-        assert_eq!(plan.record().dirs()[1].above, above, "{path}");
-        assert_eq!(plan.record().dirs()[1].made, path != "/a");
+        assert_eq!(plan.record().dirs[1].above, above, "{path}");
+        assert_eq!(plan.record().dirs[1].made, path != "/a");
     }
 }
 
@@ -159,8 +152,19 @@ fn a_missing_controller_is_named() {
         "linux.resources.memory.limit: the host has no cgroup controller \"memory\"",
     );
     refused(&v2(&["memory"]), r#"{"network":{"classID":1}}"#, "cgroup v2 has no equivalent");
-    let layout = Layout { mode: Mode::Legacy, unified: None, v1: vec![v1("memory", "/")] };
+    let layout = Layout { mode: Mode::Legacy, dirs: vec![v1("memory", "/")], ..none() };
     refused(&layout, "{}", "the host has no cgroup controller \"devices\"");
+}
+
+#[test]
+fn kernel_memory_is_told() {
+    for layout in [hybrid(), v2(&["memory"])] {
+        let mut warnings = Vec::new();
+        let mut dirs = Vec::new();
+        add(&layout, &mut dirs, &Limit::KernelMemory, &mut warnings).unwrap();
+        assert_eq!(warnings.len(), 1);
+        assert!(warnings[0].starts_with("linux.resources.memory.kernel: ignored"));
+    }
 }
 
 #[test]

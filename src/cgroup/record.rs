@@ -10,17 +10,16 @@ use crate::sys::to_nix;
 use crate::systemd::Unit;
 use crate::{Error, Kind, Result, log};
 
-use super::dir::Dir;
 use super::identity::{Identity, Owner, has_mark};
-use super::layout::{Layout, Mode};
+use super::layout::{Dir, Layout, Mode};
 use super::walk;
 
 /// The cgroup of a container. The names of the fields are part of the state file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
-    mode: Mode,
+    pub(super) mode: Mode,
     #[serde(default)]
-    dirs: Vec<Dir>,
+    pub(crate) dirs: Vec<Dir>,
     /// The identity of the primary directory; none before it exists.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) identity: Option<Identity>,
@@ -37,21 +36,6 @@ impl Record {
         Record { mode, dirs, identity: None, unit: None, unit_is_planned: false }
     }
 
-    /// Creates the record of a container in a unit.
-    pub(super) fn of_unit(mode: Mode, dirs: Vec<Dir>, unit: Unit) -> Record {
-        Record { unit: Some(unit), ..Record::new(mode, dirs) }
-    }
-
-    /// Marks the unit as planned: an existing unit of its name may not be ours.
-    pub(super) fn planned(self) -> Record {
-        Record { unit_is_planned: true, ..self }
-    }
-
-    /// Adds the identity of the primary directory.
-    pub(super) fn identified(self, identity: Option<Identity>) -> Record {
-        Record { identity, ..self }
-    }
-
     /// Returns the directory that identifies the cgroup.
     pub(super) fn primary(&self) -> Option<&Dir> {
         self.unified().or_else(|| self.dirs.first())
@@ -64,17 +48,7 @@ impl Record {
 
     /// Returns the cgroups of this process, as found on the host.
     pub fn of_caller(layout: &Layout) -> Record {
-        let dir = |name: &str, options: &[String], root: &Path, own: &str| Dir {
-            name: name.to_owned(),
-            options: options.to_vec(),
-            root: root.to_owned(),
-            path: root.join(own.trim_start_matches('/')),
-            made: false,
-            above: 0,
-        };
-        let v2 = layout.unified.iter().map(|u| dir("", &[], &u.root, &u.own));
-        let v1 = layout.v1.iter().map(|h| dir(&h.name, &h.options, &h.root, &h.own));
-        Record::new(layout.mode(), v2.chain(v1).collect())
+        Record::new(layout.mode, layout.dirs.clone())
     }
 
     /// Returns the record without the directories that existed before: a create that died may not
@@ -94,16 +68,6 @@ impl Record {
         dir.path.components().skip_while(|part| !is_unit(part)).skip(1).collect()
     }
 
-    /// Returns how cgroups were set up on the host when the cgroup was created.
-    pub fn mode(&self) -> Mode {
-        self.mode
-    }
-
-    /// Returns all directories.
-    pub fn dirs(&self) -> &[Dir] {
-        &self.dirs
-    }
-
     /// Returns the v2 directory.
     pub fn unified(&self) -> Option<&Dir> {
         self.dirs.iter().find(|dir| dir.is_unified())
@@ -111,11 +75,8 @@ impl Record {
 
     /// Replaces each directory that `which` selects by `below` in it.
     pub fn descend(&mut self, which: impl Fn(&Dir) -> bool, below: &Path) {
-        for dir in self.dirs.iter_mut().filter(|dir| which(dir)) {
-            if !below.as_os_str().is_empty() {
-                dir.path.push(below);
-            }
-        }
+        let chosen = self.dirs.iter_mut().filter(|dir| which(dir));
+        chosen.filter(|_| !below.as_os_str().is_empty()).for_each(|dir| dir.path.push(below));
     }
 
     /// Returns the record with the v2 directory at `path` below the root of the hierarchy.
@@ -239,7 +200,7 @@ impl Record {
     /// # Errors
     /// [`Kind::State`] if it has none.
     pub fn must_exist(&self) -> Result<()> {
-        if self.dirs().is_empty() { Err(Record::no_cgroup()) } else { Ok(()) }
+        if self.dirs.is_empty() { Err(Record::no_cgroup()) } else { Ok(()) }
     }
 
     pub(super) fn no_cgroup() -> Error {

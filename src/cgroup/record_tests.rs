@@ -43,7 +43,7 @@ fn what_was_there_before_is_told_apart() {
     there.made = false;
     let new = dir("", &[], "/sys/fs/cgroup/unified/new");
     let record = Record::new(Mode::Hybrid, vec![there, new.clone()]);
-    assert_eq!(record.made().dirs(), [new]);
+    assert_eq!(record.made().dirs, [new]);
 }
 
 #[test]

@@ -5,12 +5,15 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use rustix::fs::CWD;
 
+use crate::sys::to_nix;
 use crate::{Context, Result, log};
 
-use super::dir::Dir;
+use super::files::{self, DIRECTORY, Sys};
+use super::layout::Dir;
 use super::record::Record;
-use super::{files, walk};
+use super::walk;
 
 /// How long a cgroup may take to become empty after its last process was killed.
 const EMPTY_WITHIN: Duration = Duration::from_secs(5);
@@ -26,11 +29,8 @@ impl Record {
         }
         for dir in dirs.iter().filter(|dir| dir.made) {
             match rmdir(&dir.path) {
-                Ok(()) | Err(Errno::ENOENT) => {}
                 Err(Errno::EBUSY) => return Ok(false),
-                Err(errno) => {
-                    return Err(errno).with_context(|| format!("rmdir {}", dir.path.display()));
-                }
+                removed => removed.with_context(|| format!("rmdir {}", dir.path.display()))?,
             }
         }
         self.stop_unit();
@@ -89,11 +89,10 @@ impl Record {
             let above = dir.path.ancestors().skip(1).take(dir.above);
             for path in above.take_while(|path| *path != dir.root) {
                 match rmdir(path) {
-                    Ok(()) | Err(Errno::ENOENT) => {}
+                    Ok(()) => {}
                     Err(Errno::EBUSY | Errno::ENOTEMPTY) => break,
-                    Err(errno) => {
-                        let failed =
-                            Err(errno).with_context(|| format!("rmdir {}", path.display()));
+                    failed => {
+                        let failed = failed.with_context(|| format!("rmdir {}", path.display()));
                         result = result.and(failed);
                         break;
                     }
@@ -104,15 +103,14 @@ impl Record {
     }
 }
 
-fn remove(dir: &Dir, end: Instant) -> Result<(), Errno> {
+fn remove(dir: &Dir, end: Instant) -> Sys<()> {
     let mut pause = Duration::from_millis(1);
     loop {
         match rmdir(&dir.path) {
             Err(Errno::EBUSY) => {}
-            Ok(()) | Err(Errno::ENOENT) => return Ok(()),
-            Err(errno) => return Err(errno),
+            removed => return removed,
         }
-        let fd = match files::open_dir(&dir.path) {
+        let fd = match files::open(CWD, &dir.path, DIRECTORY) {
             Err(Errno::ENOENT) => return Ok(()),
             other => other?,
         };
@@ -122,17 +120,9 @@ fn remove(dir: &Dir, end: Instant) -> Result<(), Errno> {
                 return Err(Errno::EBUSY);
             }
         }
-        match walk::remove_below(fd) {
-            Ok(()) => match rmdir(&dir.path) {
-                Err(Errno::EBUSY) => {}
-                Ok(()) | Err(Errno::ENOENT) => return Ok(()),
-                Err(errno) => return Err(errno),
-            },
-            Err(Errno::EBUSY) => {}
-            Err(errno) => return Err(errno),
-        }
-        if Instant::now() >= end {
-            return Err(Errno::EBUSY);
+        match walk::remove_below(fd).and_then(|()| rmdir(&dir.path)) {
+            Err(Errno::EBUSY) if Instant::now() < end => {}
+            removed => return removed,
         }
         // v1 has no event to wait for.
         std::thread::sleep(pause);
@@ -140,7 +130,10 @@ fn remove(dir: &Dir, end: Instant) -> Result<(), Errno> {
     }
 }
 
-fn rmdir(path: &Path) -> Result<(), Errno> {
-    std::fs::remove_dir(path)
-        .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))
+/// Removes a directory, if it exists.
+fn rmdir(path: &Path) -> Sys<()> {
+    match rustix::fs::rmdir(path) {
+        Err(rustix::io::Errno::NOENT) => Ok(()),
+        removed => removed.map_err(to_nix),
+    }
 }

@@ -35,20 +35,12 @@ pub(super) enum Content {
 }
 
 impl Content {
-    /// Returns an upper bound in the notation of cgroup v1.
-    pub fn v1(amount: Amount) -> Content {
-        Content::amount(amount, "-1")
-    }
-
-    /// Returns an upper bound in the notation of cgroup v2.
-    pub fn v2(amount: Amount) -> Content {
-        Content::amount(amount, "max")
-    }
-
-    fn amount(amount: Amount, unlimited: &'static str) -> Content {
-        match amount {
-            Amount::Max => Content::Unlimited(unlimited),
-            Amount::Of(number) => Content::Number(number),
+    /// Returns an upper bound in the notation of a version.
+    pub fn amount(version: Version, amount: Amount) -> Content {
+        match (amount, version) {
+            (Amount::Max, Version::V1) => Content::Unlimited("-1"),
+            (Amount::Max, Version::V2) => Content::Unlimited("max"),
+            (Amount::Of(number), _) => Content::Number(number),
         }
     }
 
@@ -126,11 +118,14 @@ pub(super) struct ControlFile {
     pub content: Content,
 }
 
+/// Returns the controller that has a control file; `cgroup` for the files that every v2 cgroup has.
+pub(super) fn controller_of(file: &str) -> &str {
+    file.split_once('.').map_or(file, |(controller, _)| controller)
+}
+
 /// One setting of a cgroup.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Setting {
-    /// The controller that has the file; `cgroup` for the files that every v2 cgroup has.
-    pub controller: String,
     /// The field of config.json that requests the setting.
     pub field: &'static str,
     /// The candidates; the first that exists is written.
@@ -147,21 +142,14 @@ pub(super) struct Setting {
 
 impl Setting {
     /// Creates a setting of one file.
-    pub fn new(
-        controller: &str,
-        field: &'static str,
-        file: &str,
-        content: impl Into<Content>,
-    ) -> Setting {
-        Setting {
-            controller: controller.to_owned(),
-            field,
-            files: Vec::new(),
-            optional: false,
-            coupled: false,
-            floor: None,
-        }
-        .or(file, content)
+    pub fn new(field: &'static str, file: &str, content: impl Into<Content>) -> Setting {
+        Setting { field, files: Vec::new(), optional: false, coupled: false, floor: None }
+            .or(file, content)
+    }
+
+    /// Returns the controller that has the file.
+    pub fn controller(&self) -> &str {
+        self.files.first().map_or("", |file| controller_of(&file.name))
     }
 
     /// Adds a file that is written if the files before it do not exist.

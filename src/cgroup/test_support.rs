@@ -94,7 +94,7 @@ impl Made {
 
     /// Returns the file of `controller`; `None` if the controller has no v1 hierarchy here.
     pub fn v1(&self, controller: &str) -> Option<&Path> {
-        let mut dirs = self.record().dirs().iter();
+        let mut dirs = self.record().dirs.iter();
         dirs.find(|dir| dir.has_controller(controller)).map(|dir| dir.path.as_path())
     }
 

@@ -1,7 +1,6 @@
 //! Rolls back an update.
 
-use std::os::fd::{AsFd, BorrowedFd};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use nix::errno::Errno;
 
@@ -10,7 +9,7 @@ use crate::{Context, Error, Result, log};
 
 use super::device_rules::Ruleset;
 use super::dir_plan::DirPlan;
-use super::files;
+use super::files::{self, OpenDir};
 use super::record::Record;
 use super::setting::{Content, ControlFile, Setting};
 
@@ -41,10 +40,9 @@ impl Undo {
     pub(super) fn of_files(plans: &[DirPlan]) -> Result<Undo> {
         let mut before = Vec::new();
         for plan in plans {
-            let path = &plan.dir.path;
-            let fd = files::open_dir(path).with_context(|| format!("open {}", path.display()))?;
+            let dir = OpenDir::open(&plan.dir.path)?;
             for setting in plan.settings.iter().flatten() {
-                before.extend(read(fd.as_fd(), path, setting)?);
+                before.extend(read(&dir, setting)?);
             }
         }
         Ok(Undo { files: before, ..Undo::default() })
@@ -59,7 +57,7 @@ impl Undo {
     pub(super) fn settings(&self) -> Vec<Setting> {
         let setting = |before: &Before| {
             let content = Content::parse(&before.file, before.text.trim());
-            Setting::new("", "", &before.file, content)
+            Setting::new("", &before.file, content)
         };
         self.files.iter().map(setting).collect()
     }
@@ -100,18 +98,20 @@ impl Undo {
 }
 
 /// Reads the file that `setting` will change.
-fn read(fd: BorrowedFd<'_>, path: &Path, setting: &Setting) -> Result<Option<Before>> {
+fn read(dir: &OpenDir<'_>, setting: &Setting) -> Result<Option<Before>> {
     for ControlFile { name, content } in &setting.files {
-        match files::read(fd, name) {
+        match dir.read(name) {
             Ok(text) => {
                 let undo = undo(name, &content.to_string(), &text);
-                let (dir, file) = (path.to_owned(), name.clone());
+                let (dir, file) = (dir.path.to_owned(), name.clone());
                 return Ok(Some(Before { dir, file, text, undo }));
             }
-            Err(Errno::ENOENT) => {}
-            // A file that can only be written has no content to restore.
-            Err(Errno::EINVAL | Errno::EACCES | Errno::EPERM) => return Ok(None),
-            Err(errno) => return Err(files::read_error(path, name, errno)),
+            Err(error) => match error.errno() {
+                Some(Errno::ENOENT) => {}
+                // A file that can only be written has no content to restore.
+                Some(Errno::EINVAL | Errno::EACCES | Errno::EPERM) => return Ok(None),
+                _ => return Err(error),
+            },
         }
     }
     Ok(None)
@@ -119,9 +119,7 @@ fn read(fd: BorrowedFd<'_>, path: &Path, setting: &Setting) -> Result<Option<Bef
 
 impl Before {
     fn restore(&self) -> Result<()> {
-        let now = files::read_in(&self.dir, &self.file)
-            .map_err(|errno| files::read_error(&self.dir, &self.file, errno))?;
-        if now == self.text {
+        if files::read_in(&self.dir, &self.file)? == self.text {
             return Ok(());
         }
         let Some(value) = &self.undo else {
@@ -129,13 +127,12 @@ impl Before {
             let why = format!("{} had {:?}", file.display(), self.text);
             return Err(Error::new(crate::Kind::System, why));
         };
-        let mut value = value.clone();
-        let mut written = files::write_in(&self.dir, &self.file, &value);
-        if let (Err(Errno::ENOSPC), Some(inherited)) = (&written, self.inherited()) {
-            value = inherited;
-            written = files::write_in(&self.dir, &self.file, &value);
+        match (files::write_in(&self.dir, &self.file, value), self.inherited()) {
+            (Err(error), Some(inherited)) if error.errno() == Some(Errno::ENOSPC) => {
+                files::write_in(&self.dir, &self.file, &inherited)
+            }
+            (written, _) => written,
         }
-        written.map_err(|errno| files::write_error(&self.dir, &self.file, &value, errno))
     }
 
     /// Returns the effective list of a v2 cpuset without a list of its own: that of the cgroup

@@ -1,6 +1,6 @@
 use oci_spec::runtime::LinuxResources;
 
-use super::super::limits::Limits;
+use super::super::limits::checked;
 use super::super::settings::settings;
 use super::*;
 
@@ -8,8 +8,8 @@ use super::*;
 fn both(resources: &str, version: Version) -> (Vec<String>, Vec<String>) {
     let resources: LinuxResources = serde_json::from_str(resources).unwrap();
     let mut all = Vec::new();
-    for limit in Limits::new(&resources).unwrap().iter() {
-        all.extend(settings(limit, version, &mut Vec::new()).unwrap());
+    for limit in &checked(&resources).unwrap() {
+        all.extend(settings(limit, version).unwrap());
     }
     let files = all.iter().flat_map(|setting| setting.files.first());
     let files = files.map(|file| format!("{}={}", file.name, file.content)).collect();

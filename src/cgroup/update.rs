@@ -1,21 +1,19 @@
 //! Changes the limits and the device rules of an existing container, and can roll back.
 
-use std::os::fd::AsFd;
-
 use oci_spec::runtime::{LinuxDevice, LinuxResources};
 
-use crate::{Context, Result};
+use crate::Result;
 
 use super::apply;
 use super::controllers::enable;
 use super::device_rules::Ruleset;
 use super::dir_plan::{DirPlan, add};
-use super::files;
+use super::files::OpenDir;
 use super::layout::Layout;
 use super::limit::Limit;
-use super::limits::{self, Limits};
+use super::limits;
+use super::plan::Resources;
 use super::record::Record;
-use super::resources::Resources;
 use super::undo::Undo;
 use super::units;
 
@@ -53,15 +51,15 @@ impl Update {
 }
 
 /// Returns the limits of `new` to be set, in their order.
-fn choose(old: &Limits, new: &Limits, named: &[Limit]) -> Vec<Limit> {
+fn choose(old: &[Limit], new: &[Limit], named: &[Limit]) -> Vec<Limit> {
     let is_named = |limit: &Limit| named.iter().any(|named| named.sets_same_as(limit));
     let becomes = |idle| named.contains(&Limit::CpuIdle(idle));
-    let is_idle = new.iter().any(|limit| *limit == Limit::CpuIdle(true));
+    let is_idle = new.contains(&Limit::CpuIdle(true));
     let must_set = |limit: &&Limit| match limit {
         // An idle cgroup has no weight, and the kernel forgets the earlier weight.
         Limit::CpuShares(_) if is_idle => is_named(limit),
         Limit::CpuShares(_) if becomes(false) => true,
-        _ => is_named(limit) || !old.iter().any(|old| old == *limit),
+        _ => is_named(limit) || !old.contains(limit),
     };
     new.iter().filter(must_set).cloned().collect()
 }
@@ -108,12 +106,11 @@ impl Record {
             return Ok(());
         }
         for plan in plans {
-            let path = &plan.dir.path;
-            let fd = files::open_dir(path).with_context(|| format!("open {}", path.display()))?;
             // Once systemd has written the limit, it is too late to refuse it.
-            apply::check_floors(fd.as_fd(), path, plan.settings.iter().flatten())?;
+            let dir = OpenDir::open(&plan.dir.path)?;
+            apply::check_floors(&dir, plan.settings.iter().flatten())?;
         }
-        let version = units::version(self.mode());
+        let version = units::version(self.mode);
         let settings = plans.iter().flat_map(|plan| plan.settings.iter().flatten());
         let new = units::properties(version, settings);
         let mut old = units::properties(version, &undo.settings());
@@ -126,9 +123,8 @@ impl Record {
 }
 
 fn apply(plan: &DirPlan) -> Result<()> {
-    let path = &plan.dir.path;
-    let fd = files::open_dir(path).with_context(|| format!("open {}", path.display()))?;
-    plan.settings.iter().try_for_each(|settings| apply::apply(fd.as_fd(), path, settings))
+    let dir = OpenDir::open(&plan.dir.path)?;
+    plan.settings.iter().try_for_each(|settings| apply::apply(&dir, settings))
 }
 
 #[cfg(test)]

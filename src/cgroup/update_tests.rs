@@ -1,5 +1,4 @@
-use super::super::dir::Dir;
-use super::super::layout::Mode;
+use super::super::layout::{Dir, Mode};
 use super::super::limit::Amount;
 use super::super::setting::{Setting, Version};
 use super::super::settings::settings;
@@ -22,7 +21,7 @@ fn written(version: Version, old: &str, new: &str, given: &str) -> Vec<String> {
     };
     let mut out = Vec::new();
     for limit in chosen(old, new, given) {
-        out.extend(settings(&limit, version, &mut Vec::new()).unwrap().iter().map(line));
+        out.extend(settings(&limit, version).unwrap().iter().map(line));
     }
     out
 }
@@ -103,14 +102,8 @@ fn files_in(dir: &std::path::Path, files: &[(&str, &str)]) -> DirPlan {
     for (file, text) in files {
         std::fs::write(dir.join(file), text).unwrap();
     }
-    DirPlan::new(Dir {
-        name: String::new(),
-        options: Vec::new(),
-        root: dir.parent().unwrap().into(),
-        path: dir.into(),
-        made: false,
-        above: 0,
-    })
+    let root = dir.parent().unwrap().into();
+    DirPlan::new(Dir { path: dir.into(), ..Dir::new("", "", root, "/") })
 }
 
 #[test]
@@ -121,7 +114,7 @@ fn a_failure_puts_back_what_was_written() {
     let new = r#"{"pids":{"limit":7},"memory":{"limit":4096,"checkBeforeUpdate":true}}"#;
     let [typed, _] = &mut plan.settings;
     for limit in chosen("{}", new, "{}") {
-        typed.extend(settings(&limit, Version::V2, &mut Vec::new()).unwrap());
+        typed.extend(settings(&limit, Version::V2).unwrap());
     }
     let read = |file: &str| std::fs::read_to_string(dir.path().join(file)).unwrap();
     let undo = Undo::of_files(std::slice::from_ref(&plan)).unwrap();

@@ -4,30 +4,24 @@
 //! than the kernel accepts, and a descriptor per level would exceed the limit. A walk therefore
 //! goes from descriptor to descriptor, down by name and up by `..`, with two open at a time.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use nix::errno::Errno;
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, openat, unlinkat};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, unlinkat};
 
-use super::files::{Sys, open_dir, read, read_error};
-use crate::Result;
+use super::files::{DIRECTORY, Sys, open, read, reading};
 use crate::sys::to_nix;
-
-fn open_below(dir: BorrowedFd<'_>, name: &CString) -> Sys<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    openat(dir, name, flags, Mode::empty()).map_err(to_nix)
-}
+use crate::{Context, Result};
 
 fn children(dir: BorrowedFd<'_>) -> Sys<Vec<CString>> {
     let mut out = Vec::new();
     for entry in Dir::read_from(dir).map_err(to_nix)? {
         let entry = match entry {
-            Ok(entry) => entry,
             // The directory was removed meanwhile.
             Err(rustix::io::Errno::NOENT) => break,
-            Err(error) => return Err(to_nix(error)),
+            other => other.map_err(to_nix)?,
         };
         let name = entry.file_name();
         if entry.file_type() == FileType::Directory && name != c"." && name != c".." {
@@ -44,21 +38,20 @@ pub fn walk(top: OwnedFd, mut visit: impl FnMut(BorrowedFd<'_>) -> Sys<()>) -> S
     let mut dir = top;
     while let Some(level) = levels.last_mut() {
         if let Some(name) = level.pop() {
-            match open_below(dir.as_fd(), &name) {
-                Ok(child) => dir = child,
+            match open(&dir, &*name, DIRECTORY) {
                 Err(Errno::ENOENT) => continue,
-                Err(errno) => return Err(errno),
+                child => dir = child?,
             }
             match visit(dir.as_fd()) {
                 // Removed since it was opened.
-                Ok(()) | Err(Errno::ENODEV | Errno::ENOENT) => {}
-                Err(errno) => return Err(errno),
+                Err(Errno::ENODEV | Errno::ENOENT) => {}
+                visited => visited?,
             }
             levels.push(children(dir.as_fd())?);
         } else {
             levels.pop();
             if !levels.is_empty() {
-                dir = open_below(dir.as_fd(), &c"..".to_owned())?;
+                dir = open(&dir, c"..", DIRECTORY)?;
             }
         }
     }
@@ -72,28 +65,30 @@ pub fn remove_below(top: OwnedFd) -> Sys<()> {
     loop {
         let mut busy = None;
         for name in children(dir.as_fd())? {
-            match unlinkat(&dir, &name, AtFlags::REMOVEDIR) {
-                Ok(()) | Err(rustix::io::Errno::NOENT) => {}
-                Err(rustix::io::Errno::BUSY) => busy = Some(name),
-                Err(error) => return Err(to_nix(error)),
+            match remove(&dir, &name) {
+                Err(Errno::EBUSY) => busy = Some(name),
+                removed => removed?,
             }
         }
         if let Some(name) = busy {
-            dir = match open_below(dir.as_fd(), &name) {
-                Ok(child) => child,
+            dir = match open(&dir, &*name, DIRECTORY) {
                 Err(Errno::ENOENT) => continue,
-                Err(errno) => return Err(errno),
+                child => child?,
             };
             names.push(name);
             continue;
         }
         // No children are left here: go up.
         let Some(name) = names.pop() else { return Ok(()) };
-        dir = open_below(dir.as_fd(), &c"..".to_owned())?;
-        match unlinkat(&dir, &name, AtFlags::REMOVEDIR) {
-            Ok(()) | Err(rustix::io::Errno::NOENT) => {}
-            Err(error) => return Err(to_nix(error)),
-        }
+        dir = open(&dir, c"..", DIRECTORY)?;
+        remove(&dir, &name)?;
+    }
+}
+
+fn remove(dir: &OwnedFd, name: &CStr) -> Sys<()> {
+    match unlinkat(dir, name, AtFlags::REMOVEDIR) {
+        Err(rustix::io::Errno::NOENT) => Ok(()),
+        removed => removed.map_err(to_nix),
     }
 }
 
@@ -110,7 +105,7 @@ pub fn processes(dir: BorrowedFd<'_>) -> Sys<Vec<i32>> {
 /// Returns the ids of the processes of a cgroup and of all cgroups below it.
 pub fn all_processes(path: &Path) -> Result<Vec<i32>> {
     let mut pids = Vec::new();
-    let result = open_dir(path).and_then(|top| {
+    let result = open(CWD, path, DIRECTORY).and_then(|top| {
         walk(top, |dir| {
             pids.extend(processes(dir)?);
             Ok(())
@@ -118,7 +113,7 @@ pub fn all_processes(path: &Path) -> Result<Vec<i32>> {
     });
     match result {
         Ok(()) | Err(Errno::ENOENT | Errno::ENODEV) => Ok(pids),
-        Err(errno) => Err(read_error(path, "cgroup.procs", errno)),
+        Err(errno) => Err(errno).with_context(|| reading(path, "cgroup.procs")),
     }
 }
 
@@ -130,12 +125,12 @@ mod tests {
     #[test]
     fn deep_trees_are_walked_with_few_descriptors() {
         let top = tempfile::tempdir().unwrap();
-        let mut dir = open_dir(top.path()).unwrap();
+        let mut dir = open(CWD, top.path(), DIRECTORY).unwrap();
         for _ in 0..300 {
             let name = CString::new("x".repeat(200)).unwrap();
-            rustix::fs::mkdirat(&dir, &name, Mode::RWXU).unwrap();
-            rustix::fs::mkdirat(&dir, c"beside", Mode::RWXU).unwrap();
-            dir = open_below(dir.as_fd(), &name).unwrap();
+            rustix::fs::mkdirat(&dir, &name, rustix::fs::Mode::RWXU).unwrap();
+            rustix::fs::mkdirat(&dir, c"beside", rustix::fs::Mode::RWXU).unwrap();
+            dir = open(&dir, &*name, DIRECTORY).unwrap();
         }
         drop(dir);
         let mut count = 0;
@@ -143,7 +138,7 @@ mod tests {
             count += 1;
             Ok(())
         };
-        walk(open_dir(top.path()).unwrap(), visit).unwrap();
+        walk(open(CWD, top.path(), DIRECTORY).unwrap(), visit).unwrap();
         assert_eq!(count, 601);
     }
 }

@@ -1,35 +1,22 @@
 //! The formats of cgroup files.
 
-use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
-
 use nix::errno::Errno;
 
-use crate::cgroup::files;
+use crate::cgroup::files::OpenDir;
 use crate::list::List;
-use crate::{Context, Error, Kind, Result};
+use crate::{Error, Kind, Result};
 
 use super::figures::{BlkioEntry, Psi, PsiData};
 
-/// An open cgroup directory.
-pub struct Files<'a> {
-    path: &'a Path,
-    fd: OwnedFd,
-}
-
-impl<'a> Files<'a> {
-    pub fn open(path: &'a Path) -> Result<Files<'a>> {
-        let fd = files::open_dir(path).with_context(|| format!("open {}", path.display()))?;
-        Ok(Files { path, fd })
-    }
-
+impl OpenDir<'_> {
     /// Reads the text of a file; `None` if it does not exist.
-    pub fn text(&self, file: &str) -> Result<Option<String>> {
-        match files::read(self.fd.as_fd(), file) {
-            Ok(text) => Ok(Some(text)),
+    fn text(&self, file: &str) -> Result<Option<String>> {
+        match self.read(file) {
             // Some kernels return EOPNOTSUPP for pressure that they do not measure.
-            Err(Errno::ENOENT | Errno::EOPNOTSUPP) => Ok(None),
-            Err(errno) => Err(files::read_error(self.path, file, errno)),
+            Err(error) if matches!(error.errno(), Some(Errno::ENOENT | Errno::EOPNOTSUPP)) => {
+                Ok(None)
+            }
+            text => text.map(Some),
         }
     }
 

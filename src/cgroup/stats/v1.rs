@@ -1,10 +1,11 @@
 //! The figures of v1 controllers.
 
 use crate::Result;
-use crate::cgroup::dir::Dir;
+use crate::cgroup::files::OpenDir;
+use crate::cgroup::layout::Dir;
 
 use super::figures::{BlkioEntry, Hugetlb, MemoryEntry, Stats};
-use super::parse::{self, Files};
+use super::parse;
 
 /// `USER_HZ`: the kernel shows CPU times in hundredths of a second, on every supported
 /// architecture.
@@ -12,7 +13,7 @@ const TICK: u64 = 10_000_000;
 
 /// Adds the figures of the controllers of `dir`.
 pub fn add(dir: &Dir, stats: &mut Stats) -> Result<()> {
-    type Reader = fn(&Files<'_>, &mut Stats) -> Result<()>;
+    type Reader = fn(&OpenDir<'_>, &mut Stats) -> Result<()>;
     let readers: [(&str, Reader); 7] = [
         ("cpu", cpu),
         ("cpuacct", cpuacct),
@@ -26,11 +27,11 @@ pub fn add(dir: &Dir, stats: &mut Stats) -> Result<()> {
     if wanted.peek().is_none() {
         return Ok(());
     }
-    let files = Files::open(&dir.path)?;
+    let files = OpenDir::open(&dir.path)?;
     wanted.try_for_each(|(_, read)| read(&files, stats))
 }
 
-fn cpu(files: &Files<'_>, stats: &mut Stats) -> Result<()> {
+fn cpu(files: &OpenDir<'_>, stats: &mut Stats) -> Result<()> {
     let pairs = files.keyed("cpu.stat")?.unwrap_or_default();
     stats.cpu.throttling.periods = parse::value(&pairs, "nr_periods");
     stats.cpu.throttling.throttled_periods = parse::value(&pairs, "nr_throttled");
@@ -38,7 +39,7 @@ fn cpu(files: &Files<'_>, stats: &mut Stats) -> Result<()> {
     Ok(())
 }
 
-fn cpuacct(files: &Files<'_>, stats: &mut Stats) -> Result<()> {
+fn cpuacct(files: &OpenDir<'_>, stats: &mut Stats) -> Result<()> {
     let usage = &mut stats.cpu.usage;
     usage.total = files.number_or_0("cpuacct.usage")?;
     let pairs = files.keyed("cpuacct.stat")?.unwrap_or_default();
@@ -59,7 +60,7 @@ fn by_mode(text: &str) -> Option<Vec<(u64, u64)>> {
     text.lines().skip(1).map(line).collect()
 }
 
-fn cpuset(files: &Files<'_>, stats: &mut Stats) -> Result<()> {
+fn cpuset(files: &OpenDir<'_>, stats: &mut Stats) -> Result<()> {
     let set = &mut stats.cpuset;
     set.cpus = files.parsed("cpuset.cpus", parse::list)?.unwrap_or_default();
     set.mems = files.parsed("cpuset.mems", parse::list)?.unwrap_or_default();
@@ -81,7 +82,7 @@ fn cpuset(files: &Files<'_>, stats: &mut Stats) -> Result<()> {
     Ok(())
 }
 
-fn memory(files: &Files<'_>, stats: &mut Stats) -> Result<()> {
+fn memory(files: &OpenDir<'_>, stats: &mut Stats) -> Result<()> {
     let memory = &mut stats.memory;
     memory.raw = files.keyed("memory.stat")?.unwrap_or_default().into_iter().collect();
     memory.cache = memory.raw.get("cache").copied().unwrap_or_default();
@@ -100,13 +101,13 @@ fn memory(files: &Files<'_>, stats: &mut Stats) -> Result<()> {
     Ok(())
 }
 
-fn pids(files: &Files<'_>, stats: &mut Stats) -> Result<()> {
+fn pids(files: &OpenDir<'_>, stats: &mut Stats) -> Result<()> {
     stats.pids = super::v2::pids(files)?.unwrap_or_default();
     Ok(())
 }
 
 /// Which files exist depends on the I/O scheduler; the first set that exists counts.
-fn blkio(files: &Files<'_>, stats: &mut Stats) -> Result<()> {
+fn blkio(files: &OpenDir<'_>, stats: &mut Stats) -> Result<()> {
     let blkio = &mut stats.blkio;
     let read = |file: String| -> Result<Option<Vec<BlkioEntry>>> {
         // An empty file belongs to a scheduler that is not in use.
@@ -137,7 +138,7 @@ fn blkio(files: &Files<'_>, stats: &mut Stats) -> Result<()> {
     Ok(())
 }
 
-fn hugetlb(files: &Files<'_>, stats: &mut Stats) -> Result<()> {
+fn hugetlb(files: &OpenDir<'_>, stats: &mut Stats) -> Result<()> {
     for size in super::v2::page_sizes()? {
         let entry = |middle: &str| -> Result<Option<Hugetlb>> {
             let file = |name: &str| format!("hugetlb.{size}{middle}.{name}");

@@ -1,15 +1,16 @@
 //! The figures of v2 controllers.
 
-use crate::cgroup::dir::Dir;
+use crate::cgroup::files::OpenDir;
+use crate::cgroup::layout::Dir;
 use crate::cgroup::walk;
 use crate::{Context, Result};
 
 use super::figures::{BlkioEntry, Hugetlb, MemoryEntry, Pids, Stats};
-use super::parse::{self, Files};
+use super::parse;
 
 /// Adds the figures of `dir`, except those of controllers for which `has_v1` is true.
 pub fn add(dir: &Dir, has_v1: impl Fn(&str) -> bool, stats: &mut Stats) -> Result<()> {
-    let files = &Files::open(&dir.path)?;
+    let files = &OpenDir::open(&dir.path)?;
     if !has_v1("cpuacct") {
         cpu(files, stats)?;
     }
@@ -40,7 +41,7 @@ pub fn add(dir: &Dir, has_v1: impl Fn(&str) -> bool, stats: &mut Stats) -> Resul
     Ok(())
 }
 
-fn cpu(files: &Files<'_>, stats: &mut Stats) -> Result<()> {
+fn cpu(files: &OpenDir<'_>, stats: &mut Stats) -> Result<()> {
     let pairs = files.keyed("cpu.stat")?.unwrap_or_default();
     let value = |key| parse::value(&pairs, key);
     let nanoseconds = |key| value(key).saturating_mul(1000);
@@ -53,7 +54,7 @@ fn cpu(files: &Files<'_>, stats: &mut Stats) -> Result<()> {
     Ok(())
 }
 
-fn memory(files: &Files<'_>, stats: &mut Stats) -> Result<()> {
+fn memory(files: &OpenDir<'_>, stats: &mut Stats) -> Result<()> {
     let memory = &mut stats.memory;
     memory.raw = files.keyed("memory.stat")?.unwrap_or_default().into_iter().collect();
     memory.cache = memory.raw.get("file").copied().unwrap_or_default();
@@ -78,13 +79,13 @@ fn memory(files: &Files<'_>, stats: &mut Stats) -> Result<()> {
 }
 
 /// Reads the files that both versions have; `None` without the controller.
-pub fn pids(files: &Files<'_>) -> Result<Option<Pids>> {
+pub fn pids(files: &OpenDir<'_>) -> Result<Option<Pids>> {
     let Some(current) = files.number("pids.current")? else { return Ok(None) };
     let limit = files.number_or_0("pids.max")?;
     Ok(Some(Pids { current, limit: if limit == u64::MAX { 0 } else { limit } }))
 }
 
-fn io(files: &Files<'_>, stats: &mut Stats) -> Result<()> {
+fn io(files: &OpenDir<'_>, stats: &mut Stats) -> Result<()> {
     let entries = files.parsed("io.stat", io_stat)?.unwrap_or_default();
     for (bytes, entry) in entries {
         let list = match bytes {
@@ -125,7 +126,7 @@ fn io_stat(text: &str) -> Option<Vec<(bool, BlkioEntry)>> {
     Some(out)
 }
 
-fn hugetlb(files: &Files<'_>, stats: &mut Stats) -> Result<()> {
+fn hugetlb(files: &OpenDir<'_>, stats: &mut Stats) -> Result<()> {
     for size in page_sizes()? {
         let usage = match files.number(&format!("hugetlb.{size}.rsvd.current"))? {
             Some(reserved) => Some(reserved),

@@ -102,7 +102,7 @@ fn inside(own: &Record, asked: &[SubCgroup]) -> Result<Record> {
                 let why = "several need a controller each (CONTROLLER:PATH)";
                 return Err(Error::invalid("--cgroup", text(), why));
             }
-            if own.dirs().is_empty() {
+            if own.dirs.is_empty() {
                 return Err(Error::invalid("--cgroup", text(), "the container has no cgroup"));
             }
             record.descend(|_| true, &sub.path);
@@ -114,7 +114,7 @@ fn inside(own: &Record, asked: &[SubCgroup]) -> Result<Record> {
             named.push(controller);
             let name = format!("name={controller}");
             let has = |option: &str| option == controller || option == name;
-            let found = own.dirs().iter().find(|dir| dir.options.iter().any(|o| has(o)));
+            let found = own.dirs.iter().find(|dir| dir.options.iter().any(|o| has(o)));
             let Some(dir) = found else {
                 let why = "the container has no cgroup of that controller (unknown controller)";
                 return Err(Error::invalid("--cgroup", controller, why));
@@ -122,7 +122,7 @@ fn inside(own: &Record, asked: &[SubCgroup]) -> Result<Record> {
             // Controllers that share a hierarchy share its directories, so one descent is enough.
             let target = dir.path.join(&sub.path);
             record.descend(|other| other.path == dir.path, &sub.path);
-            if !record.dirs().iter().any(|dir| dir.path == target || sub.path == Path::new("")) {
+            if !record.dirs.iter().any(|dir| dir.path == target || sub.path == Path::new("")) {
                 let why = "shares its hierarchy with a controller that has another path";
                 return Err(Error::invalid("--cgroup", controller, why));
             }

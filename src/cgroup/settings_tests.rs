@@ -1,14 +1,13 @@
-use super::super::limits::Limits;
+use super::super::limits::checked;
 use super::super::setting::ControlFile;
-use super::weight::{cpu_weight, io_weight};
 use super::*;
 
 fn all(json: &str, version: Version) -> Result<Vec<Setting>> {
     let mut out = Vec::new();
-    for limit in Limits::new(&serde_json::from_str(json).unwrap())?.iter() {
-        let settings = settings(limit, version, &mut Vec::new())?;
+    for limit in &checked(&serde_json::from_str(json).unwrap())? {
+        let settings = settings(limit, version)?;
         let wanted = controller(limit, version);
-        let mut controllers = settings.iter().map(|setting| setting.controller.as_str());
+        let mut controllers = settings.iter().map(Setting::controller);
         assert!(controllers.all(|controller| Some(controller) == wanted), "{json}");
         out.extend(settings);
     }
@@ -144,16 +143,6 @@ fn memory_controls_of_v1_alone() {
         (r#"{"network":{"priorities":[{"name":"a","priority":1}]}}"#, "network.priorities"),
     ] {
         refused(json, Version::V2, &format!("linux.resources.{field}: cgroup v2 has no equival"));
-    }
-}
-
-#[test]
-fn kernel_memory_is_told() {
-    for version in [Version::V1, Version::V2] {
-        let mut warnings = Vec::new();
-        assert_eq!(settings(&Limit::KernelMemory, version, &mut warnings).unwrap(), []);
-        assert_eq!(warnings.len(), 1);
-        assert!(warnings[0].starts_with("linux.resources.memory.kernel: ignored"));
     }
 }
 
