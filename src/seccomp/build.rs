@@ -11,6 +11,7 @@ use super::enosys;
 use super::filter::Filter;
 use super::names::{self, flag_supported, flag_value, json_name, scmp_arch};
 use super::profile::Profile;
+use super::ranges;
 use crate::sys::seccomp::{INSTRUCTION, MAX_INSTRUCTIONS, action_known};
 use crate::{Context, Error, Kind, Result};
 
@@ -22,23 +23,18 @@ const TREE: u32 = 2;
 
 pub(super) fn build(profile: &Profile<'_>, warnings: &mut Vec<String>) -> Result<Filter> {
     kernel_can(profile)?;
-    let mut context =
-        ScmpFilterContext::new(profile.default).map_err(|e| library(&e, "make the filter"))?;
-    let archs = add_archs(&mut context, profile)?;
-    let count = add_rules(&mut context, profile, warnings)?;
-    if count > TREE_FROM {
-        context
-            .set_ctl_optimize(TREE)
-            .map_err(|e| library(&e, "turn on libseccomp's binary tree"))?;
-    }
-
-    let mut program = if enosys::wanted(profile.default) {
-        let names = profile.rules.iter().flat_map(|rule| rule.names).map(String::as_str);
-        enosys::prologue(&enosys::newest(&archs, names))
-    } else {
-        Vec::new()
-    };
-    export(&context, &mut program)?;
+    let (program, archs) = generate(profile, warnings)?;
+    let program = ranges::rewrite(program, &archs).map_err(|ranges::Confused| {
+        Error::invalid_field(
+            "linux.seccomp",
+            format!(
+                "libseccomp {} compiles this profile into a program that compares the number of a \
+                 call without loading the number; name fewer architectures or compare fewer \
+                 arguments",
+                names::library_version()
+            ),
+        )
+    })?;
     if program.len() > MAX_INSTRUCTIONS * INSTRUCTION {
         return Err(Error::invalid_field(
             "linux.seccomp",
@@ -50,6 +46,33 @@ pub(super) fn build(profile: &Profile<'_>, warnings: &mut Vec<String>) -> Result
         ));
     }
     Ok(Filter { program, flags: profile.flags, notify: profile.notify })
+}
+
+/// Returns the prologue and libseccomp's program, and the `AUDIT_ARCH_*` values that they test for.
+pub(super) fn generate(
+    profile: &Profile<'_>,
+    warnings: &mut Vec<String>,
+) -> Result<(Vec<u8>, Vec<u32>)> {
+    let mut context =
+        ScmpFilterContext::new(profile.default).map_err(|e| library(&e, "make the filter"))?;
+    let archs = add_archs(&mut context, profile)?;
+    let count = add_rules(&mut context, profile, warnings)?;
+    if count > TREE_FROM {
+        context
+            .set_ctl_optimize(TREE)
+            .map_err(|e| library(&e, "turn on libseccomp's binary tree"))?;
+    }
+    let mut program = if enosys::wanted(profile.default) {
+        let names = profile.rules.iter().flat_map(|rule| rule.names).map(String::as_str);
+        enosys::prologue(&enosys::newest(&archs, names))
+    } else {
+        Vec::new()
+    };
+    export(&context, &mut program)?;
+    let mut audits: Vec<u32> = archs.iter().filter_map(|arch| names::audit_arch(*arch)).collect();
+    audits.sort_unstable();
+    audits.dedup();
+    Ok((program, audits))
 }
 
 /// Checks that the kernel supports the actions and flags. The kernel would treat an unknown action

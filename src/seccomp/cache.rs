@@ -25,7 +25,7 @@ use crate::fs::write_atomic;
 use crate::sys::seccomp::{INSTRUCTION, MAX_INSTRUCTIONS};
 
 /// The version of the format; to be changed whenever the same profile compiles to another program.
-const FORMAT: &str = concat!("bulkhead seccomp 1 ", env!("CARGO_PKG_VERSION"));
+const FORMAT: &str = concat!("bulkhead seccomp 2 ", env!("CARGO_PKG_VERSION"));
 
 /// The maximum number of entries: more profiles than a machine uses. A typical entry is 20 KiB.
 const ENTRIES: usize = 64;

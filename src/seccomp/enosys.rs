@@ -17,17 +17,17 @@ use nix::errno::Errno;
 
 use super::names::audit_arch;
 
-const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
-const JUMP: u16 = (libc::BPF_JMP | libc::BPF_JA) as u16;
-const JUMP_EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
-const JUMP_ABOVE: u16 = (libc::BPF_JMP | libc::BPF_JGT | libc::BPF_K) as u16;
-const JUMP_AT_LEAST: u16 = (libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K) as u16;
+pub(super) const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
+pub(super) const JUMP: u16 = (libc::BPF_JMP | libc::BPF_JA) as u16;
+pub(super) const JUMP_EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
+pub(super) const JUMP_ABOVE: u16 = (libc::BPF_JMP | libc::BPF_JGT | libc::BPF_K) as u16;
+pub(super) const JUMP_AT_LEAST: u16 = (libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K) as u16;
 const JUMP_BITS: u16 = (libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K) as u16;
-const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
+pub(super) const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
 
 /// Offsets in `struct seccomp_data`.
-const NUMBER: u32 = 0;
-const ARCH: u32 = 4;
+pub(super) const NUMBER: u32 = 0;
+pub(super) const ARCH: u32 = 4;
 
 /// The bit in the number of a system call of the x32 ABI.
 const X32_BIT: u32 = 0x4000_0000;
@@ -162,7 +162,7 @@ fn tests(newest: &[Newest]) -> Vec<Test> {
     }
 }
 
-fn emit(program: &mut Vec<u8>, code: u16, value: u32, hit: u8, miss: u8) {
+pub(super) fn emit(program: &mut Vec<u8>, code: u16, value: u32, hit: u8, miss: u8) {
     // struct sock_filter { __u16 code; __u8 jt; __u8 jf; __u32 k; }
     program.extend_from_slice(&code.to_ne_bytes());
     program.extend_from_slice(&[hit, miss]);

@@ -1,7 +1,7 @@
 //! `linux.seccomp` (config-linux.md#seccomp): from a profile to a BPF program that init can load.
 //!
 //! [`profile`] has no side effects and applies the rules of the specification; [`build`] passes the
-//! result to libseccomp and adds the [`enosys`] prologue; [`cache`] stores the program, since
+//! result to libseccomp, adds the [`enosys`] prologue and searches by [`ranges`]; [`cache`] stores the program, since
 //! libseccomp takes longer than the rest of a container's start; [`notify`] sends the listener to
 //! the agent.
 
@@ -9,6 +9,7 @@ use oci_spec::runtime::LinuxSeccomp;
 
 use crate::Result;
 
+mod assemble;
 mod build;
 pub mod cache;
 pub mod enosys;
@@ -21,6 +22,7 @@ pub mod notify;
 mod profile;
 #[cfg(test)]
 mod profiles_tests;
+mod ranges;
 
 pub use cache::compile_cached;
 pub use filter::{Call, Filter};
