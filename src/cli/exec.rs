@@ -6,6 +6,7 @@ use crate::Result;
 use crate::config::Listen;
 use crate::container::ExecOptions;
 use crate::terminal::signals::SignalGuard;
+use crate::terminal::supervise::shell_status;
 
 /// The exit status if the process could not be started, as in runc.
 pub const NOT_STARTED: u8 = 255;
@@ -19,7 +20,7 @@ pub fn run(global: &Global, args: &ExecArgs) -> Result<i32> {
     if args.detach {
         return container.exec(&options).map(|_| 0);
     }
-    Ok(container.exec_in_foreground(&options, signals)?.status())
+    container.exec_in_foreground(&options, signals).map(shell_status)
 }
 
 fn options(args: &ExecArgs) -> Result<ExecOptions> {

@@ -5,6 +5,7 @@ use super::{create, environment};
 use crate::Result;
 use crate::container::Foreground;
 use crate::terminal::signals::SignalGuard;
+use crate::terminal::supervise::shell_status;
 
 /// Runs the container. Returns the exit status of its process, or 128 plus the number of the signal
 /// that killed it.
@@ -18,5 +19,5 @@ pub fn run(global: &Global, args: &RunArgs) -> Result<i32> {
         return runtime.run_detached(id, &options, signals).map(|_| 0);
     }
     let foreground = Foreground { subreaper: !args.no_subreaper, keep: args.keep };
-    Ok(runtime.run_in_foreground(id, &options, foreground, signals)?.status())
+    runtime.run_in_foreground(id, &options, foreground, signals).map(shell_status)
 }

@@ -1,5 +1,7 @@
 //! `exec`: starts another process in a container.
 
+use std::process::ExitStatus;
+
 use super::exec_options::ExecOptions;
 use super::text::name;
 use crate::spawn::exec::{self as joining, ExecRequest};
@@ -7,7 +9,7 @@ use crate::spawn::{Parent, Running};
 use crate::state::{Id, Store};
 use crate::sys::clone::Child;
 use crate::terminal::signals::{Ignored, SignalGuard};
-use crate::terminal::supervise::{self, Exit, supervise};
+use crate::terminal::supervise::{self, supervise};
 use crate::{Context, Result};
 
 /// Starts a process in the container `id`. Returns the process, a child of `parent`.
@@ -30,13 +32,13 @@ pub(super) fn in_foreground(
     id: &Id,
     options: &ExecOptions,
     signals: SignalGuard,
-) -> Result<Exit> {
+) -> Result<ExitStatus> {
     let name = || name(id);
     let ignored = Ignored::of_this_process()?;
     let request = ExecRequest { detached: false, ..options.request(Parent::Caller, &ignored)? };
     let container = store.load(id)?;
-    let Running { child, master, .. } = joining::exec(&container, &request).with_context(name)?;
-    let child = supervise::Child { pid: child.pid, pidfd: child.pidfd };
-    let options = supervise::Options { master, subreaper: false, forward_signals: true };
+    let Running { child, master, notify } =
+        joining::exec(&container, &request).with_context(name)?;
+    let options = supervise::Options { master, subreaper: false, notify };
     supervise(&child, options, signals).with_context(name)
 }

@@ -1,6 +1,7 @@
 //! `run`: creates and starts a container.
 
 use std::os::fd::AsFd;
+use std::process::ExitStatus;
 
 use nix::errno::Errno;
 
@@ -13,7 +14,7 @@ use crate::spawn::{Parent, Running};
 use crate::state::{Id, Store};
 use crate::sys::clone::Child;
 use crate::terminal::signals::{Ignored, SignalGuard};
-use crate::terminal::supervise::{self, Exit, supervise_notifying};
+use crate::terminal::supervise::{self, supervise};
 use crate::{Context, Error, Kind, Result, log};
 
 /// Creates and starts the container `id`. Returns its init, a child of `parent`. The caller has
@@ -58,7 +59,7 @@ pub(super) fn in_foreground(
     options: &CreateOptions,
     foreground: Foreground,
     signals: SignalGuard,
-) -> Result<Exit> {
+) -> Result<ExitStatus> {
     let name = || name(id);
     let ignored = Ignored::of_this_process()?;
     let request =
@@ -71,9 +72,8 @@ pub(super) fn in_foreground(
     let running =
         creation::create(store, &request).and_then(|created| created.start()).with_context(name)?;
     let Running { child, master, notify } = running;
-    let child = supervise::Child { pid: child.pid, pidfd: child.pidfd };
-    let options = supervise::Options { master, subreaper, forward_signals: true };
-    let exit = supervise_notifying(&child, options, signals, notify).with_context(name);
+    let options = supervise::Options { master, subreaper, notify };
+    let exit = supervise(&child, options, signals).with_context(name);
     if !keep {
         let removed = retry_once(|| {
             let container = store.load_locked(id)?;

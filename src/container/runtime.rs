@@ -1,6 +1,7 @@
 //! The public handles of a runtime and of a container.
 
 use std::path::Path;
+use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +20,6 @@ use crate::sd_notify;
 use crate::spawn::Parent;
 use crate::state::{Document, Entry, Id, Origin, Status, Store};
 use crate::terminal::signals::SignalGuard;
-use crate::terminal::supervise::Exit;
 use crate::{Error, Kind, Result};
 
 /// The containers of a state directory.
@@ -118,7 +118,7 @@ impl Runtime {
         options: &CreateOptions,
         foreground: Foreground,
         signals: SignalGuard,
-    ) -> Result<Exit> {
+    ) -> Result<ExitStatus> {
         run::in_foreground(&self.store, &Id::new(id)?, options, foreground, signals)
     }
 
@@ -236,7 +236,7 @@ impl Container {
         &self,
         options: &ExecOptions,
         signals: SignalGuard,
-    ) -> Result<Exit> {
+    ) -> Result<ExitStatus> {
         exec::in_foreground(&self.runtime.store, &self.id, options, signals)
     }
 
