@@ -1,25 +1,29 @@
 //! The environment of the command line. The library reads no environment variable.
 
 use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::args::Global;
-use crate::container::Runtime;
-use crate::state::{Origin, Store};
+use crate::state::{Entry, Id, Origin, Store};
 use crate::{Error, Kind, Result};
 
-/// Opens the runtime of `--root`, or of the default state directory.
-pub fn runtime(global: &Global) -> Result<Runtime> {
-    store(global.root.as_deref()).map(Runtime::in_this_process)
+/// Loads the container `id`.
+pub fn load(global: &Global, id: &str) -> Result<Entry> {
+    store(global)?.load(&Id::new(id)?)
 }
 
-fn store(root: Option<&Path>) -> Result<Store> {
-    match root {
+/// Opens the state directory of `--root`, or the default.
+pub fn store(global: &Global) -> Result<Store> {
+    match &global.root {
         Some(root) => Store::open(root, Origin::Named),
-        None => match runtime_dir()? {
-            Some(dir) => Store::open(&dir.join("bulkhead"), Origin::RuntimeDir),
-            None => Store::open("/run/bulkhead".as_ref(), Origin::Default),
-        },
+        None => default_store(),
+    }
+}
+
+fn default_store() -> Result<Store> {
+    match runtime_dir()? {
+        Some(dir) => Store::open(&dir.join("bulkhead"), Origin::RuntimeDir),
+        None => Store::open("/run/bulkhead".as_ref(), Origin::Default),
     }
 }
 
@@ -61,6 +65,7 @@ fn xdg_runtime_dir() -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::MetadataExt;
+    use std::path::Path;
     use std::process::Command;
 
     use super::*;
@@ -89,7 +94,7 @@ mod tests {
         if nix::unistd::geteuid().is_root() {
             nix::unistd::setuid(nix::unistd::Uid::from_raw(65534)).unwrap();
         }
-        let store = store(None);
+        let store = default_store();
         if std::env::var_os("WITHOUT_ROOT").unwrap() == "error" {
             let error = store.unwrap_err().to_string();
             assert!(error.contains("XDG_RUNTIME_DIR") && error.contains("--root"), "{error}");

@@ -19,7 +19,7 @@ const STUBBORN: Duration = Duration::from_millis(200);
 
 /// Deletes the container `id`. With `force`, also if it runs or its state is broken, and an unknown
 /// id is no error.
-pub(super) fn delete(store: &Store, id: &Id, force: bool) -> Result<()> {
+pub fn delete(store: &Store, id: &Id, force: bool) -> Result<()> {
     match delete_existing(store, id, force) {
         Err(error) if force && error.kind() == Kind::NotFound => Ok(()),
         other => other,

@@ -35,7 +35,7 @@ pub struct Events {
 }
 
 /// Returns the resource usage of the container.
-pub(super) fn stats(container: &Entry) -> Result<Stats> {
+pub fn stats(container: &Entry) -> Result<Stats> {
     let name = || name(container);
     let (_, state) = live(container).with_context(name)?;
     state.cgroup.stats().with_context(name)
@@ -58,7 +58,7 @@ fn name(container: &Entry) -> String {
 
 impl Events {
     /// Starts to watch a live container.
-    pub(super) fn open(container: &Entry, interval: Duration) -> Result<Events> {
+    pub(crate) fn open(container: &Entry, interval: Duration) -> Result<Events> {
         let name = name(container);
         let (init, state) = live(container).with_context(|| name.as_str())?;
         let cgroup = state.cgroup.clone();

@@ -1,7 +1,7 @@
 //! Clones workers, and sends requests to them.
 
 use std::io::IoSlice;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
 use nix::errno::Errno;
@@ -10,8 +10,9 @@ use nix::sys::signal::SigSet;
 use nix::sys::socket::{ControlMessage, MsgFlags, Shutdown, sendmsg, shutdown};
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 
+use super::descriptors::Descriptors;
 use super::process::Process;
-use super::worker::{self, Answer, Parcel, Request, WORKER};
+use super::worker::{self, Answer, Request, WORKER};
 use crate::init::descriptors::close_but;
 use crate::protocol::encode_error;
 use crate::sys::clone::{Child, clone3};
@@ -62,7 +63,7 @@ impl ForkServer {
         check_single_threaded("start the fork server before the first thread")?;
         let (program, server) = pair()?;
         let mut own = Some((program, server));
-        let child = clone_worker(0, || {
+        let child = clone_worker(|| {
             let Some((_, server)) = own.take() else { return 1 };
             worker::leave_the_program();
             // A panic must not unwind into the clone's copy of the program.
@@ -77,22 +78,26 @@ impl ForkServer {
     }
 
     /// Runs `request` in a worker.
-    pub(super) fn call(&self, request: &Request) -> Result<Option<Process>> {
-        let parcel = Parcel::pack(request)?;
+    pub(super) fn call(
+        &self,
+        request: &Request,
+        descriptors: &Descriptors,
+    ) -> Result<Option<Process>> {
+        let text = request.pack()?;
         let (answer, theirs) = pair()?;
-        self.send(&theirs, &parcel).context("send the request to the fork server")?;
+        let fds = [&theirs, &text].into_iter().chain(descriptors.all());
+        self.send(&fds.map(AsRawFd::as_raw_fd).collect::<Vec<_>>())
+            .context("send the request to the fork server")?;
         drop(theirs);
         receive(&answer, None)
     }
 
-    fn send(&self, answer: &OwnedFd, parcel: &Parcel) -> Result<()> {
-        let mut raw = vec![answer.as_raw_fd(), parcel.text.as_raw_fd()];
-        raw.extend(parcel.descriptors.iter().map(|fd| fd.as_raw_fd()));
+    fn send(&self, fds: &[RawFd]) -> Result<()> {
         loop {
             let sent = sendmsg::<()>(
                 self.0.socket.as_raw_fd(),
                 &[IoSlice::new(b"r")],
-                &[ControlMessage::ScmRights(&raw)],
+                &[ControlMessage::ScmRights(fds)],
                 MsgFlags::MSG_NOSIGNAL,
                 None,
             );
@@ -111,17 +116,18 @@ impl ForkServer {
 ///
 /// # Errors
 /// [`Kind::State`] if the calling process has more than one thread.
-pub(super) fn call_directly(request: &Request) -> Result<Option<Process>> {
+pub(super) fn call_directly(
+    request: &Request,
+    descriptors: &Descriptors,
+) -> Result<Option<Process>> {
     check_single_threaded("use a ForkServer")?;
-    let parcel = Parcel::pack(request)?;
+    let text = request.pack()?;
     let (answer, theirs) = pair()?;
-    let mut own = Some((theirs, parcel));
-    let child = clone_worker(0, || {
-        let Some((theirs, Parcel { text, descriptors })) = own.take() else { return 1 };
+    let mut own = Some((theirs, text));
+    let child = clone_worker(|| {
+        let Some((theirs, text)) = own.take() else { return 1 };
         worker::leave_the_program();
-        let copies = descriptors.iter().map(|fd| fd.try_clone()).collect::<Result<Vec<_>, _>>();
-        // The worker closes the program's descriptors as a whole range.
-        std::mem::forget(descriptors);
+        let copies = descriptors.all().map(OwnedFd::try_clone).collect::<Result<Vec<_>, _>>();
         let Ok(copies) = copies else { return 1 };
         worker::run(theirs, text, copies)
     })
@@ -131,9 +137,9 @@ pub(super) fn call_directly(request: &Request) -> Result<Option<Process>> {
 }
 
 /// Clones a process with all signals blocked, so that no signal handler of the program runs in it.
-fn clone_worker(flags: u64, child: impl FnOnce() -> i32) -> Result<Child> {
+fn clone_worker(child: impl FnOnce() -> i32) -> Result<Child> {
     let before = swap_mask(&SigSet::all()).context("block signals")?;
-    let cloned = clone3(flags, None, child);
+    let cloned = clone3(0, None, child);
     swap_mask(&before).context("restore the signal mask")?;
     Ok(cloned?)
 }
