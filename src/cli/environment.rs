@@ -103,7 +103,7 @@ mod tests {
         let store = store.unwrap();
         assert!(store.list().unwrap().is_empty());
         assert!(!store.path().exists());
-        store.create_root().unwrap();
+        store.reserve(&Id::new("c").unwrap(), &crate::state::test_support::intent("c")).unwrap();
         assert!(store.path().ends_with("bulkhead"));
         assert_eq!(std::fs::metadata(store.path()).unwrap().mode() & 0o7777, 0o1700);
     }
