@@ -21,9 +21,8 @@ use ::log::LevelFilter;
 use clap::{CommandFactory, Parser};
 
 pub use args::Cli;
-use args::{Command, LogFormat, LogLevel};
+use args::{Command, LogLevel};
 
-use self::log::Format;
 use self::output::{print, print_pretty_json};
 use crate::container::{self, Signal};
 use crate::spawn::selfexe;
@@ -69,10 +68,6 @@ fn set_up(cli: &Cli) -> Result<()> {
         Some(Command::Exec(args)) => preserved::reserve(args.preserve_fds),
         _ => Ok(()),
     };
-    let format = match global.log_format {
-        LogFormat::Text => Format::Text,
-        LogFormat::Json => Format::Json,
-    };
     let level = match global.log_level {
         _ if global.debug => LevelFilter::Debug,
         LogLevel::Error => LevelFilter::Error,
@@ -80,7 +75,7 @@ fn set_up(cli: &Cli) -> Result<()> {
         LogLevel::Debug => LevelFilter::Debug,
     };
     let file = global.log.as_deref().filter(|path| !path.as_os_str().is_empty());
-    log::init(file, format, level)?;
+    log::init(file, global.log_format, level)?;
     reserved?;
     // A reader of the messages that hangs up must not end a create half-way.
     sys::signal::ignore(libc::SIGPIPE).context("ignore SIGPIPE")?;

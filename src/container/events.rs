@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
 
-use super::text::not_running;
+use super::text::{self, not_running};
 use crate::cgroup::{OomWatch, Record, Stats};
 use crate::state::{Entry, State, Status};
 use crate::sys::pidfd;
@@ -53,7 +53,7 @@ fn live(container: &Entry) -> Result<(OwnedFd, &State)> {
 }
 
 fn name(container: &Entry) -> String {
-    format!("events of container {:?}", container.id().as_str())
+    format!("events of {}", text::name(container.id()))
 }
 
 impl Events {

@@ -29,8 +29,8 @@ use crate::{Context, Error, Kind, Result, log};
 /// containers are children of the program, not of the server. They have the standard descriptors,
 /// environment, umask and limits that the program had when it called [`ForkServer::start`].
 ///
-/// A privileged program calls [`protect_executable`](crate::protect_executable) before. A program with a
-/// fork server must not ignore SIGCHLD.
+/// A privileged program calls [`protect_executable`](crate::protect_executable) before. A program
+/// with a fork server must not ignore SIGCHLD.
 ///
 /// Clones share the server, which ends when the last clone is dropped, or with the program.
 #[derive(Debug, Clone)]
@@ -61,18 +61,14 @@ impl ForkServer {
     /// [`Kind::State`] if the calling process has more than one thread.
     pub fn start() -> Result<ForkServer> {
         check_single_threaded("start the fork server before the first thread")?;
-        let (program, server) = pair()?;
-        let mut own = Some((program, server));
-        let child = clone_worker(|| {
-            let Some((_, server)) = own.take() else { return 1 };
+        let (socket, server) = pair()?;
+        let child = clone_worker(move || {
             worker::leave_the_program();
             // A panic must not unwind into the clone's copy of the program.
             let serve = std::panic::AssertUnwindSafe(|| serve(server));
             std::panic::catch_unwind(serve).unwrap_or(101)
         })
         .context("clone the fork server")?;
-        let gone = || Error::new(Kind::System, "the socket to the fork server is gone");
-        let (socket, _) = own.ok_or_else(gone)?;
         let owner = std::process::id();
         Ok(ForkServer(Arc::new(Server { socket, process: child.pidfd, owner })))
     }
@@ -123,16 +119,13 @@ pub(super) fn call_directly(
     check_single_threaded("use a ForkServer")?;
     let text = request.pack()?;
     let (answer, theirs) = pair()?;
-    let mut own = Some((theirs, text));
     let child = clone_worker(|| {
-        let Some((theirs, text)) = own.take() else { return 1 };
         worker::leave_the_program();
         let copies = descriptors.all().map(OwnedFd::try_clone).collect::<Result<Vec<_>, _>>();
-        let Ok(copies) = copies else { return 1 };
-        worker::run(theirs, text, copies)
+        copies.map_or(1, |copies| worker::run(&theirs, text, copies))
     })
     .context("clone a worker")?;
-    drop(own);
+    drop(theirs);
     receive(&answer, Some(child.pidfd))
 }
 
@@ -159,12 +152,9 @@ fn serve(socket: OwnedFd) -> i32 {
         };
         let mut received = received.into_iter();
         let (Some(answer), Some(text)) = (received.next(), received.next()) else { continue };
-        let mut own = Some((answer, text, received.collect()));
-        let cloned = clone3(libc::CLONE_PARENT as u64, None, || match own.take() {
-            Some((answer, text, descriptors)) => worker::run(answer, text, descriptors),
-            None => 1,
+        let cloned = clone3(libc::CLONE_PARENT as u64, None, || {
+            worker::run(&answer, text, received.collect())
         });
-        let Some((answer, ..)) = own else { continue };
         // If the program is gone, there is no receiver.
         let _ = match cloned {
             Ok(child) => send_with_fd(answer.as_fd(), WORKER, Some(child.pidfd.as_fd())),

@@ -1,11 +1,6 @@
 //! A worker: a short-lived process with one thread that runs one operation, and answers over a
-//! socket.
-//!
-//! An operation that creates processes clones its own process, and a clone of a process with
-//! threads can hang forever: it has a copy of one thread only, and a lock that another thread held
-//! is never released. It also changes settings that all threads of a process share, such as the
-//! umask. So [`super::Runtime`] runs the operation in a worker. The worker is a child of the
-//! program, and so are the processes that it creates (CLONE_PARENT).
+//! socket. [`crate::spawn`] tells why a program with threads cannot run the operation itself. The
+//! worker is a child of the program, and so are the processes that it creates (CLONE_PARENT).
 
 use std::fs::File;
 use std::io::{Read, Seek, Write};
@@ -86,19 +81,18 @@ pub(super) fn leave_the_program() {
 }
 
 /// Runs the request in this process, which must be a clone for that purpose, and sends the answer
-/// over `answer`. Returns the exit status of the worker.
-pub(super) fn run(answer: OwnedFd, text: OwnedFd, descriptors: Vec<OwnedFd>) -> i32 {
+/// over `answer`, which it closes like all other descriptors. Returns the exit status.
+pub(super) fn run(answer: &OwnedFd, text: OwnedFd, descriptors: Vec<OwnedFd>) -> i32 {
     // A panic must not unwind into the clone's copy of the program.
     let work = std::panic::AssertUnwindSafe(|| {
-        let (answer, result) = work(answer, text, descriptors);
-        let sent = match result {
-            Ok(child) => {
-                let pid = child.as_ref().map_or(0, |child| child.pid);
-                let message = [b"O", &pid.to_le_bytes()[..]].concat();
-                let pidfd = child.as_ref().map(|child| child.pidfd.as_fd());
-                send_with_fd(answer.as_fd(), &message, pidfd)
-            }
-            Err(error) => send_with_fd(answer.as_fd(), &encode_error(&error), None),
+        let request = read(text).context("read the request");
+        let placed = request.and_then(|request| {
+            let moved = place(answer, request.standard, descriptors);
+            Ok((moved.context("pass descriptors to a worker")?, request))
+        });
+        let sent = match placed {
+            Ok((moved, request)) => tell(&moved, execute(request, &moved)),
+            Err(error) => tell(answer, Err(error)),
         };
         // If the program is gone, there is no receiver.
         i32::from(sent.is_err())
@@ -106,29 +100,22 @@ pub(super) fn run(answer: OwnedFd, text: OwnedFd, descriptors: Vec<OwnedFd>) -> 
     std::panic::catch_unwind(work).unwrap_or(101)
 }
 
-fn work(
-    answer: OwnedFd,
-    text: OwnedFd,
-    descriptors: Vec<OwnedFd>,
-) -> (OwnedFd, Result<Option<Child>>) {
-    let read = || -> Result<Request> {
-        let mut bytes = Vec::new();
-        File::from(text).read_to_end(&mut bytes)?;
-        serde_json::from_slice(&bytes).map_err(|e| Error::new(Kind::System, e.to_string()))
-    };
-    let request = match read().context("read the request") {
-        Ok(read) => read,
-        Err(error) => return (answer, Err(error)),
-    };
-    match place(&answer, request.standard, descriptors) {
-        Ok(moved) => {
-            // It is already closed.
-            std::mem::forget(answer);
-            let result = execute(request, &moved);
-            (moved, result)
+fn read(text: OwnedFd) -> Result<Request> {
+    let mut bytes = Vec::new();
+    File::from(text).read_to_end(&mut bytes)?;
+    serde_json::from_slice(&bytes).map_err(|e| Error::new(Kind::System, e.to_string()))
+}
+
+fn tell(answer: &OwnedFd, result: Result<Option<Child>>) -> Result<()> {
+    let (message, child) = match result {
+        Ok(child) => {
+            let pid = child.as_ref().map_or(0, |child| child.pid);
+            ([b"O", &pid.to_le_bytes()[..]].concat(), child)
         }
-        Err(error) => (answer, Err(error.context("pass descriptors to a worker"))),
-    }
+        Err(error) => (encode_error(&error), None),
+    };
+    let pidfd = child.as_ref().map(|child| child.pidfd.as_fd());
+    Ok(send_with_fd(answer.as_fd(), &message, pidfd)?)
 }
 
 /// Moves the descriptors of the new process to their numbers and closes all others except `answer`.
