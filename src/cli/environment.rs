@@ -32,13 +32,8 @@ fn default_store() -> Result<Store> {
 fn runtime_dir() -> Result<Option<PathBuf>> {
     let dir = xdg_runtime_dir();
     if !nix::unistd::geteuid().is_root() {
-        return match dir {
-            Some(dir) => Ok(Some(dir)),
-            None => Err(Error::new(
-                Kind::Invalid,
-                "no state directory: set XDG_RUNTIME_DIR to an absolute path, or give --root",
-            )),
-        };
+        let why = "no state directory: set XDG_RUNTIME_DIR to an absolute path, or give --root";
+        return dir.map(Some).ok_or_else(|| Error::new(Kind::Invalid, why));
     }
     let Some(dir) = dir else { return Ok(None) };
     // root in a user namespace of its own (sudo unshare) uses the default of the host's root.

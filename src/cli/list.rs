@@ -4,7 +4,7 @@ use super::args::{Global, ListArgs, ListFormat};
 use super::environment;
 use super::output::{print, print_json};
 use crate::state::{Document, Entry};
-use crate::{Result, text};
+use crate::{Error, Result, text};
 
 /// Prints the list.
 pub fn run(global: &Global, args: &ListArgs) -> Result<()> {
@@ -23,16 +23,11 @@ pub fn run(global: &Global, args: &ListArgs) -> Result<()> {
 /// Returns the state of a container. A container that fails is left out with a warning, and must
 /// not hide the others.
 fn document(container: &Entry) -> Option<Document<'_>> {
-    match container.document() {
-        Ok(document) => Some(document),
-        Err(e) => {
-            crate::log::warn(format_args!(
-                "container {:?} is left out: {e}",
-                container.id().as_str()
-            ));
-            None
-        }
-    }
+    let warn = |e: &Error| {
+        let id = container.id().as_str();
+        crate::log::warn(format_args!("container {id:?} is left out: {e}"));
+    };
+    container.document().inspect_err(warn).ok()
 }
 
 const HEADER: [&str; 6] = ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"];
