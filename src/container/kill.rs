@@ -14,7 +14,7 @@ use crate::{Context, Result};
 /// private pid namespace, where the death of init does not end the other processes, SIGKILL always
 /// goes to every process.
 ///
-/// [`Kind::State`] with the text `container not running` unless the container is created, running
+/// `Kind::State` with the text `container not running` unless the container is created, running
 /// or paused. A stopped container is accepted with `all`, or with SIGKILL if processes are left:
 /// engines use it to clean up the processes that init has left behind.
 pub fn kill(container: &Entry, signal: i32, all: bool) -> Result<()> {

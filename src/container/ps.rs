@@ -5,7 +5,7 @@ use crate::state::{Entry, Status};
 use crate::{Context, Result};
 
 /// Returns the ids of all processes in the container's cgroups, in ascending order. For a stopped
-/// container these are the processes that have outlived init, usually none. [`Kind::State`] with
+/// container these are the processes that have outlived init, usually none. `Kind::State` with
 /// the text `container not running` if the container is being created.
 pub fn processes(container: &Entry) -> Result<Vec<i32>> {
     let name = || format!("list the processes of {}", name(container.id()));
