@@ -1,7 +1,8 @@
 //! A low-level OCI container runtime as a library.
 //!
 //! A [`Runtime`] holds the containers of one state directory; a [`Container`] has a method for each
-//! operation of the OCI runtime specification. The `bulkhead` program is one user of this API.
+//! operation of the OCI runtime specification. The `bulkhead` program runs the
+//! same operations in its own process.
 //!
 //! ```no_run
 //! use bulkhead::{CreateOptions, ForkServer, Runtime};
@@ -27,13 +28,6 @@
 //!   library reaps its workers; the program reaps a container's process with [`Process::wait`].
 //!   A program that reaps all children (`waitpid(-1)`) can take away both that status and, while a
 //!   call is in progress, that of a process that the call waits for.
-//!
-//! # Inside
-//!
-//! Data flows one way. `config` turns bytes into a checked configuration and, with the options and
-//! the facts about the host, into a plan; `spawn` opens what the plan needs, clones init and answers
-//! its requests; `init` is the child's side, an ordered list of steps; `state` records what later
-//! commands need; `container` has a file for each verb. Unsafe code lives in `sys` only.
 
 #[forbid(unsafe_code)]
 mod cgroup;

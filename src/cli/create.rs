@@ -1,23 +1,27 @@
 //! `create`, and its options, which `run` has too.
 
-use super::args::{self, CreateArgs, Global, Rootless};
+use super::args::{CgroupManager, CreateArgs, Global, Rootless};
 use super::environment;
-use crate::Result;
 use crate::config::Listen;
-use crate::container::{CgroupManager, CreateOptions};
-use crate::{sd_notify, systemd};
+use crate::container::{absolute_bundle, create};
+use crate::spawn::Parent;
+use crate::spawn::create::Options;
+use crate::state::Id;
+use crate::{Result, sd_notify, systemd};
 
 /// Creates a container; its process waits for `start`.
-pub fn run(global: &Global, args: &CreateArgs) -> Result<i32> {
-    let options = options(global, args)?;
-    environment::runtime(global)?.create(&args.id, &options)?;
-    Ok(0)
+pub fn run(global: &Global, args: &CreateArgs) -> Result<()> {
+    let store = environment::store(global)?;
+    let id = Id::new(&args.id)?;
+    create::create(&store, &id, &options(global, args)?, Parent::Caller).map(drop)
 }
 
 /// Returns the options of the command line and of the environment.
-pub fn options(global: &Global, args: &CreateArgs) -> Result<CreateOptions> {
-    Ok(CreateOptions {
-        bundle: args.bundle.clone().unwrap_or_else(|| ".".into()),
+pub fn options(global: &Global, args: &CreateArgs) -> Result<Options> {
+    let systemd = global.systemd_cgroup.then_some(CgroupManager::Systemd);
+    let manager = global.cgroup_manager.or(systemd).unwrap_or(CgroupManager::Cgroupfs);
+    Ok(Options {
+        bundle: absolute_bundle(args.bundle.as_deref().unwrap_or(".".as_ref()))?,
         config: args.config.clone(),
         console_socket: args.console_socket.clone(),
         pidfd_socket: args.pidfd_socket.clone(),
@@ -30,17 +34,11 @@ pub fn options(global: &Global, args: &CreateArgs) -> Result<CreateOptions> {
             Rootless::False => Some(false),
             Rootless::Auto => None,
         },
-        cgroup_manager: match global.cgroup_manager {
-            Some(args::CgroupManager::Cgroupfs) => CgroupManager::Cgroupfs,
-            Some(args::CgroupManager::Disabled) => CgroupManager::Disabled,
-            Some(args::CgroupManager::Systemd) => CgroupManager::Systemd,
-            None if global.systemd_cgroup => CgroupManager::Systemd,
-            None => CgroupManager::Cgroupfs,
-        },
+        systemd_cgroup: manager == CgroupManager::Systemd,
+        no_cgroup: manager == CgroupManager::Disabled,
+        environment: systemd::Environment::new(|name| std::env::var(name).ok()),
         preserve_fds: args.preserve_fds,
         listen: Listen::from_environment()?,
-        environment: systemd::Environment::new(|name| std::env::var(name).ok()),
         notify: sd_notify::Host::from_environment()?,
-        ..CreateOptions::default()
     })
 }

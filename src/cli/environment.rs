@@ -1,25 +1,29 @@
 //! The environment of the command line. The library reads no environment variable.
 
 use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::args::Global;
-use crate::container::Runtime;
-use crate::state::{Origin, Store};
+use crate::state::{Entry, Id, Origin, Store};
 use crate::{Error, Kind, Result};
 
-/// Opens the runtime of `--root`, or of the default state directory.
-pub fn runtime(global: &Global) -> Result<Runtime> {
-    store(global.root.as_deref()).map(Runtime::in_this_process)
+/// Loads the container `id`.
+pub fn load(global: &Global, id: &str) -> Result<Entry> {
+    store(global)?.load(&Id::new(id)?)
 }
 
-fn store(root: Option<&Path>) -> Result<Store> {
-    match root {
+/// Opens the state directory of `--root`, or the default.
+pub fn store(global: &Global) -> Result<Store> {
+    match &global.root {
         Some(root) => Store::open(root, Origin::Named),
-        None => match runtime_dir()? {
-            Some(dir) => Store::open(&dir.join("bulkhead"), Origin::RuntimeDir),
-            None => Store::open("/run/bulkhead".as_ref(), Origin::Default),
-        },
+        None => default_store(),
+    }
+}
+
+fn default_store() -> Result<Store> {
+    match runtime_dir()? {
+        Some(dir) => Store::open(&dir.join("bulkhead"), Origin::RuntimeDir),
+        None => Store::open("/run/bulkhead".as_ref(), Origin::Default),
     }
 }
 
@@ -28,13 +32,8 @@ fn store(root: Option<&Path>) -> Result<Store> {
 fn runtime_dir() -> Result<Option<PathBuf>> {
     let dir = xdg_runtime_dir();
     if !nix::unistd::geteuid().is_root() {
-        return match dir {
-            Some(dir) => Ok(Some(dir)),
-            None => Err(Error::new(
-                Kind::Invalid,
-                "no state directory: set XDG_RUNTIME_DIR to an absolute path, or give --root",
-            )),
-        };
+        let why = "no state directory: set XDG_RUNTIME_DIR to an absolute path, or give --root";
+        return dir.map(Some).ok_or_else(|| Error::new(Kind::Invalid, why));
     }
     let Some(dir) = dir else { return Ok(None) };
     // root in a user namespace of its own (sudo unshare) uses the default of the host's root.
@@ -61,6 +60,7 @@ fn xdg_runtime_dir() -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::MetadataExt;
+    use std::path::Path;
     use std::process::Command;
 
     use super::*;
@@ -89,7 +89,7 @@ mod tests {
         if nix::unistd::geteuid().is_root() {
             nix::unistd::setuid(nix::unistd::Uid::from_raw(65534)).unwrap();
         }
-        let store = store(None);
+        let store = default_store();
         if std::env::var_os("WITHOUT_ROOT").unwrap() == "error" {
             let error = store.unwrap_err().to_string();
             assert!(error.contains("XDG_RUNTIME_DIR") && error.contains("--root"), "{error}");
@@ -98,7 +98,7 @@ mod tests {
         let store = store.unwrap();
         assert!(store.list().unwrap().is_empty());
         assert!(!store.path().exists());
-        store.create_root().unwrap();
+        store.reserve(&Id::new("c").unwrap(), &crate::state::test_support::intent("c")).unwrap();
         assert!(store.path().ends_with("bulkhead"));
         assert_eq!(std::fs::metadata(store.path()).unwrap().mode() & 0o7777, 0o1700);
     }

@@ -7,10 +7,10 @@ use serde::Serialize;
 
 use super::args::{EventsArgs, Global};
 use super::environment;
-use super::output::print;
+use super::output::print_json;
 use crate::cgroup::Stats;
-use crate::container;
-use crate::{Error, Kind, Result};
+use crate::container::{self, Events, events};
+use crate::{Error, Result};
 
 /// The maximum interval: longer than needed, and short enough to be added to a point in time.
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
@@ -25,25 +25,20 @@ struct Event<'a> {
 }
 
 /// Prints events until the container has stopped, or a single report.
-pub fn run(global: &Global, args: &EventsArgs) -> Result<i32> {
+pub fn run(global: &Global, args: &EventsArgs) -> Result<()> {
     let interval = interval(&args.interval)?;
-    let container = environment::runtime(global)?.container(&args.id)?;
+    let container = environment::load(global, &args.id)?;
+    let print = |kind, data: Option<&Stats>| print_json(&Event { kind, id: &args.id, data });
     if args.stats {
-        return write("stats", container.id(), Some(&container.stats()?)).map(|()| 0);
+        return print("stats", Some(&events::stats(&container)?));
     }
-    for event in container.events(interval)? {
+    for event in Events::open(&container, interval)? {
         match event? {
-            container::Event::OutOfMemory => write("oom", container.id(), None)?,
-            container::Event::Stats(stats) => write("stats", container.id(), Some(&stats))?,
+            container::Event::OutOfMemory => print("oom", None)?,
+            container::Event::Stats(stats) => print("stats", Some(&stats))?,
         }
     }
-    Ok(0)
-}
-
-fn write(kind: &'static str, id: &str, data: Option<&Stats>) -> Result<()> {
-    let line = serde_json::to_string(&Event { kind, id, data })
-        .map_err(|e| Error::new(Kind::System, e.to_string()))?;
-    print((line + "\n").as_bytes())
+    Ok(())
 }
 
 fn interval(text: &str) -> Result<Duration> {

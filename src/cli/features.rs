@@ -4,20 +4,18 @@
 
 use serde_json::{Value, json};
 
+use super::output::print_pretty_json;
 use crate::config::options;
 use crate::seccomp::names;
 use crate::state::OCI_VERSION;
-use crate::{Error, Kind, Result, systemd};
+use crate::{Result, systemd};
 
 /// The oldest version of the specification whose configurations are accepted.
 pub const OCI_VERSION_MIN: &str = "1.0.0";
 
 /// Prints the document to standard output. Needs no privileges.
 pub fn run() -> Result<()> {
-    let mut text = serde_json::to_string_pretty(&document())
-        .map_err(|e| Error::new(Kind::System, format!("serialise the features: {e}")))?;
-    text.push('\n');
-    super::output::print(text.as_bytes())
+    print_pretty_json(&document())
 }
 
 /// Returns the features structure.

@@ -2,42 +2,32 @@
 
 use super::args::{Global, ListArgs, ListFormat};
 use super::environment;
-use super::output::print;
+use super::output::{print, print_json};
 use crate::state::{Document, Entry};
-use crate::{Error, Kind, Result, text};
+use crate::{Error, Result, text};
 
 /// Prints the list.
-pub fn run(global: &Global, args: &ListArgs) -> Result<i32> {
-    let containers = environment::runtime(global)?.entries()?;
-    let text = if args.quiet {
-        containers.iter().map(|container| format!("{}\n", container.id())).collect()
-    } else {
-        let documents: Vec<_> = containers.iter().filter_map(document).collect();
-        match args.format {
-            ListFormat::Table => table(&documents),
-            ListFormat::Json => {
-                let json = serde_json::to_string(&documents)
-                    .map_err(|e| Error::new(Kind::System, e.to_string()))?;
-                text::json(json) + "\n"
-            }
-        }
-    };
-    print(text.as_bytes()).map(|()| 0)
+pub fn run(global: &Global, args: &ListArgs) -> Result<()> {
+    let containers = environment::store(global)?.list()?;
+    if args.quiet {
+        let ids = containers.iter().map(|container| format!("{}\n", container.id()));
+        return print(ids.collect::<String>().as_bytes());
+    }
+    let documents: Vec<_> = containers.iter().filter_map(document).collect();
+    match args.format {
+        ListFormat::Table => print(table(&documents).as_bytes()),
+        ListFormat::Json => print_json(&documents),
+    }
 }
 
 /// Returns the state of a container. A container that fails is left out with a warning, and must
 /// not hide the others.
 fn document(container: &Entry) -> Option<Document<'_>> {
-    match container.document() {
-        Ok(document) => Some(document),
-        Err(e) => {
-            crate::log::warn(format_args!(
-                "container {:?} is left out: {e}",
-                container.id().as_str()
-            ));
-            None
-        }
-    }
+    let warn = |e: &Error| {
+        let id = container.id().as_str();
+        crate::log::warn(format_args!("container {id:?} is left out: {e}"));
+    };
+    container.document().inspect_err(warn).ok()
 }
 
 const HEADER: [&str; 6] = ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"];

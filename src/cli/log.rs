@@ -3,7 +3,7 @@
 //!
 //! Engines read the file's last line of level `error` as the reason for a failure, so an error is
 //! written once, when the command ends. They also read standard error, so the error is written
-//! there too.
+//! there too: as `bulkhead: …` in the format text, which people read.
 
 use std::fs::File;
 use std::io::Write;
@@ -15,32 +15,23 @@ use std::time::SystemTime;
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use serde::Serialize;
 
+use super::args::LogFormat;
 use crate::{Context, Error, Result, text};
-
-/// The format of a line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Format {
-    /// `time="…" level=error msg="…"`; on standard error `bulkhead: …`, except for debug messages.
-    #[default]
-    Text,
-    /// `{"level":"error","msg":"…","time":"…"}`, as containerd and podman read it.
-    Json,
-}
 
 struct Logger {
     file: Option<File>,
-    format: Format,
+    format: LogFormat,
 }
 
 static LOGGER: OnceLock<Logger> = OnceLock::new();
-static DEFAULT: Logger = Logger { file: None, format: Format::Text };
+static DEFAULT: Logger = Logger { file: None, format: LogFormat::Text };
 
 /// Installs the logger of this process. Only the first call has an effect. Before it, only
 /// [`error`] writes, as text to standard error.
 ///
 /// # Errors
 /// If `file` cannot be opened for appending.
-pub fn init(file: Option<&Path>, format: Format, level: LevelFilter) -> Result<()> {
+pub fn init(file: Option<&Path>, format: LogFormat, level: LevelFilter) -> Result<()> {
     let file = match file {
         Some(path) => Some(open(path).with_context(|| format!("open the log file {path:?}"))?),
         None => None,
@@ -84,8 +75,10 @@ impl Logger {
     fn event(&self, level: Level, message: &str) {
         match (&self.file, self.format) {
             (Some(file), format) => write(file, &line(format, level, message)),
-            (None, Format::Json) => write(std::io::stderr(), &line(Format::Json, level, message)),
-            (None, Format::Text) => write(std::io::stderr(), &plain(level, message)),
+            (None, LogFormat::Json) => {
+                write(std::io::stderr(), &line(LogFormat::Json, level, message))
+            }
+            (None, LogFormat::Text) => write(std::io::stderr(), &plain(level, message)),
         }
     }
 }
@@ -102,18 +95,7 @@ fn plain(level: Level, message: &str) -> String {
         Level::Error => format!("bulkhead: {message}\n"),
         Level::Warn => format!("bulkhead: warning: {message}\n"),
         // Scripts that enable debug messages search for `level=debug`.
-        Level::Info | Level::Debug | Level::Trace => line(Format::Text, level, &message),
-    }
-}
-
-/// The name of a level, as logrus spells it.
-fn name(level: Level) -> &'static str {
-    match level {
-        Level::Error => "error",
-        Level::Warn => "warning",
-        Level::Info => "info",
-        Level::Debug => "debug",
-        Level::Trace => "trace",
+        Level::Info | Level::Debug | Level::Trace => line(LogFormat::Text, level, &message),
     }
 }
 
@@ -124,21 +106,27 @@ struct Entry<'a> {
     time: String,
 }
 
-fn line(format: Format, level: Level, message: &str) -> String {
+fn line(format: LogFormat, level: Level, message: &str) -> String {
     let time = text::rfc3339(SystemTime::now());
-    let level = name(level);
+    // As logrus spells them.
+    let level = match level {
+        Level::Warn => "warning".to_owned(),
+        level => level.as_str().to_ascii_lowercase(),
+    };
     match format {
         // Like logrus: a message of only these characters is not quoted. Rust's quoting of control
         // characters and quotes equals Go's for everything in logs.
-        Format::Text if !message.is_empty() && message.bytes().all(is_plain) => {
+        LogFormat::Text if !message.is_empty() && message.bytes().all(is_plain) => {
             format!("time=\"{time}\" level={level} msg={message}\n")
         }
-        Format::Text => format!("time=\"{time}\" level={level} msg={message:?}\n"),
-        Format::Json => match serde_json::to_string(&Entry { level, msg: message, time }) {
-            Ok(json) => text::json(json) + "\n",
-            // Strings always serialise.
-            Err(_) => String::new(),
-        },
+        LogFormat::Text => format!("time=\"{time}\" level={level} msg={message:?}\n"),
+        LogFormat::Json => {
+            match serde_json::to_string(&Entry { level: &level, msg: message, time }) {
+                Ok(json) => text::json(json) + "\n",
+                // Strings always serialise.
+                Err(_) => String::new(),
+            }
+        }
     }
 }
 
@@ -152,7 +140,7 @@ mod tests {
 
     #[test]
     fn json_line_is_one_object_with_three_strings() {
-        let line = line(Format::Json, Level::Error, "a \"b\"\nc");
+        let line = line(LogFormat::Json, Level::Error, "a \"b\"\nc");
         assert_eq!(line.matches('\n').count(), 1);
         let value: serde_json::Value = serde_json::from_str(&line).unwrap();
         assert_eq!(value["level"], "error");
@@ -162,10 +150,10 @@ mod tests {
 
     #[test]
     fn text_lines() {
-        let line = line(Format::Text, Level::Warn, "a \"b\"");
+        let line = line(LogFormat::Text, Level::Warn, "a \"b\"");
         assert!(line.starts_with("time=\"20"), "{line}");
         assert!(line.ends_with("Z\" level=warning msg=\"a \\\"b\\\"\"\n"), "{line}");
-        let word = super::line(Format::Text, Level::Error, "one-word");
+        let word = super::line(LogFormat::Text, Level::Error, "one-word");
         assert!(word.ends_with(" level=error msg=one-word\n"), "{word}");
         let debug = plain(Level::Debug, "a b");
         assert!(debug.starts_with("time=\"20") && debug.ends_with("level=debug msg=\"a b\"\n"));

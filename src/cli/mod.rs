@@ -1,25 +1,19 @@
-//! The command line: parses the arguments, calls the library, prints the result. Each command has a
-//! file.
+//! The command line: parses the arguments, calls the library, prints the result. Each command that
+//! is more than a call has a file.
 
 mod args;
 mod create;
-mod delete;
 mod environment;
 mod events;
 mod exec;
 mod features;
-mod kill;
 mod list;
 mod log;
 mod output;
-mod pause;
 mod preserved;
 mod ps;
-mod resume;
 mod run;
 mod spec;
-mod start;
-mod state;
 mod update;
 mod usage;
 
@@ -27,12 +21,13 @@ use ::log::LevelFilter;
 use clap::{CommandFactory, Parser};
 
 pub use args::Cli;
-use args::{Command, LogFormat, LogLevel};
+use args::{Command, LogLevel};
 
-use self::log::Format;
-use self::output::print;
+use self::output::{print, print_pretty_json};
+use crate::container::{self, Signal};
 use crate::spawn::selfexe;
-use crate::{Context, Error, Kind, Result, sys, terminal};
+use crate::state::Id;
+use crate::{Context, Error, Kind, Result, sd_notify, sys, terminal};
 
 /// Runs the program. Returns the exit status of the command, 1 after an error, or 3 for an unknown
 /// command.
@@ -73,10 +68,6 @@ fn set_up(cli: &Cli) -> Result<()> {
         Some(Command::Exec(args)) => preserved::reserve(args.preserve_fds),
         _ => Ok(()),
     };
-    let format = match global.log_format {
-        LogFormat::Text => Format::Text,
-        LogFormat::Json => Format::Json,
-    };
     let level = match global.log_level {
         _ if global.debug => LevelFilter::Debug,
         LogLevel::Error => LevelFilter::Error,
@@ -84,7 +75,7 @@ fn set_up(cli: &Cli) -> Result<()> {
         LogLevel::Debug => LevelFilter::Debug,
     };
     let file = global.log.as_deref().filter(|path| !path.as_os_str().is_empty());
-    log::init(file, format, level)?;
+    log::init(file, global.log_format, level)?;
     reserved?;
     // A reader of the messages that hangs up must not end a create half-way.
     sys::signal::ignore(libc::SIGPIPE).context("ignore SIGPIPE")?;
@@ -97,6 +88,7 @@ fn set_up(cli: &Cli) -> Result<()> {
     Ok(())
 }
 
+/// Runs the command. Returns the exit status.
 fn dispatch(cli: Cli) -> Result<i32> {
     let global = &cli.global;
     if cli.version {
@@ -105,23 +97,34 @@ fn dispatch(cli: Cli) -> Result<i32> {
     let Some(command) = cli.command else {
         return print(Cli::command().render_help().to_string().as_bytes()).map(|()| 0);
     };
+    let load = |id: &str| environment::load(global, id);
     match command {
+        Command::Run(args) => return run::run(global, &args),
+        Command::Exec(args) => return exec::run(global, &args),
         Command::Create(args) => create::run(global, &args),
-        Command::Start(args) => start::run(global, &args),
-        Command::Run(args) => run::run(global, &args),
-        Command::Exec(args) => exec::run(global, &args),
-        Command::State(args) => state::run(global, &args),
-        Command::Kill(args) => kill::run(global, &args),
-        Command::Delete(args) => delete::run(global, &args),
+        Command::Start(args) => {
+            let (store, id) = (environment::store(global)?, Id::new(args.id)?);
+            container::start::start(&store, &id, sd_notify::Host::from_environment()?.as_ref())
+        }
+        Command::State(args) => print_pretty_json(&load(&args.id)?.document()?),
+        Command::Kill(args) => {
+            let signal: Signal = args.signal.parse()?;
+            container::kill::kill(&load(&args.id)?, signal.number(), args.all)
+        }
+        Command::Delete(args) => {
+            let (store, id) = (environment::store(global)?, Id::new(args.id)?);
+            container::delete::delete(&store, &id, args.force)
+        }
         Command::List(args) => list::run(global, &args),
-        Command::Spec(args) => spec::run(args.bundle.as_deref(), args.rootless).map(|()| 0),
-        Command::Features => features::run().map(|()| 0),
+        Command::Spec(args) => spec::run(args.bundle.as_deref(), args.rootless),
+        Command::Features => features::run(),
         Command::Ps(args) => ps::run(global, &args),
-        Command::Pause(args) => pause::run(global, &args),
-        Command::Resume(args) => resume::run(global, &args),
+        Command::Pause(args) => container::pause::pause(&mut load(&args.id)?),
+        Command::Resume(args) => container::pause::resume(&mut load(&args.id)?),
         Command::Events(args) => events::run(global, &args),
         Command::Update(args) => update::run(global, &args),
     }
+    .map(|()| 0)
 }
 
 /// Returns the output of `--version`; engines identify the lines by their first words.

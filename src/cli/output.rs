@@ -2,7 +2,9 @@
 
 use std::io::Write;
 
-use crate::{Context, Result, terminal};
+use serde::Serialize;
+
+use crate::{Context, Error, Kind, Result, terminal, text};
 
 /// Writes the result of a command to standard output. A full disk, a closed pipe and a closed
 /// descriptor are errors.
@@ -16,4 +18,19 @@ pub fn print(bytes: &[u8]) -> Result<()> {
         Ok(stdout.flush()?)
     };
     write().context("write to standard output")
+}
+
+/// Writes `value` as a line of JSON.
+pub fn print_json(value: &impl Serialize) -> Result<()> {
+    print_encoded(serde_json::to_string(value))
+}
+
+/// Writes `value` as indented JSON.
+pub fn print_pretty_json(value: &impl Serialize) -> Result<()> {
+    print_encoded(serde_json::to_string_pretty(value))
+}
+
+fn print_encoded(json: serde_json::Result<String>) -> Result<()> {
+    let json = json.map_err(|e| Error::new(Kind::System, format!("write JSON: {e}")))?;
+    print((text::json(json) + "\n").as_bytes())
 }

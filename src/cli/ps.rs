@@ -5,21 +5,18 @@ use std::process::{Command, Stdio};
 
 use super::args::{Global, ListFormat, PsArgs};
 use super::environment;
-use super::output::print;
+use super::output::{print, print_json};
+use crate::container::ps::processes;
 use crate::{Context, Error, Kind, Result};
 
 /// Prints the output of the host's ps(1), reduced to the container's lines, or the ids as JSON.
-pub fn run(global: &Global, args: &PsArgs) -> Result<i32> {
+pub fn run(global: &Global, args: &PsArgs) -> Result<()> {
     let (id, options) = split(&args.words)?;
-    let pids = environment::runtime(global)?.container(id)?.processes()?;
-    let text = match args.format {
-        ListFormat::Json => {
-            let text = serde_json::to_string(&pids);
-            text.map_err(|e| Error::new(Kind::System, e.to_string()))? + "\n"
-        }
-        ListFormat::Table => table(&ps(options)?, &pids)?,
-    };
-    print(text.as_bytes()).map(|()| 0)
+    let pids = processes(&environment::load(global, id)?)?;
+    match args.format {
+        ListFormat::Json => print_json(&pids),
+        ListFormat::Table => print(table(&ps(options)?, &pids)?.as_bytes()),
+    }
 }
 
 /// Splits the arguments into the container's id and the options for ps(1), without a leading `--`.
@@ -54,7 +51,7 @@ fn ps(options: &[OsString]) -> Result<String> {
 
 /// Returns the header, and the lines whose column `PID` has one of `pids`. A line without a number
 /// there belongs to no process: ps can print several lines for a process.
-fn table(output: &str, pids: &[u32]) -> Result<String> {
+fn table(output: &str, pids: &[i32]) -> Result<String> {
     let header = output.lines().next().unwrap_or_default();
     let Some(column) = header.split_whitespace().position(|title| title == "PID") else {
         let why = "ps printed no column PID; choose a format that has one, such as -o pid,comm";

@@ -3,20 +3,22 @@
 use super::args::{Global, RunArgs};
 use super::{create, environment};
 use crate::Result;
-use crate::container::Foreground;
+use crate::container::run::{detached, in_foreground};
+use crate::spawn::Parent;
+use crate::state::Id;
 use crate::terminal::signals::SignalGuard;
+use crate::terminal::supervise::shell_status;
 
 /// Runs the container. Returns the exit status of its process, or 128 plus the number of the signal
 /// that killed it.
 pub fn run(global: &Global, args: &RunArgs) -> Result<i32> {
     // Before the clone, so that no signal for the container is lost.
     let signals = SignalGuard::block()?;
+    let store = environment::store(global)?;
+    let id = Id::new(&args.create.id)?;
     let options = create::options(global, &args.create)?;
-    let runtime = environment::runtime(global)?;
-    let id = &args.create.id;
     if args.detach {
-        return runtime.run_detached(id, &options, signals).map(|_| 0);
+        return detached(&store, &id, &options, Parent::Caller, signals).map(|_| 0);
     }
-    let foreground = Foreground { subreaper: !args.no_subreaper, keep: args.keep };
-    Ok(runtime.run_in_foreground(id, &options, foreground, signals)?.status())
+    in_foreground(&store, &id, &options, signals, !args.no_subreaper, args.keep).map(shell_status)
 }

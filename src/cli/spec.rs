@@ -1,7 +1,8 @@
 //! `spec`: writes an example config.json.
 //!
 //! The content is that of `runc spec`, since scripts and tutorials rely on it: a shell in `rootfs`
-//! with the usual mounts.
+//! with the usual mounts. There are no ambient capabilities, as in runc since 1.2: the kernel accepts
+//! an ambient capability only if it is inheritable too, and none is.
 
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
@@ -9,8 +10,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
-use serde::Serialize;
-use serde_json::ser::{PrettyFormatter, Serializer};
+use nix::unistd::{getegid, geteuid};
 
 use crate::state::OCI_VERSION;
 use crate::{Context, Error, Kind, Result};
@@ -18,11 +18,18 @@ use crate::{Context, Error, Kind, Result};
 /// The name of the configuration file in a bundle.
 const CONFIG: &str = "config.json";
 
+/// The lines of the file. `+` and `-` begin the lines that `--rootless` adds and removes, and `2`
+/// those for cgroup v2.
+///
+/// A user who is not root can mount no sysfs, which requires privileges over the network namespace
+/// of the host, has no group for terminals, since only a single id is mapped, and can be unable to
+/// create a cgroup, which limits need.
+const TEMPLATE: &str = include_str!("spec.template");
+
 /// Writes config.json to `bundle` (or the working directory), for the uid and gid of the caller if
 /// `rootless`. Never overwrites a file.
 pub fn run(bundle: Option<&Path>, rootless: bool) -> Result<()> {
-    let ids = rootless.then(|| (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw()));
-    let text = text(&config(ids, unified_cgroups()))?;
+    let text = text(rootless.then(|| (geteuid().as_raw(), getegid().as_raw())), unified_cgroups());
     let path = bundle.map_or_else(|| CONFIG.into(), |bundle| bundle.join(CONFIG));
     let failed = || format!("create {path:?}");
     let mut file =
@@ -34,7 +41,7 @@ pub fn run(bundle: Option<&Path>, rootless: bool) -> Result<()> {
                 _ => Error::from(e).context(failed()),
             },
         )?;
-    file.write_all(&text).with_context(failed)
+    file.write_all(text.as_bytes()).with_context(failed)
 }
 
 /// Whether /sys/fs/cgroup is cgroup v2.
@@ -42,227 +49,23 @@ fn unified_cgroups() -> bool {
     statfs("/sys/fs/cgroup").is_ok_and(|fs| fs.filesystem_type() == CGROUP2_SUPER_MAGIC)
 }
 
-fn text(config: &Config) -> Result<Vec<u8>> {
-    let mut text = Vec::new();
-    let mut serializer = Serializer::with_formatter(&mut text, PrettyFormatter::with_indent(b"\t"));
-    config
-        .serialize(&mut serializer)
-        .map_err(|e| Error::new(Kind::System, format!("default configuration: {e}")))?;
-    text.push(b'\n');
-    Ok(text)
-}
-
-type Words = &'static [&'static str];
-
-// The crate's types are not used for writing: they keep capabilities in a hash set, so two runs
-// would write different files.
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Config {
-    oci_version: &'static str,
-    process: Process,
-    root: Root,
-    hostname: &'static str,
-    mounts: Vec<Mount>,
-    linux: Linux,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Process {
-    terminal: bool,
-    user: User,
-    args: Words,
-    env: Words,
-    cwd: &'static str,
-    capabilities: Capabilities,
-    rlimits: [Rlimit; 1],
-    no_new_privileges: bool,
-}
-
-#[derive(Serialize)]
-struct User {
-    uid: u32,
-    gid: u32,
-}
-
-#[derive(Serialize)]
-struct Capabilities {
-    bounding: Words,
-    effective: Words,
-    permitted: Words,
-}
-
-#[derive(Serialize)]
-struct Rlimit {
-    r#type: &'static str,
-    hard: u64,
-    soft: u64,
-}
-
-#[derive(Serialize)]
-struct Root {
-    path: &'static str,
-    readonly: bool,
-}
-
-#[derive(Serialize)]
-struct Mount {
-    destination: &'static str,
-    r#type: &'static str,
-    source: &'static str,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    options: Vec<&'static str>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Linux {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    uid_mappings: Option<[Mapping; 1]>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    gid_mappings: Option<[Mapping; 1]>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    resources: Option<Resources>,
-    namespaces: Vec<Namespace>,
-    masked_paths: Words,
-    readonly_paths: Words,
-}
-
-#[derive(Serialize)]
-struct Mapping {
-    #[serde(rename = "containerID")]
-    container_id: u32,
-    #[serde(rename = "hostID")]
-    host_id: u32,
-    size: u32,
-}
-
-#[derive(Serialize)]
-struct Resources {
-    devices: [DeviceRule; 1],
-}
-
-#[derive(Serialize)]
-struct DeviceRule {
-    allow: bool,
-    access: &'static str,
-}
-
-#[derive(Serialize)]
-struct Namespace {
-    r#type: &'static str,
-}
-
-const CAPABILITIES: Words = &["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"];
-
-const MASKED: Words = &[
-    "/proc/acpi",
-    "/proc/asound",
-    "/proc/kcore",
-    "/proc/keys",
-    "/proc/latency_stats",
-    "/proc/timer_list",
-    "/proc/timer_stats",
-    "/proc/sched_debug",
-    "/sys/firmware",
-    "/proc/scsi",
-];
-
-const READONLY: Words = &["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
-
-fn config(rootless: Option<(u32, u32)>, unified_cgroups: bool) -> Config {
-    Config {
-        oci_version: OCI_VERSION,
-        process: Process {
-            terminal: true,
-            user: User { uid: 0, gid: 0 },
-            args: &["sh"],
-            env: &[
-                "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-                "TERM=xterm",
-            ],
-            cwd: "/",
-            // No ambient capabilities, as in runc since 1.2: the kernel accepts an ambient
-            // capability only if it is inheritable too, and none is.
-            capabilities: Capabilities {
-                bounding: CAPABILITIES,
-                effective: CAPABILITIES,
-                permitted: CAPABILITIES,
-            },
-            rlimits: [Rlimit { r#type: "RLIMIT_NOFILE", hard: 1024, soft: 1024 }],
-            no_new_privileges: true,
-        },
-        root: Root { path: "rootfs", readonly: true },
-        hostname: "bulkhead",
-        mounts: mounts(rootless.is_some()),
-        linux: linux(rootless, unified_cgroups),
-    }
-}
-
-fn mounts(rootless: bool) -> Vec<Mount> {
-    let mount = |destination, r#type, source, options: Words| Mount {
-        destination,
-        r#type,
-        source,
-        options: options.to_vec(),
-    };
-    let mut devpts = vec!["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"];
-    let sys = if rootless {
-        // Mounting sysfs requires privileges over the network namespace, which is the host's.
-        mount("/sys", "none", "/sys", &["rbind", "nosuid", "noexec", "nodev", "ro"])
-    } else {
-        mount("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", "ro"])
-    };
-    if !rootless {
-        // The group tty is not mapped if only a single id is.
-        devpts.push("gid=5");
-    }
-    vec![
-        mount("/proc", "proc", "proc", &[]),
-        mount("/dev", "tmpfs", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
-        Mount { destination: "/dev/pts", r#type: "devpts", source: "devpts", options: devpts },
-        mount(
-            "/dev/shm",
-            "tmpfs",
-            "shm",
-            &["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"],
-        ),
-        mount("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"]),
-        sys,
-        mount(
-            "/sys/fs/cgroup",
-            "cgroup",
-            "cgroup",
-            &["nosuid", "noexec", "nodev", "relatime", "ro"],
-        ),
-    ]
-}
-
-fn linux(rootless: Option<(u32, u32)>, unified_cgroups: bool) -> Linux {
-    let own = |host_id| [Mapping { container_id: 0, host_id, size: 1 }];
-    let namespaces = ["pid", "network", "ipc", "uts", "mount", "cgroup", "user"]
-        .into_iter()
-        .filter(|name| match *name {
-            "network" => rootless.is_none(),
-            "user" => rootless.is_some(),
-            "cgroup" => unified_cgroups,
+fn text(rootless: Option<(u32, u32)>, unified_cgroups: bool) -> String {
+    let mut text = String::with_capacity(TEMPLATE.len());
+    for line in TEMPLATE.split_inclusive('\n') {
+        let wanted = match line.as_bytes().first() {
+            Some(b'+') => rootless.is_some(),
+            Some(b'-') => rootless.is_none(),
+            Some(b'2') => unified_cgroups,
             _ => true,
-        })
-        .map(|r#type| Namespace { r#type })
-        .collect();
-    Linux {
-        uid_mappings: rootless.map(|(uid, _)| own(uid)),
-        gid_mappings: rootless.map(|(_, gid)| own(gid)),
-        // Limits need a cgroup, which an ordinary user may be unable to create.
-        resources: rootless
-            .is_none()
-            .then_some(Resources { devices: [DeviceRule { allow: false, access: "rwm" }] }),
-        namespaces,
-        masked_paths: MASKED,
-        readonly_paths: READONLY,
+        };
+        if wanted {
+            text += line.trim_start_matches(['+', '-', '2']);
+        }
     }
+    let (uid, gid) = rootless.unwrap_or_default();
+    text.replace("OCI_VERSION", OCI_VERSION)
+        .replace("UID", &uid.to_string())
+        .replace("GID", &gid.to_string())
 }
 
 #[cfg(test)]
@@ -274,7 +77,7 @@ mod tests {
     use super::*;
 
     fn value(rootless: Option<(u32, u32)>, unified: bool) -> Value {
-        serde_json::from_slice(&text(&config(rootless, unified)).unwrap()).unwrap()
+        serde_json::from_str(&text(rootless, unified)).unwrap()
     }
 
     #[test]

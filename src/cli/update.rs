@@ -9,15 +9,18 @@ use oci_spec::runtime::{LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxPids, LinuxRes
 use super::args::{Global, UpdateArgs};
 use super::environment;
 use crate::config::Changes;
+use crate::container::update::update;
+use crate::state::Id;
 use crate::{Context, Error, Kind, Result, log};
 
 /// The maximum size of a file: larger than any real `linux.resources`.
 const MAX_BYTES: u64 = 16 << 20;
 
 /// Sets the limits, and stores them for later commands.
-pub fn run(global: &Global, args: &UpdateArgs) -> Result<i32> {
-    let container = environment::runtime(global)?.container(&args.id)?;
-    container.change(&changes(args)?).map(|()| 0)
+pub fn run(global: &Global, args: &UpdateArgs) -> Result<()> {
+    let (store, id) = (environment::store(global)?, Id::new(&args.id)?);
+    let changes = changes(args)?;
+    update(store.load(&id)?, &changes)
 }
 
 fn changes(args: &UpdateArgs) -> Result<Changes> {

@@ -8,7 +8,8 @@ use std::path::PathBuf;
 use ::log::LevelFilter;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-use super::log::{self, Format};
+use super::args::LogFormat;
+use super::log;
 use crate::{Error, Kind};
 
 /// The exit status for an unknown command, as in runc.
@@ -113,7 +114,7 @@ pub fn tell(words: &[OsString], usage: &clap::Error) -> u8 {
     let error = Error::new(Kind::Invalid, message(usage, &text, command_of(rendered)));
     log::error(&error);
     // A reader of JSON expects one object on standard error.
-    if logged || format == Format::Text {
+    if logged || format == LogFormat::Text {
         // A failure to write to standard error cannot be reported.
         let _ = std::io::stderr().write_all(format!("{}\n", rendered.trim_end()).as_bytes());
     }
@@ -146,31 +147,30 @@ fn command_of(usage: &str) -> &str {
 
 fn message(usage: &clap::Error, text: &str, command: &str) -> String {
     let value = |kind| value(usage, kind);
-    if let Some(name) = value(ContextKind::InvalidSubcommand) {
-        let instead = COMMANDS.iter().find(|(theirs, _)| *theirs == name);
-        let similar = value(ContextKind::SuggestedSubcommand);
-        return match (instead, similar) {
-            (Some((_, instead)), _) => format!("no such command: '{name}'; {instead}"),
-            (None, Some(similar)) => {
-                format!("no such command: '{}'; similar: '{similar}'", name.escape_debug())
-            }
-            (None, None) => format!("no such command: '{}' (see --help)", name.escape_debug()),
-        };
-    }
-    let first = text.split("\n\n").next().unwrap_or_default();
-    let words = first.split_whitespace().skip_while(|word| *word == "error:");
-    let error = words.collect::<Vec<_>>().join(" ");
-    let argument = value(ContextKind::InvalidArg).unwrap_or_default();
-    let instead = match usage.kind() {
-        ErrorKind::UnknownArgument => instead_of(command, argument),
-        ErrorKind::MissingRequiredArgument if command == "ps" => {
-            Some("'bulkhead list' prints all containers")
+    let (error, instead, similar) = match value(ContextKind::InvalidSubcommand) {
+        Some(name) => {
+            let instead = COMMANDS.iter().find(|(theirs, _)| *theirs == name);
+            let error = format!("no such command: '{}'", name.escape_debug());
+            (error, instead.map(|row| row.1), value(ContextKind::SuggestedSubcommand))
         }
-        _ => None,
+        None => {
+            let first = text.split("\n\n").next().unwrap_or_default();
+            let words = first.split_whitespace().skip_while(|word| *word == "error:");
+            let error = words.collect::<Vec<_>>().join(" ");
+            let argument = value(ContextKind::InvalidArg).unwrap_or_default();
+            let instead = match usage.kind() {
+                ErrorKind::UnknownArgument => instead_of(command, argument),
+                ErrorKind::MissingRequiredArgument if command == "ps" => {
+                    Some("'bulkhead list' prints all containers")
+                }
+                _ => None,
+            };
+            let error = if instead.is_some() { format!("{command}: {error}") } else { error };
+            (error, instead, value(ContextKind::SuggestedArg))
+        }
     };
-    let similar = value(ContextKind::SuggestedArg);
     match (instead, similar) {
-        (Some(instead), _) => format!("{command}: {error}; {instead}"),
+        (Some(instead), _) => format!("{error}; {instead}"),
         (None, Some(similar)) => format!("{error}; similar: '{similar}'"),
         (None, None) => format!("{error} (see --help)"),
     }
@@ -188,7 +188,7 @@ fn instead_of(command: &str, argument: &str) -> Option<&'static str> {
 }
 
 /// Returns the values of `--log` and `--log-format` in arguments that are not a valid command line.
-fn log_options(words: &[OsString]) -> (Option<PathBuf>, Format) {
+fn log_options(words: &[OsString]) -> (Option<PathBuf>, LogFormat) {
     let value = |name: &str| {
         let ours = words.iter().take_while(|word| *word != "--");
         let mut ours = ours.skip_while(|word| {
@@ -204,8 +204,8 @@ fn log_options(words: &[OsString]) -> (Option<PathBuf>, Format) {
         }
     };
     let format = match value("--log-format") {
-        Some(format) if format == "json" => Format::Json,
-        _ => Format::Text,
+        Some(format) if format == "json" => LogFormat::Json,
+        _ => LogFormat::Text,
     };
     (value("--log").filter(|path| !path.is_empty()).map(PathBuf::from), format)
 }
@@ -280,9 +280,9 @@ mod tests {
         let words = |line: &str| line.split(' ').map(OsString::from).collect::<Vec<_>>();
         let log = |line: &str| log_options(&words(line));
         let file = Some(PathBuf::from("/l"));
-        assert_eq!(log("b --log /l --log-format json nonsense"), (file.clone(), Format::Json));
-        assert_eq!(log("b --log=/l --log-format=text nonsense"), (file, Format::Text));
-        assert_eq!(log("b nonsense -- --log /l"), (None, Format::Text));
-        assert_eq!(log("b nonsense --log"), (None, Format::Text));
+        assert_eq!(log("b --log /l --log-format json nonsense"), (file.clone(), LogFormat::Json));
+        assert_eq!(log("b --log=/l --log-format=text nonsense"), (file, LogFormat::Text));
+        assert_eq!(log("b nonsense -- --log /l"), (None, LogFormat::Text));
+        assert_eq!(log("b nonsense --log"), (None, LogFormat::Text));
     }
 }

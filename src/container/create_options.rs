@@ -6,19 +6,12 @@ use std::os::fd::OwnedFd;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
-use super::descriptors::{Descriptors, descriptor_methods};
-use crate::config::Listen;
-use crate::sd_notify;
-use crate::spawn::Parent;
-use crate::spawn::create::CreateRequest;
-use crate::state::Id;
-use crate::terminal::signals::Ignored;
+use super::descriptors::{Descriptors, absolute, descriptor_methods};
+use crate::spawn::create::Options;
 use crate::{Context, Error, Kind, Result, systemd};
 
 /// The creator of a container's cgroup.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum CgroupManager {
     /// This library, in the cgroup file system.
@@ -38,50 +31,31 @@ pub enum CgroupManager {
 /// let init = bulkhead::Runtime::open("/run/my-engine")?.create("web", &options)?;
 /// # Ok(()) }
 /// ```
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default)]
 pub struct CreateOptions {
-    pub(crate) bundle: PathBuf,
-    pub(crate) config: Option<PathBuf>,
-    pub(crate) console_socket: Option<PathBuf>,
-    pub(crate) pidfd_socket: Option<PathBuf>,
-    pub(crate) pid_file: Option<PathBuf>,
-    pub(crate) seccomp_cache: Option<PathBuf>,
-    pub(crate) no_pivot: bool,
-    pub(crate) no_new_keyring: bool,
-    pub(crate) rootless: Option<bool>,
-    pub(crate) cgroup_manager: CgroupManager,
-    /// The environment variables that locate systemd.
-    pub(crate) environment: systemd::Environment,
-    #[serde(skip)]
-    pub(crate) descriptors: Descriptors,
-    /// The number of descriptors, from 3 on, that the process inherits from the calling process.
-    #[serde(skip)]
-    pub(crate) preserve_fds: u32,
-    /// Descriptors of socket activation, which precede those of `preserve_fds`.
-    #[serde(skip)]
-    pub(crate) listen: Listen,
-    /// The service manager to notify when the container is ready.
-    #[serde(skip)]
-    pub(crate) notify: Option<sd_notify::Host>,
+    options: Options,
+    pub(super) descriptors: Descriptors,
 }
 
 impl CreateOptions {
     /// Creates options for the bundle directory `bundle`, with the defaults.
     pub fn new(bundle: impl Into<PathBuf>) -> CreateOptions {
-        CreateOptions { bundle: bundle.into(), ..CreateOptions::default() }
+        let options = Options { bundle: bundle.into(), ..Options::default() };
+        CreateOptions { options, ..CreateOptions::default() }
     }
 
     /// Reads the configuration from the file `path`. Default: `config.json` in the bundle.
     #[must_use]
     pub fn config(mut self, path: impl Into<PathBuf>) -> Self {
-        self.config = Some(path.into());
+        self.options.config = Some(path.into());
         self
     }
 
     /// Chooses the creator of the cgroup. Default: [`CgroupManager::Cgroupfs`].
     #[must_use]
     pub fn cgroup_manager(mut self, manager: CgroupManager) -> Self {
-        self.cgroup_manager = manager;
+        self.options.systemd_cgroup = manager == CgroupManager::Systemd;
+        self.options.no_cgroup = manager == CgroupManager::Disabled;
         self
     }
 
@@ -106,7 +80,7 @@ impl CreateOptions {
             .into_iter()
             .filter_map(|(name, value)| Some((text(name.as_ref())?, text(value.as_ref())?)))
             .collect();
-        self.environment = systemd::Environment::new(|name| variables.get(name).cloned());
+        self.options.environment = systemd::Environment::new(|name| variables.get(name).cloned());
         self
     }
 
@@ -115,7 +89,7 @@ impl CreateOptions {
     /// the host.
     #[must_use]
     pub fn rootless(mut self, rootless: bool) -> Self {
-        self.rootless = Some(rootless);
+        self.options.rootless = Some(rootless);
         self
     }
 
@@ -123,61 +97,31 @@ impl CreateOptions {
     /// chroot(2) isolates less. Default: `false`.
     #[must_use]
     pub fn no_pivot(mut self, no_pivot: bool) -> Self {
-        self.no_pivot = no_pivot;
+        self.options.no_pivot = no_pivot;
         self
     }
 
     /// Keeps the session keyring of the caller. Default: `false`, which creates a new keyring.
     #[must_use]
     pub fn no_new_keyring(mut self, no_new_keyring: bool) -> Self {
-        self.no_new_keyring = no_new_keyring;
+        self.options.no_new_keyring = no_new_keyring;
         self
     }
 
     descriptor_methods!();
 
-    fn own_paths_absolute(&mut self) -> Result<()> {
-        self.bundle = absolute_bundle(&self.bundle)?;
-        if let Some(config) = &mut self.config {
-            *config = std::path::absolute(&*config).with_context(|| format!("{config:?}"))?;
-        }
-        Ok(())
-    }
-
-    /// Returns the request to [`crate::spawn`].
-    pub(super) fn request<'a>(
-        &self,
-        id: &Id,
-        parent: Parent<'a>,
-        signals: &'a Ignored,
-    ) -> Result<CreateRequest<'a>> {
-        Ok(CreateRequest {
-            parent,
-            id: id.clone(),
-            bundle: absolute_bundle(&self.bundle)?,
-            config: self.config.clone(),
-            console_socket: self.console_socket.clone(),
-            pidfd_socket: self.pidfd_socket.clone(),
-            pid_file: self.pid_file.clone(),
-            no_pivot: self.no_pivot,
-            no_new_keyring: self.no_new_keyring,
-            preserve_fds: self.preserve_fds,
-            detached: true,
-            waits_for_start: false,
-            rootless: self.rootless,
-            systemd_cgroup: self.cgroup_manager == CgroupManager::Systemd,
-            environment: self.environment.clone(),
-            no_cgroup: self.cgroup_manager == CgroupManager::Disabled,
-            signals,
-            listen: self.listen.clone(),
-            notify: self.notify.clone(),
-            seccomp_cache: self.seccomp_cache.clone(),
-        })
+    /// Returns the options for a worker, which can have another working directory.
+    pub(super) fn absolute(&self) -> Result<Options> {
+        let mut options = self.options.clone();
+        self.make_absolute(&mut options)?;
+        absolute(&mut options.config)?;
+        options.bundle = absolute_bundle(&options.bundle)?;
+        Ok(options)
     }
 }
 
 /// Returns the path of the bundle, absolute and without `.`.
-fn absolute_bundle(bundle: &Path) -> Result<PathBuf> {
+pub fn absolute_bundle(bundle: &Path) -> Result<PathBuf> {
     let what = || format!("--bundle {bundle:?}");
     // Checked here, because a missing directory is a better reason than a missing config.json.
     if !std::fs::metadata(bundle).with_context(what)?.is_dir() {
@@ -202,6 +146,6 @@ mod tests {
             runtime_dir: Some("/run/user/1".to_owned()),
             ..systemd::Environment::default()
         };
-        assert_eq!(options.environment, expected);
+        assert_eq!(options.options.environment, expected);
     }
 }

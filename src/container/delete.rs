@@ -4,6 +4,7 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use super::kill::signal_live;
+use super::text::name;
 use crate::state::{self, Entry, Id, Intent, State, Status, Store};
 use crate::sys::pidfd;
 use crate::{Context, Error, Kind, Result, hooks, log};
@@ -19,7 +20,7 @@ const STUBBORN: Duration = Duration::from_millis(200);
 
 /// Deletes the container `id`. With `force`, also if it runs or its state is broken, and an unknown
 /// id is no error.
-pub(super) fn delete(store: &Store, id: &Id, force: bool) -> Result<()> {
+pub fn delete(store: &Store, id: &Id, force: bool) -> Result<()> {
     match delete_existing(store, id, force) {
         Err(error) if force && error.kind() == Kind::NotFound => Ok(()),
         other => other,
@@ -39,9 +40,8 @@ fn delete_existing(store: &Store, id: &Id, force: bool) -> Result<()> {
     container.lock()?;
     if let Some(error) = container.broken() {
         if !force {
-            return Err(error.clone()).with_context(|| {
-                format!("delete container {:?} (--force removes it all the same)", id.as_str())
-            });
+            return Err(error.clone())
+                .with_context(|| format!("delete {} (--force removes it all the same)", name(id)));
         }
         log::warn(error);
         stop(&container, DEATH)?;
@@ -58,13 +58,13 @@ fn delete_existing(store: &Store, id: &Id, force: bool) -> Result<()> {
 
 fn not_stopped(id: &Id, status: Status) -> Error {
     let why = format!("it is {status}; stop it first, or use --force");
-    Error::new(Kind::State, why).context(format!("cannot delete container {:?}", id.as_str()))
+    Error::new(Kind::State, why).context(format!("cannot delete {}", name(id)))
 }
 
 /// Ends a container by SIGKILL, and waits at most `limit` until its init is dead. A dead init is no
 /// error.
 pub fn stop(container: &Entry, limit: Duration) -> Result<()> {
-    let name = || format!("stop container {:?}", container.id().as_str());
+    let name = || format!("stop {}", name(container.id()));
     if !container.this_boot()? {
         return Ok(());
     }
@@ -120,7 +120,7 @@ pub fn ends(container: &Entry) -> Result<bool> {
 pub fn destroy(mut container: Entry) -> Result<()> {
     container.lock()?;
     let id = container.id().clone();
-    let name = || format!("delete container {:?}", id.as_str());
+    let name = || format!("delete {}", name(&id));
     if container.broken().is_none() {
         let status = container.status()?;
         if status != Status::Stopped {
@@ -153,12 +153,9 @@ pub fn destroy(mut container: Entry) -> Result<()> {
             (None, Some(Intent { cgroup, .. })) => cgroup.abandon().with_context(name)?,
             (None, None) => {}
         }
-    }
-    if container.this_boot()?
-        && let Some(state) = container.state()
-        && let Some(mount) = state.own_mount
-    {
-        mount.detach(&state.rootfs).with_context(name)?;
+        if let Some(State { own_mount: Some(mount), rootfs, .. }) = container.state() {
+            mount.detach(rootfs).with_context(name)?;
+        }
     }
     container.remove()?;
     if let Some((hooks, state)) = poststop {

@@ -1,7 +1,10 @@
 //! The descriptors of the caller that a new process gets.
 
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::sync::Arc;
+
+use crate::{Context, Result};
 
 /// The standard descriptors of a new process, and those from 3 on. Shared, so that options can be
 /// used for several containers.
@@ -11,6 +14,13 @@ pub struct Descriptors {
     pub standard: [Option<Arc<OwnedFd>>; 3],
     /// Descriptors 3, 4 and so on.
     pub preserved: Vec<Arc<OwnedFd>>,
+}
+
+impl Descriptors {
+    /// Returns the descriptors that are given, the standard descriptors first.
+    pub(super) fn all(&self) -> impl Iterator<Item = &OwnedFd> {
+        self.standard.iter().flatten().chain(&self.preserved).map(|fd| &**fd)
+    }
 }
 
 /// Defines the methods that [`CreateOptions`](super::CreateOptions) and
@@ -51,21 +61,21 @@ macro_rules! descriptor_methods {
         /// the process has a terminal.
         #[must_use]
         pub fn console_socket(mut self, path: impl Into<PathBuf>) -> Self {
-            self.console_socket = Some(path.into());
+            self.options.console_socket = Some(path.into());
             self
         }
 
         /// Sends a pidfd of the process to the Unix socket `path` (SCM_RIGHTS).
         #[must_use]
         pub fn pidfd_socket(mut self, path: impl Into<PathBuf>) -> Self {
-            self.pidfd_socket = Some(path.into());
+            self.options.pidfd_socket = Some(path.into());
             self
         }
 
         /// Writes the process id to the file `path`, in decimal, without a newline.
         #[must_use]
         pub fn pid_file(mut self, path: impl Into<PathBuf>) -> Self {
-            self.pid_file = Some(path.into());
+            self.options.pid_file = Some(path.into());
             self
         }
 
@@ -73,24 +83,27 @@ macro_rules! descriptor_methods {
         /// exist. Default: filters are compiled each time.
         #[must_use]
         pub fn seccomp_cache(mut self, path: impl Into<PathBuf>) -> Self {
-            self.seccomp_cache = Some(path.into());
+            self.options.seccomp_cache = Some(path.into());
             self
         }
 
-        /// Makes all paths absolute, since a worker can have another working directory.
-        pub(super) fn absolute(mut self) -> Result<Self> {
-            let paths = [
-                &mut self.console_socket,
-                &mut self.pidfd_socket,
-                &mut self.pid_file,
-                &mut self.seccomp_cache,
-            ];
-            for path in paths.into_iter().flatten() {
-                *path = std::path::absolute(&*path).with_context(|| format!("{path:?}"))?;
-            }
-            self.own_paths_absolute()?;
-            Ok(self)
+        fn make_absolute(&self, options: &mut Options) -> Result<()> {
+            absolute(&mut options.console_socket)?;
+            absolute(&mut options.pidfd_socket)?;
+            absolute(&mut options.pid_file)?;
+            absolute(&mut options.seccomp_cache)?;
+            options.preserve_fds =
+                u32::try_from(self.descriptors.preserved.len()).unwrap_or(u32::MAX);
+            Ok(())
         }
     };
 }
 pub(super) use descriptor_methods;
+
+/// Makes a path absolute.
+pub(super) fn absolute(path: &mut Option<PathBuf>) -> Result<()> {
+    if let Some(path) = path {
+        *path = std::path::absolute(&*path).with_context(|| format!("{path:?}"))?;
+    }
+    Ok(())
+}

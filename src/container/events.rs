@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
 
-use super::text::not_running;
+use super::text::{self, not_running};
 use crate::cgroup::{OomWatch, Record, Stats};
 use crate::state::{Entry, State, Status};
 use crate::sys::pidfd;
@@ -35,7 +35,7 @@ pub struct Events {
 }
 
 /// Returns the resource usage of the container.
-pub(super) fn stats(container: &Entry) -> Result<Stats> {
+pub fn stats(container: &Entry) -> Result<Stats> {
     let name = || name(container);
     let (_, state) = live(container).with_context(name)?;
     state.cgroup.stats().with_context(name)
@@ -53,12 +53,12 @@ fn live(container: &Entry) -> Result<(OwnedFd, &State)> {
 }
 
 fn name(container: &Entry) -> String {
-    format!("events of container {:?}", container.id().as_str())
+    format!("events of {}", text::name(container.id()))
 }
 
 impl Events {
     /// Starts to watch a live container.
-    pub(super) fn open(container: &Entry, interval: Duration) -> Result<Events> {
+    pub(crate) fn open(container: &Entry, interval: Duration) -> Result<Events> {
         let name = name(container);
         let (init, state) = live(container).with_context(|| name.as_str())?;
         let cgroup = state.cgroup.clone();

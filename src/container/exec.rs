@@ -1,42 +1,49 @@
 //! `exec`: starts another process in a container.
 
-use super::exec_options::ExecOptions;
+use std::process::ExitStatus;
+
 use super::text::name;
-use crate::spawn::exec::{self as joining, ExecRequest};
+use crate::spawn::exec::{self as joining, ExecRequest, Options};
 use crate::spawn::{Parent, Running};
 use crate::state::{Id, Store};
 use crate::sys::clone::Child;
 use crate::terminal::signals::{Ignored, SignalGuard};
-use crate::terminal::supervise::{self, Exit, supervise};
-use crate::{Context, Result};
+use crate::terminal::supervise::{self, supervise};
+use crate::{Context, Error, Kind, Result};
 
 /// Starts a process in the container `id`. Returns the process, a child of `parent`.
-pub(super) fn detached(
-    store: &Store,
-    id: &Id,
-    options: &ExecOptions,
-    parent: Parent<'_>,
-) -> Result<Child> {
-    let ignored = Ignored::of_this_process()?;
-    let request = options.request(parent, &ignored)?;
-    let container = store.load(id)?;
-    Ok(joining::exec(&container, &request).with_context(|| name(id))?.child)
+pub fn detached(store: &Store, id: &Id, options: &Options, parent: Parent<'_>) -> Result<Child> {
+    Ok(exec(store, id, options, parent, true)?.child)
 }
 
 /// Starts a process in the container `id`, and stays in the foreground until it ends: relays its
 /// terminal and forwards signals.
-pub(super) fn in_foreground(
+pub fn in_foreground(
     store: &Store,
     id: &Id,
-    options: &ExecOptions,
+    options: &Options,
     signals: SignalGuard,
-) -> Result<Exit> {
-    let name = || name(id);
-    let ignored = Ignored::of_this_process()?;
-    let request = ExecRequest { detached: false, ..options.request(Parent::Caller, &ignored)? };
-    let container = store.load(id)?;
-    let Running { child, master, .. } = joining::exec(&container, &request).with_context(name)?;
-    let child = supervise::Child { pid: child.pid, pidfd: child.pidfd };
-    let options = supervise::Options { master, subreaper: false, forward_signals: true };
-    supervise(&child, options, signals).with_context(name)
+) -> Result<ExitStatus> {
+    let Running { child, master, notify } = exec(store, id, options, Parent::Caller, false)?;
+    let options = supervise::Options { master, subreaper: false, notify };
+    supervise(&child, options, signals).with_context(|| name(id))
+}
+
+fn exec(
+    store: &Store,
+    id: &Id,
+    options: &Options,
+    parent: Parent<'_>,
+    detached: bool,
+) -> Result<Running> {
+    let why = match (&options.process_file, options.command.args.is_empty()) {
+        (None, true) => "exec: no command given (or --process FILE)",
+        (Some(_), false) => "exec: a command and --process were given; only one can run",
+        _ => {
+            let signals = &Ignored::of_this_process()?;
+            let request = ExecRequest { parent, options, detached, signals };
+            return joining::exec(&store.load(id)?, &request).with_context(|| name(id));
+        }
+    };
+    Err(Error::new(Kind::Invalid, why))
 }

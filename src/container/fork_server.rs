@@ -1,7 +1,7 @@
 //! Clones workers, and sends requests to them.
 
 use std::io::IoSlice;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
 use nix::errno::Errno;
@@ -10,8 +10,9 @@ use nix::sys::signal::SigSet;
 use nix::sys::socket::{ControlMessage, MsgFlags, Shutdown, sendmsg, shutdown};
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 
+use super::descriptors::Descriptors;
 use super::process::Process;
-use super::worker::{self, Answer, Parcel, Request, WORKER};
+use super::worker::{self, Answer, Request, WORKER};
 use crate::init::descriptors::close_but;
 use crate::protocol::encode_error;
 use crate::sys::clone::{Child, clone3};
@@ -28,8 +29,8 @@ use crate::{Context, Error, Kind, Result, log};
 /// containers are children of the program, not of the server. They have the standard descriptors,
 /// environment, umask and limits that the program had when it called [`ForkServer::start`].
 ///
-/// A privileged program calls [`protect_executable`](crate::protect_executable) before. A program with a
-/// fork server must not ignore SIGCHLD.
+/// A privileged program calls [`protect_executable`](crate::protect_executable) before. A program
+/// with a fork server must not ignore SIGCHLD.
 ///
 /// Clones share the server, which ends when the last clone is dropped, or with the program.
 #[derive(Debug, Clone)]
@@ -60,39 +61,39 @@ impl ForkServer {
     /// [`Kind::State`] if the calling process has more than one thread.
     pub fn start() -> Result<ForkServer> {
         check_single_threaded("start the fork server before the first thread")?;
-        let (program, server) = pair()?;
-        let mut own = Some((program, server));
-        let child = clone_worker(0, || {
-            let Some((_, server)) = own.take() else { return 1 };
+        let (socket, server) = pair()?;
+        let child = clone_worker(move || {
             worker::leave_the_program();
             // A panic must not unwind into the clone's copy of the program.
             let serve = std::panic::AssertUnwindSafe(|| serve(server));
             std::panic::catch_unwind(serve).unwrap_or(101)
         })
         .context("clone the fork server")?;
-        let gone = || Error::new(Kind::System, "the socket to the fork server is gone");
-        let (socket, _) = own.ok_or_else(gone)?;
         let owner = std::process::id();
         Ok(ForkServer(Arc::new(Server { socket, process: child.pidfd, owner })))
     }
 
     /// Runs `request` in a worker.
-    pub(super) fn call(&self, request: &Request) -> Result<Option<Process>> {
-        let parcel = Parcel::pack(request)?;
+    pub(super) fn call(
+        &self,
+        request: &Request,
+        descriptors: &Descriptors,
+    ) -> Result<Option<Process>> {
+        let text = request.pack()?;
         let (answer, theirs) = pair()?;
-        self.send(&theirs, &parcel).context("send the request to the fork server")?;
+        let fds = [&theirs, &text].into_iter().chain(descriptors.all());
+        self.send(&fds.map(AsRawFd::as_raw_fd).collect::<Vec<_>>())
+            .context("send the request to the fork server")?;
         drop(theirs);
         receive(&answer, None)
     }
 
-    fn send(&self, answer: &OwnedFd, parcel: &Parcel) -> Result<()> {
-        let mut raw = vec![answer.as_raw_fd(), parcel.text.as_raw_fd()];
-        raw.extend(parcel.descriptors.iter().map(|fd| fd.as_raw_fd()));
+    fn send(&self, fds: &[RawFd]) -> Result<()> {
         loop {
             let sent = sendmsg::<()>(
                 self.0.socket.as_raw_fd(),
                 &[IoSlice::new(b"r")],
-                &[ControlMessage::ScmRights(&raw)],
+                &[ControlMessage::ScmRights(fds)],
                 MsgFlags::MSG_NOSIGNAL,
                 None,
             );
@@ -111,29 +112,27 @@ impl ForkServer {
 ///
 /// # Errors
 /// [`Kind::State`] if the calling process has more than one thread.
-pub(super) fn call_directly(request: &Request) -> Result<Option<Process>> {
+pub(super) fn call_directly(
+    request: &Request,
+    descriptors: &Descriptors,
+) -> Result<Option<Process>> {
     check_single_threaded("use a ForkServer")?;
-    let parcel = Parcel::pack(request)?;
+    let text = request.pack()?;
     let (answer, theirs) = pair()?;
-    let mut own = Some((theirs, parcel));
-    let child = clone_worker(0, || {
-        let Some((theirs, Parcel { text, descriptors })) = own.take() else { return 1 };
+    let child = clone_worker(|| {
         worker::leave_the_program();
-        let copies = descriptors.iter().map(|fd| fd.try_clone()).collect::<Result<Vec<_>, _>>();
-        // The worker closes the program's descriptors as a whole range.
-        std::mem::forget(descriptors);
-        let Ok(copies) = copies else { return 1 };
-        worker::run(theirs, text, copies)
+        let copies = descriptors.all().map(OwnedFd::try_clone).collect::<Result<Vec<_>, _>>();
+        copies.map_or(1, |copies| worker::run(&theirs, text, copies))
     })
     .context("clone a worker")?;
-    drop(own);
+    drop(theirs);
     receive(&answer, Some(child.pidfd))
 }
 
 /// Clones a process with all signals blocked, so that no signal handler of the program runs in it.
-fn clone_worker(flags: u64, child: impl FnOnce() -> i32) -> Result<Child> {
+fn clone_worker(child: impl FnOnce() -> i32) -> Result<Child> {
     let before = swap_mask(&SigSet::all()).context("block signals")?;
-    let cloned = clone3(flags, None, child);
+    let cloned = clone3(0, None, child);
     swap_mask(&before).context("restore the signal mask")?;
     Ok(cloned?)
 }
@@ -153,12 +152,9 @@ fn serve(socket: OwnedFd) -> i32 {
         };
         let mut received = received.into_iter();
         let (Some(answer), Some(text)) = (received.next(), received.next()) else { continue };
-        let mut own = Some((answer, text, received.collect()));
-        let cloned = clone3(libc::CLONE_PARENT as u64, None, || match own.take() {
-            Some((answer, text, descriptors)) => worker::run(answer, text, descriptors),
-            None => 1,
+        let cloned = clone3(libc::CLONE_PARENT as u64, None, || {
+            worker::run(&answer, text, received.collect())
         });
-        let Some((answer, ..)) = own else { continue };
         // If the program is gone, there is no receiver.
         let _ = match cloned {
             Ok(child) => send_with_fd(answer.as_fd(), WORKER, Some(child.pidfd.as_fd())),

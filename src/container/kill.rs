@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::errno::Errno;
 
-use super::text::not_running;
+use super::text::{name, not_running};
 use crate::cgroup::Record;
 use crate::state::{Entry, State, Status};
 use crate::sys::pidfd;
@@ -14,11 +14,11 @@ use crate::{Context, Result};
 /// private pid namespace, where the death of init does not end the other processes, SIGKILL always
 /// goes to every process.
 ///
-/// [`Kind::State`] with the text `container not running` unless the container is created, running
+/// `Kind::State` with the text `container not running` unless the container is created, running
 /// or paused. A stopped container is accepted with `all`, or with SIGKILL if processes are left:
 /// engines use it to clean up the processes that init has left behind.
 pub fn kill(container: &Entry, signal: i32, all: bool) -> Result<()> {
-    let name = || format!("kill container {:?}", container.id().as_str());
+    let name = || format!("kill {}", name(container.id()));
     let status = container.status()?;
     let Some(state) = container.state() else { return Err(not_running()).with_context(name) };
     match status {

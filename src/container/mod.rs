@@ -1,37 +1,35 @@
 //! The containers of a state directory: a file for each operation, and the public types.
 //!
-//! The operations are functions of a [`Store`](crate::state::Store) and run in the calling process.
-//! [`Runtime`] is the API for programs: it runs the operations that create processes in a worker,
-//! so that neither the threads nor the process-wide settings of the program matter.
+//! The operations are functions of a [`Store`](crate::state::Store) and run in the calling process;
+//! the command line calls them. [`Runtime`] is the API for programs: it runs the operations that
+//! create processes in a worker, so that neither the threads nor the process-wide settings of the
+//! program matter.
 
-mod create;
+pub(crate) mod create;
 mod create_options;
-mod delete;
+pub(crate) mod delete;
 mod descriptors;
-mod events;
-mod exec;
+pub(crate) mod events;
+pub(crate) mod exec;
 mod exec_options;
 mod fork_server;
-mod kill;
-mod pause;
+pub(crate) mod kill;
+pub(crate) mod pause;
 mod process;
-mod ps;
-mod run;
+pub(crate) mod ps;
+pub(crate) mod run;
 mod runtime;
 mod signal;
-mod start;
+pub(crate) mod start;
 mod text;
-mod update;
+pub(crate) mod update;
 mod worker;
 
+pub(crate) use create_options::absolute_bundle;
 pub use create_options::{CgroupManager, CreateOptions};
-#[cfg(test)]
-pub(crate) use delete::{destroy, stop};
 pub use events::{Event, Events};
 pub use exec_options::ExecOptions;
 pub use fork_server::ForkServer;
-pub use kill::kill;
 pub use process::Process;
-pub(crate) use run::Foreground;
 pub use runtime::{Container, Runtime};
 pub use signal::Signal;

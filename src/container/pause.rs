@@ -1,6 +1,6 @@
 //! `pause` and `resume`: freezes and thaws all processes of a container.
 
-use super::text::not_running;
+use super::text::{name, not_running};
 use crate::state::{Entry, Status};
 use crate::{Context, Error, Kind, Result};
 
@@ -9,7 +9,7 @@ use crate::{Context, Error, Kind, Result};
 /// running.
 pub fn pause(container: &mut Entry) -> Result<()> {
     container.lock()?;
-    let name = || format!("pause container {:?}", container.id().as_str());
+    let name = || format!("pause {}", name(container.id()));
     match (container.status()?, container.state()) {
         (Status::Created | Status::Running, Some(state)) => {
             state.cgroup.freeze().with_context(name)
@@ -26,7 +26,7 @@ pub fn pause(container: &mut Entry) -> Result<()> {
 /// `container not paused` unless the container is paused.
 pub fn resume(container: &mut Entry) -> Result<()> {
     container.lock()?;
-    let name = || format!("resume container {:?}", container.id().as_str());
+    let name = || format!("resume {}", name(container.id()));
     match (container.status()?, container.state()) {
         (Status::Paused, Some(state)) => state.cgroup.thaw().with_context(name),
         _ => Err(Error::new(Kind::State, "container not paused")).with_context(name),

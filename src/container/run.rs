@@ -1,35 +1,32 @@
 //! `run`: creates and starts a container.
 
 use std::os::fd::AsFd;
+use std::process::ExitStatus;
 
 use nix::errno::Errno;
 
-use super::create_options::CreateOptions;
 use super::delete::{DEATH, destroy, stop};
 use super::text::name;
 use crate::error::retry_once;
-use crate::spawn::create::{self as creation, CreateRequest};
+use crate::spawn::create::{self as creation, CreateRequest, Options};
 use crate::spawn::{Parent, Running};
 use crate::state::{Id, Store};
 use crate::sys::clone::Child;
 use crate::terminal::signals::{Ignored, SignalGuard};
-use crate::terminal::supervise::{self, Exit, supervise_notifying};
+use crate::terminal::supervise::{self, supervise};
 use crate::{Context, Error, Kind, Result, log};
 
 /// Creates and starts the container `id`. Returns its init, a child of `parent`. The caller has
 /// blocked all signals.
-pub(super) fn detached(
+pub fn detached(
     store: &Store,
     id: &Id,
-    options: &CreateOptions,
+    options: &Options,
     parent: Parent<'_>,
     signals: SignalGuard,
 ) -> Result<Child> {
     let name = || name(id);
-    let ignored = Ignored::of_this_process()?;
-    let request = options.request(id, parent, &ignored)?;
-    let running =
-        creation::create(store, &request).and_then(|created| created.start()).with_context(name)?;
+    let running = run(store, id, options, parent, true)?;
     if let Some(mut notify) = running.notify {
         // This can take long. A signal that ends the caller leaves the container running.
         signals.restore()?;
@@ -39,41 +36,27 @@ pub(super) fn detached(
     Ok(running.child)
 }
 
-/// The options of `run` in the foreground.
-#[derive(Debug, Clone, Copy)]
-pub struct Foreground {
-    /// Whether to reap the orphans of the container.
-    pub subreaper: bool,
-    /// Whether to keep the container after its end.
-    pub keep: bool,
-}
-
 /// Creates and starts the container `id`, and stays in the foreground until its init ends: relays
-/// the terminal, forwards signals and deletes the container.
+/// the terminal, forwards signals and, unless `keep`, deletes the container.
 ///
-/// Only for a process that does nothing else: makes the process a subreaper and reaps all children.
-pub(super) fn in_foreground(
+/// Only for a process that does nothing else: with `subreaper`, makes the process a subreaper and
+/// reaps all children.
+pub fn in_foreground(
     store: &Store,
     id: &Id,
-    options: &CreateOptions,
-    foreground: Foreground,
+    options: &Options,
     signals: SignalGuard,
-) -> Result<Exit> {
+    subreaper: bool,
+    keep: bool,
+) -> Result<ExitStatus> {
     let name = || name(id);
-    let ignored = Ignored::of_this_process()?;
-    let request =
-        CreateRequest { detached: false, ..options.request(id, Parent::Caller, &ignored)? };
-    let Foreground { subreaper, keep } = foreground;
     if subreaper {
         prctl::set_child_subreaper(true)
             .map_err(|errno| Error::sys(Errno::from_raw(errno)).context("become a subreaper"))?;
     }
-    let running =
-        creation::create(store, &request).and_then(|created| created.start()).with_context(name)?;
-    let Running { child, master, notify } = running;
-    let child = supervise::Child { pid: child.pid, pidfd: child.pidfd };
-    let options = supervise::Options { master, subreaper, forward_signals: true };
-    let exit = supervise_notifying(&child, options, signals, notify).with_context(name);
+    let Running { child, master, notify } = run(store, id, options, Parent::Caller, false)?;
+    let options = supervise::Options { master, subreaper, notify };
+    let exit = supervise(&child, options, signals).with_context(name);
     if !keep {
         let removed = retry_once(|| {
             let container = store.load_locked(id)?;
@@ -91,4 +74,16 @@ pub(super) fn in_foreground(
         }
     }
     exit
+}
+
+fn run(
+    store: &Store,
+    id: &Id,
+    options: &Options,
+    parent: Parent<'_>,
+    detached: bool,
+) -> Result<Running> {
+    let signals = &Ignored::of_this_process()?;
+    let request = CreateRequest { parent, id, options, detached, waits_for_start: false, signals };
+    creation::create(store, &request).and_then(|created| created.start()).with_context(|| name(id))
 }

@@ -5,21 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::create_options::CreateOptions;
+use super::descriptors::Descriptors;
 use super::events::{self, Events};
 use super::exec_options::ExecOptions;
 use super::fork_server::{self, ForkServer};
 use super::process::Process;
-use super::run::Foreground;
 use super::signal::Signal;
 use super::worker::{Request, Verb};
-use super::{create, delete, exec, kill, pause, ps, run, start, update};
+use super::{kill, pause, ps, update};
 use crate::cgroup::Stats;
 use crate::config::Changes;
-use crate::sd_notify;
-use crate::spawn::Parent;
-use crate::state::{Document, Entry, Id, Origin, Status, Store};
-use crate::terminal::signals::SignalGuard;
-use crate::terminal::supervise::Exit;
+use crate::state::{Entry, Id, Origin, Status, Store};
 use crate::{Error, Kind, Result};
 
 /// The containers of a state directory.
@@ -30,18 +26,8 @@ use crate::{Error, Kind, Result};
 #[derive(Debug, Clone)]
 pub struct Runtime {
     store: Arc<Store>,
-    executor: Executor,
-}
-
-/// The process that runs the operations that create processes.
-#[derive(Debug, Clone)]
-enum Executor {
-    /// The calling process, for the command line.
-    Caller,
-    /// A clone of the calling process.
-    Clone,
-    /// A clone of a fork server.
-    Server(ForkServer),
+    /// The process of which workers are clones; without it, they are clones of the calling process.
+    server: Option<ForkServer>,
 }
 
 impl Runtime {
@@ -55,7 +41,7 @@ impl Runtime {
     /// [`Kind::Invalid`] if `root` is `/` or not a directory.
     pub fn open(root: impl AsRef<Path>) -> Result<Runtime> {
         let store = Arc::new(Store::open(root.as_ref(), Origin::Named)?);
-        Ok(Runtime { store, executor: Executor::Clone })
+        Ok(Runtime { store, server: None })
     }
 
     /// Opens the state directory `root` for a program with any number of threads.
@@ -63,13 +49,7 @@ impl Runtime {
     /// # Errors
     /// As for [`Runtime::open`].
     pub fn with_fork_server(root: impl AsRef<Path>, server: &ForkServer) -> Result<Runtime> {
-        let executor = Executor::Server(server.clone());
-        Ok(Runtime { executor, ..Runtime::open(root)? })
-    }
-
-    /// Creates a runtime for the command line, which has one thread and exits after one operation.
-    pub(crate) fn in_this_process(store: Store) -> Runtime {
-        Runtime { store: Arc::new(store), executor: Executor::Caller }
+        Ok(Runtime { server: Some(server.clone()), ..Runtime::open(root)? })
     }
 
     /// Creates the container `id`. Returns its init, which waits for [`Container::start`].
@@ -78,15 +58,8 @@ impl Runtime {
     /// [`Kind::State`] if the container exists; [`Kind::Invalid`] if the configuration is invalid.
     /// After an error, nothing has been created.
     pub fn create(&self, id: &str, options: &CreateOptions) -> Result<Process> {
-        let id = Id::new(id)?;
-        let child = match &self.executor {
-            Executor::Caller => create::create(&self.store, &id, options, Parent::Caller)?,
-            _ => {
-                let options = Box::new(options.clone().absolute()?);
-                return self.started(self.call(id, Verb::Create(options))?);
-            }
-        };
-        Ok(Process::new(child.pid, child.pidfd))
+        let verb = Verb::Create(Box::new(options.absolute()?));
+        self.spawn(Id::new(id)?, verb, &options.descriptors)
     }
 
     /// Creates and starts the container `id`. Returns its init, which has executed the program.
@@ -95,31 +68,8 @@ impl Runtime {
     /// As for [`Runtime::create`] and [`Container::start`]. After an error, nothing has been
     /// created.
     pub fn run(&self, id: &str, options: &CreateOptions) -> Result<Process> {
-        let id = Id::new(id)?;
-        let options = Box::new(options.clone().absolute()?);
-        self.started(self.call(id, Verb::Run(options))?)
-    }
-
-    /// Calls [`run`](super::run::detached) in the calling process, for the command line.
-    pub(crate) fn run_detached(
-        &self,
-        id: &str,
-        options: &CreateOptions,
-        signals: SignalGuard,
-    ) -> Result<Process> {
-        let child = run::detached(&self.store, &Id::new(id)?, options, Parent::Caller, signals)?;
-        Ok(Process::new(child.pid, child.pidfd))
-    }
-
-    /// Calls [`run`](super::run::in_foreground) in the calling process, for the command line.
-    pub(crate) fn run_in_foreground(
-        &self,
-        id: &str,
-        options: &CreateOptions,
-        foreground: Foreground,
-        signals: SignalGuard,
-    ) -> Result<Exit> {
-        run::in_foreground(&self.store, &Id::new(id)?, options, foreground, signals)
+        let verb = Verb::Run(Box::new(options.absolute()?));
+        self.spawn(Id::new(id)?, verb, &options.descriptors)
     }
 
     /// Returns a handle on the container `id`. The container need not exist: each method looks it
@@ -142,21 +92,17 @@ impl Runtime {
         Ok(entries.into_iter().map(handle).collect())
     }
 
-    /// Returns the entries of all containers, for the command line.
-    pub(crate) fn entries(&self) -> Result<Vec<Entry>> {
-        self.store.list()
+    fn spawn(&self, id: Id, verb: Verb, descriptors: &Descriptors) -> Result<Process> {
+        self.call(id, verb, descriptors)?
+            .ok_or_else(|| Error::new(Kind::System, "a worker returned no process"))
     }
 
-    fn call(&self, id: Id, verb: Verb) -> Result<Option<Process>> {
-        let request = Request { root: self.store.path().to_owned(), id, verb };
-        match &self.executor {
-            Executor::Server(server) => server.call(&request),
-            Executor::Caller | Executor::Clone => fork_server::call_directly(&request),
+    fn call(&self, id: Id, verb: Verb, descriptors: &Descriptors) -> Result<Option<Process>> {
+        let request = Request::new(self.store.path().to_owned(), id, verb, descriptors);
+        match &self.server {
+            Some(server) => server.call(&request, descriptors),
+            None => fork_server::call_directly(&request, descriptors),
         }
-    }
-
-    fn started(&self, process: Option<Process>) -> Result<Process> {
-        process.ok_or_else(|| Error::new(Kind::System, "a worker returned no process"))
     }
 }
 
@@ -183,13 +129,8 @@ impl Container {
 
     /// Returns the OCI state as JSON (OCI runtime specification, "State").
     pub fn state_json(&self) -> Result<String> {
-        let json = self.with_document(|document| serde_json::to_string(document))?;
+        let json = serde_json::to_string(&self.load()?.document()?);
         json.map_err(|e| Error::new(Kind::System, e.to_string()))
-    }
-
-    /// Calls `read` with the OCI state.
-    pub(crate) fn with_document<T>(&self, read: impl FnOnce(&Document<'_>) -> T) -> Result<T> {
-        Ok(read(&self.load()?.document()?))
     }
 
     /// Makes init execute the program of a created container. Returns when the program runs and the
@@ -199,16 +140,7 @@ impl Container {
     /// [`Kind::State`] unless the container is created. If the program cannot be executed or a hook
     /// fails, the container is deleted.
     pub fn start(&self) -> Result<()> {
-        self.start_notifying(None)
-    }
-
-    /// Starts the container like [`Container::start`]; with `host`, also waits until the program is
-    /// ready.
-    pub(crate) fn start_notifying(&self, host: Option<&sd_notify::Host>) -> Result<()> {
-        match self.runtime.executor {
-            Executor::Caller => start::start(&self.runtime.store, &self.id, host),
-            _ => self.runtime.call(self.id.clone(), Verb::Start).map(drop),
-        }
+        self.call(Verb::Start)
     }
 
     /// Starts another process in the container. Returns the process when it has executed its
@@ -218,26 +150,8 @@ impl Container {
     /// [`Kind::State`] if the container is stopped or paused; [`Kind::Invalid`] if the process is
     /// invalid; the error of execve(2).
     pub fn exec(&self, options: &ExecOptions) -> Result<Process> {
-        let child = match self.runtime.executor {
-            Executor::Caller => {
-                exec::detached(&self.runtime.store, &self.id, options, Parent::Caller)?
-            }
-            _ => {
-                let options = Box::new(options.clone().absolute()?);
-                let process = self.runtime.call(self.id.clone(), Verb::Exec(options))?;
-                return self.runtime.started(process);
-            }
-        };
-        Ok(Process::new(child.pid, child.pidfd))
-    }
-
-    /// Calls [`exec`](super::exec::in_foreground) in the calling process, for the command line.
-    pub(crate) fn exec_in_foreground(
-        &self,
-        options: &ExecOptions,
-        signals: SignalGuard,
-    ) -> Result<Exit> {
-        exec::in_foreground(&self.runtime.store, &self.id, options, signals)
+        let verb = Verb::Exec(Box::new(options.absolute()?));
+        self.runtime.spawn(self.id.clone(), verb, &options.descriptors)
     }
 
     /// Sends a signal to init. [`Signal::KILL`] also reaches the other processes of the container.
@@ -279,12 +193,7 @@ impl Container {
         let mut warnings = Vec::new();
         let changes = Changes::parse(resources.as_bytes(), "resources", &mut warnings)?;
         warnings.iter().for_each(crate::log::warn);
-        self.change(&changes)
-    }
-
-    /// Changes limits like [`Container::update`], for changes that are already parsed.
-    pub(crate) fn change(&self, changes: &Changes) -> Result<()> {
-        update::update(self.load()?, changes)
+        update::update(self.load()?, &changes)
     }
 
     /// Returns the ids of all processes in the cgroups of the container, in ascending order.
@@ -316,21 +225,17 @@ impl Container {
     /// # Errors
     /// [`Kind::State`] if the container is not stopped.
     pub fn delete(&self) -> Result<()> {
-        self.delete_with(false)
+        self.call(Verb::Delete { force: false })
     }
 
     /// Kills the container if it is not stopped, and deletes it. A container that does not exist is
     /// no error.
     pub fn delete_by_force(&self) -> Result<()> {
-        self.delete_with(true)
+        self.call(Verb::Delete { force: true })
     }
 
-    /// Calls [`Container::delete_by_force`] or [`Container::delete`].
-    pub(crate) fn delete_with(&self, force: bool) -> Result<()> {
-        match self.runtime.executor {
-            Executor::Caller => delete::delete(&self.runtime.store, &self.id, force),
-            _ => self.runtime.call(self.id.clone(), Verb::Delete { force }).map(drop),
-        }
+    fn call(&self, verb: Verb) -> Result<()> {
+        self.runtime.call(self.id.clone(), verb, &Descriptors::default()).map(drop)
     }
 
     fn load(&self) -> Result<Entry> {

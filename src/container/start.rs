@@ -13,7 +13,7 @@ use crate::{Context, Error, Kind, Result, log};
 /// Starts the container `id`. Returns when the program runs and the poststart hooks have run; if
 /// either fails, the container is stopped and deleted (runtime.md, "Lifecycle"). With `host`, also
 /// waits until the program is ready.
-pub(super) fn start(store: &Store, id: &Id, host: Option<&sd_notify::Host>) -> Result<()> {
+pub fn start(store: &Store, id: &Id, host: Option<&sd_notify::Host>) -> Result<()> {
     let container = store.load(id)?;
     let context = || format!("start {}", name(id));
     match start_locked(store, container, host).with_context(context)? {

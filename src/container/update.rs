@@ -8,7 +8,7 @@ use crate::{Context, Result, log};
 
 /// Changes the limits of a container, and stores them for later commands. Takes the lock. After an
 /// error, no limit has changed.
-pub(super) fn update(mut container: Entry, changes: &Changes) -> Result<()> {
+pub fn update(mut container: Entry, changes: &Changes) -> Result<()> {
     container.lock()?;
     let name = format!("update {}", name(container.id()));
     apply(&mut container, changes).with_context(|| name)

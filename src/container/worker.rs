@@ -1,50 +1,46 @@
 //! A worker: a short-lived process with one thread that runs one operation, and answers over a
-//! socket.
-//!
-//! An operation that creates processes clones its own process, and a clone of a process with
-//! threads can hang forever: it has a copy of one thread only, and a lock that another thread held
-//! is never released. It also changes settings that all threads of a process share, such as the
-//! umask. So [`super::Runtime`] runs the operation in a worker. The worker is a child of the
-//! program, and so are the processes that it creates (CLONE_PARENT).
+//! socket. [`crate::spawn`] tells why a program with threads cannot run the operation itself. The
+//! worker is a child of the program, and so are the processes that it creates (CLONE_PARENT).
 
 use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::signal::SigSet;
 use rustix::fs::{MemfdFlags, memfd_create};
 use serde::{Deserialize, Serialize};
 
-use super::create_options::CreateOptions;
-use super::exec_options::ExecOptions;
+use super::descriptors::Descriptors;
 use super::{create, delete, exec, run, start};
 use crate::init::descriptors::close_but;
 use crate::protocol::{MAX, decode_error, encode_error};
 use crate::spawn::Parent;
+use crate::spawn::create::Options as CreateOptions;
+use crate::spawn::exec::Options as ExecOptions;
 use crate::state::{Id, Origin, Store};
 use crate::sys::clone::Child;
 use crate::sys::fdpass::send_with_fd;
 use crate::sys::signal::{default_action, ignore, swap_mask};
 use crate::terminal::signals::SignalGuard;
+use crate::terminal::stdio;
 use crate::{Context, Error, Kind, Result, log};
 
-/// A request to a worker.
+/// A request to a worker. The descriptors of the new process come with it.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Request {
     /// The state directory.
-    pub root: PathBuf,
+    root: PathBuf,
     /// The container.
-    pub id: Id,
-    /// The operation.
-    pub verb: Verb,
+    id: Id,
+    verb: Verb,
+    /// Whether standard input, output and error are among the descriptors.
+    standard: [bool; 3],
 }
 
 /// An operation that a worker runs.
 #[derive(Debug, Serialize, Deserialize)]
-#[allow(missing_docs)]
 pub(super) enum Verb {
     Create(Box<CreateOptions>),
     Run(Box<CreateOptions>),
@@ -53,47 +49,23 @@ pub(super) enum Verb {
     Delete { force: bool },
 }
 
-/// An encoded [`Request`]: JSON in an anonymous file, followed by the descriptors of the new
-/// process.
-#[derive(Debug)]
-pub(super) struct Parcel {
-    /// The request.
-    pub text: OwnedFd,
-    /// The descriptors, counted in `Header`.
-    pub descriptors: Vec<Arc<OwnedFd>>,
-}
+impl Request {
+    pub fn new(root: PathBuf, id: Id, verb: Verb, descriptors: &Descriptors) -> Request {
+        let standard = descriptors.standard.each_ref().map(Option::is_some);
+        Request { root, id, verb, standard }
+    }
 
-/// The descriptors that come with a request.
-#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
-struct Header {
-    standard: [bool; 3],
-    preserved: u32,
-}
-
-impl Parcel {
-    /// Encodes `request`.
-    pub fn pack(request: &Request) -> Result<Parcel> {
-        let sent = match &request.verb {
-            Verb::Create(options) | Verb::Run(options) => Some(&options.descriptors),
-            Verb::Exec(options) => Some(&options.descriptors),
-            Verb::Start | Verb::Delete { .. } => None,
-        };
-        let sent = sent.cloned().unwrap_or_default();
-        let header = Header {
-            standard: sent.standard.each_ref().map(Option::is_some),
-            preserved: u32::try_from(sent.preserved.len()).unwrap_or(u32::MAX),
-        };
-        let descriptors: Vec<_> =
-            sent.standard.into_iter().flatten().chain(sent.preserved).collect();
+    /// Encodes the request as JSON in an anonymous file.
+    pub fn pack(&self) -> Result<OwnedFd> {
         let pack = || -> Result<OwnedFd> {
-            let text = serde_json::to_vec(&(header, request))
-                .map_err(|e| Error::new(Kind::Invalid, e.to_string()))?;
+            let text =
+                serde_json::to_vec(self).map_err(|e| Error::new(Kind::Invalid, e.to_string()))?;
             let mut file = File::from(memfd_create("request", MemfdFlags::CLOEXEC)?);
             file.write_all(&text)?;
             file.rewind()?;
             Ok(file.into())
         };
-        Ok(Parcel { text: pack().context("send the request to a worker")?, descriptors })
+        pack().context("send the request to a worker")
     }
 }
 
@@ -109,19 +81,18 @@ pub(super) fn leave_the_program() {
 }
 
 /// Runs the request in this process, which must be a clone for that purpose, and sends the answer
-/// over `answer`. Returns the exit status of the worker.
-pub(super) fn run(answer: OwnedFd, text: OwnedFd, descriptors: Vec<OwnedFd>) -> i32 {
+/// over `answer`, which it closes like all other descriptors. Returns the exit status.
+pub(super) fn run(answer: &OwnedFd, text: OwnedFd, descriptors: Vec<OwnedFd>) -> i32 {
     // A panic must not unwind into the clone's copy of the program.
     let work = std::panic::AssertUnwindSafe(|| {
-        let (answer, result) = work(answer, text, descriptors);
-        let sent = match result {
-            Ok(child) => {
-                let pid = child.as_ref().map_or(0, |child| child.pid);
-                let message = [b"O", &pid.to_le_bytes()[..]].concat();
-                let pidfd = child.as_ref().map(|child| child.pidfd.as_fd());
-                send_with_fd(answer.as_fd(), &message, pidfd)
-            }
-            Err(error) => send_with_fd(answer.as_fd(), &encode_error(&error), None),
+        let request = read(text).context("read the request");
+        let placed = request.and_then(|request| {
+            let moved = place(answer, request.standard, descriptors);
+            Ok((moved.context("pass descriptors to a worker")?, request))
+        });
+        let sent = match placed {
+            Ok((moved, request)) => tell(&moved, execute(request, &moved)),
+            Err(error) => tell(answer, Err(error)),
         };
         // If the program is gone, there is no receiver.
         i32::from(sent.is_err())
@@ -129,39 +100,30 @@ pub(super) fn run(answer: OwnedFd, text: OwnedFd, descriptors: Vec<OwnedFd>) -> 
     std::panic::catch_unwind(work).unwrap_or(101)
 }
 
-fn work(
-    answer: OwnedFd,
-    text: OwnedFd,
-    descriptors: Vec<OwnedFd>,
-) -> (OwnedFd, Result<Option<Child>>) {
-    let read = || -> Result<(Header, Request)> {
-        let mut bytes = Vec::new();
-        File::from(text).read_to_end(&mut bytes)?;
-        serde_json::from_slice(&bytes).map_err(|e| Error::new(Kind::System, e.to_string()))
-    };
-    let (header, request) = match read().context("read the request") {
-        Ok(read) => read,
-        Err(error) => return (answer, Err(error)),
-    };
-    match place(&answer, header, descriptors) {
-        Ok(moved) => {
-            // It is already closed.
-            std::mem::forget(answer);
-            let result = execute(request, header.preserved, &moved);
-            (moved, result)
+fn read(text: OwnedFd) -> Result<Request> {
+    let mut bytes = Vec::new();
+    File::from(text).read_to_end(&mut bytes)?;
+    serde_json::from_slice(&bytes).map_err(|e| Error::new(Kind::System, e.to_string()))
+}
+
+fn tell(answer: &OwnedFd, result: Result<Option<Child>>) -> Result<()> {
+    let (message, child) = match result {
+        Ok(child) => {
+            let pid = child.as_ref().map_or(0, |child| child.pid);
+            ([b"O", &pid.to_le_bytes()[..]].concat(), child)
         }
-        Err(error) => (answer, Err(error.context("pass descriptors to a worker"))),
-    }
+        Err(error) => (encode_error(&error), None),
+    };
+    let pidfd = child.as_ref().map(|child| child.pidfd.as_fd());
+    Ok(send_with_fd(answer.as_fd(), &message, pidfd)?)
 }
 
 /// Moves the descriptors of the new process to their numbers and closes all others except `answer`.
 /// Returns a copy of `answer`.
-fn place(answer: &OwnedFd, header: Header, descriptors: Vec<OwnedFd>) -> Result<OwnedFd> {
-    let first_free = header.preserved.saturating_add(3);
-    let above = |fd: BorrowedFd<'_>| -> Result<OwnedFd> {
-        let number = i32::try_from(first_free).unwrap_or(i32::MAX);
-        Ok(rustix::io::fcntl_dupfd_cloexec(fd, number)?)
-    };
+fn place(answer: &OwnedFd, standard: [bool; 3], descriptors: Vec<OwnedFd>) -> Result<OwnedFd> {
+    // Above the numbers that the new process gets.
+    let first_free = i32::try_from(descriptors.len() + 3).unwrap_or(i32::MAX);
+    let above = |fd: BorrowedFd<'_>| rustix::io::fcntl_dupfd_cloexec(fd, first_free);
     let moved = above(answer.as_fd())?;
     let mut copies = Vec::with_capacity(descriptors.len());
     for fd in &descriptors {
@@ -174,26 +136,21 @@ fn place(answer: &OwnedFd, header: Header, descriptors: Vec<OwnedFd>) -> Result<
     kept.sort_unstable();
     close_but(3, &kept)?;
     let mut copies = copies.into_iter();
-    let to: [fn(BorrowedFd<'_>) -> nix::Result<()>; 3] = [
-        |fd| nix::unistd::dup2_stdin(fd),
-        |fd| nix::unistd::dup2_stdout(fd),
-        |fd| nix::unistd::dup2_stderr(fd),
-    ];
-    for (given, copy_to) in header.standard.into_iter().zip(to) {
+    for (given, copy_to) in standard.into_iter().zip(stdio::COPY_TO) {
         if given && let Some(fd) = copies.next() {
             copy_to(fd.as_fd())?;
         }
     }
-    crate::terminal::stdio::ensure_open()?;
+    stdio::ensure_open()?;
     for fd in copies {
         // The lowest free number is the next from 3 on.
         let placed = fcntl(&fd, FcntlArg::F_DUPFD(3))?;
-        debug_assert!(placed < i32::try_from(first_free).unwrap_or(i32::MAX));
+        debug_assert!(placed < first_free);
     }
     Ok(moved)
 }
 
-fn execute(request: Request, preserved: u32, answer: &OwnedFd) -> Result<Option<Child>> {
+fn execute(request: Request, answer: &OwnedFd) -> Result<Option<Child>> {
     swap_mask(&SigSet::empty()).context("empty the signal mask")?;
     ignore(libc::SIGPIPE).context("ignore SIGPIPE")?;
     let warnings = answer.try_clone().context("copy the socket to the program")?;
@@ -202,24 +159,17 @@ fn execute(request: Request, preserved: u32, answer: &OwnedFd) -> Result<Option<
         let text = text.get(..MAX - WARNING.len()).unwrap_or(text);
         let _ = send_with_fd(warnings.as_fd(), &[WARNING, text].concat(), None);
     });
-    let Request { root, id, verb } = request;
+    let Request { root, id, verb, .. } = request;
     let store = Store::open(&root, Origin::Default)?;
     // If the program is gone, it has nothing to reap.
     let reap = |ended: OwnedFd| drop(send_with_fd(answer.as_fd(), ENDED, Some(ended.as_fd())));
     let parent = Parent::OfCaller(&reap);
     match verb {
-        Verb::Create(mut options) => {
-            options.preserve_fds = preserved;
-            create::create(&store, &id, &options, parent).map(Some)
-        }
-        Verb::Run(mut options) => {
-            options.preserve_fds = preserved;
+        Verb::Create(options) => create::create(&store, &id, &options, parent).map(Some),
+        Verb::Run(options) => {
             run::detached(&store, &id, &options, parent, SignalGuard::block()?).map(Some)
         }
-        Verb::Exec(mut options) => {
-            options.preserve_fds = preserved;
-            exec::detached(&store, &id, &options, parent).map(Some)
-        }
+        Verb::Exec(options) => exec::detached(&store, &id, &options, parent).map(Some),
         Verb::Start => start::start(&store, &id, None).map(|()| None),
         Verb::Delete { force } => delete::delete(&store, &id, force).map(|()| None),
     }

@@ -1,7 +1,6 @@
 //! The stored records of a container.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
 use std::sync::Arc;
 
 use oci_spec::runtime::{LinuxResources, Spec};
@@ -9,7 +8,7 @@ use rustix::fs::{FlockOperation, Mode, OFlags};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::dir::{self, Root};
+use super::dir::{Dir, Root, not_found};
 use super::document::{Document, OCI_VERSION, Status, document};
 use super::id::Id;
 use super::process::{boot_id, process_start_time};
@@ -23,9 +22,7 @@ use crate::{Context, Error, Kind, Result, config};
 /// A container of a [`super::Store`].
 #[derive(Debug)]
 pub struct Entry {
-    root: Arc<Root>,
-    id: Id,
-    dir: OwnedFd,
+    dir: Dir,
     contents: Contents,
     locked: bool,
 }
@@ -44,26 +41,22 @@ enum Contents {
 
 impl Entry {
     pub(super) fn load(root: &Arc<Root>, id: &Id) -> Result<Entry> {
-        let dir = dir::open_container(root, id)?;
-        let contents = read(root, id, &dir, false)?;
-        Ok(Entry { root: root.clone(), id: id.clone(), dir, contents, locked: false })
+        let dir = Dir::of_container(root, id)?;
+        let contents = read(&dir, false)?;
+        Ok(Entry { dir, contents, locked: false })
     }
 
     /// Locks the container and then loads it, so that every file is read once.
     pub(super) fn load_locked(root: &Arc<Root>, id: &Id) -> Result<Entry> {
-        let dir = dir::open_container(root, id)?;
-        dir::lock(&dir)?;
-        if !dir::is_named(root, id, &dir)? {
-            return Err(dir::not_found(id));
-        }
-        let contents = read(root, id, &dir, true)?;
-        Ok(Entry { root: root.clone(), id: id.clone(), dir, contents, locked: true })
+        let dir = Dir::of_container(root, id)?;
+        let contents = lock_and_read(&dir)?;
+        Ok(Entry { dir, contents, locked: true })
     }
 
     /// Returns an error for a container that only `delete` can use.
     pub(super) fn readable(self) -> Result<Entry> {
         match self.contents {
-            Contents::Unfinished(None) => Err(dir::not_found(&self.id)),
+            Contents::Unfinished(None) => Err(not_found(&self.dir.id)),
             Contents::Broken(error, _) => Err(error),
             _ => Ok(self),
         }
@@ -71,12 +64,12 @@ impl Entry {
 
     /// Returns the id.
     pub fn id(&self) -> &Id {
-        &self.id
+        &self.dir.id
     }
 
     /// Returns the directory.
     pub fn dir(&self) -> BorrowedFd<'_> {
-        self.dir.as_fd()
+        self.dir.fd.as_fd()
     }
 
     /// Returns the state, if create has succeeded.
@@ -122,12 +115,12 @@ impl Entry {
         // killed may have left it.
         use rustix::io::Errno;
         let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        match rustix::fs::openat(&self.dir, START_FIFO, flags, Mode::empty()) {
+        match rustix::fs::openat(self.dir(), START_FIFO, flags, Mode::empty()) {
             Ok(_) => Ok(Status::Created),
             // Init waits on none of these: no file, no reader, a link or a directory.
             Err(Errno::NOENT | Errno::NXIO | Errno::LOOP | Errno::ISDIR) => Ok(Status::Running),
             Err(e) => {
-                Err(e).with_context(|| format!("open {START_FIFO} of {:?}", self.id.as_str()))
+                Err(e).with_context(|| format!("open {START_FIFO} of {:?}", self.id().as_str()))
             }
         }
     }
@@ -161,15 +154,10 @@ impl Entry {
     /// Waits for the lock, which is required to change the container, and reads the files again.
     /// [`Kind::NotFound`] if the container was removed meanwhile.
     pub fn lock(&mut self) -> Result<()> {
-        if self.locked {
-            return Ok(());
+        if !self.locked {
+            self.contents = lock_and_read(&self.dir)?;
+            self.locked = true;
         }
-        dir::lock(&self.dir)?;
-        if !dir::is_named(&self.root, &self.id, &self.dir)? {
-            return Err(dir::not_found(&self.id));
-        }
-        self.contents = read(&self.root, &self.id, &self.dir, true)?;
-        self.locked = true;
         Ok(())
     }
 
@@ -181,20 +169,20 @@ impl Entry {
 
     /// Removes the container's directory. Its process and cgroup must be gone, and the lock held.
     pub fn remove(self) -> Result<()> {
-        dir::remove(&self.root, &self.id, &self.dir)
+        self.dir.remove()
     }
 
     /// Returns the configuration as of create, with the limits of later updates.
     pub fn config(&self) -> Result<Spec> {
         config::parse_stored(self.config_text()?)
-            .map_err(|error| error.context("config"))
-            .with_context(|| format!("{:?}", self.file(STATE_FILE)))
+            .context("config")
+            .with_context(|| self.state_file())
     }
 
     /// Replaces the resources that `update` has set. The lock must be held. A reader sees the old
     /// state or the new state; after an error the old state stays.
     pub fn replace_resources(&mut self, resources: LinuxResources) -> Result<()> {
-        let name = || format!("{:?}", self.file(STATE_FILE));
+        let name = || self.state_file();
         let Some(old) = self.state().filter(|_| self.locked) else {
             return Err(Error::new(Kind::State, "not created, or not locked")).with_context(name);
         };
@@ -215,7 +203,9 @@ impl Entry {
         struct OnlyHooks {
             hooks: Option<oci_spec::runtime::Hooks>,
         }
-        let hooks = self.parse_config::<OnlyHooks>()?.hooks;
+        let OnlyHooks { hooks } = serde_json::from_str(self.config_text()?)
+            .map_err(|e| Error::new(Kind::Invalid, format!("config: {e}")))
+            .with_context(|| self.state_file())?;
         let annotations = self.state().map(|state| &state.annotations);
         config::hooks::parse(hooks.as_ref(), |name| annotations?.get(name).map(String::as_str))
     }
@@ -226,22 +216,16 @@ impl Entry {
         state.map(|state| state.config.get()).ok_or_else(missing)
     }
 
-    fn parse_config<T: DeserializeOwned>(&self) -> Result<T> {
-        serde_json::from_str(self.config_text()?)
-            .map_err(|e| Error::new(Kind::Invalid, format!("config: {e}")))
-            .with_context(|| format!("{:?}", self.file(STATE_FILE)))
-    }
-
     /// Returns the OCI state.
     pub fn document(&self) -> Result<Document<'_>> {
         let status = self.status()?;
         if let Some(state) = self.state() {
             return Ok(document(state, status, state.pid));
         }
-        let Some(intent) = self.intent() else { return Err(dir::not_found(&self.id)) };
+        let Some(intent) = self.intent() else { return Err(not_found(&self.dir.id)) };
         Ok(Document {
             oci_version: OCI_VERSION,
-            id: &self.id,
+            id: self.id(),
             pid: 0,
             status,
             bundle: &intent.bundle,
@@ -253,47 +237,53 @@ impl Entry {
         })
     }
 
-    fn file(&self, name: &str) -> std::path::PathBuf {
-        self.root.path.join(self.id.as_str()).join(name)
+    fn state_file(&self) -> String {
+        format!("{:?}", self.dir.path().join(STATE_FILE))
     }
 }
 
+fn lock_and_read(dir: &Dir) -> Result<Contents> {
+    dir.lock()?;
+    if !dir.is_named()? {
+        return Err(not_found(&dir.id));
+    }
+    read(dir, true)
+}
+
 /// Reads the files of a container; `locked` means that no other process can change them.
-fn read(root: &Root, id: &Id, dir: &OwnedFd, locked: bool) -> Result<Contents> {
-    if let Some(contents) = read_state(root, id, dir)? {
+fn read(dir: &Dir, locked: bool) -> Result<Contents> {
+    if let Some(contents) = read_state(dir)? {
         return Ok(contents);
     }
-    let intent = read_intent(root, id, dir)?.map(Box::new);
-    let intent = match intent {
+    let intent = match read_intent(dir)? {
         Some(intent) if !locked => intent,
         // Without an intent, create has made nothing yet. Do not try the lock: create is about to
         // take it, and many readers that each hold it for a moment would starve create.
         intent => return Ok(Contents::Unfinished(intent)),
     };
     // The process that creates the container holds the lock.
-    match rustix::fs::flock(dir, FlockOperation::NonBlockingLockShared) {
+    match rustix::fs::flock(&dir.fd, FlockOperation::NonBlockingLockShared) {
         Ok(()) => {}
         Err(rustix::io::Errno::WOULDBLOCK) => return Ok(Contents::Creating(intent)),
         Err(e) => return Err(e).context("lock the container"),
     }
     // Between the reads and the lock, create may have ended and the container been deleted.
-    let again = read(root, id, dir, true);
-    rustix::fs::flock(dir, FlockOperation::Unlock).context("unlock the container")?;
+    let again = read(dir, true);
+    rustix::fs::flock(&dir.fd, FlockOperation::Unlock).context("unlock the container")?;
     again
 }
 
-fn read_state(root: &Root, id: &Id, dir: &OwnedFd) -> Result<Option<Contents>> {
-    let path = root.path.join(id.as_str()).join(STATE_FILE);
-    let parsed = match file::read(dir.as_fd(), STATE_FILE) {
+fn read_state(dir: &Dir) -> Result<Option<Contents>> {
+    let parsed = match file::read(dir.fd.as_fd(), STATE_FILE) {
         Ok(None) => return Ok(None),
-        Ok(Some(bytes)) => parse(&bytes, |s: &State| s.version).and_then(|state| check(state, id)),
+        Ok(Some(bytes)) => {
+            parse(&bytes, |s: &State| s.version).and_then(|state| check(state, &dir.id))
+        }
         Err(e) => Err(e),
     };
-    match parsed.with_context(|| format!("{path:?}")) {
+    match parsed.with_context(|| format!("{:?}", dir.path().join(STATE_FILE))) {
         Ok(state) => Ok(Some(Contents::Complete(state))),
-        Err(e) if e.kind() == Kind::Invalid => {
-            Ok(Some(Contents::Broken(e, read_intent(root, id, dir)?.map(Box::new))))
-        }
+        Err(e) if e.kind() == Kind::Invalid => Ok(Some(Contents::Broken(e, read_intent(dir)?))),
         Err(e) => Err(e),
     }
 }
@@ -313,16 +303,14 @@ fn check(state: State, id: &Id) -> Result<Box<State>> {
 
 /// Reads the intent. A broken intent counts as none: the file is written atomically, so this
 /// runtime did not write it.
-fn read_intent(root: &Root, id: &Id, dir: &OwnedFd) -> Result<Option<Intent>> {
-    let path = || format!("{:?}", Path::join(&root.path, id.as_str()).join(INTENT_FILE));
-    let parsed = match file::read(dir.as_fd(), INTENT_FILE) {
+fn read_intent(dir: &Dir) -> Result<Option<Box<Intent>>> {
+    let parsed = match file::read(dir.fd.as_fd(), INTENT_FILE) {
         Ok(None) => return Ok(None),
         Ok(Some(bytes)) => parse(&bytes, |i: &Intent| i.version),
         Err(e) => Err(e),
     };
-    match parsed.with_context(path) {
-        Ok(intent) if intent.id == *id => Ok(Some(intent)),
-        Ok(_) => Ok(None),
+    match parsed.with_context(|| format!("{:?}", dir.path().join(INTENT_FILE))) {
+        Ok(intent) => Ok(Some(Box::new(intent)).filter(|intent| intent.id == dir.id)),
         Err(e) if e.kind() == Kind::Invalid => {
             crate::log::warn(&e);
             Ok(None)

@@ -34,11 +34,13 @@ fn unless_gone<T>(read: Result<T>) -> Result<Option<T>> {
     }
 }
 
-/// Whether process `pid` has been killed, or is about to exit for another reason.
+/// Whether process `pid` has been killed, or is about to exit for another reason: PF_EXITING in
+/// field 9 of /proc/pid/stat.
 pub fn is_dying(pid: i32) -> Result<bool> {
+    const PF_EXITING: u32 = 4;
     let status = unless_gone(crate::fs::read_bytes(&format!("/proc/{pid}/status")))?;
     let (Some(status), Some(stat)) = (status, unless_gone(stat(pid))?) else { return Ok(true) };
-    Ok(is_killed(&String::from_utf8_lossy(&status)) || is_exiting(&stat))
+    Ok(is_killed(&String::from_utf8_lossy(&status)) || stat.flags & PF_EXITING != 0)
 }
 
 /// Whether SIGKILL is pending, for the first thread or for all (proc_pid_status(5)).
@@ -50,12 +52,6 @@ fn is_killed(status: &str) -> bool {
         u64::from_str_radix(mask.trim(), 16)
             .is_ok_and(|mask| mask & (1 << (libc::SIGKILL - 1)) != 0)
     })
-}
-
-/// Whether the process is exiting: PF_EXITING in field 9 (proc_pid_stat(5)).
-fn is_exiting(stat: &Stat) -> bool {
-    const PF_EXITING: u32 = 4;
-    stat.flags & PF_EXITING != 0
 }
 
 /// Returns the start time, unless the process is dead.

@@ -68,7 +68,7 @@ fn many_deletes_of_one_container_all_end_well() {
         std::thread::scope(|scope| {
             for _ in 0..16 {
                 scope.spawn(|| {
-                    match home.store().load_any(&id("c")).and_then(container::destroy) {
+                    match home.store().load_any(&id("c")).and_then(container::delete::destroy) {
                         Ok(()) => {}
                         Err(e) => assert_eq!(e.kind(), Kind::NotFound, "{e}"),
                     }
@@ -101,7 +101,7 @@ fn creators_and_deleters_race_to_a_clean_end() {
             });
             scope.spawn(|| {
                 for _ in 0..200 {
-                    match home.store().load_any(&id("c")).and_then(container::destroy) {
+                    match home.store().load_any(&id("c")).and_then(container::delete::destroy) {
                         Ok(()) => {}
                         Err(e) => assert_eq!(e.kind(), Kind::NotFound, "{e}"),
                     }

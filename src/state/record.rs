@@ -41,7 +41,7 @@ pub struct Intent {
     pub created: SystemTime,
     /// The cgroup that create will make.
     pub cgroup: cgroup::Record,
-    /// The boot in which the file was written: [`boot_id`].
+    /// The boot in which the file was written: [`boot_id`](super::boot_id).
     pub boot_id: String,
 }
 
@@ -64,9 +64,9 @@ pub struct State {
     pub owner: u32,
     /// The process id of init, in the pid namespace of the runtime.
     pub pid: i32,
-    /// The start time of init: [`process_start_time`].
+    /// The start time of init: [`process_start_time`](super::process_start_time).
     pub start_time: u64,
-    /// The boot in which the container runs: [`boot_id`].
+    /// The boot in which the container runs: [`boot_id`](super::boot_id).
     pub boot_id: String,
     /// The container's cgroup.
     pub cgroup: cgroup::Record,

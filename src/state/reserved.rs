@@ -1,12 +1,11 @@
 //! The directory of a container while `create` works on it.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 use rustix::fs::{AtFlags, FlockOperation, Mode};
 
-use super::dir::{MARK, Root, is_marked, is_named, lock, open_dir, remove};
+use super::dir::{Dir, MARK, Root, is_marked};
 use super::file;
 use super::id::Id;
 use super::record::{INTENT_FILE, Intent, STATE_FILE, State};
@@ -20,10 +19,7 @@ use crate::{Context, Error, Kind, Result};
 /// it for both, and the child must not drop this value.
 #[derive(Debug)]
 pub struct Reserved {
-    root: Arc<Root>,
-    id: Id,
-    dir: OwnedFd,
-    path: PathBuf,
+    dir: Dir,
 }
 
 impl Reserved {
@@ -57,9 +53,7 @@ impl Reserved {
                 Err(e) => return Err(e).with_context(what),
             }
             match take(root, id) {
-                Ok(Some(dir)) => {
-                    return Ok(Reserved { root: root.clone(), id: id.clone(), dir, path });
-                }
+                Ok(Some(dir)) => return Ok(Reserved { dir }),
                 Ok(None) => {}
                 Err(error) => {
                     // It is empty, even if it now belongs to another process.
@@ -73,13 +67,13 @@ impl Reserved {
 
     /// Returns the container's directory.
     pub fn dir(&self) -> BorrowedFd<'_> {
-        self.dir.as_fd()
+        self.dir.fd.as_fd()
     }
 
     /// Returns the container's directory, as an absolute path.
     #[cfg(test)]
-    pub fn path(&self) -> &std::path::Path {
-        &self.path
+    pub fn path(&self) -> std::path::PathBuf {
+        self.dir.path()
     }
 
     /// Writes the state: from here on the container exists for other commands.
@@ -88,7 +82,7 @@ impl Reserved {
     }
 
     fn write<T: serde::Serialize>(&mut self, name: &str, value: &T) -> Result<()> {
-        let what = || format!("container directory {:?}", self.path);
+        let what = || format!("container directory {:?}", self.dir.path());
         let bytes = serde_json::to_vec(value)
             .map_err(|e| Error::new(Kind::System, format!("write {name}: {e}")))
             .with_context(what)?;
@@ -98,7 +92,7 @@ impl Reserved {
     /// Removes the directory after create has failed and has undone everything else. Can be
     /// repeated.
     pub fn abandon(&self) -> Result<()> {
-        remove(&self.root, &self.id, &self.dir)?;
+        self.dir.remove()?;
         self.unlock();
         Ok(())
     }
@@ -111,20 +105,20 @@ impl Reserved {
     /// Unlocks explicitly, since init still has a copy of the descriptor.
     fn unlock(&self) {
         // The exit of this process releases the lock otherwise.
-        let _ = rustix::fs::flock(&self.dir, FlockOperation::Unlock);
+        let _ = rustix::fs::flock(&self.dir.fd, FlockOperation::Unlock);
     }
 }
 
 /// Opens and locks the new directory of `id`; `None` if another process has removed it.
-fn take(root: &Root, id: &Id) -> Result<Option<OwnedFd>> {
-    let Some(dir) = open_dir(root, id)? else { return Ok(None) };
-    lock(&dir)?;
-    if !is_named(root, id, &dir)? {
+fn take(root: &Arc<Root>, id: &Id) -> Result<Option<Dir>> {
+    let Some(dir) = Dir::open(root, id)? else { return Ok(None) };
+    dir.lock()?;
+    if !dir.is_named()? {
         return Ok(None);
     }
-    if !is_marked(&rustix::fs::fstat(&dir).context("fstat")?) {
+    if !is_marked(&rustix::fs::fstat(&dir.fd).context("fstat")?) {
         // In case the umask removed bits of the owner.
-        rustix::fs::fchmod(&dir, Mode::from_raw_mode(MARK)).context("chmod")?;
+        rustix::fs::fchmod(&dir.fd, Mode::from_raw_mode(MARK)).context("chmod")?;
     }
     Ok(Some(dir))
 }

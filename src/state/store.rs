@@ -56,9 +56,9 @@ impl Store {
     }
 
     /// Creates the state directory, mode 0700, with its parents. It may exist.
-    pub fn create_root(&self) -> Result<()> {
-        if self.root.get().is_some() {
-            return Ok(());
+    pub(super) fn create_root(&self) -> Result<&Arc<Root>> {
+        if let Some(root) = self.root.get() {
+            return Ok(root);
         }
         let what = || format!("create the state directory {:?}", self.path);
         std::fs::DirBuilder::new()
@@ -70,10 +70,7 @@ impl Store {
             let mode = std::fs::Permissions::from_mode(0o1700);
             std::fs::set_permissions(&self.path, mode).with_context(what)?;
         }
-        match self.try_open()? {
-            Some(_) => Ok(()),
-            None => Err(Error::sys(Errno::ENOENT)).with_context(what),
-        }
+        self.try_open()?.ok_or_else(|| Error::sys(Errno::ENOENT).context(what()))
     }
 
     /// Returns the open state directory, or `None` if it does not exist.
@@ -89,11 +86,12 @@ impl Store {
                 return Err(e).with_context(|| format!("open the state directory {:?}", self.path));
             }
         };
-        let is_root = || Ok(same(&rustix::fs::fstat(&fd)?, &rustix::fs::stat("/")?));
-        let checked: rustix::io::Result<bool> =
-            if self.origin == Origin::Named { is_root() } else { Ok(false) };
-        if checked.with_context(|| format!("look at the state directory {:?}", self.path))? {
-            return Err(Error::invalid("--root", &self.path, "must not be /"));
+        if self.origin == Origin::Named {
+            let is_root = || Ok(same(&rustix::fs::fstat(&fd)?, &rustix::fs::stat("/")?));
+            let is_root: Result<bool> = is_root();
+            if is_root.with_context(|| format!("look at the state directory {:?}", self.path))? {
+                return Err(Error::invalid("--root", &self.path, "must not be /"));
+            }
         }
         Ok(Some(self.root.get_or_init(|| Arc::new(Root { fd, path: self.path.clone() }))))
     }
@@ -102,11 +100,7 @@ impl Store {
     /// directory too. If the container exists, the error contains `container with given ID already
     /// exists`.
     pub fn reserve(&self, id: &Id, intent: &Intent) -> Result<Reserved> {
-        self.create_root()?;
-        let Some(root) = self.try_open()? else {
-            return Err(Error::sys(Errno::ENOENT).context(format!("open {:?}", self.path)));
-        };
-        Reserved::new(root, id, intent)
+        Reserved::new(self.create_root()?, id, intent)
     }
 
     /// Loads the container `id`. [`Kind::NotFound`] if it does not exist; another file of that name
@@ -118,18 +112,16 @@ impl Store {
     /// Loads the container `id` for removal: also a container whose creation died before it wrote
     /// anything, or whose state cannot be read.
     pub fn load_any(&self, id: &Id) -> Result<Entry> {
-        match self.try_open()? {
-            Some(root) => Entry::load(root, id),
-            None => Err(not_found(id)),
-        }
+        Entry::load(self.root_of(id)?, id)
     }
 
     /// Loads the container `id` like [`Store::load_any`], and locks it.
     pub fn load_locked(&self, id: &Id) -> Result<Entry> {
-        match self.try_open()? {
-            Some(root) => Entry::load_locked(root, id),
-            None => Err(not_found(id)),
-        }
+        Entry::load_locked(self.root_of(id)?, id)
+    }
+
+    fn root_of(&self, id: &Id) -> Result<&Arc<Root>> {
+        self.try_open()?.ok_or_else(|| not_found(id))
     }
 
     /// Returns all containers, sorted by id. Leaves out containers that vanish meanwhile, and, with
@@ -157,10 +149,9 @@ impl Store {
             match Entry::load(root, id).and_then(Entry::readable) {
                 Ok(container) => containers.push(container),
                 Err(e) if e.kind() == Kind::NotFound => {}
-                Err(e) => crate::log::warn(format_args!(
-                    "container {id:?} is left out: {e}",
-                    id = id.as_str()
-                )),
+                Err(e) => {
+                    crate::log::warn(format_args!("container {:?} is left out: {e}", id.as_str()));
+                }
             }
         }
         Ok(containers)

@@ -43,10 +43,10 @@ fn reused_pid_and_other_boot_are_stopped_and_get_no_signal() {
         let container = home.load(name).unwrap();
         assert_eq!(container.status().unwrap(), Status::Stopped, "{name}");
         assert!(container.pidfd().unwrap().is_none(), "{name}");
-        let error = container::kill(&container, 9, false).unwrap_err().to_string();
+        let error = container::kill::kill(&container, 9, false).unwrap_err().to_string();
         assert!(error.ends_with("container not running"), "{error}");
-        container::stop(&container, Duration::from_secs(1)).unwrap();
-        container::destroy(container).unwrap();
+        container::delete::stop(&container, Duration::from_secs(1)).unwrap();
+        container::delete::destroy(container).unwrap();
     }
     assert!(sleep.alive());
     assert!(home.names().is_empty());
@@ -65,8 +65,8 @@ fn forged_pids_are_never_signalled() {
         let mut container = home.store().load_any(&id("f")).unwrap();
         assert!(container.pidfd().unwrap().is_none());
         container.lock().unwrap();
-        container::stop(&container, Duration::from_secs(1)).unwrap();
-        container::destroy(container).unwrap();
+        container::delete::stop(&container, Duration::from_secs(1)).unwrap();
+        container::delete::destroy(container).unwrap();
         assert!(home.names().is_empty());
     }
 }
@@ -77,12 +77,12 @@ fn kill_reaches_init_and_only_a_live_one() {
     let mut sleep = Sleep::new();
     home.put_running(&state("c", sleep.pid()));
     let container = home.load("c").unwrap();
-    container::kill(&container, 0, false).unwrap();
+    container::kill::kill(&container, 0, false).unwrap();
     assert!(sleep.alive());
-    container::kill(&container, 40, false).unwrap();
+    container::kill::kill(&container, 40, false).unwrap();
     use std::os::unix::process::ExitStatusExt;
     assert_eq!(sleep.0.wait().unwrap().signal(), Some(40));
-    let error = container::kill(&container, 15, false).unwrap_err();
+    let error = container::kill::kill(&container, 15, false).unwrap_err();
     assert_eq!(error.to_string(), "kill container \"c\": container not running");
     assert_eq!(error.kind(), Kind::State);
 }
@@ -152,7 +152,7 @@ fn foreign_files_are_never_removed() {
     let path = home.reserve("c").path().to_owned();
     std::fs::write(path.join("precious"), "x").unwrap();
     let container = home.store().load_any(&id("c")).unwrap();
-    let error = container::destroy(container).unwrap_err().to_string();
+    let error = container::delete::destroy(container).unwrap_err().to_string();
     assert!(error.contains("not empty"), "{error}");
     assert_eq!(std::fs::read_to_string(path.join("precious")).unwrap(), "x");
 }
@@ -172,7 +172,7 @@ fn creation_is_seen_by_its_lock() {
     // A crash of create: the descriptor is closed, and nothing else happens.
     drop(reserved);
     assert_eq!(status(&home, "c"), Status::Stopped);
-    container::destroy(home.load("c").unwrap()).unwrap();
+    container::delete::destroy(home.load("c").unwrap()).unwrap();
     home.reserve("c").abandon().unwrap();
 }
 
@@ -217,7 +217,7 @@ fn a_container_made_anew_is_not_the_one_that_was_loaded() {
     let home = Home::new();
     home.reserve("c").keep();
     let mut old = home.load("c").unwrap();
-    container::destroy(home.load("c").unwrap()).unwrap();
+    container::delete::destroy(home.load("c").unwrap()).unwrap();
     home.reserve("c").keep();
     assert_eq!(old.lock().unwrap_err().kind(), Kind::NotFound);
     assert_eq!(home.names(), ["c"]);
@@ -282,7 +282,7 @@ fn state_files_that_are_no_files_do_not_block_and_are_refused() {
     // A clean-up may remove it, and affects no process.
     let container = home.store().load_any(&id("c")).unwrap();
     assert!(container.broken().is_some() && container.intent().is_some());
-    container::destroy(container).unwrap();
+    container::delete::destroy(container).unwrap();
     assert!(target.exists() && sleep.alive());
 }
 
@@ -291,7 +291,7 @@ fn a_live_container_is_not_destroyed() {
     let home = Home::new();
     let mut sleep = Sleep::new();
     home.put(&state("c", sleep.pid()));
-    let error = container::destroy(home.load("c").unwrap()).unwrap_err();
+    let error = container::delete::destroy(home.load("c").unwrap()).unwrap_err();
     assert_eq!(error.to_string(), "delete container \"c\": it is created");
     assert_eq!(error.kind(), Kind::State);
     assert!(sleep.alive());
@@ -304,7 +304,7 @@ fn stop_waits_for_the_death() {
     let mut sleep = Sleep::new();
     home.put_running(&state("c", sleep.pid()));
     let container = home.load("c").unwrap();
-    container::stop(&container, Duration::from_secs(10)).unwrap();
+    container::delete::stop(&container, Duration::from_secs(10)).unwrap();
     assert_eq!(container.status().unwrap(), Status::Stopped);
     assert!(!sleep.alive());
 }
@@ -318,13 +318,13 @@ fn a_removal_that_fails_half_way_can_be_repeated() {
     // A directory cannot be unlinked.
     std::fs::remove_file(&intent).unwrap();
     std::fs::create_dir(&intent).unwrap();
-    let error = container::destroy(home.load("c").unwrap()).unwrap_err().to_string();
+    let error = container::delete::destroy(home.load("c").unwrap()).unwrap_err().to_string();
     assert!(error.contains("remove intent.json: is a directory"), "{error}");
     // The container is still known, since the state is removed last.
     assert_eq!(status(&home, "c"), Status::Stopped);
     assert!(home.load("c").unwrap().state().is_some());
     std::fs::remove_dir(&intent).unwrap();
-    container::destroy(home.load("c").unwrap()).unwrap();
+    container::delete::destroy(home.load("c").unwrap()).unwrap();
     assert!(home.names().is_empty());
 }
 
@@ -345,7 +345,7 @@ fn destroy_runs_the_poststop_hooks_of_the_snapshot_after_the_directory_is_gone()
     home.put(&state);
     let container = home.load("c").unwrap();
     assert_eq!(container.config().unwrap().version(), "1.0.2");
-    container::destroy(container).unwrap();
+    container::delete::destroy(container).unwrap();
     let seen: serde_json::Value =
         serde_json::from_str(&std::fs::read_to_string(out).unwrap()).unwrap();
     assert_eq!(seen["status"], "stopped");

@@ -9,8 +9,9 @@ use nix::sys::signal::Signal;
 use nix::sys::termios::OutputFlags;
 
 use super::signals::SignalGuard;
-use super::stand_in::*;
-use super::supervise::{Child as Container, Options, supervise};
+use super::supervise::{Options, supervise};
+use super::test_support::*;
+use crate::sys::clone::Child as Container;
 use crate::sys::fdpass;
 use crate::sys::term::{set_window_size, window_size};
 
@@ -147,7 +148,7 @@ fn supervising_what_is_not_a_child_is_an_error() {
     // Needs blocked signals, so run it in a thread of its own, which gets no signals.
     std::thread::spawn(move || {
         let guard = SignalGuard::block().unwrap();
-        let options = Options { master: None, subreaper: false, forward_signals: true };
+        let options = Options { master: None, subreaper: false, notify: None };
         let error = supervise(&Container { pid: 1, pidfd: null }, options, guard).unwrap_err();
         assert_eq!(error.to_string(), "wait for 1: no child processes");
     })

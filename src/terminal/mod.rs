@@ -16,8 +16,8 @@ mod relay;
 mod relay_tests;
 pub mod signals;
 pub mod socket;
-#[cfg(test)]
-mod stand_in;
 pub mod stdio;
 mod streams;
 pub mod supervise;
+#[cfg(test)]
+mod test_support;

@@ -40,31 +40,27 @@ pub fn console_size(height: u64, width: u64) -> Result<Option<Winsize>> {
 /// Works on an `O_PATH` descriptor, so that a caller can check before it opens: opening another
 /// device may have side effects.
 pub fn verify_ptmx(ptmx: BorrowedFd<'_>) -> Result<()> {
-    let stat = fstat(ptmx).context("fstat /dev/pts/ptmx")?;
+    check_number(ptmx, "/dev/pts/ptmx")?;
     let file_system = fstatfs(ptmx).context("fstatfs /dev/pts/ptmx")?;
-    let is_character = stat.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFCHR.bits();
-    if !is_character || (major(stat.st_rdev), minor(stat.st_rdev)) != (5, 2) {
-        return Err(refused("it is not character device 5:2"));
-    }
     if file_system.filesystem_type() != DEVPTS_SUPER_MAGIC {
-        return Err(refused("it is not on a devpts file system"));
+        return Err(Error::new(Kind::Invalid, "/dev/pts/ptmx: it is not on a devpts file system"));
     }
     Ok(())
-}
-
-fn refused(why: &str) -> Error {
-    Error::new(Kind::Invalid, format!("/dev/pts/ptmx: {why}"))
 }
 
 /// Checks that `node`, a descriptor of `/dev/ptmx` (`O_PATH` will do), is character device
 /// 5:2. The kernel then takes the devpts that is mounted on `pts` in the same directory.
 pub fn verify_node(node: BorrowedFd<'_>) -> Result<()> {
-    let stat = fstat(node).context("fstat /dev/ptmx")?;
+    check_number(node, "/dev/ptmx")
+}
+
+fn check_number(node: BorrowedFd<'_>, path: &str) -> Result<()> {
+    let stat = fstat(node).with_context(|| format!("fstat {path}"))?;
     let is_character = stat.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFCHR.bits();
     if is_character && (major(stat.st_rdev), minor(stat.st_rdev)) == (5, 2) {
         return Ok(());
     }
-    Err(Error::new(Kind::Invalid, "/dev/ptmx: it is not character device 5:2"))
+    Err(Error::new(Kind::Invalid, format!("{path}: it is not character device 5:2")))
 }
 
 /// Opens a pseudo terminal like [`open`], from `/dev/ptmx`, which the caller has checked

@@ -12,14 +12,14 @@ use std::io::{Read, Write};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use super::stand_in::*;
+use super::test_support::*;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 /// Not a test: see above.
 #[test]
 fn stand_in() {
-    super::stand_in::stand_in();
+    super::test_support::stand_in();
 }
 
 // ---------------------------------------------------------------- exit status and signals
@@ -68,22 +68,6 @@ fn signals_are_forwarded() {
             assert_eq!(code(&mut child), 9, "{role}: {name}");
         }
     }
-}
-
-#[test]
-fn without_forwarding_a_signal_ends_the_supervision_and_restores_the_terminal() {
-    let (_dir, error) = place();
-    let mut outer = {
-        let script = "echo ready; sleep 30";
-        let pty_env = format!("{EXTRA}={}", error.display());
-        OnTerminal::start("deaf", script, &["env", &pty_env])
-    };
-    outer.expect("ready");
-    assert!(outer.is_raw());
-    signal(&outer.child, Signal::SIGTERM);
-    assert_eq!(code(&mut outer.child), 125);
-    assert_eq!(fs::read_to_string(error).unwrap(), "ended by signal 15");
-    outer.restored();
 }
 
 // ---------------------------------------------------------------- bytes
@@ -219,6 +203,19 @@ fn output_that_cannot_be_written_is_an_error() {
     assert_eq!(code(&mut child), 125);
     let text = fs::read_to_string(error).unwrap();
     assert_eq!(text, "write the container's output: no space left on device");
+}
+
+#[test]
+fn an_error_restores_the_terminal() {
+    let (_dir, error) = place();
+    let extra = format!("{EXTRA}={}", error.display());
+    let words = ["env", &extra, "sh", "-c", "exec \"$0\" \"$@\" >/dev/full"];
+    let mut outer = OnTerminal::start("pty", "read line; echo lost; exit 0", &words);
+    until("the terminal is raw", || outer.is_raw());
+    outer.keys("go\r");
+    assert_eq!(code(&mut outer.child), 125);
+    assert!(fs::read_to_string(error).unwrap().starts_with("write the container's output: "));
+    outer.restored();
 }
 
 #[test]

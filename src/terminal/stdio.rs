@@ -11,7 +11,7 @@ use nix::unistd::{Uid, dup2_stderr, dup2_stdin, dup2_stdout, fchown};
 use crate::{Context, Error, Kind, Result, sys};
 
 /// dup2(2) to descriptor 0, to 1 and to 2.
-pub(super) const COPY_TO: [fn(BorrowedFd<'_>) -> nix::Result<()>; 3] =
+pub const COPY_TO: [fn(BorrowedFd<'_>) -> nix::Result<()>; 3] =
     [|fd| dup2_stdin(fd), |fd| dup2_stdout(fd), |fd| dup2_stderr(fd)];
 
 /// Whether [`ensure_open`] had to open standard output.

@@ -9,6 +9,8 @@
 //! ```
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
 
 use nix::errno::Errno;
 use nix::libc;
@@ -16,22 +18,15 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::pty::Winsize;
 use nix::sys::signalfd::SignalFd;
 use nix::unistd::getpid;
-use rustix::process::{Pid, WaitOptions, WaitStatus, wait, waitpid};
+use rustix::process::{Pid, WaitOptions, wait, waitpid};
 
 use super::caller::CallerTerminal;
 use super::relay::{Gone, Relay, Rest};
 use super::signals::SignalGuard;
 use crate::sd_notify::Proxy;
-use crate::{Context, Error, Kind, Result, sys};
-
-/// The container's process, a child of this process that nothing else waits for.
-#[derive(Debug)]
-pub struct Child {
-    /// The process id in the pid namespace of the caller.
-    pub pid: i32,
-    /// The pidfd, from clone3(2) or pidfd_open(2).
-    pub pidfd: OwnedFd,
-}
+use crate::sys::clone::Child;
+use crate::sys::pidfd;
+use crate::{Context, Error, Kind, Result};
 
 /// The tasks besides waiting for the process.
 #[derive(Debug)]
@@ -43,29 +38,14 @@ pub struct Options {
     /// Whether to reap every child, for a caller that is a child subreaper. Otherwise only the
     /// container's process is reaped.
     pub subreaper: bool,
-    /// Whether to forward signals. Otherwise SIGHUP, SIGINT, SIGQUIT and SIGTERM end the
-    /// supervision with an error, after the terminal is restored, and other signals are dropped.
-    pub forward_signals: bool,
+    /// Receives the readiness messages of the container.
+    pub notify: Option<Proxy>,
 }
 
-/// How the container's process ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Exit {
-    /// The process exited with this status (0 to 255).
-    Code(i32),
-    /// This signal killed the process.
-    Signal(i32),
-}
-
-impl Exit {
-    /// Returns the exit status as shells report it: that of the process, or 128 plus the number of
-    /// the signal.
-    pub fn status(&self) -> i32 {
-        match self {
-            Exit::Code(code) => *code,
-            Exit::Signal(signal) => signal.saturating_add(128),
-        }
-    }
+/// Returns an exit status as shells report it: that of the process, or 128 plus the number of the
+/// signal that killed it.
+pub fn shell_status(ended: ExitStatus) -> i32 {
+    ended.code().or(ended.signal().map(|signal| 128 + signal)).unwrap_or(1)
 }
 
 /// Returns the size of the caller's terminal, if standard input, output or error is a terminal.
@@ -77,28 +57,18 @@ pub fn caller_size() -> Option<Winsize> {
     CallerTerminal::find()?.size().ok()
 }
 
-/// Waits until the container's process has ended, and its output to the terminal is written.
+/// Waits until the container's process has ended, and its output to the terminal is written. The
+/// process is a child of the calling process, and nothing else waits for it.
 ///
 /// On return the caller's terminal has its old settings, whatever the result. Signals stay blocked:
 /// see [`SignalGuard`].
-pub fn supervise(child: &Child, options: Options, signals: SignalGuard) -> Result<Exit> {
-    supervise_notifying(child, options, signals, None)
-}
-
-/// Waits like [`supervise`], and forwards readiness messages of the container to `notify`.
-pub fn supervise_notifying(
-    child: &Child,
-    options: Options,
-    signals: SignalGuard,
-    notify: Option<Proxy>,
-) -> Result<Exit> {
+pub fn supervise(child: &Child, options: Options, signals: SignalGuard) -> Result<ExitStatus> {
     let mut front = Front {
         signals: signals.watch()?,
         child,
-        forward: options.forward_signals,
         relay: options.master.map(Relay::open).transpose()?,
         terminal: None,
-        notify,
+        notify: options.notify,
         failure: None,
     };
     front.set_up_terminal()?;
@@ -120,7 +90,6 @@ pub fn supervise_notifying(
 struct Front<'a> {
     signals: SignalFd,
     child: &'a Child,
-    forward: bool,
     relay: Option<Relay>,
     terminal: Option<CallerTerminal>,
     notify: Option<Proxy>,
@@ -184,18 +153,14 @@ impl Front<'_> {
                 libc::SIGCONT => self.resume()?,
                 _ => {}
             }
-            if self.forward {
-                // ESRCH: the process has just ended. EPERM: it has become another user, and the
-                // runtime is not root; the kernel would have refused the sender too.
-                match sys::pidfd::send_signal(self.child.pidfd.as_fd(), number) {
-                    Ok(()) | Err(Errno::ESRCH | Errno::EPERM) => {}
-                    Err(errno) => {
-                        let what = format!("forward signal {number} to process {}", self.child.pid);
-                        return Err(Error::sys(errno).context(what));
-                    }
+            // ESRCH: the process has just ended. EPERM: it has become another user, and the
+            // runtime is not root; the kernel would have refused the sender too.
+            match pidfd::send_signal(self.child.pidfd.as_fd(), number) {
+                Ok(()) | Err(Errno::ESRCH | Errno::EPERM) => {}
+                Err(errno) => {
+                    let what = format!("forward signal {number} to process {}", self.child.pid);
+                    return Err(Error::sys(errno).context(what));
                 }
-            } else if ends_us(number) {
-                return Err(Error::new(Kind::System, format!("ended by signal {number}")));
             }
         }
         Ok(())
@@ -240,18 +205,15 @@ impl Front<'_> {
                 wait_for(&self.signals, [rest.interest(), None, None, None, None])?;
             ready = !output.is_empty();
             if !signals.is_empty() {
+                use libc::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
                 while let Some(signal) = self.signals.read_signal().context("read signalfd")? {
-                    if ends_us(signal.ssi_signo.cast_signed()) {
+                    if let SIGHUP | SIGINT | SIGQUIT | SIGTERM = signal.ssi_signo.cast_signed() {
                         return Ok(());
                     }
                 }
             }
         }
     }
-}
-
-fn ends_us(signal: i32) -> bool {
-    matches!(signal, libc::SIGHUP | libc::SIGINT | libc::SIGQUIT | libc::SIGTERM)
 }
 
 /// Calls poll(2), without a time limit, on the signals and up to five other descriptors.
@@ -274,7 +236,7 @@ fn wait_for(
 }
 
 /// Reaps children that have ended. Returns how the container's process ended, if it has.
-fn reap(pid: i32, all: bool) -> Result<Option<Exit>> {
+fn reap(pid: i32, all: bool) -> Result<Option<ExitStatus>> {
     let child = Pid::from_raw(pid)
         .ok_or_else(|| Error::new(Kind::System, format!("process {pid}: no such process")))?;
     loop {
@@ -282,21 +244,14 @@ fn reap(pid: i32, all: bool) -> Result<Option<Exit>> {
             if all { wait(WaitOptions::NOHANG) } else { waitpid(Some(child), WaitOptions::NOHANG) };
         match ended {
             // Do not continue: from here on the number may belong to another process.
-            Ok(Some((ended, status))) if ended == child => return Ok(Some(exit(status))),
+            Ok(Some((ended, status))) if ended == child => {
+                return Ok(Some(ExitStatus::from_raw(status.as_raw())));
+            }
             Ok(Some(_)) => {}
             Ok(None) => return Ok(None),
             Err(rustix::io::Errno::INTR) => {}
             Err(errno) => return Err(Error::from(errno).context(format!("wait for {pid}"))),
         }
-    }
-}
-
-fn exit(status: WaitStatus) -> Exit {
-    match (status.exit_status(), status.terminating_signal()) {
-        (Some(code), _) => Exit::Code(code),
-        (None, Some(signal)) => Exit::Signal(signal),
-        // wait(2) without WUNTRACED and WCONTINUED reports nothing else.
-        (None, None) => Exit::Code(status.as_raw()),
     }
 }
 
@@ -306,8 +261,8 @@ mod tests {
 
     #[test]
     fn a_signal_counts_from_128() {
-        assert_eq!(Exit::Code(7).status(), 7);
-        assert_eq!(Exit::Signal(libc::SIGKILL).status(), 137);
-        assert_eq!(Exit::Signal(64).status(), 192);
+        for (raw, status) in [(7 << 8, 7), (libc::SIGKILL, 137), (64, 192)] {
+            assert_eq!(shell_status(ExitStatus::from_raw(raw)), status);
+        }
     }
 }

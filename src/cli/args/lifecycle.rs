@@ -56,7 +56,6 @@ pub struct CreateArgs {
     pub no_new_keyring: bool,
 }
 
-/// Arguments of `run`.
 #[derive(Debug, Clone, Args)]
 #[command(after_long_help = "\
 Examples:
@@ -81,7 +80,6 @@ pub struct RunArgs {
     pub no_subreaper: bool,
 }
 
-/// Arguments of `kill`.
 #[derive(Debug, Clone, Args)]
 pub struct KillArgs {
     /// Container ID.
@@ -97,7 +95,6 @@ pub struct KillArgs {
     pub all: bool,
 }
 
-/// Arguments of `delete`.
 #[derive(Debug, Clone, Args)]
 pub struct DeleteArgs {
     /// Container ID.
@@ -109,7 +106,6 @@ pub struct DeleteArgs {
     pub force: bool,
 }
 
-/// Arguments of `list`.
 #[derive(Debug, Clone, Args)]
 pub struct ListArgs {
     /// Output format: table or json.
@@ -122,7 +118,6 @@ pub struct ListArgs {
     pub quiet: bool,
 }
 
-/// Arguments of `spec`.
 #[derive(Debug, Clone, Args)]
 pub struct SpecArgs {
     /// Bundle directory to write to [default: current directory].

@@ -116,7 +116,6 @@ pub struct Global {
     pub rootless: Rootless,
 }
 
-/// Values of `--log-format`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
     /// Lines for humans.
@@ -125,7 +124,6 @@ pub enum LogFormat {
     Json,
 }
 
-/// Values of `--log-level`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogLevel {
     /// Failures only.
@@ -137,7 +135,6 @@ pub enum LogLevel {
     Debug,
 }
 
-/// Values of `--rootless`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Rootless {
     /// A cgroup that may not be created is no error.
@@ -148,7 +145,6 @@ pub enum Rootless {
     Auto,
 }
 
-/// Values of `--cgroup-manager`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum CgroupManager {
     /// The runtime itself, in the cgroup file system.
@@ -159,7 +155,6 @@ pub enum CgroupManager {
     Disabled,
 }
 
-/// Values of `list --format`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ListFormat {
     /// Aligned columns.
@@ -168,7 +163,6 @@ pub enum ListFormat {
     Json,
 }
 
-/// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Create a container; its process waits for start.
@@ -224,7 +218,6 @@ pub enum Command {
     Features,
 }
 
-/// Arguments of commands that take only a container.
 #[derive(Debug, Clone, Args)]
 pub struct IdArgs {
     /// Container ID.

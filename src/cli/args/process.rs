@@ -7,7 +7,6 @@ use clap::{Args, ValueHint};
 
 use super::ListFormat;
 
-/// Arguments of `exec`.
 #[derive(Debug, Clone, Args)]
 #[command(
     override_usage = "bulkhead exec [OPTIONS] <ID> <COMMAND>...\n       \
@@ -120,7 +119,6 @@ const PROCESS: &str = "Process options";
 /// Heading of the options that connect the process of `exec` with the host.
 const OUTSIDE: &str = "Files and descriptors";
 
-/// Arguments of `ps`.
 #[derive(Debug, Clone, Args)]
 #[command(
     override_usage = "bulkhead ps [OPTIONS] <ID> [PS-OPTION]...",

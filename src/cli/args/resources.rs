@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
 
-/// Arguments of `events`.
 #[derive(Debug, Clone, Args)]
 #[command(after_long_help = "\
 Examples:

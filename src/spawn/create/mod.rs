@@ -10,7 +10,7 @@ mod record;
 mod request;
 mod transaction;
 
-pub use self::request::CreateRequest;
+pub use self::request::{CreateRequest, Options};
 pub use self::transaction::Created;
 use crate::config::{CgroupRequest, Plan, PlanOptions, TerminalRequest};
 use crate::host::Host;
@@ -24,41 +24,42 @@ use crate::{Result, config, log};
 ///
 /// The calling process must have one thread ([`crate::spawn`]).
 pub fn create<'a>(store: &Store, request: &CreateRequest<'a>) -> Result<Created<'a>> {
+    let options = request.options;
     let mut warnings = Vec::new();
     let host = Host::probe()?;
-    let path = request.config.clone().unwrap_or_else(|| request.bundle.join("config.json"));
+    let path = options.config.clone().unwrap_or_else(|| options.bundle.join("config.json"));
     let mut loaded = config::load(&path)?;
     warnings.append(&mut loaded.warnings);
     let notify_dir = || store.path().join(request.id.as_str()).join(sd_notify::DIR);
-    let options = PlanOptions {
+    let plan_options = PlanOptions {
         id: request.id.as_str().to_owned(),
-        bundle: request.bundle.clone(),
-        no_pivot: request.no_pivot,
-        no_new_keyring: request.no_new_keyring,
-        preserve_fds: request.preserve_fds,
-        listen: request.listen.clone(),
-        seccomp_cache: request.seccomp_cache.clone(),
+        bundle: options.bundle.clone(),
+        no_pivot: options.no_pivot,
+        no_new_keyring: options.no_new_keyring,
+        preserve_fds: options.preserve_fds,
+        listen: options.listen.clone(),
+        seccomp_cache: options.seccomp_cache.clone(),
         terminal: TerminalRequest {
-            console_socket: request.console_socket.is_some(),
+            console_socket: options.console_socket.is_some(),
             detached: request.detached,
         },
         cgroup: CgroupRequest {
-            disabled: request.no_cgroup,
-            systemd: request.systemd_cgroup.then(|| request.environment.clone()),
-            rootless: request.rootless.unwrap_or(host.is_rootless),
+            disabled: options.no_cgroup,
+            systemd: options.systemd_cgroup.then(|| options.environment.clone()),
+            rootless: options.rootless.unwrap_or(host.is_rootless),
         },
-        notify_dir: request.notify.as_ref().map(|_| notify_dir()),
+        notify_dir: options.notify.as_ref().map(|_| notify_dir()),
     };
-    let mut plan = Plan::new(&loaded.spec, &options, &host, &mut warnings)?;
-    let notify = request.notify.clone().filter(|_| plan.notifies);
-    let console = request.console_socket.as_deref();
+    let mut plan = Plan::new(&loaded.spec, &plan_options, &host, &mut warnings)?;
+    let notify = options.notify.clone().filter(|_| plan.notifies);
+    let console = options.console_socket.as_deref();
     let console = console.map(|path| socket::connect("--console-socket", path)).transpose()?;
     warnings.iter().for_each(log::warn);
 
     plan.hooks.open_output()?;
     let state = record::state(request, &plan, &host, &loaded.raw)?;
     // From here on there is something to undo.
-    let reserved = store.reserve(&request.id, &record::intent(&state))?;
+    let reserved = store.reserve(request.id, &record::intent(&state))?;
     let created = Created::new(request.parent, plan, state, reserved, notify);
     let created = created.run(&host, request, console)?;
     created.save_filter();

@@ -2,19 +2,34 @@
 
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
+
 use crate::config::Listen;
 use crate::spawn::child::Parent;
 use crate::state::Id;
 use crate::terminal::signals::Ignored;
 use crate::{sd_notify, systemd};
 
-/// The parameters of a create.
+/// A request to create a container.
 #[derive(Debug)]
 pub struct CreateRequest<'a> {
     /// The parent of init.
     pub parent: Parent<'a>,
     /// The new container's id.
-    pub id: Id,
+    pub id: &'a Id,
+    /// What the user chooses.
+    pub options: &'a Options,
+    /// The runtime does not stay in the foreground.
+    pub detached: bool,
+    /// Init waits for a later `start`.
+    pub waits_for_start: bool,
+    /// The signals that the caller ignores, for which the program gets the default action.
+    pub signals: &'a Ignored,
+}
+
+/// The bundle of a container, and the options of its user.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Options {
     /// The bundle, absolute.
     pub bundle: PathBuf,
     /// The file to read in place of the bundle's config.json.
@@ -25,19 +40,12 @@ pub struct CreateRequest<'a> {
     pub pidfd_socket: Option<PathBuf>,
     /// The file for the process id of init.
     pub pid_file: Option<PathBuf>,
+    /// The directory of compiled seccomp filters.
+    pub seccomp_cache: Option<PathBuf>,
     /// Use chroot(2) in place of pivot_root(2).
     pub no_pivot: bool,
     /// Keep the caller's session keyring.
     pub no_new_keyring: bool,
-    /// How many descriptors from 3 up the container gets. The caller has opened them, or reserved
-    /// their numbers.
-    pub preserve_fds: u32,
-    /// Descriptors of socket activation, which come before the preserved ones.
-    pub listen: Listen,
-    /// The runtime does not stay in the foreground.
-    pub detached: bool,
-    /// Init waits for a later `start`.
-    pub waits_for_start: bool,
     /// Whether a cgroup without access is accepted if no limit is requested; `None`: only without
     /// the rights of the machine's root.
     pub rootless: Option<bool>,
@@ -47,10 +55,13 @@ pub struct CreateRequest<'a> {
     pub environment: systemd::Environment,
     /// Make no cgroup, and refuse limits.
     pub no_cgroup: bool,
-    /// The signals that the caller ignores, for which the program gets the default action.
-    pub signals: &'a Ignored,
+    /// How many descriptors from 3 up the container gets. The caller has opened them, or reserved
+    /// their numbers.
+    pub preserve_fds: u32,
+    /// Descriptors of socket activation, which come before the preserved ones.
+    #[serde(skip)]
+    pub listen: Listen,
     /// The service manager that waits for the readiness of the container.
+    #[serde(skip)]
     pub notify: Option<sd_notify::Host>,
-    /// The directory of compiled seccomp filters.
-    pub seccomp_cache: Option<PathBuf>,
 }

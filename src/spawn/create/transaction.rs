@@ -192,12 +192,12 @@ impl<'a> Created<'a> {
         record::set_pid(&mut self.state, child.pid)?;
         log::debug(format_args!("init is process {} and is ready", child.pid));
         self.reserved.commit(&self.state)?;
-        if let Some(path) = &request.pid_file {
+        if let Some(path) = &request.options.pid_file {
             announce::write_pid_file(path, child.pid)?;
             self.pid_file = Some(path.clone());
         }
         let receiver = (annotations::PIDFD_RECEIVER, &self.plan.annotations.pidfd_receiver);
-        for (name, path) in [("--pidfd-socket", &request.pidfd_socket), receiver] {
+        for (name, path) in [("--pidfd-socket", &request.options.pidfd_socket), receiver] {
             if let Some(path) = path {
                 announce::send_pidfd(name, path, child)?;
             }

@@ -5,12 +5,13 @@ use std::path::{Component, Path, PathBuf};
 use std::str::FromStr;
 
 use nix::errno::Errno;
+use serde::{Deserialize, Serialize};
 
 use crate::cgroup::{Cgroup, Record};
 use crate::{Context, Error, Result, fs};
 
 /// One `--cgroup`: `PATH`, or `CONTROLLER[,CONTROLLER…]:PATH` for hierarchies of v1.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SubCgroup {
     /// The controllers; empty: every hierarchy.
     pub controllers: Vec<String>,

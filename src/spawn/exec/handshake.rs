@@ -59,11 +59,11 @@ impl ExecHandshake<'_> {
         if !inherits_scheduler {
             scheduling::set_of(&process.scheduling, self.shared.child.pid)?;
         }
-        if let Some(path) = &request.pidfd_socket {
+        if let Some(path) = &request.options.pidfd_socket {
             announce::send_pidfd("--pidfd-socket", path, self.shared.child)?;
         }
         // Last: an engine recognises a failed exec by the missing file.
-        match &request.pid_file {
+        match &request.options.pid_file {
             Some(path) => announce::write_pid_file(path, self.shared.child.pid),
             None => Ok(()),
         }

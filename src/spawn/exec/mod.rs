@@ -17,7 +17,7 @@ mod transaction;
 use oci_spec::runtime::Spec;
 
 use self::plan::ExecPlan;
-pub use self::request::ExecRequest;
+pub use self::request::{ExecRequest, Options};
 use crate::config::{FilterPoint, Sibling};
 use crate::host::Host;
 use crate::init::exec::stopped;
@@ -34,12 +34,13 @@ use crate::{Error, Kind, Result, log};
 /// invalid process; and any error on the way to execve(2). After an error there is no process.
 pub fn exec(container: &Entry, request: &ExecRequest<'_>) -> Result<Running> {
     let mut warnings = Vec::new();
-    let (state, status) = running(container, request.ignore_paused)?;
+    let (state, status) = running(container, request.options.ignore_paused)?;
     let host = Host::probe()?;
     let config = container.config()?;
-    let process = process::resolve(&config, &request.process, &mut warnings)?;
+    let file = request.options.process_file.as_deref();
+    let process = process::resolve(&config, file, &request.options.command, &mut warnings)?;
     let plan = ExecPlan::new(&config, &process, state, request, &host, &mut warnings)?;
-    let console = request.console_socket.as_deref();
+    let console = request.options.console_socket.as_deref();
     let console = console.map(|path| socket::connect("--console-socket", path)).transpose()?;
     if status == Status::Created {
         if !host.may_trace() {

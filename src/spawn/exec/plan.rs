@@ -76,7 +76,7 @@ impl ExecPlan {
         let namespaces = Namespaces::new(linux.and_then(|linux| linux.namespaces().as_ref()))?;
         let ids = linux.map(|linux| IdMaps::new(linux, &namespaces, host)).transpose()?.flatten();
         let kinds = Kind::ALL.into_iter().filter(|kind| *namespaces.get(*kind) != Choice::Inherit);
-        let listen = request.listen.clone();
+        let listen = request.options.listen.clone();
         let around = process::Surroundings {
             linux,
             namespaces: &namespaces,
@@ -84,10 +84,10 @@ impl ExecPlan {
             ids: ids.as_ref().filter(|_| namespaces.user == Choice::New),
             keeps_groups: annotations::keeps_groups(config),
             terminal: TerminalRequest {
-                console_socket: request.console_socket.is_some(),
+                console_socket: request.options.console_socket.is_some(),
                 detached: request.detached,
             },
-            seccomp_cache: request.seccomp_cache.as_deref(),
+            seccomp_cache: request.options.seccomp_cache.as_deref(),
             host,
         };
         let process = Process::new(process, &around, warnings)?;
@@ -102,11 +102,11 @@ impl ExecPlan {
                 denies_setgroups: ids.is_some_and(|ids| ids.denies_setgroups()),
             },
             is_privileged: host.is_privileged(),
-            cgroup: ExecCgroup::new(&state.cgroup, &request.cgroups)?,
+            cgroup: ExecCgroup::new(&state.cgroup, &request.options.cgroups)?,
             keyring: keyring(state)?,
             initial_affinity: affinities.initial,
             affinity: affinities.last,
-            preserve_fds: listen.count().saturating_add(request.preserve_fds),
+            preserve_fds: listen.count().saturating_add(request.options.preserve_fds),
             listen,
         };
         if plan.has(Kind::Pid) && !plan.has(Kind::User) && !plan.is_privileged {

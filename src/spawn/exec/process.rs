@@ -1,24 +1,16 @@
 //! The process that `exec` starts: a process.json, or the container's own process with another
 //! command and the changes that the command line requests.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use oci_spec::runtime::{Capabilities, Capability, LinuxCapabilities, Process, Spec};
+use serde::{Deserialize, Serialize};
 
 use crate::{Error, Kind, Result, config, text};
 
-/// The process to start.
-#[derive(Debug, Clone)]
-pub enum Asked {
-    /// The process that this file describes (config.md, "Process").
-    File(PathBuf),
-    /// The container's own process, with changes.
-    Command(Box<Command>),
-}
-
 /// Changes to the container's process. A field that is `None` or empty changes nothing.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Command {
     /// The command and its arguments.
     pub args: Vec<String>,
@@ -43,24 +35,25 @@ pub struct Command {
     pub label: Option<String>,
 }
 
-/// Returns the process in the form of config.json. Limits, capabilities and other settings that a
-/// process.json leaves out come from the container's own process.
-pub fn resolve(config: &Spec, asked: &Asked, warnings: &mut Vec<String>) -> Result<Process> {
-    match asked {
-        Asked::File(path) => {
-            let mut loaded = config::load_process(path)?;
-            warnings.append(&mut loaded.warnings);
-            Ok(completed(loaded.process, config.process().as_ref()))
-        }
-        Asked::Command(command) => {
-            let Some(own) = config.process() else {
-                let why = "the container has no process of its own to take settings from; give \
-                           --process";
-                return Err(Error::new(Kind::Invalid, why));
-            };
-            changed(own.clone(), command, warnings)
-        }
+/// Returns the process in the form of config.json: that of `file`, or the container's own process
+/// with the changes of `command`. Limits, capabilities and other settings that a process.json leaves
+/// out come from the container's own process.
+pub fn resolve(
+    config: &Spec,
+    file: Option<&Path>,
+    command: &Command,
+    warnings: &mut Vec<String>,
+) -> Result<Process> {
+    if let Some(path) = file {
+        let mut loaded = config::load_process(path)?;
+        warnings.append(&mut loaded.warnings);
+        return Ok(completed(loaded.process, config.process().as_ref()));
     }
+    let Some(own) = config.process() else {
+        let why = "the container has no process of its own to take settings from; give --process";
+        return Err(Error::new(Kind::Invalid, why));
+    };
+    changed(own.clone(), command, warnings)
 }
 
 /// Adds to `process` the settings that belong to the container rather than to one of its processes.
@@ -204,7 +197,7 @@ mod tests {
         "rlimits":[{"type":"RLIMIT_NOFILE","soft":10,"hard":10}],"oomScoreAdj":3}"#;
 
     fn resolved(command: Command) -> Result<Process> {
-        resolve(&config(OWN), &Asked::Command(Box::new(command)), &mut Vec::new())
+        resolve(&config(OWN), None, &command, &mut Vec::new())
     }
 
     #[test]

@@ -9,9 +9,10 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use crate::sys::clone::Child as Container;
 use crate::terminal::pty::{self, Pty};
 use crate::terminal::signals::SignalGuard;
-use crate::terminal::supervise::{Child as Container, Options, caller_size, supervise};
+use crate::terminal::supervise::{Options, caller_size, shell_status, supervise};
 use crate::terminal::{signals, socket, stdio};
 use nix::fcntl::{OFlag, open};
 use nix::pty::Winsize;
@@ -52,8 +53,7 @@ pub fn new_pty(size: Option<Winsize>) -> Pty {
     pty::open(open("/dev/pts/ptmx", flags, Mode::empty()).unwrap(), size).unwrap()
 }
 
-/// Runs the shell in the foreground, with a terminal ("pty"; "sized" and "late" set its size,
-/// "deaf" forwards no signals) or without ("plain").
+/// Runs the shell in the foreground, with a terminal ("pty"; "sized" and "late" set its size) or without ("plain").
 pub fn as_runtime(role: &str, script: &str, error_file: &str) -> i32 {
     rustix::process::set_child_subreaper(Some(rustix::process::getpid())).unwrap();
     let guard = SignalGuard::block().unwrap();
@@ -81,9 +81,9 @@ pub fn as_runtime(role: &str, script: &str, error_file: &str) -> i32 {
     let pid = i32::try_from(process.id()).unwrap();
     let pidfd =
         pidfd_open(rustix::process::Pid::from_raw(pid).unwrap(), PidfdFlags::empty()).unwrap();
-    let options = Options { master, subreaper: true, forward_signals: role != "deaf" };
+    let options = Options { master, subreaper: true, notify: None };
     match supervise(&Container { pid, pidfd }, options, guard) {
-        Ok(exit) => exit.status(),
+        Ok(ended) => shell_status(ended),
         Err(error) => {
             fs::write(error_file, error.to_string()).unwrap();
             kill(Pid::from_raw(pid), Signal::SIGKILL).ok();
