@@ -41,11 +41,6 @@ impl Record {
         self.unified().or_else(|| self.dirs.first())
     }
 
-    /// Returns the unit that systemd has created for the cgroup.
-    pub(crate) fn unit(&self) -> Option<&Unit> {
-        self.unit.as_ref()
-    }
-
     /// Returns the cgroups of this process, as found on the host.
     pub fn of_caller(layout: &Layout) -> Record {
         Record::new(layout.mode, layout.dirs.clone())
@@ -115,28 +110,16 @@ impl Record {
         match (&self.identity, self.primary()) {
             (Some(identity), Some(dir)) => identity.owner(&dir.path),
             // Any mark belongs to another container.
-            (None, Some(dir)) => match has_mark(&dir.path)? {
-                true => Ok(Owner::Taken),
-                false => Ok(Owner::Unknown),
-            },
+            (None, Some(dir)) if has_mark(&dir.path)? => Ok(Owner::Taken),
+            (None, Some(_)) => Ok(Owner::Unknown),
             (_, None) => Ok(Owner::Gone),
         }
     }
 
-    /// Whether the cgroup was created without privileges.
-    pub(super) fn is_rootless(&self) -> bool {
-        self.identity.as_ref().is_some_and(|identity| identity.rootless)
-    }
-
     /// Whether an open directory is the recorded one, or the record has no identity.
     pub(super) fn is_recorded(&self, dir: BorrowedFd<'_>) -> Result<bool, Errno> {
-        match &self.identity {
-            Some(identity) => {
-                let stat = rustix::fs::fstat(dir).map_err(to_nix)?;
-                Ok(stat.st_ino == identity.inode)
-            }
-            None => Ok(true),
-        }
+        let Some(identity) = &self.identity else { return Ok(true) };
+        Ok(rustix::fs::fstat(dir).map_err(to_nix)?.st_ino == identity.inode)
     }
 
     /// Whether the processes in the cgroup belong to the container, and so may be signalled.

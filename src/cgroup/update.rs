@@ -102,7 +102,7 @@ impl Record {
     /// Updates the unit, since systemd would otherwise restore its own values later. To be called
     /// before the files are written, because systemd rounds some values.
     fn set_unit(&self, plans: &[DirPlan], undo: &mut Undo) -> Result<()> {
-        if self.unit().is_none() {
+        if self.unit.is_none() {
             return Ok(());
         }
         for plan in plans {
