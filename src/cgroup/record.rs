@@ -10,7 +10,7 @@ use crate::sys::to_nix;
 use crate::systemd::Unit;
 use crate::{Error, Kind, Result, log};
 
-use super::identity::{Identity, Owner, has_mark};
+use super::identity::{Identity, Owner, has_other_mark};
 use super::layout::{Dir, Layout, Mode};
 use super::walk;
 
@@ -109,10 +109,9 @@ impl Record {
     pub(super) fn owner(&self) -> Result<Owner> {
         match (&self.identity, self.primary()) {
             (Some(identity), Some(dir)) => identity.owner(&dir.path),
-            // Any mark belongs to another container.
-            (None, Some(dir)) if has_mark(&dir.path)? => Ok(Owner::Taken),
+            (None, Some(dir)) if has_other_mark(&dir.path, true, None)? => Ok(Owner::Taken),
             (None, Some(_)) => Ok(Owner::Unknown),
-            (_, None) => Ok(Owner::Gone),
+            (_, None) => Ok(Owner::Ours),
         }
     }
 
@@ -122,14 +121,11 @@ impl Record {
         Ok(rustix::fs::fstat(dir).map_err(to_nix)?.st_ino == identity.inode)
     }
 
-    /// Whether the processes in the cgroup belong to the container, and so may be signalled.
-    ///
-    /// # Errors
-    /// [`Kind::State`] if there are processes and the record does not show whether they are the
-    /// container's.
+    /// Whether the processes in the cgroup belong to the container, and so may be signalled. An error
+    /// if the record does not show whether they do.
     pub(super) fn may_signal(&self) -> Result<bool> {
         match self.owner()? {
-            Owner::Ours | Owner::Gone => Ok(true),
+            Owner::Ours => Ok(true),
             Owner::Taken => Ok(false),
             Owner::Unknown => match self.pids()?.as_slice() {
                 [] => Ok(false),
@@ -179,9 +175,6 @@ impl Record {
 
     /// Checks that the container has a cgroup. A container that was created without root privileges
     /// may have none.
-    ///
-    /// # Errors
-    /// [`Kind::State`] if it has none.
     pub fn must_exist(&self) -> Result<()> {
         if self.dirs.is_empty() { Err(Record::no_cgroup()) } else { Ok(()) }
     }

@@ -14,9 +14,7 @@ const MAX_NAME: usize = 255;
 /// The names of a unit and of its slice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Names {
-    /// The slice that contains the unit.
     pub slice: String,
-    /// The unit.
     pub unit: String,
 }
 

@@ -21,24 +21,20 @@ const STOP: Duration = Duration::from_secs(10);
 /// A unit to be created.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TransientUnit {
-    /// The unit.
     pub unit: Unit,
     /// The slice of a scope. The place of a slice follows from its name.
     pub slice: Option<String>,
-    /// Limits and other properties.
     pub properties: Vec<Property>,
 }
 
 /// A unit of a container, as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unit {
-    /// The name.
     pub name: String,
     /// The description, which identifies the unit as the container's.
     pub description: String,
     /// Whether it belongs to the service manager of the user.
     pub user: bool,
-    /// The address of the service manager.
     pub address: Address,
 }
 

@@ -112,7 +112,6 @@ pub fn split(types: &str) -> Option<(&str, &str)> {
 pub struct Property {
     /// The name in org.freedesktop.systemd1(5), which can differ from that in a unit file.
     pub name: String,
-    /// The value.
     pub value: Value,
     /// The first version of systemd that has the property. Older versions do not get it; the
     /// control file is written in any case.

@@ -12,13 +12,10 @@ const MAX_MESSAGE: usize = 4 << 20;
 /// The maximum nesting of containers (the specification: 32 arrays and 32 structures).
 const MAX_DEPTH: usize = 64;
 
-/// The type of a method call.
+// The types of messages.
 pub const CALL: u8 = 1;
-/// The type of the answer to a call.
 pub const REPLY: u8 = 2;
-/// The type of the refusal of a call.
 pub const ERROR: u8 = 3;
-/// The type of a message without a recipient.
 pub const SIGNAL: u8 = 4;
 
 /// The flag of a call that needs no answer.
@@ -46,17 +43,11 @@ pub struct Message {
     pub serial: u32,
     /// The number of the call that a reply or an error answers.
     pub reply_serial: u32,
-    /// The object.
     pub path: String,
-    /// The interface.
     pub interface: String,
-    /// The method or signal.
     pub member: String,
-    /// The name of the error.
     pub error: String,
-    /// The recipient.
     pub destination: String,
-    /// The arguments.
     pub body: Vec<Value>,
 }
 
