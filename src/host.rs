@@ -1,5 +1,7 @@
 //! The capabilities of this host and of this process: read once, and passed to the plan.
 
+use caps::Capability;
+
 use crate::sys::cred;
 use crate::{Context, Result};
 
@@ -19,14 +21,6 @@ pub struct Host {
     pub in_user_namespace: bool,
 }
 
-const CAP_SYS_ADMIN: u32 = 21;
-const CAP_CHOWN: u32 = 0;
-const CAP_SETUID: u32 = 7;
-const CAP_SYS_PTRACE: u32 = 19;
-const CAP_SYS_NICE: u32 = 23;
-const CAP_SYS_RESOURCE: u32 = 24;
-const CAP_MKNOD: u32 = 27;
-
 impl Host {
     /// Reads the facts from the kernel.
     pub fn probe() -> Result<Host> {
@@ -41,39 +35,45 @@ impl Host {
         })
     }
 
+    fn has(&self, capability: Capability) -> bool {
+        self.caps.effective & capability.bitmask() != 0
+    }
+
     /// Returns whether the runtime may mount, and join and create namespaces, without a new user
     /// namespace.
     pub fn is_privileged(&self) -> bool {
-        self.caps.effective & (1 << CAP_SYS_ADMIN) != 0
+        self.has(Capability::CAP_SYS_ADMIN)
     }
 
     /// Returns whether the runtime may trace a process regardless of its dumpable flag, ptrace(2).
     pub fn may_trace(&self) -> bool {
-        self.caps.effective & (1 << CAP_SYS_PTRACE) != 0
+        self.has(Capability::CAP_SYS_PTRACE)
     }
 
     /// Returns whether the runtime may create any device node, mknod(2): only in the initial user
     /// namespace.
     pub fn may_make_devices(&self) -> bool {
-        let needed = 1 << CAP_SYS_ADMIN | 1 << CAP_MKNOD | 1 << CAP_CHOWN;
-        !self.in_user_namespace && self.caps.effective & needed == needed
+        !self.in_user_namespace
+            && self.has(Capability::CAP_SYS_ADMIN)
+            && self.has(Capability::CAP_MKNOD)
+            && self.has(Capability::CAP_CHOWN)
     }
 
     /// Returns whether the runtime may set the limits of a process of another user, prlimit(2).
     pub fn may_limit_others(&self) -> bool {
-        self.caps.effective & (1 << CAP_SYS_RESOURCE) != 0
+        self.has(Capability::CAP_SYS_RESOURCE)
     }
 
     /// Returns whether the runtime may set any scheduler and I/O priority for a process of another
     /// user: sched_setattr(2) and ioprio_set(2) require the capability in the initial user
     /// namespace.
     pub fn may_schedule_others(&self) -> bool {
-        !self.in_user_namespace && self.caps.effective & (1 << CAP_SYS_NICE) != 0
+        !self.in_user_namespace && self.has(Capability::CAP_SYS_NICE)
     }
 
     /// Returns whether the runtime may write any id map of a user namespace itself.
     pub fn can_map_any_id(&self) -> bool {
-        self.caps.effective & (1 << CAP_SETUID) != 0
+        self.has(Capability::CAP_SETUID)
     }
 }
 

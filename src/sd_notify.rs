@@ -58,10 +58,8 @@ impl Host {
     /// # Errors
     /// The variable has any other value.
     pub fn from_environment() -> Result<Option<Host>> {
-        match std::env::var_os(VARIABLE).filter(|value| !value.is_empty()) {
-            Some(value) => Host::new(value).map(Some),
-            None => Ok(None),
-        }
+        let value = std::env::var_os(VARIABLE).filter(|value| !value.is_empty());
+        value.map(Host::new).transpose()
     }
 
     fn new(value: OsString) -> Result<Host> {
@@ -163,10 +161,10 @@ impl Proxy {
         let make = || -> Result<UnixDatagram> {
             let socket = UnixDatagram::bind(path)?;
             open_to_all(dir.as_fd())?;
+            socket.set_nonblocking(true)?;
             Ok(socket)
         };
         let socket = make().with_context(|| format!("make the container's {SOCKET}"))?;
-        socket.set_nonblocking(true).with_context(|| format!("set up {SOCKET}"))?;
         let host = host.connect().context(VARIABLE).map_err(log::warn).ok();
         let main_pid = std::process::id();
         Ok(Some(Proxy { container: socket, host, pending: None, main_pid, ready: false }))
@@ -286,14 +284,13 @@ impl Message {
     /// Parses a datagram; `None` if it has no known line. Readiness comes first, with the main process.
     fn of(datagram: &[u8], main_pid: u32) -> Option<Message> {
         let text = std::str::from_utf8(datagram).ok()?;
-        let mut known: Vec<&str> = text.split('\n').filter(|line| is_known(line)).collect();
-        let ready = known.contains(&READY);
-        known.retain(|line| *line != READY);
-        let mut lines: Vec<String> = Vec::new();
+        let mut lines: Vec<&str> = text.split('\n').filter(|line| is_known(line)).collect();
+        let ready = lines.contains(&READY);
+        lines.retain(|line| *line != READY);
+        let main = format!("{READY}\nMAINPID={main_pid}");
         if ready {
-            lines.extend([READY.to_owned(), format!("MAINPID={main_pid}")]);
+            lines.insert(0, &main);
         }
-        lines.extend(known.into_iter().map(str::to_owned));
         (!lines.is_empty()).then(|| Message { text: lines.join("\n"), ready })
     }
 }

@@ -17,38 +17,27 @@ pub fn explain(path: &Path, field: &'static str, file: &str, value: &str) -> Opt
         "cpuset.mems" => ("memory node", "/sys/devices/system/node/online"),
         _ => return None,
     };
+    let invalid = |why: String| Error::new(Kind::Invalid, why).context(field);
     let online = List::parse(crate::fs::read_text(online).ok()?.trim())?;
     let Some(requested) = List::parse(value.trim()) else {
         let online = online.abridged(SHOWN);
         let why = format!("not a list of {what}s such as 0-2,5; the host has {online}");
-        return Some(invalid(field, why));
+        return Some(invalid(why));
     };
-    if let Some(why) = lacks(what, &requested, &online, "does not exist", "the host has") {
-        return Some(invalid(field, why));
+    let lacks = |present: &List, problem: &str, owner: &str| {
+        let missing = requested.without(present);
+        let (shown, present) = (missing.abridged(SHOWN), present.abridged(SHOWN));
+        let why = format!("{what} {shown} {problem}; {owner} {present}");
+        (!missing.is_empty()).then(|| invalid(why))
+    };
+    if let Some(error) = lacks(&online, "does not exist", "the host has") {
+        return Some(error);
     }
     // The cgroup above bounds the list; v2 shows the bound in the file of effective values.
     let above = path.parent()?;
     let names = [format!("{file}.effective"), file.replace('.', ".effective_"), file.to_owned()];
     let above = names.iter().find_map(|name| super::files::read_in(above, name).ok())?;
-    let above = List::parse(above.trim())?;
-    let why = lacks(what, &requested, &above, "is not available", "the cgroup above has")?;
-    Some(invalid(field, why))
-}
-
-fn invalid(field: &str, why: String) -> Error {
-    Error::new(Kind::Invalid, why).context(field)
-}
-
-fn lacks(
-    what: &str,
-    requested: &List,
-    present: &List,
-    problem: &str,
-    owner: &str,
-) -> Option<String> {
-    let missing = requested.without(present);
-    let (shown, present) = (missing.abridged(SHOWN), present.abridged(SHOWN));
-    (!missing.is_empty()).then(|| format!("{what} {shown} {problem}; {owner} {present}"))
+    lacks(&List::parse(above.trim())?, "is not available", "the cgroup above has")
 }
 
 #[cfg(test)]

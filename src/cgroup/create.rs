@@ -9,7 +9,7 @@ use crate::{Context, Error, Kind, Result, log};
 
 use super::apply;
 use super::controllers::{THREADED, enable, fill_cpuset};
-use super::device_control::{DeviceControl, Devices};
+use super::device_control::Devices;
 use super::dir_plan::DirPlan;
 use super::files::{self, OpenDir};
 use super::handle::{Cgroup, enters_only};
@@ -46,8 +46,8 @@ impl CgroupPlan {
     fn create_dirs(&self, made: &mut Vec<PathBuf>) -> Result<Cgroup> {
         let mut dirs: Vec<Dir> = Vec::with_capacity(self.dirs.len());
         let (mut unified, mut reserved) = (None, None);
-        let (mut identity, mut devices, mut mode) = (None, None, None);
-        for (index, plan) in self.dirs.iter().enumerate() {
+        let (mut identity, mut mode) = (None, None);
+        for plan in &self.dirs {
             let path = &plan.dir.path;
             let before = made.len();
             let new = match make(&plan.dir, made) {
@@ -58,7 +58,6 @@ impl CgroupPlan {
             let above = made.len().saturating_sub(before + usize::from(new));
             dirs.push(Dir { made: new, above, ..plan.dir.clone() });
             log::debug(format_args!("cgroup {}", path.display()));
-            devices = devices.or_else(|| self.devices_of(index, path, new));
             let first = identity.is_none();
             if new && !first && is_bare(plan) {
                 continue;
@@ -88,6 +87,16 @@ impl CgroupPlan {
         {
             identity.mark(dir.as_fd())?;
         }
+        let limited = dirs.iter().find(|dir| self.devices.applies_to(dir));
+        let devices = limited.map(|dir| Devices {
+            control: self.devices.clone(),
+            dir: dir.path.clone(),
+            // systemd attaches a program of its own, and both apply.
+            new: dir.made || self.unit.is_some(),
+            properties: self.unit_devices.clone(),
+            may_lack: self.rootless || self.in_user_namespace,
+            program: None,
+        });
         let record = Record { identity, ..Record::new(self.mode, dirs) };
         Ok(Cgroup {
             enter_unified: self.enter_unified || enters_only(&record),
@@ -128,24 +137,6 @@ impl CgroupPlan {
             );
         }
         error
-    }
-
-    /// Returns the device rules if they apply to the directory of this index.
-    fn devices_of(&self, index: usize, path: &Path, new: bool) -> Option<Devices> {
-        match &self.devices {
-            DeviceControl::V1(at, _) | DeviceControl::Program(at, _) if *at == index => {
-                Some(Devices {
-                    control: self.devices.clone(),
-                    dir: path.to_owned(),
-                    // systemd attaches a program of its own, and both apply.
-                    new: new || self.unit.is_some(),
-                    properties: self.unit_devices.clone(),
-                    may_lack: self.rootless || self.in_user_namespace,
-                    program: None,
-                })
-            }
-            _ => None,
-        }
     }
 }
 

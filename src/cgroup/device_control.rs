@@ -13,6 +13,7 @@ use super::device_list::DeviceList;
 use super::device_program::program;
 use super::device_rules::Ruleset;
 use super::files::{self, OpenDir};
+use super::layout::Dir;
 use super::record::Record;
 use super::units;
 
@@ -23,17 +24,26 @@ const FIELD: &str = "linux.resources.devices";
 pub(super) enum DeviceControl {
     /// Not at all.
     None,
-    /// By the v1 controller, in the directory of this index.
-    V1(usize, DeviceList),
-    /// By a program on the v2 directory of this index.
-    Program(usize, Ruleset),
+    /// By the v1 controller.
+    V1(DeviceList),
+    /// By a program on the v2 directory.
+    Program(Ruleset),
+}
+
+impl DeviceControl {
+    pub fn applies_to(&self, dir: &Dir) -> bool {
+        match self {
+            DeviceControl::None => false,
+            DeviceControl::V1(_) => dir.has_controller("devices"),
+            DeviceControl::Program(_) => dir.is_unified(),
+        }
+    }
 }
 
 /// The device rules of a cgroup that is being created.
 #[derive(Debug)]
 pub(super) struct Devices {
     pub control: DeviceControl,
-    /// The directory of the cgroup.
     pub dir: PathBuf,
     /// Whether the directory is new, so that no other program is attached to it.
     pub new: bool,
@@ -49,15 +59,14 @@ pub(super) struct Devices {
 impl Devices {
     /// Loads the program, ahead of the moment when the rules apply.
     pub fn prepare(&mut self) -> Result<(), Errno> {
-        if let (DeviceControl::Program(_, rules), None) = (&self.control, &self.program) {
+        if let (DeviceControl::Program(rules), None) = (&self.control, &self.program) {
             self.program = Some(bpf::load_device_program(&program(rules))?);
         }
         Ok(())
     }
 
-    /// Applies the rules.
     pub fn set(&mut self, record: &Record) -> Result<()> {
-        if let Some(unit) = record.unit().filter(|_| !self.properties.is_empty()) {
+        if let Some(unit) = record.unit.as_ref().filter(|_| !self.properties.is_empty()) {
             record.keeping_limits(&[], || unit.set(&self.properties))?;
         }
         match self.set_in_cgroup() {
@@ -67,7 +76,7 @@ impl Devices {
     }
 
     fn set_in_cgroup(&mut self) -> Result<()> {
-        if let DeviceControl::V1(_, list) = &self.control {
+        if let DeviceControl::V1(list) = &self.control {
             return OpenDir::open(&self.dir)?.write_each(list.writes());
         }
         self.prepare().with_context(|| describe_attach(&self.dir))?;
@@ -95,7 +104,7 @@ impl Record {
         let dirs = self.checked()?;
         if let Some(dir) = dirs.iter().find(|dir| dir.has_controller("devices")) {
             let list = DeviceList::new(rules)?;
-            if self.unit().is_some() {
+            if self.unit.is_some() {
                 units::must_keep(&list)?;
             }
             let open = OpenDir::open(&dir.path)?;
@@ -117,7 +126,7 @@ impl Record {
     }
 
     fn set_unit_devices(&self, rules: &Ruleset) -> Result<()> {
-        let Some(unit) = self.unit().filter(|unit| !unit.user) else { return Ok(()) };
+        let Some(unit) = self.unit.as_ref().filter(|unit| !unit.user) else { return Ok(()) };
         // systemd appends to the existing list, unless the new one is empty.
         let none = Value::Array("(ss)".to_owned(), Vec::new());
         let mut properties = vec![

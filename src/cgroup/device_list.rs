@@ -15,10 +15,7 @@ pub(super) struct DeviceList {
 }
 
 impl DeviceList {
-    /// Converts the rules.
-    ///
-    /// # Errors
-    /// A rule that makes an exception from an exception.
+    /// Converts the rules. A rule that makes an exception from an exception is an error.
     pub fn new(rules: &Ruleset) -> Result<DeviceList> {
         let mut list = DeviceList { allow: false, exceptions: Vec::new() };
         for rule in &rules.0 {

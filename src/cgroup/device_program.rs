@@ -58,7 +58,7 @@ fn answer(allow: bool) -> [Insn; 2] {
 
 /// Appends the code of a rule. Returns false if the rule answers every request that reaches it.
 fn append(rule: &Rule, out: &mut Vec<Insn>) -> bool {
-    let access = i32::from(rule.access.bits());
+    let access = i32::from(rule.access.0);
     let mut body = match (rule.access == Access::ALL, rule.allow) {
         (true, _) => Vec::new(),
         (false, true) => {

@@ -15,22 +15,13 @@ use crate::{Error, Result};
 
 /// A set of read, write and mknod, in the kernel's bits (`BPF_DEVCG_ACC_*`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Access(u8);
+pub(crate) struct Access(pub(super) u8);
 
 impl Access {
-    /// Creating a node.
     pub const MKNOD: Access = Access(1);
-    /// Reading.
     pub const READ: Access = Access(2);
-    /// Writing.
     pub const WRITE: Access = Access(4);
-    /// All three.
     pub const ALL: Access = Access(7);
-
-    /// Returns the kernel's bits.
-    pub fn bits(self) -> u8 {
-        self.0
-    }
 
     /// Returns the accesses in either set.
     pub fn union(self, other: Access) -> Access {
@@ -62,23 +53,17 @@ impl Display for Access {
     }
 }
 
-/// The type of a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum DeviceKind {
-    /// Character devices.
     Char,
-    /// Block devices.
     Block,
 }
 
 /// A set of devices; `None` stands for any value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Devices {
-    /// The type.
     pub kind: Option<DeviceKind>,
-    /// The major number.
     pub major: Option<u32>,
-    /// The minor number.
     pub minor: Option<u32>,
 }
 
@@ -87,18 +72,17 @@ impl Devices {
 
     /// Checks the type and the numbers of an entry of `linux.devices`; `None` for a FIFO.
     pub fn of_node(index: usize, node: &LinuxDevice) -> Result<Option<Devices>> {
-        let field = || format!("linux.devices[{index}]");
         let kind = match node.typ() {
             LinuxDeviceType::B => DeviceKind::Block,
             LinuxDeviceType::C | LinuxDeviceType::U => DeviceKind::Char,
             LinuxDeviceType::P => return Ok(None),
             LinuxDeviceType::A => {
-                let field = format!("{}.type", field());
+                let field = format!("linux.devices[{index}].type");
                 return Err(Error::invalid(field, "a", "must be c, b, u or p"));
             }
         };
-        let DeviceNumber { major, minor } =
-            DeviceNumber::new(&field(), node.major(), node.minor())?;
+        let field = format!("linux.devices[{index}]");
+        let DeviceNumber { major, minor } = DeviceNumber::new(&field, node.major(), node.minor())?;
         Ok(Some(Devices { kind: Some(kind), major: Some(major), minor: Some(minor) }))
     }
 
@@ -135,11 +119,8 @@ impl Display for Devices {
 /// One rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Rule {
-    /// Whether the access is allowed.
     pub allow: bool,
-    /// The devices that the rule covers.
     pub devices: Devices,
-    /// The accesses that the rule covers.
     pub access: Access,
 }
 

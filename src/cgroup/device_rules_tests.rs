@@ -20,10 +20,8 @@ pub(in crate::cgroup) fn allows(
 ) -> bool {
     let asked = Devices { kind: Some(kind), major: Some(major), minor: Some(minor) };
     [1, 2, 4].into_iter().filter(|bit| access & bit != 0).all(|bit| {
-        let last = rules
-            .0
-            .iter()
-            .rfind(|rule| asked.within(rule.devices) && rule.access.bits() & bit != 0);
+        let last =
+            rules.0.iter().rfind(|rule| asked.within(rule.devices) && rule.access.0 & bit != 0);
         last.is_some_and(|rule| rule.allow)
     })
 }

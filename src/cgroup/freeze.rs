@@ -106,9 +106,6 @@ impl Record {
     }
 
     /// Checks that no other container has taken the cgroup over.
-    ///
-    /// # Errors
-    /// [`Kind::State`] if one has.
     fn must_be_ours(&self) -> Result<()> {
         self.checked()?;
         if self.owner()? == Owner::Taken {

@@ -72,10 +72,7 @@ impl Cgroup {
     /// mounts file systems from devices that the container must not use. So call this after the
     /// mounts are made, and before any program of the container runs. A second call does nothing.
     pub fn set_devices(&mut self) -> Result<()> {
-        match self.devices.take() {
-            Some(mut devices) => devices.set(&self.record),
-            None => Ok(()),
-        }
+        self.devices.take().map_or(Ok(()), |mut devices| devices.set(&self.record))
     }
 
     /// Returns the v2 directory for clone3 with `CLONE_INTO_CGROUP`. `None` if there is none, or if
@@ -100,7 +97,7 @@ impl Cgroup {
 
     /// Moves process `pid` into all directories that clone3(2) did not put it in.
     pub fn enter(&self, pid: i32) -> Result<()> {
-        if let Some(unit) = self.record.unit().filter(|_| self.by_systemd) {
+        if let Some(unit) = self.record.unit.as_ref().filter(|_| self.by_systemd) {
             return unit.attach(&self.record.below_unit(), pid);
         }
         self.record
@@ -122,7 +119,7 @@ impl Cgroup {
     /// because the common ancestor of the login session and of the container belongs to another
     /// user. `None` if systemd has not created the cgroup.
     pub fn by_systemd(mut self) -> Option<Cgroup> {
-        self.by_systemd = self.record.unit().is_some() && self.record.mode == Mode::Unified;
+        self.by_systemd = self.record.unit.is_some() && self.record.mode == Mode::Unified;
         self.by_systemd.then_some(self)
     }
 
@@ -146,10 +143,8 @@ impl Cgroup {
     /// limits (config-linux.md, "Cgroup ownership"). Does nothing on hosts with v1, where
     /// delegation is not safe.
     pub fn delegate(&self, uid: u32) -> Result<()> {
-        if !self.can_be_delegated() {
-            return Ok(());
-        }
-        let Some((mut dir, record)) = self.unified_fd().zip(self.record.unified()) else {
+        let unified = self.unified_fd().zip(self.record.unified());
+        let Some((mut dir, record)) = unified.filter(|_| self.can_be_delegated()) else {
             return Ok(());
         };
         let mut path = record.path.clone();
@@ -161,6 +156,7 @@ impl Cgroup {
             dir = fd.as_fd();
             path.push(below);
         }
+        let rootless = self.record.identity.as_ref().is_some_and(|identity| identity.rootless);
         let list = std::fs::read_to_string("/sys/kernel/cgroup/delegate").unwrap_or_else(|_| {
             "cgroup.procs\ncgroup.subtree_control\ncgroup.threads\n".to_owned()
         });
@@ -171,10 +167,9 @@ impl Cgroup {
                 Ok(()) | Err(Errno::ENOENT) => {}
                 // Without the right to chown, the runtime's user stays the owner, and the container
                 // cannot divide the cgroup.
-                Err(Errno::EPERM | Errno::EACCES) if self.record.is_rootless() => return Ok(()),
-                Err(errno) => {
-                    let file = path.join(name);
-                    return Err(Error::sys(errno).context(format!("chown {}", file.display())));
+                Err(Errno::EPERM | Errno::EACCES) if rootless => return Ok(()),
+                failed => {
+                    failed.with_context(|| format!("chown {}", path.join(name).display()))?;
                 }
             }
         }

@@ -43,9 +43,8 @@ pub struct Identity {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Owner {
     /// The container: the directory is the recorded one, and no other container has taken it over.
+    /// Or the directory no longer exists.
     Ours,
-    /// Nobody: the directory no longer exists.
-    Gone,
     /// Another container: the directory is a new one, or has been taken over.
     Taken,
     /// Unknown: the record was written before the cgroup was created.
@@ -60,8 +59,7 @@ impl Identity {
 
     /// Returns the identity of the directory at a path.
     pub(super) fn of_path(path: &Path, rootless: bool) -> Result<Identity> {
-        let stat = rustix::fs::lstat(path)
-            .with_context(|| format!("look at cgroup {}", path.display()))?;
+        let stat = rustix::fs::lstat(path).with_context(|| looking(path))?;
         Ok(Identity::new(&stat, rootless))
     }
 
@@ -85,55 +83,45 @@ impl Identity {
     pub(super) fn unmark(&self, path: &Path) {
         for name in [TRUSTED, USER] {
             match rustix::fs::lremovexattr(path, name) {
-                Ok(()) | Err(Errno::NODATA | Errno::NOENT | Errno::OPNOTSUPP) => {}
+                Err(Errno::NODATA | Errno::NOENT | Errno::OPNOTSUPP) => {}
                 // The mark could mislead only the container that it names, which is gone.
                 Err(Errno::PERM | Errno::ACCESS) => {}
-                Err(errno) => log::warn(
-                    Error::from(errno).context(format!("remove the mark of {}", path.display())),
-                ),
+                removed => removed
+                    .with_context(|| format!("remove the mark of {}", path.display()))
+                    .unwrap_or_else(log::warn),
             }
         }
     }
 
     /// Returns the owner of the directory at `path`, of which this is the recorded identity.
     pub(super) fn owner(&self, path: &Path) -> Result<Owner> {
-        let name = || format!("look at cgroup {}", path.display());
-        let inode = match rustix::fs::lstat(path) {
-            Ok(stat) => stat.st_ino,
-            Err(Errno::NOENT) => return Ok(Owner::Gone),
-            Err(errno) => return Err(errno).with_context(name),
+        let stat = match rustix::fs::lstat(path) {
+            Err(Errno::NOENT) => return Ok(Owner::Ours),
+            stat => stat.with_context(|| looking(path))?,
         };
-        if inode != self.inode {
-            return Ok(Owner::Taken);
-        }
-        for attribute in attributes(self.rootless) {
-            let mut mark = [0; 64];
-            let own = self.mark.as_deref().map(str::as_bytes);
-            match rustix::fs::lgetxattr(path, *attribute, &mut mark) {
-                Ok(length) if mark.get(..length) == own => {}
-                // A longer mark belongs to another container.
-                Ok(_) | Err(Errno::RANGE) => return Ok(Owner::Taken),
-                Err(Errno::NODATA | Errno::OPNOTSUPP) => {}
-                Err(Errno::NOENT) => return Ok(Owner::Gone),
-                Err(errno) => return Err(errno).with_context(name),
-            }
-        }
-        Ok(Owner::Ours)
+        let is_other =
+            stat.st_ino != self.inode || has_other_mark(path, self.rootless, self.mark.as_deref())?;
+        Ok(if is_other { Owner::Taken } else { Owner::Ours })
     }
 }
 
-/// Whether a directory has a mark, of whatever container.
-pub(super) fn has_mark(path: &Path) -> Result<bool> {
-    for name in [TRUSTED, USER] {
-        match rustix::fs::lgetxattr(path, name, &mut [0; 64]) {
+/// Whether a directory has a mark other than `own`, and so belongs to another container.
+pub(super) fn has_other_mark(path: &Path, rootless: bool, own: Option<&str>) -> Result<bool> {
+    for attribute in attributes(rootless) {
+        let mut mark = [0; 64];
+        match rustix::fs::lgetxattr(path, *attribute, &mut mark) {
+            Ok(length) if mark.get(..length) == own.map(str::as_bytes) => {}
+            // A longer mark belongs to another container.
             Ok(_) | Err(Errno::RANGE) => return Ok(true),
             Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::NOENT | Errno::NOTDIR) => {}
-            Err(errno) => {
-                return Err(errno).with_context(|| format!("look at cgroup {}", path.display()));
-            }
+            Err(errno) => return Err(errno).with_context(|| looking(path)),
         }
     }
     Ok(false)
+}
+
+fn looking(path: &Path) -> String {
+    format!("look at cgroup {}", path.display())
 }
 
 /// Locks the directory against other creates until this one has a process in it, or has failed: two

@@ -85,7 +85,7 @@ impl Record {
     /// cgroup v1, beginning with a rule that allows nothing: the container's processes are frozen
     /// meanwhile, so that no allowed access is refused.
     pub(super) fn set_properties(&self, properties: &[Property]) -> Result<()> {
-        let Some(unit) = self.unit() else { return Ok(()) };
+        let Some(unit) = &self.unit else { return Ok(()) };
         match self.dirs.iter().any(|dir| dir.has_controller("devices")) {
             true => self.while_frozen(|| unit.set(properties)),
             false => unit.set(properties),

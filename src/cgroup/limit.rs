@@ -6,31 +6,23 @@ use crate::{Error, Result};
 /// An upper bound, or none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Amount {
-    /// No limit.
     Max,
-    /// At most this number.
     Of(u64),
 }
 
-/// The unit of a rate limit.
+/// The unit of a rate limit, per second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Throttle {
-    /// Bytes read per second.
     ReadBytes,
-    /// Bytes written per second.
     WriteBytes,
-    /// Read operations per second.
     ReadOperations,
-    /// Write operations per second.
     WriteOperations,
 }
 
 /// The number of a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct DeviceNumber {
-    /// The number of the driver.
     pub major: u32,
-    /// The number among the devices of the driver.
     pub minor: u32,
 }
 
@@ -45,12 +37,10 @@ impl DeviceNumber {
         Ok(DeviceNumber { major: Self::major(field, major)?, minor: Self::minor(field, minor)? })
     }
 
-    /// Checks a major number.
     pub fn major(field: &str, major: i64) -> Result<u32> {
         bounded(field, "major", major, Self::MAX_MAJOR)
     }
 
-    /// Checks a minor number.
     pub fn minor(field: &str, minor: i64) -> Result<u32> {
         bounded(field, "minor", minor, Self::MAX_MINOR)
     }
@@ -67,20 +57,12 @@ fn bounded(field: &str, name: &str, value: i64, max: u32) -> Result<u32> {
 pub(crate) enum Limit {
     /// Share of CPU time in v1's scale, from 2 to 262144; 1024 is the default.
     CpuShares(u64),
-    /// CPU time in microseconds.
-    CpuBandwidth {
-        /// The time that may be used in each period.
-        quota: Option<Amount>,
-        /// The length of a period.
-        period: Option<u64>,
-        /// The unused time that may be accumulated.
-        burst: Option<u64>,
-    },
+    /// CPU time in microseconds: what may be used in each period, and what may be accumulated.
+    CpuBandwidth { quota: Option<Amount>, period: Option<u64>, burst: Option<u64> },
     /// CPU time of real-time processes in microseconds; v1 only.
     CpuRealtime {
         /// The time that may be used in each period; a negative number is no limit.
         runtime: Option<i64>,
-        /// The length of a period.
         period: Option<u64>,
     },
     /// Whether the processes run only when no others need the CPU (`SCHED_IDLE`).
@@ -91,7 +73,6 @@ pub(crate) enum Limit {
     Mems(List),
     /// Memory in bytes, and the sum of memory and swap.
     Memory {
-        /// Memory without swap.
         limit: Option<Amount>,
         /// Memory plus swap; never below `limit`.
         total: Option<Amount>,
@@ -117,51 +98,23 @@ pub(crate) enum Limit {
     /// Share of block I/O in competition with sub-cgroups, from 10 to 1000; v1 only.
     IoLeafWeight(u16),
     /// The two weights for one device.
-    IoDeviceWeight {
-        /// The device.
-        device: DeviceNumber,
-        /// See [`Limit::IoWeight`].
-        weight: Option<u16>,
-        /// See [`Limit::IoLeafWeight`].
-        leaf_weight: Option<u16>,
-    },
+    IoDeviceWeight { device: DeviceNumber, weight: Option<u16>, leaf_weight: Option<u16> },
     /// A rate limit for one device.
-    IoThrottle {
-        /// The device.
-        device: DeviceNumber,
-        /// The unit of the rate.
-        kind: Throttle,
-        /// Units per second.
-        rate: Amount,
-    },
+    IoThrottle { device: DeviceNumber, kind: Throttle, rate: Amount },
     /// Memory in huge pages of one size.
     HugePages {
         /// The size as in the kernel's file names, such as `2MB`.
         size: String,
-        /// At most this number of bytes.
         bytes: u64,
     },
     /// The class of network packets; v1 only.
     NetClass(u32),
     /// Priority of traffic through one interface; v1 only.
-    NetPriority {
-        /// The interface.
-        interface: String,
-        /// Its priority.
-        priority: u32,
-    },
+    NetPriority { interface: String, priority: u32 },
     /// Resources of one RDMA device.
-    Rdma {
-        /// The device.
-        device: String,
-        /// The number of open handles.
-        handles: Option<u32>,
-        /// The number of objects.
-        objects: Option<u32>,
-    },
+    Rdma { device: String, handles: Option<u32>, objects: Option<u32> },
     /// A control file of cgroup v2 and its content.
     Unified {
-        /// Name of the file.
         file: String,
         /// One or more lines, each written separately.
         value: String,
@@ -211,19 +164,14 @@ impl Limit {
     pub fn sets_same_as(&self, other: &Limit) -> bool {
         use Limit::{HugePages, IoDeviceWeight, IoThrottle, NetPriority, Rdma, Unified};
         match (self, other) {
-            (IoDeviceWeight { device, .. }, IoDeviceWeight { device: other, .. }) => {
-                device == other
+            (IoDeviceWeight { device: a, .. }, IoDeviceWeight { device: b, .. }) => a == b,
+            (IoThrottle { device: a, kind, .. }, IoThrottle { device: b, kind: other, .. }) => {
+                (a, kind) == (b, other)
             }
-            (
-                IoThrottle { device, kind, .. },
-                IoThrottle { device: other, kind: other_kind, .. },
-            ) => (device, kind) == (other, other_kind),
-            (HugePages { size, .. }, HugePages { size: other, .. }) => size == other,
-            (NetPriority { interface, .. }, NetPriority { interface: other, .. }) => {
-                interface == other
-            }
-            (Rdma { device, .. }, Rdma { device: other, .. }) => device == other,
-            (Unified { file, .. }, Unified { file: other, .. }) => file == other,
+            (HugePages { size: a, .. }, HugePages { size: b, .. }) => a == b,
+            (NetPriority { interface: a, .. }, NetPriority { interface: b, .. }) => a == b,
+            (Rdma { device: a, .. }, Rdma { device: b, .. }) => a == b,
+            (Unified { file: a, .. }, Unified { file: b, .. }) => a == b,
             _ => std::mem::discriminant(self) == std::mem::discriminant(other),
         }
     }

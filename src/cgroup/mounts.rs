@@ -5,32 +5,21 @@ use std::path::PathBuf;
 use super::layout::Mode;
 use super::record::Record;
 
-/// A part of the container's `cgroup` mount.
+/// A part of the container's `cgroup` mount: the `name` in the mount, and the container's directory on
+/// the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CgroupMount {
     /// The v2 hierarchy. `name` is empty if it is the whole mount, and `unified` next to v1.
-    Unified {
-        /// The directory in the mount.
-        name: String,
-        /// The container's directory on the host.
-        dir: PathBuf,
-    },
+    Unified { name: String, dir: PathBuf },
     /// A v1 hierarchy.
     V1 {
-        /// The directory in the mount.
         name: String,
         /// The options that select the hierarchy in mount(2): controllers, or `name=...`.
         options: Vec<String>,
-        /// The container's directory on the host.
         dir: PathBuf,
     },
-    /// A symbolic link for a controller that shares a hierarchy.
-    Link {
-        /// The name of the link in the mount.
-        name: String,
-        /// The target of the link, a directory in the mount.
-        target: String,
-    },
+    /// A symbolic link for a controller that shares the hierarchy `target`.
+    Link { name: String, target: String },
 }
 
 impl Record {

@@ -171,7 +171,7 @@ impl CgroupPlan {
         rules: &Ruleset,
         mounts_devices: bool,
     ) -> Result<()> {
-        if let DeviceControl::V1(_, list) = &self.devices {
+        if let DeviceControl::V1(list) = &self.devices {
             units::must_keep(list).context("linux.resources.devices")?;
         }
         let version = units::version(self.mode);
@@ -180,11 +180,10 @@ impl CgroupPlan {
         unit.add(units::properties(version, settings));
         // The service manager of a user may not limit devices.
         if !self.rootless {
+            // They would apply to init before it has made the mounts. On v2 the runtime's own program
+            // is enough; on v1 systemd overwrites the rules until the unit has these properties.
             match units::devices(rules) {
                 properties if !mounts_devices => unit.add(properties),
-                // They would apply to init before it has made the mounts. On v2 the runtime's own
-                // program is enough; on v1 systemd overwrites the rules until the unit has these
-                // properties.
                 properties if self.mode != Mode::Unified => self.unit_devices = properties,
                 _ => {}
             }
@@ -199,9 +198,8 @@ impl CgroupPlan {
         if let Some(unit) = &mut self.unit {
             // The properties for devices are set last, and so are those of the configuration.
             let late = !self.unit_devices.is_empty();
-            let (devices, others): (Vec<_>, Vec<_>) = properties
-                .into_iter()
-                .partition(|property| late && property.name.starts_with("Device"));
+            let is_late = |property: &Property| late && property.name.starts_with("Device");
+            let (devices, others): (Vec<_>, Vec<_>) = properties.into_iter().partition(is_late);
             unit.add(others);
             self.unit_devices.extend(devices);
         }
@@ -218,7 +216,10 @@ impl CgroupPlan {
         if path.is_empty() {
             return Ok(());
         }
-        if !is_below(Path::new(path)) {
+        let is_name = |part| matches!(part, Component::Normal(_));
+        if path.contains(|c: char| c.is_ascii_control())
+            || !Path::new(path).components().all(is_name)
+        {
             return Err(bad("must be the path of a cgroup below the container's"));
         }
         if self.mode != Mode::Unified {
@@ -256,17 +257,12 @@ impl CgroupPlan {
     }
 }
 
-fn is_below(path: &Path) -> bool {
-    let control = path.as_os_str().as_encoded_bytes().iter().any(u8::is_ascii_control);
-    !control && path.components().all(|part| matches!(part, Component::Normal(_)))
-}
-
 fn device_control(dirs: &[DirPlan], rules: &Ruleset, rootless: bool) -> Result<DeviceControl> {
-    if let Some(index) = dirs.iter().position(|plan| plan.dir.has_controller("devices")) {
-        return Ok(DeviceControl::V1(index, DeviceList::new(rules)?));
+    if dirs.iter().any(|plan| plan.dir.has_controller("devices")) {
+        return Ok(DeviceControl::V1(DeviceList::new(rules)?));
     }
-    if let Some(index) = dirs.iter().position(|plan| plan.dir.is_unified()) {
-        return Ok(DeviceControl::Program(index, rules.clone()));
+    if dirs.iter().any(|plan| plan.dir.is_unified()) {
+        return Ok(DeviceControl::Program(rules.clone()));
     }
     if rootless {
         return Ok(DeviceControl::None);

@@ -70,7 +70,10 @@ fn every_hierarchy_has_a_directory() {
             "/no/such/cgroup/systemd/c1",
         ]
     );
-    assert!(matches!(plan.devices, DeviceControl::V1(4, _)));
+    assert!(matches!(plan.devices, DeviceControl::V1(_)));
+    let limited: Vec<bool> =
+        plan.dirs.iter().map(|dir_plan| plan.devices.applies_to(&dir_plan.dir)).collect();
+    assert_eq!(limited, [false, false, false, false, true, false, false, false]);
     assert!(plan.dirs.iter().all(|dir_plan| dir_plan.wanted.is_empty()));
     let record = plan.record();
     assert!(record.dirs.iter().all(|dir| dir.made));
@@ -171,7 +174,8 @@ fn kernel_memory_is_told() {
 fn v2_is_beside_the_own_cgroup() {
     let plan = plan(&v2(&[]), None, "{}", CgroupOptions::default()).unwrap();
     assert_eq!(plan.dirs[0].dir.path, Path::new("/no/such/cgroup/user.slice/c1"));
-    assert!(matches!(plan.devices, DeviceControl::Program(0, _)));
+    assert!(matches!(plan.devices, DeviceControl::Program(_)));
+    assert!(plan.devices.applies_to(&plan.dirs[0].dir));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::sys::to_nix;
 use crate::systemd::Unit;
 use crate::{Error, Kind, Result, log};
 
-use super::identity::{Identity, Owner, has_mark};
+use super::identity::{Identity, Owner, has_other_mark};
 use super::layout::{Dir, Layout, Mode};
 use super::walk;
 
@@ -39,11 +39,6 @@ impl Record {
     /// Returns the directory that identifies the cgroup.
     pub(super) fn primary(&self) -> Option<&Dir> {
         self.unified().or_else(|| self.dirs.first())
-    }
-
-    /// Returns the unit that systemd has created for the cgroup.
-    pub(crate) fn unit(&self) -> Option<&Unit> {
-        self.unit.as_ref()
     }
 
     /// Returns the cgroups of this process, as found on the host.
@@ -114,39 +109,23 @@ impl Record {
     pub(super) fn owner(&self) -> Result<Owner> {
         match (&self.identity, self.primary()) {
             (Some(identity), Some(dir)) => identity.owner(&dir.path),
-            // Any mark belongs to another container.
-            (None, Some(dir)) => match has_mark(&dir.path)? {
-                true => Ok(Owner::Taken),
-                false => Ok(Owner::Unknown),
-            },
-            (_, None) => Ok(Owner::Gone),
+            (None, Some(dir)) if has_other_mark(&dir.path, true, None)? => Ok(Owner::Taken),
+            (None, Some(_)) => Ok(Owner::Unknown),
+            (_, None) => Ok(Owner::Ours),
         }
-    }
-
-    /// Whether the cgroup was created without privileges.
-    pub(super) fn is_rootless(&self) -> bool {
-        self.identity.as_ref().is_some_and(|identity| identity.rootless)
     }
 
     /// Whether an open directory is the recorded one, or the record has no identity.
     pub(super) fn is_recorded(&self, dir: BorrowedFd<'_>) -> Result<bool, Errno> {
-        match &self.identity {
-            Some(identity) => {
-                let stat = rustix::fs::fstat(dir).map_err(to_nix)?;
-                Ok(stat.st_ino == identity.inode)
-            }
-            None => Ok(true),
-        }
+        let Some(identity) = &self.identity else { return Ok(true) };
+        Ok(rustix::fs::fstat(dir).map_err(to_nix)?.st_ino == identity.inode)
     }
 
-    /// Whether the processes in the cgroup belong to the container, and so may be signalled.
-    ///
-    /// # Errors
-    /// [`Kind::State`] if there are processes and the record does not show whether they are the
-    /// container's.
+    /// Whether the processes in the cgroup belong to the container, and so may be signalled. An error
+    /// if the record does not show whether they do.
     pub(super) fn may_signal(&self) -> Result<bool> {
         match self.owner()? {
-            Owner::Ours | Owner::Gone => Ok(true),
+            Owner::Ours => Ok(true),
             Owner::Taken => Ok(false),
             Owner::Unknown => match self.pids()?.as_slice() {
                 [] => Ok(false),
@@ -196,9 +175,6 @@ impl Record {
 
     /// Checks that the container has a cgroup. A container that was created without root privileges
     /// may have none.
-    ///
-    /// # Errors
-    /// [`Kind::State`] if it has none.
     pub fn must_exist(&self) -> Result<()> {
         if self.dirs.is_empty() { Err(Record::no_cgroup()) } else { Ok(()) }
     }

@@ -17,7 +17,6 @@ pub(super) enum Version {
 /// The content of a control file. Its text is written with one write(2).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Content {
-    /// A number.
     Number(u64),
     /// No limit, in the notation of the file: `max` or `-1`.
     Unlimited(&'static str),
@@ -25,7 +24,6 @@ pub(super) enum Content {
     List(List),
     /// The content of `cpu.max`.
     Bandwidth {
-        /// The time that may be used in each period.
         quota: Amount,
         /// The length of a period, unless it stays as it is.
         period: Option<u64>,
@@ -112,9 +110,7 @@ impl From<String> for Content {
 /// A control file and its new content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ControlFile {
-    /// The name of the file.
     pub name: String,
-    /// The content to write.
     pub content: Content,
 }
 
@@ -141,7 +137,6 @@ pub(super) struct Setting {
 }
 
 impl Setting {
-    /// Creates a setting of one file.
     pub fn new(field: &'static str, file: &str, content: impl Into<Content>) -> Setting {
         Setting { field, files: Vec::new(), optional: false, coupled: false, floor: None }
             .or(file, content)

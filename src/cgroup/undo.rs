@@ -14,14 +14,15 @@ use super::record::Record;
 use super::setting::{Content, ControlFile, Setting};
 
 /// The state before [`Record::update`], restored if a later step fails.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 #[must_use]
 pub struct Undo {
+    record: Record,
     files: Vec<Before>,
-    /// The earlier properties of the unit, and its record.
-    unit: Option<(Record, Vec<Property>)>,
-    /// The earlier device rules, and their record.
-    devices: Option<(Record, Ruleset)>,
+    /// The earlier properties of the unit, once they are changed.
+    pub(super) properties: Vec<Property>,
+    /// The earlier device rules, once they are changed.
+    pub(super) device_rules: Option<Ruleset>,
 }
 
 /// A file before it was written.
@@ -37,15 +38,15 @@ struct Before {
 
 impl Undo {
     /// Reads the files that `plans` will change.
-    pub(super) fn of_files(plans: &[DirPlan]) -> Result<Undo> {
-        let mut before = Vec::new();
+    pub(super) fn of_files(record: &Record, plans: &[DirPlan]) -> Result<Undo> {
+        let mut files = Vec::new();
         for plan in plans {
             let dir = OpenDir::open(&plan.dir.path)?;
             for setting in plan.settings.iter().flatten() {
-                before.extend(read(&dir, setting)?);
+                files.extend(read(&dir, setting)?);
             }
         }
-        Ok(Undo { files: before, ..Undo::default() })
+        Ok(Undo { record: record.clone(), files, properties: Vec::new(), device_rules: None })
     }
 
     /// Returns the names of the files.
@@ -62,23 +63,14 @@ impl Undo {
         self.files.iter().map(setting).collect()
     }
 
-    /// Adds the earlier properties of the unit.
-    pub(super) fn set_properties(&mut self, record: &Record, old: Vec<Property>) {
-        self.unit = Some((record.clone(), old));
-    }
-
-    /// Adds the earlier device rules.
-    pub(super) fn set_device_rules(&mut self, record: &Record, old: &Ruleset) {
-        self.devices = Some((record.clone(), old.clone()));
-    }
-
     /// Restores everything that the kernel can restore; the rest is a warning.
     pub fn roll_back(self) {
-        if let Some((record, rules)) = &self.devices {
+        let Undo { record, properties, .. } = &self;
+        if let Some(rules) = &self.device_rules {
             let undone = record.replace_devices(rules);
             undone.context("undo the update").unwrap_or_else(log::warn);
         }
-        if let Some((record, properties)) = &self.unit {
+        if !properties.is_empty() {
             let set = record.keeping_limits(&self.changed(), || record.set_properties(properties));
             set.context("undo the update").unwrap_or_else(log::warn);
         }

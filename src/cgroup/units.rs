@@ -5,6 +5,7 @@
 //!
 //! systemd.resource-control(5), org.freedesktop.systemd1(5).
 
+use crate::list::List;
 use crate::systemd::{Property, Value};
 use crate::{Error, Kind, Result};
 
@@ -55,7 +56,6 @@ pub fn properties<'a>(
             // v1 has two files for one property.
             (Version::V1, "cpu.cfs_quota_us", content) => quota = amount(content),
             (Version::V1, "cpu.cfs_period_us", Content::Number(number)) => period = Some(*number),
-            (Version::V1, ..) => out.extend(v1(file)),
             (Version::V2, "cpu.max", Content::Bandwidth { quota, period }) => {
                 let quota = match quota {
                     Amount::Max => INFINITY,
@@ -63,7 +63,7 @@ pub fn properties<'a>(
                 };
                 out.extend(bandwidth(quota, *period));
             }
-            (Version::V2, ..) => out.extend(v2(file)),
+            _ => out.extend(property(version, file)),
         }
     }
     if quota.is_some() || period.is_some() {
@@ -80,53 +80,44 @@ fn is_idle(property: &Property) -> bool {
     property.name == "CPUWeight" && property.value == Value::U64(0)
 }
 
-fn v1(file: &ControlFile) -> Option<Property> {
-    let name = match file.name.as_str() {
-        "memory.limit_in_bytes" => "MemoryLimit",
-        "cpu.shares" => "CPUShares",
-        "blkio.weight" => "BlockIOWeight",
-        "pids.max" => return tasks(file),
-        _ => return None,
+/// Returns the property of a control file.
+fn property(version: Version, file: &ControlFile) -> Option<Property> {
+    use Version::{V1, V2};
+    let number = |since, name| {
+        let number = amount(&file.content)?;
+        Some(Property::since(since, name, Value::U64(number)))
     };
-    Some(Property::new(name, Value::U64(amount(&file.content)?)))
-}
-
-fn v2(file: &ControlFile) -> Option<Property> {
-    let name = match (file.name.as_str(), &file.content) {
-        ("memory.max", _) => "MemoryMax",
-        ("memory.high", _) => "MemoryHigh",
-        ("memory.low", _) => "MemoryLow",
-        ("memory.min", _) => "MemoryMin",
-        ("memory.swap.max", _) => "MemorySwapMax",
-        ("memory.zswap.max", content) => {
-            return Some(Property::since(253, "MemoryZSwapMax", Value::U64(amount(content)?)));
+    match (version, file.name.as_str(), &file.content) {
+        (V1, "memory.limit_in_bytes", _) => number(0, "MemoryLimit"),
+        (V1, "cpu.shares", _) => number(0, "CPUShares"),
+        (V1, "blkio.weight", _) => number(0, "BlockIOWeight"),
+        // systemd refuses a limit of 0, which the first process exceeds anyway.
+        (_, "pids.max", content) => {
+            Some(Property::new("TasksMax", Value::U64(amount(content)?.max(1))))
         }
-        ("cpu.weight", _) => "CPUWeight",
-        ("io.weight", _) => "IOWeight",
-        ("pids.max", _) => return tasks(file),
+        (V2, "memory.max", _) => number(0, "MemoryMax"),
+        (V2, "memory.high", _) => number(0, "MemoryHigh"),
+        (V2, "memory.low", _) => number(0, "MemoryLow"),
+        (V2, "memory.min", _) => number(0, "MemoryMin"),
+        (V2, "memory.swap.max", _) => number(0, "MemorySwapMax"),
+        (V2, "memory.zswap.max", _) => number(253, "MemoryZSwapMax"),
+        (V2, "cpu.weight", _) => number(0, "CPUWeight"),
+        (V2, "io.weight", _) => number(0, "IOWeight"),
         // systemd writes 0 to cpu.idle with every weight.
-        ("cpu.idle", Content::Number(1)) => {
-            return Some(Property::since(252, "CPUWeight", Value::U64(0)));
+        (V2, "cpu.idle", Content::Number(1)) => {
+            Some(Property::since(252, "CPUWeight", Value::U64(0)))
         }
-        ("cpuset.cpus", content) => return bits("AllowedCPUs", content),
-        ("cpuset.mems", content) => return bits("AllowedMemoryNodes", content),
-        ("memory.oom.group", Content::Number(kill @ (0 | 1))) => {
-            let policy = if *kill == 1 { "kill" } else { "continue" };
-            let property = Property::since(253, "OOMPolicy", Value::str(policy));
-            return Some(match kill {
-                1 => property.that_is_reset("memory.oom.group"),
-                _ => property,
-            });
+        (V2, "cpuset.cpus", Content::List(list)) => bits("AllowedCPUs", list),
+        (V2, "cpuset.mems", Content::List(list)) => bits("AllowedMemoryNodes", list),
+        (V2, "memory.oom.group", Content::Number(0)) => {
+            Some(Property::since(253, "OOMPolicy", Value::str("continue")))
         }
-        _ => return None,
-    };
-    Some(Property::new(name, Value::U64(amount(&file.content)?)))
-}
-
-/// Returns the property of the tasks limit. systemd refuses a limit of 0, which the first process
-/// exceeds anyway.
-fn tasks(file: &ControlFile) -> Option<Property> {
-    Some(Property::new("TasksMax", Value::U64(amount(&file.content)?.max(1))))
+        (V2, "memory.oom.group", Content::Number(1)) => Some(Property {
+            reset_file: Some("memory.oom.group"),
+            ..Property::since(253, "OOMPolicy", Value::str("kill"))
+        }),
+        _ => None,
+    }
 }
 
 fn amount(content: &Content) -> Option<u64> {
@@ -161,8 +152,7 @@ fn bandwidth(quota: u64, period: Option<u64>) -> Vec<Property> {
 }
 
 /// Returns a list of CPUs or memory nodes as the bit mask that systemd takes.
-fn bits(name: &str, content: &Content) -> Option<Property> {
-    let Content::List(list) = content else { return None };
+fn bits(name: &str, list: &List) -> Option<Property> {
     Some(Property::since(244, name, Value::bytes(list.mask(MAX_BITS)?)))
 }
 
@@ -181,16 +171,12 @@ pub fn devices(rules: &Ruleset) -> Vec<Property> {
 /// Refuses rules of cgroup v1 that systemd cannot express: it overwrites the rules of the cgroup
 /// whenever it updates the unit.
 pub fn must_keep(list: &DeviceList) -> Result<()> {
-    if can_keep(list) {
+    if list.allow && list.exceptions.is_empty() || allowed(list).is_some() {
         return Ok(());
     }
     let why = "systemd cannot express an exception from an allowing rule, and would not enforce it \
                on cgroup v1; list only what is allowed, or omit --systemd-cgroup";
     Err(Error::new(Kind::Invalid, why))
-}
-
-fn can_keep(list: &DeviceList) -> bool {
-    (list.allow && list.exceptions.is_empty()) || allowed(list).is_some()
 }
 
 fn allowed(list: &DeviceList) -> Option<Vec<Value>> {

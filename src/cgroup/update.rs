@@ -79,7 +79,7 @@ impl Record {
         for plan in plans.iter().filter(|plan| plan.dir.is_unified()) {
             enable(plan)?;
         }
-        let mut undo = Undo::of_files(&plans)?;
+        let mut undo = Undo::of_files(self, &plans)?;
         match self.apply(update, &plans, &mut undo) {
             Ok(()) => Ok(undo),
             Err(error) => {
@@ -93,7 +93,7 @@ impl Record {
         self.set_unit(plans, undo)?;
         plans.iter().try_for_each(apply)?;
         if let Some((old, new)) = &update.device_rules {
-            undo.set_device_rules(self, old);
+            undo.device_rules = Some(old.clone());
             self.replace_devices(new)?;
         }
         Ok(())
@@ -102,7 +102,7 @@ impl Record {
     /// Updates the unit, since systemd would otherwise restore its own values later. To be called
     /// before the files are written, because systemd rounds some values.
     fn set_unit(&self, plans: &[DirPlan], undo: &mut Undo) -> Result<()> {
-        if self.unit().is_none() {
+        if self.unit.is_none() {
             return Ok(());
         }
         for plan in plans {
@@ -117,7 +117,7 @@ impl Record {
         old.retain(|property| new.iter().any(|new| new.name == property.name));
         // systemd sets all properties or none.
         self.keeping_limits(&undo.changed(), || self.set_properties(&new))?;
-        undo.set_properties(self, old);
+        undo.properties = old;
         Ok(())
     }
 }

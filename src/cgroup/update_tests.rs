@@ -117,7 +117,8 @@ fn a_failure_puts_back_what_was_written() {
         typed.extend(settings(&limit, Version::V2).unwrap());
     }
     let read = |file: &str| std::fs::read_to_string(dir.path().join(file)).unwrap();
-    let undo = Undo::of_files(std::slice::from_ref(&plan)).unwrap();
+    let record = Record::new(Mode::None, Vec::new());
+    let undo = Undo::of_files(&record, std::slice::from_ref(&plan)).unwrap();
     let error = apply(&plan).unwrap_err().to_string();
     assert!(error.contains("linux.resources.memory.limit: 4096"), "{error}");
     assert!(error.contains("9000 bytes in use"), "{error}");

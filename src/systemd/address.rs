@@ -42,9 +42,7 @@ pub struct Address(String);
 /// A socket that an address names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Socket {
-    /// A path in the file system.
     Path(PathBuf),
-    /// A name in the abstract namespace.
     Abstract(Vec<u8>),
 }
 

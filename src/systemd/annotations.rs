@@ -1,8 +1,7 @@
 //! `org.systemd.property.NAME` annotations: properties of the unit from the configuration.
 
 use super::gvariant;
-use super::property::Property;
-use super::value::Value;
+use super::value::{Property, Value};
 use crate::{Error, Result};
 
 /// The prefix of the annotations' names.

@@ -72,9 +72,7 @@ impl Bus {
         let end = Instant::now() + limit;
         let mut first = None;
         for target in address.sockets()? {
-            match open(&target, end, limit)
-                .and_then(|stream| Bus::begin(stream, &target, end, limit))
-            {
+            match Bus::open(&target, end, limit) {
                 Ok(bus) => return Ok(bus),
                 // Report the error of the first socket, which is the one that should exist.
                 Err(error) => {
@@ -85,9 +83,9 @@ impl Bus {
         Err(first.unwrap_or_else(|| timed_out(limit)))
     }
 
-    fn begin(stream: UnixStream, target: &Socket, end: Instant, limit: Duration) -> Result<Bus> {
+    fn open(target: &Socket, end: Instant, limit: Duration) -> Result<Bus> {
         let mut bus = Bus {
-            stream,
+            stream: connect_to(target, end, limit)?,
             buffer: Vec::new(),
             serial: 0,
             end,
@@ -98,7 +96,7 @@ impl Bus {
         bus.authenticate().with_context(|| format!("log in to {}", name(target)))?;
         if !bus.direct {
             bus.call(BUS, "/org/freedesktop/DBus", BUS, "Hello", Vec::new())
-                .map_err(|failure| Error::from(failure).context("register with the bus"))?;
+                .context("register with the bus")?;
         }
         Ok(bus)
     }
@@ -145,7 +143,7 @@ impl Bus {
         interface: &str,
         member: &str,
         body: Vec<Value>,
-    ) -> std::result::Result<Vec<Value>, Failure> {
+    ) -> Result<Vec<Value>, Failure> {
         let serial = self.say(to, path, interface, member, body, 0)?;
         loop {
             let message = self.next_message()?;
@@ -232,13 +230,9 @@ impl Bus {
         }
     }
 
-    fn left(&self) -> Result<Duration> {
-        left(self.end, self.limit)
-    }
-
     fn send(&mut self, mut bytes: &[u8]) -> Result<()> {
         while !bytes.is_empty() {
-            self.stream.set_write_timeout(Some(self.left()?))?;
+            self.stream.set_write_timeout(Some(left(self.end, self.limit)?))?;
             match self.stream.write(bytes) {
                 Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
                 Err(error) => again(&error).ok_or(error).context("write to the bus")?,
@@ -249,7 +243,7 @@ impl Bus {
 
     fn fill(&mut self) -> Result<()> {
         let mut bytes = [0; 4096];
-        self.stream.set_read_timeout(Some(self.left()?))?;
+        self.stream.set_read_timeout(Some(left(self.end, self.limit)?))?;
         match self.stream.read(&mut bytes) {
             Ok(0) => return Err(Error::new(Kind::System, "the bus has closed the connection")),
             Ok(count) => self.buffer.extend(bytes.iter().take(count)),
@@ -283,7 +277,7 @@ fn name(target: &Socket) -> String {
     }
 }
 
-fn open(target: &Socket, end: Instant, limit: Duration) -> Result<UnixStream> {
+fn connect_to(target: &Socket, end: Instant, limit: Duration) -> Result<UnixStream> {
     let what = || format!("connect to {}", name(target));
     let address = match target {
         Socket::Path(path) => UnixAddr::new(path),

@@ -8,9 +8,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::address::Address;
-use super::property::Property;
 use super::unit::{TransientUnit, Unit};
-use super::value::Value;
+use super::value::{Property, Value};
 use super::wire::{ERROR, Message, REPLY, SIGNAL};
 use crate::Result;
 

@@ -159,11 +159,8 @@ impl<'a> Parser<'a> {
                     }
                     Some(first @ '0'..='7') if bytes => {
                         let mut code = first.to_digit(8).unwrap_or_default();
-                        for _ in 0..2 {
-                            let Some(digit) = chars.clone().next().and_then(|c| c.to_digit(8))
-                            else {
-                                break;
-                            };
+                        let more = chars.clone().take(2).map_while(|c| c.to_digit(8));
+                        for digit in more {
                             chars.next();
                             code = code * 8 + digit;
                         }
@@ -211,15 +208,13 @@ impl<'a> Parser<'a> {
         Ok(Value::Array(element, list))
     }
 
-    fn tuple(&mut self, wanted: Option<&str>, depth: usize) -> Parsed<Value> {
+    fn tuple<'w>(&mut self, wanted: Option<&'w str>, depth: usize) -> Parsed<Value> {
         self.expect('(')?;
-        let mut types = match wanted {
-            Some(types) => {
-                let inner = types.strip_prefix('(').and_then(|types| types.strip_suffix(')'));
-                Some(inner.ok_or(format!("is a tuple where {types:?} is wanted"))?)
-            }
-            None => None,
+        let inner = |types: &'w str| {
+            let inner = types.strip_prefix('(').and_then(|types| types.strip_suffix(')'));
+            inner.ok_or(format!("is a tuple where {types:?} is wanted"))
         };
+        let mut types = wanted.map(inner).transpose()?;
         let mut fields = Vec::new();
         self.list(')', |parser| {
             let own = match types {
@@ -242,22 +237,18 @@ impl<'a> Parser<'a> {
 
     fn dictionary(&mut self, wanted: Option<&str>, depth: usize) -> Parsed<Value> {
         self.expect('{')?;
-        let mut types = match element_of(wanted)? {
-            Some(element) => {
-                let inner = element.strip_prefix('{').and_then(|types| types.strip_suffix('}'));
-                let (key, value) = inner
-                    .and_then(split)
-                    .ok_or(format!("is a dictionary where {wanted:?} is wanted"))?;
-                Some((key.to_owned(), value.to_owned()))
-            }
-            None => None,
+        let pair = |element: String| {
+            let inner = element.strip_prefix('{').and_then(|types| types.strip_suffix('}'));
+            let (key, value) = inner
+                .and_then(split)
+                .ok_or(format!("is a dictionary where {wanted:?} is wanted"))?;
+            Parsed::Ok((key.to_owned(), value.to_owned()))
         };
+        let mut types = element_of(wanted)?.map(pair).transpose()?;
         let mut list = Vec::new();
         self.list('}', |parser| {
-            let (key, value) = match &types {
-                Some((key, value)) => (Some(key.as_str()), Some(value.as_str())),
-                None => (None, None),
-            };
+            let (key, value) =
+                types.as_ref().map(|(key, value)| (key.as_str(), value.as_str())).unzip();
             let key = parser.value(key, depth + 1)?;
             if key.signature().len() != 1 || matches!(key, Value::Variant(_)) {
                 return Err("a key must be a plain value".to_owned());
@@ -265,7 +256,7 @@ impl<'a> Parser<'a> {
             parser.expect(':')?;
             let value = parser.value(value, depth + 1)?;
             types.get_or_insert_with(|| (key.signature(), value.signature()));
-            list.push(Value::Entry(Box::new(key), Box::new(value)));
+            list.push(Value::Struct(vec![key, value]));
             Ok(())
         })?;
         let (key, value) = types.ok_or("the type of an empty dictionary is not known")?;
@@ -274,13 +265,11 @@ impl<'a> Parser<'a> {
 }
 
 fn element_of(wanted: Option<&str>) -> Parsed<Option<String>> {
-    match wanted {
-        None => Ok(None),
-        Some(types) => match types.strip_prefix('a') {
-            Some(element) => Ok(Some(element.to_owned())),
-            None => Err(format!("is an array where {types:?} is wanted")),
-        },
-    }
+    let element = |types: &str| match types.strip_prefix('a') {
+        Some(element) => Ok(element.to_owned()),
+        None => Err(format!("is an array where {types:?} is wanted")),
+    };
+    wanted.map(element).transpose()
 }
 
 fn number(word: &str, wanted: Option<&str>) -> Parsed<Value> {

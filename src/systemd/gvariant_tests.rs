@@ -2,7 +2,7 @@ use super::*;
 
 #[test]
 fn values() {
-    let entry = |key: &str, value: Value| Value::Entry(Box::new(Value::str(key)), Box::new(value));
+    let entry = |key: &str, value: Value| Value::Struct(vec![Value::str(key), value]);
     for (text, value) in [
         ("true", Value::Bool(true)),
         (" boolean false ", Value::Bool(false)),

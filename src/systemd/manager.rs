@@ -1,8 +1,7 @@
 //! The manager object of systemd: its methods, jobs and version.
 
 use super::bus::{Bus, Failure};
-use super::property::Property;
-use super::value::Value;
+use super::value::{Property, Value};
 use crate::{Context, Error, Kind, Result, log};
 
 const SYSTEMD: &str = "org.freedesktop.systemd1";
@@ -15,21 +14,12 @@ const PATH: &str = "/org/freedesktop/systemd1";
 const OLDEST: u32 = 240;
 
 /// Calls a method of the manager.
-pub fn call(
-    bus: &mut Bus,
-    method: &str,
-    arguments: Vec<Value>,
-) -> std::result::Result<Vec<Value>, Failure> {
+pub fn call(bus: &mut Bus, method: &str, arguments: Vec<Value>) -> Result<Vec<Value>, Failure> {
     bus.call(SYSTEMD, PATH, MANAGER, method, arguments)
 }
 
 /// Reads a property.
-pub fn get(
-    bus: &mut Bus,
-    path: &str,
-    interface: &str,
-    property: &str,
-) -> std::result::Result<Value, Failure> {
+pub fn get(bus: &mut Bus, path: &str, interface: &str, property: &str) -> Result<Value, Failure> {
     let arguments = vec![Value::str(interface), Value::str(property)];
     let mut answer = bus.call(SYSTEMD, path, PROPERTIES, "Get", arguments)?;
     match answer.pop() {
@@ -39,7 +29,7 @@ pub fn get(
 }
 
 /// Ignores a refusal.
-pub fn ignore_refusal(answer: std::result::Result<Vec<Value>, Failure>) -> Result<()> {
+pub fn ignore_refusal(answer: Result<Vec<Value>, Failure>) -> Result<()> {
     match answer {
         Ok(_) | Err(Failure::Refused(..)) => Ok(()),
         Err(Failure::Broken(error)) => Err(error),
@@ -92,8 +82,7 @@ pub fn supported(bus: &mut Bus, properties: &[Property]) -> Result<Value> {
 }
 
 fn version(bus: &mut Bus) -> Result<u32> {
-    let value = get(bus, PATH, MANAGER, "Version")
-        .map_err(|failure| Error::from(failure).context("ask for systemd's version"))?;
+    let value = get(bus, PATH, MANAGER, "Version").context("ask for systemd's version")?;
     let text = value.as_str().unwrap_or_default();
     parse_version(text)
         .ok_or_else(|| Error::new(Kind::System, format!("systemd's version is {text:?}")))

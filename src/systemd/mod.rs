@@ -26,13 +26,11 @@ mod fake;
 mod gvariant;
 mod manager;
 mod names;
-mod property;
 mod unit;
 mod value;
 mod wire;
 
 pub use address::Environment;
 pub use names::Names;
-pub use property::Property;
 pub use unit::{TransientUnit, Unit};
-pub use value::Value;
+pub use value::{Property, Value};

@@ -14,9 +14,7 @@ const MAX_NAME: usize = 255;
 /// The names of a unit and of its slice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Names {
-    /// The slice that contains the unit.
     pub slice: String,
-    /// The unit.
     pub unit: String,
 }
 
@@ -26,7 +24,8 @@ impl Names {
     pub fn new(id: &str, cgroups_path: Option<&Path>, user: bool) -> Result<Names> {
         let default = if user { "user.slice" } else { "system.slice" };
         let Some(path) = cgroups_path.filter(|path| !path.as_os_str().is_empty()) else {
-            let unit = format!("bulkhead-{}.scope", escape_id(id));
+            // As systemd-escape(1) does.
+            let unit = format!("bulkhead-{}.scope", id.replace('+', "\\x2b"));
             check(&unit).map_err(|why| Error::invalid("container id", id, why))?;
             return Ok(Names { slice: default.to_owned(), unit });
         };
@@ -77,7 +76,7 @@ impl Names {
 }
 
 /// Returns the path of a slice: `a-b.slice` is below `a.slice`.
-fn expand(slice: &str) -> std::result::Result<PathBuf, &'static str> {
+fn expand(slice: &str) -> Result<PathBuf, &'static str> {
     let Some(name) = slice.strip_suffix(".slice").filter(|name| !name.is_empty()) else {
         return Err("a slice ends with .slice");
     };
@@ -99,7 +98,7 @@ fn expand(slice: &str) -> std::result::Result<PathBuf, &'static str> {
 }
 
 /// Checks whether systemd accepts the name of a unit.
-pub fn check(unit: &str) -> std::result::Result<(), &'static str> {
+pub fn check(unit: &str) -> Result<(), &'static str> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b":-_.\\@".contains(&byte);
     if unit.len() > MAX_NAME {
         return Err("is longer than 255 bytes");
@@ -108,11 +107,6 @@ pub fn check(unit: &str) -> std::result::Result<(), &'static str> {
         return Err("only letters, digits and :-_.\\@ are allowed");
     }
     Ok(())
-}
-
-/// Escapes the id of a container for the name of a unit, as systemd-escape(1) does.
-pub fn escape_id(id: &str) -> String {
-    id.replace('+', "\\x2b")
 }
 
 #[cfg(test)]

@@ -9,8 +9,7 @@ use super::address::{Address, Environment};
 use super::bus::{Bus, Failure};
 use super::manager;
 use super::names::{Names, check};
-use super::property::Property;
-use super::value::Value;
+use super::value::{Property, Value};
 use crate::{Context, Error, Kind, Result};
 
 /// How long systemd may take to start a unit, or to change one.
@@ -22,24 +21,20 @@ const STOP: Duration = Duration::from_secs(10);
 /// A unit to be created.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TransientUnit {
-    /// The unit.
     pub unit: Unit,
     /// The slice of a scope. The place of a slice follows from its name.
     pub slice: Option<String>,
-    /// Limits and other properties.
     pub properties: Vec<Property>,
 }
 
 /// A unit of a container, as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unit {
-    /// The name.
     pub name: String,
     /// The description, which identifies the unit as the container's.
     pub description: String,
     /// Whether it belongs to the service manager of the user.
     pub user: bool,
-    /// The address of the service manager.
     pub address: Address,
 }
 
@@ -81,7 +76,7 @@ impl TransientUnit {
     pub(super) fn start_within(&self, pid: i32, limit: Duration) -> Result<PathBuf> {
         let mut bus = self.unit.connect(limit)?;
         manager::watch_jobs(&mut bus)?;
-        let properties = manager::supported(&mut bus, &self.all(pid)?)?;
+        let properties = manager::supported(&mut bus, &self.all(pid))?;
         let name = || Value::str(&self.unit.name);
         let no_others = Value::Array("(sa(sv))".to_owned(), Vec::new());
         let arguments = vec![name(), Value::str("replace"), properties, no_others];
@@ -102,19 +97,21 @@ impl TransientUnit {
         self.unit.cgroup(&mut bus).inspect_err(|_| drop(self.unit.stop_on(&mut bus)))
     }
 
-    fn all(&self, pid: i32) -> Result<Vec<Property>> {
+    fn all(&self, pid: i32) -> Vec<Property> {
         let mut all = vec![Property::new("Description", Value::str(&self.unit.description))];
         if let Some(slice) = &self.slice {
-            let pid =
-                u32::try_from(pid).map_err(|_| Error::new(Kind::System, "invalid process id"))?;
             all.push(Property::new("Slice", Value::str(slice)));
             all.push(Property::new("Delegate", Value::Bool(true)));
-            all.push(Property::new("PIDs", Value::Array("u".to_owned(), vec![Value::U32(pid)])));
+            all.push(Property::new("PIDs", processes(pid)));
         }
         all.push(Property::new("DefaultDependencies", Value::Bool(false)));
         all.extend(self.properties.iter().cloned());
-        Ok(all)
+        all
     }
+}
+
+fn processes(pid: i32) -> Value {
+    Value::Array("u".to_owned(), vec![Value::U32(pid.unsigned_abs())])
 }
 
 impl Unit {
@@ -131,12 +128,22 @@ impl Unit {
             .with_context(|| format!("ask the {whose} service manager"))
     }
 
+    /// Calls `work`, which `purpose` describes, with a connection to the service manager.
+    fn on_bus(
+        &self,
+        limit: Duration,
+        purpose: &str,
+        work: impl FnOnce(&mut Bus) -> Result<()>,
+    ) -> Result<()> {
+        self.connect(limit)
+            .and_then(|mut bus| work(&mut bus))
+            .with_context(|| format!("{purpose} {:?}", self.name))
+    }
+
     /// Stops the unit and resets its failure. Its processes must be dead. A unit that does not
     /// exist, which is the usual case, is no error.
     pub fn stop(&self) -> Result<()> {
-        self.connect(STOP)
-            .and_then(|mut bus| self.stop_on(&mut bus))
-            .with_context(|| format!("stop {:?}", self.name))
+        self.on_bus(STOP, "stop", |bus| self.stop_on(bus))
     }
 
     fn stop_on(&self, bus: &mut Bus) -> Result<()> {
@@ -153,20 +160,18 @@ impl Unit {
     /// Kills all processes of the unit and stops it, if it belongs to this container: for a create
     /// that died before it could record the unit.
     pub fn abandon(&self) -> Result<()> {
-        self.abandon_within(STOP).with_context(|| format!("stop {:?}", self.name))
-    }
-
-    fn abandon_within(&self, limit: Duration) -> Result<()> {
-        let mut bus = self.connect(limit)?;
-        match self.get(&mut bus, "org.freedesktop.systemd1.Unit", "Description") {
-            Ok(Value::Str(text)) if text == self.description => {}
-            // A unit that does not exist has its name as the description.
-            Ok(_) | Err(Failure::Refused(..)) => return Ok(()),
-            Err(Failure::Broken(error)) => return Err(error),
-        }
-        let arguments = vec![Value::str(&self.name), Value::str("all"), Value::I32(libc::SIGKILL)];
-        manager::ignore_refusal(manager::call(&mut bus, "KillUnit", arguments))?;
-        self.stop_on(&mut bus)
+        self.on_bus(STOP, "stop", |bus| {
+            match self.get(bus, "org.freedesktop.systemd1.Unit", "Description") {
+                Ok(Value::Str(text)) if text == self.description => {}
+                // A unit that does not exist has its name as the description.
+                Ok(_) | Err(Failure::Refused(..)) => return Ok(()),
+                Err(Failure::Broken(error)) => return Err(error),
+            }
+            let arguments =
+                vec![Value::str(&self.name), Value::str("all"), Value::I32(libc::SIGKILL)];
+            manager::ignore_refusal(manager::call(bus, "KillUnit", arguments))?;
+            self.stop_on(bus)
+        })
     }
 
     /// Changes properties of the unit until it ends.
@@ -174,37 +179,26 @@ impl Unit {
         if properties.is_empty() {
             return Ok(());
         }
-        let set = |bus: &mut Bus| {
+        self.on_bus(START, "set the properties of", |bus| {
             let properties = manager::supported(bus, properties)?;
             let runtime = Value::Bool(true);
             let arguments = vec![Value::str(&self.name), runtime, properties];
             Ok(manager::call(bus, "SetUnitProperties", arguments).map(drop)?)
-        };
-        self.connect(START)
-            .and_then(|mut bus| set(&mut bus))
-            .with_context(|| format!("set the properties of {:?}", self.name))
+        })
     }
 
     /// Moves process `pid` into `below` in the cgroup of the unit, on behalf of a user who may not
     /// move a process out of the cgroup of the login session.
     pub fn attach(&self, below: &Path, pid: i32) -> Result<()> {
-        let pid = u32::try_from(pid).map_err(|_| Error::new(Kind::System, "invalid process id"))?;
         let below = below.to_str().ok_or_else(|| Error::new(Kind::Invalid, "is not UTF-8"))?;
-        let pids = Value::Array("u".to_owned(), vec![Value::U32(pid)]);
-        let arguments = vec![Value::str(&self.name), Value::str(format!("/{below}")), pids];
-        let attach =
-            |bus: &mut Bus| Ok(manager::call(bus, "AttachProcessesToUnit", arguments).map(drop)?);
-        self.connect(START)
-            .and_then(|mut bus| attach(&mut bus))
-            .with_context(|| format!("put the process into {:?}", self.name))
+        let below = Value::str(format!("/{below}"));
+        let arguments = vec![Value::str(&self.name), below, processes(pid)];
+        self.on_bus(START, "put the process into", |bus| {
+            Ok(manager::call(bus, "AttachProcessesToUnit", arguments).map(drop)?)
+        })
     }
 
-    fn get(
-        &self,
-        bus: &mut Bus,
-        interface: &str,
-        property: &str,
-    ) -> std::result::Result<Value, Failure> {
+    fn get(&self, bus: &mut Bus, interface: &str, property: &str) -> Result<Value, Failure> {
         manager::get(bus, &manager::unit_path(&self.name), interface, property)
     }
 
@@ -212,9 +206,7 @@ impl Unit {
     fn cgroup(&self, bus: &mut Bus) -> Result<PathBuf> {
         let kind = if self.name.ends_with(".slice") { "Slice" } else { "Scope" };
         let interface = format!("org.freedesktop.systemd1.{kind}");
-        let value = self
-            .get(bus, &interface, "ControlGroup")
-            .map_err(|failure| Error::from(failure).context("ask for its cgroup"))?;
+        let value = self.get(bus, &interface, "ControlGroup").context("ask for its cgroup")?;
         let path = Path::new(value.as_str().unwrap_or_default());
         let plain = path.components().skip(1).all(|part| matches!(part, Component::Normal(_)));
         if path.is_absolute() && plain && path != Path::new("/") {
@@ -251,7 +243,7 @@ mod tests {
         let all = |path: &str| {
             let unit =
                 TransientUnit::new("c", &names(path), false, &Environment::default()).unwrap();
-            let all = unit.all(7).unwrap();
+            let all = unit.all(7);
             all.iter().map(|property| property.name.clone()).collect::<Vec<_>>()
         };
         let common = ["Description", "DefaultDependencies"];

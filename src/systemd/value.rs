@@ -1,4 +1,4 @@
-//! Values of all D-Bus types.
+//! Values of all D-Bus types, and the properties of units.
 
 /// A value.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,10 +29,8 @@ pub enum Value {
     Signature(String),
     /// `a`, with the type of the elements
     Array(String, Vec<Value>),
-    /// `(`...`)`
+    /// `(`...`)`, or `{`..`}` in an array of entries.
     Struct(Vec<Value>),
-    /// `{`..`}`, only in arrays.
-    Entry(Box<Value>, Box<Value>),
     /// `v`
     Variant(Box<Value>),
 }
@@ -56,9 +54,6 @@ impl Value {
             Value::Variant(_) => "v",
             Value::Array(element, _) => return format!("a{element}"),
             Value::Struct(fields) => return format!("({})", signature(fields)),
-            Value::Entry(key, value) => {
-                return format!("{{{}{}}}", key.signature(), value.signature());
-            }
         };
         plain.to_owned()
     }
@@ -110,6 +105,31 @@ pub fn split(types: &str) -> Option<(&str, &str)> {
         }
     }
     None
+}
+
+/// A property of a unit.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Property {
+    /// The name in org.freedesktop.systemd1(5), which can differ from that in a unit file.
+    pub name: String,
+    pub value: Value,
+    /// The first version of systemd that has the property. Older versions do not get it; the
+    /// control file is written in any case.
+    pub since: u32,
+    /// The control file that older versions reset although they lack the property.
+    pub reset_file: Option<&'static str>,
+}
+
+impl Property {
+    /// Creates a property that every systemd has.
+    pub fn new(name: &str, value: Value) -> Property {
+        Property::since(0, name, value)
+    }
+
+    /// Creates a property that systemd has since `version`.
+    pub fn since(version: u32, name: &str, value: Value) -> Property {
+        Property { name: name.to_owned(), value, since: version, reset_file: None }
+    }
 }
 
 #[cfg(test)]

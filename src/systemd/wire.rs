@@ -12,17 +12,17 @@ const MAX_MESSAGE: usize = 4 << 20;
 /// The maximum nesting of containers (the specification: 32 arrays and 32 structures).
 const MAX_DEPTH: usize = 64;
 
-/// The type of a method call.
+// The types of messages.
 pub const CALL: u8 = 1;
-/// The type of the answer to a call.
 pub const REPLY: u8 = 2;
-/// The type of the refusal of a call.
 pub const ERROR: u8 = 3;
-/// The type of a message without a recipient.
 pub const SIGNAL: u8 = 4;
 
 /// The flag of a call that needs no answer.
 pub const NO_REPLY: u8 = 1;
+
+/// What is read from the input, or what the input is instead.
+type Read<T> = Result<T, &'static str>;
 
 const PATH: u8 = 1;
 const INTERFACE: u8 = 2;
@@ -30,7 +30,6 @@ const MEMBER: u8 = 3;
 const ERROR_NAME: u8 = 4;
 const REPLY_SERIAL: u8 = 5;
 const DESTINATION: u8 = 6;
-const SENDER: u8 = 7;
 const SIGNATURE: u8 = 8;
 
 /// A message, with the header fields that this program needs.
@@ -44,19 +43,11 @@ pub struct Message {
     pub serial: u32,
     /// The number of the call that a reply or an error answers.
     pub reply_serial: u32,
-    /// The object.
     pub path: String,
-    /// The interface.
     pub interface: String,
-    /// The method or signal.
     pub member: String,
-    /// The name of the error.
     pub error: String,
-    /// The recipient.
     pub destination: String,
-    /// The sender.
-    pub sender: String,
-    /// The arguments.
     pub body: Vec<Value>,
 }
 
@@ -80,7 +71,6 @@ impl Message {
             (MEMBER, &self.member),
             (ERROR_NAME, &self.error),
             (DESTINATION, &self.destination),
-            (SENDER, &self.sender),
         ] {
             if !text.is_empty() {
                 field(code, Value::str(text));
@@ -107,7 +97,7 @@ impl Message {
     ///
     /// # Errors
     /// If the bytes are not the beginning of a message.
-    pub fn length(bytes: &[u8]) -> Result<Option<usize>, &'static str> {
+    pub fn length(bytes: &[u8]) -> Read<Option<usize>> {
         let Some(head) = bytes.get(..16) else { return Ok(None) };
         let mut reader = Reader::new(head)?;
         reader.at = 4;
@@ -122,7 +112,7 @@ impl Message {
     }
 
     /// Decodes a complete message.
-    pub fn decode(bytes: &[u8]) -> Result<Message, &'static str> {
+    pub fn decode(bytes: &[u8]) -> Read<Message> {
         let mut reader = Reader::new(bytes)?;
         reader.at = 1;
         let mut message =
@@ -145,7 +135,6 @@ impl Message {
                 (MEMBER, Value::Str(text)) => message.member = text,
                 (ERROR_NAME, Value::Str(text)) => message.error = text,
                 (DESTINATION, Value::Str(text)) => message.destination = text,
-                (SENDER, Value::Str(text)) => message.sender = text,
                 (REPLY_SERIAL, Value::U32(number)) => message.reply_serial = number,
                 (SIGNATURE, Value::Signature(text)) => types = text,
                 _ => {}
@@ -224,11 +213,6 @@ impl Writer {
                 self.align(8);
                 fields.iter().try_for_each(|field| self.value(field))?;
             }
-            Value::Entry(key, value) => {
-                self.align(8);
-                self.value(key)?;
-                self.value(value)?;
-            }
             Value::Array(element, list) => {
                 self.align(4);
                 let at = self.bytes.len();
@@ -254,7 +238,7 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn new(bytes: &'a [u8]) -> Result<Self, &'static str> {
+    fn new(bytes: &'a [u8]) -> Read<Self> {
         let little = match bytes.first() {
             Some(b'l') => true,
             Some(b'B') => false,
@@ -263,25 +247,25 @@ impl<'a> Reader<'a> {
         Ok(Reader { bytes, at: 0, little })
     }
 
-    fn align(&mut self, to: usize) -> Result<(), &'static str> {
+    fn align(&mut self, to: usize) -> Read<()> {
         self.at = self.at.checked_next_multiple_of(to).ok_or(SHORT)?;
         Ok(())
     }
 
-    fn take(&mut self, count: usize) -> Result<&'a [u8], &'static str> {
+    fn take(&mut self, count: usize) -> Read<&'a [u8]> {
         let end = self.at.checked_add(count).ok_or(SHORT)?;
         let taken = self.bytes.get(self.at..end).ok_or(SHORT)?;
         self.at = end;
         Ok(taken)
     }
 
-    fn byte(&mut self) -> Result<u8, &'static str> {
+    fn byte(&mut self) -> Read<u8> {
         let [byte] = self.fixed()?;
         Ok(byte)
     }
 
     /// Returns bytes in little-endian order.
-    fn fixed<const N: usize>(&mut self) -> Result<[u8; N], &'static str> {
+    fn fixed<const N: usize>(&mut self) -> Read<[u8; N]> {
         self.align(N)?;
         let mut out: [u8; N] = self.take(N)?.try_into().map_err(|_| SHORT)?;
         if !self.little {
@@ -290,33 +274,39 @@ impl<'a> Reader<'a> {
         Ok(out)
     }
 
-    fn u32(&mut self) -> Result<u32, &'static str> {
+    fn u32(&mut self) -> Read<u32> {
         Ok(u32::from_le_bytes(self.fixed()?))
     }
 
-    fn size(&mut self) -> Result<usize, &'static str> {
+    fn size(&mut self) -> Read<usize> {
         usize::try_from(self.u32()?).map_err(|_| SHORT)
     }
 
-    fn text(&mut self, length: usize) -> Result<String, &'static str> {
+    fn string(&mut self) -> Read<String> {
+        let length = self.size()?;
+        self.text(length)
+    }
+
+    fn types(&mut self) -> Read<String> {
+        let length = usize::from(self.byte()?);
+        self.text(length)
+    }
+
+    fn text(&mut self, length: usize) -> Read<String> {
         let text = self.take(length)?;
         self.take(1)?;
         String::from_utf8(text.to_vec()).map_err(|_| "a text that is not UTF-8")
     }
 
     /// Reads a value of the first type of `types`. Returns the remaining types too.
-    fn value<'t>(
-        &mut self,
-        types: &'t str,
-        depth: usize,
-    ) -> Result<(Value, &'t str), &'static str> {
+    fn value<'t>(&mut self, types: &'t str, depth: usize) -> Read<(Value, &'t str)> {
         if depth > MAX_DEPTH {
             return Err("a message that is nested too deep");
         }
-        let (own, rest) = split(types).ok_or("a message of unknown types")?;
-        let inner = |from: usize, cut: usize| {
-            own.get(from..own.len().saturating_sub(cut)).ok_or("a message of unknown types")
-        };
+        const UNKNOWN: &str = "a message of unknown types";
+        let (own, rest) = split(types).ok_or(UNKNOWN)?;
+        let inner =
+            |from: usize, cut: usize| own.get(from..own.len().saturating_sub(cut)).ok_or(UNKNOWN);
         let value = match own.as_bytes().first() {
             Some(b'y') => Value::Byte(self.byte()?),
             Some(b'b') => Value::Bool(self.u32()? != 0),
@@ -327,14 +317,8 @@ impl<'a> Reader<'a> {
             Some(b'x') => Value::I64(i64::from_le_bytes(self.fixed()?)),
             Some(b't') => Value::U64(u64::from_le_bytes(self.fixed()?)),
             Some(b'd') => Value::F64(f64::from_le_bytes(self.fixed()?)),
-            Some(b's') => {
-                let length = self.size()?;
-                Value::Str(self.text(length)?)
-            }
-            Some(b'o') => {
-                let length = self.size()?;
-                Value::Path(self.text(length)?)
-            }
+            Some(b's') => Value::Str(self.string()?),
+            Some(b'o') => Value::Path(self.string()?),
             Some(b'g') => Value::Signature(self.types()?),
             Some(b'v') => {
                 let types = self.types()?;
@@ -344,7 +328,7 @@ impl<'a> Reader<'a> {
                 }
                 Value::Variant(Box::new(value))
             }
-            Some(b'(') => {
+            Some(b'(' | b'{') => {
                 self.align(8)?;
                 let mut fields = Vec::new();
                 let mut rest = inner(1, 1)?;
@@ -354,15 +338,6 @@ impl<'a> Reader<'a> {
                     rest = after;
                 }
                 Value::Struct(fields)
-            }
-            Some(b'{') => {
-                self.align(8)?;
-                let (key, after) = self.value(inner(1, 1)?, depth + 1)?;
-                let (value, after) = self.value(after, depth + 1)?;
-                if !after.is_empty() {
-                    return Err("a message of unknown types");
-                }
-                Value::Entry(Box::new(key), Box::new(value))
             }
             Some(b'a') => {
                 let element = inner(1, 0)?;
@@ -378,19 +353,14 @@ impl<'a> Reader<'a> {
                     list.push(self.value(element, depth + 1)?.0);
                     if self.at == before {
                         // An empty structure takes no bytes.
-                        return Err("a message of unknown types");
+                        return Err(UNKNOWN);
                     }
                 }
                 Value::Array(element.to_owned(), list)
             }
-            _ => return Err("a message of unknown types"),
+            _ => return Err(UNKNOWN),
         };
         Ok((value, rest))
-    }
-
-    fn types(&mut self) -> Result<String, &'static str> {
-        let length = usize::from(self.byte()?);
-        self.text(length)
     }
 }
 

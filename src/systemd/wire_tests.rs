@@ -20,10 +20,7 @@ fn every_type() -> Vec<Value> {
         Value::Struct(vec![Value::Byte(1), Value::U64(2)]),
         Value::Array(
             "{sv}".into(),
-            vec![Value::Entry(
-                Box::new(Value::str("k")),
-                Box::new(Value::Variant(Box::new(Value::bytes([7])))),
-            )],
+            vec![Value::Struct(vec![Value::str("k"), Value::Variant(Box::new(Value::bytes([7])))])],
         ),
         Value::Array("(st)".into(), vec![Value::Struct(vec![Value::str("p"), Value::U64(1)])]),
     ]

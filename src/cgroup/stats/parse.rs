@@ -9,26 +9,20 @@ use crate::{Error, Kind, Result};
 use super::figures::{BlkioEntry, Psi, PsiData};
 
 impl OpenDir<'_> {
-    /// Reads the text of a file; `None` if it does not exist.
-    fn text(&self, file: &str) -> Result<Option<String>> {
-        match self.read(file) {
+    /// Reads and parses a file; `None` if it does not exist.
+    pub fn parsed<T>(&self, file: &str, parse: fn(&str) -> Option<T>) -> Result<Option<T>> {
+        let text = match self.read(file) {
             // Some kernels return EOPNOTSUPP for pressure that they do not measure.
             Err(error) if matches!(error.errno(), Some(Errno::ENOENT | Errno::EOPNOTSUPP)) => {
-                Ok(None)
+                return Ok(None);
             }
-            text => text.map(Some),
-        }
-    }
-
-    /// Reads and parses a file; `None` if it does not exist.
-    pub fn parsed<T>(&self, file: &str, parse: impl Fn(&str) -> Option<T>) -> Result<Option<T>> {
-        let Some(text) = self.text(file)? else { return Ok(None) };
-        let Some(parsed) = parse(&text) else {
+            text => text?,
+        };
+        parse(&text).map(Some).ok_or_else(|| {
             let first = text.lines().next().unwrap_or_default();
             let why = format!("{}: unexpected content {first:?}", self.path.join(file).display());
-            return Err(Error::new(Kind::System, why));
-        };
-        Ok(Some(parsed))
+            Error::new(Kind::System, why)
+        })
     }
 
     /// Reads a file with one number, or `max`, which becomes the largest number.
@@ -38,16 +32,17 @@ impl OpenDir<'_> {
 
     /// Reads a file with one number; 0 if it does not exist.
     pub fn number_or_0(&self, file: &str) -> Result<u64> {
-        Ok(self.number(file)?.unwrap_or_default())
+        self.or_default(file, number)
     }
 
-    /// Reads a file with lines of `key number`.
-    pub fn keyed(&self, file: &str) -> Result<Option<Vec<(String, u64)>>> {
-        self.parsed(file, keyed)
+    /// Reads a file with lines of `key number`; empty if it does not exist.
+    pub fn keyed(&self, file: &str) -> Result<Vec<(String, u64)>> {
+        self.or_default(file, keyed)
     }
 
-    pub fn psi(&self, file: &str) -> Result<Option<Psi>> {
-        self.parsed(file, psi)
+    /// Reads and parses a file; the default if it does not exist.
+    pub fn or_default<T: Default>(&self, file: &str, parse: fn(&str) -> Option<T>) -> Result<T> {
+        Ok(self.parsed(file, parse)?.unwrap_or_default())
     }
 }
 
@@ -107,7 +102,7 @@ pub fn blkio(text: &str) -> Option<Vec<BlkioEntry>> {
 }
 
 /// Parses the lines `some avg10=0.00 avg60=0.00 avg300=0.00 total=0` and `full avg10=...`.
-fn psi(text: &str) -> Option<Psi> {
+pub fn psi(text: &str) -> Option<Psi> {
     let mut psi = Psi::default();
     for line in text.lines() {
         let (kind, rest) = line.split_once(' ')?;

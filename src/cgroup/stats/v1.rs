@@ -4,7 +4,7 @@ use crate::Result;
 use crate::cgroup::files::OpenDir;
 use crate::cgroup::layout::Dir;
 
-use super::figures::{BlkioEntry, Hugetlb, MemoryEntry, Stats};
+use super::figures::{Hugetlb, MemoryEntry, Stats};
 use super::parse;
 
 /// `USER_HZ`: the kernel shows CPU times in hundredths of a second, on every supported
@@ -32,7 +32,7 @@ pub fn add(dir: &Dir, stats: &mut Stats) -> Result<()> {
 }
 
 fn cpu(files: &OpenDir<'_>, stats: &mut Stats) -> Result<()> {
-    let pairs = files.keyed("cpu.stat")?.unwrap_or_default();
+    let pairs = files.keyed("cpu.stat")?;
     stats.cpu.throttling.periods = parse::value(&pairs, "nr_periods");
     stats.cpu.throttling.throttled_periods = parse::value(&pairs, "nr_throttled");
     stats.cpu.throttling.throttled_time = parse::value(&pairs, "throttled_time");
@@ -42,11 +42,11 @@ fn cpu(files: &OpenDir<'_>, stats: &mut Stats) -> Result<()> {
 fn cpuacct(files: &OpenDir<'_>, stats: &mut Stats) -> Result<()> {
     let usage = &mut stats.cpu.usage;
     usage.total = files.number_or_0("cpuacct.usage")?;
-    let pairs = files.keyed("cpuacct.stat")?.unwrap_or_default();
+    let pairs = files.keyed("cpuacct.stat")?;
     usage.user = parse::value(&pairs, "user").saturating_mul(TICK);
     usage.kernel = parse::value(&pairs, "system").saturating_mul(TICK);
-    usage.percpu = files.parsed("cpuacct.usage_percpu", parse::numbers)?.unwrap_or_default();
-    let modes = files.parsed("cpuacct.usage_all", by_mode)?.unwrap_or_default();
+    usage.percpu = files.or_default("cpuacct.usage_percpu", parse::numbers)?;
+    let modes = files.or_default("cpuacct.usage_all", by_mode)?;
     (usage.percpu_user, usage.percpu_kernel) = modes.into_iter().unzip();
     Ok(())
 }
@@ -62,8 +62,8 @@ fn by_mode(text: &str) -> Option<Vec<(u64, u64)>> {
 
 fn cpuset(files: &OpenDir<'_>, stats: &mut Stats) -> Result<()> {
     let set = &mut stats.cpuset;
-    set.cpus = files.parsed("cpuset.cpus", parse::list)?.unwrap_or_default();
-    set.mems = files.parsed("cpuset.mems", parse::list)?.unwrap_or_default();
+    set.cpus = files.or_default("cpuset.cpus", parse::list)?;
+    set.mems = files.or_default("cpuset.mems", parse::list)?;
     for (file, value) in [
         ("cpuset.cpu_exclusive", &mut set.cpu_exclusive),
         ("cpuset.mem_hardwall", &mut set.mem_hardwall),
@@ -77,14 +77,13 @@ fn cpuset(files: &OpenDir<'_>, stats: &mut Stats) -> Result<()> {
         *value = files.number_or_0(file)?;
     }
     let level = |text: &str| text.trim().parse().ok();
-    set.sched_relax_domain_level =
-        files.parsed("cpuset.sched_relax_domain_level", level)?.unwrap_or_default();
+    set.sched_relax_domain_level = files.or_default("cpuset.sched_relax_domain_level", level)?;
     Ok(())
 }
 
 fn memory(files: &OpenDir<'_>, stats: &mut Stats) -> Result<()> {
     let memory = &mut stats.memory;
-    memory.raw = files.keyed("memory.stat")?.unwrap_or_default().into_iter().collect();
+    memory.raw = files.keyed("memory.stat")?.into_iter().collect();
     memory.cache = memory.raw.get("cache").copied().unwrap_or_default();
     let entry = |prefix: &str| -> Result<MemoryEntry> {
         Ok(MemoryEntry {
@@ -106,32 +105,30 @@ fn pids(files: &OpenDir<'_>, stats: &mut Stats) -> Result<()> {
     Ok(())
 }
 
-/// Which files exist depends on the I/O scheduler; the first set that exists counts.
+/// Which files exist depends on the I/O scheduler, and those of a scheduler that is not in use are
+/// empty; the first set with figures counts.
 fn blkio(files: &OpenDir<'_>, stats: &mut Stats) -> Result<()> {
     let blkio = &mut stats.blkio;
-    let read = |file: String| -> Result<Option<Vec<BlkioEntry>>> {
-        // An empty file belongs to a scheduler that is not in use.
-        Ok(files.parsed(&file, parse::blkio)?.filter(|entries| !entries.is_empty()))
-    };
+    let read = |file: String| files.or_default(&file, parse::blkio);
     for prefix in ["blkio.bfq.", "blkio."] {
         let figure = |name: &str| read(format!("{prefix}{name}_recursive"));
-        blkio.sectors_recursive = figure("sectors")?.unwrap_or_default();
-        blkio.io_service_time_recursive = figure("io_service_time")?.unwrap_or_default();
-        blkio.io_wait_time_recursive = figure("io_wait_time")?.unwrap_or_default();
-        blkio.io_merged_recursive = figure("io_merged")?.unwrap_or_default();
-        blkio.io_queued_recursive = figure("io_queued")?.unwrap_or_default();
-        blkio.io_time_recursive = figure("time")?.unwrap_or_default();
-        if let Some(entries) = figure("io_serviced")? {
-            blkio.io_serviced_recursive = entries;
-            blkio.io_service_bytes_recursive = figure("io_service_bytes")?.unwrap_or_default();
+        blkio.sectors_recursive = figure("sectors")?;
+        blkio.io_service_time_recursive = figure("io_service_time")?;
+        blkio.io_wait_time_recursive = figure("io_wait_time")?;
+        blkio.io_merged_recursive = figure("io_merged")?;
+        blkio.io_queued_recursive = figure("io_queued")?;
+        blkio.io_time_recursive = figure("time")?;
+        blkio.io_serviced_recursive = figure("io_serviced")?;
+        if !blkio.io_serviced_recursive.is_empty() {
+            blkio.io_service_bytes_recursive = figure("io_service_bytes")?;
             return Ok(());
         }
     }
     for suffix in ["_recursive", ""] {
         let figure = |name: &str| read(format!("blkio.throttle.{name}{suffix}"));
-        if let Some(entries) = figure("io_serviced")? {
-            blkio.io_serviced_recursive = entries;
-            blkio.io_service_bytes_recursive = figure("io_service_bytes")?.unwrap_or_default();
+        blkio.io_serviced_recursive = figure("io_serviced")?;
+        if !blkio.io_serviced_recursive.is_empty() {
+            blkio.io_service_bytes_recursive = figure("io_service_bytes")?;
             return Ok(());
         }
     }
@@ -159,6 +156,7 @@ fn hugetlb(files: &OpenDir<'_>, stats: &mut Stats) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::figures::BlkioEntry;
     use super::*;
 
     #[test]

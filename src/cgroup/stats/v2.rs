@@ -15,9 +15,8 @@ pub fn add(dir: &Dir, has_v1: impl Fn(&str) -> bool, stats: &mut Stats) -> Resul
         cpu(files, stats)?;
     }
     if !has_v1("cpuset") {
-        let list = |file| files.parsed(file, parse::list);
-        stats.cpuset.cpus = list("cpuset.cpus.effective")?.unwrap_or_default();
-        stats.cpuset.mems = list("cpuset.mems.effective")?.unwrap_or_default();
+        stats.cpuset.cpus = files.or_default("cpuset.cpus.effective", parse::list)?;
+        stats.cpuset.mems = files.or_default("cpuset.mems.effective", parse::list)?;
     }
     if !has_v1("memory") {
         memory(files, stats)?;
@@ -30,19 +29,20 @@ pub fn add(dir: &Dir, has_v1: impl Fn(&str) -> bool, stats: &mut Stats) -> Resul
         };
     }
     if !has_v1("blkio") {
-        io(files, stats)?;
+        let io = files.or_default("io.stat", io_stat)?;
+        (stats.blkio.io_service_bytes_recursive, stats.blkio.io_serviced_recursive) = io;
     }
     if !has_v1("hugetlb") {
         hugetlb(files, stats)?;
     }
-    stats.cpu.psi = files.psi("cpu.pressure")?;
-    stats.memory.psi = files.psi("memory.pressure")?;
-    stats.blkio.psi = files.psi("io.pressure")?;
+    stats.cpu.psi = files.parsed("cpu.pressure", parse::psi)?;
+    stats.memory.psi = files.parsed("memory.pressure", parse::psi)?;
+    stats.blkio.psi = files.parsed("io.pressure", parse::psi)?;
     Ok(())
 }
 
 fn cpu(files: &OpenDir<'_>, stats: &mut Stats) -> Result<()> {
-    let pairs = files.keyed("cpu.stat")?.unwrap_or_default();
+    let pairs = files.keyed("cpu.stat")?;
     let value = |key| parse::value(&pairs, key);
     let nanoseconds = |key| value(key).saturating_mul(1000);
     stats.cpu.usage.total = nanoseconds("usage_usec");
@@ -56,7 +56,7 @@ fn cpu(files: &OpenDir<'_>, stats: &mut Stats) -> Result<()> {
 
 fn memory(files: &OpenDir<'_>, stats: &mut Stats) -> Result<()> {
     let memory = &mut stats.memory;
-    memory.raw = files.keyed("memory.stat")?.unwrap_or_default().into_iter().collect();
+    memory.raw = files.keyed("memory.stat")?.into_iter().collect();
     memory.cache = memory.raw.get("file").copied().unwrap_or_default();
     let entry = |prefix: &str| -> Result<MemoryEntry> {
         Ok(MemoryEntry {
@@ -85,21 +85,9 @@ pub fn pids(files: &OpenDir<'_>) -> Result<Option<Pids>> {
     Ok(Some(Pids { current, limit: if limit == u64::MAX { 0 } else { limit } }))
 }
 
-fn io(files: &OpenDir<'_>, stats: &mut Stats) -> Result<()> {
-    let entries = files.parsed("io.stat", io_stat)?.unwrap_or_default();
-    for (bytes, entry) in entries {
-        let list = match bytes {
-            true => &mut stats.blkio.io_service_bytes_recursive,
-            false => &mut stats.blkio.io_serviced_recursive,
-        };
-        list.push(entry);
-    }
-    Ok(())
-}
-
-/// Parses lines of `8:0 rbytes=1 wbytes=2 rios=3 wios=4 ...` into the entries of v1.
-fn io_stat(text: &str) -> Option<Vec<(bool, BlkioEntry)>> {
-    let mut out = Vec::new();
+/// Parses lines of `8:0 rbytes=1 wbytes=2 rios=3 wios=4 ...` into the bytes and the operations of v1.
+fn io_stat(text: &str) -> Option<(Vec<BlkioEntry>, Vec<BlkioEntry>)> {
+    let (mut bytes, mut operations) = (Vec::new(), Vec::new());
     for line in text.lines() {
         let mut words = line.split_whitespace();
         // A removed device may have no number.
@@ -107,23 +95,22 @@ fn io_stat(text: &str) -> Option<Vec<(bool, BlkioEntry)>> {
             continue;
         };
         for (key, value) in words.filter_map(|word| word.split_once('=')) {
-            let (bytes, op) = match key {
-                "rbytes" => (true, "Read"),
-                "wbytes" => (true, "Write"),
-                "rios" => (false, "Read"),
-                "wios" => (false, "Write"),
+            let (list, op) = match key {
+                "rbytes" => (&mut bytes, "Read"),
+                "wbytes" => (&mut bytes, "Write"),
+                "rios" => (&mut operations, "Read"),
+                "wios" => (&mut operations, "Write"),
                 _ => continue,
             };
-            let entry = BlkioEntry {
+            list.push(BlkioEntry {
                 major: major.parse().ok()?,
                 minor: minor.parse().ok()?,
                 op: op.to_owned(),
                 value: value.parse().ok()?,
-            };
-            out.push((bytes, entry));
+            });
         }
     }
-    Some(out)
+    Some((bytes, operations))
 }
 
 fn hugetlb(files: &OpenDir<'_>, stats: &mut Stats) -> Result<()> {
@@ -133,7 +120,7 @@ fn hugetlb(files: &OpenDir<'_>, stats: &mut Stats) -> Result<()> {
             None => files.number(&format!("hugetlb.{size}.current"))?,
         };
         let Some(usage) = usage else { continue };
-        let events = files.keyed(&format!("hugetlb.{size}.events"))?.unwrap_or_default();
+        let events = files.keyed(&format!("hugetlb.{size}.events"))?;
         let failcnt = parse::value(&events, "max");
         stats.hugetlb.insert(size, Hugetlb { usage, max: 0, failcnt });
     }
