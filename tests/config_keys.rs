@@ -152,6 +152,7 @@ fn an_unknown_capability_of_exec_is_a_warning() {
     assert!(ran.stderr.contains("--cap: \"CAP_NONE\": unknown capability"), "{}", ran.stderr);
 }
 
+// Proves: process.capabilities:unknown
 #[test]
 fn a_configuration_that_was_repaired_serves_later_commands() {
     let mut c = asleep();

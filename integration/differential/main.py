@@ -162,7 +162,12 @@ def runtimes(machine):
     if Path("/sys/fs/cgroup/unified/cgroup.procs").exists():
         script = 'umount --lazy /sys/fs/cgroup/unified && exec "$@"'
         hide = ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh"]
-    programs = {"bulkhead": [bulkhead], "runc": [shutil.which("runc")], "crun": [*hide, shutil.which("crun")]}
+    crun = [*hide, shutil.which("crun")]
+    # On cgroup v2 it needs CAP_SYS_RESOURCE, for its BPF program.
+    capabilities = int(re.search(r"CapEff:\t(\w+)", Path("/proc/self/status").read_text())[1], 16)
+    if Path("/sys/fs/cgroup/cgroup.procs").exists() and not capabilities >> 24 & 1:
+        crun.append("--cgroup-manager=disabled")
+    programs = {"bulkhead": [bulkhead], "runc": [shutil.which("runc")], "crun": crun}
     peer = os.environ.get("PEER_BIN") or next(TOP.glob("integration/peer/target/*/release/peer"), None)
     if peer:
         programs["libcontainer"] = [peer]
