@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use super::create_options::CreateOptions;
 use super::exec_options::ExecOptions;
 use super::{create, delete, exec, run, start};
-use crate::init::descriptors::close_but;
+use crate::init::lifetime::close_but;
 use crate::protocol::{MAX, decode_error, encode_error};
 use crate::spawn::Parent;
 use crate::state::{Id, Origin, Store};

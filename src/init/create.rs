@@ -10,13 +10,11 @@ use std::sync::atomic::AtomicI32;
 use nix::sys::stat::Mode;
 
 use super::birth::Birth;
-use super::descriptors::close_others;
 use super::identity::{self, Within};
 use super::inherited::Init;
-use super::last_steps::user_namespace;
-use super::lifetime::{self, exit_status, outlive_runtime};
+use super::last_steps::{Program, user_namespace};
+use super::lifetime::{self, close_others, exit_status, outlive_runtime};
 use super::limits::Affinity;
-use super::program::Program;
 use super::search::with_home;
 use super::{devices, enter, mounts, rootfs, seal, start, stdio};
 use crate::fs::Root;
@@ -85,19 +83,14 @@ fn build_container(init: &Init<'_>) -> Result<i32> {
     create_hooks(init, &root, umask)?;
     rootfs::make_cwd(plan, &root)?;
     if let Some(process) = &plan.process {
-        let proc = &init.inherited.proc;
-        if process.terminal {
-            let console = stdio::Console {
-                socket: init.console,
-                parent: init.parent,
-                size: init.size,
-                is_controlling: !plan.route.joins_pid,
-                dev_console: plan.dev_console(),
-            };
-            stdio::terminal(process, proc, &root, &console)?;
-        } else {
-            stdio::fix(process, proc, &root)?;
-        }
+        let console = stdio::Console {
+            socket: init.console,
+            parent: init.parent,
+            size: init.size,
+            is_controlling: !plan.route.joins_pid,
+            dev_console: plan.dev_console(),
+        };
+        stdio::set_up(process, &init.inherited.proc, &root, &console)?;
     }
     rootfs::enter(init, &root)?;
     seal::read_only_mounts(made.late)?;

@@ -9,21 +9,21 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use nix::mount::{MntFlags, umount2};
-use rustix::fs::CWD;
+use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::OpenTreeFlags;
 
-use super::dev_links::make_links;
 use super::device_node::{Directory, Node, not_made};
 use super::inherited::Init;
 use super::mounts::no_link;
-use crate::config::devices::Origin;
-use crate::config::mounts::{MountKind, last_above};
+use crate::config::devices::{LINKS, Origin};
+use crate::config::mounts::{MountKind, is_shared_with_host, last_above};
 use crate::config::{Choice, Mount, Plan};
-use crate::fs::{Root, mount_id};
+use crate::fs::{PATH, Root, mount_id};
 use crate::mount::closing::close_later;
 use crate::mount::trees::Trees;
 use crate::mount::{nodes, tree};
+use crate::terminal::pty;
 use crate::{Context, Error, Kind, Result};
 
 /// Makes all nodes, then the links.
@@ -193,5 +193,57 @@ impl Staged<'_> {
             nix::unistd::chdir("/")
         };
         detach().context("unmount the devices of linux.devices")
+    }
+}
+
+/// Makes the links of /dev that the specification and engines expect.
+fn make_links(plan: &Plan, root: &Root, dev: BorrowedFd<'_>) -> Result<()> {
+    for (name, target) in LINKS {
+        link(dev, name, target)?;
+    }
+    // The container's own instance of devpts, not the host's.
+    if !link(dev, "ptmx", "pts/ptmx")? && plan.namespaces.mount != Choice::Inherit {
+        own_ptmx(plan, root, dev).context("replace \"/dev/ptmx\" of the rootfs")?;
+    }
+    if rustix::fs::access("/proc/kcore", rustix::fs::Access::EXISTS).is_ok() {
+        link(dev, "core", "/proc/kcore")?;
+    }
+    Ok(())
+}
+
+/// Mounts the ptmx of the container's own devpts over a node of the image, which may lead to the
+/// host's terminals. Nothing is removed from a directory that may be shared with others.
+fn own_ptmx(plan: &Plan, root: &Root, dev: BorrowedFd<'_>) -> Result<()> {
+    let above = last_above(&plan.mounts, Path::new("/dev/ptmx"));
+    if above.and_then(|place| plan.mounts.get(place)).is_some_and(is_shared_with_host) {
+        // The mount would appear on the host.
+        return Ok(());
+    }
+    let flags = PATH | OFlags::NOFOLLOW;
+    let there = rustix::fs::openat(dev, "ptmx", flags, Mode::empty())?;
+    if FileType::from_raw_mode(rustix::fs::fstat(&there)?.st_mode) == FileType::Symlink {
+        // The image decides where its own link leads.
+        return Ok(());
+    }
+    let own = match root.find_no_links(Path::new("/dev/pts/ptmx")) {
+        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
+        own => own?,
+    };
+    match pty::verify_ptmx(own.as_fd()) {
+        // The image has another file there.
+        Err(error) if error.kind() == Kind::Invalid => Ok(()),
+        verified => {
+            verified?;
+            tree::attach_on(tree::clone_file(&own, false)?.as_fd(), there)
+        }
+    }
+}
+
+/// Makes a link unless a file of that name exists; returns whether the link was made.
+fn link(dev: BorrowedFd<'_>, name: &str, target: &str) -> Result<bool> {
+    match rustix::fs::symlinkat(target, dev, name) {
+        Ok(()) => Ok(true),
+        Err(Errno::EXIST) => Ok(false),
+        Err(errno) => Err(Error::from(errno).context(format!("link \"/dev/{name}\""))),
     }
 }

@@ -77,8 +77,7 @@ pub(crate) fn is_hidden(plan: &Plan) -> bool {
 /// Makes the process not dumpable: processes of the container, or of a joined namespace, must not
 /// reach into it by ptrace(2) or /proc (CVE-2016-9962). execve(2) makes it dumpable again.
 pub(crate) fn not_dumpable() -> Result<()> {
-    prctl::set_dumpable(false)
-        .map_err(|e| Error::from(Errno::from_raw(e)).context("hide the process from others"))
+    prctl::set_dumpable(false).map_err(Errno::from_raw).context("hide the process from others")
 }
 
 /// Drops the groups of the runtime while that is permitted: the namespace to join may deny

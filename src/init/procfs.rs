@@ -13,7 +13,7 @@ use rustix::io::{Errno, retry_on_intr};
 use rustix::mount::{FsOpenFlags, fsconfig_set_fd, fsopen};
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 
-use super::descriptors::close_but;
+use super::lifetime::close_but;
 use crate::protocol::{MAX, decode_error, encode_error};
 use crate::sys::clone::clone3;
 use crate::sys::fdpass;

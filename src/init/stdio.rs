@@ -15,9 +15,19 @@ use crate::protocol::{Socket, ToParent};
 use crate::terminal::{pty, socket, stdio};
 use crate::{Context, Error, Result};
 
+/// Gives the process its terminal, or the standard descriptors of the runtime.
+pub(super) fn set_up(
+    process: &Process,
+    proc: &Proc,
+    root: &Root,
+    console: &Console<'_>,
+) -> Result<()> {
+    if process.terminal { terminal(process, proc, root, console) } else { fix(process, proc, root) }
+}
+
 /// Replaces standard descriptors of the host's /dev/null by the container's, and gives the others
 /// to the container's user, so that it can open /dev/stdout again.
-pub(crate) fn fix(process: &Process, proc: &Proc, root: &Root) -> Result<()> {
+fn fix(process: &Process, proc: &Proc, root: &Root) -> Result<()> {
     let null = own_null(proc, root)?;
     let uid = Uid::from_raw(process.identity.uid);
     stdio::adopt(null.as_ref().map(AsFd::as_fd), uid, false)?;
@@ -105,12 +115,7 @@ fn dev_console(root: &Root, how: DevConsole) -> Result<Option<OwnedFd>> {
 
 /// Makes the terminal in the container's devpts, sends the master, and makes the slave the
 /// controlling terminal and the standard descriptors.
-pub(crate) fn terminal(
-    process: &Process,
-    proc: &Proc,
-    root: &Root,
-    console: &Console<'_>,
-) -> Result<()> {
+fn terminal(process: &Process, proc: &Proc, root: &Root, console: &Console<'_>) -> Result<()> {
     let size = process.console_size.or(console.size);
     let pty = open_pty(proc, root, size).context("process.terminal")?;
     if let Some(target) = dev_console(root, console.dev_console)? {
