@@ -19,12 +19,12 @@ pub fn is_char_device(stat: &Stat, major: u32, minor: u32) -> bool {
 
 /// Returns the id of the mount through which an open file was reached (statx(2), stx_mnt_id, Linux
 /// 5.8).
-pub fn mount_id(file: BorrowedFd<'_>) -> rustix::io::Result<u64> {
+pub fn mount_id(file: BorrowedFd<'_>) -> rustix::io::Result<i32> {
     let stat = rustix::fs::statx(file, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)?;
     if stat.stx_mask & StatxFlags::MNT_ID.bits() == 0 {
         return Err(Errno::NOSYS);
     }
-    Ok(stat.stx_mnt_id)
+    i32::try_from(stat.stx_mnt_id).map_err(|_| Errno::OVERFLOW)
 }
 
 /// Returns the text of the symbolic link `name` in `dir`, or of `dir` itself if `name` is empty.

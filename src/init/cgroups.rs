@@ -65,7 +65,7 @@ impl View {
 
     fn unified(&self, dir: &Path) -> Result<OwnedFd> {
         if self.private {
-            return make("cgroup2", "cgroup", SuperFlags::default(), &[], self.attributes);
+            return make("cgroup2", "cgroup", None, SuperFlags::default(), &[], self.attributes);
         }
         self.bind(dir)
     }
@@ -81,7 +81,7 @@ impl View {
                 None => (option.clone(), None),
             })
             .collect();
-        make("cgroup", "cgroup", SuperFlags::default(), &data, self.attributes)
+        make("cgroup", "cgroup", None, SuperFlags::default(), &data, self.attributes)
     }
 
     /// Binds the container's own part of the host's tree, and nothing above it.

@@ -16,7 +16,7 @@ use crate::config::mounts::MountKind;
 use crate::config::options::{MountAttr, SuperFlags};
 use crate::fs::{Root, copy_tree};
 use crate::mount::closing::close_later;
-use crate::mount::filesystem::{make, make_with};
+use crate::mount::filesystem::make;
 use crate::mount::trees::Trees;
 use crate::mount::{options, tree};
 use crate::{Context, Error, Kind, Result};
@@ -195,9 +195,9 @@ fn new_filesystem(
     let joined = init.inherited.joined(Namespace::Pid);
     let new = match joined.filter(|_| fstype == "proc") {
         Some(pid) => procfs::make(pid.as_fd(), root.fd(), |named| {
-            make_with(fstype, source, named.map(|fd| ("pidns", fd)), flags, &data, attributes)
+            make(fstype, source, named.map(|fd| ("pidns", fd)), flags, &data, attributes)
         })?,
-        None => make(fstype, source, flags, &data, attributes)?,
+        None => make(fstype, source, None, flags, &data, attributes)?,
     };
     if mount.options.tmpcopyup {
         copy_up(root, mount, new.as_fd())?;

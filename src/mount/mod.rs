@@ -4,11 +4,9 @@
 pub(crate) mod closing;
 mod devices;
 pub(crate) mod filesystem;
-mod locked;
 pub(crate) mod nodes;
 pub(crate) mod options;
 pub(crate) mod sources;
-pub(crate) mod stage;
 pub(crate) mod table;
 pub(crate) mod tree;
 pub(crate) mod trees;

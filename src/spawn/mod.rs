@@ -15,7 +15,7 @@
 //!   holds at that moment is never released in the copy (`sys::clone`).
 //! * Some steps change a setting of the calling process until they return: its mount namespace,
 //!   root directory and working directory, while the sources of a container with a user namespace
-//!   are staged (`mount::stage`); the processors of the calling thread, while an exec with
+//!   are staged (`mount::sources`); the processors of the calling thread, while an exec with
 //!   `process.execCPUAffinity.initial` clones (`exec::affinity`).
 //!
 //! All other settings are read only: environment, umask, signal dispositions and mask, standard
