@@ -11,7 +11,6 @@ use rustix::io::Errno;
 /// Opens a file only to refer to it. Every descriptor of this program is close-on-exec.
 pub const PATH: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
 
-/// Returns whether `stat` is that of the character device with these numbers.
 pub fn is_char_device(stat: &Stat, major: u32, minor: u32) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
         && stat.st_rdev == rustix::fs::makedev(major, minor)

@@ -17,8 +17,7 @@ use crate::mount::{options, tree};
 use crate::sys::mount::Change;
 use crate::{Context, Error, Kind, Result};
 
-/// Makes the mount: on v2 the one hierarchy; on v1 and hybrid a tmpfs with a directory for each
-/// hierarchy.
+/// On v2 the one hierarchy; on v1 and hybrid a tmpfs with a directory for each hierarchy.
 pub(crate) fn mount(
     init: &Init<'_>,
     root: &Root,

@@ -22,11 +22,10 @@ use crate::config::{Choice, Mount, Plan};
 use crate::fs::{PATH, Root, mount_id};
 use crate::mount::closing::close_later;
 use crate::mount::trees::Trees;
-use crate::mount::{nodes, tree};
+use crate::mount::{devices, tree};
 use crate::terminal::pty;
 use crate::{Context, Error, Kind, Result};
 
-/// Makes all nodes, then the links.
 pub(crate) fn all(init: &Init<'_>, root: &Root, trees: &Trees) -> Result<()> {
     let plan = init.plan;
     // In a user namespace nodes have to be bound, which needs a mount namespace.
@@ -55,15 +54,10 @@ pub(crate) fn all(init: &Init<'_>, root: &Root, trees: &Trees) -> Result<()> {
                 Origin::Present => node.accept(device),
                 Origin::Bound => {
                     let tree = trees.devices.get(i).and_then(Option::as_ref);
-                    let tree =
-                        tree.ok_or_else(|| Error::new(Kind::System, "the node is not open"))?;
-                    node.bind(device, || Ok(tree))
+                    node.bind(device, || tree.ok_or_else(not_open))
                 }
                 Origin::Staged => {
-                    let staged = staged.as_ref();
-                    let staged = staged
-                        .ok_or_else(|| Error::new(Kind::System, "the nodes are not staged"))?;
-                    node.bind(device, || staged.node(i))
+                    node.bind(device, || staged.as_ref().ok_or_else(not_open)?.node(i))
                 }
             }
         };
@@ -83,6 +77,10 @@ pub(crate) fn all(init: &Init<'_>, root: &Root, trees: &Trees) -> Result<()> {
         close_later(dev.fd);
     }
     Ok(())
+}
+
+fn not_open() -> Error {
+    Error::new(Kind::System, "the node is not open")
 }
 
 fn has_to_be_there(plan: &Plan) -> bool {
@@ -111,7 +109,7 @@ fn own_dev(plan: &Plan, root: &Root, trees: &Trees) -> Result<OwnedFd> {
 /// Returns the bind mounts of the configuration, except one that is the root file system itself.
 fn binds<'a>(mounts: &'a [Mount], trees: &'a Trees) -> impl Iterator<Item = BorrowedFd<'a>> {
     let below = mounts.iter().filter(|mount| mount.destination != Path::new("/"));
-    below.filter_map(|mount| trees.mounts.get(mount.index)?.as_ref().map(AsFd::as_fd))
+    below.filter_map(|mount| trees.mount(mount.index).map(AsFd::as_fd))
 }
 
 /// Opens a directory for nodes. No component of its path may be a link: see [`own_dev`].
@@ -182,7 +180,7 @@ impl Staged<'_> {
     }
 
     fn node(&self, number: usize) -> Result<OwnedFd> {
-        tree::clone_at(self.0, nodes::name(number), OpenTreeFlags::empty())
+        tree::clone_at(self.0, devices::name(number), OpenTreeFlags::empty())
             .context("clone its mount")
     }
 

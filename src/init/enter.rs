@@ -105,7 +105,6 @@ pub(crate) fn become_root() -> Result<()> {
     Ok(())
 }
 
-/// Clones the container's own process as a child of the runtime, reports its id, and ends.
 pub(crate) fn go_between(init: &Init<'_>, child: impl FnOnce() -> i32) -> Result<i32> {
     let flags = libc::CLONE_PARENT | libc::CLONE_NEWPID;
     let init_process =
@@ -114,7 +113,6 @@ pub(crate) fn go_between(init: &Init<'_>, child: impl FnOnce() -> i32) -> Result
     Ok(0)
 }
 
-/// Joins the remaining namespaces, then makes the new ones.
 pub(crate) fn other_namespaces(init: &Init<'_>) -> Result<()> {
     let route = &init.plan.route;
     if route.trampoline {
@@ -165,7 +163,6 @@ pub(crate) fn keyring(name: &std::ffi::CStr, new: bool) -> Result<()> {
     }
 }
 
-/// Brings the loopback device of a new network namespace up.
 pub(crate) fn network(plan: &Plan) -> Result<()> {
     use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
     if plan.namespaces.network != Choice::New {

@@ -1,8 +1,6 @@
-//! The steps of the process of an exec: it enters the container's namespaces, root and keyring, and
-//! ends like init. The plan and the descriptors are inherited by the clone.
-//!
-//! The process stays outside of the container's pid namespace, where no process of the container
-//! sees it, and clones the process that executes the program ([`super::birth`]).
+//! The steps of the process of an exec, which ends like init. It stays outside of the container's pid
+//! namespace, where no process of the container sees it, and clones the process that executes the
+//! program ([`super::birth`]).
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, OwnedFd};
@@ -26,22 +24,18 @@ use crate::{Context, Error, Kind as ErrorKind, Result};
 pub(crate) struct Entrance {
     /// A pidfd of init, whose namespaces are joined by one setns(2).
     pub init: OwnedFd,
-    /// The kinds of namespaces to join.
     pub kinds: Vec<Kind>,
     /// Init's root directory, if that may be another than the root of its mount namespace.
     pub root: Option<OwnedFd>,
 }
 
-/// What the process of an exec inherits from the runtime.
 pub(crate) struct Inside<'a> {
     pub program: Program<'a>,
     pub entrance: &'a Entrance,
-    /// The session keyring to join.
     pub keyring: Option<&'a CStr>,
     pub console: stdio::Console<'a>,
 }
 
-/// Runs the process to its end; returns its exit status.
 pub(crate) fn run(inside: &Inside<'_>, waits_for_cgroup: bool) -> i32 {
     exit_status(inside.program.parent, enter_and_start(inside, waits_for_cgroup))
 }
@@ -89,7 +83,6 @@ fn enter_and_start(inside: &Inside<'_>, waits_for_cgroup: bool) -> Result<i32> {
     inside.program.run(umask)
 }
 
-/// Returns the error for a container whose init has ended.
 pub(crate) fn stopped() -> Error {
     let why = "cannot exec in a stopped container: container not running";
     Error::new(ErrorKind::State, why)

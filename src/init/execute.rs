@@ -24,16 +24,13 @@ use crate::{Context, Error, Result, sys};
 /// The restrictions that a process must still take on before it executes the program.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Remaining {
-    /// None.
     Nothing,
-    /// The filter.
     Filter,
     /// The filter needs a capability to be loaded.
     FilterThenCapabilities,
 }
 
 impl Program<'_> {
-    /// The calling process executes the program.
     pub(super) fn execute_here(&self, exec: Exec<'_>, user_namespace: u64) -> Result<i32> {
         let remaining = self.restrict(self.filter_point != FilterPoint::Execute)?;
         self.ready(user_namespace)?;

@@ -63,7 +63,6 @@ fn make_effective(identity: &Identity, wanted: u64) -> nix::Result<()> {
     cred::capset(cred::Caps { effective: caps.permitted & wanted, ..caps })
 }
 
-/// Sets the capabilities of the program; every other privilege is gone after that.
 pub(super) fn set_capabilities(caps: &CapSets) -> Result<()> {
     cred::capset(caps.main()).context("set the capabilities")?;
     for bit in 0..64 {

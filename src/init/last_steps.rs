@@ -24,7 +24,6 @@ pub(crate) struct Program<'a> {
     pub process: &'a Process,
     pub filter_point: FilterPoint,
     pub birth: Birth<'a>,
-    /// The host's procfs.
     pub proc: &'a Proc,
     pub within: Within,
     pub affinity: Affinity,
@@ -33,12 +32,10 @@ pub(crate) struct Program<'a> {
     pub listen: &'a Listen,
     /// Whether the process is not dumpable until it executes the program.
     pub is_hidden: bool,
-    /// The socket to the runtime.
     pub parent: &'a Socket,
     /// `None`: the process does not wait for `start`.
     pub fifos: Option<&'a Fifos>,
     pub signals: &'a Ignored,
-    /// Runs the startContainer hooks, between `start` and execve(2).
     pub before: Option<&'a dyn Fn() -> Result<()>>,
 }
 

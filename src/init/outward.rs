@@ -48,7 +48,6 @@ impl Outward {
         Ok(())
     }
 
-    /// Attaches a detached mount on an open file or directory.
     pub fn attach(&self, root: &Root, mount: BorrowedFd<'_>, target: OwnedFd) -> Result<()> {
         if self.mounts.is_empty() {
             return tree::attach_on(mount, target);

@@ -79,7 +79,6 @@ fn made_inside(
     }
 }
 
-/// Returns the exit status of a child; sends its error.
 fn told(socket: BorrowedFd<'_>, result: Result<()>) -> i32 {
     let Err(error) = result else { return 0 };
     // If the reader has ended, the end of file is enough.

@@ -53,16 +53,12 @@ pub(crate) fn attach_point(plan: &Plan) -> &Path {
 /// Makes the working directory if it is missing, as engines expect. Links are resolved inside the
 /// root.
 pub(crate) fn make_cwd(plan: &Plan, root: &Root) -> Result<()> {
-    match &plan.process {
-        Some(process) if process.cwd != Path::new("/") => {
-            match root.make_dir(&process.cwd) {
-                // On NFS or FUSE the user may have access where root has none: the user tries
-                // later.
-                Err(error) if error.errno() == Some(Errno::EACCES) => Ok(()),
-                answer => answer.map(close_later).context("process.cwd"),
-            }
-        }
-        _ => Ok(()),
+    let cwd = plan.process.as_ref().map(|process| &process.cwd);
+    let Some(cwd) = cwd.filter(|cwd| *cwd != Path::new("/")) else { return Ok(()) };
+    match root.make_dir(cwd) {
+        // On NFS or FUSE the user may have access where root has none: the user tries later.
+        Err(error) if error.errno() == Some(Errno::EACCES) => Ok(()),
+        answer => answer.map(close_later).context("process.cwd"),
     }
 }
 

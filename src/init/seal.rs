@@ -28,7 +28,6 @@ pub(crate) fn read_only_mounts(late: Vec<Late<'_>>) -> Result<()> {
     Ok(())
 }
 
-/// Sets host and domain name.
 pub(crate) fn names(plan: &Plan) -> Result<()> {
     if let Some(name) = &plan.hostname {
         nix::unistd::sethostname(name).with_context(|| format!("set hostname {name:?}"))?;
@@ -51,7 +50,6 @@ pub(crate) fn sysctls(init: &Init<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Makes paths read-only, then masks paths.
 pub(crate) fn paths(plan: &Plan, root: &Root, trees: &Trees, outward: &Outward) -> Result<()> {
     for path in &plan.readonly {
         if let Some(there) = existing(root, path)? {
@@ -126,12 +124,8 @@ impl Mask<'_> {
         match &self.empty {
             Some(empty) => self.attach_copy(empty.as_fd(), there),
             None => {
-                let attributes = libc::MOUNT_ATTR_RDONLY
-                    | libc::MOUNT_ATTR_NOSUID
-                    | libc::MOUNT_ATTR_NODEV
-                    | libc::MOUNT_ATTR_NOEXEC;
                 let options = [("nr_inodes", "2"), ("nr_blocks", "1"), ("mode", "755")];
-                let empty = filesystem::tmpfs(&options, attributes)?;
+                let empty = filesystem::tmpfs(&options, tree::CLOSED)?;
                 self.attach(empty.as_fd(), there)?;
                 self.empty = Some(empty);
                 Ok(())

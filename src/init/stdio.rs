@@ -3,10 +3,10 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use nix::pty::Winsize;
 use nix::unistd::Uid;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
+use rustix::termios::Winsize;
 
 use crate::config::{DevConsole, Process};
 use crate::fs::{Proc, Root, is_char_device};
@@ -61,14 +61,11 @@ fn own_null(proc: &Proc, root: &Root) -> Result<Option<OwnedFd>> {
     }
 }
 
-/// The destinations of the two ends of a terminal.
 #[derive(Debug)]
 pub(crate) struct Console<'a> {
     /// The console socket, for the master; `None`: the runtime receives the master.
     pub socket: Option<&'a OwnedFd>,
-    /// The socket to the runtime.
     pub parent: &'a Socket,
-    /// The size of the terminal if the configuration gives none.
     pub size: Option<Winsize>,
     /// Whether the calling process will lead the program's session: its end would take the terminal
     /// away.
@@ -77,7 +74,6 @@ pub(crate) struct Console<'a> {
     pub dev_console: DevConsole,
 }
 
-/// Opens a new pseudo terminal of the container's devpts.
 fn open_pty(proc: &Proc, root: &Root, size: Option<Winsize>) -> Result<pty::Pty> {
     let what = "open \"/dev/pts/ptmx\" in the rootfs";
     let flags = OFlags::RDWR | OFlags::NOCTTY;

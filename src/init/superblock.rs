@@ -1,4 +1,4 @@
-//! Options of a file system itself that fsconfig(2) does not set when the file system is made.
+//! Options of a file system itself that are not set when it is made.
 
 use std::os::fd::{AsFd, BorrowedFd};
 

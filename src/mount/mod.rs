@@ -2,9 +2,8 @@
 //! The runtime opens and stages the sources here; init attaches them.
 
 pub(crate) mod closing;
-mod devices;
+pub(crate) mod devices;
 pub(crate) mod filesystem;
-pub(crate) mod nodes;
 pub(crate) mod options;
 pub(crate) mod sources;
 pub(crate) mod table;

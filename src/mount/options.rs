@@ -14,13 +14,11 @@ use crate::config::options::{MountAttr, PropagationKind};
 use crate::sys::mount::Change;
 use crate::{Context, Error, Result, log};
 
-/// Sets the attributes and the propagation of a mount.
 pub(crate) fn apply_options(tree: BorrowedFd<'_>, mount: &Mount) -> Result<()> {
     apply_attributes(tree, mount)?;
     apply_propagation(tree, mount)
 }
 
-/// Sets the propagation, each change in the order listed.
 pub(crate) fn apply_propagation(tree: BorrowedFd<'_>, mount: &Mount) -> Result<()> {
     for propagation in &mount.options.propagation {
         let kind = propagation_flag(propagation.kind);
@@ -30,7 +28,6 @@ pub(crate) fn apply_propagation(tree: BorrowedFd<'_>, mount: &Mount) -> Result<(
     Ok(())
 }
 
-/// Returns the MS_* bit that mount_setattr(2) takes.
 fn propagation_flag(kind: PropagationKind) -> u64 {
     match kind {
         PropagationKind::Shared => libc::MS_SHARED,
@@ -57,7 +54,6 @@ pub(crate) fn apply_attributes(tree: BorrowedFd<'_>, mount: &Mount) -> Result<()
     tree::set(tree, false, own).or_else(|error| recover(tree, own, mount, error))
 }
 
-/// Whether a mount is read-only.
 pub(super) fn is_read_only(mount: BorrowedFd<'_>) -> Result<bool> {
     let flags = rustix::fs::fstatvfs(mount).context("ask for the flags of the mount")?.f_flag;
     Ok(flags.contains(rustix::fs::StatVfsMountFlags::RDONLY))
@@ -80,11 +76,9 @@ fn add_reason(error: Error) -> Error {
     }
 }
 
-/// Handles `error` of a change of one mount: returns an error that names the locked flags.
-///
-/// If `rw` is the only locked flag that a mount is to clear, the mount stays read-only, with a
-/// warning; a remount fails. Engines write `rw` without a request (podman for a plain `-v`), crun
-/// leaves such a mount read-only, and read-only is the stricter choice.
+/// Names the locked flags in `error` of a change of one mount. If `rw` is the only locked flag that a
+/// mount is to clear, the mount stays read-only, with a warning; a remount fails. Engines write `rw`
+/// without a request (podman for a plain `-v`), and read-only is the stricter choice.
 fn recover(tree: BorrowedFd<'_>, change: Change, mount: &Mount, error: Error) -> Result<()> {
     if error.errno() != Some(Errno::EPERM) {
         return Err(error);

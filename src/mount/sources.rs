@@ -4,16 +4,14 @@
 //!
 //! The kernel locks the attributes of a mount, and a mount to its place, only when it copies them
 //! into a mount namespace of another user namespace (mount_namespaces(7), "Restrictions on mount
-//! namespaces"). A detached clone that is merely attached there has no locks, and root inside with
-//! CAP_SYS_ADMIN can remount and unmount it. So the clones must be part of the namespace that the
-//! namespace of init is copied from. That namespace is not the host's: the runtime makes a
-//! namespace for the time of the clone, attaches every source to an empty tmpfs there, and returns.
-//! The tmpfs is the working directory that init inherits; the copy of a mount namespace moves the
-//! working directory along, and init finds its own, locked copy of each source whatever permissions
-//! it has.
+//! namespaces"). Root inside can remount and unmount a detached clone that is merely attached there.
+//! So the runtime makes a mount namespace for the time of the clone, attaches every source to an
+//! empty tmpfs there, and init's namespace is copied from that one. The tmpfs is the working
+//! directory that init inherits; the copy moves it along, and init finds its own, locked copy of each
+//! source whatever permissions it has.
 //!
-//! All attributes are set before the copy, with the rights of the runtime: the attributes that the
-//! configuration requests are locked as well.
+//! All attributes are set before the copy, so that those which the configuration requests are locked
+//! as well.
 //!
 //! The working directory and the root are attributes of the process, not of the thread: the process
 //! that stages must have one thread.
@@ -40,7 +38,6 @@ pub(crate) enum Sources {
     /// Init opens them in its own mount namespace: the runtime has no right to, or the namespace is
     /// joined and has a tree of its own.
     OfInit,
-    /// The runtime has opened them.
     Open(Trees),
     /// In the working directory of init, for a container with a user namespace.
     Staged(Stage),
@@ -55,7 +52,6 @@ impl Sources {
         Trees::open(plan, is_needed(plan)).map(Sources::Open)
     }
 
-    /// Returns the sources if the runtime has opened them and they are not staged.
     pub fn trees(&self) -> Option<&Trees> {
         match self {
             Sources::Open(trees) => Some(trees),
@@ -63,12 +59,10 @@ impl Sources {
         }
     }
 
-    /// Whether [`Sources::stage`] will stage the sources.
     pub fn will_be_staged(&self, plan: &Plan) -> bool {
         self.trees().is_some() && is_needed(plan)
     }
 
-    /// Whether the sources are staged.
     pub fn is_staged(&self) -> bool {
         matches!(self, Sources::Staged(_))
     }
@@ -90,17 +84,12 @@ impl Sources {
     }
 }
 
-/// The sources in the working directory of init, each under its number in this order.
-#[derive(Debug)]
-pub(crate) struct Stage {
-    root: File,
-    null: Option<File>,
-    mounts: Vec<Option<File>>,
-    devices: Vec<Option<File>>,
-}
+/// The sources in the working directory of init, each under its number in the order of
+/// [`Trees::try_map`].
+pub(crate) type Stage = Trees<File>;
 
 /// A file, as init must find it: device, inode, whether it is a directory.
-type File = (u64, u64, bool);
+pub(crate) type File = (u64, u64, bool);
 
 /// Whether the container's mount namespace belongs to another user namespace than the runtime's.
 fn is_needed(plan: &Plan) -> bool {
@@ -114,11 +103,9 @@ pub(crate) struct Home {
     namespace: OwnedFd,
     root: OwnedFd,
     directory: OwnedFd,
-    /// Whether the root of the host has still to be covered.
     covers: bool,
 }
 
-/// Enters a new mount namespace and attaches `trees` there.
 fn enter(plan: &Plan, trees: &Trees, proc: &Proc) -> Result<(Home, Stage)> {
     // A process without the topmost root may not make a user namespace (EPERM), so the root has to
     // be there before: when init waits for its maps.
@@ -139,7 +126,9 @@ impl Home {
         let directory = match open(".") {
             // On a file system that a user has mounted (FUSE), access can be refused even to root.
             // Relative paths must lead nowhere then, not to the root directory.
-            Err(Errno::ACCESS) => empty().context("replace a working directory without access")?,
+            Err(Errno::ACCESS) => tmpfs()
+                .and_then(|empty| close_to_writes(&empty).map(|()| empty))
+                .context("replace a working directory without access")?,
             opened => opened.context("open the working directory")?,
         };
         Ok(Home {
@@ -169,20 +158,13 @@ impl Home {
     }
 }
 
-/// Attaches every tree to a tmpfs, and makes that the working directory.
 fn fill(plan: &Plan, trees: &Trees) -> Result<Stage> {
     // Attached where the root file system is: hooks that enter the namespace need the rest of the
     // tree of the host.
     let place = if plan.rootfs == Path::new("/") { &plan.bundle } else { &plan.rootfs };
     let stage = mount_tmpfs(place)?;
     let mut names = 0_u32..;
-    let mut put = |tree: &OwnedFd| put(stage.as_fd(), tree.as_fd(), names.next());
-    let root = put(&trees.root)?;
-    let null = trees.null.as_ref().map(&mut put).transpose()?;
-    let mut each = |list: &[Option<OwnedFd>]| -> Result<Vec<Option<File>>> {
-        list.iter().map(|tree| tree.as_ref().map(&mut put).transpose()).collect()
-    };
-    let filled = Stage { root, null, mounts: each(&trees.mounts)?, devices: each(&trees.devices)? };
+    let filled = trees.try_map(|tree| put(stage.as_fd(), tree.as_fd(), names.next()))?;
     close_to_writes(&stage)?;
     nix::unistd::fchdir(&stage).context("enter the tmpfs")?;
     Ok(filled)
@@ -197,13 +179,6 @@ fn cover() -> Result<()> {
 fn mount_tmpfs(place: &Path) -> Result<OwnedFd> {
     let tmpfs = tmpfs()?;
     attach_at(&tmpfs, CWD, place).with_context(|| format!("mount a tmpfs on {place:?}"))?;
-    Ok(tmpfs)
-}
-
-/// A directory that stays empty.
-fn empty() -> Result<OwnedFd> {
-    let tmpfs = tmpfs()?;
-    close_to_writes(&tmpfs)?;
     Ok(tmpfs)
 }
 
@@ -238,14 +213,7 @@ impl Stage {
     /// Clones each source, with its locks: for init, in its own mount namespace.
     pub fn trees(&self, plan: &Plan) -> Result<Trees> {
         let mut names = 0_u32..;
-        let mut take = |file: &File| take(*file, names.next());
-        let root = take(&self.root)?;
-        let null = self.null.as_ref().map(&mut take).transpose()?;
-        let mut each = |list: &[Option<File>]| -> Result<Vec<Option<OwnedFd>>> {
-            list.iter().map(|file| file.as_ref().map(&mut take).transpose()).collect()
-        };
-        let trees =
-            Trees { root, null, mounts: each(&self.mounts)?, devices: each(&self.devices)? };
+        let trees = self.try_map(|file| take(*file, names.next()))?;
         for (mount, tree) in plan.mounts.iter().zip(&trees.mounts) {
             if let Some(tree) = tree {
                 // Not earlier: the copy of the namespace makes slaves of shared mounts, and

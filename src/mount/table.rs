@@ -11,7 +11,6 @@ use rustix::fs::OFlags;
 use crate::fs::Proc;
 use crate::{Context, Error, Kind, Result};
 
-/// Reads the mounts of the calling process's namespace.
 pub(crate) fn read(proc: &Proc) -> Result<Vec<MountInfo>> {
     let table = proc.file(Path::new("self/mountinfo"), OFlags::RDONLY);
     let table = File::from(table.context("open /proc/self/mountinfo")?);

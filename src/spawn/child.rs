@@ -1,24 +1,25 @@
-//! The processes that the runtime clones for a container: their parent, how they end, and the
-//! process that reaps them.
+//! The processes that the runtime clones for a container.
 
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use rustix::fs::{CWD, Mode};
 use rustix::io::retry_on_intr;
 use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, WaitIdStatus, pidfd_open, waitid};
 
 use crate::sd_notify;
 use crate::state::stat;
 use crate::sys::clone::{Child, clone3};
-use crate::sys::pidfd;
+use crate::sys::{fdpass, pidfd};
+use crate::terminal::socket;
 use crate::{Context, Error, Kind, Result, fs};
 
 /// The parent of a container's processes, which reaps them.
 #[derive(Clone, Copy, Default)]
 pub enum Parent<'a> {
-    /// The calling process.
     #[default]
     Caller,
     /// The parent of the calling process (clone(2), `CLONE_PARENT`).
@@ -42,10 +43,8 @@ impl fmt::Debug for Parent<'_> {
     }
 }
 
-/// A container's process that executes its program.
 #[derive(Debug)]
 pub struct Running {
-    /// The process.
     pub child: Child,
     /// The master of its terminal, in the foreground.
     pub master: Option<OwnedFd>,
@@ -103,7 +102,6 @@ impl Parent<'_> {
         Ok(pidfd::send_signal(sibling.pidfd.as_fd(), 0)?)
     }
 
-    /// Waits for the end of a process, and reaps it or has the parent reap it.
     pub(super) fn reap(&self, child: &Child) -> Result<()> {
         match self {
             Parent::Caller => {
@@ -130,7 +128,6 @@ impl Parent<'_> {
         }
     }
 
-    /// Returns the signal that ended a process, which has ended or is about to.
     pub(super) fn signal_of(&self, child: &Child) -> Result<Option<i32>> {
         match self {
             Parent::Caller => {
@@ -147,7 +144,6 @@ impl Parent<'_> {
         }
     }
 
-    /// Returns the error for a process that has ended without reporting one.
     pub(super) fn death(&self, child: &Child, what: &'static str) -> Error {
         // The cause that cannot be read is left out: the process has ended in any case.
         let why = match self.signal_of(child).unwrap_or_default() {
@@ -165,6 +161,22 @@ impl Parent<'_> {
     }
 }
 
+/// Writes the pid file atomically: a process that waits for the file must never read half a number.
+/// No newline.
+pub(super) fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
+    let mode = Mode::from_raw_mode(0o666);
+    fs::write_atomic(CWD, path, mode, pid.to_string().as_bytes())
+        .with_context(|| format!("--pid-file: write {path:?}"))
+}
+
+/// Sends the pidfd and the id of a process to the socket `path`, which option `name` gives.
+pub(super) fn send_pidfd(name: &str, path: &Path, child: &Child) -> Result<()> {
+    let socket = socket::connect(name, path)?;
+    let pid = child.pid.to_string();
+    fdpass::send_with_fd(socket.as_fd(), pid.as_bytes(), Some(child.pidfd.as_fd()))
+        .with_context(|| format!("{name}: send to {path:?}"))
+}
+
 /// Whether two processes are in the same cgroups, by their /proc/PID/cgroup. A process that has ended
 /// keeps its v2 cgroup, but shows the root of every v1 hierarchy.
 fn same_cgroups(one: &str, other: &str) -> bool {
@@ -178,7 +190,6 @@ pub(super) fn has_ended(child: &Child) -> nix::Result<bool> {
     poll_end(child, PollTimeout::ZERO)
 }
 
-/// Waits until a process has ended.
 pub(super) fn wait_for_end(child: &Child) -> nix::Result<()> {
     poll_end(child, PollTimeout::NONE).map(drop)
 }

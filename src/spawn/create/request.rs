@@ -1,5 +1,3 @@
-//! The parameters of a create.
-
 use std::path::PathBuf;
 
 use crate::config::Listen;
@@ -8,22 +6,16 @@ use crate::state::Id;
 use crate::terminal::signals::Ignored;
 use crate::{sd_notify, systemd};
 
-/// The parameters of a create.
 #[derive(Debug)]
 pub struct CreateRequest<'a> {
-    /// The parent of init.
     pub parent: Parent<'a>,
-    /// The new container's id.
     pub id: Id,
-    /// The bundle, absolute.
     pub bundle: PathBuf,
-    /// The file to read in place of the bundle's config.json.
     pub config: Option<PathBuf>,
     /// The socket that receives the master of the terminal.
     pub console_socket: Option<PathBuf>,
     /// The socket that receives a pidfd of init.
     pub pidfd_socket: Option<PathBuf>,
-    /// The file for the process id of init.
     pub pid_file: Option<PathBuf>,
     /// Use chroot(2) in place of pivot_root(2).
     pub no_pivot: bool,
@@ -36,21 +28,16 @@ pub struct CreateRequest<'a> {
     pub listen: Listen,
     /// The runtime does not stay in the foreground.
     pub detached: bool,
-    /// Init waits for a later `start`.
     pub waits_for_start: bool,
     /// Whether a cgroup without access is accepted if no limit is requested; `None`: only without
     /// the rights of the machine's root.
     pub rootless: Option<bool>,
-    /// Let systemd make the cgroup.
     pub systemd_cgroup: bool,
-    /// The environment variables that locate systemd.
     pub environment: systemd::Environment,
-    /// Make no cgroup, and refuse limits.
     pub no_cgroup: bool,
     /// The signals that the caller ignores, for which the program gets the default action.
     pub signals: &'a Ignored,
     /// The service manager that waits for the readiness of the container.
     pub notify: Option<sd_notify::Host>,
-    /// The directory of compiled seccomp filters.
     pub seccomp_cache: Option<PathBuf>,
 }

@@ -43,7 +43,6 @@ impl Drop for InitialAffinity {
     }
 }
 
-/// The set of a list; an empty list means unset.
 fn list(field: &str, list: &List) -> Result<Option<CpuSet>> {
     let Some(last) = list.last() else { return Ok(None) };
     let most = CpuSet::MAX_CPU - 1;

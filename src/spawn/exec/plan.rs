@@ -1,4 +1,4 @@
-//! Every decision of an exec, made before the first side effect.
+//! The decisions about a process that enters a container, made before the first side effect.
 
 use std::ffi::CString;
 
@@ -19,7 +19,6 @@ use crate::init::limits::Affinity;
 use crate::state::State;
 use crate::{Error, Kind as ErrorKind, Result};
 
-/// The decisions about a process that enters a container.
 #[derive(Debug)]
 pub(crate) struct ExecPlan {
     pub process: Process,
@@ -35,7 +34,6 @@ pub(crate) struct ExecPlan {
     pub cgroup: ExecCgroup,
     /// Name of the session keyring to join, if the container has one of its own.
     pub keyring: Option<CString>,
-    /// Processors of the runtime before the clone.
     pub initial_affinity: Option<CpuSet>,
     pub affinity: Affinity,
     /// How many descriptors from 3 up the process gets, those of `listen` among them.

@@ -1,5 +1,3 @@
-//! The parameters of an exec.
-
 use std::path::PathBuf;
 
 use super::cgroup::SubCgroup;
@@ -8,12 +6,9 @@ use crate::config::Listen;
 use crate::spawn::child::Parent;
 use crate::terminal::signals::Ignored;
 
-/// The parameters of an exec.
 #[derive(Debug)]
 pub struct ExecRequest<'a> {
-    /// The parent of the process.
     pub parent: Parent<'a>,
-    /// The process to start.
     pub process: process::Asked,
     /// The socket that receives the master of the terminal.
     pub console_socket: Option<PathBuf>,
@@ -35,6 +30,5 @@ pub struct ExecRequest<'a> {
     pub detached: bool,
     /// The signals that the caller ignores, for which the program gets the default action.
     pub signals: &'a Ignored,
-    /// The directory of compiled seccomp filters.
     pub seccomp_cache: Option<PathBuf>,
 }

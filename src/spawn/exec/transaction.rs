@@ -1,5 +1,4 @@
-//! The side effects of an exec: the clone of a process into the container's cgroup, and its end
-//! after an error.
+//! The side effects of an exec.
 
 use std::os::fd::OwnedFd;
 
@@ -25,7 +24,6 @@ use crate::state::State;
 use crate::terminal::supervise;
 use crate::{Context, Error, Kind as ErrorKind, Result, log};
 
-/// Starts the process, or leaves none.
 pub(super) fn run(
     plan: &ExecPlan,
     state: &State,
