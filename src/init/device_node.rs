@@ -20,12 +20,6 @@ pub(super) struct Directory {
     pub of_host: bool,
 }
 
-impl Directory {
-    pub fn own(fd: OwnedFd) -> Directory {
-        Directory { fd, of_host: false }
-    }
-}
-
 pub(super) struct Node<'a> {
     pub plan: &'a Plan,
     pub dir: &'a Directory,

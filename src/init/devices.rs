@@ -30,7 +30,8 @@ pub(crate) fn all(init: &Init<'_>, root: &Root, trees: &Trees) -> Result<()> {
     let plan = init.plan;
     // In a user namespace nodes have to be bound, which needs a mount namespace.
     let own = plan.populate_dev && !has_to_be_there(plan);
-    let dev = own.then(|| own_dev(plan, root, trees)).transpose()?.map(Directory::own);
+    let dev = own.then(|| own_dev(plan, root, trees)).transpose()?;
+    let dev = dev.map(|fd| Directory { fd, of_host: false });
     let staged = init.inherited.nodes.as_ref().map(Staged::attach).transpose()?;
     // One look-up serves all the nodes of a directory.
     let mut last: Option<(PathBuf, Directory)> = None;
@@ -116,7 +117,7 @@ fn binds<'a>(mounts: &'a [Mount], trees: &'a Trees) -> impl Iterator<Item = Borr
 fn find_directory(plan: &Plan, root: &Root, trees: &Trees, path: &Path) -> Result<Directory> {
     let of_host = has_to_be_there(plan) || is_of_host(plan, root, trees, path)?;
     if !of_host {
-        return Ok(Directory::own(no_link(root, path)?));
+        return Ok(Directory { fd: no_link(root, path)?, of_host });
     }
     match root.find_no_links(path) {
         Ok(fd) => Ok(Directory { fd, of_host }),

@@ -99,14 +99,10 @@ struct Mask<'a> {
 }
 
 impl Mask<'_> {
-    fn attach(&self, mount: BorrowedFd<'_>, there: OwnedFd) -> Result<()> {
-        self.outward.attach(self.root, mount, there)
-    }
-
     /// Only an attached mount can be cloned (before Linux 6.15), so the first one is used itself.
     fn attach_copy(&self, mount: BorrowedFd<'_>, there: OwnedFd) -> Result<()> {
         let copy = tree::clone_file(mount, false)?;
-        self.attach(copy.as_fd(), there)?;
+        self.outward.attach(self.root, copy.as_fd(), there)?;
         close_later(copy);
         Ok(())
     }
@@ -117,7 +113,7 @@ impl Mask<'_> {
                 self.null.ok_or_else(|| Error::new(Kind::System, "/dev/null is not open"))?;
             if !self.null_attached {
                 self.null_attached = true;
-                return self.attach(null, there);
+                return self.outward.attach(self.root, null, there);
             }
             return self.attach_copy(null, there);
         }
@@ -126,7 +122,7 @@ impl Mask<'_> {
             None => {
                 let options = [("nr_inodes", "2"), ("nr_blocks", "1"), ("mode", "755")];
                 let empty = filesystem::tmpfs(&options, tree::CLOSED)?;
-                self.attach(empty.as_fd(), there)?;
+                self.outward.attach(self.root, empty.as_fd(), there)?;
                 self.empty = Some(empty);
                 Ok(())
             }

@@ -65,10 +65,7 @@ impl Trees {
                 .map(|m| bind_source(m, plan, staged))
                 .collect::<Result<_>>()?,
             devices: plan.devices.iter().map(devices::source).collect::<Result<_>>()?,
-            null: match plan.masked.is_empty() {
-                true => None,
-                false => Some(devices::null()?),
-            },
+            null: (!plan.masked.is_empty()).then(devices::null).transpose()?,
         })
     }
 }

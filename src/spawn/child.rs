@@ -1,11 +1,10 @@
 //! The processes that the runtime clones for a container.
 
-use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustix::fs::{CWD, Mode};
 use rustix::io::retry_on_intr;
 use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, WaitIdStatus, pidfd_open, waitid};
@@ -32,15 +31,6 @@ pub enum Parent<'a> {
     /// The end of the caller does not signal the container's process; the process reads the end of
     /// file from its socket at the next message that it waits for, and exits.
     OfCaller(&'a dyn Fn(OwnedFd)),
-}
-
-impl fmt::Debug for Parent<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Parent::Caller => "Caller",
-            Parent::OfCaller(_) => "OfCaller",
-        })
-    }
 }
 
 #[derive(Debug)]
@@ -186,22 +176,13 @@ fn same_cgroups(one: &str, other: &str) -> bool {
 }
 
 /// Whether a process has ended, reaped or not.
-pub(super) fn has_ended(child: &Child) -> nix::Result<bool> {
-    poll_end(child, PollTimeout::ZERO)
+pub(super) fn has_ended(child: &Child) -> Result<bool> {
+    Ok(pidfd::wait_exit(child.pidfd.as_fd(), Duration::ZERO)?)
 }
 
-pub(super) fn wait_for_end(child: &Child) -> nix::Result<()> {
-    poll_end(child, PollTimeout::NONE).map(drop)
-}
-
-fn poll_end(child: &Child, timeout: PollTimeout) -> nix::Result<bool> {
-    loop {
-        let mut fds = [PollFd::new(child.pidfd.as_fd(), PollFlags::POLLIN)];
-        match poll(&mut fds, timeout) {
-            Err(Errno::EINTR) => {}
-            answer => return answer.map(|ready| ready > 0),
-        }
-    }
+pub(super) fn wait_for_end(child: &Child) -> Result<()> {
+    pidfd::wait_exit(child.pidfd.as_fd(), Duration::MAX)?;
+    Ok(())
 }
 
 #[cfg(test)]
@@ -222,7 +203,7 @@ mod tests {
         let parent = std::os::unix::process::parent_id() as i32;
         for kind in [Parent::Caller, Parent::OfCaller(&|_| ())] {
             let error = kind.replace(&mut child, parent).unwrap_err();
-            assert_eq!((error.errno(), child.pid), (Some(Errno::ECHILD), pid), "{kind:?}");
+            assert_eq!((error.errno(), child.pid), (Some(Errno::ECHILD), pid), "{error}");
             assert!(kind.replace(&mut child, 0).is_err());
         }
         ended.wait().unwrap();

@@ -53,6 +53,7 @@ impl Insn {
 }
 
 #[repr(C)]
+#[derive(Default)]
 struct LoadAttr {
     prog_type: u32,
     insn_cnt: u32,
@@ -75,6 +76,7 @@ struct AttachAttr {
 }
 
 #[repr(C)]
+#[derive(Default)]
 struct QueryAttr {
     target_fd: u32,
     attach_type: u32,
@@ -129,12 +131,8 @@ pub fn load_device_program(program: &[Insn]) -> Result<OwnedFd, Errno> {
         insn_cnt: u32::try_from(program.len()).map_err(|_| Errno::E2BIG)?,
         insns: program.as_ptr() as u64,
         license: c"Apache-2.0".as_ptr() as u64,
-        log_level: 0,
-        log_size: 0,
-        log_buf: 0,
-        kern_version: 0,
-        prog_flags: 0,
         prog_name,
+        ..LoadAttr::default()
     };
     // SAFETY: the program and the licence are borrowed and only read, and the instructions counted.
     owned(unsafe { bpf(PROG_LOAD, &mut attr) }?)
@@ -170,11 +168,9 @@ pub fn attached_device_programs(cgroup: BorrowedFd<'_>) -> Result<Vec<u32>, Errn
     let mut attr = QueryAttr {
         target_fd: raw(cgroup),
         attach_type: CGROUP_DEVICE,
-        query_flags: 0,
-        attach_flags: 0,
         prog_ids: ids.as_mut_ptr() as u64,
         prog_cnt: MAX_ATTACHED as u32,
-        padding: 0,
+        ..QueryAttr::default()
     };
     // SAFETY: `ids` is borrowed for writing and has room for `prog_cnt` ids.
     unsafe { bpf(PROG_QUERY, &mut attr) }?;

@@ -6,7 +6,6 @@ use crate::state::Id;
 use crate::terminal::signals::Ignored;
 use crate::{sd_notify, systemd};
 
-#[derive(Debug)]
 pub struct CreateRequest<'a> {
     pub parent: Parent<'a>,
     pub id: Id,

@@ -25,7 +25,6 @@ use crate::terminal::supervise;
 use crate::{Context, Error, Kind, Result, hooks, log};
 
 /// A container whose init is ready and waits for [`ToInit::Go`].
-#[derive(Debug)]
 pub struct Created<'a> {
     parent: Parent<'a>,
     plan: Plan,

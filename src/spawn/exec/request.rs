@@ -6,7 +6,6 @@ use crate::config::Listen;
 use crate::spawn::child::Parent;
 use crate::terminal::signals::Ignored;
 
-#[derive(Debug)]
 pub struct ExecRequest<'a> {
     pub parent: Parent<'a>,
     pub process: process::Asked,
