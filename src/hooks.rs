@@ -1,13 +1,11 @@
-//! Hooks: programs of the configuration that run at points of a container's life cycle (config.md,
-//! "POSIX-platform Hooks"). Init runs those of createContainer and startContainer, the runtime the
-//! others.
+//! Hooks (config.md, "POSIX-platform Hooks"). Init runs those of createContainer and startContainer,
+//! the runtime the others.
 //!
 //! A hook gets the state on its standard input, and the environment in its configuration: neither
 //! the runtime's environment nor the container's, whose LD_PRELOAD would run code of the image in a
 //! program of the host (CVE-2025-23266). A startContainer hook is a program of the image: without
 //! an environment of its own it gets that of the process, as in runc. The output goes to the
-//! runtime, for the error message, or to the files of the annotations `run.oci.hooks.*`, but never
-//! to the container's standard output.
+//! runtime, or to the files of the annotations `run.oci.hooks.*`.
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
@@ -22,7 +20,7 @@ use rustix::fs::{MemfdFlags, OFlags, SealFlags};
 
 use crate::sys::exec::Exec;
 use crate::sys::pidfd::poll_timeout;
-use crate::sys::spawn::{self, Exit};
+use crate::sys::spawn;
 use crate::{Context, Error, Kind, Result};
 
 mod orphans;
@@ -35,28 +33,25 @@ const TAIL: usize = 1024;
 /// A hook, checked and ready to be executed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hook {
-    /// The absolute path of the program, in the mount namespace that the hook runs in.
+    /// Absolute, in the mount namespace that the hook runs in.
     pub path: CString,
     /// The arguments; never empty.
     pub args: Vec<CString>,
-    /// The whole environment.
     pub env: Vec<CString>,
     /// Whether the environment is the default, because the configuration has none.
     pub default_env: bool,
-    /// The time limit; none if absent.
     pub timeout: Option<Duration>,
     /// Whether the hook runs in the runtime's namespaces.
     pub beside_runtime: bool,
-    /// The file for standard output; `None` means the runtime.
+    /// Where standard output goes; `None`: to the runtime.
     pub stdout: Option<Sink>,
-    /// The file for standard error; `None` means the runtime.
+    /// Like `stdout`.
     pub stderr: Option<Sink>,
 }
 
 /// A file that the output of hooks is appended to.
 #[derive(Debug, Clone)]
 pub enum Sink {
-    /// A path, opened when the hook runs.
     Path(PathBuf),
     /// An open file, for a hook that runs where the path cannot be opened.
     File(Arc<OwnedFd>),
@@ -100,8 +95,7 @@ impl Sink {
 /// The hooks of a container, by the point at which they run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Hooks {
-    /// In the runtime's namespaces, after the container's were created (deprecated by the
-    /// specification).
+    /// In the runtime's namespaces (deprecated by the specification).
     pub prestart: Vec<Hook>,
     /// In the runtime's namespaces, after `prestart`.
     pub create_runtime: Vec<Hook>,
@@ -116,7 +110,7 @@ pub struct Hooks {
 }
 
 impl Hooks {
-    /// Returns whether there are hooks that run while the container is created.
+    /// Whether there are hooks that run while the container is created.
     pub fn has_create(&self) -> bool {
         !self.prestart.is_empty()
             || !self.create_runtime.is_empty()
@@ -145,7 +139,6 @@ impl Hook {
         hook
     }
 
-    /// Runs the hook to its end. Fails unless the hook exits with status 0 within its time limit.
     fn run(&self, state: &[u8]) -> Result<()> {
         let stdin = state_file(state)?;
         let (output, write_end) =
@@ -182,10 +175,11 @@ impl Hook {
                 "hook ran past specified timeout of {limit}.0s, and was killed"
             )));
         }
-        match exit? {
-            Exit::Code(0) => Ok(()),
-            Exit::Code(code) => Err(tail.failure(format!("exit status {code}"))),
-            Exit::Signal(signal) => Err(tail.failure(killed_by(signal))),
+        let exit = exit?;
+        match exit.exit_status() {
+            Some(0) => Ok(()),
+            Some(code) => Err(tail.failure(format!("exit status {code}"))),
+            None => Err(tail.failure(killed_by(exit.terminating_signal().unwrap_or_default()))),
         }
     }
 }
@@ -223,8 +217,8 @@ fn name(kind: &str, index: usize, hook: &Hook) -> String {
 }
 
 /// Creates a file that contains the state. Not a pipe: a hook that does not read its input must not
-/// block the runtime (a pipe holds 64 KiB), nor cause a SIGPIPE when it closes the pipe. Each hook
-/// gets its own file, because all descriptors of a file share the read position.
+/// block the runtime, nor cause a SIGPIPE. Each hook gets its own file, because all descriptors of a
+/// file share the read position.
 fn state_file(state: &[u8]) -> Result<OwnedFd> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     // vm.memfd_noexec=2 requires NOEXEC_SEAL, which kernels before 6.3 do not have.
@@ -273,7 +267,6 @@ fn follow(
     }
 }
 
-/// The end of a hook's output.
 #[derive(Default)]
 struct Tail(Vec<u8>);
 
@@ -297,7 +290,6 @@ impl Tail {
         Ok(true)
     }
 
-    /// Builds an error from `cause` and the last line of the hook's output.
     fn failure(&self, cause: String) -> Error {
         let text = String::from_utf8_lossy(&self.0);
         match text.lines().map(str::trim).rfind(|line| !line.is_empty()) {

@@ -1,28 +1,8 @@
 //! The messages between the runtime and init while a container is created.
 //!
 //! Both ends hold a SOCK_SEQPACKET socket. A message is a packet: a tag byte, then the payload. It
-//! is sent only if the plan needs it; the default container needs Ready and Go.
-//!
-//! ```text
-//! runtime                                  init
-//!   │ clone3 ────────────────────────────►  │ (or a go-between, which sends Pid and exits)
-//!   │ ◄──────────────────────────── NeedMap │ init has created its user namespace
-//!   │ Mapped ────────────────────────────►  │ both maps are written; init becomes root
-//!   │ CgroupReady ───────────────────────►  │ v1, or after a go-between: init is in all cgroups
-//!   │                                       │ and unshares the cgroup namespace
-//!   │ ◄──────────────────────── NeedOffsets │ for a time namespace in a user namespace
-//!   │ OffsetsWritten ────────────────────►  │
-//!   │ ◄────────────────────────── NeedHooks │ the mounts are made, the root is not yet entered
-//!   │ HooksDone ─────────────────────────►  │ prestart and createRuntime have run
-//!   │ ◄───────────────────── Console + fd   │ foreground terminal: the master
-//!   │ ◄───────────────────────── SeccompFd  │ the runtime takes the listener by pidfd_getfd
-//!   │ SeccompTaken ──────────────────────►  │
-//!   │ ◄──────────────────────────────── Pid │ joined pid namespace: init is cloned only now,
-//!   │ Adopted ───────────────────────────►  │ and its messages must not precede its id
-//!   │ ◄────────────────────────────── Ready │ everything is in place
-//!   │ Go ────────────────────────────────►  │ state and pid file are written
-//!   │ ◄───────────── Failed or end of file  │ end of file after Go: execve has succeeded
-//! ```
+//! is sent only if the plan needs it; the default container needs Ready and Go. ARCHITECTURE.md has
+//! the order, and `spawn::handshake` accepts no other.
 //!
 //! In an exec, end of file after Go means that the child has closed the socket before it cloned the
 //! process of the program, whose result is reported through shared memory (`init::birth`).
@@ -34,6 +14,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 use nix::sys::socket::Shutdown;
+use rustix::io::retry_on_intr;
 
 use crate::sys::fdpass;
 use crate::{Context, Error, Kind, Result};
@@ -46,24 +27,22 @@ pub const MAX: usize = 4096;
 pub enum ToParent {
     /// Init is in a new user namespace that has no maps yet.
     NeedMap,
-    /// The go-between has cloned init, with this process id in the runtime's pid
-    /// namespace.
+    /// The go-between has cloned init, with this process id in the runtime's pid namespace. Where the
+    /// pid namespace is joined, init sends nothing before [`ToInit::Adopted`]: its messages must not
+    /// precede its id.
     Pid(i32),
     /// Init has created a time namespace, whose offsets are to be written.
     NeedOffsets,
     /// The mounts are made: prestart and createRuntime hooks may run.
     NeedHooks,
-    /// The master of the container's terminal.
     Console(OwnedFd),
-    /// The number of the seccomp listener in init.
+    /// The number of the seccomp listener in init; the runtime takes it by pidfd_getfd(2).
     SeccompFd(RawFd),
     /// Everything is in place, in the user namespace of this inode number (0 if the kernel has no
     /// user namespaces).
     Ready {
-        /// The inode number.
         user_namespace: u64,
     },
-    /// Init has failed and exits.
     Failed(Error),
 }
 
@@ -71,15 +50,12 @@ pub enum ToParent {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum ToInit {
-    /// The maps are written.
+    /// Both maps are written.
     Mapped = b'm',
-    /// The offsets of the clocks are written.
     OffsetsWritten = b't',
     /// The runtime has registered the process that was cloned into a joined pid namespace.
     Adopted = b'a',
-    /// Init is in its cgroups.
     CgroupReady = b'c',
-    /// The hooks have run.
     HooksDone = b'h',
     /// The listener is delivered.
     SeccompTaken = b's',
@@ -98,7 +74,6 @@ pub fn pair() -> Result<(Socket, Socket)> {
 }
 
 impl Socket {
-    /// Returns the descriptor, to poll it or to keep it open.
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
@@ -119,17 +94,11 @@ impl Socket {
             ToParent::Ready { user_namespace } => tagged(b'R', &user_namespace.to_le_bytes()),
             ToParent::Failed(error) => encode_error(error),
         };
-        loop {
-            match nix::unistd::write(&self.0, &bytes) {
-                Ok(_) => return Ok(()),
-                Err(Errno::EINTR) => {}
-                Err(errno) => return Err(Error::from(errno).context("send to the runtime")),
-            }
-        }
+        retry_on_intr(|| rustix::io::write(&self.0, &bytes)).context("send to the runtime")?;
+        Ok(())
     }
 
-    /// Init: waits for the message `expected`. The exit of the runtime is an error, so that init
-    /// exits too.
+    /// Init: waits for the message `expected`. The exit of the runtime is an error.
     pub fn wait_for(&self, expected: ToInit) -> Result<()> {
         let mut byte = [0];
         match read(&self.0, &mut byte).context("wait for the runtime")? {
@@ -142,13 +111,9 @@ impl Socket {
     /// Runtime: sends a message to init. Returns false if init is gone; [`Socket::next`] then
     /// returns init's error, which is more precise than EPIPE, or end of file.
     pub fn tell_init(&self, message: ToInit) -> Result<bool> {
-        loop {
-            match nix::unistd::write(&self.0, &[message as u8]) {
-                Ok(_) => return Ok(true),
-                Err(Errno::EPIPE | Errno::ECONNRESET) => return Ok(false),
-                Err(Errno::EINTR) => {}
-                Err(errno) => return Err(Error::from(errno).context("send to init")),
-            }
+        match retry_on_intr(|| rustix::io::write(&self.0, &[message as u8])) {
+            Err(rustix::io::Errno::PIPE | rustix::io::Errno::CONNRESET) => Ok(false),
+            sent => sent.map(|_| true).context("send to init"),
         }
     }
 
@@ -173,10 +138,10 @@ impl Socket {
             (b'H', None) => Some(ToParent::NeedHooks),
             (b'C', Some(fd)) => Some(ToParent::Console(fd)),
             (b'S', None) => number().map(ToParent::SeccompFd),
-            (b'R', None) => payload
-                .try_into()
-                .ok()
-                .map(|bytes| ToParent::Ready { user_namespace: u64::from_le_bytes(bytes) }),
+            (b'R', None) => {
+                let id = payload.try_into().map(u64::from_le_bytes).ok();
+                id.map(|user_namespace| ToParent::Ready { user_namespace })
+            }
             (b'F', None) => decode_error(&buffer[..length]).map(ToParent::Failed),
             _ => None,
         };
@@ -202,7 +167,8 @@ const SEPARATOR: u8 = 0;
 /// Encodes an error as a packet: tag, kind, error number, the texts of its chain. The cause comes
 /// first, so that truncation does not lose it.
 pub fn encode_error(error: &Error) -> Vec<u8> {
-    let mut bytes = tagged(b'F', &[kind_tag(error.kind())]);
+    let kind = KINDS.iter().find(|(kind, _)| *kind == error.kind()).map_or(b'e', |(_, tag)| *tag);
+    let mut bytes = tagged(b'F', &[kind]);
     bytes.extend(error.raw_os_error().unwrap_or(0).to_le_bytes());
     let texts: Vec<&str> = error.texts().collect();
     for (index, text) in texts.into_iter().rev().enumerate() {
@@ -217,32 +183,21 @@ pub fn encode_error(error: &Error) -> Vec<u8> {
 
 /// Decodes an error from [`encode_error`], with its chain and its error number.
 pub fn decode_error(bytes: &[u8]) -> Option<Error> {
-    let (&[tag, kind, a, b, c, d], texts) = bytes.split_first_chunk::<6>()?;
-    let kind = KINDS.into_iter().find(|known| kind_tag(*known) == kind).filter(|_| tag == b'F')?;
+    let (&[b'F', kind_tag, a, b, c, d], texts) = bytes.split_first_chunk::<6>()? else {
+        return None;
+    };
+    let (kind, _) = KINDS.into_iter().find(|(_, tag)| *tag == kind_tag)?;
     let errno = Some(i32::from_le_bytes([a, b, c, d])).filter(|errno| *errno != 0);
     let texts = String::from_utf8_lossy(texts);
     Some(Error::restore(kind, errno, texts.split(char::from(SEPARATOR))))
 }
 
-const KINDS: [Kind; 4] = [Kind::Invalid, Kind::NotFound, Kind::State, Kind::System];
-
-fn kind_tag(kind: Kind) -> u8 {
-    match kind {
-        Kind::Invalid => b'i',
-        Kind::NotFound => b'n',
-        Kind::State => b's',
-        Kind::System => b'e',
-    }
-}
+const KINDS: [(Kind, u8); 4] =
+    [(Kind::Invalid, b'i'), (Kind::NotFound, b'n'), (Kind::State, b's'), (Kind::System, b'e')];
 
 /// Reads with read(2); repeats the call if a signal interrupts it.
-pub fn read(fd: impl AsFd, buffer: &mut [u8]) -> nix::Result<usize> {
-    loop {
-        match nix::unistd::read(&fd, buffer) {
-            Err(Errno::EINTR) => {}
-            answer => return answer,
-        }
-    }
+pub fn read(fd: impl AsFd, buffer: &mut [u8]) -> rustix::io::Result<usize> {
+    retry_on_intr(|| rustix::io::read(&fd, &mut *buffer))
 }
 
 impl AsRawFd for Socket {

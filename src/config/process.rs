@@ -3,8 +3,8 @@
 use std::ffi::CString;
 use std::path::{Path, PathBuf};
 
-use nix::pty::Winsize;
 use oci_spec::runtime::{ExecCPUAffinity, Linux, Process as Spec};
+use rustix::termios::Winsize;
 
 use super::environment::{self, c_string};
 use super::identity::{CapSets, Identity};

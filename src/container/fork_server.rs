@@ -13,7 +13,7 @@ use rustix::process::{WaitId, WaitIdOptions, waitid};
 use super::descriptors::Descriptors;
 use super::process::Process;
 use super::worker::{self, Answer, Request, WORKER};
-use crate::init::descriptors::close_but;
+use crate::init::lifetime::close_but;
 use crate::protocol::encode_error;
 use crate::sys::clone::{Child, clone3};
 use crate::sys::fdpass::{self, recv_with_fd, recv_with_fds, send_with_fd};

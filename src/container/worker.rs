@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::descriptors::Descriptors;
 use super::{create, delete, exec, run, start};
-use crate::init::descriptors::close_but;
+use crate::init::lifetime::close_but;
 use crate::protocol::{MAX, decode_error, encode_error};
 use crate::spawn::Parent;
 use crate::spawn::create::Options as CreateOptions;

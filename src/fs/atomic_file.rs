@@ -72,8 +72,7 @@ fn rename(dir: BorrowedFd<'_>, temporary: &Path, path: &Path) -> Result<()> {
     Ok(renamed.inspect_err(|_| discard(dir, temporary))?)
 }
 
-/// Removes the temporary file after an error. Its own error is dropped: the first error is the one
-/// to report.
+/// Removes the temporary file after an error, which is the one to report.
 fn discard(dir: BorrowedFd<'_>, temporary: &Path) {
     let _ = unlinkat(dir, temporary, AtFlags::empty());
 }

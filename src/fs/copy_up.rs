@@ -17,8 +17,7 @@ pub fn copy_tree(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
     copy_dir(from, to.as_fd(), 0)
 }
 
-/// The maximum depth: deeper than any real tree, and shallow enough for the stack and a descriptor
-/// per level.
+/// The maximum depth, for the stack and a descriptor per level.
 const MAX_DEPTH: u32 = 256;
 
 const READ_DIR: OFlags =

@@ -11,7 +11,6 @@ use rustix::io::Errno;
 /// Opens a file only to refer to it. Every descriptor of this program is close-on-exec.
 pub const PATH: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
 
-/// Returns whether `stat` is that of the character device with these numbers.
 pub fn is_char_device(stat: &Stat, major: u32, minor: u32) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
         && stat.st_rdev == rustix::fs::makedev(major, minor)
@@ -19,12 +18,12 @@ pub fn is_char_device(stat: &Stat, major: u32, minor: u32) -> bool {
 
 /// Returns the id of the mount through which an open file was reached (statx(2), stx_mnt_id, Linux
 /// 5.8).
-pub fn mount_id(file: BorrowedFd<'_>) -> rustix::io::Result<u64> {
+pub fn mount_id(file: BorrowedFd<'_>) -> rustix::io::Result<i32> {
     let stat = rustix::fs::statx(file, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)?;
     if stat.stx_mask & StatxFlags::MNT_ID.bits() == 0 {
         return Err(Errno::NOSYS);
     }
-    Ok(stat.stx_mnt_id)
+    i32::try_from(stat.stx_mnt_id).map_err(|_| Errno::OVERFLOW)
 }
 
 /// Returns the text of the symbolic link `name` in `dir`, or of `dir` itself if `name` is empty.

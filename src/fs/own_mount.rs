@@ -1,5 +1,4 @@
-//! A mount in the runtime's own mount namespace. A later command unmounts it, and must find that
-//! mount again and unmount no other.
+//! A mount in the runtime's own mount namespace, which a later command unmounts, and no other.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::Path;
@@ -21,7 +20,6 @@ const MNT_ID_UNIQUE: StatxFlags = StatxFlags::from_bits_retain(0x4000);
 pub struct OwnMount(u64);
 
 impl OwnMount {
-    /// Returns the mount that a descriptor was opened on.
     pub fn of(file: BorrowedFd<'_>) -> Result<OwnMount> {
         // A kernel without the unique id returns the reusable one.
         let wanted = StatxFlags::MNT_ID | MNT_ID_UNIQUE;

@@ -5,22 +5,17 @@
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, PROC_SUPER_MAGIC, ResolveFlags};
 
 use super::open::{PATH, openat2};
 use super::walk::{self, Scope};
 use crate::{Context, Error, Kind, Result};
 
-/// linux/magic.h
-const PROC_SUPER_MAGIC: i64 = 0x9fa0;
 /// linux/proc_fs.h: the inode of every procfs's root directory.
 const PROC_ROOT_INO: u64 = 1;
 
-/// A verified procfs.
 #[derive(Debug)]
-pub struct Proc {
-    dir: OwnedFd,
-}
+pub struct Proc(OwnedFd);
 
 impl Proc {
     /// Opens /proc and checks that it is the root of a procfs.
@@ -31,44 +26,46 @@ impl Proc {
                 && rustix::fs::fstat(&dir)?.st_ino == PROC_ROOT_INO;
             if is_proc { Ok(dir) } else { Err(Error::new(Kind::System, "it is not a procfs")) }
         };
-        open().context("open /proc").map(|dir| Proc { dir })
+        open().context("open /proc").map(Proc)
     }
 
     /// Opens `path` (relative to /proc) with `flags`.
     pub fn file(&self, path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV | ResolveFlags::NO_MAGICLINKS;
-        match openat2(self.dir.as_fd(), path, flags, resolve) {
+        match openat2(self.0.as_fd(), path, flags, resolve) {
             Some(answer) => answer,
-            None => walk::open(self.dir.as_fd(), path, flags, Scope::Beneath),
+            None => walk::open(self.0.as_fd(), path, flags, Scope::Beneath),
         }
+    }
+
+    fn own_dir(&self, path: &str) -> rustix::io::Result<OwnedFd> {
+        self.file(Path::new(path), PATH | OFlags::DIRECTORY)
     }
 
     /// Reopens the file of an O_PATH descriptor with `flags`, by the descriptor's magic link in the
     /// host's procfs. A file from an image is found, checked, and then opened this way: opening a
     /// device or a FIFO before the check may have side effects.
     pub fn reopen(&self, file: BorrowedFd<'_>, flags: OFlags) -> rustix::io::Result<OwnedFd> {
-        let fds = self.file(Path::new("self/fd"), PATH | OFlags::DIRECTORY)?;
         let number = file.as_raw_fd().to_string();
-        rustix::fs::openat(&fds, number, flags | OFlags::CLOEXEC, Mode::empty())
+        let flags = flags | OFlags::CLOEXEC;
+        rustix::fs::openat(self.own_dir("self/fd")?, number, flags, Mode::empty())
     }
 
     /// Changes the mode of the file of an O_PATH descriptor, which fchmod(2) refuses.
     pub fn chmod(&self, file: BorrowedFd<'_>, mode: Mode) -> rustix::io::Result<()> {
-        let fds = self.file(Path::new("self/fd"), PATH | OFlags::DIRECTORY)?;
         let number = file.as_raw_fd().to_string();
-        rustix::fs::chmodat(&fds, number, mode, AtFlags::empty())
+        rustix::fs::chmodat(self.own_dir("self/fd")?, number, mode, AtFlags::empty())
     }
 
     /// Opens a namespace of the caller by its name in /proc/self/ns.
     pub fn own_namespace(&self, name: &str) -> rustix::io::Result<OwnedFd> {
-        let links = self.file(Path::new("self/ns"), PATH | OFlags::DIRECTORY)?;
-        rustix::fs::openat(&links, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        rustix::fs::openat(self.own_dir("self/ns")?, name, flags, Mode::empty())
     }
 
     /// Returns the inode number of a namespace of the caller by its name in /proc/self/ns.
     pub fn own_namespace_id(&self, name: &str) -> rustix::io::Result<u64> {
-        let links = self.file(Path::new("self/ns"), PATH | OFlags::DIRECTORY)?;
-        Ok(rustix::fs::statat(&links, name, AtFlags::empty())?.st_ino)
+        Ok(rustix::fs::statat(self.own_dir("self/ns")?, name, AtFlags::empty())?.st_ino)
     }
 
     /// Writes `text` with a single write(2): a file of procfs accepts a complete value or nothing.
@@ -77,11 +74,10 @@ impl Proc {
         let write = || -> Result<()> {
             let file = self.file(path, OFlags::WRONLY)?;
             let written = rustix::io::write(&file, text)?;
-            if written == text.len() {
-                Ok(())
-            } else {
-                Err(Error::new(Kind::System, format!("only {written} bytes were taken")))
+            if written < text.len() {
+                return Err(Error::new(Kind::System, format!("only {written} bytes were taken")));
             }
+            Ok(())
         };
         write().with_context(|| {
             format!("write {:?} to /proc/{}", String::from_utf8_lossy(text), path.display())

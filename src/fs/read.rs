@@ -30,8 +30,7 @@ fn text(path: &str, bytes: Vec<u8>) -> Result<String> {
     String::from_utf8(bytes).map_err(|e| Error::new(Kind::System, format!("read {path}: {e}")))
 }
 
-/// Reads a small file like [`read_text`], whose content need not be UTF-8, such as the name of a
-/// process.
+/// Reads a small file like [`read_text`] whose content need not be UTF-8.
 pub fn read_bytes(path: &str) -> Result<Vec<u8>> {
     read(path, PAGE / 2)
 }
@@ -59,8 +58,7 @@ fn read(path: &str, enough: usize) -> Result<Vec<u8>> {
     read().with_context(|| format!("read {path}"))
 }
 
-/// Copies the rest of `from` to `to`. The standard library's copy uses sendfile(2) and similar
-/// calls, and panics on unexpected results.
+/// Copies the rest of `from` to `to`. The standard library's copy panics on unexpected results.
 pub fn copy_bytes(from: &mut File, to: &mut File) -> std::io::Result<()> {
     let mut buffer = vec![0; 1 << 16];
     loop {

@@ -24,17 +24,7 @@ pub struct Root {
     no_openat2: Cell<bool>,
 }
 
-/// A name that does not exist in a directory of the root file system.
-#[derive(Debug)]
-struct NewEntry {
-    /// The directory.
-    pub dir: OwnedFd,
-    /// A single name, never `..`.
-    pub name: OsString,
-}
-
 impl Root {
-    /// Wraps the descriptor of the root directory, which may be an O_PATH descriptor.
     pub fn new(dir: OwnedFd) -> Root {
         Root { dir, covered: 0, no_openat2: Cell::new(false) }
     }
@@ -51,48 +41,44 @@ impl Root {
         self.covered
     }
 
-    /// Returns the descriptor of the root directory.
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.dir.as_fd()
     }
 
     /// Opens an existing `path` with `flags`, following links inside the root.
     pub fn open(&self, path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
-        if !self.no_openat2.get() {
-            let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-            match openat2(self.fd(), path, flags, resolve) {
-                Some(answer) => return answer,
-                None => self.no_openat2.set(true),
-            }
-        }
-        walk::open(self.fd(), path, flags, Scope::InRoot)
+        self.look_up(path, flags, ResolveFlags::NO_MAGICLINKS, Scope::InRoot)
     }
 
-    /// Opens an existing `path` as an O_PATH descriptor.
     pub fn find(&self, path: &Path) -> rustix::io::Result<OwnedFd> {
         self.open(path, PATH)
     }
 
     /// Opens an existing `path` as an O_PATH descriptor; ELOOP if a component is a link.
     pub fn find_no_links(&self, path: &Path) -> rustix::io::Result<OwnedFd> {
-        self.open_no_links(path, PATH)
+        self.look_up(path, PATH, ResolveFlags::NO_SYMLINKS, Scope::InRootNoLinks)
     }
 
-    /// Opens an existing directory as an O_PATH descriptor; ELOOP if a component is a link, ENOTDIR if
-    /// it is not a directory.
+    /// Opens an existing directory like [`Root::find_no_links`]; ENOTDIR if it is not a directory.
     pub fn find_dir_no_links(&self, path: &Path) -> rustix::io::Result<OwnedFd> {
-        self.open_no_links(path, PATH | OFlags::DIRECTORY)
+        let flags = PATH | OFlags::DIRECTORY;
+        self.look_up(path, flags, ResolveFlags::NO_SYMLINKS, Scope::InRootNoLinks)
     }
 
-    fn open_no_links(&self, path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+    fn look_up(
+        &self,
+        path: &Path,
+        flags: OFlags,
+        links: ResolveFlags,
+        scope: Scope,
+    ) -> rustix::io::Result<OwnedFd> {
         if !self.no_openat2.get() {
-            let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
-            match openat2(self.fd(), path, flags, resolve) {
+            match openat2(self.fd(), path, flags, ResolveFlags::IN_ROOT | links) {
                 Some(answer) => return answer,
                 None => self.no_openat2.set(true),
             }
         }
-        walk::open(self.fd(), path, flags, Scope::InRootNoLinks)
+        walk::open(self.fd(), path, flags, scope)
     }
 
     /// Opens the directory `path`. Creates missing directories (mode 0755), also for the target of
@@ -115,7 +101,7 @@ impl Root {
             Some(made) => Ok(made),
             None => match self.find_free(path)? {
                 None => self.open(path, PATH | OFlags::DIRECTORY).map_err(Error::from),
-                Some(entry) => make_child_dir(&entry),
+                Some((dir, name)) => make_child_dir(&dir, &name),
             },
         };
         let made = made.with_context(|| format!("create directory {path:?} in the rootfs"))?;
@@ -140,10 +126,10 @@ impl Root {
             answer => return answer.with_context(|| format!("find {path:?} in the rootfs")),
         }
         let make = || -> Result<OwnedFd> {
-            let Some(entry) = self.find_free(path)? else {
-                return Ok(self.find(path)?);
-            };
-            make_child_file(&entry)
+            match self.find_free(path)? {
+                Some((dir, name)) => make_child_file(&dir, &name),
+                None => Ok(self.find(path)?),
+            }
         };
         make().with_context(|| format!("create file {path:?} in the rootfs"))
     }
@@ -158,8 +144,7 @@ impl Root {
             let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
                 return Err(Error::from(Errno::ISDIR));
             };
-            let entry = NewEntry { dir: self.find_no_links(parent)?, name: name.to_owned() };
-            make_child_file(&entry)
+            make_child_file(&self.find_no_links(parent)?, name)
         };
         make().with_context(|| format!("create file {path:?} in the rootfs"))
     }
@@ -167,19 +152,18 @@ impl Root {
     /// Finds where to create `path`: its parent directory, created if missing, and the name that
     /// does not exist there. Returns `None` if the path exists after all (it was a link to
     /// something).
-    fn find_free(&self, path: &Path) -> Result<Option<NewEntry>> {
-        let mut todo: PathBuf = clean(path);
+    fn find_free(&self, path: &Path) -> Result<Option<(OwnedFd, OsString)>> {
+        let mut todo: PathBuf = walk::components(path).collect();
         for _ in 0..MAX_DANGLING {
             match self.descend(&todo)? {
                 Descent::Exists => return Ok(None),
-                Descent::Free(entry) => return Ok(Some(entry)),
-                Descent::Elsewhere(path) => todo = clean(&path),
+                Descent::Free(dir, name) => return Ok(Some((dir, name))),
+                Descent::Elsewhere(path) => todo = walk::components(&path).collect(),
             }
         }
         Err(Error::from(Errno::LOOP))
     }
 
-    /// Follows `path` up to its last name, and creates directories.
     fn descend(&self, path: &Path) -> Result<Descent> {
         let mut so_far = PathBuf::new();
         let names: Vec<&OsStr> = path.iter().collect();
@@ -207,11 +191,10 @@ impl Root {
                 Err(Errno::NOENT | Errno::INVAL) => {}
                 Err(errno) => return Err(Error::from(errno)),
             }
-            let entry = NewEntry { dir, name: (*name).to_owned() };
             if last {
-                return Ok(Descent::Free(entry));
+                return Ok(Descent::Free(dir, (*name).to_owned()));
             }
-            make_child_dir(&entry)?;
+            make_child_dir(&dir, name)?;
         }
         Ok(Descent::Exists)
     }
@@ -219,38 +202,27 @@ impl Root {
 
 enum Descent {
     Exists,
-    Free(NewEntry),
+    /// A directory, and a name in it, never `..`, that does not exist.
+    Free(OwnedFd, OsString),
     Elsewhere(PathBuf),
-}
-
-/// Makes `path` relative to the root's descriptor. The look-up handles `..`.
-fn clean(path: &Path) -> PathBuf {
-    path.components()
-        .filter_map(|c| match c {
-            std::path::Component::Normal(name) => Some(name),
-            std::path::Component::ParentDir => Some(OsStr::new("..")),
-            _ => None,
-        })
-        .collect()
 }
 
 /// Creates a directory. Another process may have created it first; in either case the result must
 /// be a directory and not a link.
-fn make_child_dir(entry: &NewEntry) -> Result<OwnedFd> {
-    match rustix::fs::mkdirat(&entry.dir, &entry.name, Mode::from_raw_mode(0o755)) {
+fn make_child_dir(dir: &OwnedFd, name: &OsStr) -> Result<OwnedFd> {
+    match rustix::fs::mkdirat(dir, name, Mode::from_raw_mode(0o755)) {
         Ok(()) | Err(Errno::EXIST) => {}
         Err(errno) => return Err(Error::from(errno)),
     }
     let flags = PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW;
-    Ok(rustix::fs::openat(&entry.dir, &entry.name, flags, Mode::empty())?)
+    Ok(rustix::fs::openat(dir, name, flags, Mode::empty())?)
 }
 
-/// Creates an empty file.
-fn make_child_file(entry: &NewEntry) -> Result<OwnedFd> {
+fn make_child_file(dir: &OwnedFd, name: &OsStr) -> Result<OwnedFd> {
     let flags = OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::RDONLY;
     let mode = Mode::from_raw_mode(0o644);
-    rustix::fs::openat(&entry.dir, &entry.name, flags | OFlags::EXCL, mode)?;
-    Ok(rustix::fs::openat(&entry.dir, &entry.name, PATH | OFlags::NOFOLLOW, mode)?)
+    rustix::fs::openat(dir, name, flags | OFlags::EXCL, mode)?;
+    Ok(rustix::fs::openat(dir, name, PATH | OFlags::NOFOLLOW, mode)?)
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path};
 
-use rustix::fs::{FileType, Mode, OFlags};
+use rustix::fs::{FileType, Mode, OFlags, PROC_SUPER_MAGIC};
 use rustix::io::{Errno, Result};
 
 use super::open::{PATH, mount_id, read_link};
@@ -16,10 +16,6 @@ use super::open::{PATH, mount_id, read_link};
 /// The kernel's limit on links in a look-up (path_resolution(7)).
 const MAX_LINKS: u32 = 40;
 
-/// linux/magic.h
-const PROC_SUPER_MAGIC: i64 = 0x9fa0;
-
-/// The scope of a look-up.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
     /// Like RESOLVE_IN_ROOT: absolute links and `..` stay inside the root.
@@ -34,7 +30,7 @@ pub enum Scope {
 /// `flags` has O_NOFOLLOW.
 pub fn open(root: BorrowedFd<'_>, path: &Path, flags: OFlags, scope: Scope) -> Result<OwnedFd> {
     let mut held: Vec<(OwnedFd, OsString)> = Vec::new();
-    let mut rest: VecDeque<OsString> = split(path);
+    let mut rest: VecDeque<OsString> = components(path).map(OsStr::to_owned).collect();
     let mut links = 0;
     // Not the device: a bind mount of another file of this procfs has that device too.
     let mount = if scope == Scope::Beneath { mount_id(root)? } else { 0 };
@@ -73,8 +69,8 @@ pub fn open(root: BorrowedFd<'_>, path: &Path, flags: OFlags, scope: Scope) -> R
             }
             held.clear();
         }
-        for part in split(Path::new(&target)).into_iter().rev() {
-            rest.push_front(part);
+        for part in components(Path::new(&target)).rev() {
+            rest.push_front(part.to_owned());
         }
     }
     reopen(root, held, flags)
@@ -88,14 +84,13 @@ fn is_magic(link: BorrowedFd<'_>, name: &OsStr) -> Result<bool> {
         && !plain.iter().any(|plain| name == *plain))
 }
 
-fn split(path: &Path) -> VecDeque<OsString> {
-    path.components()
-        .filter_map(|component| match component {
-            Component::Normal(name) => Some(name.to_owned()),
-            Component::ParentDir => Some("..".into()),
-            _ => None,
-        })
-        .collect()
+/// Returns the names of a path, relative to the root; a look-up handles `..`.
+pub(super) fn components(path: &Path) -> impl DoubleEndedIterator<Item = &OsStr> {
+    path.components().filter_map(|component| match component {
+        Component::Normal(name) => Some(name),
+        Component::ParentDir => Some(OsStr::new("..")),
+        _ => None,
+    })
 }
 
 /// Opens the found file with the requested flags. Opens the last name again from its parent with
@@ -119,13 +114,11 @@ fn reopen(
         return rustix::fs::openat(&found, ".", flags | OFlags::CLOEXEC, Mode::empty());
     }
     let dir = held.last().map_or(root, |(dir, _)| dir.as_fd());
-    let opened = rustix::fs::openat(dir, name, flags | LAST, Mode::empty())?;
+    let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let opened = rustix::fs::openat(dir, name, flags, Mode::empty())?;
     let (a, b) = (rustix::fs::fstat(&found)?, rustix::fs::fstat(&opened)?);
     if (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino) { Ok(opened) } else { Err(Errno::XDEV) }
 }
-
-/// The flags for the last name: a link that has replaced it meanwhile must not be followed.
-const LAST: OFlags = OFlags::NOFOLLOW.union(OFlags::CLOEXEC);
 
 #[cfg(test)]
 mod tests {

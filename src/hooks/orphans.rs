@@ -1,9 +1,6 @@
 //! Kills the processes that a hook leaves behind when it times out, in any session or process
-//! group.
-//!
-//! While a hook with a timeout runs, the runtime is a child subreaper (prctl(2)): a process whose
-//! parent has ended becomes a child of the runtime, and not of the host's init, where its origin
-//! would be unknown.
+//! group. While such a hook runs, the runtime is a child subreaper (prctl(2)): a process whose parent
+//! has ended becomes a child of the runtime, and not of the host's init.
 
 use std::time::{Duration, Instant};
 

@@ -13,9 +13,8 @@
 //! pid namespace, which is its children's alone (setns(2)): the sibling is born with what the
 //! program will have, and executes it.
 //!
-//! The seccomp filter is in force before that, if it permits the few calls that remain. Another
-//! filter (one that forbids every new process, for example) is loaded by the sibling, first of all.
-//! The plan has decided which of the two it is ([`crate::config::FilterPoint`]).
+//! The seccomp filter is in force before that, if it permits the few calls that remain; any other
+//! filter is loaded by the sibling, first of all ([`crate::config::FilterPoint`]).
 
 use std::sync::atomic::{AtomicI32, Ordering};
 
@@ -48,44 +47,25 @@ const TOLD: u8 = b't';
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(i32)]
 pub(crate) enum Step {
-    /// setsid(2)
     Session = 1,
-    /// The controlling terminal.
     Terminal,
-    /// RLIMIT_NPROC
     Limit,
-    /// The seccomp filter.
     Filter,
-    /// The capabilities, which go after a filter that needs them.
+    /// Set after a filter that needs them.
     Capabilities,
-    /// execve(2)
     Execute,
 }
 
-impl Step {
-    const ALL: [Step; 6] = [
-        Step::Session,
-        Step::Terminal,
-        Step::Limit,
-        Step::Filter,
-        Step::Capabilities,
-        Step::Execute,
-    ];
-
-    fn operation(self) -> &'static str {
-        match self {
-            Step::Session => "setsid",
-            Step::Terminal => "make the console the controlling terminal",
-            Step::Limit => "process.rlimits: set RLIMIT_NPROC",
-            Step::Filter => "load the seccomp filter",
-            Step::Capabilities => "set the capabilities",
-            Step::Execute => "exec",
-        }
-    }
-}
+const STEPS: [(Step, &str); 6] = [
+    (Step::Session, "setsid"),
+    (Step::Terminal, "make the console the controlling terminal"),
+    (Step::Limit, "process.rlimits: set RLIMIT_NPROC"),
+    (Step::Filter, "load the seccomp filter"),
+    (Step::Capabilities, "set the capabilities"),
+    (Step::Execute, "exec"),
+];
 
 impl Report {
-    /// Maps an empty report in shared memory.
     pub fn new() -> Result<Report> {
         Shared::map().map(Report).context("map memory to share with the process")
     }
@@ -95,7 +75,6 @@ impl Report {
         self.0.keep_first_from_children().context("keep shared memory from the process")
     }
 
-    /// Records, in the sibling, that `step` failed.
     pub fn fail(&self, step: Step, errno: Errno) {
         let [place, number] = self.0.second();
         number.store(errno as i32, Ordering::Relaxed);
@@ -106,7 +85,7 @@ impl Report {
     pub fn failure(&self) -> Option<(Step, Errno)> {
         let [place, number] = self.0.second();
         let step = place.load(Ordering::Acquire);
-        let step = Step::ALL.into_iter().find(|known| *known as i32 == step)?;
+        let (step, _) = STEPS.into_iter().find(|(known, _)| *known as i32 == step)?;
         Some((step, Errno::from_raw(number.load(Ordering::Relaxed))))
     }
 
@@ -144,9 +123,9 @@ impl Report {
     }
 }
 
-/// Returns the error of a step that is not execve(2).
 pub(crate) fn error_of(step: Step, errno: Errno) -> Error {
-    Error::from(errno).context(step.operation())
+    let operation = STEPS.into_iter().find(|(known, _)| *known == step);
+    Error::from(errno).context(operation.map_or("exec", |(_, operation)| operation))
 }
 
 #[cfg(test)]

@@ -17,8 +17,7 @@ use crate::mount::{options, tree};
 use crate::sys::mount::Change;
 use crate::{Context, Error, Kind, Result};
 
-/// Makes the mount: on v2 the one hierarchy; on v1 and hybrid a tmpfs with a directory for each
-/// hierarchy.
+/// On v2 the one hierarchy; on v1 and hybrid a tmpfs with a directory for each hierarchy.
 pub(crate) fn mount(
     init: &Init<'_>,
     root: &Root,
@@ -65,7 +64,7 @@ impl View {
 
     fn unified(&self, dir: &Path) -> Result<OwnedFd> {
         if self.private {
-            return make("cgroup2", "cgroup", SuperFlags::default(), &[], self.attributes);
+            return make("cgroup2", "cgroup", None, SuperFlags::default(), &[], self.attributes);
         }
         self.bind(dir)
     }
@@ -81,7 +80,7 @@ impl View {
                 None => (option.clone(), None),
             })
             .collect();
-        make("cgroup", "cgroup", SuperFlags::default(), &data, self.attributes)
+        make("cgroup", "cgroup", None, SuperFlags::default(), &data, self.attributes)
     }
 
     /// Binds the container's own part of the host's tree, and nothing above it.

@@ -1,8 +1,5 @@
-//! The steps of a container's init, from the clone to the execution of the program.
-//!
-//! Init decides nothing: the plan was finished and the descriptors were opened before the clone.
-//! The order of the steps is a matter of security; a comment gives the reason where a step could
-//! seem movable.
+//! The steps of a container's init, from the clone to the execution of the program. Their order is a
+//! matter of security; a comment gives the reason where a step could seem movable.
 
 use std::mem::ManuallyDrop;
 use std::sync::atomic::AtomicI32;
@@ -10,13 +7,11 @@ use std::sync::atomic::AtomicI32;
 use nix::sys::stat::Mode;
 
 use super::birth::Birth;
-use super::descriptors::close_others;
 use super::identity::{self, Within};
 use super::inherited::Init;
-use super::last_steps::user_namespace;
-use super::lifetime::{self, exit_status, outlive_runtime};
+use super::last_steps::{Program, user_namespace};
+use super::lifetime::{self, close_others, exit_status, outlive_runtime};
 use super::limits::Affinity;
-use super::program::Program;
 use super::search::with_home;
 use super::{devices, enter, mounts, rootfs, seal, start, stdio};
 use crate::fs::Root;
@@ -33,8 +28,6 @@ pub(crate) fn run(init: &Init<'_>) -> i32 {
     exit_status(init.parent, enter_user_namespace(init))
 }
 
-/// The first list: up to the process that will be the container's, which is the calling process or
-/// the child of the calling go-between.
 fn enter_user_namespace(init: &Init<'_>) -> Result<i32> {
     lifetime::begin()?;
     enter::user_namespace(init)?;
@@ -45,8 +38,8 @@ fn enter_user_namespace(init: &Init<'_>) -> Result<i32> {
     }
 }
 
-/// The second list, in the container's own process: namespaces, root file system, identity,
-/// program.
+/// The steps of the container's own process, which is the calling process or the child of the calling
+/// go-between.
 fn build_container(init: &Init<'_>) -> Result<i32> {
     let plan = init.plan;
     enter::other_namespaces(init)?;
@@ -85,19 +78,7 @@ fn build_container(init: &Init<'_>) -> Result<i32> {
     create_hooks(init, &root, umask)?;
     rootfs::make_cwd(plan, &root)?;
     if let Some(process) = &plan.process {
-        let proc = &init.inherited.proc;
-        if process.terminal {
-            let console = stdio::Console {
-                socket: init.console,
-                parent: init.parent,
-                size: init.size,
-                is_controlling: !plan.route.joins_pid,
-                dev_console: plan.dev_console(),
-            };
-            stdio::terminal(process, proc, &root, &console)?;
-        } else {
-            stdio::fix(process, proc, &root)?;
-        }
+        stdio::set_up(process, &init.inherited.proc, &root, &init.console)?;
     }
     rootfs::enter(init, &root)?;
     seal::read_only_mounts(made.late)?;
@@ -130,8 +111,7 @@ fn create_hooks(init: &Init<'_>, root: &Root, umask: Mode) -> Result<()> {
     Ok(())
 }
 
-/// Executes the program, after the last namespace is joined. Returns only with an error, or with
-/// the status of a container without a program.
+/// Joins the last namespace and executes the program.
 fn execute(init: &Init<'_>, umask: Mode) -> Result<i32> {
     let plan = init.plan;
     let hooks = || start_hooks(init);
@@ -162,7 +142,6 @@ fn execute(init: &Init<'_>, umask: Mode) -> Result<i32> {
     program.run(umask)
 }
 
-/// Returns what a hook reads of the container.
 fn hook_state(init: &Init<'_>, status: Status) -> Result<Vec<u8>> {
     state::document(init.state, status, nix::unistd::getpid().as_raw()).to_json()
 }

@@ -14,22 +14,12 @@ use crate::mount::closing::close_later;
 use crate::mount::tree;
 use crate::{Context, Error, Kind, Result};
 
-/// A directory in which nodes are made.
+/// A directory in which nodes are made; `of_host`: a directory of the host.
 pub(super) struct Directory {
-    /// The descriptor.
     pub fd: OwnedFd,
-    /// Whether it is a directory of the host.
     pub of_host: bool,
 }
 
-impl Directory {
-    /// A directory of the container.
-    pub fn own(fd: OwnedFd) -> Directory {
-        Directory { fd, of_host: false }
-    }
-}
-
-/// The place of a node: a name in a directory.
 pub(super) struct Node<'a> {
     pub plan: &'a Plan,
     pub dir: &'a Directory,
@@ -57,7 +47,6 @@ impl Node<'_> {
         Ok(self.dir.of_host || mount_id(file)? != mount_id(self.dir.fd.as_fd())?)
     }
 
-    /// Makes the node.
     pub fn make(&self, device: &Device) -> Result<()> {
         if self.dir.of_host {
             return self.accept(device);
@@ -113,7 +102,6 @@ impl Node<'_> {
         Ok(())
     }
 
-    /// Fails unless the node exists as requested.
     pub fn accept(&self, device: &Device) -> Result<()> {
         let Some((file, stat)) = self.look()? else { return Err(not_made()) };
         close_later(file);

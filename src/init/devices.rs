@@ -9,29 +9,29 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use nix::mount::{MntFlags, umount2};
-use rustix::fs::CWD;
+use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::OpenTreeFlags;
 
-use super::dev_links::make_links;
 use super::device_node::{Directory, Node, not_made};
 use super::inherited::Init;
 use super::mounts::no_link;
-use crate::config::devices::Origin;
-use crate::config::mounts::{MountKind, last_above};
+use crate::config::devices::{LINKS, Origin};
+use crate::config::mounts::{MountKind, is_shared_with_host, last_above};
 use crate::config::{Choice, Mount, Plan};
-use crate::fs::{Root, mount_id};
+use crate::fs::{PATH, Root, mount_id};
 use crate::mount::closing::close_later;
 use crate::mount::trees::Trees;
-use crate::mount::{nodes, tree};
+use crate::mount::{devices, tree};
+use crate::terminal::pty;
 use crate::{Context, Error, Kind, Result};
 
-/// Makes all nodes, then the links.
 pub(crate) fn all(init: &Init<'_>, root: &Root, trees: &Trees) -> Result<()> {
     let plan = init.plan;
     // In a user namespace nodes have to be bound, which needs a mount namespace.
     let own = plan.populate_dev && !has_to_be_there(plan);
-    let dev = own.then(|| own_dev(plan, root, trees)).transpose()?.map(Directory::own);
+    let dev = own.then(|| own_dev(plan, root, trees)).transpose()?;
+    let dev = dev.map(|fd| Directory { fd, of_host: false });
     let staged = init.inherited.nodes.as_ref().map(Staged::attach).transpose()?;
     // One look-up serves all the nodes of a directory.
     let mut last: Option<(PathBuf, Directory)> = None;
@@ -55,15 +55,10 @@ pub(crate) fn all(init: &Init<'_>, root: &Root, trees: &Trees) -> Result<()> {
                 Origin::Present => node.accept(device),
                 Origin::Bound => {
                     let tree = trees.devices.get(i).and_then(Option::as_ref);
-                    let tree =
-                        tree.ok_or_else(|| Error::new(Kind::System, "the node is not open"))?;
-                    node.bind(device, || Ok(tree))
+                    node.bind(device, || tree.ok_or_else(not_open))
                 }
                 Origin::Staged => {
-                    let staged = staged.as_ref();
-                    let staged = staged
-                        .ok_or_else(|| Error::new(Kind::System, "the nodes are not staged"))?;
-                    node.bind(device, || staged.node(i))
+                    node.bind(device, || staged.as_ref().ok_or_else(not_open)?.node(i))
                 }
             }
         };
@@ -83,6 +78,10 @@ pub(crate) fn all(init: &Init<'_>, root: &Root, trees: &Trees) -> Result<()> {
         close_later(dev.fd);
     }
     Ok(())
+}
+
+fn not_open() -> Error {
+    Error::new(Kind::System, "the node is not open")
 }
 
 fn has_to_be_there(plan: &Plan) -> bool {
@@ -111,14 +110,14 @@ fn own_dev(plan: &Plan, root: &Root, trees: &Trees) -> Result<OwnedFd> {
 /// Returns the bind mounts of the configuration, except one that is the root file system itself.
 fn binds<'a>(mounts: &'a [Mount], trees: &'a Trees) -> impl Iterator<Item = BorrowedFd<'a>> {
     let below = mounts.iter().filter(|mount| mount.destination != Path::new("/"));
-    below.filter_map(|mount| trees.mounts.get(mount.index)?.as_ref().map(AsFd::as_fd))
+    below.filter_map(|mount| trees.mount(mount.index).map(AsFd::as_fd))
 }
 
 /// Opens a directory for nodes. No component of its path may be a link: see [`own_dev`].
 fn find_directory(plan: &Plan, root: &Root, trees: &Trees, path: &Path) -> Result<Directory> {
     let of_host = has_to_be_there(plan) || is_of_host(plan, root, trees, path)?;
     if !of_host {
-        return Ok(Directory::own(no_link(root, path)?));
+        return Ok(Directory { fd: no_link(root, path)?, of_host });
     }
     match root.find_no_links(path) {
         Ok(fd) => Ok(Directory { fd, of_host }),
@@ -182,7 +181,7 @@ impl Staged<'_> {
     }
 
     fn node(&self, number: usize) -> Result<OwnedFd> {
-        tree::clone_at(self.0, nodes::name(number), OpenTreeFlags::empty())
+        tree::clone_at(self.0, devices::name(number), OpenTreeFlags::empty())
             .context("clone its mount")
     }
 
@@ -193,5 +192,57 @@ impl Staged<'_> {
             nix::unistd::chdir("/")
         };
         detach().context("unmount the devices of linux.devices")
+    }
+}
+
+/// Makes the links of /dev that the specification and engines expect.
+fn make_links(plan: &Plan, root: &Root, dev: BorrowedFd<'_>) -> Result<()> {
+    for (name, target) in LINKS {
+        link(dev, name, target)?;
+    }
+    // The container's own instance of devpts, not the host's.
+    if !link(dev, "ptmx", "pts/ptmx")? && plan.namespaces.mount != Choice::Inherit {
+        own_ptmx(plan, root, dev).context("replace \"/dev/ptmx\" of the rootfs")?;
+    }
+    if rustix::fs::access("/proc/kcore", rustix::fs::Access::EXISTS).is_ok() {
+        link(dev, "core", "/proc/kcore")?;
+    }
+    Ok(())
+}
+
+/// Mounts the ptmx of the container's own devpts over a node of the image, which may lead to the
+/// host's terminals. Nothing is removed from a directory that may be shared with others.
+fn own_ptmx(plan: &Plan, root: &Root, dev: BorrowedFd<'_>) -> Result<()> {
+    let above = last_above(&plan.mounts, Path::new("/dev/ptmx"));
+    if above.and_then(|place| plan.mounts.get(place)).is_some_and(is_shared_with_host) {
+        // The mount would appear on the host.
+        return Ok(());
+    }
+    let flags = PATH | OFlags::NOFOLLOW;
+    let there = rustix::fs::openat(dev, "ptmx", flags, Mode::empty())?;
+    if FileType::from_raw_mode(rustix::fs::fstat(&there)?.st_mode) == FileType::Symlink {
+        // The image decides where its own link leads.
+        return Ok(());
+    }
+    let own = match root.find_no_links(Path::new("/dev/pts/ptmx")) {
+        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
+        own => own?,
+    };
+    match pty::verify_ptmx(own.as_fd()) {
+        // The image has another file there.
+        Err(error) if error.kind() == Kind::Invalid => Ok(()),
+        verified => {
+            verified?;
+            tree::attach_on(tree::clone_file(&own, false)?.as_fd(), there)
+        }
+    }
+}
+
+/// Makes a link unless a file of that name exists; returns whether the link was made.
+fn link(dev: BorrowedFd<'_>, name: &str, target: &str) -> Result<bool> {
+    match rustix::fs::symlinkat(target, dev, name) {
+        Ok(()) => Ok(true),
+        Err(Errno::EXIST) => Ok(false),
+        Err(errno) => Err(Error::from(errno).context(format!("link \"/dev/{name}\""))),
     }
 }

@@ -77,8 +77,7 @@ pub(crate) fn is_hidden(plan: &Plan) -> bool {
 /// Makes the process not dumpable: processes of the container, or of a joined namespace, must not
 /// reach into it by ptrace(2) or /proc (CVE-2016-9962). execve(2) makes it dumpable again.
 pub(crate) fn not_dumpable() -> Result<()> {
-    prctl::set_dumpable(false)
-        .map_err(|e| Error::from(Errno::from_raw(e)).context("hide the process from others"))
+    prctl::set_dumpable(false).map_err(Errno::from_raw).context("hide the process from others")
 }
 
 /// Drops the groups of the runtime while that is permitted: the namespace to join may deny
@@ -106,7 +105,6 @@ pub(crate) fn become_root() -> Result<()> {
     Ok(())
 }
 
-/// Clones the container's own process as a child of the runtime, reports its id, and ends.
 pub(crate) fn go_between(init: &Init<'_>, child: impl FnOnce() -> i32) -> Result<i32> {
     let flags = libc::CLONE_PARENT | libc::CLONE_NEWPID;
     let init_process =
@@ -115,7 +113,6 @@ pub(crate) fn go_between(init: &Init<'_>, child: impl FnOnce() -> i32) -> Result
     Ok(0)
 }
 
-/// Joins the remaining namespaces, then makes the new ones.
 pub(crate) fn other_namespaces(init: &Init<'_>) -> Result<()> {
     let route = &init.plan.route;
     if route.trampoline {
@@ -166,7 +163,6 @@ pub(crate) fn keyring(name: &std::ffi::CStr, new: bool) -> Result<()> {
     }
 }
 
-/// Brings the loopback device of a new network namespace up.
 pub(crate) fn network(plan: &Plan) -> Result<()> {
     use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
     if plan.namespaces.network != Choice::New {

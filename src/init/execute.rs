@@ -1,4 +1,5 @@
-//! The process that executes the program, in the three ways of [`Birth`](super::birth::Birth).
+//! The process that executes the program, in the three ways of [`Birth`](super::birth::Birth), and
+//! its last restrictions: seccomp filter and capabilities.
 
 use std::ffi::{CStr, OsStr};
 use std::os::fd::AsRawFd;
@@ -9,20 +10,28 @@ use std::sync::atomic::AtomicI32;
 use nix::errno::Errno;
 
 use super::birth::{self, Report, Step};
+use super::last_steps::Program;
 use super::lifetime::exit_status;
-use super::program::Program;
-use super::restrict::Remaining;
-use super::{interpreter, limits, start};
+use super::{identity, interpreter, limits, start};
 use crate::config::FilterPoint;
 use crate::protocol::{ToInit, ToParent};
 use crate::sys::clone::clone_sibling;
 use crate::sys::exec::Exec;
+use crate::sys::seccomp as filter;
 use crate::terminal::pty;
 use crate::{Context, Error, Result, sys};
 
+/// The restrictions that a process must still take on before it executes the program.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Remaining {
+    Nothing,
+    Filter,
+    /// The filter needs a capability to be loaded.
+    FilterThenCapabilities,
+}
+
 impl Program<'_> {
-    /// The calling process executes the program.
-    pub fn execute_here(&self, exec: Exec<'_>, user_namespace: u64) -> Result<i32> {
+    pub(super) fn execute_here(&self, exec: Exec<'_>, user_namespace: u64) -> Result<i32> {
         let remaining = self.restrict(self.filter_point != FilterPoint::Execute)?;
         self.ready(user_namespace)?;
         self.wait_and_execute(exec, remaining, nix::unistd::getpid().as_raw())
@@ -30,7 +39,7 @@ impl Program<'_> {
 
     /// A sibling becomes the container's init: the runtime learns its id, then receives its
     /// messages.
-    pub fn execute_as_init(&self, exec: Exec<'_>, user_namespace: u64) -> Result<i32> {
+    pub(super) fn execute_as_init(&self, exec: Exec<'_>, user_namespace: u64) -> Result<i32> {
         let remaining = self.restrict(self.filter_point == FilterPoint::Clone)?;
         let pid = clone_sibling(false, &AtomicI32::new(0), |pid| {
             let run = || {
@@ -53,7 +62,7 @@ impl Program<'_> {
 
     /// A sibling executes the program of an exec at once; it has nothing that the program does not
     /// have.
-    pub fn execute_by_sibling(&self, mut exec: Exec<'_>, report: &Report) -> Result<i32> {
+    pub(super) fn execute_by_sibling(&self, mut exec: Exec<'_>, report: &Report) -> Result<i32> {
         let remaining = self.restrict(self.filter_point == FilterPoint::Clone)?;
         self.ready(0)?;
         nix::unistd::close(self.parent.as_raw_fd()).context("close the socket to the runtime")?;
@@ -141,6 +150,49 @@ impl Program<'_> {
             _ => error,
         };
         error.context(format!("exec {name}"))
+    }
+
+    /// Sets the capabilities and, if `now`, loads the filter.
+    fn restrict(&self, now: bool) -> Result<Remaining> {
+        let remaining = match (&self.process.seccomp, self.process.no_new_privileges) {
+            (None, _) => Remaining::Nothing,
+            (Some(_), true) => Remaining::Filter,
+            (Some(_), false) => Remaining::FilterThenCapabilities,
+        };
+        if remaining != Remaining::FilterThenCapabilities {
+            identity::set_capabilities(&self.process.identity.caps)?;
+        }
+        if !now {
+            return Ok(remaining);
+        }
+        self.restrict_fully(remaining)?;
+        Ok(Remaining::Nothing)
+    }
+
+    /// Takes on the remaining restrictions. Without no_new_privs a filter needs CAP_SYS_ADMIN to be
+    /// loaded, so it is loaded before that capability goes; but after every step that needs system
+    /// calls which the filter may refuse.
+    fn restrict_fully(&self, remaining: Remaining) -> Result<()> {
+        match remaining {
+            Remaining::Nothing => Ok(()),
+            Remaining::Filter => self.seccomp(),
+            Remaining::FilterThenCapabilities => {
+                identity::regain(&self.process.identity)?;
+                self.seccomp()?;
+                identity::set_capabilities(&self.process.identity.caps)
+            }
+        }
+    }
+
+    fn seccomp(&self) -> Result<()> {
+        let Some(compiled) = &self.process.seccomp else { return Ok(()) };
+        let listener =
+            filter::load(&compiled.program, compiled.flags).context("load the seccomp filter")?;
+        if let Some(listener) = listener {
+            self.parent.tell_parent(&ToParent::SeccompFd(listener.as_raw_fd()))?;
+            self.parent.wait_for(ToInit::SeccompTaken)?;
+        }
+        Ok(())
     }
 
     /// Whether the filter permits to read the program's file: it could kill the process.

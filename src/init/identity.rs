@@ -5,7 +5,7 @@ use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 
 use crate::config::{CapSets, Identity};
 use crate::sys::cred;
-use crate::{Context, Error, Kind, Result, text};
+use crate::{Context, Error, Result, text};
 
 /// The user namespace that the process is in.
 #[derive(Debug, Clone, Copy)]
@@ -20,11 +20,10 @@ pub(crate) struct Within {
 /// Sets the bounding set, groups and ids, before the other capability sets. The order is the
 /// kernel's: dropping from the bounding set needs CAP_SETPCAP, changing ids needs CAP_SETUID and
 /// CAP_SETGID, and keepcaps carries the permitted set over the change.
-pub(crate) fn assume(identity: &Identity, within: Within) -> Result<()> {
+pub(super) fn assume(identity: &Identity, within: Within) -> Result<()> {
     let caps = &identity.caps;
     drop_bounding(caps)?;
-    prctl::set_keep_capabilities(true)
-        .map_err(|e| Error::from(Errno::from_raw(e)).context("keep capabilities"))?;
+    prctl::set_keep_capabilities(true).map_err(Errno::from_raw).context("keep capabilities")?;
     groups(identity, within)?;
     let gid = Gid::from_raw(identity.gid);
     setresgid(gid, gid, gid).with_context(|| format!("become group {gid}{}", within.unmapped()))?;
@@ -35,7 +34,7 @@ pub(crate) fn assume(identity: &Identity, within: Within) -> Result<()> {
 
 /// Drops every capability for good, and the groups of the runtime: for a container without a
 /// program.
-pub(crate) fn forgo(within: Within) -> Result<()> {
+pub(super) fn forgo(within: Within) -> Result<()> {
     let none = CapSets::default();
     drop_bounding(&none)?;
     let groups = Identity { uid: 0, gid: 0, groups: Some(Vec::new()), umask: None, caps: none };
@@ -44,34 +43,27 @@ pub(crate) fn forgo(within: Within) -> Result<()> {
 }
 
 /// Makes the permitted capabilities effective again: the change of ids has cleared that set.
-pub(crate) fn regain(identity: &Identity) -> Result<()> {
-    if identity.uid == 0 {
-        return Ok(());
-    }
-    let regain = || -> Result<()> {
-        let caps = cred::capget()?;
-        Ok(cred::capset(cred::Caps { effective: caps.permitted, ..caps })?)
-    };
-    regain().context("regain the capabilities kept")
+pub(super) fn regain(identity: &Identity) -> Result<()> {
+    make_effective(identity, u64::MAX).context("regain the capabilities kept")
 }
 
 /// Makes effective the capabilities with which the user reaches files of others, as they will be at
 /// execve(2): without them an executable program might not be found.
-pub(crate) fn regain_reach(identity: &Identity) -> Result<()> {
+pub(super) fn regain_reach(identity: &Identity) -> Result<()> {
     const REACH: u64 = 1 << 1 | 1 << 2; // CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
-    let wanted = identity.caps.main().effective & REACH;
+    make_effective(identity, identity.caps.main().effective & REACH)
+        .context("regain the capabilities to reach files")
+}
+
+fn make_effective(identity: &Identity, wanted: u64) -> nix::Result<()> {
     if identity.uid == 0 || wanted == 0 {
         return Ok(());
     }
-    let regain = || -> Result<()> {
-        let caps = cred::capget()?;
-        Ok(cred::capset(cred::Caps { effective: caps.permitted & wanted, ..caps })?)
-    };
-    regain().context("regain the capabilities to reach files")
+    let caps = cred::capget()?;
+    cred::capset(cred::Caps { effective: caps.permitted & wanted, ..caps })
 }
 
-/// Sets the capabilities of the program; every other privilege is gone after that.
-pub(crate) fn set_capabilities(caps: &CapSets) -> Result<()> {
+pub(super) fn set_capabilities(caps: &CapSets) -> Result<()> {
     cred::capset(caps.main()).context("set the capabilities")?;
     for bit in 0..64 {
         if caps.ambient & (1 << bit) != 0 {
@@ -95,11 +87,9 @@ fn drop_bounding(caps: &CapSets) -> Result<()> {
             continue;
         }
         match cred::drop_bounding(bit) {
-            Ok(()) => {}
             Err(Errno::EINVAL) => break,
-            Err(errno) => {
-                return Err(Error::from(errno)
-                    .context(format!("drop capability {bit} from the bounding set")));
+            answer => {
+                answer.with_context(|| format!("drop capability {bit} from the bounding set"))?
             }
         }
     }
@@ -117,14 +107,8 @@ fn groups(identity: &Identity, within: Within) -> Result<()> {
         if groups.is_empty() {
             return Ok(());
         }
-        return Err(Error::new(
-            Kind::Invalid,
-            format!(
-                "process.user.additionalGids: {}: a user namespace with one mapped id of an \
-                 unprivileged user denies setgroups(2)",
-                text::value(wanted)
-            ),
-        ));
+        let why = "a user namespace with one mapped id of an unprivileged user denies setgroups(2)";
+        return Err(Error::invalid("process.user.additionalGids", wanted, why));
     }
     match setgroups(&groups) {
         // A joined user namespace, or that of the runtime, may deny setgroups(2), too.

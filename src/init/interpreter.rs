@@ -16,7 +16,6 @@ const HEAD: u64 = 4096;
 /// Program header type of the loader's name (elf.h).
 const PT_INTERP: u64 = 3;
 
-/// Returns the system calls that [`of`] makes.
 pub(crate) fn calls() -> Vec<Call> {
     [libc::SYS_openat, libc::SYS_statx, libc::SYS_read, libc::SYS_close].map(Call::any).into()
 }

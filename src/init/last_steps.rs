@@ -5,16 +5,39 @@ use nix::errno::Errno;
 use nix::sys::stat::Mode;
 
 use super::birth::Birth;
-use super::descriptors::close_others;
-use super::lifetime::outlive_runtime;
-use super::program::Program;
+use super::identity::Within;
+use super::lifetime::{close_others, outlive_runtime};
+use super::limits::Affinity;
 use super::search::{find, with_home};
+use super::start::Fifos;
 use super::{enter, identity, limits, scheduling, start};
-use crate::config::Process;
+use crate::config::rlimits::Rlimit;
+use crate::config::{FilterPoint, Listen, Process};
 use crate::fs::Proc;
+use crate::protocol::Socket;
 use crate::sys::exec::Exec;
-use crate::terminal::signals::reset_signals_for_exec;
+use crate::terminal::signals::{Ignored, reset_signals_for_exec};
 use crate::{Context, Error, Result};
+
+/// The program of a process that has its namespaces, its root and its terminal.
+pub(crate) struct Program<'a> {
+    pub process: &'a Process,
+    pub filter_point: FilterPoint,
+    pub birth: Birth<'a>,
+    pub proc: &'a Proc,
+    pub within: Within,
+    pub affinity: Affinity,
+    /// How many descriptors from 3 up the program gets, those of `listen` among them.
+    pub preserve_fds: u32,
+    pub listen: &'a Listen,
+    /// Whether the process is not dumpable until it executes the program.
+    pub is_hidden: bool,
+    pub parent: &'a Socket,
+    /// `None`: the process does not wait for `start`.
+    pub fifos: Option<&'a Fifos>,
+    pub signals: &'a Ignored,
+    pub before: Option<&'a dyn Fn() -> Result<()>>,
+}
 
 impl Program<'_> {
     /// Takes the last steps and executes the program, or has a sibling execute it.
@@ -47,7 +70,8 @@ impl Program<'_> {
         self.listen.tell(&mut env);
         if process.no_new_privileges {
             prctl::set_no_new_privileges(true)
-                .map_err(|e| Error::from(Errno::from_raw(e)).context("set no_new_privs"))?;
+                .map_err(Errno::from_raw)
+                .context("set no_new_privs")?;
         }
         outlive_runtime()?;
         reset_signals_for_exec(self.signals)?;
@@ -72,12 +96,23 @@ impl Program<'_> {
         let program = find(process, &env)?;
         let exec = Exec::new(&program, &process.args, &env);
         if process.sets_own_rlimits {
-            limits::set(self.limits_before_birth(), None)?;
+            let all = !self.sets_process_count();
+            let before_birth = |limit: &&Rlimit| all || !limit.is_process_count();
+            limits::set(process.rlimits.iter().filter(before_birth), None)?;
         }
         match &self.birth {
             Birth::Here => self.execute_here(exec, user_namespace),
             Birth::Init => self.execute_as_init(exec, user_namespace),
             Birth::Exec(report) => self.execute_by_sibling(exec, report),
+        }
+    }
+
+    /// Whether the sibling sets RLIMIT_NPROC: always for an exec, whose sibling is not waited for.
+    pub(super) fn sets_process_count(&self) -> bool {
+        match self.birth {
+            Birth::Here => false,
+            Birth::Init => self.process.sibling(self.process.sets_own_rlimits).sets_process_count,
+            Birth::Exec(_) => self.process.sibling(true).sets_process_count,
         }
     }
 }

@@ -47,14 +47,11 @@ pub(crate) enum Affinity {
     /// itself) does not apply to the container, and since Linux 6.2 entering a cgroup does not
     /// reset it.
     All,
-    /// The processors of a list.
     Only(CpuSet),
-    /// The present processors of the process.
     Keep,
 }
 
 impl Affinity {
-    /// Sets the affinity of the calling process.
     pub fn set(self) -> Result<()> {
         let cpus = match self {
             Affinity::Keep => return Ok(()),

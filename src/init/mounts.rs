@@ -16,7 +16,7 @@ use crate::config::mounts::MountKind;
 use crate::config::options::{MountAttr, SuperFlags};
 use crate::fs::{Root, copy_tree};
 use crate::mount::closing::close_later;
-use crate::mount::filesystem::{make, make_with};
+use crate::mount::filesystem::make;
 use crate::mount::trees::Trees;
 use crate::mount::{options, tree};
 use crate::{Context, Error, Kind, Result};
@@ -24,23 +24,17 @@ use crate::{Context, Error, Kind, Result};
 /// A mount that is still to be made read-only. It is kept open: by then its path could lead to
 /// another mount.
 #[derive(Debug)]
-pub(crate) struct Late<'a> {
-    /// The destination in the configuration.
+pub(super) struct Late<'a> {
     pub destination: &'a Path,
-    /// The mount.
     pub mount: OwnedFd,
 }
 
-/// The mounts that later steps need.
 #[derive(Debug, Default)]
-pub(crate) struct Made<'a> {
-    /// Mounts that are still to be made read-only.
+pub(super) struct Made<'a> {
     pub late: Vec<Late<'a>>,
-    /// Mounts that are peers of mounts of the host.
     pub outward: Outward,
 }
 
-/// Makes all mounts.
 pub(crate) fn all<'a>(init: &Init<'a>, root: &mut Root, trees: &Trees) -> Result<Made<'a>> {
     let Made { mut late, mut outward } = Made::default();
     for mount in &init.plan.mounts {
@@ -67,7 +61,6 @@ pub(crate) fn all<'a>(init: &Init<'a>, root: &mut Root, trees: &Trees) -> Result
     Ok(Made { late, outward })
 }
 
-/// Whether a mount is on `/` itself and is the root file system from there on.
 fn covers_root(mount: &Mount) -> bool {
     mount.destination == Path::new("/") && mount.kind != MountKind::Remount
 }
@@ -87,7 +80,7 @@ fn one(
     }
     match &mount.kind {
         MountKind::Bind(_) => {
-            let tree = trees.mounts.get(mount.index).and_then(Option::as_ref);
+            let tree = trees.mount(mount.index);
             let tree = tree.ok_or_else(|| Error::new(Kind::System, "the source is not open"))?;
             bind(root, tree.as_fd(), destination, outward)?;
             outward.note(init, mount, tree.as_fd())?;
@@ -109,9 +102,8 @@ fn one(
         }
         MountKind::Link(target) => link(root, target, destination).map(|()| None),
         MountKind::New(fstype, source) => {
-            let host = trees.mounts.get(mount.index).and_then(Option::as_ref);
             let new = new_filesystem(init, root, mount, fstype, source, outward);
-            match (new, host) {
+            match (new, trees.mount(mount.index)) {
                 (Err(error), Some(host)) if error.errno() == Some(nix::errno::Errno::EPERM) => {
                     let target = ordinary_dir(root, destination, fstype)?;
                     outward.attach(root, host.as_fd(), target)?;
@@ -195,9 +187,9 @@ fn new_filesystem(
     let joined = init.inherited.joined(Namespace::Pid);
     let new = match joined.filter(|_| fstype == "proc") {
         Some(pid) => procfs::make(pid.as_fd(), root.fd(), |named| {
-            make_with(fstype, source, named.map(|fd| ("pidns", fd)), flags, &data, attributes)
+            make(fstype, source, named.map(|fd| ("pidns", fd)), flags, &data, attributes)
         })?,
-        None => make(fstype, source, flags, &data, attributes)?,
+        None => make(fstype, source, None, flags, &data, attributes)?,
     };
     if mount.options.tmpcopyup {
         copy_up(root, mount, new.as_fd())?;
@@ -254,6 +246,5 @@ pub(crate) fn no_link(root: &Root, path: &Path) -> Result<OwnedFd> {
 fn copy_up(root: &Root, mount: &Mount, new: BorrowedFd<'_>) -> Result<()> {
     let from = root.open(&mount.destination, OFlags::RDONLY | OFlags::DIRECTORY);
     let from = from.context("open the directory to copy up")?;
-    let to = rustix::fs::openat(new, ".", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-    copy_tree(from.as_fd(), to.as_fd()).context("tmpcopyup")
+    copy_tree(from.as_fd(), new).context("tmpcopyup")
 }

@@ -22,7 +22,7 @@ use crate::{Context, Error, Kind, Result};
 #[derive(Debug, Default)]
 pub(crate) struct Outward {
     /// Id of the mount, and its place in the root file system.
-    mounts: Vec<(u64, PathBuf)>,
+    mounts: Vec<(i32, PathBuf)>,
 }
 
 impl Outward {
@@ -36,21 +36,18 @@ impl Outward {
         }
         let mounts = table::read(&init.inherited.proc)?;
         let top = mount_id(tree).context("look at the bind mount")?;
-        let tree = table::below(&mounts, i64::try_from(top).unwrap_or(-1));
-        for mount in mounts.iter().filter(|mount| tree.contains(&i64::from(mount.mnt_id))) {
+        let tree = table::below(&mounts, top);
+        for mount in mounts.iter().filter(|mount| tree.contains(&mount.mnt_id)) {
             let is_shared = |field: &MountOptFields| matches!(field, MountOptFields::Shared(_));
-            if let Ok(id) = u64::try_from(mount.mnt_id)
-                && mount.opt_fields.iter().any(is_shared)
-            {
+            if mount.opt_fields.iter().any(is_shared) {
                 let place = &mount.mount_point;
                 let inside = place.strip_prefix(attach_point(init.plan)).unwrap_or(place);
-                self.mounts.push((id, Path::new("/").join(inside)));
+                self.mounts.push((mount.mnt_id, Path::new("/").join(inside)));
             }
         }
         Ok(())
     }
 
-    /// Attaches a detached mount on an open file or directory.
     pub fn attach(&self, root: &Root, mount: BorrowedFd<'_>, target: OwnedFd) -> Result<()> {
         if self.mounts.is_empty() {
             return tree::attach_on(mount, target);
@@ -59,7 +56,7 @@ impl Outward {
         let Some((_, place)) = self.mounts.iter().find(|(id, _)| *id == below) else {
             return tree::attach_on(mount, target);
         };
-        self::apart(root, place, below, || tree::attach_on(mount, target))
+        apart(root, place, below, || tree::attach_on(mount, target))
             .with_context(|| format!("keep a mount on {place:?} from the host"))
     }
 }
@@ -68,7 +65,7 @@ impl Outward {
 fn apart(
     root: &Root,
     place: &Path,
-    number: u64,
+    number: i32,
     attach: impl FnOnce() -> Result<()>,
 ) -> Result<()> {
     let shared = root.find(place)?;

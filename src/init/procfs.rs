@@ -13,7 +13,7 @@ use rustix::io::{Errno, retry_on_intr};
 use rustix::mount::{FsOpenFlags, fsconfig_set_fd, fsopen};
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 
-use super::descriptors::close_but;
+use super::lifetime::close_but;
 use crate::protocol::{MAX, decode_error, encode_error};
 use crate::sys::clone::clone3;
 use crate::sys::fdpass;
@@ -79,7 +79,6 @@ fn made_inside(
     }
 }
 
-/// Returns the exit status of a child; sends its error.
 fn told(socket: BorrowedFd<'_>, result: Result<()>) -> i32 {
     let Err(error) = result else { return 0 };
     // If the reader has ended, the end of file is enough.

@@ -53,16 +53,12 @@ pub(crate) fn attach_point(plan: &Plan) -> &Path {
 /// Makes the working directory if it is missing, as engines expect. Links are resolved inside the
 /// root.
 pub(crate) fn make_cwd(plan: &Plan, root: &Root) -> Result<()> {
-    match &plan.process {
-        Some(process) if process.cwd != Path::new("/") => {
-            match root.make_dir(&process.cwd) {
-                // On NFS or FUSE the user may have access where root has none: the user tries
-                // later.
-                Err(error) if error.errno() == Some(Errno::EACCES) => Ok(()),
-                answer => answer.map(close_later).context("process.cwd"),
-            }
-        }
-        _ => Ok(()),
+    let cwd = plan.process.as_ref().map(|process| &process.cwd);
+    let Some(cwd) = cwd.filter(|cwd| *cwd != Path::new("/")) else { return Ok(()) };
+    match root.make_dir(cwd) {
+        // On NFS or FUSE the user may have access where root has none: the user tries later.
+        Err(error) if error.errno() == Some(Errno::EACCES) => Ok(()),
+        answer => answer.map(close_later).context("process.cwd"),
     }
 }
 
@@ -97,11 +93,11 @@ pub(crate) fn enter(init: &Init<'_>, root: &Root) -> Result<()> {
 /// one without the masks (mount_namespaces(7), "Restrictions on mount namespaces").
 fn cover_old_root(init: &Init<'_>, root: &Root) -> Result<()> {
     let mounts = table::read(&init.inherited.proc)?;
-    let own = table::below(&mounts, i64::try_from(mount_id(root.fd())?).unwrap_or(-1));
+    let own = table::below(&mounts, mount_id(root.fd())?);
     // In reverse: a mount can lie below an earlier one.
     for mount in mounts.iter().rev() {
         let kernel_files = matches!(mount.fs_type.as_str(), "proc" | "sysfs");
-        if kernel_files && !own.contains(&i64::from(mount.mnt_id)) {
+        if kernel_files && !own.contains(&mount.mnt_id) {
             hide(&mount.mount_point).with_context(|| format!("hide {:?}", mount.mount_point))?;
         }
     }
@@ -129,12 +125,11 @@ pub(crate) fn finish(plan: &Plan, root: &Root) -> Result<()> {
     if !plan.mounts_root() {
         return Ok(());
     }
-    let kind = plan.propagation - MsFlags::MS_REC;
-    let propagation = kind.bits();
     // The propagation that the tree was made with need not be set again.
     let initial = MsFlags::MS_SLAVE | MsFlags::MS_REC;
     if plan.propagation != initial {
         let recursive = plan.propagation.contains(MsFlags::MS_REC);
+        let propagation = (plan.propagation - MsFlags::MS_REC).bits();
         let change = Change { propagation, ..Change::default() };
         tree::set(root.fd().as_fd(), recursive, change).context("set linux.rootfsPropagation")?;
     }

@@ -28,7 +28,6 @@ pub(crate) fn read_only_mounts(late: Vec<Late<'_>>) -> Result<()> {
     Ok(())
 }
 
-/// Sets host and domain name.
 pub(crate) fn names(plan: &Plan) -> Result<()> {
     if let Some(name) = &plan.hostname {
         nix::unistd::sethostname(name).with_context(|| format!("set hostname {name:?}"))?;
@@ -51,7 +50,6 @@ pub(crate) fn sysctls(init: &Init<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Makes paths read-only, then masks paths.
 pub(crate) fn paths(plan: &Plan, root: &Root, trees: &Trees, outward: &Outward) -> Result<()> {
     for path in &plan.readonly {
         if let Some(there) = existing(root, path)? {
@@ -101,14 +99,10 @@ struct Mask<'a> {
 }
 
 impl Mask<'_> {
-    fn attach(&self, mount: BorrowedFd<'_>, there: OwnedFd) -> Result<()> {
-        self.outward.attach(self.root, mount, there)
-    }
-
     /// Only an attached mount can be cloned (before Linux 6.15), so the first one is used itself.
     fn attach_copy(&self, mount: BorrowedFd<'_>, there: OwnedFd) -> Result<()> {
         let copy = tree::clone_file(mount, false)?;
-        self.attach(copy.as_fd(), there)?;
+        self.outward.attach(self.root, copy.as_fd(), there)?;
         close_later(copy);
         Ok(())
     }
@@ -119,20 +113,16 @@ impl Mask<'_> {
                 self.null.ok_or_else(|| Error::new(Kind::System, "/dev/null is not open"))?;
             if !self.null_attached {
                 self.null_attached = true;
-                return self.attach(null, there);
+                return self.outward.attach(self.root, null, there);
             }
             return self.attach_copy(null, there);
         }
         match &self.empty {
             Some(empty) => self.attach_copy(empty.as_fd(), there),
             None => {
-                let attributes = libc::MOUNT_ATTR_RDONLY
-                    | libc::MOUNT_ATTR_NOSUID
-                    | libc::MOUNT_ATTR_NODEV
-                    | libc::MOUNT_ATTR_NOEXEC;
                 let options = [("nr_inodes", "2"), ("nr_blocks", "1"), ("mode", "755")];
-                let empty = filesystem::tmpfs(&options, attributes)?;
-                self.attach(empty.as_fd(), there)?;
+                let empty = filesystem::tmpfs(&options, tree::CLOSED)?;
+                self.outward.attach(self.root, empty.as_fd(), there)?;
                 self.empty = Some(empty);
                 Ok(())
             }

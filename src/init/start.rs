@@ -1,9 +1,6 @@
-//! The two FIFOs between the init of a created container and the `start` that comes later.
-//!
-//! Init waits in a read of the first FIFO. An error after that goes into the second FIFO, whose end
-//! of file tells `start` that execve(2) has succeeded. `create` opens both, for reading and
-//! writing, and init inherits them: no process ever blocks in open(2), and the kernel knows whether
-//! init still waits: to open the first FIFO for writing without a reader is ENXIO.
+//! The two FIFOs between the init of a created container and the `start` that comes later. `create`
+//! opens both, for reading and writing, and init inherits them: no process ever blocks in open(2),
+//! and to open the first FIFO for writing is ENXIO if init no longer waits.
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 
@@ -16,7 +13,6 @@ use crate::state::{RESULT_FIFO, START_FIFO};
 use crate::sys::signal;
 use crate::{Context, Error, Result};
 
-/// The ends of init.
 #[derive(Debug)]
 pub(crate) struct Fifos {
     /// Init reads one byte from this FIFO.
@@ -26,7 +22,6 @@ pub(crate) struct Fifos {
 }
 
 impl Fifos {
-    /// Makes and opens both FIFOs in the state directory of the container.
     pub fn make(dir: BorrowedFd<'_>) -> Result<Fifos> {
         let make = |name: &str| -> Result<OwnedFd> {
             let mode = Mode::RUSR | Mode::WUSR;
@@ -38,7 +33,6 @@ impl Fifos {
     }
 }
 
-/// Opens a FIFO in the state directory of the container.
 pub(crate) fn open(dir: BorrowedFd<'_>, name: &str, flags: OFlags) -> rustix::io::Result<OwnedFd> {
     rustix::fs::openat(dir, name, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
 }
@@ -53,7 +47,6 @@ pub(super) fn end_by_signals() -> Result<()> {
         .context("handle signals until start")
 }
 
-/// Waits for `start`, if the container was created without being started.
 pub(super) fn wait(fifos: Option<&Fifos>) -> Result<()> {
     let Some(fifos) = fifos else { return Ok(()) };
     let mut byte = [0];

@@ -3,10 +3,10 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use nix::pty::Winsize;
 use nix::unistd::Uid;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
+use rustix::termios::Winsize;
 
 use crate::config::{DevConsole, Process};
 use crate::fs::{Proc, Root, is_char_device};
@@ -15,9 +15,19 @@ use crate::protocol::{Socket, ToParent};
 use crate::terminal::{pty, socket, stdio};
 use crate::{Context, Error, Result};
 
+/// Gives the process its terminal, or the standard descriptors of the runtime.
+pub(super) fn set_up(
+    process: &Process,
+    proc: &Proc,
+    root: &Root,
+    console: &Console<'_>,
+) -> Result<()> {
+    if process.terminal { terminal(process, proc, root, console) } else { fix(process, proc, root) }
+}
+
 /// Replaces standard descriptors of the host's /dev/null by the container's, and gives the others
 /// to the container's user, so that it can open /dev/stdout again.
-pub(crate) fn fix(process: &Process, proc: &Proc, root: &Root) -> Result<()> {
+fn fix(process: &Process, proc: &Proc, root: &Root) -> Result<()> {
     let null = own_null(proc, root)?;
     let uid = Uid::from_raw(process.identity.uid);
     stdio::adopt(null.as_ref().map(AsFd::as_fd), uid, false)?;
@@ -51,14 +61,11 @@ fn own_null(proc: &Proc, root: &Root) -> Result<Option<OwnedFd>> {
     }
 }
 
-/// The destinations of the two ends of a terminal.
 #[derive(Debug)]
 pub(crate) struct Console<'a> {
     /// The console socket, for the master; `None`: the runtime receives the master.
     pub socket: Option<&'a OwnedFd>,
-    /// The socket to the runtime.
     pub parent: &'a Socket,
-    /// The size of the terminal if the configuration gives none.
     pub size: Option<Winsize>,
     /// Whether the calling process will lead the program's session: its end would take the terminal
     /// away.
@@ -67,7 +74,6 @@ pub(crate) struct Console<'a> {
     pub dev_console: DevConsole,
 }
 
-/// Opens a new pseudo terminal of the container's devpts.
 fn open_pty(proc: &Proc, root: &Root, size: Option<Winsize>) -> Result<pty::Pty> {
     let what = "open \"/dev/pts/ptmx\" in the rootfs";
     let flags = OFlags::RDWR | OFlags::NOCTTY;
@@ -105,12 +111,7 @@ fn dev_console(root: &Root, how: DevConsole) -> Result<Option<OwnedFd>> {
 
 /// Makes the terminal in the container's devpts, sends the master, and makes the slave the
 /// controlling terminal and the standard descriptors.
-pub(crate) fn terminal(
-    process: &Process,
-    proc: &Proc,
-    root: &Root,
-    console: &Console<'_>,
-) -> Result<()> {
+fn terminal(process: &Process, proc: &Proc, root: &Root, console: &Console<'_>) -> Result<()> {
     let size = process.console_size.or(console.size);
     let pty = open_pty(proc, root, size).context("process.terminal")?;
     if let Some(target) = dev_console(root, console.dev_console)? {

@@ -1,17 +1,15 @@
-//! Options of a file system itself that fsconfig(2) does not set when the file system is made.
+//! Options of a file system itself that are not set when it is made.
 
 use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::mount::MsFlags;
-use rustix::mount::{
-    FsPickFlags, fsconfig_reconfigure, fsconfig_set_flag, fsconfig_set_string, fspick,
-};
+use rustix::mount::{FsPickFlags, fsconfig_reconfigure, fspick};
 
 use crate::config::Mount;
 use crate::config::options::{MountAttr, SuperFlags};
 use crate::fs::{Proc, mount_id};
 use crate::mount::closing::close_later;
-use crate::mount::filesystem::add_kernel_message;
+use crate::mount::filesystem::{add_kernel_message, set_options};
 use crate::mount::table;
 use crate::{Context, Error, Kind, Result};
 
@@ -34,20 +32,11 @@ pub(crate) fn reconfigure(proc: &Proc, place: BorrowedFd<'_>, mount: &Mount) -> 
     }
     let flags = FsPickFlags::FSPICK_CLOEXEC | FsPickFlags::FSPICK_EMPTY_PATH;
     let context = fspick(place, "", flags).context("open the file system to change")?;
-    let configure = || -> Result<()> {
-        for name in options.super_flags.fsconfig_names().filter(|n| *n != "ro" && *n != "rw") {
-            fsconfig_set_flag(&context, name).with_context(|| format!("option {name:?}"))?;
-        }
-        for (key, value) in &options.data {
-            match value {
-                Some(value) => fsconfig_set_string(&context, key.as_str(), value.as_str()),
-                None => fsconfig_set_flag(&context, key.as_str()),
-            }
-            .with_context(|| format!("option {key:?}"))?;
-        }
-        fsconfig_reconfigure(&context).context("change the options of the file system")
-    };
-    configure().map_err(|error| add_kernel_message(error, context.as_fd()))?;
+    set_options(context.as_fd(), options.super_flags, false, &options.data)
+        .and_then(|()| {
+            fsconfig_reconfigure(&context).context("change the options of the file system")
+        })
+        .map_err(|error| add_kernel_message(error, context.as_fd()))?;
     close_later(context);
     check(proc, place, mount)
 }
@@ -60,10 +49,10 @@ pub(crate) fn check(proc: &Proc, place: BorrowedFd<'_>, mount: &Mount) -> Result
         return Ok(());
     }
     let mounts = table::read(proc)?;
-    let id = i64::try_from(mount_id(place)?).unwrap_or(-1);
+    let id = mount_id(place)?;
     let found = mounts
         .iter()
-        .find(|m| i64::from(m.mnt_id) == id)
+        .find(|mount| mount.mnt_id == id)
         .ok_or_else(|| Error::new(Kind::System, "the mount is not in /proc/self/mountinfo"))?;
     for (bit, set, clear) in SHOWN {
         let has = found.super_options.contains_key(set);
@@ -74,10 +63,8 @@ pub(crate) fn check(proc: &Proc, place: BorrowedFd<'_>, mount: &Mount) -> Result
         } else {
             continue;
         };
-        return Err(Error::new(
-            Kind::Invalid,
-            format!("option {refused:?}: the file system, of type {:?}, ignores it", found.fs_type),
-        ));
+        let why = format!("the file system, of type {:?}, ignores it", found.fs_type);
+        return Err(Error::new(Kind::Invalid, format!("option {refused:?}: {why}")));
     }
     Ok(())
 }

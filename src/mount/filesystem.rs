@@ -16,22 +16,12 @@ use crate::{Context, Error, Kind, Result};
 pub(crate) fn tmpfs(options: &[(&str, &str)], attributes: u64) -> Result<OwnedFd> {
     let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), Some((*value).to_owned()));
     let options: Vec<_> = options.iter().map(owned).collect();
-    make("tmpfs", "tmpfs", SuperFlags::default(), &options, attributes)
+    make("tmpfs", "tmpfs", None, SuperFlags::default(), &options, attributes)
 }
 
-/// Makes a file system of type `fstype` from `source`, with MOUNT_ATTR_* attributes.
+/// Makes a file system of type `fstype` from `source`, with MOUNT_ATTR_* attributes. `descriptor`: an
+/// option whose value is a descriptor.
 pub(crate) fn make(
-    fstype: &str,
-    source: &str,
-    flags: SuperFlags,
-    data: &[(String, Option<String>)],
-    attributes: u64,
-) -> Result<OwnedFd> {
-    make_with(fstype, source, None, flags, data, attributes)
-}
-
-/// Makes a file system with an option whose value is a descriptor; else like [`make`].
-pub(crate) fn make_with(
     fstype: &str,
     source: &str,
     descriptor: Option<(&str, BorrowedFd<'_>)>,
@@ -41,10 +31,8 @@ pub(crate) fn make_with(
 ) -> Result<OwnedFd> {
     let context = match fsopen(fstype, FsOpenFlags::FSOPEN_CLOEXEC) {
         Err(Errno::NODEV) => {
-            return Err(Error::new(
-                Kind::Invalid,
-                format!("type {fstype:?}: this kernel has no such file system"),
-            ));
+            let why = format!("type {fstype:?}: this kernel has no such file system");
+            return Err(Error::new(Kind::Invalid, why));
         }
         answer => answer.with_context(|| format!("open file system type {fstype:?}"))?,
     };
@@ -56,17 +44,7 @@ pub(crate) fn make_with(
         if let Some((key, fd)) = descriptor {
             fsconfig_set_fd(&context, key, fd).with_context(|| format!("option {key:?}"))?;
         }
-        for name in super_flag_names(fstype, flags) {
-            fsconfig_set_flag(&context, name).with_context(|| format!("option {name:?}"))?;
-        }
-        for (key, value) in data {
-            match value {
-                Some(value) => fsconfig_set_string(&context, key.as_str(), value.as_str())
-                    .with_context(|| format!("option \"{key}={value}\""))?,
-                None => fsconfig_set_flag(&context, key.as_str())
-                    .with_context(|| format!("option {key:?}"))?,
-            }
-        }
+        set_options(context.as_fd(), flags, !PSEUDO.contains(&fstype), data)?;
         fsconfig_create(&context)
             .with_context(|| format!("make a file system of type {fstype:?}"))?;
         let attributes = MountAttrFlags::from_bits_retain(attributes as u32);
@@ -78,13 +56,31 @@ pub(crate) fn make_with(
     made
 }
 
-/// The read-only flag of the file system itself matters where there is a device behind it; the
-/// pseudo file systems share theirs with others, and the mount's own flag is what counts.
-fn super_flag_names(fstype: &str, flags: SuperFlags) -> Vec<&'static str> {
-    const SHARED: [&str; 6] = ["proc", "sysfs", "cgroup", "cgroup2", "mqueue", "devpts"];
-    let pseudo = SHARED.contains(&fstype) || fstype == "tmpfs";
-    let keep = |name: &&str| !(pseudo && (*name == "ro" || *name == "rw"));
-    flags.fsconfig_names().filter(keep).collect()
+/// The read-only flag of the file system itself matters where there is a device behind it; these
+/// share theirs with others or have none, and the mount's own flag is what counts.
+const PSEUDO: [&str; 7] = ["proc", "sysfs", "cgroup", "cgroup2", "mqueue", "devpts", "tmpfs"];
+
+/// Sets flags, the read-only flag among them only if `with_read_only`, and the other options.
+pub(crate) fn set_options(
+    context: BorrowedFd<'_>,
+    flags: SuperFlags,
+    with_read_only: bool,
+    data: &[(String, Option<String>)],
+) -> Result<()> {
+    for name in
+        flags.fsconfig_names().filter(|name| with_read_only || !matches!(*name, "ro" | "rw"))
+    {
+        fsconfig_set_flag(context, name).with_context(|| format!("option {name:?}"))?;
+    }
+    for (key, value) in data {
+        match value {
+            Some(value) => fsconfig_set_string(context, key.as_str(), value.as_str())
+                .with_context(|| format!("option \"{key}={value}\""))?,
+            None => fsconfig_set_flag(context, key.as_str())
+                .with_context(|| format!("option {key:?}"))?,
+        }
+    }
+    Ok(())
 }
 
 /// Adds what the file system reports about a configuration that it refused (fsopen(2), "message
@@ -100,5 +96,5 @@ fn kernel_message(context: BorrowedFd<'_>) -> Option<String> {
     let mut buffer = [0; 256];
     let length = rustix::io::read(context, &mut buffer).ok()?;
     let text = String::from_utf8_lossy(buffer.get(..length)?).trim().to_owned();
-    Some(text.strip_prefix("e ").map_or(text.clone(), str::to_owned)).filter(|t| !t.is_empty())
+    Some(text.strip_prefix("e ").unwrap_or(&text).to_owned()).filter(|text| !text.is_empty())
 }

@@ -2,13 +2,10 @@
 //! The runtime opens and stages the sources here; init attaches them.
 
 pub(crate) mod closing;
-mod devices;
+pub(crate) mod devices;
 pub(crate) mod filesystem;
-mod locked;
-pub(crate) mod nodes;
 pub(crate) mod options;
 pub(crate) mod sources;
-pub(crate) mod stage;
 pub(crate) mod table;
 pub(crate) mod tree;
 pub(crate) mod trees;

@@ -1,20 +1,24 @@
 //! The options of a mount: attributes and propagation.
+//!
+//! In a user namespace the flags of a source that the host has locked cannot be cleared, and its
+//! access times cannot be changed (mount_namespaces(7)).
 
 use std::os::fd::BorrowedFd;
 
-use super::{locked, tree};
+use nix::errno::Errno;
+use nix::sys::statvfs::{FsFlags, fstatvfs};
+
+use super::tree;
 use crate::config::Mount;
 use crate::config::options::{MountAttr, PropagationKind};
 use crate::sys::mount::Change;
-use crate::{Context, Result};
+use crate::{Context, Error, Result, log};
 
-/// Sets the attributes and the propagation of a mount.
 pub(crate) fn apply_options(tree: BorrowedFd<'_>, mount: &Mount) -> Result<()> {
     apply_attributes(tree, mount)?;
     apply_propagation(tree, mount)
 }
 
-/// Sets the propagation, each change in the order listed.
 pub(crate) fn apply_propagation(tree: BorrowedFd<'_>, mount: &Mount) -> Result<()> {
     for propagation in &mount.options.propagation {
         let kind = propagation_flag(propagation.kind);
@@ -24,7 +28,6 @@ pub(crate) fn apply_propagation(tree: BorrowedFd<'_>, mount: &Mount) -> Result<(
     Ok(())
 }
 
-/// Returns the MS_* bit that mount_setattr(2) takes.
 fn propagation_flag(kind: PropagationKind) -> u64 {
     match kind {
         PropagationKind::Shared => libc::MS_SHARED,
@@ -47,12 +50,61 @@ pub(crate) fn apply_attributes(tree: BorrowedFd<'_>, mount: &Mount) -> Result<()
             own.clear |= libc::MOUNT_ATTR_RDONLY;
         }
     }
-    tree::set(tree, true, all).map_err(locked::add_reason)?;
-    tree::set(tree, false, own).or_else(|error| locked::recover(tree, own, mount, error))
+    tree::set(tree, true, all).map_err(add_reason)?;
+    tree::set(tree, false, own).or_else(|error| recover(tree, own, mount, error))
 }
 
-/// Whether a mount is read-only.
 pub(super) fn is_read_only(mount: BorrowedFd<'_>) -> Result<bool> {
     let flags = rustix::fs::fstatvfs(mount).context("ask for the flags of the mount")?.f_flag;
     Ok(flags.contains(rustix::fs::StatVfsMountFlags::RDONLY))
+}
+
+/// The flags that can be locked: for mount_setattr(2), for statvfs(3), and their names.
+const LOCKABLE: [(MountAttr, FsFlags, &str); 5] = [
+    (MountAttr::RDONLY, FsFlags::ST_RDONLY, "ro"),
+    (MountAttr::NOSUID, FsFlags::ST_NOSUID, "nosuid"),
+    (MountAttr::NODEV, FsFlags::ST_NODEV, "nodev"),
+    (MountAttr::NOEXEC, FsFlags::ST_NOEXEC, "noexec"),
+    (MountAttr::NODIRATIME, FsFlags::ST_NODIRATIME, "nodiratime"),
+];
+
+/// Adds the reason to the EPERM of a change of a mount and all mounts below it.
+fn add_reason(error: Error) -> Error {
+    match error.errno() {
+        Some(Errno::EPERM) => error.context("the host has locked the flags of the source"),
+        _ => error,
+    }
+}
+
+/// Names the locked flags in `error` of a change of one mount. If `rw` is the only locked flag that a
+/// mount is to clear, the mount stays read-only, with a warning; a remount fails. Engines write `rw`
+/// without a request (podman for a plain `-v`), and read-only is the stricter choice.
+fn recover(tree: BorrowedFd<'_>, change: Change, mount: &Mount, error: Error) -> Result<()> {
+    if error.errno() != Some(Errno::EPERM) {
+        return Err(error);
+    }
+    let Ok(has) = fstatvfs(tree).map(|stat| stat.flags()) else { return Err(error) };
+    let clears = |attr: MountAttr| attr.0 & change.clear & !change.set != 0;
+    let names: Vec<_> = LOCKABLE
+        .iter()
+        .filter(|(attr, flag, _)| clears(*attr) && has.contains(*flag))
+        .map(|(.., name)| *name)
+        .collect();
+    if names.contains(&"ro") {
+        let rest = Change { clear: change.clear & !MountAttr::RDONLY.0, ..change };
+        let by_name = mount.options.remount || names.len() > 1;
+        if !by_name && tree::set(tree, false, rest).is_ok() {
+            log::warn(format_args!(
+                "mounts[{}]: {:?} is read-only: the source is, and the flag is locked",
+                mount.index, mount.destination
+            ));
+            return Ok(());
+        }
+    }
+    let error = add_reason(error);
+    Err(if names.is_empty() {
+        error
+    } else {
+        error.context(format!("cannot clear {}", names.join(", ")))
+    })
 }

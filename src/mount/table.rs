@@ -11,7 +11,6 @@ use rustix::fs::OFlags;
 use crate::fs::Proc;
 use crate::{Context, Error, Kind, Result};
 
-/// Reads the mounts of the calling process's namespace.
 pub(crate) fn read(proc: &Proc) -> Result<Vec<MountInfo>> {
     let table = proc.file(Path::new("self/mountinfo"), OFlags::RDONLY);
     let table = File::from(table.context("open /proc/self/mountinfo")?);
@@ -22,13 +21,13 @@ pub(crate) fn read(proc: &Proc) -> Result<Vec<MountInfo>> {
 }
 
 /// Returns the ids of the mount `top` and of all mounts below it, which are listed in any order.
-pub(crate) fn below(mounts: &[MountInfo], top: i64) -> BTreeSet<i64> {
+pub(crate) fn below(mounts: &[MountInfo], top: i32) -> BTreeSet<i32> {
     let mut tree = BTreeSet::from([top]);
     loop {
         let before = tree.len();
         for mount in mounts {
-            if tree.contains(&i64::from(mount.pid)) {
-                tree.insert(mount.mnt_id.into());
+            if tree.contains(&mount.pid) {
+                tree.insert(mount.mnt_id);
             }
         }
         if tree.len() == before {

@@ -13,6 +13,12 @@ use crate::config::Mount;
 use crate::sys::mount::{Change, mount_setattr};
 use crate::{Error, Result};
 
+/// The attributes of a mount that gives a container nothing but its files to read.
+pub(crate) const CLOSED: u64 = libc::MOUNT_ATTR_RDONLY
+    | libc::MOUNT_ATTR_NOSUID
+    | libc::MOUNT_ATTR_NODEV
+    | libc::MOUNT_ATTR_NOEXEC;
+
 /// Clones the mount at `path` below `dir` as a detached mount, open_tree(2).
 pub(crate) fn clone_at(
     dir: impl AsFd,
@@ -23,7 +29,6 @@ pub(crate) fn clone_at(
     open_tree(dir, path, clone | flags)
 }
 
-/// Clones the mount at `path`; with `recursive` also the mounts below it.
 pub(crate) fn clone_path(path: &Path, recursive: bool) -> rustix::io::Result<OwnedFd> {
     clone_at(CWD, path, below(recursive))
 }
@@ -39,18 +44,16 @@ fn below(recursive: bool) -> OpenTreeFlags {
 
 /// Changes a mount, mount_setattr(2); with `recursive` also the mounts below it.
 pub(crate) fn set(mount: BorrowedFd<'_>, recursive: bool, change: Change) -> Result<()> {
-    if change.is_empty() {
+    if change == Change::default() {
         return Ok(());
     }
     Ok(mount_setattr(mount, c"", of_descriptor(recursive), change, None)?)
 }
 
-/// Makes a mount read-only, not the mounts below it.
 pub(crate) fn set_read_only(mount: BorrowedFd<'_>) -> Result<()> {
     set(mount, false, Change { set: libc::MOUNT_ATTR_RDONLY, ..Change::default() })
 }
 
-/// Gives a detached mount the id mapping of a user namespace.
 pub(crate) fn idmap(
     tree: BorrowedFd<'_>,
     mount: &Mount,

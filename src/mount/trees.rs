@@ -20,17 +20,33 @@ use crate::fs::{PATH, Root};
 use crate::sys::mount::Change;
 use crate::{Context, Result};
 
-/// Detached mounts.
+/// The sources, as detached mounts, or on the stage as files.
 #[derive(Debug)]
-pub(crate) struct Trees {
-    /// The root file system.
-    pub root: OwnedFd,
+pub(crate) struct Trees<T = OwnedFd> {
+    pub root: T,
     /// By index of the mount; `None` unless it is a bind mount.
-    pub mounts: Vec<Option<OwnedFd>>,
+    pub mounts: Vec<Option<T>>,
     /// By index of the device; `None` unless the device is bound (in a user namespace).
-    pub devices: Vec<Option<OwnedFd>>,
+    pub devices: Vec<Option<T>>,
     /// /dev/null, to hide files with; `None` without masked paths.
-    pub null: Option<OwnedFd>,
+    pub null: Option<T>,
+}
+
+impl<T> Trees<T> {
+    /// Returns the source of a bind mount, by the index of the mount.
+    pub fn mount(&self, index: usize) -> Option<&T> {
+        self.mounts.get(index)?.as_ref()
+    }
+
+    /// Maps each source, always in the same order.
+    pub(super) fn try_map<U>(&self, mut map: impl FnMut(&T) -> Result<U>) -> Result<Trees<U>> {
+        let root = map(&self.root)?;
+        let null = self.null.as_ref().map(&mut map).transpose()?;
+        let mut each = |list: &[Option<T>]| -> Result<Vec<Option<U>>> {
+            list.iter().map(|source| source.as_ref().map(&mut map).transpose()).collect()
+        };
+        Ok(Trees { root, null, mounts: each(&self.mounts)?, devices: each(&self.devices)? })
+    }
 }
 
 impl Trees {
@@ -49,10 +65,7 @@ impl Trees {
                 .map(|m| bind_source(m, plan, staged))
                 .collect::<Result<_>>()?,
             devices: plan.devices.iter().map(devices::source).collect::<Result<_>>()?,
-            null: match plan.masked.is_empty() {
-                true => None,
-                false => Some(devices::null()?),
-            },
+            null: (!plan.masked.is_empty()).then(devices::null).transpose()?,
         })
     }
 }
@@ -127,12 +140,8 @@ fn host_sysfs(mount: &Mount, plan: &Plan) -> Result<Option<OwnedFd>> {
         if rustix::fs::fstatfs(&tree)?.f_type != SYSFS_MAGIC {
             return Ok(None);
         }
-        let closed = libc::MOUNT_ATTR_RDONLY
-            | libc::MOUNT_ATTR_NOSUID
-            | libc::MOUNT_ATTR_NODEV
-            | libc::MOUNT_ATTR_NOEXEC;
         let was_read_only = is_read_only(tree.as_fd())?;
-        let all = Change { set: closed, ..isolated(plan.propagation) };
+        let all = Change { set: tree::CLOSED, ..isolated(plan.propagation) };
         tree::set(tree.as_fd(), true, all)?;
         let read_only = (mount.options.set | mount.options.rec_set).contains(MountAttr::RDONLY);
         if !read_only && !was_read_only {
@@ -144,7 +153,6 @@ fn host_sysfs(mount: &Mount, plan: &Plan) -> Result<Option<OwnedFd>> {
     make().with_context(|| format!("mounts[{}]: bind the host's /sys", mount.index))
 }
 
-/// Opens a directory of the host as an O_PATH descriptor.
 pub(crate) fn open_dir(path: &Path) -> Result<OwnedFd> {
     let dir = rustix::fs::openat(CWD, path, PATH | OFlags::DIRECTORY, Mode::empty());
     dir.with_context(|| format!("open directory {path:?}"))

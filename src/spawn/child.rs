@@ -1,24 +1,24 @@
-//! The processes that the runtime clones for a container: their parent, how they end, and the
-//! process that reaps them.
+//! The processes that the runtime clones for a container.
 
-use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use rustix::fs::{CWD, Mode};
 use rustix::io::retry_on_intr;
 use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, WaitIdStatus, pidfd_open, waitid};
 
 use crate::sd_notify;
 use crate::state::stat;
 use crate::sys::clone::{Child, clone3};
-use crate::sys::pidfd;
+use crate::sys::{fdpass, pidfd};
+use crate::terminal::socket;
 use crate::{Context, Error, Kind, Result, fs};
 
 /// The parent of a container's processes, which reaps them.
 #[derive(Clone, Copy, Default)]
 pub enum Parent<'a> {
-    /// The calling process.
     #[default]
     Caller,
     /// The parent of the calling process (clone(2), `CLONE_PARENT`).
@@ -33,19 +33,8 @@ pub enum Parent<'a> {
     OfCaller(&'a dyn Fn(OwnedFd)),
 }
 
-impl fmt::Debug for Parent<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Parent::Caller => "Caller",
-            Parent::OfCaller(_) => "OfCaller",
-        })
-    }
-}
-
-/// A container's process that executes its program.
 #[derive(Debug)]
 pub struct Running {
-    /// The process.
     pub child: Child,
     /// The master of its terminal, in the foreground.
     pub master: Option<OwnedFd>,
@@ -103,7 +92,6 @@ impl Parent<'_> {
         Ok(pidfd::send_signal(sibling.pidfd.as_fd(), 0)?)
     }
 
-    /// Waits for the end of a process, and reaps it or has the parent reap it.
     pub(super) fn reap(&self, child: &Child) -> Result<()> {
         match self {
             Parent::Caller => {
@@ -130,7 +118,6 @@ impl Parent<'_> {
         }
     }
 
-    /// Returns the signal that ended a process, which has ended or is about to.
     pub(super) fn signal_of(&self, child: &Child) -> Result<Option<i32>> {
         match self {
             Parent::Caller => {
@@ -147,7 +134,6 @@ impl Parent<'_> {
         }
     }
 
-    /// Returns the error for a process that has ended without reporting one.
     pub(super) fn death(&self, child: &Child, what: &'static str) -> Error {
         // The cause that cannot be read is left out: the process has ended in any case.
         let why = match self.signal_of(child).unwrap_or_default() {
@@ -165,6 +151,22 @@ impl Parent<'_> {
     }
 }
 
+/// Writes the pid file atomically: a process that waits for the file must never read half a number.
+/// No newline.
+pub(super) fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
+    let mode = Mode::from_raw_mode(0o666);
+    fs::write_atomic(CWD, path, mode, pid.to_string().as_bytes())
+        .with_context(|| format!("--pid-file: write {path:?}"))
+}
+
+/// Sends the pidfd and the id of a process to the socket `path`, which option `name` gives.
+pub(super) fn send_pidfd(name: &str, path: &Path, child: &Child) -> Result<()> {
+    let socket = socket::connect(name, path)?;
+    let pid = child.pid.to_string();
+    fdpass::send_with_fd(socket.as_fd(), pid.as_bytes(), Some(child.pidfd.as_fd()))
+        .with_context(|| format!("{name}: send to {path:?}"))
+}
+
 /// Whether two processes are in the same cgroups, by their /proc/PID/cgroup. A process that has ended
 /// keeps its v2 cgroup, but shows the root of every v1 hierarchy.
 fn same_cgroups(one: &str, other: &str) -> bool {
@@ -174,23 +176,13 @@ fn same_cgroups(one: &str, other: &str) -> bool {
 }
 
 /// Whether a process has ended, reaped or not.
-pub(super) fn has_ended(child: &Child) -> nix::Result<bool> {
-    poll_end(child, PollTimeout::ZERO)
+pub(super) fn has_ended(child: &Child) -> Result<bool> {
+    Ok(pidfd::wait_exit(child.pidfd.as_fd(), Duration::ZERO)?)
 }
 
-/// Waits until a process has ended.
-pub(super) fn wait_for_end(child: &Child) -> nix::Result<()> {
-    poll_end(child, PollTimeout::NONE).map(drop)
-}
-
-fn poll_end(child: &Child, timeout: PollTimeout) -> nix::Result<bool> {
-    loop {
-        let mut fds = [PollFd::new(child.pidfd.as_fd(), PollFlags::POLLIN)];
-        match poll(&mut fds, timeout) {
-            Err(Errno::EINTR) => {}
-            answer => return answer.map(|ready| ready > 0),
-        }
-    }
+pub(super) fn wait_for_end(child: &Child) -> Result<()> {
+    pidfd::wait_exit(child.pidfd.as_fd(), Duration::MAX)?;
+    Ok(())
 }
 
 #[cfg(test)]
@@ -211,7 +203,7 @@ mod tests {
         let parent = std::os::unix::process::parent_id() as i32;
         for kind in [Parent::Caller, Parent::OfCaller(&|_| ())] {
             let error = kind.replace(&mut child, parent).unwrap_err();
-            assert_eq!((error.errno(), child.pid), (Some(Errno::ECHILD), pid), "{kind:?}");
+            assert_eq!((error.errno(), child.pid), (Some(Errno::ECHILD), pid), "{error}");
             assert!(kind.replace(&mut child, 0).is_err());
         }
         ended.wait().unwrap();

@@ -18,19 +18,15 @@ use crate::{Context, Error, Kind, Result};
 /// # Errors
 /// The error of init; [`Kind::State`] if no init waits.
 pub(crate) fn start(dir: BorrowedFd<'_>) -> Result<()> {
-    let result = open(dir, RESULT_FIFO, OFlags::RDONLY | OFlags::NONBLOCK);
-    let start = open(dir, START_FIFO, OFlags::WRONLY | OFlags::NONBLOCK);
-    let (result, start) = match (result, start) {
-        (Ok(result), Ok(start)) => (result, start),
-        (Err(errno), _) | (_, Err(errno)) => {
-            let gone = matches!(errno, rustix::io::Errno::NXIO | rustix::io::Errno::NOENT);
-            return Err(if gone {
+    let open = |name: &str, flags: OFlags| {
+        open(dir, name, flags | OFlags::NONBLOCK).map_err(|errno| match errno {
+            rustix::io::Errno::NXIO | rustix::io::Errno::NOENT => {
                 Error::new(Kind::State, "the container's init is not waiting for a start")
-            } else {
-                Error::from(errno).context("open the FIFO to init")
-            });
-        }
+            }
+            errno => Error::from(errno).context("open the FIFO to init"),
+        })
     };
+    let (result, start) = (open(RESULT_FIFO, OFlags::RDONLY)?, open(START_FIFO, OFlags::WRONLY)?);
     // A regular file would take the byte, and no process would ever answer.
     let kind = FileType::from_raw_mode(rustix::fs::fstat(&start)?.st_mode);
     if kind != FileType::Fifo {
@@ -51,7 +47,7 @@ pub(crate) fn start(dir: BorrowedFd<'_>) -> Result<()> {
                 return Err(decode_error(bytes)
                     .unwrap_or_else(|| Error::new(Kind::System, "unexpected message from init")));
             }
-            Err(Errno::EAGAIN) => {}
+            Err(rustix::io::Errno::AGAIN) => {}
             Err(errno) => return Err(Error::from(errno).context("read the answer of init")),
         }
     }

@@ -1,5 +1,4 @@
-//! The parent's side of the exchange of messages in [`crate::protocol`]: what create and exec
-//! share.
+//! The exchange of messages with a process: what create and exec share.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -20,19 +19,12 @@ use crate::{Context, Error, Kind, Result};
 /// listener, which a process with a go-between sends before or after its id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Due {
-    /// [`ToParent::NeedMap`]
     Map,
-    /// [`ToParent::Pid`]
     Pid,
-    /// [`ToParent::NeedOffsets`]
     Offsets,
-    /// [`ToParent::NeedHooks`]
     Hooks,
-    /// [`ToParent::Console`]
     Console,
-    /// [`ToParent::SeccompFd`]
     Listener,
-    /// [`ToParent::Ready`]
     Ready,
 }
 
@@ -58,25 +50,17 @@ impl Due {
 /// with CAP_SYS_PTRACE in a shared pid namespace could otherwise have hooks run again, or connect the
 /// caller's terminal to a terminal of its own, by messages in the name of the process.
 pub(super) struct Handshake<'a> {
-    /// The parent of the process.
     pub parent: Parent<'a>,
-    /// The process in error messages.
     pub name: &'static str,
-    /// The program that the process is to execute.
     pub process: Option<&'a Process>,
-    /// The container, for the agent of a seccomp listener.
     pub state: &'a State,
-    /// The host's procfs.
     pub proc: &'a Proc,
-    /// The runtime's end.
     pub socket: &'a Socket,
     /// The process; replaced when it is a go-between that has cloned another.
     pub child: &'a mut Child,
     /// Whether `child` is the process of the program and will not be replaced.
     pub adopted: bool,
-    /// The messages that are still due.
     pub due: std::vec::IntoIter<Due>,
-    /// The master of the terminal, in the foreground.
     pub master: Option<OwnedFd>,
     /// A seccomp listener for a process that has no id yet.
     pub listener: Option<OwnedFd>,
@@ -125,7 +109,6 @@ impl Handshake<'_> {
         }
     }
 
-    /// Replaces the go-between by the process that it has cloned.
     pub fn replace_child(&mut self, pid: i32) -> Result<()> {
         self.parent.replace(self.child, pid)?;
         self.adopted = true;
@@ -164,7 +147,6 @@ impl Handshake<'_> {
         send_listener(path, &message.to_json()?, listener.as_fd())
     }
 
-    /// Returns the error for a process that has ended without reporting one.
     pub fn death(&self) -> Error {
         self.parent.death(self.child, self.name)
     }
@@ -192,8 +174,7 @@ pub(super) fn last_error(
     }
 }
 
-/// Waits for a message or for the end of the go-between. The end of file does not mean that the
-/// go-between has ended: once cloned, init has the socket too.
+/// Waits for a message or for the end of the go-between.
 pub(super) fn await_go_between(parent: Parent<'_>, socket: &Socket, child: &Child) -> Result<()> {
     let mut fds = [
         PollFd::new(socket.fd(), PollFlags::POLLIN),
@@ -212,7 +193,6 @@ pub(super) fn await_go_between(parent: Parent<'_>, socket: &Socket, child: &Chil
     }
 }
 
-/// A container's first process, in error messages.
 pub(super) const INIT: &str = "container init";
 
 #[cfg(test)]

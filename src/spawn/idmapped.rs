@@ -75,7 +75,6 @@ fn own_mapping(mount: &Mount, proc: &Proc) -> Result<Option<OwnedFd>> {
     new_namespace(&maps, proc).map(Some).with_context(|| label(mount))
 }
 
-/// Returns the mounts that are to have the container's mappings.
 fn implied(plan: &Plan) -> impl Iterator<Item = &Mount> {
     plan.mounts.iter().filter(|mount| matches!(mount.idmap, Some(None)) && !is_own(mount))
 }
@@ -85,8 +84,7 @@ fn label(mount: &Mount) -> String {
 }
 
 fn apply(mount: &Mount, sources: &Sources, namespace: &OwnedFd) -> Result<()> {
-    let tree =
-        sources.trees().and_then(|trees| trees.mounts.get(mount.index)).and_then(Option::as_ref);
+    let tree = sources.trees().and_then(|trees| trees.mount(mount.index));
     let tree = tree.ok_or_else(|| {
         Error::new(Kind::Invalid, "needs a bind mount and a privileged runtime")
             .context(label(mount))

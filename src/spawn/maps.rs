@@ -14,12 +14,11 @@ use rustix::fs::{CWD, Mode, OFlags};
 use super::child::Parent;
 use crate::config::ids::{IdMap, IdMaps, Writer};
 use crate::fs::Proc;
-use crate::mount::nodes::Maps;
+use crate::mount::devices::Maps;
 use crate::protocol::read;
 use crate::sys::clone::clone3;
 use crate::{Context, Error, Kind, Result};
 
-/// Writes the mappings of the user namespace of process `pid`.
 pub(super) fn write(maps: &IdMaps, pid: i32, proc: &Proc) -> Result<()> {
     match maps.writer {
         Writer::Helpers => {
@@ -63,21 +62,18 @@ pub(super) fn new_namespace(maps: &IdMaps, proc: &Proc) -> Result<OwnedFd> {
         .context("make a user namespace for the mapping")
 }
 
-/// Opens the user namespace of process `pid`.
 pub(super) fn open_namespace(pid: i32) -> Result<OwnedFd> {
     let path = format!("/proc/{pid}/ns/user");
     rustix::fs::openat(CWD, &path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
         .with_context(|| format!("open {path}"))
 }
 
-/// Reads the mappings of a user namespace that the container joins.
 pub(super) fn of_namespace(namespace: BorrowedFd<'_>) -> Result<Maps> {
     with_process_in(Some(namespace), |pid| {
         Ok((read_map(pid, "uid_map")?, read_map(pid, "gid_map")?))
     })
 }
 
-/// Reads a map of the user namespace of process `pid`.
 pub(super) fn read_map(pid: i32, file: &str) -> Result<Vec<IdMap>> {
     let path = format!("{pid}/{file}");
     let read = || -> Result<String> {

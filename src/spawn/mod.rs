@@ -11,17 +11,13 @@
 //!
 //! The reasons are:
 //!
-//! * A cloned process is a copy of the calling thread and of all memory. A lock that another thread
-//!   holds at that moment is never released in the copy (`sys::clone`).
+//! * A lock that another thread holds is never released in the cloned process (`sys::clone`).
 //! * Some steps change a setting of the calling process until they return: its mount namespace,
 //!   root directory and working directory, while the sources of a container with a user namespace
-//!   are staged (`mount::stage`); the processors of the calling thread, while an exec with
+//!   are staged (`mount::sources`); the processors of the calling thread, while an exec with
 //!   `process.execCPUAffinity.initial` clones (`exec::affinity`).
 //!
-//! All other settings are read only: environment, umask, signal dispositions and mask, standard
-//! descriptors. The functions here read no environment variable.
 
-mod announce;
 mod child;
 pub mod create;
 pub mod exec;
@@ -29,7 +25,6 @@ pub(crate) mod fifo;
 mod handshake;
 mod idmapped;
 mod maps;
-mod owner;
 pub(crate) mod selfexe;
 
 pub use self::child::{Parent, Running};

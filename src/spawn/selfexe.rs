@@ -28,13 +28,11 @@ pub(crate) fn protect_if(makes_container: impl Fn(&str) -> bool) -> Result<()> {
     if asked { protect_executable() } else { Ok(()) }
 }
 
-/// Keeps containers from overwriting the executable of the calling program (CVE-2019-5736).
-///
-/// Executes the program again, with the same arguments and environment, from a read-only mount of its
-/// file that is attached nowhere. Returns at once if the executable is protected already. Until its
-/// program runs, a process of a container is a copy of the program that creates it, and its root can
-/// open `/proc/PID/exe`. A program that runs with privileges therefore calls this function first in
-/// `main`, before it opens a file or starts a thread.
+/// Keeps containers from overwriting the executable of the calling program (CVE-2019-5736): executes
+/// the program again, with the same arguments and environment, from a read-only mount of its file.
+/// Returns at once if the executable is protected already. A program that runs with privileges calls
+/// this function first in `main`, before it opens a file or starts a thread: until its own program
+/// runs, a process of a container is a copy of the program that creates it.
 ///
 /// # Errors
 /// The executable cannot be protected.

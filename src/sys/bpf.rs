@@ -21,7 +21,6 @@ const MAX_ATTACHED: usize = 64;
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Insn {
-    /// Operation.
     pub code: u8,
     registers: u8,
     /// Jump distance or memory offset.
@@ -42,13 +41,11 @@ impl Insn {
         Insn { code, registers, off, imm }
     }
 
-    /// Returns the number of the destination register.
     #[cfg(test)]
     pub const fn dst(self) -> u8 {
         if cfg!(target_endian = "little") { self.registers & 0xf } else { self.registers >> 4 }
     }
 
-    /// Returns the number of the source register.
     #[cfg(test)]
     pub const fn src(self) -> u8 {
         if cfg!(target_endian = "little") { self.registers >> 4 } else { self.registers & 0xf }
@@ -56,6 +53,7 @@ impl Insn {
 }
 
 #[repr(C)]
+#[derive(Default)]
 struct LoadAttr {
     prog_type: u32,
     insn_cnt: u32,
@@ -78,13 +76,7 @@ struct AttachAttr {
 }
 
 #[repr(C)]
-struct DetachAttr {
-    target_fd: u32,
-    attach_bpf_fd: u32,
-    attach_type: u32,
-}
-
-#[repr(C)]
+#[derive(Default)]
 struct QueryAttr {
     target_fd: u32,
     attach_type: u32,
@@ -102,48 +94,17 @@ struct IdAttr {
     open_flags: u32,
 }
 
-/// The part of `union bpf_attr` that a command reads.
+/// Calls bpf(2) with the part of `union bpf_attr` that a command reads.
 ///
 /// # Safety
-/// Each address in a value must be that of memory which the value's creator keeps borrowed, as
-/// large as the other fields say, and writable if the command writes there.
-unsafe trait Attributes {
-    const COMMAND: libc::c_int;
-}
-
-// SAFETY: [`load_device_program`] borrows the program and the licence, which are only read, and
-// counts the instructions.
-unsafe impl Attributes for LoadAttr {
-    const COMMAND: libc::c_int = PROG_LOAD;
-}
-
-// SAFETY: [`attached_device_programs`] borrows an array of `prog_cnt` ids for writing.
-unsafe impl Attributes for QueryAttr {
-    const COMMAND: libc::c_int = PROG_QUERY;
-}
-
-// SAFETY: no addresses.
-unsafe impl Attributes for AttachAttr {
-    const COMMAND: libc::c_int = PROG_ATTACH;
-}
-
-// SAFETY: no addresses.
-unsafe impl Attributes for DetachAttr {
-    const COMMAND: libc::c_int = PROG_DETACH;
-}
-
-// SAFETY: no addresses.
-unsafe impl Attributes for IdAttr {
-    const COMMAND: libc::c_int = PROG_GET_FD_BY_ID;
-}
-
-fn bpf<T: Attributes>(attr: &mut T) -> Result<libc::c_long, Errno> {
+/// Each address in `attr` must be that of memory which the caller keeps borrowed, as large as the
+/// other fields say, and writable if the command writes there.
+unsafe fn bpf<T>(command: libc::c_int, attr: &mut T) -> Result<libc::c_long, Errno> {
     // SAFETY: the kernel reads and writes size_of::<T>() bytes of `attr`, which is borrowed
-    // mutably; the addresses in it are the trait's contract.
-    let result = unsafe {
-        libc::syscall(libc::SYS_bpf, T::COMMAND, std::ptr::from_mut(attr), size_of::<T>())
-    };
-    Errno::result(result)
+    // mutably; the addresses in it are the caller's contract.
+    Errno::result(unsafe {
+        libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attr), size_of::<T>())
+    })
 }
 
 fn raw(fd: BorrowedFd<'_>) -> u32 {
@@ -165,40 +126,40 @@ pub fn load_device_program(program: &[Insn]) -> Result<OwnedFd, Errno> {
     for (to, from) in prog_name.iter_mut().zip(b"bulkhead") {
         *to = *from;
     }
-    owned(bpf(&mut LoadAttr {
+    let mut attr = LoadAttr {
         prog_type: PROG_TYPE_CGROUP_DEVICE,
         insn_cnt: u32::try_from(program.len()).map_err(|_| Errno::E2BIG)?,
         insns: program.as_ptr() as u64,
         license: c"Apache-2.0".as_ptr() as u64,
-        log_level: 0,
-        log_size: 0,
-        log_buf: 0,
-        kern_version: 0,
-        prog_flags: 0,
         prog_name,
-    })?)
+        ..LoadAttr::default()
+    };
+    // SAFETY: the program and the licence are borrowed and only read, and the instructions counted.
+    owned(unsafe { bpf(PROG_LOAD, &mut attr) }?)
 }
 
 /// Adds `program` to the device programs of `cgroup`, all of which must allow an access
 /// (`BPF_F_ALLOW_MULTI`).
 pub fn attach_device_program(cgroup: BorrowedFd<'_>, program: BorrowedFd<'_>) -> Result<(), Errno> {
-    bpf(&mut AttachAttr {
-        target_fd: raw(cgroup),
-        attach_bpf_fd: raw(program),
-        attach_type: CGROUP_DEVICE,
-        attach_flags: F_ALLOW_MULTI,
-    })
-    .map(drop)
+    attach(PROG_ATTACH, cgroup, program, F_ALLOW_MULTI)
 }
 
 /// Removes `program` from the device programs of `cgroup`.
 pub fn detach_device_program(cgroup: BorrowedFd<'_>, program: BorrowedFd<'_>) -> Result<(), Errno> {
-    bpf(&mut DetachAttr {
-        target_fd: raw(cgroup),
-        attach_bpf_fd: raw(program),
-        attach_type: CGROUP_DEVICE,
-    })
-    .map(drop)
+    attach(PROG_DETACH, cgroup, program, 0)
+}
+
+fn attach(
+    command: libc::c_int,
+    cgroup: BorrowedFd<'_>,
+    program: BorrowedFd<'_>,
+    attach_flags: u32,
+) -> Result<(), Errno> {
+    let (target_fd, attach_bpf_fd) = (raw(cgroup), raw(program));
+    let mut attr =
+        AttachAttr { target_fd, attach_bpf_fd, attach_type: CGROUP_DEVICE, attach_flags };
+    // SAFETY: no addresses.
+    unsafe { bpf(command, &mut attr) }.map(drop)
 }
 
 /// Returns the ids of the device programs attached to `cgroup` itself, not to its ancestors.
@@ -207,20 +168,20 @@ pub fn attached_device_programs(cgroup: BorrowedFd<'_>) -> Result<Vec<u32>, Errn
     let mut attr = QueryAttr {
         target_fd: raw(cgroup),
         attach_type: CGROUP_DEVICE,
-        query_flags: 0,
-        attach_flags: 0,
         prog_ids: ids.as_mut_ptr() as u64,
         prog_cnt: MAX_ATTACHED as u32,
-        padding: 0,
+        ..QueryAttr::default()
     };
-    bpf(&mut attr)?;
+    // SAFETY: `ids` is borrowed for writing and has room for `prog_cnt` ids.
+    unsafe { bpf(PROG_QUERY, &mut attr) }?;
     let count = usize::try_from(attr.prog_cnt).unwrap_or(MAX_ATTACHED);
     Ok(ids.into_iter().take(count).collect())
 }
 
-/// Opens the loaded program with this id.
 pub fn program_by_id(id: u32) -> Result<OwnedFd, Errno> {
-    owned(bpf(&mut IdAttr { prog_id: id, next_id: 0, open_flags: 0 })?)
+    let mut attr = IdAttr { prog_id: id, next_id: 0, open_flags: 0 };
+    // SAFETY: no addresses.
+    owned(unsafe { bpf(PROG_GET_FD_BY_ID, &mut attr) }?)
 }
 
 #[cfg(test)]

@@ -1,17 +1,14 @@
 //! clone3(2) and clone(2).
 //!
-//! Every function here forks: parent and child share no memory, and each keeps its own stack. The
-//! calling process should have one thread only: the child is a copy of the calling thread alone,
-//! and a lock that another thread holds stays locked in the child forever. libc's cached thread id
-//! is stale in the child, which must leave by execve(2) or by returning from its function.
+//! Every function here forks: parent and child share no memory. The calling process should have one
+//! thread only: a lock that another thread holds stays locked in the child forever. libc's cached
+//! thread id is stale in the child, which must leave by execve(2) or by returning from its function.
 
 use std::cell::Cell;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use nix::errno::Errno;
-
-use super::exit::exit_now;
 
 // linux/sched.h; libc's constant is too narrow for it.
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
@@ -56,10 +53,9 @@ pub fn clone_child(child: impl FnOnce() -> i32) -> nix::Result<Child> {
 }
 
 /// Clones a child of the caller's parent (`CLONE_PARENT`) with clone(2) and runs `child` in it with
-/// the child's process id in its own pid namespace. As with [`clone3`] the child leaves by
-/// execve(2) or with the status that `child` returns. With `waits` the caller stops until the child
-/// has executed a program or is gone (`CLONE_VFORK`); in both cases they share no memory. The
-/// child's process id, as the caller sees it, is in `told` before the child runs.
+/// the child's process id in its own pid namespace. With `waits` the caller stops until the child
+/// has executed a program or is gone (`CLONE_VFORK`). The child's process id, as the caller sees it,
+/// is in `told` before the child runs.
 ///
 /// clone(2) and not clone3(2): a seccomp filter can read its flags, so profiles allow it even if
 /// they refuse clone3(2). [`sibling_call`] has the arguments.
@@ -75,7 +71,7 @@ pub fn clone_sibling(
     fork(sibling_flags(waits), told, Some(&own))?.map_or_else(|| exit_now(child(own.get())), Ok)
 }
 
-/// Returns the number and the first argument of the system call of [`clone_sibling`].
+/// Number and first argument of the system call of [`clone_sibling`].
 pub fn sibling_call(waits: bool) -> (libc::c_long, u64) {
     (libc::SYS_clone, sibling_flags(waits) as u64)
 }
@@ -144,9 +140,15 @@ fn fork(
     Ok((pid != 0).then_some(pid as i32))
 }
 
-/// Takes the descriptor that the kernel has stored for CLONE_PIDFD.
 fn owned(pidfd: &AtomicI32) -> OwnedFd {
     // SAFETY: with CLONE_PIDFD and success the kernel has stored a new descriptor, close-on-exec,
     // that nothing else knows.
     unsafe { OwnedFd::from_raw_fd(pidfd.load(Ordering::Relaxed)) }
+}
+
+/// Ends the process with `status`, _exit(2): without the exit handlers and the buffers that a
+/// clone has copied from its parent. Async-signal-safe.
+pub(super) fn exit_now(status: i32) -> ! {
+    // SAFETY: _exit takes no pointers and does not return.
+    unsafe { libc::_exit(status) }
 }

@@ -16,11 +16,8 @@ const KEYCTL_SETPERM: libc::c_int = 5;
 /// The three sets of capset(2), with a bit for each capability.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Caps {
-    /// CapEff
     pub effective: u64,
-    /// CapPrm
     pub permitted: u64,
-    /// CapInh
     pub inheritable: u64,
 }
 

@@ -14,7 +14,6 @@ pub struct Exec<'a> {
 }
 
 impl<'a> Exec<'a> {
-    /// Borrows the path, arguments and environment of the program.
     pub fn new(path: &'a CStr, args: &'a [CString], env: &'a [CString]) -> Self {
         let pointers = |strings: &[CString]| {
             let mut pointers = Vec::with_capacity(strings.len() + 2);
@@ -24,7 +23,6 @@ impl<'a> Exec<'a> {
         Exec { path, argv: pointers(args), envp: pointers(env) }
     }
 
-    /// Returns the file to execute.
     pub fn path(&self) -> &'a CStr {
         self.path
     }

@@ -2,19 +2,15 @@
 
 use nix::errno::Errno;
 
-/// A failed step, and its reason.
+/// A failed step, such as the name of a system call, and its reason.
 #[derive(Debug)]
 pub struct Failure {
-    /// The step, such as the name of the system call.
     pub operation: &'static str,
-    /// Why it failed.
     pub cause: Cause,
 }
 
-/// Why a step failed.
 #[derive(Debug)]
 pub enum Cause {
-    /// The error number of a system call.
     Errno(Errno),
     /// The call succeeded with a result that cannot be used.
     Result(String),
@@ -23,8 +19,8 @@ pub enum Cause {
 impl Failure {
     /// A function that turns the error number of the step `operation` into a failure, for
     /// `map_err`.
-    pub fn of<E: Into<RawErrno>>(operation: &'static str) -> impl Fn(E) -> Failure {
-        move |errno| Failure { operation, cause: Cause::Errno(errno.into().0) }
+    pub fn of(operation: &'static str) -> impl Fn(Errno) -> Failure {
+        move |errno| Failure { operation, cause: Cause::Errno(errno) }
     }
 
     /// A failure of the step `operation` that has no error number.
@@ -32,27 +28,11 @@ impl Failure {
         Failure { operation, cause: Cause::Result(why.into()) }
     }
 
-    /// The error number, if a system call failed.
     pub fn errno(&self) -> Option<Errno> {
         match self.cause {
             Cause::Errno(errno) => Some(errno),
             Cause::Result(_) => None,
         }
-    }
-}
-
-/// An error number of either system call library.
-pub struct RawErrno(Errno);
-
-impl From<Errno> for RawErrno {
-    fn from(errno: Errno) -> RawErrno {
-        RawErrno(errno)
-    }
-}
-
-impl From<rustix::io::Errno> for RawErrno {
-    fn from(errno: rustix::io::Errno) -> RawErrno {
-        RawErrno(to_nix(errno))
     }
 }
 

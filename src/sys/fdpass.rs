@@ -12,7 +12,7 @@ use rustix::net::{
     sendmsg, socketpair,
 };
 
-use super::failure::Failure;
+use super::failure::{Failure, to_nix};
 
 /// The maximum number of descriptors in a message (`SCM_MAX_FD`). With room for all of them, no
 /// descriptor is installed without its number being known.
@@ -48,7 +48,7 @@ pub fn send_with_fd(
     let sent = loop {
         match sendmsg(socket, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL) {
             Err(Errno::INTR) => {}
-            result => break result.map_err(Failure::of(SEND))?,
+            result => break result.map_err(to_nix).map_err(Failure::of(SEND))?,
         }
     };
     if sent != bytes.len() {
@@ -58,11 +58,7 @@ pub fn send_with_fd(
     Ok(())
 }
 
-/// Receives a message into `buffer`. Returns its length, and its descriptor (close-on-exec). A
-/// length of 0 means the end of file.
-///
-/// # Errors
-/// If the message does not fit, or has more than one descriptor.
+/// Receives a message like [`recv_with_fds`]; more than one descriptor is an error.
 pub fn recv_with_fd(
     socket: BorrowedFd<'_>,
     buffer: &mut [u8],
@@ -91,7 +87,7 @@ pub fn recv_with_fds(
         let mut parts = [IoSliceMut::new(buffer)];
         match recvmsg(socket, &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC) {
             Err(Errno::INTR) => {}
-            result => break result.map_err(Failure::of(RECEIVE))?,
+            result => break result.map_err(to_nix).map_err(Failure::of(RECEIVE))?,
         }
     };
     let mut fds: Vec<OwnedFd> = Vec::new();

@@ -10,7 +10,6 @@ pub mod bpf;
 pub mod clone;
 pub mod cred;
 pub mod exec;
-pub mod exit;
 pub mod fdpass;
 pub mod fds;
 pub mod mount;

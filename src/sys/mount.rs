@@ -5,22 +5,14 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use nix::errno::Errno;
 
-/// The changes of a mount_setattr(2); zero in all fields changes nothing.
+/// The changes of a mount_setattr(2).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Change {
-    /// MOUNT_ATTR_* to set.
+    /// MOUNT_ATTR_*, as in `clear`.
     pub set: u64,
-    /// MOUNT_ATTR_* to clear.
     pub clear: u64,
     /// MS_SHARED, MS_SLAVE, MS_PRIVATE, MS_UNBINDABLE, or 0 to leave the propagation.
     pub propagation: u64,
-}
-
-impl Change {
-    /// Returns whether there is nothing to change.
-    pub fn is_empty(&self) -> bool {
-        *self == Change::default()
-    }
 }
 
 /// Calls mount_setattr(2) on the mount that `dir` and `path` name (an empty path with

@@ -25,7 +25,6 @@ pub fn owning_user_namespace(file: BorrowedFd<'_>) -> nix::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Calls ioctl_ns(2).
 fn query(file: BorrowedFd<'_>, request: libc::c_ulong) -> nix::Result<i32> {
     // The type of a request differs between the C libraries.
     // SAFETY: the requests of ioctl_ns(2) that this module names take no argument.

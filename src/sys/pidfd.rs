@@ -10,8 +10,8 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::failure::{Failure, to_nix};
 
-/// Opens a descriptor of the process `pid`; `None` if there is no such process. Numbers below 1 do
-/// not denote a single process and return `None`.
+/// Opens a descriptor of the process `pid`; `None` if there is no such process, as for numbers below
+/// 1, which do not denote a single process.
 pub fn open(pid: i32) -> nix::Result<Option<OwnedFd>> {
     let Some(pid) = Pid::from_raw(pid).filter(|_| pid > 0) else { return Ok(None) };
     match pidfd_open(pid, PidfdFlags::empty()) {

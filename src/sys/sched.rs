@@ -7,22 +7,17 @@ use nix::sys::personality::{self, Persona};
 const IOPRIO_WHO_PROCESS: libc::c_int = 1;
 const IOPRIO_CLASS_SHIFT: u32 = 13;
 
-/// The arguments of sched_setattr(2).
+/// The arguments of sched_setattr(2); times are in nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Attributes {
-    /// The policy, SCHED_*.
+    /// SCHED_*
     pub policy: u32,
-    /// The flags, SCHED_FLAG_*.
+    /// SCHED_FLAG_*
     pub flags: u64,
-    /// The nice value, for the policies that use it.
     pub nice: i32,
-    /// The static priority, for the real-time policies.
     pub priority: u32,
-    /// SCHED_DEADLINE: the runtime in nanoseconds.
     pub runtime: u64,
-    /// SCHED_DEADLINE: the deadline in nanoseconds.
     pub deadline: u64,
-    /// SCHED_DEADLINE: the period in nanoseconds.
     pub period: u64,
 }
 

@@ -12,12 +12,10 @@ pub const INSTRUCTION: usize = size_of::<libc::sock_filter>();
 /// The maximum number of instructions in a filter (`BPF_MAXINSNS`).
 pub const MAX_INSTRUCTIONS: usize = 4096;
 
-/// Loads a filter for the calling thread, seccomp(2) `SECCOMP_SET_MODE_FILTER`. It cannot be
-/// removed. `program` is an array of `struct sock_filter` in the byte order of this machine.
-///
-/// `flags` are `SECCOMP_FILTER_FLAG_*`. With `SECCOMP_FILTER_FLAG_NEW_LISTENER`, returns the
-/// listener of the `SCMP_ACT_NOTIFY` rules (close-on-exec). Makes a single system call and no
-/// allocation, so that init can call it just before execve(2).
+/// Loads a filter for the calling thread, seccomp(2) `SECCOMP_SET_MODE_FILTER`. `program` is an array
+/// of `struct sock_filter` in the byte order of this machine. With `SECCOMP_FILTER_FLAG_NEW_LISTENER`
+/// in `flags`, returns the listener of the `SCMP_ACT_NOTIFY` rules (close-on-exec). Makes a single
+/// system call and no allocation, so that init can call it just before execve(2).
 ///
 /// # Errors
 /// `EINVAL` if the program is empty, too long, or ends within an instruction; `EACCES` without
@@ -38,8 +36,7 @@ pub fn load(program: &[u8], flags: u32) -> Result<Option<OwnedFd>, Errno> {
     if value == 0 { Ok(None) } else { Err(Errno::ESRCH) }
 }
 
-/// Returns whether this kernel supports the action (`SECCOMP_RET_*`), seccomp(2)
-/// `SECCOMP_GET_ACTION_AVAIL`.
+/// Whether this kernel supports the action `SECCOMP_RET_*`, seccomp(2).
 pub fn action_known(action: u32) -> bool {
     // SAFETY: the kernel reads one u32 from a pointer that outlives the call.
     let result = unsafe {
@@ -56,8 +53,7 @@ pub fn flags_known(flags: u32) -> bool {
     set_mode_filter(flags, None) == Err(Errno::EFAULT)
 }
 
-/// Calls seccomp(2) `SECCOMP_SET_MODE_FILTER` with a program and the number of its instructions, or
-/// with a null pointer.
+/// `program`: an array of instructions and their number; else a null pointer.
 fn set_mode_filter(
     flags: u32,
     program: Option<(&[u8], libc::c_ushort)>,

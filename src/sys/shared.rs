@@ -49,7 +49,6 @@ impl Shared {
         &self.first[self.first.len() - 1]
     }
 
-    /// Returns the bytes of the first page.
     pub fn first(&self) -> &[AtomicU8] {
         let words = &self.first[..self.first.len() - 1];
         // SAFETY: the bytes of words that are borrowed as long; atomic bytes need no alignment and
@@ -57,7 +56,6 @@ impl Shared {
         unsafe { std::slice::from_raw_parts(words.as_ptr().cast(), size_of_val(words)) }
     }
 
-    /// Returns the two numbers of the second page.
     pub fn second(&self) -> [&AtomicI32; 2] {
         [&self.second[0], &self.second[1]]
     }

@@ -5,7 +5,7 @@ use nix::sys::signal::{
     SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction, sigprocmask,
 };
 
-use super::exit::exit_now;
+use super::clone::exit_now;
 
 /// Makes the caller exit, with the shell's status, on `signal`: the default action of a fatal
 /// signal does not apply to process 1 of a pid namespace (pid_namespaces(7)), but a handler does.

@@ -1,9 +1,8 @@
-//! Starts a helper program (a hook) from the runtime, or from init in new namespaces, where /proc
-//! is not mounted and libc's thread data is stale after a raw clone3(2).
+//! Starts a hook from the runtime, or from init in new namespaces, where /proc is not mounted and
+//! libc's thread data is stale after a raw clone3(2).
 //!
-//! Between the clone and execve(2) the child makes only async-signal-safe calls; all memory is
-//! allocated before. It reports a failure through a close-on-exec pipe; an empty pipe means that
-//! the program was executed.
+//! Between the clone and execve(2) the child makes only async-signal-safe calls. It reports a failure
+//! through a close-on-exec pipe; an empty pipe means that the program was executed.
 
 use std::fs::File;
 use std::io::Read;
@@ -12,9 +11,10 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::signal::SigSet;
+use rustix::io::retry_on_intr;
 use rustix::process::{
-    Pid, Signal, WaitId, WaitIdOptions, getpid, getppid, set_parent_process_death_signal, setsid,
-    waitid,
+    Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus, getpid, getppid,
+    set_parent_process_death_signal, setsid, waitid,
 };
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 
@@ -24,15 +24,11 @@ use super::failure::{Failure, to_nix};
 use super::signal::{default_action, swap_mask};
 use super::{fds, pidfd};
 
-/// The program to execute, and its standard descriptors.
+/// The program to execute (without a search in PATH), and its standard descriptors.
 pub struct Command<'a> {
-    /// The program, its arguments and its whole environment; no search in PATH.
     pub program: Exec<'a>,
-    /// The descriptor that becomes 0.
     pub stdin: BorrowedFd<'a>,
-    /// The descriptor that becomes 1.
     pub stdout: BorrowedFd<'a>,
-    /// The descriptor that becomes 2.
     pub stderr: BorrowedFd<'a>,
 }
 
@@ -42,34 +38,13 @@ pub struct Child {
     failure: OwnedFd,
 }
 
-/// How a program ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Exit {
-    /// The program exited with this status.
-    Code(i32),
-    /// This signal killed the program.
-    Signal(i32),
-}
-
-/// A step of the child, as reported.
-#[derive(Clone, Copy)]
-enum Step {
-    Stdio = 1,
-    Close,
-    Execute,
-    Signals,
-}
-
-impl Step {
-    fn operation(number: u8) -> &'static str {
-        match number {
-            n if n == Step::Stdio as u8 => "set up standard input and output",
-            n if n == Step::Close as u8 => "close descriptors",
-            n if n == Step::Signals as u8 => "reset signals",
-            _ => "execute",
-        }
-    }
-}
+/// The steps of the child, which it reports by their index.
+const STEPS: [&str; 4] =
+    ["set up standard input and output", "close descriptors", "reset signals", "execute"];
+const STDIO: u8 = 0;
+const CLOSE: u8 = 1;
+const SIGNALS: u8 = 2;
+const EXECUTE: u8 = 3;
 
 /// Starts `command`. Only descriptors 0, 1 and 2 reach the program; its signal mask is empty and
 /// every signal has its default action, whatever the caller of the runtime blocks or ignores. An
@@ -90,7 +65,6 @@ pub fn spawn(command: &Command<'_>) -> Result<Child, Failure> {
 }
 
 impl Child {
-    /// Returns a descriptor that is readable once the program has ended.
     pub fn pidfd(&self) -> BorrowedFd<'_> {
         self.process.pidfd.as_fd()
     }
@@ -110,21 +84,12 @@ impl Child {
     ///
     /// # Errors
     /// If the program was never executed.
-    pub fn wait(self) -> Result<Exit, Failure> {
-        let status = loop {
-            match waitid(WaitId::PidFd(self.pidfd()), WaitIdOptions::EXITED) {
-                Ok(Some(status)) => break status,
-                Ok(None) | Err(rustix::io::Errno::INTR) => {}
-                Err(errno) => return Err(Failure::of("waitid")(errno)),
-            }
-        };
-        if let Some(failure) = reported(self.failure)? {
-            return Err(failure);
-        }
-        match (status.exit_status(), status.terminating_signal()) {
-            (Some(code), _) => Ok(Exit::Code(code)),
-            (None, Some(signal)) => Ok(Exit::Signal(signal)),
-            (None, None) => Err(Failure::result("waitid", "neither exited nor killed")),
+    pub fn wait(self) -> Result<WaitIdStatus, Failure> {
+        let waited = retry_on_intr(|| waitid(WaitId::PidFd(self.pidfd()), WaitIdOptions::EXITED));
+        let status = waited.map_err(to_nix).map_err(Failure::of("waitid"))?;
+        match reported(self.failure)? {
+            Some(failure) => Err(failure),
+            None => status.ok_or_else(|| Failure::result("waitid", "no process")),
         }
     }
 }
@@ -138,7 +103,8 @@ fn reported(pipe: OwnedFd) -> Result<Option<Failure>, Failure> {
     read.map_err(errno).map_err(Failure::of("read a child's report"))?;
     let [step, a, b, c, d] = report[..] else { return Ok(None) };
     let errno = Errno::from_raw(i32::from_ne_bytes([a, b, c, d]));
-    Ok(Some(Failure::of(Step::operation(step))(errno)))
+    let operation = STEPS.get(usize::from(step)).copied().unwrap_or_default();
+    Ok(Some(Failure::of(operation)(errno)))
 }
 
 impl Command<'_> {
@@ -156,23 +122,23 @@ impl Command<'_> {
 
         let moved = match AboveStdio::of(report) {
             Ok(moved) => moved,
-            Err(errno) => return tell(report, Step::Stdio, errno),
+            Err(errno) => return tell(report, STDIO, errno),
         };
         let (step, errno) = match self.prepare() {
-            Ok(()) => (Step::Execute, self.program.run()),
+            Ok(()) => (EXECUTE, self.program.run()),
             Err(failed) => failed,
         };
         tell(moved.fd(), step, errno);
     }
 
-    fn prepare(&self) -> Result<(), (Step, Errno)> {
-        self.set_stdio().map_err(|errno| (Step::Stdio, errno))?;
-        close_on_exec_from(3).map_err(|errno| (Step::Close, errno))?;
+    fn prepare(&self) -> Result<(), (u8, Errno)> {
+        self.set_stdio().map_err(|errno| (STDIO, errno))?;
+        close_on_exec_from(3).map_err(|errno| (CLOSE, errno))?;
         // KILL and STOP always have their default action, and refuse to be set.
         for signal in (1..=64).filter(|s| !matches!(*s, libc::SIGKILL | libc::SIGSTOP)) {
-            default_action(signal).map_err(|errno| (Step::Signals, errno))?;
+            default_action(signal).map_err(|errno| (SIGNALS, errno))?;
         }
-        swap_mask(&SigSet::empty()).map(drop).map_err(|errno| (Step::Signals, errno))
+        swap_mask(&SigSet::empty()).map(drop).map_err(|errno| (SIGNALS, errno))
     }
 
     fn set_stdio(&self) -> nix::Result<()> {
@@ -187,7 +153,6 @@ impl Command<'_> {
     }
 }
 
-/// A descriptor other than 0, 1 and 2.
 enum AboveStdio<'a> {
     Given(BorrowedFd<'a>),
     Copy(OwnedFd),
@@ -224,9 +189,8 @@ fn close_on_exec_from(first: u32) -> nix::Result<()> {
     Ok(())
 }
 
-/// Reports the failed step and its error number to the parent.
-fn tell(report: BorrowedFd<'_>, step: Step, errno: Errno) {
+fn tell(report: BorrowedFd<'_>, step: u8, errno: Errno) {
     let [a, b, c, d] = (errno as i32).to_ne_bytes();
     // If the parent is gone, there is no receiver.
-    let _ = rustix::io::write(report, &[step as u8, a, b, c, d]);
+    let _ = rustix::io::write(report, &[step, a, b, c, d]);
 }

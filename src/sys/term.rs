@@ -2,9 +2,8 @@
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 
-use nix::pty::Winsize;
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt};
-use rustix::termios::{tcgetwinsize, tcsetwinsize};
+use rustix::termios::{Winsize, tcgetwinsize, tcsetwinsize};
 
 use super::failure::to_nix;
 
@@ -22,25 +21,13 @@ pub fn open_peer(master: BorrowedFd<'_>) -> nix::Result<OwnedFd> {
 
 /// Returns the size of a terminal, in characters (`TIOCGWINSZ`).
 pub fn window_size(terminal: BorrowedFd<'_>) -> nix::Result<Winsize> {
-    let size = tcgetwinsize(terminal).map_err(to_nix)?;
-    Ok(Winsize {
-        ws_row: size.ws_row,
-        ws_col: size.ws_col,
-        ws_xpixel: size.ws_xpixel,
-        ws_ypixel: size.ws_ypixel,
-    })
+    tcgetwinsize(terminal).map_err(to_nix)
 }
 
 /// Sets the size of a terminal (`TIOCSWINSZ`); its foreground processes get SIGWINCH if the size
 /// changed.
 pub fn set_window_size(terminal: BorrowedFd<'_>, size: &Winsize) -> nix::Result<()> {
-    let size = rustix::termios::Winsize {
-        ws_row: size.ws_row,
-        ws_col: size.ws_col,
-        ws_xpixel: size.ws_xpixel,
-        ws_ypixel: size.ws_ypixel,
-    };
-    tcsetwinsize(terminal, size).map_err(to_nix)
+    tcsetwinsize(terminal, *size).map_err(to_nix)
 }
 
 /// Returns standard input, output and error. They are open in every process of the runtime:

@@ -2,9 +2,9 @@
 
 use std::os::fd::BorrowedFd;
 
-use nix::pty::Winsize;
 use nix::sys::termios::{OutputFlags, SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
 use nix::unistd::{getpgrp, isatty, tcgetpgrp};
+use rustix::termios::Winsize;
 
 use crate::{Context, Result, sys};
 

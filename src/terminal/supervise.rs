@@ -15,10 +15,10 @@ use std::process::ExitStatus;
 use nix::errno::Errno;
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::pty::Winsize;
 use nix::sys::signalfd::SignalFd;
 use nix::unistd::getpid;
 use rustix::process::{Pid, WaitOptions, wait, waitpid};
+use rustix::termios::Winsize;
 
 use super::caller::CallerTerminal;
 use super::relay::{Gone, Relay, Rest};

@@ -15,12 +15,12 @@ use crate::terminal::signals::SignalGuard;
 use crate::terminal::supervise::{Options, caller_size, shell_status, supervise};
 use crate::terminal::{signals, socket, stdio};
 use nix::fcntl::{OFlag, open};
-use nix::pty::Winsize;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::{Mode, fstat, stat};
 use nix::sys::termios::{LocalFlags, Termios, tcgetattr};
 use nix::unistd::Pid;
 use rustix::process::{PidfdFlags, pidfd_open};
+use rustix::termios::Winsize;
 
 pub const ROLE: &str = "BULKHEAD_TEST_TTY_ROLE";
 pub const SCRIPT: &str = "BULKHEAD_TEST_TTY_SCRIPT";

@@ -1,35 +1,28 @@
 //! The messages of a create: the runtime answers init until init is ready.
 
 use crate::cgroup::Cgroup;
-use crate::config::{Choice, FilterPoint, Plan, Process};
+use crate::config::options::MountAttr;
+use crate::config::{Choice, FilterPoint, IdMaps, MountKind, Plan, Process};
 use crate::hooks;
 use crate::init::Inherited;
 use crate::protocol::{ToInit, ToParent};
 use crate::spawn::handshake::{Due, Handshake, unexpected};
-use crate::spawn::{idmapped, maps, owner};
+use crate::spawn::{idmapped, maps};
 use crate::state::{self, Status};
 use crate::{Context, Result};
 
-/// The exchange with init, and what the answers need.
 pub(super) struct InitHandshake<'a> {
-    /// The part that create and exec share.
     pub shared: Handshake<'a>,
-    /// The decisions.
     pub plan: &'a Plan,
-    /// The descriptors that are open for init.
     pub inherited: &'a Inherited,
-    /// The container's cgroup.
     pub cgroup: &'a mut Cgroup,
-    /// Whether init waits until it is in its cgroups.
     pub waits_for_cgroup: bool,
     /// Whether hooks of create have been started: then poststop hooks are owed.
     pub hooks_ran: bool,
-    /// The user namespace of init, when init is ready.
     pub user_namespace: u64,
 }
 
 impl InitHandshake<'_> {
-    /// Answers until init is ready.
     pub fn until_ready(&mut self) -> Result<()> {
         if !self.plan.route.trampoline {
             self.shared.set_oom_score()?;
@@ -46,7 +39,7 @@ impl InitHandshake<'_> {
                 ToParent::Ready { user_namespace } => {
                     self.user_namespace = user_namespace;
                     self.cgroup.set_devices()?;
-                    return owner::hand_over(self.plan, self.cgroup, self.shared.child.pid);
+                    return self.delegate_cgroup();
                 }
                 _ => return Err(unexpected()),
             }
@@ -106,6 +99,34 @@ impl InitHandshake<'_> {
         hooks::run_all("prestart", &self.plan.hooks.prestart, &state)?;
         hooks::run_all("createRuntime", &self.plan.hooks.create_runtime, &state)?;
         self.shared.tell(ToInit::HooksDone)
+    }
+
+    /// Gives the cgroup to the user of the container's process, who can then divide it further
+    /// (config-linux.md, "Cgroup ownership"): on cgroup v2, with a cgroup namespace of the
+    /// container's own and a writable cgroup mount.
+    fn delegate_cgroup(&self) -> Result<()> {
+        let plan = self.plan;
+        let is_writable =
+            plan.mounts.iter().filter(|mount| mount.kind == MountKind::Cgroup).any(|mount| {
+                !(mount.options.set | mount.options.rec_set).contains(MountAttr::RDONLY)
+            });
+        let is_wanted = plan.namespaces.cgroup == Choice::New && is_writable;
+        if !is_wanted || !self.cgroup.can_be_delegated() {
+            return Ok(());
+        }
+        let inside = plan.process.as_ref().map_or(0, |process| process.identity.uid);
+        let owner = if plan.namespaces.has_user() {
+            IdMaps::outside(&maps::read_map(self.shared.child.pid, "uid_map")?, inside)
+        } else {
+            Some(inside)
+        };
+        match owner {
+            // The runtime has made the cgroup, and so is its owner already.
+            Some(uid) if uid == nix::unistd::geteuid().as_raw() => Ok(()),
+            Some(uid) => self.cgroup.delegate(uid),
+            // A user id without a mapping can own nothing on the host.
+            None => Ok(()),
+        }
     }
 }
 

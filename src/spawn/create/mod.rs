@@ -1,8 +1,5 @@
-//! The parent's side of a create: read, check, plan, reserve; then `transaction` makes the side
-//! effects.
-//!
-//! After an error the host is unchanged (runtime.md, "Errors"): [`Created`] records each side
-//! effect and undoes them.
+//! The parent's side of a create. After an error the host is unchanged (runtime.md, "Errors"):
+//! [`Created`] records each side effect and undoes them.
 
 mod handshake;
 mod prepare;
@@ -51,7 +48,6 @@ pub fn create<'a>(store: &Store, request: &CreateRequest<'a>) -> Result<Created<
         notify_dir: options.notify.as_ref().map(|_| notify_dir()),
     };
     let mut plan = Plan::new(&loaded.spec, &plan_options, &host, &mut warnings)?;
-    let notify = options.notify.clone().filter(|_| plan.notifies);
     let console = options.console_socket.as_deref();
     let console = console.map(|path| socket::connect("--console-socket", path)).transpose()?;
     warnings.iter().for_each(log::warn);
@@ -60,8 +56,5 @@ pub fn create<'a>(store: &Store, request: &CreateRequest<'a>) -> Result<Created<
     let state = record::state(request, &plan, &host, &loaded.raw)?;
     // From here on there is something to undo.
     let reserved = store.reserve(request.id, &record::intent(&state))?;
-    let created = Created::new(request.parent, plan, state, reserved, notify);
-    let created = created.run(&host, request, console)?;
-    created.save_filter();
-    Ok(created)
+    transaction::run(plan, state, reserved, &host, request, console)
 }

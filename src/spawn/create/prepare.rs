@@ -9,7 +9,7 @@ use crate::config::{IdMaps, Kind, Namespaces, Plan};
 use crate::fs::Proc;
 use crate::host::Host;
 use crate::init::Inherited;
-use crate::mount::nodes;
+use crate::mount::devices;
 use crate::mount::sources::Sources;
 use crate::spawn::{idmapped, maps};
 use crate::sys::ns;
@@ -20,7 +20,7 @@ use crate::{Context, Error, Kind as ErrorKind, Result};
 pub(super) fn open(plan: &Plan, host: &Host) -> Result<Inherited> {
     let joins = joins(&plan.namespaces)?;
     let user = joins.iter().find(|(kind, _)| *kind == Kind::User).map(|(_, user)| user.as_fd());
-    let nodes = nodes::stage(plan, || {
+    let nodes = devices::stage(plan, || {
         let none = || Error::new(ErrorKind::System, "no user namespace to join");
         maps::of_namespace(user.ok_or_else(none)?)
             .context("read the mappings of the user namespace to join")
@@ -60,7 +60,6 @@ fn check_mappings(plan: &Plan, inherited: &Inherited) -> Result<()> {
     Ok(())
 }
 
-/// Opens the namespaces to join and checks the kind of each.
 fn joins(namespaces: &Namespaces) -> Result<Vec<(Kind, OwnedFd)>> {
     let mut joins = Vec::new();
     for kind in Kind::ALL {

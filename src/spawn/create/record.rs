@@ -1,4 +1,4 @@
-//! What a create records in the store: the intent and the state.
+//! The intent and the state of a create.
 
 use std::time::SystemTime;
 
@@ -10,7 +10,6 @@ use crate::host::Host;
 use crate::state::{self, Intent, State};
 use crate::{Error, Kind, Result};
 
-/// Returns the state before there is a process.
 pub(super) fn state(
     request: &CreateRequest<'_>,
     plan: &Plan,

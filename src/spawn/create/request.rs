@@ -1,5 +1,3 @@
-//! The parameters of a create.
-
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -10,10 +8,7 @@ use crate::state::Id;
 use crate::terminal::signals::Ignored;
 use crate::{sd_notify, systemd};
 
-/// A request to create a container.
-#[derive(Debug)]
 pub struct CreateRequest<'a> {
-    /// The parent of init.
     pub parent: Parent<'a>,
     /// The new container's id.
     pub id: &'a Id,
@@ -32,13 +27,11 @@ pub struct CreateRequest<'a> {
 pub struct Options {
     /// The bundle, absolute.
     pub bundle: PathBuf,
-    /// The file to read in place of the bundle's config.json.
     pub config: Option<PathBuf>,
     /// The socket that receives the master of the terminal.
     pub console_socket: Option<PathBuf>,
     /// The socket that receives a pidfd of init.
     pub pidfd_socket: Option<PathBuf>,
-    /// The file for the process id of init.
     pub pid_file: Option<PathBuf>,
     /// The directory of compiled seccomp filters.
     pub seccomp_cache: Option<PathBuf>,
@@ -49,11 +42,8 @@ pub struct Options {
     /// Whether a cgroup without access is accepted if no limit is requested; `None`: only without
     /// the rights of the machine's root.
     pub rootless: Option<bool>,
-    /// Let systemd make the cgroup.
     pub systemd_cgroup: bool,
-    /// The environment variables that locate systemd.
     pub environment: systemd::Environment,
-    /// Make no cgroup, and refuse limits.
     pub no_cgroup: bool,
     /// How many descriptors from 3 up the container gets. The caller has opened them, or reserved
     /// their numbers.

@@ -13,11 +13,11 @@ use crate::error::retry_once;
 use crate::fs::OwnMount;
 use crate::host::Host;
 use crate::init::start::Fifos;
+use crate::init::stdio::Console;
 use crate::init::{Init, create as child_side, limits, scheduling};
 use crate::protocol::{self, Socket, ToInit, ToParent};
 use crate::sd_notify;
-use crate::spawn::announce;
-use crate::spawn::child::{Parent, Running};
+use crate::spawn::child::{Parent, Running, send_pidfd, write_pid_file};
 use crate::spawn::handshake::{self, Handshake};
 use crate::state::{self, Reserved, State, Status};
 use crate::sys::clone::Child;
@@ -25,7 +25,6 @@ use crate::terminal::supervise;
 use crate::{Context, Error, Kind, Result, hooks, log};
 
 /// A container whose init is ready and waits for [`ToInit::Go`].
-#[derive(Debug)]
 pub struct Created<'a> {
     parent: Parent<'a>,
     plan: Plan,
@@ -41,45 +40,40 @@ pub struct Created<'a> {
     poststop_owed: bool,
 }
 
-impl<'a> Created<'a> {
-    /// Starts with the reserved directory as the only side effect.
-    pub(super) fn new(
-        parent: Parent<'a>,
-        plan: Plan,
-        state: State,
-        reserved: Reserved,
-        service_manager: Option<sd_notify::Host>,
-    ) -> Created<'a> {
-        Created {
-            parent,
-            plan,
-            state,
-            reserved,
-            cgroup: None,
-            child: None,
-            socket: None,
-            master: None,
-            pid_file: None,
-            service_manager,
-            notify: None,
-            poststop_owed: false,
-        }
+/// Makes all side effects, or none. Starts with the reserved directory as the only side effect.
+pub(super) fn run<'a>(
+    plan: Plan,
+    state: State,
+    reserved: Reserved,
+    host: &Host,
+    request: &CreateRequest<'a>,
+    console: Option<OwnedFd>,
+) -> Result<Created<'a>> {
+    let mut created = Created {
+        parent: request.parent,
+        service_manager: request.options.notify.clone().filter(|_| plan.notifies),
+        plan,
+        state,
+        reserved,
+        cgroup: None,
+        child: None,
+        socket: None,
+        master: None,
+        pid_file: None,
+        notify: None,
+        poststop_owed: false,
+    };
+    let made = created.make(host, request, console);
+    if let Err(error) = made.and_then(|()| created.commit(request)) {
+        return Err(created.undo(error));
     }
-
-    /// Makes all side effects, or none.
-    pub(super) fn run(
-        mut self,
-        host: &Host,
-        request: &CreateRequest<'_>,
-        console: Option<OwnedFd>,
-    ) -> Result<Created<'a>> {
-        let made = self.make(host, request, console);
-        match made.and_then(|()| self.commit(request)) {
-            Ok(()) => Ok(self),
-            Err(error) => Err(self.undo(error)),
-        }
+    if let Some(process) = &created.plan.process {
+        process.save_filter();
     }
+    Ok(created)
+}
 
+impl Created<'_> {
     /// Opens descriptors, makes the cgroup, clones init and answers it until it is ready.
     fn make(
         &mut self,
@@ -116,8 +110,13 @@ impl<'a> Created<'a> {
             inherited: &inherited,
             parent: &init_socket,
             fifos: fifos.as_ref(),
-            console: console.as_ref(),
-            size: foreground_terminal.then(supervise::caller_size).flatten(),
+            console: Console {
+                socket: console.as_ref(),
+                parent: &init_socket,
+                size: foreground_terminal.then(supervise::caller_size).flatten(),
+                is_controlling: !plan.route.joins_pid,
+                dev_console: plan.dev_console(),
+            },
             cgroups: cgroup.record(),
             waits_for_cgroup,
             signals: request.signals,
@@ -193,23 +192,16 @@ impl<'a> Created<'a> {
         log::debug(format_args!("init is process {} and is ready", child.pid));
         self.reserved.commit(&self.state)?;
         if let Some(path) = &request.options.pid_file {
-            announce::write_pid_file(path, child.pid)?;
+            write_pid_file(path, child.pid)?;
             self.pid_file = Some(path.clone());
         }
         let receiver = (annotations::PIDFD_RECEIVER, &self.plan.annotations.pidfd_receiver);
         for (name, path) in [("--pidfd-socket", &request.options.pidfd_socket), receiver] {
             if let Some(path) = path {
-                announce::send_pidfd(name, path, child)?;
+                send_pidfd(name, path, child)?;
             }
         }
         Ok(())
-    }
-
-    /// Keeps the compiled seccomp filter for the next container.
-    pub(super) fn save_filter(&self) {
-        if let Some(process) = &self.plan.process {
-            process.save_filter();
-        }
     }
 
     /// Ends a create: from here on init waits for `start`, and no longer for this process.
@@ -224,7 +216,6 @@ impl<'a> Created<'a> {
         }
     }
 
-    /// Has init execute the program; then runs the poststart hooks.
     pub fn start(mut self) -> Result<Running> {
         let started = self.go().and_then(|socket| match socket.next()? {
             // Close-on-exec: the program runs.
@@ -242,7 +233,6 @@ impl<'a> Created<'a> {
         Ok(Running { child, master: self.master, notify: self.notify })
     }
 
-    /// Sends Go to init.
     fn go(&self) -> Result<&Socket> {
         let (Some(socket), Some(child)) = (&self.socket, &self.child) else {
             return Err(not_made());

@@ -7,27 +7,15 @@ use crate::init::limits::Affinity;
 use crate::list::List;
 use crate::{Context, Error, Result};
 
-/// The processors of a process that `exec` starts.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Affinities {
-    /// The processors of the runtime until the process is in its cgroup.
-    pub initial: Option<CpuSet>,
-    /// The processors of the process after that.
-    pub last: Affinity,
-}
-
-impl Affinities {
-    /// Reads `process.execCPUAffinity`. Without the field the process gets all processors of the
-    /// cgroup. With the field, but without a final list, it keeps the initial list, as far as the
-    /// cgroup has those processors.
-    pub fn new(asked: Option<&ExecAffinity>) -> Result<Affinities> {
-        let Some(asked) = asked else {
-            return Ok(Affinities { initial: None, last: Affinity::All });
-        };
-        let initial = list("process.execCPUAffinity.initial", &asked.initial)?;
-        let last = list("process.execCPUAffinity.final", &asked.last)?;
-        Ok(Affinities { initial, last: last.map_or(Affinity::Keep, Affinity::Only) })
-    }
+/// Returns the processors of the runtime until the process is in its cgroup, and those of the
+/// process after that. Without the field the process gets all processors of the cgroup. With the
+/// field, but without a final list, it keeps the initial list, as far as the cgroup has those
+/// processors.
+pub(super) fn both(asked: Option<&ExecAffinity>) -> Result<(Option<CpuSet>, Affinity)> {
+    let Some(asked) = asked else { return Ok((None, Affinity::All)) };
+    let initial = list("process.execCPUAffinity.initial", &asked.initial)?;
+    let last = list("process.execCPUAffinity.final", &asked.last)?;
+    Ok((initial, last.map_or(Affinity::Keep, Affinity::Only)))
 }
 
 /// The initial processors, while they are those of the calling thread: a process inherits the
@@ -55,7 +43,6 @@ impl Drop for InitialAffinity {
     }
 }
 
-/// The set of a list; an empty list means unset.
 fn list(field: &str, list: &List) -> Result<Option<CpuSet>> {
     let Some(last) = list.last() else { return Ok(None) };
     let most = CpuSet::MAX_CPU - 1;

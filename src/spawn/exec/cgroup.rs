@@ -48,7 +48,6 @@ impl FromStr for SubCgroup {
     }
 }
 
-/// The cgroups of the process.
 #[derive(Debug)]
 pub(super) struct ExecCgroup {
     record: Record,

@@ -1,5 +1,4 @@
-//! The process of an exec on its way into a container: the runtime's side, from the clone until the
-//! program runs.
+//! The exchange with the process of an exec, from its clone until the program runs.
 
 use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering;
@@ -14,26 +13,19 @@ use crate::config::Process;
 use crate::init::birth::Report;
 use crate::init::{limits, scheduling};
 use crate::protocol::{ToInit, ToParent};
-use crate::spawn::announce;
-use crate::spawn::child::{has_ended, wait_for_end};
+use crate::spawn::child::{has_ended, send_pidfd, wait_for_end, write_pid_file};
 use crate::spawn::handshake::{Due, Handshake, unexpected};
 use crate::state::{self, Status};
 use crate::{Context, Error, Kind, Result, log};
 
-/// The exchange with the process of an exec, and what the answers need.
 pub(super) struct ExecHandshake<'a> {
-    /// The part that create and exec share.
     pub shared: Handshake<'a>,
-    /// The decisions.
     pub plan: &'a ExecPlan,
-    /// The cgroup of the process.
     pub cgroup: &'a Cgroup,
-    /// The result of the process that executes the program.
     pub report: &'a Report,
 }
 
 impl ExecHandshake<'_> {
-    /// Answers until the process has executed the program.
     pub fn until_it_runs(&mut self, request: &ExecRequest<'_>) -> Result<()> {
         self.shared.set_oom_score()?;
         if self.cgroup.needs_enter() {
@@ -60,11 +52,11 @@ impl ExecHandshake<'_> {
             scheduling::set_of(&process.scheduling, self.shared.child.pid)?;
         }
         if let Some(path) = &request.options.pidfd_socket {
-            announce::send_pidfd("--pidfd-socket", path, self.shared.child)?;
+            send_pidfd("--pidfd-socket", path, self.shared.child)?;
         }
         // Last: an engine recognises a failed exec by the missing file.
         match &request.options.pid_file {
-            Some(path) => announce::write_pid_file(path, self.shared.child.pid),
+            Some(path) => write_pid_file(path, self.shared.child.pid),
             None => Ok(()),
         }
     }

@@ -1,6 +1,4 @@
-//! The parent's side of an exec, which starts another process in a container: the state and the
-//! requested process become an `ExecPlan`, a single clone3(2) makes the child, and the child ends
-//! with the same steps as init.
+//! The parent's side of an exec, which starts another process in a container.
 //!
 //! All settings come from the state as it was at create; the bundle is not read again (runtime.md,
 //! "Lifecycle": later edits of config.json have no effect). Only the process and its pid file are

@@ -1,11 +1,11 @@
-//! Every decision of an exec, made before the first side effect.
+//! The decisions about a process that enters a container, made before the first side effect.
 
 use std::ffi::CString;
 
 use oci_spec::runtime::{Process as SpecProcess, Spec};
 use rustix::thread::CpuSet;
 
-use super::affinity::Affinities;
+use super::affinity;
 use super::cgroup::ExecCgroup;
 use super::request::ExecRequest;
 use crate::config::annotations;
@@ -19,33 +19,25 @@ use crate::init::limits::Affinity;
 use crate::state::State;
 use crate::{Error, Kind as ErrorKind, Result};
 
-/// The decisions about a process that enters a container.
 #[derive(Debug)]
 pub(crate) struct ExecPlan {
-    /// The program, its user and its limits.
     pub process: Process,
-    /// When the process loads its seccomp filter.
     pub filter_point: FilterPoint,
     /// The namespaces that the container does not share with the runtime of its create.
     pub kinds: Vec<Kind>,
     /// Whether the container was put into the pid namespace of others.
     pub joins_pid: bool,
-    /// The user namespace that the process ends up in.
     pub within: Within,
     /// Whether the rights of the runtime, rather than of the container's root, serve to join
     /// namespaces.
     pub is_privileged: bool,
-    /// The cgroups of the process.
     pub cgroup: ExecCgroup,
     /// Name of the session keyring to join, if the container has one of its own.
     pub keyring: Option<CString>,
-    /// Processors of the runtime before the clone.
     pub initial_affinity: Option<CpuSet>,
-    /// Processors of the process.
     pub affinity: Affinity,
     /// How many descriptors from 3 up the process gets, those of `listen` among them.
     pub preserve_fds: u32,
-    /// Descriptors of socket activation.
     pub listen: Listen,
 }
 
@@ -63,7 +55,6 @@ fn keyring(state: &State) -> Result<Option<CString>> {
 }
 
 impl ExecPlan {
-    /// Makes the plan.
     pub fn new(
         config: &Spec,
         process: &SpecProcess,
@@ -91,7 +82,7 @@ impl ExecPlan {
             host,
         };
         let process = Process::new(process, &around, warnings)?;
-        let affinities = Affinities::new(process.exec_affinity.as_ref())?;
+        let (initial_affinity, affinity) = affinity::both(process.exec_affinity.as_ref())?;
         let plan = ExecPlan {
             filter_point: process.filter_point_of_exec()?,
             process,
@@ -104,8 +95,8 @@ impl ExecPlan {
             is_privileged: host.is_privileged(),
             cgroup: ExecCgroup::new(&state.cgroup, &request.options.cgroups)?,
             keyring: keyring(state)?,
-            initial_affinity: affinities.initial,
-            affinity: affinities.last,
+            initial_affinity,
+            affinity,
             preserve_fds: listen.count().saturating_add(request.options.preserve_fds),
             listen,
         };

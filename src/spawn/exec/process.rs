@@ -1,5 +1,4 @@
-//! The process that `exec` starts: a process.json, or the container's own process with another
-//! command and the changes that the command line requests.
+//! The process that `exec` starts.
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -12,26 +11,20 @@ use crate::{Error, Kind, Result, config, text};
 /// Changes to the container's process. A field that is `None` or empty changes nothing.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Command {
-    /// The command and its arguments.
     pub args: Vec<String>,
     /// Whether the process has a terminal; that of the container's process does not count.
     pub terminal: bool,
-    /// The working directory.
     pub cwd: Option<PathBuf>,
     /// Variables, `NAME=value`. They follow those of the container's process, and the last entry of
     /// a name counts.
     pub env: Vec<String>,
     /// `UID` or `UID:GID`, as numbers. Without a group, that of the container's process stays.
     pub user: Option<String>,
-    /// Additional supplementary groups.
     pub additional_gids: Vec<u32>,
-    /// Names of additional capabilities.
     pub capabilities: Vec<String>,
     /// PR_SET_NO_NEW_PRIVS, prctl(2). `false` keeps the setting of the container's process.
     pub no_new_privileges: bool,
-    /// The AppArmor profile.
     pub apparmor: Option<String>,
-    /// The SELinux label.
     pub label: Option<String>,
 }
 

@@ -1,5 +1,3 @@
-//! The parameters of an exec.
-
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -10,10 +8,7 @@ use crate::config::Listen;
 use crate::spawn::child::Parent;
 use crate::terminal::signals::Ignored;
 
-/// A request to start a process in a container.
-#[derive(Debug)]
 pub struct ExecRequest<'a> {
-    /// The parent of the process.
     pub parent: Parent<'a>,
     /// What the user chooses.
     pub options: &'a Options,

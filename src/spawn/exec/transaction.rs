@@ -1,5 +1,4 @@
-//! The side effects of an exec: the clone of a process into the container's cgroup, and its end
-//! after an error.
+//! The side effects of an exec.
 
 use std::os::fd::OwnedFd;
 
@@ -11,11 +10,13 @@ use super::handshake::{ExecHandshake, due};
 use super::plan::ExecPlan;
 use super::request::ExecRequest;
 use crate::cgroup::Cgroup;
-use crate::config::Kind;
+use crate::config::{DevConsole, Kind};
 use crate::error::retry_once;
 use crate::fs::{PATH, Proc};
-use crate::init::birth::Report;
+use crate::init::birth::{Birth, Report};
 use crate::init::exec::{self, Entrance, Inside};
+use crate::init::last_steps::Program;
+use crate::init::stdio::Console;
 use crate::protocol;
 use crate::spawn::child::Running;
 use crate::spawn::handshake::Handshake;
@@ -23,7 +24,6 @@ use crate::state::State;
 use crate::terminal::supervise;
 use crate::{Context, Error, Kind as ErrorKind, Result, log};
 
-/// Starts the process, or leaves none.
 pub(super) fn run(
     plan: &ExecPlan,
     state: &State,
@@ -38,20 +38,30 @@ pub(super) fn run(
     let terminal = console.is_none() && plan.process.terminal;
     let report = Report::new()?;
     let inside = Inside {
-        process: &plan.process,
-        filter_point: plan.filter_point,
-        keyring: plan.keyring.as_deref(),
-        within: plan.within,
-        affinity: plan.affinity,
-        preserve_fds: plan.preserve_fds,
-        listen: &plan.listen,
+        program: Program {
+            process: &plan.process,
+            filter_point: plan.filter_point,
+            birth: Birth::Exec(&report),
+            proc: &proc,
+            within: plan.within,
+            affinity: plan.affinity,
+            preserve_fds: plan.preserve_fds,
+            listen: &plan.listen,
+            is_hidden: true,
+            parent: &child_socket,
+            fifos: None,
+            signals: request.signals,
+            before: None,
+        },
         entrance: &entrance,
-        proc: &proc,
-        parent: &child_socket,
-        report: &report,
-        console: console.as_ref(),
-        size: terminal.then(supervise::caller_size).flatten(),
-        signals: request.signals,
+        keyring: plan.keyring.as_deref(),
+        console: Console {
+            socket: console.as_ref(),
+            parent: &child_socket,
+            size: terminal.then(supervise::caller_size).flatten(),
+            is_controlling: false,
+            dev_console: DevConsole::Never,
+        },
     };
     let mut cgroup = plan.cgroup.open(state.pid)?;
     let mut clone = |cgroup: &Cgroup| {
@@ -102,9 +112,9 @@ pub(super) fn run(
     match answer {
         Ok(()) => Ok(Running { child, master, notify: None }),
         Err(error) => {
-            let killed = retry_once(|| request.parent.kill(&child));
-            let killed = killed.context("kill the process that could not run");
-            killed.unwrap_or_else(log::warn);
+            retry_once(|| request.parent.kill(&child))
+                .context("kill the process of the exec")
+                .unwrap_or_else(log::warn);
             Err(error)
         }
     }
