@@ -54,9 +54,6 @@ pub struct Host(SocketAddr);
 impl Host {
     /// Reads `NOTIFY_SOCKET` from the runtime's environment: an absolute path, or `@` and an abstract
     /// name.
-    ///
-    /// # Errors
-    /// The variable has any other value.
     pub fn from_environment() -> Result<Option<Host>> {
         let value = std::env::var_os(VARIABLE).filter(|value| !value.is_empty());
         value.map(Host::new).transpose()

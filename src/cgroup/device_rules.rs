@@ -194,9 +194,6 @@ impl Ruleset {
     /// A device of `linux.devices` is allowed as far as the explicit list does not cover it: its
     /// rule comes before that list (whose first rule usually denies everything), and is left out if
     /// the list has a rule for exactly that device.
-    ///
-    /// # Errors
-    /// The first entry that is invalid.
     pub fn new(listed: &[LinuxDeviceCgroup], nodes: &[LinuxDevice]) -> Result<Self> {
         let explicit = listed.iter().enumerate().map(|(index, entry)| Rule::new(index, entry));
         let explicit = explicit.collect::<Result<Vec<_>>>()?;

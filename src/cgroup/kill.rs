@@ -35,12 +35,8 @@ impl Record {
     }
 
     /// Sends SIGKILL to every process, frozen or not. Returns when no process can escape, which is
-    /// before the last process is gone. Does nothing if another container has taken the cgroup
-    /// over.
-    ///
-    /// # Errors
-    /// [`Kind::State`](crate::Kind::State) if there are processes and the record does not show
-    /// whether they are the container's.
+    /// before the last process is gone. Does nothing if another container has taken the cgroup over;
+    /// an error if the record does not show whose the processes are.
     pub fn kill_all(&self) -> Result<()> {
         self.checked()?;
         if self.may_signal()? { self.kill_members() } else { Ok(()) }

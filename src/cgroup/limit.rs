@@ -19,6 +19,17 @@ pub(crate) enum Throttle {
     WriteOperations,
 }
 
+impl Throttle {
+    pub fn field(self) -> &'static str {
+        match self {
+            Throttle::ReadBytes => "linux.resources.blockIO.throttleReadBpsDevice",
+            Throttle::WriteBytes => "linux.resources.blockIO.throttleWriteBpsDevice",
+            Throttle::ReadOperations => "linux.resources.blockIO.throttleReadIOPSDevice",
+            Throttle::WriteOperations => "linux.resources.blockIO.throttleWriteIOPSDevice",
+        }
+    }
+}
+
 /// The number of a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct DeviceNumber {
@@ -146,12 +157,7 @@ impl Limit {
             Limit::IoWeight(_) => "linux.resources.blockIO.weight",
             Limit::IoLeafWeight(_) => "linux.resources.blockIO.leafWeight",
             Limit::IoDeviceWeight { .. } => "linux.resources.blockIO.weightDevice",
-            Limit::IoThrottle { kind, .. } => match kind {
-                Throttle::ReadBytes => "linux.resources.blockIO.throttleReadBpsDevice",
-                Throttle::WriteBytes => "linux.resources.blockIO.throttleWriteBpsDevice",
-                Throttle::ReadOperations => "linux.resources.blockIO.throttleReadIOPSDevice",
-                Throttle::WriteOperations => "linux.resources.blockIO.throttleWriteIOPSDevice",
-            },
+            Limit::IoThrottle { kind, .. } => kind.field(),
             Limit::HugePages { .. } => "linux.resources.hugepageLimits",
             Limit::NetClass(_) => "linux.resources.network.classID",
             Limit::NetPriority { .. } => "linux.resources.network.priorities",

@@ -7,8 +7,7 @@
 //! Runtime spec, config-linux.md, "Control groups".
 
 use oci_spec::runtime::{
-    LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxNetwork, LinuxResources, LinuxThrottleDevice,
-    LinuxWeightDevice,
+    LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxNetwork, LinuxResources, LinuxWeightDevice,
 };
 
 use super::limit::{Amount, DeviceNumber, Limit, Throttle};
@@ -17,9 +16,6 @@ use crate::{Error, Result};
 
 /// Returns the limits of a container, in the order in which they are set: `unified` last, so that it
 /// takes precedence.
-///
-/// # Errors
-/// The first field that is out of bounds, or that contradicts another field.
 pub(super) fn checked(resources: &LinuxResources) -> Result<Vec<Limit>> {
     let limits = read(resources)?;
     limits.iter().try_for_each(agrees)?;
@@ -32,10 +28,9 @@ pub(super) fn read(resources: &LinuxResources) -> Result<Vec<Limit>> {
     let mut limits = Vec::new();
     if let Some(pids) = resources.pids() {
         limits.push(Limit::Pids(match pids.limit() {
-            ..-1 => {
-                let (field, why) =
-                    ("linux.resources.pids.limit", "must be a number of tasks, or -1");
-                return Err(Error::invalid(field, pids.limit(), why));
+            limit @ ..-1 => {
+                let why = "must be a number of tasks, or -1";
+                return Err(Error::invalid("linux.resources.pids.limit", limit, why));
             }
             -1 => Amount::Max,
             // 0 allows no process to be started (config-linux.md, "PIDs"). It becomes 1, which has
@@ -187,18 +182,21 @@ fn block_io(section: &LinuxBlockIo, limits: &mut Vec<Limit>) -> Result<()> {
     for (index, entry) in section.weight_device().iter().flatten().enumerate() {
         limits.push(weight_device(&format!("{field}.weightDevice[{index}]"), entry)?);
     }
-    for (name, kind, entries) in [
-        ("throttleReadBpsDevice", Throttle::ReadBytes, section.throttle_read_bps_device()),
-        ("throttleWriteBpsDevice", Throttle::WriteBytes, section.throttle_write_bps_device()),
-        ("throttleReadIOPSDevice", Throttle::ReadOperations, section.throttle_read_iops_device()),
-        (
-            "throttleWriteIOPSDevice",
-            Throttle::WriteOperations,
-            section.throttle_write_iops_device(),
-        ),
+    for (kind, entries) in [
+        (Throttle::ReadBytes, section.throttle_read_bps_device()),
+        (Throttle::WriteBytes, section.throttle_write_bps_device()),
+        (Throttle::ReadOperations, section.throttle_read_iops_device()),
+        (Throttle::WriteOperations, section.throttle_write_iops_device()),
     ] {
         for (index, entry) in entries.iter().flatten().enumerate() {
-            limits.push(throttle(&format!("{field}.{name}[{index}]"), kind, entry)?);
+            let field = format!("{}[{index}]", kind.field());
+            let device = DeviceNumber::new(&field, entry.major(), entry.minor())?;
+            // 0 removes a limit on v1; v2 requires "max".
+            let rate = match entry.rate() {
+                0 => Amount::Max,
+                rate => Amount::Of(rate),
+            };
+            limits.push(Limit::IoThrottle { device, kind, rate });
         }
     }
     Ok(())
@@ -214,16 +212,6 @@ fn weight_device(field: &str, entry: &LinuxWeightDevice) -> Result<Limit> {
         weight: weight(field, "weight", entry.weight())?,
         leaf_weight: weight(field, "leafWeight", entry.leaf_weight())?,
     })
-}
-
-fn throttle(field: &str, kind: Throttle, entry: &LinuxThrottleDevice) -> Result<Limit> {
-    let device = DeviceNumber::new(field, entry.major(), entry.minor())?;
-    // 0 removes a limit on v1; v2 requires "max".
-    let rate = match entry.rate() {
-        0 => Amount::Max,
-        rate => Amount::Of(rate),
-    };
-    Ok(Limit::IoThrottle { device, kind, rate })
 }
 
 /// Reads a weight, which has the range of cgroup v1; 0 is unset.

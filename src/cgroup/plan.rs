@@ -29,9 +29,6 @@ pub struct Resources {
 
 impl Resources {
     /// Parses both sections; nothing else reads them.
-    ///
-    /// # Errors
-    /// The first field that is invalid.
     pub fn new(resources: Option<&LinuxResources>, nodes: &[LinuxDevice]) -> Result<Resources> {
         let limits = resources.map(limits::checked).transpose()?.unwrap_or_default();
         let listed = resources.and_then(|resources| resources.devices().as_deref());
@@ -113,9 +110,6 @@ impl CgroupPlan {
 
     /// Plans the cgroup of container `id` on the host `layout`. `warnings` collects lines for the
     /// log.
-    ///
-    /// # Errors
-    /// A path or a limit that the host cannot provide.
     pub fn new(
         layout: &Layout,
         id: &str,
@@ -127,7 +121,7 @@ impl CgroupPlan {
         let (unit, path) = match &options.systemd {
             Some(environment) => {
                 let names = Names::new(id, cgroups_path, options.rootless)?;
-                let path = CgroupsPath::new(id, Some(&names.path()?))?;
+                let path = CgroupsPath::new(id, Some(&names.path))?;
                 (Some(TransientUnit::new(id, &names, options.rootless, environment)?), path)
             }
             None => (None, CgroupsPath::new(id, cgroups_path)?),

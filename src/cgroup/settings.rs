@@ -43,10 +43,7 @@ pub(super) fn controller(limit: &Limit, version: Version) -> Option<&str> {
     })
 }
 
-/// Returns the settings for `limit`.
-///
-/// # Errors
-/// If this version of cgroups has no such limit.
+/// Returns the settings for `limit`. An error if this version of cgroups has no such limit.
 pub(super) fn settings(limit: &Limit, version: Version) -> Result<Vec<Setting>> {
     let field = limit.field();
     let by_version = |v1, v2| if version == Version::V1 { v1 } else { v2 };

@@ -29,9 +29,6 @@ pub struct Update {
 impl Update {
     /// Computes the difference between the resources `old` and `new`. A limit is set if it differs,
     /// or if `given`, the change from `old` to `new`, names it. `nodes` is `linux.devices`.
-    ///
-    /// # Errors
-    /// The first field that is invalid.
     pub fn new(
         old: &LinuxResources,
         new: &LinuxResources,

@@ -55,9 +55,6 @@ impl Socket {
 
 impl Address {
     /// Finds the service manager of the system, or with `user` that of the user.
-    ///
-    /// # Errors
-    /// If the environment does not locate the user's service manager.
     pub fn find(user: bool, environment: &Environment) -> Result<Address> {
         let at = |path: &str| format!("unix:path={}", escape(path));
         if !user {

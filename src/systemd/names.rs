@@ -16,6 +16,8 @@ const MAX_NAME: usize = 255;
 pub struct Names {
     pub slice: String,
     pub unit: String,
+    /// The absolute path of the cgroup below that of the service manager.
+    pub path: PathBuf,
 }
 
 impl Names {
@@ -27,7 +29,8 @@ impl Names {
             // As systemd-escape(1) does.
             let unit = format!("bulkhead-{}.scope", id.replace('+', "\\x2b"));
             check(&unit).map_err(|why| Error::invalid("container id", id, why))?;
-            return Ok(Names { slice: default.to_owned(), unit });
+            let path = Path::new("/").join(default).join(&unit);
+            return Ok(Names { slice: default.to_owned(), unit, path });
         };
         let bad = |why: &str| Error::invalid(FIELD, path, why);
         let text = path.to_str().ok_or_else(|| bad("is not UTF-8"))?;
@@ -40,14 +43,14 @@ impl Names {
             "-" => "-.slice",
             slice => slice,
         };
-        expand(slice).map_err(|why| bad(&format!("slice {slice:?}: {why}")))?;
+        let dir = expand(slice).map_err(|why| bad(&format!("slice {slice:?}: {why}")))?;
         if name.ends_with(".slice") {
             if *name == "-.slice" {
                 // Its limits would apply to the whole host, and delete would try to stop it.
                 return Err(bad("must not be the root slice"));
             }
-            expand(name).map_err(|why| bad(&format!("name {name:?}: {why}")))?;
-            return Ok(Names { slice: slice.to_owned(), unit: (*name).to_owned() });
+            let path = expand(name).map_err(|why| bad(&format!("name {name:?}: {why}")))?;
+            return Ok(Names { slice: slice.to_owned(), unit: (*name).to_owned(), path });
         }
         if name.is_empty() {
             return Err(bad("the name is empty"));
@@ -57,21 +60,13 @@ impl Names {
             prefix => format!("{prefix}-{name}.scope"),
         };
         check(&unit).map_err(|why| bad(&format!("unit {unit:?}: {why}")))?;
-        Ok(Names { slice: slice.to_owned(), unit })
+        let path = dir.join(&unit);
+        Ok(Names { slice: slice.to_owned(), unit, path })
     }
 
     /// Whether the unit is a slice, into which systemd puts no process.
     pub fn is_slice(&self) -> bool {
         self.unit.ends_with(".slice")
-    }
-
-    /// Returns the absolute path of the cgroup below that of the service manager.
-    pub fn path(&self) -> Result<PathBuf> {
-        let invalid = |why: &'static str| Error::invalid(FIELD, &self.unit, why);
-        if self.is_slice() {
-            return expand(&self.unit).map_err(invalid);
-        }
-        Ok(expand(&self.slice).map_err(invalid)?.join(&self.unit))
     }
 }
 
@@ -142,7 +137,7 @@ mod tests {
         ] {
             let names = names(path, user).unwrap();
             assert_eq!((names.slice.as_str(), names.unit.as_str()), (slice, unit), "{path}");
-            assert_eq!(names.path().unwrap(), Path::new(cgroup).join(unit), "{path}");
+            assert_eq!(names.path, Path::new(cgroup).join(unit), "{path}");
             assert!(!names.is_slice());
         }
     }
@@ -152,7 +147,7 @@ mod tests {
         let names = names("machine.slice:ignored:machine-a.slice", false).unwrap();
         assert!(names.is_slice());
         assert_eq!(names.unit, "machine-a.slice");
-        assert_eq!(names.path().unwrap(), Path::new("/machine.slice/machine-a.slice"));
+        assert_eq!(names.path, Path::new("/machine.slice/machine-a.slice"));
     }
 
     #[test]

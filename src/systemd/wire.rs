@@ -94,9 +94,6 @@ impl Message {
 
     /// Returns the length of the message that begins with `bytes`; `None` if more bytes are needed
     /// to compute it.
-    ///
-    /// # Errors
-    /// If the bytes are not the beginning of a message.
     pub fn length(bytes: &[u8]) -> Read<Option<usize>> {
         let Some(head) = bytes.get(..16) else { return Ok(None) };
         let mut reader = Reader::new(head)?;
@@ -142,12 +139,7 @@ impl Message {
         }
         reader.align(8)?;
         // The values are aligned to the start of the body, which is a multiple of 8.
-        let mut rest = types.as_str();
-        while !rest.is_empty() {
-            let (value, after) = reader.value(rest, 0)?;
-            message.body.push(value);
-            rest = after;
-        }
+        message.body = reader.values(&types, 0)?;
         Ok(message)
     }
 }
@@ -298,6 +290,17 @@ impl<'a> Reader<'a> {
         String::from_utf8(text.to_vec()).map_err(|_| "a text that is not UTF-8")
     }
 
+    /// Reads values of all `types`.
+    fn values(&mut self, mut types: &str, depth: usize) -> Read<Vec<Value>> {
+        let mut values = Vec::new();
+        while !types.is_empty() {
+            let (value, rest) = self.value(types, depth)?;
+            values.push(value);
+            types = rest;
+        }
+        Ok(values)
+    }
+
     /// Reads a value of the first type of `types`. Returns the remaining types too.
     fn value<'t>(&mut self, types: &'t str, depth: usize) -> Read<(Value, &'t str)> {
         if depth > MAX_DEPTH {
@@ -330,14 +333,7 @@ impl<'a> Reader<'a> {
             }
             Some(b'(' | b'{') => {
                 self.align(8)?;
-                let mut fields = Vec::new();
-                let mut rest = inner(1, 1)?;
-                while !rest.is_empty() {
-                    let (field, after) = self.value(rest, depth + 1)?;
-                    fields.push(field);
-                    rest = after;
-                }
-                Value::Struct(fields)
+                Value::Struct(self.values(inner(1, 1)?, depth + 1)?)
             }
             Some(b'a') => {
                 let element = inner(1, 0)?;

@@ -62,7 +62,7 @@ fn keyed(text: &str) -> Option<Vec<(String, u64)>> {
         .collect()
 }
 
-/// Returns the value of `key` in the result of [`Files::keyed`]; 0 if there is none.
+/// Returns the value of `key` in the result of [`OpenDir::keyed`]; 0 if there is none.
 pub fn value(pairs: &[(String, u64)], key: &str) -> u64 {
     pairs.iter().find(|(name, _)| name == key).map_or(0, |(_, value)| *value)
 }
