@@ -5,7 +5,7 @@
 
 A configuration sets some properties that all peers claim to support to random values (generate.py).
 A static probe (probe.c) prints what the kernel tells it: ids, capabilities, mounts, limits, devices,
-namespaces, system calls. The limits of its cgroups are read on the host. Each difference from
+namespaces, system calls. It is run by exec, too, and the limits of its cgroups are read on the host. Each difference from
 bulkhead must be explained in `expected`, whose format its first lines describe. The others are printed
 by property, with the numbers of the configurations, and make the exit status 1.
 
@@ -113,6 +113,7 @@ class Runtime:
             if lines and lines[-1].startswith("end\t"):
                 places = facts.places(self.pid())
                 found.update(facts.of_host(places, machine))
+                found.update(self.facts_of_exec(config["process"]))
             _, errors = child.communicate(timeout=PATIENCE)
         finally:
             child.kill()
@@ -129,6 +130,20 @@ class Runtime:
             return {"exit": f"{'ended' if lines else 'refused'}: {why}"}
         found["exit"] = "ran"
         found["left"] = " ".join(left)
+        return found
+
+    def facts_of_exec(self, process):
+        """Returns what a process of `exec` with the same properties is told, as facts "exec:NAME"."""
+        # The libcontainer peer has no exec.
+        if self.name == "libcontainer":
+            return {}
+        file = self.machine.work / "process.json"
+        file.write_text(json.dumps(process))
+        words = self.command("exec", "--process", file, self.machine.id)
+        ran = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE)
+        found = {f"exec:{name}": of for name, of in facts.of_probe(ran.stdout, self.machine).items()}
+        if ran.returncode != 7:
+            found["exec:exit"] = f"{ran.returncode}: {self.machine.anonymous(ran.stderr.strip())}"
         return found
 
     def pid(self):
@@ -186,7 +201,9 @@ def expectations():
 
 def explained(rows, properties, fact, peer, used):
     for index, (of, pattern, who, _) in enumerate(rows):
-        if who in (peer, "*") and fnmatch.fnmatchcase(fact, pattern):
+        # What is explained for the first process is so for one of exec.
+        names = (fact, fact.removeprefix("exec:"))
+        if who in (peer, "*") and any(fnmatch.fnmatchcase(name, pattern) for name in names):
             if any(fnmatch.fnmatchcase(name, of) for name in [*properties, ""]):
                 used.add(index)
                 return True
@@ -231,7 +248,10 @@ def compare(mine, theirs):
     """Yields the facts that differ, with both values. Those of a container that did not run are
     not missing: its end is the only one."""
     both_ran = mine["exit"] == theirs["exit"] == "ran"
-    for fact in sorted(set(mine) | set(theirs)) if both_ran else ["exit"]:
+    known = set(mine) | set(theirs)
+    if "exec:exit" in known or not any(name.startswith("exec:") for name in theirs):
+        known = {name for name in known if not name.startswith("exec:") or name == "exec:exit"}
+    for fact in sorted(known) if both_ran else ["exit"]:
         values = mine.get(fact, "-"), theirs.get(fact, "-")
         if values[0] != values[1] and not all(value.startswith("refused") for value in values):
             yield fact, values

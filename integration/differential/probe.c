@@ -126,7 +126,7 @@ static void calls(void)
 		call("sched_get_priority_max", SYS_sched_get_priority_max, numbers[i], 0);
 		call("sched_get_priority_min", SYS_sched_get_priority_min, numbers[i], 0);
 		call("getpriority", SYS_getpriority, numbers[i], 0);
-		call("ioprio_get", SYS_ioprio_get, 1, numbers[i]);
+		call("ioprio_get", SYS_ioprio_get, numbers[i], 0);
 	}
 	call("personality", SYS_personality, 0xffffffff, 0);
 	call("sync", SYS_sync, 0, 0);
