@@ -40,14 +40,12 @@ pub(super) fn build(profile: &Profile<'_>, warnings: &mut Vec<String>) -> Result
     };
     export(&context, &mut program)?;
     if program.len() > MAX_INSTRUCTIONS * INSTRUCTION {
-        return Err(Error::invalid_field(
-            "linux.seccomp",
-            format!(
-                "the filter has {} instructions, the kernel takes {MAX_INSTRUCTIONS}; \
-                 name fewer architectures or compare fewer arguments",
-                program.len() / INSTRUCTION
-            ),
-        ));
+        let why = format!(
+            "the filter has {} instructions, the kernel takes {MAX_INSTRUCTIONS}; \
+             name fewer architectures or compare fewer arguments",
+            program.len() / INSTRUCTION
+        );
+        return Err(Error::invalid_field("linux.seccomp", why));
     }
     Ok(Filter { program, flags: profile.flags, notify: profile.notify })
 }
@@ -65,14 +63,10 @@ fn kernel_can(profile: &Profile<'_>) -> Result<()> {
             return Err(Error::invalid("linux.seccomp", name, "this kernel has no such action"));
         }
     }
-    for flag in names::flag_names() {
-        let named = flag_value(flag) & profile.named_flags != 0;
-        if named && !flag_supported(flag) {
-            return Err(Error::invalid(
-                "linux.seccomp.flags",
-                json_name(&flag),
-                "this kernel has no such flag",
-            ));
+    for flag in names::FLAGS {
+        if flag_value(flag) & profile.named_flags != 0 && !flag_supported(flag) {
+            let why = "this kernel has no such flag";
+            return Err(Error::invalid("linux.seccomp.flags", json_name(&flag), why));
         }
     }
     Ok(())
@@ -89,10 +83,8 @@ fn add_archs(context: &mut ScmpFilterContext, profile: &Profile<'_>) -> Result<V
             Error::invalid(format!("linux.seccomp.architectures[{i}]"), json_name(name), why)
         };
         if !names::known_arch(arch) {
-            return Err(refuse(format!(
-                "libseccomp {} does not know it",
-                names::library_version()
-            )));
+            let version = names::library_version();
+            return Err(refuse(format!("libseccomp {version} does not know it")));
         }
         if arch == ScmpArch::Native || archs.contains(&arch) || !can_occur(native, arch) {
             continue;

@@ -1,38 +1,44 @@
 //! The names that a profile may use, with their values in libseccomp and in the kernel.
 
 use libseccomp::{ScmpArch, ScmpSyscall, ScmpVersion};
-use oci_spec::runtime::{Arch, LinuxSeccompAction, LinuxSeccompFilterFlag, LinuxSeccompOperator};
+use oci_spec::runtime::{
+    Arch, LinuxSeccompAction as Action, LinuxSeccompFilterFlag as Flag,
+    LinuxSeccompOperator as Operator,
+};
 use serde::Serialize;
 
 use crate::sys;
 
-const ACTIONS: [LinuxSeccompAction; 9] = [
-    LinuxSeccompAction::ScmpActAllow,
-    LinuxSeccompAction::ScmpActErrno,
-    LinuxSeccompAction::ScmpActKill,
-    LinuxSeccompAction::ScmpActKillProcess,
-    LinuxSeccompAction::ScmpActKillThread,
-    LinuxSeccompAction::ScmpActLog,
-    LinuxSeccompAction::ScmpActNotify,
-    LinuxSeccompAction::ScmpActTrace,
-    LinuxSeccompAction::ScmpActTrap,
+/// The valid actions, sorted.
+pub const ACTIONS: [Action; 9] = [
+    Action::ScmpActAllow,
+    Action::ScmpActErrno,
+    Action::ScmpActKill,
+    Action::ScmpActKillProcess,
+    Action::ScmpActKillThread,
+    Action::ScmpActLog,
+    Action::ScmpActNotify,
+    Action::ScmpActTrace,
+    Action::ScmpActTrap,
 ];
 
-const OPERATORS: [LinuxSeccompOperator; 7] = [
-    LinuxSeccompOperator::ScmpCmpEq,
-    LinuxSeccompOperator::ScmpCmpGe,
-    LinuxSeccompOperator::ScmpCmpGt,
-    LinuxSeccompOperator::ScmpCmpLe,
-    LinuxSeccompOperator::ScmpCmpLt,
-    LinuxSeccompOperator::ScmpCmpMaskedEq,
-    LinuxSeccompOperator::ScmpCmpNe,
+/// The valid comparison operators, sorted.
+pub const OPERATORS: [Operator; 7] = [
+    Operator::ScmpCmpEq,
+    Operator::ScmpCmpGe,
+    Operator::ScmpCmpGt,
+    Operator::ScmpCmpLe,
+    Operator::ScmpCmpLt,
+    Operator::ScmpCmpMaskedEq,
+    Operator::ScmpCmpNe,
 ];
 
-const FLAGS: [LinuxSeccompFilterFlag; 4] = [
-    LinuxSeccompFilterFlag::SeccompFilterFlagLog,
-    LinuxSeccompFilterFlag::SeccompFilterFlagSpecAllow,
-    LinuxSeccompFilterFlag::SeccompFilterFlagTsync,
-    LinuxSeccompFilterFlag::SeccompFilterFlagWaitKillableRecv,
+/// The valid filter flags, sorted.
+pub const FLAGS: [Flag; 4] = [
+    Flag::SeccompFilterFlagLog,
+    Flag::SeccompFilterFlagSpecAllow,
+    Flag::SeccompFilterFlagTsync,
+    Flag::SeccompFilterFlagWaitKillableRecv,
 ];
 
 const ARCHS: [Arch; 24] = [
@@ -62,16 +68,6 @@ const ARCHS: [Arch; 24] = [
     Arch::ScmpArchX86_64,
 ];
 
-/// Returns the valid actions, sorted.
-pub fn actions() -> Vec<String> {
-    ACTIONS.iter().map(json_name).collect()
-}
-
-/// Returns the valid comparison operators, sorted.
-pub fn operators() -> Vec<String> {
-    OPERATORS.iter().map(json_name).collect()
-}
-
 /// Returns the architectures that the loaded libseccomp supports, sorted. `SCMP_ARCH_NATIVE` is
 /// accepted too, but the specification does not have it.
 pub fn archs() -> Vec<String> {
@@ -80,11 +76,6 @@ pub fn archs() -> Vec<String> {
         .filter(|arch| **arch != Arch::ScmpArchNative && known_arch(scmp_arch(**arch)))
         .map(json_name)
         .collect()
-}
-
-/// Returns the valid filter flags, sorted.
-pub fn known_flags() -> Vec<String> {
-    FLAGS.iter().map(json_name).collect()
 }
 
 /// Returns the filter flags that the running kernel supports, sorted.
@@ -99,8 +90,7 @@ pub fn library_version() -> String {
 }
 
 /// Returns the kernel's value of a flag.
-pub(super) fn flag_value(flag: LinuxSeccompFilterFlag) -> u32 {
-    use LinuxSeccompFilterFlag as Flag;
+pub(super) fn flag_value(flag: Flag) -> u32 {
     let value = match flag {
         Flag::SeccompFilterFlagLog => libc::SECCOMP_FILTER_FLAG_LOG,
         Flag::SeccompFilterFlagTsync => libc::SECCOMP_FILTER_FLAG_TSYNC,
@@ -110,17 +100,13 @@ pub(super) fn flag_value(flag: LinuxSeccompFilterFlag) -> u32 {
     value as u32
 }
 
-pub(super) fn flag_supported(flag: LinuxSeccompFilterFlag) -> bool {
+pub(super) fn flag_supported(flag: Flag) -> bool {
     let mut value = flag_value(flag);
-    if flag == LinuxSeccompFilterFlag::SeccompFilterFlagWaitKillableRecv {
+    if flag == Flag::SeccompFilterFlagWaitKillableRecv {
         // The kernel accepts it only together with a listener.
         value |= libc::SECCOMP_FILTER_FLAG_NEW_LISTENER as u32;
     }
     sys::seccomp::flags_known(value)
-}
-
-pub(super) fn flag_names() -> impl Iterator<Item = LinuxSeccompFilterFlag> {
-    FLAGS.into_iter()
 }
 
 /// Whether this libseccomp has a system call table for `arch`.
@@ -181,15 +167,18 @@ mod tests {
 
     #[test]
     fn lists_are_sorted_and_in_the_names_of_the_specification() {
-        for list in [actions(), operators(), archs(), known_flags()] {
+        let actions: Vec<String> = ACTIONS.iter().map(json_name).collect();
+        let operators: Vec<String> = OPERATORS.iter().map(json_name).collect();
+        let flags: Vec<String> = FLAGS.iter().map(json_name).collect();
+        for list in [&actions, &operators, &archs(), &flags] {
             assert!(list.is_sorted(), "{list:?}");
             assert!(list.iter().all(|name| name.starts_with("S") && name.contains("_")));
         }
         assert!(archs().contains(&"SCMP_ARCH_X86_64".to_owned()), "{:?}", archs());
         assert!(archs().contains(&"SCMP_ARCH_MIPS64N32".to_owned()), "{:?}", archs());
-        assert!(actions().contains(&"SCMP_ACT_KILL_PROCESS".to_owned()));
-        assert!(operators().contains(&"SCMP_CMP_MASKED_EQ".to_owned()));
-        assert!(known_flags().contains(&"SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV".to_owned()));
+        assert!(actions.contains(&"SCMP_ACT_KILL_PROCESS".to_owned()));
+        assert!(operators.contains(&"SCMP_CMP_MASKED_EQ".to_owned()));
+        assert!(flags.contains(&"SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV".to_owned()));
     }
 
     #[test]
