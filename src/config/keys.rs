@@ -10,7 +10,7 @@ pub enum Of {
     Required,
     /// The type of a device node; `p`, a FIFO, needs none of the required members of its object.
     NodeType,
-    /// A value for other platforms, which is not checked.
+    /// A value for other platforms, or of an unknown key, which is not checked.
     Foreign,
     /// An object.
     Object(&'static [Key]),

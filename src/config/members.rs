@@ -102,7 +102,9 @@ impl<'de> DeserializeSeed<'de> for Walk<'_, 'de> {
 
     fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<bool, D::Error> {
         match self.of {
-            Of::Value | Of::Required | Of::Foreign => IgnoredAny::deserialize(from).map(|_| false),
+            Of::Value | Of::Required => IgnoredAny::deserialize(from).map(|_| false),
+            // Has a maximum depth, for the readers of the stored text.
+            Of::Foreign => serde_json::Value::deserialize(from).map(|_| false),
             _ => from.deserialize_any(self),
         }
     }
@@ -143,7 +145,7 @@ impl<'de> Visitor<'de> for Walk<'_, 'de> {
             if let Some(key) = key {
                 missing.retain(|missing| missing.name != key.name);
             }
-            let of = key.map(|key| key.of).or(free).unwrap_or(Of::Value);
+            let of = key.map(|key| key.of).or(free).unwrap_or(Of::Foreign);
             let is_p = map.next_value_seed(Walk { of, found })?;
             if is_p {
                 // A FIFO has no device number.

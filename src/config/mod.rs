@@ -49,6 +49,6 @@ pub use listen::Listen;
 pub use load::{load, load_process, parse_stored};
 pub use merge::Changes;
 pub use mounts::{DevConsole, Mount, MountKind, options};
-pub use namespaces::{Choice, Kind, Namespaces};
+pub use namespaces::{Choice, KINDS, Kind, Namespaces, kind_name};
 pub use plan::{Plan, PlanOptions, keyring_name};
 pub use process::{Process, TerminalRequest};

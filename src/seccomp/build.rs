@@ -78,14 +78,13 @@ fn add_archs(context: &mut ScmpFilterContext, profile: &Profile<'_>) -> Result<V
     let native = ScmpArch::native();
     let mut archs = vec![native];
     for (i, name) in profile.architectures.iter().enumerate() {
-        let arch = scmp_arch(*name);
         let refuse = |why: String| {
             Error::invalid(format!("linux.seccomp.architectures[{i}]"), json_name(name), why)
         };
-        if !names::known_arch(arch) {
+        let Some(arch) = scmp_arch(*name) else {
             let version = names::library_version();
             return Err(refuse(format!("libseccomp {version} does not know it")));
-        }
+        };
         if arch == ScmpArch::Native || archs.contains(&arch) || !can_occur(native, arch) {
             continue;
         }
