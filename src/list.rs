@@ -13,14 +13,10 @@ impl List {
     /// Parses a list. Returns `None` for anything but decimal numbers and ascending ranges
     /// separated by commas; an empty text is an empty list.
     pub fn parse(text: &str) -> Option<List> {
-        // Only digits: the parser of u32 would accept a plus sign.
-        let number = |text: &str| {
-            text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
-        };
         let mut ranges = Vec::new();
         for part in text.split(',').filter(|_| !text.is_empty()) {
             let (first, last) = part.split_once('-').unwrap_or((part, part));
-            let (first, last): (u32, u32) = (number(first)?, number(last)?);
+            let (first, last) = (number(first)?, number(last)?);
             if first > last {
                 return None;
             }
@@ -100,6 +96,11 @@ impl List {
         let shown = List { ranges: self.ranges.iter().take(count).copied().collect() };
         if self.ranges.len() > count { format!("{shown},...") } else { shown.to_string() }
     }
+}
+
+/// Parses a number of decimal digits: the parser of the standard library would accept a plus sign.
+pub fn number(text: &str) -> Option<u32> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
 impl Display for List {

@@ -54,10 +54,10 @@ fn linux() -> Value {
         },
         "seccomp": {
             "enabled": true,
-            "actions": names::actions(),
-            "operators": names::operators(),
+            "actions": names::ACTIONS,
+            "operators": names::OPERATORS,
             "archs": names::archs(),
-            "knownFlags": names::known_flags(),
+            "knownFlags": names::FLAGS,
             "supportedFlags": names::supported_flags(),
         },
         "apparmor": { "enabled": true },

@@ -1,14 +1,29 @@
 //! Finds the path of the value that caused a parse error, from the position of the error.
 
+use std::borrow::Cow;
+
 use serde_json::error::Category;
 
 /// A step from an object or array to one of its values.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
+pub enum Step<'a> {
     /// To a member of an object, by its key.
-    Member(String),
+    Member(Cow<'a, str>),
     /// To an element of an array, by its index from 0.
     Element(usize),
+}
+
+/// Returns the name of a value in errors, such as `linux.devices[0].path`.
+pub fn field(path: &[Step<'_>]) -> String {
+    let mut field = String::new();
+    for step in path {
+        match step {
+            Step::Member(key) if field.is_empty() => field.push_str(key),
+            Step::Member(key) => field.push_str(&format!(".{key}")),
+            Step::Element(index) => field.push_str(&format!("[{index}]")),
+        }
+    }
+    field
 }
 
 /// Returns the path of the value that caused `error`; an empty path means the whole document.
@@ -21,7 +36,7 @@ pub enum Step {
 /// * after a key that is given twice; the path is then that of the object,
 /// * at a value other than a string if the name of a variant is expected: serde_json calls that a
 ///   syntax error.
-pub fn path(text: &str, error: &serde_json::Error) -> Vec<Step> {
+pub fn path<'a>(text: &'a str, error: &serde_json::Error) -> Vec<Step<'a>> {
     let before: usize =
         text.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum();
     // The column is the number of bytes consumed, plus one for a syntax error.
@@ -32,84 +47,65 @@ pub fn path(text: &str, error: &serde_json::Error) -> Vec<Step> {
     }
 }
 
-/// Returns the path of the last value or key that begins before `stop`. A value that begins at
-/// `stop` counts if it is an object or array, or if `inclusive` is set.
-fn scan(text: &str, stop: usize, inclusive: bool) -> Vec<Step> {
-    let mut scan = Scan { text, open: Vec::new(), key: "", steps: Vec::new() };
-    scan.run(stop, inclusive);
-    scan.steps.into_iter().map(step).collect()
-}
-
-/// A [`Step`] whose key is as written in the text, with its quotes.
-#[derive(Clone, Copy)]
-enum Raw<'a> {
-    Member(&'a str),
-    Element(usize),
-}
-
 /// An object or array whose end has not been seen.
-enum Open {
-    /// Whether its next string is a key.
-    Object(bool),
-    /// The index of its next element.
+enum Open<'a> {
+    /// The last key, with its quotes, and whether the next string is a key.
+    Object(&'a str, bool),
+    /// The number of elements that have begun.
     Array(usize),
 }
 
-struct Scan<'a> {
-    text: &'a str,
-    open: Vec<Open>,
-    /// The key of the next value, if the value is a member.
-    key: &'a str,
-    /// The path of the last value that began or ended.
-    steps: Vec<Raw<'a>>,
-}
-
-impl Scan<'_> {
-    fn run(&mut self, stop: usize, inclusive: bool) {
-        let bytes = self.text.as_bytes();
-        let mut at = 0;
-        while let Some(byte) = bytes.get(at).filter(|_| at <= stop) {
-            let rest = bytes.get(at..).unwrap_or_default();
-            let end = at.saturating_add(match byte {
-                b'"' => string(rest),
-                b'-' | b'0'..=b'9' | b'a'..=b'z' => word(rest),
-                _ => 1,
-            });
-            if at == stop && !inclusive && !matches!(byte, b'{' | b'[') {
-                return;
-            }
-            match (byte, self.open.last_mut()) {
-                (b'{', _) => self.begin(Some(Open::Object(true))),
-                (b'[', _) => self.begin(Some(Open::Array(0))),
-                (b'}' | b']', _) => {
-                    self.open.pop();
-                    self.steps.truncate(self.open.len());
-                }
-                (b',', Some(Open::Object(key))) => *key = true,
-                (b',', Some(Open::Array(index))) => *index = index.saturating_add(1),
-                (b'"', Some(Open::Object(key))) if *key => {
-                    *key = false;
-                    self.key = self.text.get(at..end).unwrap_or_default();
-                    self.steps.truncate(self.open.len().saturating_sub(1));
-                }
-                (b'"' | b'-' | b'0'..=b'9' | b'a'..=b'z', _) => self.begin(None),
-                // White space and colons.
-                _ => {}
-            }
-            at = end;
+/// Returns the path of the last value or key that begins before `stop`. A value that begins at
+/// `stop` counts if it is an object or array, or if `inclusive` is set.
+fn scan(text: &str, stop: usize, inclusive: bool) -> Vec<Step<'_>> {
+    let bytes = text.as_bytes();
+    let mut open: Vec<Open<'_>> = Vec::new();
+    // The number of steps to the last value that began or ended, or to the object of the last key.
+    let mut depth = 0;
+    let mut at = 0;
+    while let Some(byte) = bytes.get(at).filter(|_| at <= stop) {
+        let rest = bytes.get(at..).unwrap_or_default();
+        let end = at.saturating_add(match byte {
+            b'"' => string(rest),
+            b'-' | b'0'..=b'9' | b'a'..=b'z' => word(rest),
+            _ => 1,
+        });
+        if at == stop && !inclusive && !matches!(byte, b'{' | b'[') {
+            break;
         }
-    }
-
-    /// Begins a value; `open` is set for an object or array.
-    fn begin(&mut self, open: Option<Open>) {
-        self.steps.truncate(self.open.len().saturating_sub(1));
-        match self.open.last() {
-            Some(Open::Object(_)) => self.steps.push(Raw::Member(self.key)),
-            Some(Open::Array(index)) => self.steps.push(Raw::Element(*index)),
-            None => {}
+        match (byte, open.last_mut()) {
+            (b'}' | b']', _) => {
+                open.pop();
+                depth = open.len();
+            }
+            (b',', Some(Open::Object(_, key_is_next))) => *key_is_next = true,
+            (b'"', Some(Open::Object(key, key_is_next @ true))) => {
+                (*key, *key_is_next) = (text.get(at..end).unwrap_or_default(), false);
+                depth = open.len().saturating_sub(1);
+            }
+            (b'{' | b'[' | b'"' | b'-' | b'0'..=b'9' | b'a'..=b'z', around) => {
+                if let Some(Open::Array(begun)) = around {
+                    *begun = begun.saturating_add(1);
+                }
+                depth = open.len();
+                match byte {
+                    b'{' => open.push(Open::Object("", true)),
+                    b'[' => open.push(Open::Array(0)),
+                    _ => {}
+                }
+            }
+            // White space, colons, and commas in arrays.
+            _ => {}
         }
-        self.open.extend(open);
+        at = end;
     }
+    let step = |open| match open {
+        Open::Array(begun) => Step::Element(begun.saturating_sub(1)),
+        Open::Object(key, _) => {
+            Step::Member(serde_json::from_str(key).map_or_else(|_| key.into(), Cow::Owned))
+        }
+    };
+    open.into_iter().take(depth).map(step).collect()
 }
 
 /// Returns the length of the string at the start of `bytes`, with its quotes.
@@ -129,15 +125,6 @@ fn string(bytes: &[u8]) -> usize {
 fn word(bytes: &[u8]) -> usize {
     let part = |byte: &u8| byte.is_ascii_alphanumeric() || b"+-.".contains(byte);
     bytes.iter().position(|byte| !part(byte)).unwrap_or(bytes.len())
-}
-
-fn step(raw: Raw<'_>) -> Step {
-    match raw {
-        Raw::Element(index) => Step::Element(index),
-        Raw::Member(key) => {
-            Step::Member(serde_json::from_str(key).unwrap_or_else(|_| key.to_owned()))
-        }
-    }
 }
 
 #[cfg(test)]

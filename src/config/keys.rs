@@ -1,30 +1,16 @@
-//! The keys of a configuration: one table of their places, values, and whether they are required.
-//!
-//! The parser ignores an unknown key (config.md, "Extensibility"), so a misspelt key would silently
-//! remove a control. [`super::spelling`] finds such keys. A key that differs only in case is
-//! accepted with a warning, since Go's decoder, and so runc, accepts it and such files exist. A key
-//! that resembles a known key in another way, or belongs to another object, is ignored with a
-//! warning that names the known key.
-
-/// Whether a key is required although the parser would read a missing key as 0 or empty.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Need {
-    /// The key is optional, or the parser itself reports that it is missing.
-    No,
-    /// The key is required.
-    Yes,
-    /// The key is required unless the object's `type` is `p`, a FIFO.
-    UnlessFifo,
-}
+//! The keys of a configuration: one table of their places and values.
 
 /// The kind of a key's value.
 #[derive(Debug, Clone, Copy)]
 pub enum Of {
-    /// A value without keys of the specification: a string, a number, or a map with free keys.
+    /// A value without keys of the specification: a string, a number, an array of these, or a map
+    /// with free keys.
     Value,
-    /// An array of such values.
-    Values,
-    /// A value for other platforms, which is not checked.
+    /// Such a value that is required, although the parser would read a missing member as 0 or empty.
+    Required,
+    /// The type of a device node; `p`, a FIFO, needs none of the required members of its object.
+    NodeType,
+    /// A value for other platforms, or of an unknown key, which is not checked.
     Foreign,
     /// An object.
     Object(&'static [Key]),
@@ -33,6 +19,7 @@ pub enum Of {
     /// A map with free keys, whose values are objects.
     Map(&'static [Key]),
 }
+use Of::{Foreign, Map, NodeType, Object, Objects, Required};
 
 /// A key of an object.
 #[derive(Debug, Clone, Copy)]
@@ -41,229 +28,133 @@ pub struct Key {
     pub name: &'static str,
     /// The kind of its value.
     pub of: Of,
-    /// Whether the key is required.
-    pub need: Need,
 }
 
-const fn key(name: &'static str, of: Of) -> Key {
-    Key { name, of, need: Need::No }
-}
-
-const fn value(name: &'static str) -> Key {
-    key(name, Of::Value)
-}
-
-const fn needed(name: &'static str) -> Key {
-    Key { name, of: Of::Value, need: Need::Yes }
-}
-
-const fn values(name: &'static str) -> Key {
-    key(name, Of::Values)
+/// Lists keys, each with the kind of its value if that is not [`Of::Value`].
+macro_rules! keys {
+    ($($name:ident $(: $of:expr)?),+ $(,)?) => {
+        &[$(Key { name: stringify!($name), of: keys!(@of $($of)?) }),+]
+    };
+    (@of) => { Of::Value };
+    (@of $of:expr) => { $of };
 }
 
 /// The keys of config.json.
-pub const CONFIG: &[Key] = &[
-    value("ociVersion"),
-    key("root", Of::Object(ROOT)),
-    key("mounts", Of::Objects(MOUNT)),
-    key("process", Of::Object(PROCESS)),
-    value("hostname"),
-    value("domainname"),
-    key("hooks", Of::Object(HOOKS)),
-    value("annotations"),
-    key("linux", Of::Object(LINUX)),
-    key("solaris", Of::Foreign),
-    key("windows", Of::Foreign),
-    key("vm", Of::Foreign),
-    key("zos", Of::Foreign),
-    key("freebsd", Of::Foreign),
-];
+pub const CONFIG: &[Key] = keys! {
+    ociVersion, hostname, domainname, annotations,
+    root: Object(keys! { path, readonly }),
+    mounts: Objects(MOUNT),
+    process: Object(PROCESS),
+    hooks: Object(HOOKS),
+    linux: Object(LINUX),
+    solaris: Foreign, windows: Foreign, vm: Foreign, zos: Foreign, freebsd: Foreign,
+};
 
-const ROOT: &[Key] = &[value("path"), value("readonly")];
+const MOUNT: &[Key] = keys! {
+    destination, type, source, options,
+    uidMappings: Objects(MAPPING),
+    gidMappings: Objects(MAPPING),
+};
 
-const MOUNT: &[Key] = &[
-    value("destination"),
-    value("type"),
-    value("source"),
-    values("options"),
-    key("uidMappings", Of::Objects(MAPPING)),
-    key("gidMappings", Of::Objects(MAPPING)),
-];
-
-const MAPPING: &[Key] = &[needed("hostID"), value("containerID"), value("size")];
+const MAPPING: &[Key] = keys! { hostID: Required, containerID, size };
 
 /// The keys of process.json, and of `process` in config.json.
-pub const PROCESS: &[Key] = &[
-    value("terminal"),
-    key("consoleSize", Of::Object(&[value("height"), value("width")])),
-    key("user", Of::Object(USER)),
-    values("args"),
-    key("commandLine", Of::Foreign),
-    values("env"),
-    value("cwd"),
-    key("capabilities", Of::Object(CAPABILITIES)),
-    key("rlimits", Of::Objects(&[value("type"), needed("soft"), needed("hard")])),
-    value("noNewPrivileges"),
-    value("apparmorProfile"),
-    value("oomScoreAdj"),
-    value("selinuxLabel"),
-    key("ioPriority", Of::Object(&[needed("class"), needed("priority")])),
-    key("scheduler", Of::Object(SCHEDULER)),
-    key("execCPUAffinity", Of::Object(&[value("initial"), value("final")])),
-];
+pub const PROCESS: &[Key] = keys! {
+    terminal, args, env, cwd, noNewPrivileges, apparmorProfile, oomScoreAdj, selinuxLabel,
+    consoleSize: Object(keys! { height, width }),
+    user: Object(keys! { uid, gid, umask, additionalGids, username: Foreign }),
+    commandLine: Foreign,
+    capabilities: Object(keys! { bounding, effective, inheritable, permitted, ambient }),
+    rlimits: Objects(keys! { type, soft: Required, hard: Required }),
+    ioPriority: Object(keys! { class: Required, priority: Required }),
+    scheduler: Object(keys! { policy, nice, priority, flags, runtime, deadline, period }),
+    execCPUAffinity: Object(keys! { initial, final }),
+};
 
-const USER: &[Key] = &[
-    value("uid"),
-    value("gid"),
-    value("umask"),
-    values("additionalGids"),
-    key("username", Of::Foreign),
-];
+const HOOKS: &[Key] = keys! {
+    prestart: Objects(HOOK),
+    createRuntime: Objects(HOOK),
+    createContainer: Objects(HOOK),
+    startContainer: Objects(HOOK),
+    poststart: Objects(HOOK),
+    poststop: Objects(HOOK),
+};
 
-const CAPABILITIES: &[Key] = &[
-    values("bounding"),
-    values("effective"),
-    values("inheritable"),
-    values("permitted"),
-    values("ambient"),
-];
+const HOOK: &[Key] = keys! { path, args, env, timeout };
 
-const SCHEDULER: &[Key] = &[
-    value("policy"),
-    value("nice"),
-    value("priority"),
-    values("flags"),
-    value("runtime"),
-    value("deadline"),
-    value("period"),
-];
+const LINUX: &[Key] = keys! {
+    sysctl, cgroupsPath, rootfsPropagation, maskedPaths, readonlyPaths, mountLabel,
+    uidMappings: Objects(MAPPING),
+    gidMappings: Objects(MAPPING),
+    resources: Object(RESOURCES),
+    namespaces: Objects(keys! { type, path }),
+    devices: Objects(DEVICE),
+    netDevices: Map(keys! { name }),
+    seccomp: Object(SECCOMP),
+    intelRdt: Object(INTEL_RDT),
+    memoryPolicy: Object(keys! { mode, nodes, flags }),
+    personality: Object(keys! { domain, flags }),
+    timeOffsets: Map(keys! { secs, nanosecs }),
+};
 
-const HOOKS: &[Key] = &[
-    key("prestart", Of::Objects(HOOK)),
-    key("createRuntime", Of::Objects(HOOK)),
-    key("createContainer", Of::Objects(HOOK)),
-    key("startContainer", Of::Objects(HOOK)),
-    key("poststart", Of::Objects(HOOK)),
-    key("poststop", Of::Objects(HOOK)),
-];
+const DEVICE: &[Key] = keys! {
+    path, type: NodeType, major: Required, minor: Required, fileMode, uid, gid,
+};
 
-const HOOK: &[Key] = &[value("path"), values("args"), values("env"), value("timeout")];
+const SECCOMP: &[Key] = keys! {
+    defaultAction, defaultErrnoRet, architectures, flags, listenerPath, listenerMetadata,
+    syscalls: Objects(SYSCALL),
+};
 
-const LINUX: &[Key] = &[
-    key("uidMappings", Of::Objects(MAPPING)),
-    key("gidMappings", Of::Objects(MAPPING)),
-    value("sysctl"),
-    key("resources", Of::Object(RESOURCES)),
-    value("cgroupsPath"),
-    key("namespaces", Of::Objects(&[value("type"), value("path")])),
-    key("devices", Of::Objects(DEVICE)),
-    key("netDevices", Of::Map(&[value("name")])),
-    key("seccomp", Of::Object(SECCOMP)),
-    value("rootfsPropagation"),
-    values("maskedPaths"),
-    values("readonlyPaths"),
-    value("mountLabel"),
-    key("intelRdt", Of::Object(INTEL_RDT)),
-    key("memoryPolicy", Of::Object(&[value("mode"), value("nodes"), values("flags")])),
-    key("personality", Of::Object(&[value("domain"), values("flags")])),
-    key("timeOffsets", Of::Map(&[value("secs"), value("nanosecs")])),
-];
+const SYSCALL: &[Key] = keys! {
+    names, action, errnoRet,
+    args: Objects(keys! { index, value, valueTwo, op }),
+};
 
-const DEVICE: &[Key] = &[
-    value("path"),
-    value("type"),
-    Key { name: "major", of: Of::Value, need: Need::UnlessFifo },
-    Key { name: "minor", of: Of::Value, need: Need::UnlessFifo },
-    value("fileMode"),
-    value("uid"),
-    value("gid"),
-];
-
-const SECCOMP: &[Key] = &[
-    value("defaultAction"),
-    value("defaultErrnoRet"),
-    values("architectures"),
-    values("flags"),
-    value("listenerPath"),
-    value("listenerMetadata"),
-    key("syscalls", Of::Objects(SYSCALL)),
-];
-
-const SYSCALL: &[Key] = &[
-    values("names"),
-    value("action"),
-    value("errnoRet"),
-    key("args", Of::Objects(&[value("index"), value("value"), value("valueTwo"), value("op")])),
-];
-
-/// Refused as a whole by `super::linux`; the last three keys are deprecated.
-const INTEL_RDT: &[Key] = &[
-    value("closID"),
-    value("l3CacheSchema"),
-    value("memBwSchema"),
-    values("schemata"),
-    value("enableMonitoring"),
-    key("enableCMT", Of::Foreign),
-    key("enableMBM", Of::Foreign),
-];
+/// Refused as a whole by `super::linux`; the last two keys are deprecated.
+const INTEL_RDT: &[Key] = keys! {
+    closID, l3CacheSchema, memBwSchema, schemata, enableMonitoring,
+    enableCMT: Foreign,
+    enableMBM: Foreign,
+};
 
 /// The keys of `linux.resources`, which `update --resources` reads too.
-pub const RESOURCES: &[Key] = &[
-    key("devices", Of::Objects(DEVICE_RULE)),
-    key("memory", Of::Object(MEMORY)),
-    key("cpu", Of::Object(CPU)),
-    key("pids", Of::Object(&[value("limit")])),
-    key("blockIO", Of::Object(BLOCK_IO)),
-    key("hugepageLimits", Of::Objects(&[needed("pageSize"), needed("limit")])),
-    key("network", Of::Object(NETWORK)),
-    key("rdma", Of::Map(&[value("hcaHandles"), value("hcaObjects")])),
-    value("unified"),
-];
+pub const RESOURCES: &[Key] = keys! {
+    devices: Objects(keys! { allow, type, major, minor, access }),
+    memory: Object(MEMORY),
+    cpu: Object(CPU),
+    pids: Object(keys! { limit }),
+    blockIO: Object(BLOCK_IO),
+    hugepageLimits: Objects(keys! { pageSize: Required, limit: Required }),
+    network: Object(NETWORK),
+    rdma: Map(keys! { hcaHandles, hcaObjects }),
+    unified,
+};
 
-const DEVICE_RULE: &[Key] =
-    &[value("allow"), value("type"), value("major"), value("minor"), value("access")];
+const MEMORY: &[Key] = keys! {
+    limit, reservation, swap, kernel, kernelTCP, swappiness, disableOOMKiller, useHierarchy,
+    checkBeforeUpdate,
+};
 
-const MEMORY: &[Key] = &[
-    value("limit"),
-    value("reservation"),
-    value("swap"),
-    value("kernel"),
-    value("kernelTCP"),
-    value("swappiness"),
-    value("disableOOMKiller"),
-    value("useHierarchy"),
-    value("checkBeforeUpdate"),
-];
+const CPU: &[Key] = keys! {
+    shares, quota, burst, period, realtimeRuntime, realtimePeriod, cpus, mems, idle,
+};
 
-const CPU: &[Key] = &[
-    value("shares"),
-    value("quota"),
-    value("burst"),
-    value("period"),
-    value("realtimeRuntime"),
-    value("realtimePeriod"),
-    value("cpus"),
-    value("mems"),
-    value("idle"),
-];
+const BLOCK_IO: &[Key] = keys! {
+    weight, leafWeight,
+    weightDevice: Objects(keys! { major: Required, minor: Required, weight, leafWeight }),
+    throttleReadBpsDevice: Objects(THROTTLE_DEVICE),
+    throttleWriteBpsDevice: Objects(THROTTLE_DEVICE),
+    throttleReadIOPSDevice: Objects(THROTTLE_DEVICE),
+    throttleWriteIOPSDevice: Objects(THROTTLE_DEVICE),
+};
 
-const BLOCK_IO: &[Key] = &[
-    value("weight"),
-    value("leafWeight"),
-    key("weightDevice", Of::Objects(WEIGHT_DEVICE)),
-    key("throttleReadBpsDevice", Of::Objects(THROTTLE_DEVICE)),
-    key("throttleWriteBpsDevice", Of::Objects(THROTTLE_DEVICE)),
-    key("throttleReadIOPSDevice", Of::Objects(THROTTLE_DEVICE)),
-    key("throttleWriteIOPSDevice", Of::Objects(THROTTLE_DEVICE)),
-];
+const THROTTLE_DEVICE: &[Key] = keys! { major: Required, minor: Required, rate: Required };
 
-const WEIGHT_DEVICE: &[Key] =
-    &[needed("major"), needed("minor"), value("weight"), value("leafWeight")];
-
-const THROTTLE_DEVICE: &[Key] = &[needed("major"), needed("minor"), needed("rate")];
-
-const NETWORK: &[Key] =
-    &[value("classID"), key("priorities", Of::Objects(&[needed("name"), needed("priority")]))];
+const NETWORK: &[Key] = keys! {
+    classID,
+    priorities: Objects(keys! { name: Required, priority: Required }),
+};
 
 /// Returns each key below `keys` as a path such as `linux.devices[].path` or
 /// `linux.rdma{}.hcaHandles`, with the kind of its value.
@@ -283,7 +174,7 @@ fn collect(before: &str, keys: &'static [Key], all: &mut Vec<(String, Of)>) {
             Of::Object(keys) => collect(&format!("{path}."), keys, all),
             Of::Objects(keys) => collect(&format!("{path}[]."), keys, all),
             Of::Map(keys) => collect(&format!("{path}{{}}."), keys, all),
-            Of::Value | Of::Values | Of::Foreign => {}
+            _ => {}
         }
     }
 }

@@ -1,23 +1,17 @@
 //! Reads and parses config.json and process.json.
 //!
-//! The fast path is one read and one pass of serde. The text is examined again only if that fails,
-//! or if the result could hide something (`reparse`, `audit`).
+//! One walk over the keys (`members`) and one pass of serde. The text is examined again only if that
+//! fails (`reparse`).
 //!
 //! The oci-spec crate cannot represent, or loses, the following:
 //! * Unknown capabilities: the crate fails; the specification requires a warning. They are dropped
 //!   with a warning. Lower case and a missing "CAP_" are accepted, as the crate does.
-//! * An array in the place of an object (`"linux": []`): the crate takes its elements for the
-//!   members in order. Refused by `audit`.
-//! * Required members that the crate reads as 0 if they are missing: refused by `audit`
-//!   (`devices[].major`, `rlimits[].soft`, `uidMappings[].hostID`, `rate`, ...). These keep their
-//!   default, as in runc: `user.uid`, `user.gid` (0), `uidMappings[].containerID` (0),
-//!   `resources.devices[].allow` (false, so deny), `consoleSize` (0 x 0).
-//! * `ioPriority` without `class` or `priority`: the crate has defaults of its own. Refused by
-//!   `audit`.
+//! * Required members that the crate reads as 0, or by a default of its own, if they are missing:
+//!   refused by `members` (`devices[].major`, `rlimits[].soft`, `ioPriority.class`, `rate`, ...).
+//!   These keep their default, as in runc: `user.uid`, `user.gid` (0), `uidMappings[].containerID`
+//!   (0), `resources.devices[].allow` (false, so deny), `consoleSize` (0 x 0).
 //! * `process` without `user`: the crate fails; runc and crun run the process as root. So does
 //!   `document`.
-//! * Keys that differ only in case: accepted with a warning, as Go's decoder accepts them. A key
-//!   that resembles a key of the specification is ignored with a warning (`keys`).
 //! * `resources.pids` without `limit`: the crate reads 0, which would be a limit. Removed.
 //! * `hugepageLimits[].limit` is unsigned in the specification, signed in the crate. Larger values
 //!   become `i64::MAX`, which no kernel can count to.
@@ -29,12 +23,8 @@
 //!   version refuses the whole section (`linux`).
 //! * A key given twice: refused by the crate in objects of the specification. In maps with free
 //!   keys (annotations, sysctl, unified, rdma) the last value counts, as in runc.
-//! * A NUL byte in a string: the crate keeps it; the kernel would cut the string there. Refused by
-//!   `audit`.
-//! * `windows`, `solaris`, `zos`, `vm`, `freebsd`, `process.commandLine` and
-//!   `process.user.username` are for other platforms and ignored.
-//!
-//! Everything else in the specification (1.3.0) has a member in the crate's types.
+//! * A NUL byte in a string: the crate keeps it; the kernel would cut the string there. Refused.
+//! * Members for other platforms (`windows`, `vm`, `process.commandLine`, ...) are ignored.
 
 use std::borrow::Cow;
 use std::fs::OpenOptions;
@@ -44,9 +34,10 @@ use std::path::Path;
 
 use oci_spec::runtime::{Process, Spec};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::document::{Config, ProcessConfig};
-use super::{annotations, audit, keys, reparse, spelling, version};
+use super::{annotations, keys, members, reparse, version};
 use crate::{Context, Error, Kind, Result};
 
 /// The maximum size of a file: larger than any real configuration, and small enough to read into
@@ -59,7 +50,7 @@ pub struct Loaded {
     /// The configuration.
     pub spec: Spec,
     /// The bytes as read, for the snapshot: later edits of the file have no effect. Keys in another
-    /// case are replaced by those of the specification ([`spelling::correct`]).
+    /// case are replaced by those of the specification ([`members::correct`]).
     pub raw: Vec<u8>,
     /// Warnings that the specification asks for in the place of errors.
     pub warnings: Vec<String>,
@@ -108,38 +99,78 @@ pub fn parse_stored(text: &str) -> Result<Spec> {
 pub fn parse_process(raw: &[u8], name: &str) -> Result<LoadedProcess> {
     let mut warnings = Vec::new();
     let read = |warnings: &mut Vec<String>| -> Result<Process> {
-        let text = spelling::correct(text(raw)?, keys::PROCESS, "process", warnings)?;
-        let process = decode::<ProcessConfig>(&text, "process", warnings)?.into();
-        if audit::text_may_hide(&text) || audit::process_may_hide(&process) {
-            audit::audit(&text, "process")?;
+        let text = members::correct(text(raw)?, keys::PROCESS, "process", false, warnings)?;
+        let process = decode::<ProcessConfig>(&text, "process", warnings)?;
+        if text.contains(NUL) {
+            no_nul("process", &value(&text)?)?;
         }
-        Ok(process)
+        Ok(process.into())
     };
     let process = read(&mut warnings).context(name)?;
     Ok(LoadedProcess { process, warnings })
 }
 
 fn parse_corrected(raw: &mut Vec<u8>, warnings: &mut Vec<String>) -> Result<Spec> {
-    if let Cow::Owned(corrected) = spelling::correct(text(raw)?, keys::CONFIG, "", warnings)? {
+    let corrected = members::correct(text(raw)?, keys::CONFIG, "", false, warnings)?;
+    if let Cow::Owned(corrected) = corrected {
         *raw = corrected.into_bytes();
     }
     parse_text(text(raw)?, warnings)
 }
 
+/// Parses a configuration whose keys `members::correct` has checked.
 pub(super) fn parse_text(text: &str, warnings: &mut Vec<String>) -> Result<Spec> {
     let mut spec: Spec = decode::<Config>(text, "", warnings)?.into();
     version::check(spec.version())?;
-    if audit::text_may_hide(text) || audit::spec_may_hide(&spec) {
-        let lacks_pids_limit = audit::audit(text, "")?;
-        if lacks_pids_limit
-            && let Some(resources) =
-                spec.linux_mut().as_mut().and_then(|linux| linux.resources_mut().as_mut())
-        {
-            resources.set_pids(None);
+    if text.contains(NUL) {
+        let value = value(text)?;
+        for part in USED {
+            value.get(part).map_or(Ok(()), |found| no_nul(part, found))?;
         }
+    }
+    let linux = spec.linux_mut().as_mut();
+    if let Some(resources) = linux.and_then(|linux| linux.resources_mut().as_mut())
+        && resources.pids().is_some_and(|pids| pids.limit() == 0)
+        && value(text)?.pointer("/linux/resources/pids/limit").is_none()
+    {
+        resources.set_pids(None);
     }
     annotations::apply(&mut spec, warnings);
     Ok(spec)
+}
+
+fn value(text: &str) -> Result<Value> {
+    serde_json::from_str(text).map_err(|error| reparse::explain(text, &error, ""))
+}
+
+/// The parts of a configuration whose strings reach the kernel.
+const USED: &[&str] = &["process", "root", "hostname", "domainname", "mounts", "hooks", "linux"];
+
+/// How JSON writes a NUL byte.
+const NUL: &str = "\\u0000";
+
+/// Refuses a NUL byte. It ends a C string: the kernel would see another value than the checked
+/// value.
+fn no_nul(field: &str, value: &Value) -> Result<()> {
+    const WHY: &str = "a NUL byte cannot be passed to the kernel";
+    match value {
+        Value::String(text) if text.contains('\0') => Err(Error::invalid(field, text, WHY)),
+        Value::Array(elements) => elements
+            .iter()
+            .enumerate()
+            .try_for_each(|(index, element)| no_nul(&format!("{field}[{index}]"), element)),
+        Value::Object(members) => members.iter().try_for_each(|(key, member)| {
+            if key.contains('\0') {
+                return Err(Error::invalid(field, key, WHY));
+            }
+            // Opaque data for the seccomp agent; it travels as JSON.
+            if key == "listenerMetadata" {
+                return Ok(());
+            }
+            no_nul(&format!("{field}.{key}"), member)
+        }),
+        _ => Ok(()),
+    }
 }
 
 fn decode<T: DeserializeOwned>(text: &str, root: &str, warnings: &mut Vec<String>) -> Result<T> {

@@ -5,11 +5,9 @@ use oci_spec::runtime::{
     LinuxBlockIo, LinuxCpu, LinuxHugepageLimit, LinuxInterfacePriority, LinuxMemory, LinuxNetwork,
     LinuxResources, LinuxThrottleDevice, LinuxWeightDevice, LinuxWeightDeviceBuilder,
 };
-use serde_json::{Map, Value};
 
-use super::keys::{self, Key, Of};
-use super::{load, reparse, spelling};
-use crate::{Context, Error, Kind, Result};
+use super::{keys, load, members};
+use crate::{Context, Result};
 
 /// The limits to change: a `linux.resources` object in which unset members are absent.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -25,12 +23,7 @@ impl Changes {
 
     fn read(raw: &[u8], warnings: &mut Vec<String>) -> Result<Changes> {
         let text = load::text(raw)?;
-        let text = &*spelling::correct(text, keys::RESOURCES, "linux.resources", warnings)?;
-        let value: Value = serde_json::from_str(text).map_err(|e| reparse::syntax(&e))?;
-        let Value::Object(members) = value else {
-            return Err(Error::new(Kind::Invalid, "must hold a JSON object"));
-        };
-        report_unknown("linux.resources", &members, keys::RESOURCES, warnings);
+        let text = members::correct(text, keys::RESOURCES, "linux.resources", true, warnings)?;
         // Parse the limits within a configuration, so that all its rules apply and errors name the
         // fields.
         let spec = format!("{{\"ociVersion\":\"1.0.0\",\"linux\":{{\"resources\":{text}}}}}");
@@ -56,33 +49,6 @@ impl Changes {
         let mut new = old.clone();
         merge(&mut new, &self.0);
         new
-    }
-}
-
-/// Warns of members that the specification does not have. Members that resemble a known member have
-/// a warning already.
-fn report_unknown(
-    field: &str,
-    members: &Map<String, Value>,
-    keys: &[Key],
-    warnings: &mut Vec<String>,
-) {
-    for (name, value) in members {
-        let field = format!("{field}.{name}");
-        match keys.iter().find(|key| key.name == name) {
-            Some(Key { of: Of::Object(keys), .. }) => {
-                if let Value::Object(members) = value {
-                    report_unknown(&field, members, keys, warnings);
-                }
-            }
-            Some(_) => {}
-            None => {
-                let start = format!("{field}: ");
-                if !warnings.iter().any(|warning| warning.starts_with(&start)) {
-                    warnings.push(format!("{start}ignored: there is no such field"));
-                }
-            }
-        }
     }
 }
 

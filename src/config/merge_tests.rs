@@ -1,6 +1,7 @@
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
+use crate::Kind;
 
 fn changes(text: &str) -> Changes {
     let mut warnings = Vec::new();

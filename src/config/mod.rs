@@ -9,7 +9,6 @@
 //! the kernel can detect it.
 
 pub mod annotations;
-mod audit;
 mod cgroup;
 pub mod devices;
 mod document;
@@ -25,6 +24,7 @@ pub mod keys;
 mod linux;
 mod listen;
 mod load;
+mod members;
 mod merge;
 pub mod mounts;
 mod namespaces;
@@ -34,7 +34,6 @@ mod reparse;
 pub mod rlimits;
 mod route;
 pub mod scheduling;
-mod spelling;
 mod sysctl;
 mod version;
 
@@ -50,6 +49,6 @@ pub use listen::Listen;
 pub use load::{load, load_process, parse_stored};
 pub use merge::Changes;
 pub use mounts::{DevConsole, Mount, MountKind, options};
-pub use namespaces::{Choice, Kind, Namespaces};
+pub use namespaces::{Choice, KINDS, Kind, Namespaces, kind_name};
 pub use plan::{Plan, PlanOptions, keyring_name};
 pub use process::{Process, TerminalRequest};

@@ -2,86 +2,37 @@
 
 use std::path::PathBuf;
 
-use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceType};
+use oci_spec::runtime::LinuxNamespace;
 
 use crate::{Error, Result};
 
-/// A kind of namespace (namespaces(7)).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// Users and groups.
-    User,
-    /// Process ids.
-    Pid,
-    /// Mounts.
-    Mount,
-    /// Network devices, addresses, ports.
-    Network,
-    /// System V IPC and POSIX message queues.
-    Ipc,
-    /// Host and domain name.
-    Uts,
-    /// The view of the cgroup hierarchy.
-    Cgroup,
-    /// Boot and monotonic clocks.
-    Time,
-}
+/// A kind of namespace (namespaces(7)). Its number is the CLONE_NEW* flag (clone(2)).
+pub use oci_spec::runtime::LinuxNamespaceType as Kind;
 
-impl Kind {
-    /// All kinds, in the order in which they are joined. The mount namespace comes last: paths of
-    /// the host cannot be resolved in it.
-    pub const ALL: [Kind; 8] = [
-        Kind::User,
-        Kind::Pid,
-        Kind::Network,
-        Kind::Ipc,
-        Kind::Uts,
-        Kind::Cgroup,
-        Kind::Time,
-        Kind::Mount,
-    ];
+/// All kinds, in the order in which they are joined. The mount namespace comes last: paths of the
+/// host cannot be resolved in it.
+pub const KINDS: [Kind; 8] = [
+    Kind::User,
+    Kind::Pid,
+    Kind::Network,
+    Kind::Ipc,
+    Kind::Uts,
+    Kind::Cgroup,
+    Kind::Time,
+    Kind::Mount,
+];
 
-    /// Returns the CLONE_NEW* flag (clone(2)).
-    pub fn flag(self) -> i32 {
-        match self {
-            Kind::User => libc::CLONE_NEWUSER,
-            Kind::Pid => libc::CLONE_NEWPID,
-            Kind::Mount => libc::CLONE_NEWNS,
-            Kind::Network => libc::CLONE_NEWNET,
-            Kind::Ipc => libc::CLONE_NEWIPC,
-            Kind::Uts => libc::CLONE_NEWUTS,
-            Kind::Cgroup => libc::CLONE_NEWCGROUP,
-            Kind::Time => libc::CLONE_NEWTIME,
-        }
-    }
-
-    /// Returns the name of the kind in config.json.
-    pub fn name(self) -> &'static str {
-        match self {
-            Kind::User => "user",
-            Kind::Pid => "pid",
-            Kind::Mount => "mount",
-            Kind::Network => "network",
-            Kind::Ipc => "ipc",
-            Kind::Uts => "uts",
-            Kind::Cgroup => "cgroup",
-            Kind::Time => "time",
-        }
-    }
-}
-
-impl From<LinuxNamespaceType> for Kind {
-    fn from(typ: LinuxNamespaceType) -> Kind {
-        match typ {
-            LinuxNamespaceType::User => Kind::User,
-            LinuxNamespaceType::Pid => Kind::Pid,
-            LinuxNamespaceType::Mount => Kind::Mount,
-            LinuxNamespaceType::Network => Kind::Network,
-            LinuxNamespaceType::Ipc => Kind::Ipc,
-            LinuxNamespaceType::Uts => Kind::Uts,
-            LinuxNamespaceType::Cgroup => Kind::Cgroup,
-            LinuxNamespaceType::Time => Kind::Time,
-        }
+/// Returns the name of a kind in config.json.
+pub fn kind_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::User => "user",
+        Kind::Pid => "pid",
+        Kind::Mount => "mount",
+        Kind::Network => "network",
+        Kind::Ipc => "ipc",
+        Kind::Uts => "uts",
+        Kind::Cgroup => "cgroup",
+        Kind::Time => "time",
     }
 }
 
@@ -128,11 +79,19 @@ impl Namespaces {
         let mut namespaces = Namespaces::default();
         for (index, entry) in list.into_iter().flatten().enumerate() {
             let field = |name: &str| format!("linux.namespaces[{index}].{name}");
-            let kind = Kind::from(entry.typ());
-            let slot = namespaces.slot(kind);
+            let slot = match entry.typ() {
+                Kind::User => &mut namespaces.user,
+                Kind::Pid => &mut namespaces.pid,
+                Kind::Mount => &mut namespaces.mount,
+                Kind::Network => &mut namespaces.network,
+                Kind::Ipc => &mut namespaces.ipc,
+                Kind::Uts => &mut namespaces.uts,
+                Kind::Cgroup => &mut namespaces.cgroup,
+                Kind::Time => &mut namespaces.time,
+            };
             if *slot != Choice::Inherit {
                 let why = "a namespace of this type is listed twice";
-                return Err(Error::invalid(field("type"), kind.name(), why));
+                return Err(Error::invalid(field("type"), kind_name(entry.typ()), why));
             }
             *slot = match entry.path() {
                 Some(path) if path.as_os_str().is_empty() => Choice::New,
@@ -157,19 +116,6 @@ impl Namespaces {
             Kind::Uts => &self.uts,
             Kind::Cgroup => &self.cgroup,
             Kind::Time => &self.time,
-        }
-    }
-
-    fn slot(&mut self, kind: Kind) -> &mut Choice {
-        match kind {
-            Kind::User => &mut self.user,
-            Kind::Pid => &mut self.pid,
-            Kind::Mount => &mut self.mount,
-            Kind::Network => &mut self.network,
-            Kind::Ipc => &mut self.ipc,
-            Kind::Uts => &mut self.uts,
-            Kind::Cgroup => &mut self.cgroup,
-            Kind::Time => &mut self.time,
         }
     }
 

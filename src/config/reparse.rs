@@ -22,26 +22,17 @@ pub fn reparse<T: DeserializeOwned>(
     root: &str,
     warnings: &mut Vec<String>,
 ) -> Result<T> {
-    let parsed = serde_json::from_str::<Value>(text);
-    let mut value = parsed.map_err(|other| match error.classify() {
-        Category::Data => syntax(&other),
-        _ => syntax(error),
-    })?;
+    let Ok(mut value) = serde_json::from_str::<Value>(text) else {
+        return Err(explain(text, error, root));
+    };
     let process = if root.is_empty() { value.get_mut("process") } else { Some(&mut value) };
     let mut repaired = process.is_some_and(|process| repair_process(process, warnings));
     repaired |= repair_hugepages(&mut value);
     if !repaired {
-        return Err(invalid(text, error, &value, root));
+        return Err(explain(text, error, root));
     }
     let text = value.to_string();
-    serde_json::from_str(&text).map_err(|error| invalid(&text, &error, &value, root))
-}
-
-/// Returns an error about the JSON syntax, with its line and column.
-pub fn syntax(error: &serde_json::Error) -> Error {
-    let (line, column) = (error.line(), error.column());
-    let message = message(error);
-    Error::new(Kind::Invalid, format!("line {line} column {column}: {message}"))
+    serde_json::from_str(&text).map_err(|error| explain(&text, &error, root))
 }
 
 /// Returns the message of an error without its position.
@@ -54,47 +45,48 @@ fn message(error: &serde_json::Error) -> String {
     message
 }
 
-/// Returns the error in the form `field: value: reason`; `value` is the parsed `text`.
-fn invalid(text: &str, error: &serde_json::Error, value: &Value, root: &str) -> Error {
+/// Converts an error of the parser: into the form `field: value: reason`, or, if `text` is not
+/// JSON, into an error with its line and column.
+pub fn explain(text: &str, error: &serde_json::Error, root: &str) -> Error {
+    let value: Value = match serde_json::from_str(text) {
+        Ok(value) => value,
+        Err(syntax) => {
+            let error = if error.is_data() { &syntax } else { error };
+            let (line, column) = (error.line(), error.column());
+            let why = format!("line {line} column {column}: {}", message(error));
+            return Error::new(Kind::Invalid, why);
+        }
+    };
     let message = match error.classify() {
         Category::Data => message(error),
         // The text is valid JSON, so the parser expected a string with the name of a variant.
         _ => "expected a string".to_owned(),
     };
-    let mut field = root.to_owned();
-    let mut found = Some(value);
-    for step in error_path::path(text, error) {
-        match step {
-            Step::Element(index) => {
-                field.push_str(&format!("[{index}]"));
-                found = found.and_then(|value| value.get(index));
-            }
-            Step::Member(key) => {
-                push(&mut field, &key);
-                found = found.and_then(|value| value.get(key));
-            }
-        }
+    let mut path = error_path::path(text, error);
+    let found = path.iter().try_fold(&value, |value, step| match step {
+        Step::Element(index) => value.get(index),
+        Step::Member(key) => value.get(&**key),
+    });
+    let between = |start| Some(message.strip_prefix(start)?.split_once('`')?.0);
+    let (missing, twice) = (between("missing field `"), between("duplicate field `"));
+    if let Some(name) = missing.or(twice)
+        && !(twice.is_some() && path.last() == Some(&Step::Member(name.into())))
+    {
+        path.push(Step::Member(name.into()));
     }
-    if let Some(name) = between(&message, "missing field `", "`") {
-        push(&mut field, name);
-        let why = format!("{}missing; the spec requires it", runc_prefix(&field));
-        return Error::invalid_field(field, why);
+    path.splice(..0, (!root.is_empty()).then(|| Step::Member(root.into())));
+    let field = error_path::field(&path);
+    let prefix = runc_prefix(&field);
+    if missing.is_some() {
+        return Error::invalid_field(field, format!("{prefix}missing; the spec requires it"));
     }
-    if let Some(name) = between(&message, "duplicate field `", "`") {
-        if !(field == name || field.ends_with(&format!(".{name}"))) {
-            push(&mut field, name);
-        }
+    if twice.is_some() {
         return Error::invalid_field(field, "given twice");
     }
-    let why = match message.find("expected ").and_then(|at| message.get(at..)) {
-        Some(expected) => expected,
-        None => &*message,
-    };
-    let why = format!("{}{why}", runc_prefix(&field));
-    if field.is_empty() {
-        return Error::new(Kind::Invalid, why);
-    }
+    let expected = message.find("expected ").and_then(|at| message.get(at..));
+    let why = format!("{prefix}{}", expected.unwrap_or(&message));
     match found {
+        _ if field.is_empty() => Error::new(Kind::Invalid, why),
         // The value as written in the file.
         Some(value) => Error::invalid(field, format_args!("{value}"), why),
         None => Error::invalid_field(field, why),
@@ -110,17 +102,6 @@ fn runc_prefix(field: &str) -> &'static str {
         Some("flags") => "invalid memory policy flag: ",
         _ => "",
     }
-}
-
-fn push(field: &mut String, name: &str) {
-    if !field.is_empty() {
-        field.push('.');
-    }
-    field.push_str(name);
-}
-
-fn between<'a>(text: &'a str, start: &str, end: &str) -> Option<&'a str> {
-    Some(text.strip_prefix(start)?.split_once(end)?.0)
 }
 
 /// Repairs `process`. Returns whether anything changed.

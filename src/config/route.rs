@@ -67,7 +67,7 @@ impl Route {
         let unshare_flags = others
             .iter()
             .filter(|kind| **kind != Kind::Cgroup && *namespaces.get(**kind) == Choice::New)
-            .fold(0, |flags, kind| flags | kind.flag());
+            .fold(0, |flags, kind| flags | *kind as i32);
         Ok(Route {
             clone_flags,
             late_user,

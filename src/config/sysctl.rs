@@ -9,14 +9,6 @@ use super::linux::one_line;
 use super::namespaces::{Kind, Namespaces};
 use crate::{Error, Result};
 
-/// The owner of a sysctl.
-enum Scope {
-    Namespace(Kind, &'static str),
-    /// Set by this field of the configuration.
-    Field(&'static str),
-    Host,
-}
-
 /// Returns the path of a sysctl below /proc/sys, from its name in either notation of sysctl(8).
 ///
 /// The first separator decides: in `net.ipv4.conf.eth0/1.x` a slash stands for a dot within a
@@ -36,7 +28,9 @@ fn path(name: &str) -> Option<String> {
     good.then_some(path)
 }
 
-fn scope(path: &str) -> Scope {
+/// Returns the kind of namespace that a sysctl belongs to, with its name in errors. The error is the
+/// reason why the sysctl cannot be set.
+fn owner(path: &str) -> Result<(Kind, &'static str), &'static str> {
     match path {
         "kernel/msgmax"
         | "kernel/msgmnb"
@@ -45,13 +39,13 @@ fn scope(path: &str) -> Scope {
         | "kernel/shmall"
         | "kernel/shmmax"
         | "kernel/shmmni"
-        | "kernel/shm_rmid_forced" => Scope::Namespace(Kind::Ipc, "an ipc namespace"),
-        "kernel/domainname" => Scope::Namespace(Kind::Uts, "a uts namespace"),
-        "kernel/hostname" => Scope::Field("hostname"),
-        _ if path.starts_with("fs/mqueue/") => Scope::Namespace(Kind::Ipc, "an ipc namespace"),
-        _ if path.starts_with("net/") => Scope::Namespace(Kind::Network, "a network namespace"),
-        _ if path.starts_with("user/") => Scope::Namespace(Kind::User, "a user namespace"),
-        _ => Scope::Host,
+        | "kernel/shm_rmid_forced" => Ok((Kind::Ipc, "an ipc namespace")),
+        "kernel/domainname" => Ok((Kind::Uts, "a uts namespace")),
+        "kernel/hostname" => Err("set the field \"hostname\" instead"),
+        _ if path.starts_with("fs/mqueue/") => Ok((Kind::Ipc, "an ipc namespace")),
+        _ if path.starts_with("net/") => Ok((Kind::Network, "a network namespace")),
+        _ if path.starts_with("user/") => Ok((Kind::User, "a user namespace")),
+        _ => Err("does not belong to a namespace of the container"),
     }
 }
 
@@ -67,21 +61,11 @@ pub fn parse(
     entries.sort_unstable();
     let mut parsed: Vec<(String, String)> = Vec::with_capacity(entries.len());
     for (name, value) in entries {
-        let refuse = |why: String| Err(Error::invalid("linux.sysctl", name, why));
-        let Some(path) = path(name) else {
-            return refuse("not the name of a sysctl".to_owned());
-        };
-        match scope(&path) {
-            Scope::Namespace(kind, what) if !namespaces.has(kind) => {
-                return refuse(format!("would change the host; it needs {what}"));
-            }
-            Scope::Namespace(..) => {}
-            Scope::Field(field) => {
-                return refuse(format!("set the field \"{field}\" instead"));
-            }
-            Scope::Host => {
-                return refuse("does not belong to a namespace of the container".to_owned());
-            }
+        let refuse = |why: &str| Error::invalid("linux.sysctl", name, why);
+        let path = path(name).ok_or_else(|| refuse("not the name of a sysctl"))?;
+        let (kind, what) = owner(&path).map_err(refuse)?;
+        if !namespaces.has(kind) {
+            return Err(refuse(&format!("would change the host; it needs {what}")));
         }
         let field = || format!("linux.sysctl.{name}");
         if path == "kernel/domainname"
@@ -92,7 +76,7 @@ pub fn parse(
         }
         one_line(&field(), Some(value))?;
         if parsed.iter().any(|(other, _)| *other == path) {
-            return refuse("is given twice, in two notations".to_owned());
+            return Err(refuse("is given twice, in two notations"));
         }
         parsed.push((path, value.clone()));
     }

@@ -9,7 +9,7 @@ use nix::unistd::{Gid, Uid, setresgid, setresuid};
 
 use super::inherited::Init;
 use super::lifetime::die_with_runtime;
-use crate::config::{Choice, Kind, Plan};
+use crate::config::{Choice, Kind, Plan, kind_name};
 use crate::protocol::{ToInit, ToParent};
 use crate::sys::{clone, cred, ns};
 use crate::{Context, Error, Result};
@@ -141,9 +141,9 @@ fn join_others(init: &Init<'_>) -> Result<()> {
 
 fn join(init: &Init<'_>, kind: Kind) -> Result<()> {
     for (_, file) in init.inherited.joins.iter().filter(|(k, _)| *k == kind) {
-        setns(file.as_fd(), CloneFlags::from_bits_retain(kind.flag())).with_context(|| {
+        setns(file.as_fd(), CloneFlags::from_bits_retain(kind as i32)).with_context(|| {
             let path = init.plan.namespaces.get(kind).path().map_or(Path::new(""), |path| path);
-            format!("join the {} namespace {path:?}", kind.name())
+            format!("join the {} namespace {path:?}", kind_name(kind))
         })?;
     }
     Ok(())
@@ -198,7 +198,7 @@ pub(crate) fn clocks(init: &Init<'_>) -> Result<()> {
     // Linux 6.1 the program would have the clocks of the host.
     let enter = || -> Result<()> {
         let namespace = proc.own_namespace("time_for_children")?;
-        Ok(setns(namespace, CloneFlags::from_bits_retain(Kind::Time.flag()))?)
+        Ok(setns(namespace, CloneFlags::from_bits_retain(Kind::Time as i32))?)
     };
     enter().context("enter the time namespace")
 }

@@ -45,7 +45,7 @@ fn join_namespaces(inside: &Inside<'_>) -> Result<()> {
     if kinds.contains(&Kind::User) && inside.program.process.identity.groups.is_some() {
         enter::leave_groups()?;
     }
-    let flags = kinds.iter().fold(0, |flags, kind| flags | kind.flag());
+    let flags = kinds.iter().fold(0, |flags, kind| flags | *kind as i32);
     if flags != 0 {
         setns(init.as_fd(), CloneFlags::from_bits_retain(flags)).map_err(|errno| match errno {
             Errno::ESRCH => stopped(),

@@ -36,14 +36,12 @@ pub(super) fn build(profile: &Profile<'_>, warnings: &mut Vec<String>) -> Result
         )
     })?;
     if program.len() > MAX_INSTRUCTIONS * INSTRUCTION {
-        return Err(Error::invalid_field(
-            "linux.seccomp",
-            format!(
-                "the filter has {} instructions, the kernel takes {MAX_INSTRUCTIONS}; \
-                 name fewer architectures or compare fewer arguments",
-                program.len() / INSTRUCTION
-            ),
-        ));
+        let why = format!(
+            "the filter has {} instructions, the kernel takes {MAX_INSTRUCTIONS}; \
+             name fewer architectures or compare fewer arguments",
+            program.len() / INSTRUCTION
+        );
+        return Err(Error::invalid_field("linux.seccomp", why));
     }
     Ok(Filter { program, flags: profile.flags, notify: profile.notify })
 }
@@ -88,14 +86,10 @@ fn kernel_can(profile: &Profile<'_>) -> Result<()> {
             return Err(Error::invalid("linux.seccomp", name, "this kernel has no such action"));
         }
     }
-    for flag in names::flag_names() {
-        let named = flag_value(flag) & profile.named_flags != 0;
-        if named && !flag_supported(flag) {
-            return Err(Error::invalid(
-                "linux.seccomp.flags",
-                json_name(&flag),
-                "this kernel has no such flag",
-            ));
+    for flag in names::FLAGS {
+        if flag_value(flag) & profile.named_flags != 0 && !flag_supported(flag) {
+            let why = "this kernel has no such flag";
+            return Err(Error::invalid("linux.seccomp.flags", json_name(&flag), why));
         }
     }
     Ok(())
@@ -107,16 +101,13 @@ fn add_archs(context: &mut ScmpFilterContext, profile: &Profile<'_>) -> Result<V
     let native = ScmpArch::native();
     let mut archs = vec![native];
     for (i, name) in profile.architectures.iter().enumerate() {
-        let arch = scmp_arch(*name);
         let refuse = |why: String| {
             Error::invalid(format!("linux.seccomp.architectures[{i}]"), json_name(name), why)
         };
-        if !names::known_arch(arch) {
-            return Err(refuse(format!(
-                "libseccomp {} does not know it",
-                names::library_version()
-            )));
-        }
+        let Some(arch) = scmp_arch(*name) else {
+            let version = names::library_version();
+            return Err(refuse(format!("libseccomp {version} does not know it")));
+        };
         if arch == ScmpArch::Native || archs.contains(&arch) || !can_occur(native, arch) {
             continue;
         }

@@ -77,14 +77,15 @@ pub fn compile_cached(
     let Some((dir, key)) = dir.and_then(|dir| Some((dir, key(profile)?))) else {
         return Ok((uncached(warnings)?, None));
     };
-    let name = file_name(&key);
+    let name = format!("{:016x}", hash(&key));
     match open_dir(dir) {
         Ok(dir) => {
-            if let Some(entry) = read(&dir, &name).and_then(|bytes| decode(&bytes, &key)) {
-                warnings.extend(entry.warnings);
+            if let Some((told, program)) = read(&dir, &name).and_then(|bytes| decode(&bytes, &key))
+            {
+                warnings.extend(told);
                 // The flags are not stored: they follow from the profile.
                 let (flags, notify) = (parsed.flags, parsed.notify);
-                return Ok((Filter { program: entry.program, flags, notify }, None));
+                return Ok((Filter { program, flags, notify }, None));
             }
         }
         Err(Errno::NOENT) => {}
@@ -116,10 +117,6 @@ fn key(profile: &LinuxSeccomp) -> Option<Vec<u8>> {
     Some(key)
 }
 
-fn file_name(key: &[u8]) -> String {
-    format!("{:016x}", hash(key))
-}
-
 /// Returns the FNV-1a hash. It names a file and detects a file truncated by a crash; the checks of
 /// the owner protect against attackers.
 fn hash(bytes: &[u8]) -> u64 {
@@ -128,12 +125,8 @@ fn hash(bytes: &[u8]) -> u64 {
         .fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x100_0000_01b3))
 }
 
-/// An entry: the hash of the rest, the lengths of key, warnings and program, then these three.
-struct Entry {
-    warnings: Vec<String>,
-    program: Vec<u8>,
-}
-
+/// Returns an entry: the hash of the rest, the lengths of key, warnings and program, then these
+/// three.
 fn encode(key: &[u8], program: &[u8], warnings: &[String]) -> Option<Vec<u8>> {
     let warnings = serde_json::to_vec(warnings).ok()?;
     let mut bytes = vec![0; 8];
@@ -148,8 +141,9 @@ fn encode(key: &[u8], program: &[u8], warnings: &[String]) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// Returns `None` for an entry with another key, and for bytes that are not a complete entry.
-fn decode(bytes: &[u8], key: &[u8]) -> Option<Entry> {
+/// Returns the warnings and the program; `None` for an entry with another key, and for bytes that
+/// are not a complete entry.
+fn decode(bytes: &[u8], key: &[u8]) -> Option<(Vec<String>, Vec<u8>)> {
     let mut rest = bytes;
     let sum = number(&mut rest)?;
     if hash(rest) != sum {
@@ -164,7 +158,7 @@ fn decode(bytes: &[u8], key: &[u8]) -> Option<Entry> {
     let program = part(&mut rest, program)?;
     let whole = program.len().is_multiple_of(INSTRUCTION)
         && (1..=MAX_INSTRUCTIONS).contains(&(program.len() / INSTRUCTION));
-    (whole && rest.is_empty()).then(|| Entry { warnings, program: program.to_vec() })
+    (whole && rest.is_empty()).then(|| (warnings, program.to_vec()))
 }
 
 fn number(rest: &mut &[u8]) -> Option<u64> {

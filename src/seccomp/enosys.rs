@@ -75,35 +75,19 @@ enum Target {
     Enosys,
 }
 
-struct Test {
-    code: u16,
-    value: u32,
-    hit: Target,
-    miss: Target,
-}
-
-impl Test {
-    fn new(code: u16, value: u32, hit: Target, miss: Target) -> Self {
-        Test { code, value, hit, miss }
-    }
-}
+/// A test: its instruction, the value to compare with, and the targets if it is true and if not.
+type Test = (u16, u32, Target, Target);
 
 /// Returns the prologue, an array of `struct sock_filter`; empty if nothing is limited.
 pub fn prologue(newest: &[Newest]) -> Vec<u8> {
-    let mut audits: Vec<u32> = Vec::new();
+    let mut blocks: Vec<(u32, Vec<Test>)> = Vec::new();
     for audit in newest.iter().filter_map(|newest| audit_arch(newest.arch)) {
-        if !audits.contains(&audit) {
-            audits.push(audit);
+        let of_audit = |n: &&Newest| audit_arch(n.arch) == Some(audit);
+        let tests = tests(&newest.iter().filter(of_audit).copied().collect::<Vec<_>>());
+        if !tests.is_empty() && blocks.iter().all(|(known, _)| *known != audit) {
+            blocks.push((audit, tests));
         }
     }
-    let blocks: Vec<(u32, Vec<Test>)> = audits
-        .into_iter()
-        .map(|audit| {
-            let of_audit = |n: &&Newest| audit_arch(n.arch) == Some(audit);
-            (audit, tests(&newest.iter().filter(of_audit).copied().collect::<Vec<_>>()))
-        })
-        .filter(|(_, tests)| !tests.is_empty())
-        .collect();
     if blocks.is_empty() {
         return Vec::new();
     }
@@ -115,14 +99,14 @@ pub fn prologue(newest: &[Newest]) -> Vec<u8> {
         left -= tests.len() + 4;
         emit(&mut program, JUMP_EQUAL, *audit, 0, tests.len() as u8 + 3);
         emit(&mut program, LOAD, NUMBER, 0, 0);
-        for (i, test) in tests.iter().enumerate() {
+        for (i, (code, value, hit, miss)) in tests.iter().enumerate() {
             let to_pass = (tests.len() - i - 1) as u8;
-            let jump = |target| match target {
-                Target::Skip(count) => count,
+            let jump = |target: &Target| match target {
+                Target::Skip(count) => *count,
                 Target::Pass => to_pass,
                 Target::Enosys => to_pass + 1,
             };
-            emit(&mut program, test.code, test.value, jump(test.hit), jump(test.miss));
+            emit(&mut program, *code, *value, jump(hit), jump(miss));
         }
         // Over the rest of this block and all following blocks: a jump without the limit of 255.
         emit(&mut program, JUMP, left as u32 + 1, 0, 0);
@@ -135,25 +119,25 @@ pub fn prologue(newest: &[Newest]) -> Vec<u8> {
 fn tests(newest: &[Newest]) -> Vec<Test> {
     use Target::{Enosys, Pass, Skip};
     let number = |arch| newest.iter().find(|n| n.arch == arch).map(|n| n.number);
-    let above = |number| Test::new(JUMP_ABOVE, number, Enosys, Pass);
+    let above = |number| (JUMP_ABOVE, number, Enosys, Pass);
     match (number(ScmpArch::X8664), number(ScmpArch::X32)) {
         (Some(x86_64), Some(x32)) => {
-            vec![Test::new(JUMP_BITS, X32_BIT, Skip(1), Skip(0)), above(x86_64), above(x32)]
+            vec![(JUMP_BITS, X32_BIT, Skip(1), Skip(0)), above(x86_64), above(x32)]
         }
         // Calls of the other ABI are left to libseccomp's program, which has the bad architecture
         // action for them.
         (Some(x86_64), None) => {
-            vec![Test::new(JUMP_BITS, X32_BIT, Pass, Skip(0)), above(x86_64)]
+            vec![(JUMP_BITS, X32_BIT, Pass, Skip(0)), above(x86_64)]
         }
-        (None, Some(x32)) => vec![Test::new(JUMP_BITS, X32_BIT, Skip(0), Pass), above(x32)],
+        (None, Some(x32)) => vec![(JUMP_BITS, X32_BIT, Skip(0), Pass), above(x32)],
         (None, None) => match newest {
             [Newest { arch: ScmpArch::Arm, number }] => {
-                vec![Test::new(JUMP_AT_LEAST, ARM_PRIVATE, Pass, Skip(0)), above(*number)]
+                vec![(JUMP_AT_LEAST, ARM_PRIVATE, Pass, Skip(0)), above(*number)]
             }
             // On s390 a number that the kernel does not have reaches the filter as 0, the number of
             // the removed setup(2).
             [Newest { arch: ScmpArch::S390 | ScmpArch::S390X, number }] => {
-                vec![Test::new(JUMP_EQUAL, 0, Enosys, Skip(0)), above(*number)]
+                vec![(JUMP_EQUAL, 0, Enosys, Skip(0)), above(*number)]
             }
             [Newest { number, .. }] => vec![above(*number)],
             // No other architectures share an audit architecture.
@@ -172,7 +156,7 @@ pub(super) fn emit(program: &mut Vec<u8>, code: u16, value: u32, hit: u8, miss: 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::seccomp::interpret::{Data, run};
+    use crate::seccomp::filter::{Call, run};
 
     /// The return value of the program behind the prologue.
     const PASSED: u32 = libc::SECCOMP_RET_LOG;
@@ -181,7 +165,7 @@ mod tests {
     fn answer(newest: &[Newest], arch: ScmpArch, number: u32) -> u32 {
         let mut program = prologue(newest);
         emit(&mut program, RETURN, PASSED, 0, 0);
-        run(&program, &Data::new(audit_arch(arch).unwrap(), number, [0; 6])).unwrap()
+        run(&program, audit_arch(arch).unwrap(), &Call::with(number.into(), [0; 6])).unwrap()
     }
 
     fn n(arch: ScmpArch, number: u32) -> Newest {

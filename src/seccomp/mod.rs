@@ -14,7 +14,6 @@ mod build;
 pub mod cache;
 pub mod enosys;
 mod filter;
-mod interpret;
 #[cfg(test)]
 mod load_tests;
 pub mod names;
@@ -35,15 +34,6 @@ pub fn check(profile: &LinuxSeccomp) -> Result<()> {
     profile::Profile::new(profile).map(drop)
 }
 
-/// Compiles a profile for this machine and this kernel.
-///
-/// Queries libseccomp, and the kernel at most twice for each action and flag that not every kernel
-/// has. System calls that libseccomp does not know are left out of the filter, so the default
-/// action applies to them, as in runc; one line in `warnings` lists them.
-///
-/// # Errors
-/// The field that libseccomp does not support (an architecture), that this kernel does not support
-/// (an action or flag), or that violates a rule of config-linux.md#seccomp.
 #[cfg(test)]
 pub fn compile(profile: &LinuxSeccomp, warnings: &mut Vec<String>) -> Result<Filter> {
     build::build(&profile::Profile::new(profile)?, warnings)

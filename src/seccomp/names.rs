@@ -1,90 +1,79 @@
 //! The names that a profile may use, with their values in libseccomp and in the kernel.
 
 use libseccomp::{ScmpArch, ScmpSyscall, ScmpVersion};
-use oci_spec::runtime::{Arch, LinuxSeccompAction, LinuxSeccompFilterFlag, LinuxSeccompOperator};
+use oci_spec::runtime::{
+    Arch, LinuxSeccompAction as Action, LinuxSeccompFilterFlag as Flag,
+    LinuxSeccompOperator as Operator,
+};
 use serde::Serialize;
 
 use crate::sys;
 
-const ACTIONS: [LinuxSeccompAction; 9] = [
-    LinuxSeccompAction::ScmpActAllow,
-    LinuxSeccompAction::ScmpActErrno,
-    LinuxSeccompAction::ScmpActKill,
-    LinuxSeccompAction::ScmpActKillProcess,
-    LinuxSeccompAction::ScmpActKillThread,
-    LinuxSeccompAction::ScmpActLog,
-    LinuxSeccompAction::ScmpActNotify,
-    LinuxSeccompAction::ScmpActTrace,
-    LinuxSeccompAction::ScmpActTrap,
+/// The valid actions, sorted.
+pub const ACTIONS: [Action; 9] = [
+    Action::ScmpActAllow,
+    Action::ScmpActErrno,
+    Action::ScmpActKill,
+    Action::ScmpActKillProcess,
+    Action::ScmpActKillThread,
+    Action::ScmpActLog,
+    Action::ScmpActNotify,
+    Action::ScmpActTrace,
+    Action::ScmpActTrap,
 ];
 
-const OPERATORS: [LinuxSeccompOperator; 7] = [
-    LinuxSeccompOperator::ScmpCmpEq,
-    LinuxSeccompOperator::ScmpCmpGe,
-    LinuxSeccompOperator::ScmpCmpGt,
-    LinuxSeccompOperator::ScmpCmpLe,
-    LinuxSeccompOperator::ScmpCmpLt,
-    LinuxSeccompOperator::ScmpCmpMaskedEq,
-    LinuxSeccompOperator::ScmpCmpNe,
+/// The valid comparison operators, sorted.
+pub const OPERATORS: [Operator; 7] = [
+    Operator::ScmpCmpEq,
+    Operator::ScmpCmpGe,
+    Operator::ScmpCmpGt,
+    Operator::ScmpCmpLe,
+    Operator::ScmpCmpLt,
+    Operator::ScmpCmpMaskedEq,
+    Operator::ScmpCmpNe,
 ];
 
-const FLAGS: [LinuxSeccompFilterFlag; 4] = [
-    LinuxSeccompFilterFlag::SeccompFilterFlagLog,
-    LinuxSeccompFilterFlag::SeccompFilterFlagSpecAllow,
-    LinuxSeccompFilterFlag::SeccompFilterFlagTsync,
-    LinuxSeccompFilterFlag::SeccompFilterFlagWaitKillableRecv,
+/// The valid filter flags, sorted.
+pub const FLAGS: [Flag; 4] = [
+    Flag::SeccompFilterFlagLog,
+    Flag::SeccompFilterFlagSpecAllow,
+    Flag::SeccompFilterFlagTsync,
+    Flag::SeccompFilterFlagWaitKillableRecv,
 ];
 
-const ARCHS: [Arch; 24] = [
-    Arch::ScmpArchAarch64,
-    Arch::ScmpArchArm,
-    Arch::ScmpArchLoongarch64,
-    Arch::ScmpArchM68k,
-    Arch::ScmpArchMips,
-    Arch::ScmpArchMips64,
-    Arch::ScmpArchMips64n32,
-    Arch::ScmpArchMipsel,
-    Arch::ScmpArchMipsel64,
-    Arch::ScmpArchMipsel64n32,
-    Arch::ScmpArchNative,
-    Arch::ScmpArchParisc,
-    Arch::ScmpArchParisc64,
-    Arch::ScmpArchPpc,
-    Arch::ScmpArchPpc64,
-    Arch::ScmpArchPpc64le,
-    Arch::ScmpArchRiscv64,
-    Arch::ScmpArchS390,
-    Arch::ScmpArchS390x,
-    Arch::ScmpArchSh,
-    Arch::ScmpArchSheb,
-    Arch::ScmpArchX32,
-    Arch::ScmpArchX86,
-    Arch::ScmpArchX86_64,
+/// The architectures in the terms of the specification and of libseccomp, sorted.
+const ARCHS: [(Arch, ScmpArch); 24] = [
+    (Arch::ScmpArchAarch64, ScmpArch::Aarch64),
+    (Arch::ScmpArchArm, ScmpArch::Arm),
+    (Arch::ScmpArchLoongarch64, ScmpArch::Loongarch64),
+    (Arch::ScmpArchM68k, ScmpArch::M68k),
+    (Arch::ScmpArchMips, ScmpArch::Mips),
+    (Arch::ScmpArchMips64, ScmpArch::Mips64),
+    (Arch::ScmpArchMips64n32, ScmpArch::Mips64N32),
+    (Arch::ScmpArchMipsel, ScmpArch::Mipsel),
+    (Arch::ScmpArchMipsel64, ScmpArch::Mipsel64),
+    (Arch::ScmpArchMipsel64n32, ScmpArch::Mipsel64N32),
+    (Arch::ScmpArchNative, ScmpArch::Native),
+    (Arch::ScmpArchParisc, ScmpArch::Parisc),
+    (Arch::ScmpArchParisc64, ScmpArch::Parisc64),
+    (Arch::ScmpArchPpc, ScmpArch::Ppc),
+    (Arch::ScmpArchPpc64, ScmpArch::Ppc64),
+    (Arch::ScmpArchPpc64le, ScmpArch::Ppc64Le),
+    (Arch::ScmpArchRiscv64, ScmpArch::Riscv64),
+    (Arch::ScmpArchS390, ScmpArch::S390),
+    (Arch::ScmpArchS390x, ScmpArch::S390X),
+    (Arch::ScmpArchSh, ScmpArch::Sh),
+    (Arch::ScmpArchSheb, ScmpArch::Sheb),
+    (Arch::ScmpArchX32, ScmpArch::X32),
+    (Arch::ScmpArchX86, ScmpArch::X86),
+    (Arch::ScmpArchX86_64, ScmpArch::X8664),
 ];
-
-/// Returns the valid actions, sorted.
-pub fn actions() -> Vec<String> {
-    ACTIONS.iter().map(json_name).collect()
-}
-
-/// Returns the valid comparison operators, sorted.
-pub fn operators() -> Vec<String> {
-    OPERATORS.iter().map(json_name).collect()
-}
 
 /// Returns the architectures that the loaded libseccomp supports, sorted. `SCMP_ARCH_NATIVE` is
 /// accepted too, but the specification does not have it.
 pub fn archs() -> Vec<String> {
-    ARCHS
-        .iter()
-        .filter(|arch| **arch != Arch::ScmpArchNative && known_arch(scmp_arch(**arch)))
-        .map(json_name)
-        .collect()
-}
-
-/// Returns the valid filter flags, sorted.
-pub fn known_flags() -> Vec<String> {
-    FLAGS.iter().map(json_name).collect()
+    let specified = ARCHS.iter().map(|(arch, _)| arch).filter(|a| **a != Arch::ScmpArchNative);
+    specified.filter(|arch| scmp_arch(**arch).is_some()).map(json_name).collect()
 }
 
 /// Returns the filter flags that the running kernel supports, sorted.
@@ -99,8 +88,7 @@ pub fn library_version() -> String {
 }
 
 /// Returns the kernel's value of a flag.
-pub(super) fn flag_value(flag: LinuxSeccompFilterFlag) -> u32 {
-    use LinuxSeccompFilterFlag as Flag;
+pub(super) fn flag_value(flag: Flag) -> u32 {
     let value = match flag {
         Flag::SeccompFilterFlagLog => libc::SECCOMP_FILTER_FLAG_LOG,
         Flag::SeccompFilterFlagTsync => libc::SECCOMP_FILTER_FLAG_TSYNC,
@@ -110,22 +98,19 @@ pub(super) fn flag_value(flag: LinuxSeccompFilterFlag) -> u32 {
     value as u32
 }
 
-pub(super) fn flag_supported(flag: LinuxSeccompFilterFlag) -> bool {
+pub(super) fn flag_supported(flag: Flag) -> bool {
     let mut value = flag_value(flag);
-    if flag == LinuxSeccompFilterFlag::SeccompFilterFlagWaitKillableRecv {
+    if flag == Flag::SeccompFilterFlagWaitKillableRecv {
         // The kernel accepts it only together with a listener.
         value |= libc::SECCOMP_FILTER_FLAG_NEW_LISTENER as u32;
     }
     sys::seccomp::flags_known(value)
 }
 
-pub(super) fn flag_names() -> impl Iterator<Item = LinuxSeccompFilterFlag> {
-    FLAGS.into_iter()
-}
-
-/// Whether this libseccomp has a system call table for `arch`.
-pub(super) fn known_arch(arch: ScmpArch) -> bool {
-    ScmpSyscall::from_name_by_arch("exit", arch).is_ok()
+/// Returns libseccomp's term for an architecture, if this libseccomp has its system calls.
+pub(super) fn scmp_arch(arch: Arch) -> Option<ScmpArch> {
+    let (_, found) = ARCHS.iter().find(|(known, _)| *known == arch)?;
+    ScmpSyscall::from_name_by_arch("exit", *found).ok().map(|_| *found)
 }
 
 /// Returns the name in config.json.
@@ -136,35 +121,6 @@ pub(super) fn json_name<T: Serialize + std::fmt::Debug>(value: &T) -> String {
     }
 }
 
-pub(super) fn scmp_arch(arch: Arch) -> ScmpArch {
-    match arch {
-        Arch::ScmpArchNative => ScmpArch::Native,
-        Arch::ScmpArchX86 => ScmpArch::X86,
-        Arch::ScmpArchX86_64 => ScmpArch::X8664,
-        Arch::ScmpArchX32 => ScmpArch::X32,
-        Arch::ScmpArchArm => ScmpArch::Arm,
-        Arch::ScmpArchAarch64 => ScmpArch::Aarch64,
-        Arch::ScmpArchMips => ScmpArch::Mips,
-        Arch::ScmpArchMips64 => ScmpArch::Mips64,
-        Arch::ScmpArchMips64n32 => ScmpArch::Mips64N32,
-        Arch::ScmpArchMipsel => ScmpArch::Mipsel,
-        Arch::ScmpArchMipsel64 => ScmpArch::Mipsel64,
-        Arch::ScmpArchMipsel64n32 => ScmpArch::Mipsel64N32,
-        Arch::ScmpArchPpc => ScmpArch::Ppc,
-        Arch::ScmpArchPpc64 => ScmpArch::Ppc64,
-        Arch::ScmpArchPpc64le => ScmpArch::Ppc64Le,
-        Arch::ScmpArchS390 => ScmpArch::S390,
-        Arch::ScmpArchS390x => ScmpArch::S390X,
-        Arch::ScmpArchParisc => ScmpArch::Parisc,
-        Arch::ScmpArchParisc64 => ScmpArch::Parisc64,
-        Arch::ScmpArchRiscv64 => ScmpArch::Riscv64,
-        Arch::ScmpArchLoongarch64 => ScmpArch::Loongarch64,
-        Arch::ScmpArchM68k => ScmpArch::M68k,
-        Arch::ScmpArchSh => ScmpArch::Sh,
-        Arch::ScmpArchSheb => ScmpArch::Sheb,
-    }
-}
-
 /// Returns the kernel's `AUDIT_ARCH_*`, which a filter sees in `seccomp_data.arch`; `None` for an
 /// architecture of a newer libseccomp crate.
 pub(super) fn audit_arch(arch: ScmpArch) -> Option<u32> {
@@ -172,7 +128,7 @@ pub(super) fn audit_arch(arch: ScmpArch) -> Option<u32> {
     // x32 has no audit architecture of its own: it is x86-64 with bit 30 of the number set.
     let arch = if arch == ScmpArch::X32 { ScmpArch::X8664 } else { arch };
     // For all others libseccomp's token is the audit architecture, and oci-spec has the tokens.
-    ARCHS.iter().find(|known| scmp_arch(**known) == arch).map(|known| *known as u32)
+    ARCHS.iter().find(|(_, known)| *known == arch).map(|(token, _)| *token as u32)
 }
 
 #[cfg(test)]
@@ -181,15 +137,18 @@ mod tests {
 
     #[test]
     fn lists_are_sorted_and_in_the_names_of_the_specification() {
-        for list in [actions(), operators(), archs(), known_flags()] {
+        let actions: Vec<String> = ACTIONS.iter().map(json_name).collect();
+        let operators: Vec<String> = OPERATORS.iter().map(json_name).collect();
+        let flags: Vec<String> = FLAGS.iter().map(json_name).collect();
+        for list in [&actions, &operators, &archs(), &flags] {
             assert!(list.is_sorted(), "{list:?}");
             assert!(list.iter().all(|name| name.starts_with("S") && name.contains("_")));
         }
         assert!(archs().contains(&"SCMP_ARCH_X86_64".to_owned()), "{:?}", archs());
         assert!(archs().contains(&"SCMP_ARCH_MIPS64N32".to_owned()), "{:?}", archs());
-        assert!(actions().contains(&"SCMP_ACT_KILL_PROCESS".to_owned()));
-        assert!(operators().contains(&"SCMP_CMP_MASKED_EQ".to_owned()));
-        assert!(known_flags().contains(&"SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV".to_owned()));
+        assert!(actions.contains(&"SCMP_ACT_KILL_PROCESS".to_owned()));
+        assert!(operators.contains(&"SCMP_CMP_MASKED_EQ".to_owned()));
+        assert!(flags.contains(&"SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV".to_owned()));
     }
 
     #[test]

@@ -3,22 +3,18 @@
 //! config-linux.md#containerprocessstate: one connection to `listenerPath` for each listener, one JSON
 //! document as the payload, the descriptors with the first sendmsg(2), then the connection is closed.
 
-use std::io::IoSlice;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::io::{ErrorKind, IoSlice};
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::sys::socket::{
-    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, connect, sendmsg, socket,
-};
+use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::{Context, Error, Result};
-
-/// The name of the listener in [`ProcessState::fds`].
-pub const SECCOMP_FD: &str = "seccompFd";
 
 /// The container process state (config-linux.md#containerprocessstate), the payload for the agent.
 #[derive(Debug, Clone, Serialize)]
@@ -40,19 +36,9 @@ pub struct ProcessState {
 
 impl ProcessState {
     /// Builds the state for one listener.
-    pub fn new(
-        oci_version: impl Into<String>,
-        pid: i32,
-        metadata: Option<String>,
-        state: Value,
-    ) -> Self {
-        ProcessState {
-            oci_version: oci_version.into(),
-            fds: vec![SECCOMP_FD.to_owned()],
-            pid,
-            metadata,
-            state,
-        }
+    pub fn new(oci_version: &str, pid: i32, metadata: Option<String>, state: Value) -> Self {
+        let (oci_version, fds) = (oci_version.to_owned(), vec!["seccompFd".to_owned()]);
+        ProcessState { oci_version, fds, pid, metadata, state }
     }
 
     /// Serialises the document.
@@ -78,38 +64,35 @@ pub fn send_listener(path: &Path, state_json: &[u8], listener: BorrowedFd<'_>) -
     }
     // Checked here, since an empty path or a leading NUL would mean an address of another type.
     let bytes = path.as_os_str().as_bytes();
+    let length = bytes.len();
     if bytes.is_empty() || bytes.contains(&0) {
         return Err(Error::invalid(FIELD, path, "is no path of a socket"));
     }
-    let address = UnixAddr::new(path).map_err(|errno| match errno {
-        Errno::ENAMETOOLONG => Error::invalid(
-            FIELD,
-            path,
-            format!(
-                "has {} bytes, an address of a socket takes 107; use a shorter path",
-                bytes.len()
-            ),
-        ),
-        errno => Error::sys(errno).context(format!("{FIELD} {path:?}")),
-    })?;
-    let agent = open(&address).with_context(|| format!("{CONNECT} at {path:?}"))?;
+    if length > MAX_ADDRESS {
+        let why = format!(
+            "has {length} bytes, an address of a socket takes {MAX_ADDRESS}; use a shorter path"
+        );
+        return Err(Error::invalid(FIELD, path, why));
+    }
+    let agent = loop {
+        match UnixStream::connect(path) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            agent => break agent.with_context(|| format!("{CONNECT} at {path:?}"))?,
+        }
+    };
     send(&agent, state_json, listener)
         .with_context(|| format!("send the seccomp listener to the agent at {path:?}"))
 }
+
+/// The length of `sun_path` (unix(7)) without the final NUL.
+const MAX_ADDRESS: usize = 107;
 
 const FIELD: &str = "linux.seccomp.listenerPath";
 
 /// The text of runc, for which scripts search.
 const CONNECT: &str = "failed to connect with seccomp agent";
 
-fn open(address: &UnixAddr) -> Result<OwnedFd, Errno> {
-    let agent = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
-    // A connect(2) on a Unix socket that a signal interrupted can be repeated.
-    retry(|| connect(agent.as_raw_fd(), address))?;
-    Ok(agent)
-}
-
-fn send(agent: &OwnedFd, payload: &[u8], listener: BorrowedFd<'_>) -> Result<(), Errno> {
+fn send(agent: &UnixStream, payload: &[u8], listener: BorrowedFd<'_>) -> Result<(), Errno> {
     let fds = [listener.as_raw_fd()];
     send_all(payload, &[ControlMessage::ScmRights(&fds)], |rest, control| {
         // NOSIGNAL: an agent that hangs up is an error of this container, and must not kill the
@@ -129,20 +112,15 @@ fn send_all(
     let mut control = rights;
     let mut rest = payload;
     while !rest.is_empty() {
-        let sent = retry(|| send(rest, control))?;
-        control = &[];
-        rest = rest.get(sent..).unwrap_or_default();
-    }
-    Ok(())
-}
-
-fn retry<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
-    loop {
-        match call() {
+        match send(rest, control) {
             Err(Errno::EINTR) => {}
-            result => return result,
+            sent => {
+                control = &[];
+                rest = rest.get(sent?..).unwrap_or_default();
+            }
         }
     }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -150,7 +128,7 @@ mod tests {
     use std::io::IoSliceMut;
     use std::os::fd::{AsFd, RawFd};
     use std::os::unix::fs::MetadataExt;
-    use std::os::unix::net::{UnixListener, UnixStream};
+    use std::os::unix::net::UnixListener;
     use std::thread;
 
     use nix::sys::socket::{ControlMessageOwned, recvmsg};

@@ -54,9 +54,8 @@ pub(super) struct Rule<'a> {
 impl Profile<'_> {
     /// Parses the profile; errors name the field and its value.
     pub fn new(profile: &LinuxSeccomp) -> Result<Profile<'_>> {
-        let default = action(profile.default_action(), profile.default_errno_ret(), &|| {
-            "linux.seccomp.defaultErrnoRet".to_owned()
-        })?;
+        let field = || "linux.seccomp.defaultErrnoRet".to_owned();
+        let default = action(profile.default_action(), profile.default_errno_ret(), &field)?;
         if default == ScmpAction::Notify {
             let why =
                 "cannot be the default: nobody could answer for the calls of the runtime itself";

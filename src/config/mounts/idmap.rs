@@ -4,6 +4,7 @@
 //! from B on on the host, or, with `@` before A, to those from B on in the container.
 
 use crate::config::ids::IdMap;
+use crate::list::number;
 
 /// A mapping as it is written in the option.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,20 +121,13 @@ fn through(map: IdMap, container: &[IdMap], maps: &mut Vec<IdMap>) -> Result<(),
 
 impl Range {
     fn parse(text: &str) -> Option<Range> {
-        let (relative, text) = match text.strip_prefix('@') {
-            Some(rest) => (true, rest),
-            None => (false, text),
-        };
-        let mut numbers = text.split('-').map(number);
+        let from_container = text.strip_prefix('@');
+        let relative = from_container.is_some();
+        let mut numbers = from_container.unwrap_or(text).split('-').map(number);
         let (inside, outside, size) = (numbers.next()??, numbers.next()??, numbers.next()??);
         let whole = numbers.next().is_none() && size > 0;
         whole.then_some(Range { map: IdMap { inside, outside, size }, relative })
     }
-}
-
-/// Parses a number of digits only: `parse` accepts a sign too.
-fn number(text: &str) -> Option<u32> {
-    text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
 #[cfg(test)]

@@ -79,8 +79,8 @@ pub fn parse(options: &[String]) -> Result<MountOptions, BadOption> {
     let mut parsed = MountOptions::default();
     for (index, option) in options.iter().enumerate() {
         let bad = |why| BadOption { index, why };
-        if let Some(effect) = effect(option) {
-            parsed.apply(effect);
+        if let Some((effect, recursive)) = effect(option) {
+            parsed.apply(effect, recursive);
         } else if let Some((name @ ("idmap" | "ridmap"), value)) = option.split_once('=') {
             parsed.idmap = Some(name == "ridmap");
             parsed.ranges = Some(Ranges::parse(value).map_err(bad)?);
@@ -127,48 +127,50 @@ fn data(option: &str) -> Result<(String, Option<String>), &'static str> {
 }
 
 impl MountOptions {
-    fn apply(&mut self, effect: Effect) {
+    fn apply(&mut self, effect: Effect, recursive: bool) {
         match effect {
             Effect::Nothing => {}
-            Effect::Set(attr) => set(&mut self.set, &mut self.clear, attr),
-            Effect::Clear(attr) => set(&mut self.clear, &mut self.set, attr),
-            Effect::RecSet(attr) => {
+            Effect::Set(attr) if recursive => {
                 self.forget(MountAttr::NONE, attr);
                 set(&mut self.rec_set, &mut self.rec_clear, attr);
             }
-            Effect::RecClear(attr) => {
+            Effect::Set(attr) => set(&mut self.set, &mut self.clear, attr),
+            Effect::Clear(attr) if recursive => {
                 self.forget(attr, MountAttr::NONE);
                 set(&mut self.rec_clear, &mut self.rec_set, attr);
             }
-            Effect::Time(word) => {
-                choose(&mut self.set, &mut self.clear, word);
-            }
-            Effect::RecTime(word) => {
+            Effect::Clear(attr) => set(&mut self.clear, &mut self.set, attr),
+            Effect::Time(word) if recursive => {
                 if choose(&mut self.rec_set, &mut self.rec_clear, word) {
                     self.forget(MountAttr::ATIME_CLASS, MountAttr::ATIME_CLASS);
                 }
             }
-            Effect::SuperSet(bits) => self.super_flags.add(bits),
-            Effect::SuperClear(bits) => self.super_flags.remove(bits),
+            Effect::Time(word) => {
+                choose(&mut self.set, &mut self.clear, word);
+            }
             Effect::ReadOnly => {
-                set(&mut self.set, &mut self.clear, MountAttr::RDONLY);
-                self.super_flags.add(SuperFlags::RDONLY);
+                self.apply(Effect::Set(MountAttr::RDONLY), recursive);
+                if !recursive {
+                    self.super_flags.add(SuperFlags::RDONLY);
+                }
             }
             Effect::ReadWrite => {
-                set(&mut self.clear, &mut self.set, MountAttr::RDONLY);
-                self.super_flags.remove(SuperFlags::RDONLY);
+                self.apply(Effect::Clear(MountAttr::RDONLY), recursive);
+                if !recursive {
+                    self.super_flags.remove(SuperFlags::RDONLY);
+                }
             }
-            Effect::Bind { recursive } => {
+            Effect::SuperSet(bits) => self.super_flags.add(bits),
+            Effect::SuperClear(bits) => self.super_flags.remove(bits),
+            Effect::Bind => {
                 self.bind = true;
                 self.recursive |= recursive;
             }
             Effect::Remount => self.remount = true,
-            Effect::Propagate(kind, recursive) => {
-                self.propagation.push(Propagation { kind, recursive })
-            }
+            Effect::Propagate(kind) => self.propagation.push(Propagation { kind, recursive }),
             Effect::TmpCopyUp => self.tmpcopyup = true,
             Effect::CopySymlink => self.copy_symlink = true,
-            Effect::Idmap { recursive } => {
+            Effect::Idmap => {
                 self.idmap = Some(recursive);
                 self.ranges = None;
             }

@@ -28,7 +28,7 @@ fn the_table_is_sorted_without_doubles_and_holds_the_spec() {
     let names = names();
     assert!(names.windows(2).all(|w| w[0] < w[1]));
     for option in list(SPEC) {
-        assert!(names.contains(&option.as_str()), "{option}");
+        assert!(names.contains(&option), "{option}");
         assert!(parsed(&option).data.is_empty(), "{option}");
     }
     // The specification's table lacks rnodev, the opposite of rdev, which all runtimes know.

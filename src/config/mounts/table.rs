@@ -49,50 +49,53 @@ pub(super) enum AtimeWord {
     NotStrict,
 }
 
+/// The effect of an option. Those up to `Idmap` have a recursive form, with an `r` before the name.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Effect {
-    Nothing,
     Set(MountAttr),
     Clear(MountAttr),
-    RecSet(MountAttr),
-    RecClear(MountAttr),
     Time(AtimeWord),
-    RecTime(AtimeWord),
-    SuperSet(u64),
-    SuperClear(u64),
-    /// `ro`: the mount and, if new, the file system.
+    /// `ro`: the mount and, if new, the file system; the recursive form affects mounts alone.
     ReadOnly,
     ReadWrite,
-    Bind {
-        recursive: bool,
-    },
+    Bind,
+    Propagate(PropagationKind),
+    Idmap,
+    SuperSet(u64),
+    SuperClear(u64),
     Remount,
-    Propagate(PropagationKind, bool),
     TmpCopyUp,
     CopySymlink,
-    Idmap {
-        recursive: bool,
-    },
+    Nothing,
 }
 
 use Effect::{
-    Bind, Clear, CopySymlink, Idmap, Nothing, Propagate, ReadOnly, ReadWrite, RecClear, RecSet,
-    RecTime, Remount, Set, SuperClear, SuperSet, Time, TmpCopyUp,
+    Bind, Clear, CopySymlink, Idmap, Nothing, Propagate, ReadOnly, ReadWrite, Remount, Set,
+    SuperClear, SuperSet, Time, TmpCopyUp,
 };
 use PropagationKind::{Private, Shared, Slave, Unbindable};
 
-/// All options that this runtime supports, sorted by name.
+impl Effect {
+    fn has_recursive_form(self) -> bool {
+        matches!(
+            self,
+            Set(_) | Clear(_) | Time(_) | ReadOnly | ReadWrite | Bind | Propagate(_) | Idmap
+        )
+    }
+}
+
+/// All options that this runtime supports, sorted by name, without the recursive forms.
 const TABLE: &[(&str, Effect)] = &[
     ("async", SuperClear(SuperFlags::SYNC)),
     ("atime", Time(AtimeWord::NotNoatime)),
-    ("bind", Bind { recursive: false }),
+    ("bind", Bind),
     ("copy-symlink", CopySymlink),
     ("defaults", Nothing),
     ("dev", Clear(MountAttr::NODEV)),
     ("diratime", Clear(MountAttr::NODIRATIME)),
     ("dirsync", SuperSet(SuperFlags::DIRSYNC)),
     ("exec", Clear(MountAttr::NOEXEC)),
-    ("idmap", Idmap { recursive: false }),
+    ("idmap", Idmap),
     ("iversion", SuperSet(SuperFlags::IVERSION)),
     ("lazytime", SuperSet(SuperFlags::LAZYTIME)),
     ("loud", SuperClear(SuperFlags::SILENT)),
@@ -108,44 +111,20 @@ const TABLE: &[(&str, Effect)] = &[
     ("nostrictatime", Time(AtimeWord::NotStrict)),
     ("nosuid", Set(MountAttr::NOSUID)),
     ("nosymfollow", Set(MountAttr::NOSYMFOLLOW)),
-    ("private", Propagate(Private, false)),
-    ("ratime", RecTime(AtimeWord::NotNoatime)),
-    ("rbind", Bind { recursive: true }),
-    ("rdev", RecClear(MountAttr::NODEV)),
-    ("rdiratime", RecClear(MountAttr::NODIRATIME)),
+    ("private", Propagate(Private)),
     ("relatime", Time(AtimeWord::Relative)),
     ("remount", Remount),
-    ("rexec", RecClear(MountAttr::NOEXEC)),
-    ("ridmap", Idmap { recursive: true }),
-    ("rnoatime", RecTime(AtimeWord::Noatime)),
-    ("rnodev", RecSet(MountAttr::NODEV)),
-    ("rnodiratime", RecSet(MountAttr::NODIRATIME)),
-    ("rnoexec", RecSet(MountAttr::NOEXEC)),
-    ("rnorelatime", RecTime(AtimeWord::NotRelative)),
-    ("rnostrictatime", RecTime(AtimeWord::NotStrict)),
-    ("rnosuid", RecSet(MountAttr::NOSUID)),
-    ("rnosymfollow", RecSet(MountAttr::NOSYMFOLLOW)),
     ("ro", ReadOnly),
-    ("rprivate", Propagate(Private, true)),
-    ("rrelatime", RecTime(AtimeWord::Relative)),
-    ("rro", RecSet(MountAttr::RDONLY)),
-    ("rrw", RecClear(MountAttr::RDONLY)),
-    ("rshared", Propagate(Shared, true)),
-    ("rslave", Propagate(Slave, true)),
-    ("rstrictatime", RecTime(AtimeWord::Strict)),
-    ("rsuid", RecClear(MountAttr::NOSUID)),
-    ("rsymfollow", RecClear(MountAttr::NOSYMFOLLOW)),
-    ("runbindable", Propagate(Unbindable, true)),
     ("rw", ReadWrite),
-    ("shared", Propagate(Shared, false)),
+    ("shared", Propagate(Shared)),
     ("silent", SuperSet(SuperFlags::SILENT)),
-    ("slave", Propagate(Slave, false)),
+    ("slave", Propagate(Slave)),
     ("strictatime", Time(AtimeWord::Strict)),
     ("suid", Clear(MountAttr::NOSUID)),
     ("symfollow", Clear(MountAttr::NOSYMFOLLOW)),
     ("sync", SuperSet(SuperFlags::SYNC)),
     ("tmpcopyup", TmpCopyUp),
-    ("unbindable", Propagate(Unbindable, false)),
+    ("unbindable", Propagate(Unbindable)),
 ];
 
 /// Mount options of crun and of mount(8) that this version does not support. Some file systems
@@ -167,17 +146,28 @@ const OF_FILE_SYSTEM: &str = "not supported by this version of bulkhead: the opt
 /// file system cannot have for itself alone.
 pub fn of_file_system(option: &str) -> bool {
     let shown = |bits: u64| bits & SuperFlags::SILENT == 0;
-    effect(option).is_some_and(|e| matches!(e, SuperSet(b) | SuperClear(b) if shown(b)))
+    matches!(effect(option), Some((SuperSet(bits) | SuperClear(bits), _)) if shown(bits))
 }
 
-pub(super) fn effect(option: &str) -> Option<Effect> {
-    let found = TABLE.binary_search_by(|(name, _)| (*name).cmp(option)).ok()?;
-    TABLE.get(found).map(|(_, effect)| *effect)
+/// Returns the effect of an option, and whether the option is the recursive form.
+pub(super) fn effect(option: &str) -> Option<(Effect, bool)> {
+    let find = |option: &str| {
+        let found = TABLE.binary_search_by(|(name, _)| (*name).cmp(option)).ok()?;
+        TABLE.get(found).map(|(_, effect)| *effect)
+    };
+    find(option).map(|effect| (effect, false)).or_else(|| {
+        let effect = find(option.strip_prefix('r')?)?;
+        effect.has_recursive_form().then_some((effect, true))
+    })
 }
 
 /// Returns all supported names, sorted, for `features`.
-pub fn names() -> Vec<&'static str> {
-    TABLE.iter().map(|(name, _)| *name).collect()
+pub fn names() -> Vec<String> {
+    let recursive = TABLE.iter().filter(|(_, effect)| effect.has_recursive_form());
+    let mut names: Vec<String> = recursive.map(|(name, _)| format!("r{name}")).collect();
+    names.extend(TABLE.iter().map(|(name, _)| (*name).to_owned()));
+    names.sort_unstable();
+    names
 }
 
 /// Returns the reason why an option of crun or of mount(8) is refused.
@@ -188,7 +178,7 @@ pub(super) fn refusal(option: &str) -> Option<&'static str> {
 /// Returns the propagation change that an option, or `linux.rootfsPropagation`, names.
 pub fn propagation(name: &str) -> Option<Propagation> {
     match effect(name)? {
-        Propagate(kind, recursive) => Some(Propagation { kind, recursive }),
+        (Propagate(kind), recursive) => Some(Propagation { kind, recursive }),
         _ => None,
     }
 }

@@ -3,7 +3,7 @@
 use libseccomp::{ScmpArch, ScmpSyscall};
 use serde_json::{Value, json};
 
-use crate::seccomp::interpret::{Data, run};
+use crate::seccomp::filter::{Call, run};
 use crate::seccomp::names::{self, audit_arch};
 use crate::seccomp::{Filter, compile};
 
@@ -32,7 +32,8 @@ fn answer(filter: &Filter, call: &str, args: [u64; 6]) -> u32 {
 
 fn answer_on(filter: &Filter, arch: ScmpArch, call: &str, args: [u64; 6]) -> u32 {
     let number = ScmpSyscall::from_name_by_arch(call, arch).unwrap().as_raw_syscall() as u32;
-    run(&filter.program, &Data::new(audit_arch(arch).unwrap(), number, args)).unwrap()
+    let call = Call { number: number.into(), args: args.map(Some) };
+    run(&filter.program, audit_arch(arch).unwrap(), &call).unwrap()
 }
 
 fn rule(name: &str, action: &str) -> Value {

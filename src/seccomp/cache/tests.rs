@@ -7,6 +7,10 @@ use tempfile::TempDir;
 
 use super::*;
 
+fn file_name(key: &[u8]) -> String {
+    format!("{:016x}", hash(key))
+}
+
 /// Creates a cache with one entry, for `profile(1)`. Returns the path of the entry too.
 fn warm() -> (TempDir, PathBuf) {
     let dir = fresh();

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use nix::errno::Errno;
 use rustix::fs::{CWD, Mode, OFlags};
 
-use crate::config::{IdMaps, Kind, Namespaces, Plan};
+use crate::config::{IdMaps, KINDS, Kind, Namespaces, Plan, kind_name};
 use crate::fs::Proc;
 use crate::host::Host;
 use crate::init::Inherited;
@@ -62,17 +62,17 @@ fn check_mappings(plan: &Plan, inherited: &Inherited) -> Result<()> {
 
 fn joins(namespaces: &Namespaces) -> Result<Vec<(Kind, OwnedFd)>> {
     let mut joins = Vec::new();
-    for kind in Kind::ALL {
+    for kind in KINDS {
         let Some(path) = namespaces.get(kind).path() else { continue };
         let refuse = |why: String| {
-            Error::invalid(format!("linux.namespaces: {}: path", kind.name()), path, why)
+            Error::invalid(format!("linux.namespaces: {}: path", kind_name(kind)), path, why)
         };
         // NONBLOCK: open(2) of a FIFO must not block the runtime.
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let file = rustix::fs::openat(CWD, path, flags, Mode::empty())
             .map_err(|e| refuse(Error::from(e).to_string()))?;
         match ns::namespace_type(file.as_fd()) {
-            Ok(found) if found == kind.flag() => joins.push((kind, file)),
+            Ok(found) if found == kind as i32 => joins.push((kind, file)),
             Ok(_) => return Err(refuse("a namespace of another type".into())),
             Err(Errno::ENOTTY | Errno::EINVAL) => {
                 return Err(refuse("not a namespace".into()));

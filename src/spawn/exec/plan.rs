@@ -11,7 +11,7 @@ use super::request::ExecRequest;
 use crate::config::annotations;
 use crate::config::process;
 use crate::config::{
-    self, Choice, FilterPoint, IdMaps, Kind, Listen, Namespaces, Process, TerminalRequest,
+    self, Choice, FilterPoint, IdMaps, KINDS, Kind, Listen, Namespaces, Process, TerminalRequest,
 };
 use crate::host::Host;
 use crate::init::identity::Within;
@@ -66,7 +66,7 @@ impl ExecPlan {
         let linux = config.linux().as_ref();
         let namespaces = Namespaces::new(linux.and_then(|linux| linux.namespaces().as_ref()))?;
         let ids = linux.map(|linux| IdMaps::new(linux, &namespaces, host)).transpose()?.flatten();
-        let kinds = Kind::ALL.into_iter().filter(|kind| *namespaces.get(*kind) != Choice::Inherit);
+        let kinds = KINDS.into_iter().filter(|kind| *namespaces.get(*kind) != Choice::Inherit);
         let listen = request.options.listen.clone();
         let around = process::Surroundings {
             linux,
