@@ -15,7 +15,7 @@ use std::collections::HashMap;
 
 use super::assemble::{Code, Item, Label};
 use super::enosys::{ARCH, JUMP, JUMP_EQUAL, LOAD, NUMBER, RETURN};
-use super::interpret::{self, Data};
+use super::filter::{self, Call};
 
 const AND: u16 = (libc::BPF_ALU | libc::BPF_AND | libc::BPF_K) as u16;
 
@@ -134,10 +134,10 @@ impl<'a> Residue<'a> {
         let labels = code.labels(self.forms.len());
         self.append(&mut code, [other].into_iter(), &labels);
         let search = code.assemble();
-        let equal = |arch, number| {
-            let data = Data::with(arch, number, [None; 6]);
-            let result = interpret::run(self.bytes, &data);
-            result.is_none() || result == interpret::run(&search, &data)
+        let equal = |arch, number: u32| {
+            let call = Call::any(number.into());
+            let result = filter::run(self.bytes, arch, &call);
+            result.is_none() || result == filter::run(&search, arch, &call)
         };
         // The filter is a security control, so the result is checked once more by other code.
         let proven =

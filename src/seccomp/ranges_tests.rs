@@ -5,7 +5,7 @@ use super::*;
 use crate::seccomp::build::generate;
 use crate::seccomp::compile;
 use crate::seccomp::enosys::{JUMP_ABOVE, emit};
-use crate::seccomp::interpret::run;
+use crate::seccomp::filter::run;
 use crate::seccomp::profile::Profile;
 
 const X86_64: u32 = 0xc000_003e;
@@ -37,17 +37,21 @@ fn assert_equal(old: &[u8], new: &[u8], archs: &[u32]) {
     let mut random = Random(1);
     for arch in archs.iter().copied().chain([0, 0xc000_00b7]) {
         for &number in &numbers {
-            let unknown = Data::with(arch, number, [None; 6]);
-            if let Some(value) = run(old, &unknown) {
-                assert_eq!(run(new, &unknown), Some(value), "{arch:#x} {number:#x}");
+            let unknown = Call::any(number.into());
+            if let Some(value) = run(old, arch, &unknown) {
+                assert_eq!(run(new, arch, &unknown), Some(value), "{arch:#x} {number:#x}");
             }
             for _ in 0..2 {
                 let args = [(); 6].map(|()| {
                     let [high, low] = [(); 2].map(|()| edges[random.next(edges.len())]);
                     if random.next(2) == 0 { low } else { high << 32 | low }
                 });
-                let data = Data::new(arch, number, args);
-                assert_eq!(run(old, &data), run(new, &data), "{arch:#x} {number:#x} {args:x?}");
+                let call = Call { number: number.into(), args: args.map(Some) };
+                assert_eq!(
+                    run(old, arch, &call),
+                    run(new, arch, &call),
+                    "{arch:#x} {number:#x} {args:x?}"
+                );
             }
         }
     }
@@ -194,7 +198,7 @@ fn long_jumps_reach_their_targets() {
     residue.append(&mut code, ranges.iter().map(|(_, root)| *root), &labels);
     let new = code.assemble();
     for number in 0..1600 {
-        let data = Data::new(X86_64, number, [0; 6]);
-        assert_eq!(run(&old, &data), run(&new, &data), "{number}");
+        let call = Call::with(number.into(), [0; 6]);
+        assert_eq!(run(&old, X86_64, &call), run(&new, X86_64, &call), "{number}");
     }
 }
