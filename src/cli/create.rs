@@ -26,7 +26,6 @@ pub fn options(global: &Global, args: &CreateArgs) -> Result<Options> {
         console_socket: args.console_socket.clone(),
         pidfd_socket: args.pidfd_socket.clone(),
         pid_file: args.pid_file.clone(),
-        seccomp_cache: environment::seccomp_cache(),
         no_pivot: args.no_pivot,
         no_new_keyring: args.no_new_keyring,
         rootless: match global.rootless {

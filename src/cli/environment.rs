@@ -43,16 +43,6 @@ fn runtime_dir() -> Result<Option<PathBuf>> {
     Ok(crate::host::in_user_namespace()?.then_some(dir))
 }
 
-/// Returns the directory of compiled seccomp filters. It does not depend on `--root`, because
-/// filters do not depend on the state directory.
-pub fn seccomp_cache() -> Option<PathBuf> {
-    let base = match nix::unistd::geteuid().is_root() {
-        true => PathBuf::from("/run"),
-        false => xdg_runtime_dir()?,
-    };
-    Some(base.join("bulkhead-seccomp"))
-}
-
 fn xdg_runtime_dir() -> Option<PathBuf> {
     std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|dir| dir.is_absolute())
 }

@@ -49,7 +49,6 @@ fn options(args: &ExecArgs) -> Result<Options> {
         console_socket: args.console_socket.clone(),
         pidfd_socket: args.pidfd_socket.clone(),
         pid_file: args.pid_file.clone(),
-        seccomp_cache: environment::seccomp_cache(),
         preserve_fds: args.preserve_fds,
         listen: Listen::from_environment()?,
     })

@@ -41,8 +41,6 @@ pub struct PlanOptions {
     pub preserve_fds: u32,
     /// The descriptors of socket activation.
     pub listen: Listen,
-    /// The directory of the cache of compiled seccomp filters.
-    pub seccomp_cache: Option<PathBuf>,
     /// How the terminal is served.
     pub terminal: TerminalRequest,
     /// How the cgroup is created.
@@ -177,7 +175,6 @@ impl Plan {
             ids: ids.as_ref(),
             keeps_groups: annotations.keeps_groups,
             terminal: options.terminal,
-            seccomp_cache: options.seccomp_cache.as_deref(),
             host,
         };
         let mut process = match spec.process() {

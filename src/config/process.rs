@@ -1,7 +1,7 @@
 //! `process`: the program, with its environment, limits, ids and seccomp filter.
 
 use std::ffi::CString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use oci_spec::runtime::{ExecCPUAffinity, Linux, Process as Spec};
 use rustix::termios::Winsize;
@@ -15,7 +15,6 @@ use super::rlimits::Rlimit;
 use super::scheduling::Scheduling;
 use crate::host::{self, Host};
 use crate::list::List;
-use crate::seccomp::cache::Unsaved;
 use crate::seccomp::{self, Filter};
 use crate::terminal::pty;
 use crate::{Error, Result};
@@ -47,8 +46,6 @@ pub struct Process {
     pub oom_score_adj: Option<i32>,
     /// The compiled seccomp filter.
     pub seccomp: Option<Filter>,
-    /// The cache entry for the filter, to be saved after the process is created.
-    pub unsaved_filter: Option<Unsaved>,
     /// The path of the socket that gets the filter's notify descriptor, and the metadata that goes
     /// with it.
     pub listener: Option<(PathBuf, Option<String>)>,
@@ -73,13 +70,6 @@ impl Process {
     /// Whether the seccomp filter has a listener, which the runtime sends to its agent.
     pub fn has_listener(&self) -> bool {
         self.seccomp.as_ref().is_some_and(|filter| filter.notify)
-    }
-
-    /// Saves the compiled filter in the cache. To be called after the process is created.
-    pub fn save_filter(&self) {
-        if let Some(unsaved) = &self.unsaved_filter {
-            unsaved.save();
-        }
     }
 
     /// Parses `process`, and the members of `linux` about processes: seccomp, memory policy,
@@ -111,10 +101,7 @@ impl Process {
         let available = available(namespaces, host)?;
         identity.caps = CapSets::new(process.capabilities().as_ref(), available, warnings);
         let profile_of_calls = linux.and_then(|linux| linux.seccomp().as_ref());
-        let compiled = profile_of_calls
-            .map(|profile| seccomp::compile_cached(profile, around.seccomp_cache, warnings))
-            .transpose()?;
-        let (seccomp, unsaved_filter) = compiled.unzip();
+        let seccomp = profile_of_calls.map(|p| seccomp::compile(p, warnings)).transpose()?;
         let listener = profile_of_calls
             .filter(|_| seccomp.as_ref().is_some_and(|filter| filter.notify))
             .and_then(|p| Some((p.listener_path().clone()?, p.listener_metadata().clone())));
@@ -132,7 +119,6 @@ impl Process {
             rlimits,
             oom_score_adj,
             seccomp,
-            unsaved_filter: unsaved_filter.flatten(),
             listener,
             scheduling,
             apparmor: apparmor(profile, host::has_apparmor)?,
@@ -168,8 +154,6 @@ pub struct Surroundings<'a> {
     pub keeps_groups: bool,
     /// How the terminal is served.
     pub terminal: TerminalRequest,
-    /// The directory of the cache of compiled seccomp filters.
-    pub seccomp_cache: Option<&'a Path>,
     /// The host.
     pub host: &'a Host,
 }

@@ -79,19 +79,10 @@ macro_rules! descriptor_methods {
             self
         }
 
-        /// Keeps compiled seccomp filters in the directory `path`, which is created if it does not
-        /// exist. Default: filters are compiled each time.
-        #[must_use]
-        pub fn seccomp_cache(mut self, path: impl Into<PathBuf>) -> Self {
-            self.options.seccomp_cache = Some(path.into());
-            self
-        }
-
         fn make_absolute(&self, options: &mut Options) -> Result<()> {
             absolute(&mut options.console_socket)?;
             absolute(&mut options.pidfd_socket)?;
             absolute(&mut options.pid_file)?;
-            absolute(&mut options.seccomp_cache)?;
             options.preserve_fds =
                 u32::try_from(self.descriptors.preserved.len()).unwrap_or(u32::MAX);
             Ok(())

@@ -1,6 +1,12 @@
 //! An assembler for classic BPF: programs with labels, and binary searches by number.
 
-use super::enosys::{JUMP, JUMP_AT_LEAST, emit};
+pub(super) const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
+pub(super) const AND: u16 = (libc::BPF_ALU | libc::BPF_AND | libc::BPF_K) as u16;
+pub(super) const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
+pub(super) const JUMP_EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
+pub(super) const JUMP_ABOVE: u16 = (libc::BPF_JMP | libc::BPF_JGT | libc::BPF_K) as u16;
+pub(super) const JUMP_AT_LEAST: u16 = (libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K) as u16;
+const JUMP: u16 = (libc::BPF_JMP | libc::BPF_JA) as u16;
 
 /// Names a place in the program.
 pub(super) type Label = usize;
@@ -27,6 +33,12 @@ impl Code {
     /// Appends an item.
     pub(super) fn add(&mut self, item: Item) {
         self.items.push(item);
+    }
+
+    /// Appends an instruction and a jump.
+    pub(super) fn then(&mut self, code: u16, k: u32, next: Label) {
+        self.add(Item::Plain(code, k));
+        self.add(Item::Goto(next));
     }
 
     /// Returns a label that is not used yet.
@@ -114,4 +126,11 @@ impl Code {
         });
         here.into_iter().any(|other| other == label)
     }
+}
+
+fn emit(program: &mut Vec<u8>, code: u16, k: u32, hit: u8, miss: u8) {
+    // struct sock_filter { __u16 code; __u8 jt; __u8 jf; __u32 k; }
+    program.extend_from_slice(&code.to_ne_bytes());
+    program.extend_from_slice(&[hit, miss]);
+    program.extend_from_slice(&k.to_ne_bytes());
 }

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use libseccomp::{ScmpAction, ScmpArgCompare, ScmpCompareOp};
 use nix::errno::Errno;
 use oci_spec::runtime::{
     Arch, LinuxSeccomp, LinuxSeccompAction as Action, LinuxSeccompArg,
@@ -15,7 +14,7 @@ use crate::{Error, Result};
 /// The number of arguments of a system call.
 const ARGUMENTS: usize = 6;
 
-/// The largest error number that libseccomp accepts: one below the kernel's `MAX_ERRNO`, 4095.
+/// The largest error number that libseccomp, and therefore runc, accepts.
 const MAX_ERRNO: u32 = 4094;
 
 /// The largest value for a tracer, which gets 16 bits (`SECCOMP_RET_DATA`).
@@ -26,10 +25,10 @@ const MAX_TRACE: u32 = 65_535;
 /// would hang forever.
 const NEVER_NOTIFIED: &str = "write";
 
-/// A valid profile, in the types of libseccomp.
+/// A valid profile. Actions are `SECCOMP_RET_*` values.
 #[derive(Debug)]
 pub(super) struct Profile<'a> {
-    pub default: ScmpAction,
+    pub default: u32,
     pub architectures: &'a [Arch],
     pub rules: Vec<Rule<'a>>,
     /// The `SECCOMP_FILTER_FLAG_*` that the profile names.
@@ -45,10 +44,21 @@ pub(super) struct Profile<'a> {
 #[derive(Debug)]
 pub(super) struct Rule<'a> {
     pub names: &'a [String],
-    pub action: ScmpAction,
-    /// Each element is a libseccomp rule (they are ORed); the conditions in it are ANDed. A single
-    /// empty element means no condition.
-    pub alternatives: Vec<Vec<ScmpArgCompare>>,
+    pub action: u32,
+    /// The elements are ORed; the conditions in an element are ANDed. A single empty element means no
+    /// condition.
+    pub alternatives: Vec<Vec<Condition>>,
+}
+
+/// A comparison of an argument.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Condition {
+    /// From 0 to 5.
+    pub index: usize,
+    pub operator: Operator,
+    pub value: u64,
+    /// The expected bits of an argument masked by `value`, for `SCMP_CMP_MASKED_EQ` alone.
+    pub two: u64,
 }
 
 impl Profile<'_> {
@@ -56,7 +66,7 @@ impl Profile<'_> {
     pub fn new(profile: &LinuxSeccomp) -> Result<Profile<'_>> {
         let field = || "linux.seccomp.defaultErrnoRet".to_owned();
         let default = action(profile.default_action(), profile.default_errno_ret(), &field)?;
-        if default == ScmpAction::Notify {
+        if default == libc::SECCOMP_RET_USER_NOTIF {
             let why =
                 "cannot be the default: nobody could answer for the calls of the runtime itself";
             return Err(Error::invalid("linux.seccomp.defaultAction", "SCMP_ACT_NOTIFY", why));
@@ -68,7 +78,7 @@ impl Profile<'_> {
             .enumerate()
             .map(|(index, entry)| Rule::new(index, entry, listener))
             .collect::<Result<Vec<_>>>()?;
-        let notify = rules.iter().any(|rule| rule.action == ScmpAction::Notify);
+        let notify = rules.iter().any(|rule| rule.action == libc::SECCOMP_RET_USER_NOTIF);
         let named_flags = named_flags(profile, notify)?;
         let mut flags = match profile.flags() {
             Some(_) => named_flags,
@@ -98,7 +108,7 @@ impl<'a> Rule<'a> {
         let args = entry.args().as_deref().unwrap_or_default();
         let alternatives = alternatives(args, &field)?;
         let action = action(entry.action(), entry.errno_ret(), &|| field("errnoRet"))?;
-        if action == ScmpAction::Notify {
+        if action == libc::SECCOMP_RET_USER_NOTIF {
             if let Some(at) = names.iter().position(|name| name == NEVER_NOTIFIED) {
                 let why = "SCMP_ACT_NOTIFY cannot be used for the write syscall: the runtime itself \
                            needs it";
@@ -115,22 +125,22 @@ impl<'a> Rule<'a> {
 }
 
 /// Parses an action with its error number, which only two actions can return.
-fn action(action: Action, errno: Option<u32>, field: &dyn Fn() -> String) -> Result<ScmpAction> {
+fn action(action: Action, errno: Option<u32>, field: &dyn Fn() -> String) -> Result<u32> {
     let value = |max: u32| match errno {
         None => Ok(Errno::EPERM as u32),
         Some(value) if value <= max => Ok(value),
         Some(value) => Err(Error::invalid(field(), value, format!("must be from 0 to {max}"))),
     };
     let without_value = match action {
-        Action::ScmpActErrno => return Ok(ScmpAction::Errno(value(MAX_ERRNO)? as i32)),
-        Action::ScmpActTrace => return Ok(ScmpAction::Trace(value(MAX_TRACE)? as u16)),
+        Action::ScmpActErrno => return Ok(libc::SECCOMP_RET_ERRNO | value(MAX_ERRNO)?),
+        Action::ScmpActTrace => return Ok(libc::SECCOMP_RET_TRACE | value(MAX_TRACE)?),
         // The old name suggests a process, but the kernel has always killed the thread.
-        Action::ScmpActKill | Action::ScmpActKillThread => ScmpAction::KillThread,
-        Action::ScmpActKillProcess => ScmpAction::KillProcess,
-        Action::ScmpActTrap => ScmpAction::Trap,
-        Action::ScmpActNotify => ScmpAction::Notify,
-        Action::ScmpActLog => ScmpAction::Log,
-        Action::ScmpActAllow => ScmpAction::Allow,
+        Action::ScmpActKill | Action::ScmpActKillThread => libc::SECCOMP_RET_KILL_THREAD,
+        Action::ScmpActKillProcess => libc::SECCOMP_RET_KILL_PROCESS,
+        Action::ScmpActTrap => libc::SECCOMP_RET_TRAP,
+        Action::ScmpActNotify => libc::SECCOMP_RET_USER_NOTIF,
+        Action::ScmpActLog => libc::SECCOMP_RET_LOG,
+        Action::ScmpActAllow => libc::SECCOMP_RET_ALLOW,
     };
     match errno {
         None => Ok(without_value),
@@ -141,42 +151,29 @@ fn action(action: Action, errno: Option<u32>, field: &dyn Fn() -> String) -> Res
     }
 }
 
-/// Parses the conditions of an entry. libseccomp accepts one condition per argument. If an entry
-/// has several conditions on an argument, each condition becomes a rule, as in runc: this ORs
-/// conditions that would otherwise be ANDed, and existing profiles rely on it.
+/// Parses the conditions of an entry. If an entry has several conditions on an argument, each
+/// condition is an alternative, as in runc: this ORs conditions that would otherwise be ANDed, and
+/// existing profiles rely on it.
 fn alternatives(
     args: &[LinuxSeccompArg],
     field: &dyn Fn(&str) -> String,
-) -> Result<Vec<Vec<ScmpArgCompare>>> {
+) -> Result<Vec<Vec<Condition>>> {
     let mut seen = [false; ARGUMENTS];
     let mut repeated = false;
     let mut conditions = Vec::with_capacity(args.len());
     for (i, arg) in args.iter().enumerate() {
-        let Some(seen) = seen.get_mut(arg.index()) else {
+        let (index, operator, value) = (arg.index(), arg.op(), arg.value());
+        let Some(seen) = seen.get_mut(index) else {
             let field = field(&format!("args[{i}].index"));
-            return Err(Error::invalid(field, arg.index(), "must be from 0 to 5"));
+            return Err(Error::invalid(field, index, "must be from 0 to 5"));
         };
         repeated |= std::mem::replace(seen, true);
-        conditions.push(condition(arg));
+        // (argument & value) == valueTwo; the only operator that uses valueTwo.
+        let masked = operator == Operator::ScmpCmpMaskedEq;
+        let two = arg.value_two().filter(|_| masked).unwrap_or(0);
+        conditions.push(Condition { index, operator, value, two });
     }
     Ok(if repeated { conditions.into_iter().map(|c| vec![c]).collect() } else { vec![conditions] })
-}
-
-fn condition(arg: &LinuxSeccompArg) -> ScmpArgCompare {
-    let (op, datum) = match arg.op() {
-        Operator::ScmpCmpNe => (ScmpCompareOp::NotEqual, arg.value()),
-        Operator::ScmpCmpLt => (ScmpCompareOp::Less, arg.value()),
-        Operator::ScmpCmpLe => (ScmpCompareOp::LessOrEqual, arg.value()),
-        Operator::ScmpCmpEq => (ScmpCompareOp::Equal, arg.value()),
-        Operator::ScmpCmpGe => (ScmpCompareOp::GreaterEqual, arg.value()),
-        Operator::ScmpCmpGt => (ScmpCompareOp::Greater, arg.value()),
-        // (argument & value) == valueTwo; the only operator that uses valueTwo.
-        Operator::ScmpCmpMaskedEq => {
-            (ScmpCompareOp::MaskedEqual(arg.value()), arg.value_two().unwrap_or(0))
-        }
-    };
-    // `alternatives` has checked that the index is below six.
-    ScmpArgCompare::new(arg.index() as u32, op, datum)
 }
 
 /// Returns `listenerPath`. Metadata without a path is an error: it has no receiver.
@@ -228,13 +225,6 @@ mod tests {
         let error = refused(json!({"defaultAction": "SCMP_ACT_ALLOW",
             "flags": ["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]}));
         assert!(error.starts_with("linux.seccomp.flags[0]: "), "{error}");
-    }
-
-    #[test]
-    fn the_largest_errno_is_one_that_libseccomp_takes() {
-        let errno = |errno: u32| ScmpAction::Errno(errno as i32);
-        let takes = |action| libseccomp::ScmpFilterContext::new(action).is_ok();
-        assert!(takes(errno(MAX_ERRNO)) && !takes(errno(MAX_ERRNO + 1)));
     }
 
     #[test]

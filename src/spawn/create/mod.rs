@@ -35,7 +35,6 @@ pub fn create<'a>(store: &Store, request: &CreateRequest<'a>) -> Result<Created<
         no_new_keyring: options.no_new_keyring,
         preserve_fds: options.preserve_fds,
         listen: options.listen.clone(),
-        seccomp_cache: options.seccomp_cache.clone(),
         terminal: TerminalRequest {
             console_socket: options.console_socket.is_some(),
             detached: request.detached,

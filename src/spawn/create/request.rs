@@ -33,8 +33,6 @@ pub struct Options {
     /// The socket that receives a pidfd of init.
     pub pidfd_socket: Option<PathBuf>,
     pub pid_file: Option<PathBuf>,
-    /// The directory of compiled seccomp filters.
-    pub seccomp_cache: Option<PathBuf>,
     /// Use chroot(2) in place of pivot_root(2).
     pub no_pivot: bool,
     /// Keep the caller's session keyring.

@@ -67,9 +67,6 @@ pub(super) fn run<'a>(
     if let Err(error) = made.and_then(|()| created.commit(request)) {
         return Err(created.undo(error));
     }
-    if let Some(process) = &created.plan.process {
-        process.save_filter();
-    }
     Ok(created)
 }
 

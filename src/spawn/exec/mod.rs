@@ -50,9 +50,7 @@ pub fn exec(container: &Entry, request: &ExecRequest<'_>) -> Result<Running> {
     }
     let init = container.pidfd()?.ok_or_else(stopped)?;
     warnings.iter().for_each(log::warn);
-    let running = transaction::run(&plan, state, init, request, console)?;
-    plan.process.save_filter();
-    Ok(running)
+    transaction::run(&plan, state, init, request, console)
 }
 
 fn running(container: &Entry, ignore_paused: bool) -> Result<(&State, Status)> {

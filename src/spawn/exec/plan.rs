@@ -78,7 +78,6 @@ impl ExecPlan {
                 console_socket: request.options.console_socket.is_some(),
                 detached: request.detached,
             },
-            seccomp_cache: request.options.seccomp_cache.as_deref(),
             host,
         };
         let process = Process::new(process, &around, warnings)?;

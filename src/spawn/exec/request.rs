@@ -36,8 +36,6 @@ pub struct Options {
     pub pidfd_socket: Option<PathBuf>,
     /// The file for the process id, written once the program runs.
     pub pid_file: Option<PathBuf>,
-    /// The directory of compiled seccomp filters.
-    pub seccomp_cache: Option<PathBuf>,
     /// How many descriptors from 3 up the process gets. The caller has opened them, or reserved
     /// their numbers.
     pub preserve_fds: u32,

@@ -1,0 +1,217 @@
+//! The rules of a profile by architecture and system call number.
+//!
+//! A profile whose default is an error number lists the system calls that were known when it was
+//! written. A C library tries the newest system call first, and falls back to an older one at
+//! `ENOSYS`, but not at `EPERM`, so programs would break with each new kernel. A number above the
+//! highest number in the profile therefore gets `ENOSYS`, as from a kernel without the call. It is
+//! still refused. A profile that kills or traps by default does so for new system calls too; to
+//! return an error would weaken a control.
+//!
+//! The highest number is an approximation: numbers were not always assigned in the order of
+//! releases (`close_range`), and gaps below it keep the default action.
+
+use std::collections::BTreeMap;
+
+use libseccomp::{ScmpArch, ScmpSyscall};
+use oci_spec::runtime::LinuxSeccompOperator as Operator;
+
+use super::assemble::{Code, Item, JUMP_EQUAL, LOAD};
+use super::decision::{Decision, Decisions};
+use super::names::audit_arch;
+use super::profile::Condition;
+
+/// Offsets in `struct seccomp_data`.
+const NUMBER: u32 = 0;
+const ARCH: u32 = 4;
+
+/// The bit in the number of a system call of the x32 ABI, which shares the audit architecture of
+/// x86-64.
+const X32_BIT: u32 = 0x4000_0000;
+
+/// The first private call of 32-bit ARM (`set_tls`, `cacheflush`), which is not a newer system call
+/// in spite of its number.
+const ARM_PRIVATE: u32 = 0x000f_0000;
+
+const ENOSYS: u32 = libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32;
+
+/// The action for calls of an architecture without rules, as with libseccomp.
+const BAD_ARCH: u32 = libc::SECCOMP_RET_KILL_THREAD;
+
+/// Two rules for a system call with equal conditions and different actions.
+pub(super) struct Contradiction;
+
+/// The rules of an architecture.
+pub(super) struct Table {
+    arch: ScmpArch,
+    calls: BTreeMap<u32, Rules>,
+    newest: Option<u32>,
+}
+
+/// The rules of a system call.
+#[derive(Default)]
+struct Rules {
+    /// In the order of the profile; the first match decides.
+    conditional: Vec<(Vec<Condition>, u32)>,
+    /// Takes precedence over the conditional rules.
+    unconditional: Option<u32>,
+}
+
+/// A number of a system call, and the first argument by which a multiplexer (socketcall(2), ipc(2))
+/// finds the call.
+type Number = (u32, Option<u64>);
+
+impl Table {
+    pub(super) fn new(arch: ScmpArch) -> Self {
+        Table { arch, calls: BTreeMap::new(), newest: None }
+    }
+
+    /// Returns the numbers of a call; notes that the profile names it.
+    pub(super) fn name(&mut self, name: &str) -> Vec<Number> {
+        let numbers = numbers(self.arch, name);
+        let public = |number: &u32| self.arch != ScmpArch::Arm || *number < ARM_PRIVATE;
+        let named = numbers.iter().map(|(number, _)| *number).filter(public).max();
+        self.newest = self.newest.max(named);
+        numbers
+    }
+
+    /// Adds a rule.
+    ///
+    /// # Errors
+    /// It contradicts an earlier rule.
+    pub(super) fn add(
+        &mut self,
+        (number, multiplexed): Number,
+        conditions: &[Condition],
+        action: u32,
+    ) -> Result<(), Contradiction> {
+        let rules = self.calls.entry(number).or_default();
+        let mut conditions = conditions.to_vec();
+        if let Some(value) = multiplexed {
+            // The arguments of the call itself are in memory, which a filter cannot read.
+            conditions.retain(|condition| condition.index != 0);
+            let operator = Operator::ScmpCmpEq;
+            conditions.insert(0, Condition { index: 0, operator, value, two: 0 });
+        }
+        if rules.unconditional.is_some() {
+        } else if conditions.is_empty() {
+            rules.unconditional = Some(action);
+        } else if let Some((_, earlier)) = rules.conditional.iter().find(|(c, _)| *c == conditions)
+        {
+            return if *earlier == action { Ok(()) } else { Err(Contradiction) };
+        } else {
+            rules.conditional.push((conditions, action));
+        }
+        Ok(())
+    }
+
+    /// Returns the starts of ranges of numbers with the action for calls without a rule.
+    fn defaults(&self, default: u32, has_x32: bool) -> Vec<(u32, u32)> {
+        let errno = default & libc::SECCOMP_RET_ACTION_FULL == libc::SECCOMP_RET_ERRNO;
+        let newest = self.newest.filter(|_| errno);
+        let start = if self.arch == ScmpArch::X32 { X32_BIT } else { 0 };
+        let mut ranges = vec![(start, default)];
+        // On s390 a number that the kernel does not have reaches the filter as 0, the number of the
+        // removed setup(2).
+        if newest.is_some() && matches!(self.arch, ScmpArch::S390 | ScmpArch::S390X) {
+            ranges = vec![(0, ENOSYS), (1, default)];
+        }
+        ranges.extend(newest.map(|newest| (newest + 1, ENOSYS)));
+        match self.arch {
+            ScmpArch::Arm => ranges.push((ARM_PRIVATE, default)),
+            // A tracer sets the number -1 to skip a call.
+            ScmpArch::X8664 if !has_x32 => {
+                ranges.extend([(X32_BIT, BAD_ARCH), (u32::MAX, default)])
+            }
+            _ => {}
+        }
+        ranges
+    }
+
+    /// Returns the starts of ranges of numbers with their decisions, in ascending order.
+    fn ranges(&self, default: u32, has_x32: bool, all: &mut Decisions) -> Vec<(u32, Decision)> {
+        let defaults = self.defaults(default, has_x32);
+        let starts = defaults.iter().map(|(start, _)| *start);
+        let mut points: Vec<u32> =
+            self.calls.keys().flat_map(|number| [*number, number + 1]).chain(starts).collect();
+        points.sort_unstable();
+        points.dedup();
+        let audit = audit_arch(self.arch).unwrap_or(0);
+        // __AUDIT_ARCH_64BIT without __AUDIT_ARCH_CONVENTION_MIPS64_N32. libseccomp compares 32 bits
+        // on x32 as well.
+        let wide = audit & 0xa000_0000 == 0x8000_0000 && self.arch != ScmpArch::X32;
+        let mut ranges: Vec<(u32, Decision)> = Vec::new();
+        for point in points {
+            let below = defaults.partition_point(|(start, _)| *start <= point);
+            let mut decision = all.always(defaults[below.saturating_sub(1)].1);
+            if let Some(rules) = self.calls.get(&point) {
+                if let Some(action) = rules.unconditional {
+                    decision = all.always(action);
+                } else {
+                    for (conditions, action) in rules.conditional.iter().rev() {
+                        let hit = all.always(*action);
+                        decision = all.when(conditions, wide, hit, decision);
+                    }
+                }
+            }
+            if ranges.last().is_none_or(|(_, last)| *last != decision) {
+                ranges.push((point, decision));
+            }
+        }
+        ranges
+    }
+}
+
+/// Returns the program of a filter: a search by architecture and by number, then the decisions.
+///
+/// The kernel checks, converts and compiles every instruction of a filter each time that the filter
+/// is loaded. Profiles mostly allow runs of consecutive numbers, so a search over ranges is short.
+pub(super) fn program(tables: &[Table], default: u32) -> Vec<u8> {
+    let has_x32 = tables.iter().any(|table| table.arch == ScmpArch::X32);
+    let mut all = Decisions::default();
+    let mut archs: BTreeMap<u32, Vec<(u32, Decision)>> = BTreeMap::new();
+    for table in tables {
+        if let Some(audit) = audit_arch(table.arch) {
+            archs.entry(audit).or_default().extend(table.ranges(default, has_x32, &mut all));
+        }
+    }
+    let other = all.always(BAD_ARCH);
+    let mut code = Code::default();
+    code.add(Item::Plain(LOAD, ARCH));
+    for (audit, mut ranges) in archs {
+        ranges.sort_unstable_by_key(|(start, _)| *start);
+        let (here, next) = (code.label(), code.label());
+        code.add(Item::Branch(JUMP_EQUAL, audit, here, next));
+        code.add(Item::Here(here));
+        code.add(Item::Plain(LOAD, NUMBER));
+        let labels = code.labels(all.count());
+        let labelled: Vec<_> = ranges.iter().map(|(start, root)| (*start, labels[*root])).collect();
+        code.search(&labelled);
+        let roots: Vec<Decision> = ranges.iter().map(|(_, root)| *root).collect();
+        all.append(&mut code, &roots, &labels);
+        code.add(Item::Here(next));
+    }
+    let labels = code.labels(all.count());
+    all.append(&mut code, &[other], &labels);
+    code.assemble()
+}
+
+/// Returns the numbers of a call on an architecture; none if the architecture lacks the call.
+fn numbers(arch: ScmpArch, name: &str) -> Vec<Number> {
+    let resolve = |name| ScmpSyscall::from_name_by_arch(name, arch).map(|s| s.as_raw_syscall());
+    let multiplexer = match resolve(name) {
+        Ok(number @ 0..) => return vec![(number as u32, None)],
+        // libseccomp's own numbers for the calls behind a multiplexer; their last two digits are the
+        // numbers of <linux/net.h> and <linux/ipc.h>.
+        Ok(number @ -120..=-100) => ("socketcall", -number % 100),
+        Ok(number @ -224..=-200) => ("ipc", -number % 100),
+        _ => return Vec::new(),
+    };
+    let (multiplexer, call) = multiplexer;
+    let multiplexed = resolve(multiplexer).ok().and_then(|number| u32::try_from(number).ok());
+    // Newer kernels have most of these calls directly as well, with numbers in this range.
+    let direct = (300..=410).find(|number| {
+        ScmpSyscall::from(*number).get_name_by_arch(arch).is_ok_and(|found| found == name)
+    });
+    let direct = direct.map(|number: i32| (number as u32, None));
+    multiplexed.map(|number| (number, Some(call as u64))).into_iter().chain(direct).collect()
+}
