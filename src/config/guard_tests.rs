@@ -273,6 +273,7 @@ fn what_is_ignored_is_documented_and_nothing_else() {
     assert_eq!(documented, ignored);
 }
 
+/// A row of the page is "| `PATH` | TEXT | TESTS |". The text says whether the key is refused or ignored.
 #[test]
 fn each_key_has_a_row_on_the_page_of_conformance() {
     let page = tree("docs/conformance.md");
@@ -280,5 +281,12 @@ fn each_key_has_a_row_on_the_page_of_conformance() {
     let has = |path: &str| ends.iter().any(|end| page.contains(&format!("| `{path}{end}")));
     for (path, of) in keys::paths(keys::CONFIG) {
         assert!(matches!(of, keys::Of::Foreign) || has(&path), "{path}");
+        let start = format!("| `{path}` | ");
+        let Some(text) = page.lines().find_map(|line| line.strip_prefix(&start)) else { continue };
+        let fate = fate(&path);
+        let refused = text.starts_with("refused: ");
+        assert_eq!(refused, matches!(fate, Some(Refused)), "{path}: {text}");
+        let ignored = text.starts_with("ignored: ");
+        assert_eq!(ignored, matches!(fate, Some(Ignored)), "{path}: {text}");
     }
 }
