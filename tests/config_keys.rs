@@ -269,8 +269,8 @@ fn a_create_that_is_refused_caches_no_filter() {
     c.rt.through.clear();
 }
 
-// Refuses: process.selinuxLabel, linux.netDevices{}.name, linux.mountLabel, linux.intelRdt.{closID,
-// l3CacheSchema, memBwSchema, schemata, enableMonitoring}, linux.personality.flags
+// Refuses: linux.netDevices{}.name, linux.intelRdt.{closID, l3CacheSchema, memBwSchema, schemata,
+// enableMonitoring}, linux.personality.flags
 #[test]
 fn what_is_refused_is_refused_by_name() {
     let rows: [(&str, Value); 3] = [

@@ -44,6 +44,7 @@ fn files(categories: &str) -> String {
 
 const SHOW: &str = "tr -d '\\0' </proc/self/attr/current; echo";
 
+// Proves: process.selinuxLabel
 #[test]
 fn the_program_has_its_label() {
     need_selinux!();
@@ -150,6 +151,7 @@ fn the_session_keyring_has_the_label() {
     assert_eq!(found.trim_end(), domain("c1,c2"), "{ran:?}");
 }
 
+// Proves: linux.mountLabel
 #[test]
 fn new_file_systems_have_the_label() {
     need_selinux!();
@@ -186,6 +188,7 @@ fn new_file_systems_have_the_label() {
     }
 }
 
+// Proves: linux.mountLabel
 #[test]
 fn nodes_of_a_user_namespace_have_the_label() {
     need_selinux!();
