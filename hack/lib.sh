@@ -75,3 +75,20 @@ cgroup_mode() {
     *) if [ -d /sys/fs/cgroup/unified ]; then echo hybrid; else echo v1; fi ;;
     esac
 }
+
+# cross TRIPLE ARCHITECTURE GNU-TRIPLE: lets cargo and pkg-config build for another architecture than the
+# machine's.
+cross() {
+    local triple=$1 arch=$2 gnu=$3
+    local upper=${triple^^}
+    [ -d "$(rustc --print target-libdir --target "$triple")" ] || rustup target add "$triple" >&2 ||
+        die "no Rust standard library for $triple"
+    [ "$arch" != "$(dpkg --print-architecture)" ] || return 0
+    if ! dpkg --print-foreign-architectures | grep -qx "$arch"; then
+        as_root dpkg --add-architecture "$arch"
+        as_root apt-get -q update >&2 </dev/null
+    fi
+    need_packages "gcc-${gnu//_/-}" "libc6-dev:$arch" "libseccomp-dev:$arch"
+    export "CARGO_TARGET_${upper//-/_}_LINKER=$gnu-gcc"
+    export PKG_CONFIG_LIBDIR=/usr/lib/$gnu/pkgconfig
+}

@@ -73,24 +73,6 @@ archive() {
         --numeric-owner --transform="s|^\.|$1|" --directory "$2" . | gzip -9n >"$out/$1.tar.gz"
 }
 
-# Lets cargo and pkg-config build for another architecture than the machine's.
-cross() {
-    local triple=$1 arch=$2 gnu=$3
-    local upper=${triple^^}
-    [ -d "$(rustc --print target-libdir --target "$triple")" ] || rustup target add "$triple" >&2 ||
-        die "no Rust standard library for $triple"
-    [ "$arch" != "$(dpkg --print-architecture)" ] || return 0
-    if ! dpkg --print-foreign-architectures | grep -qx "$arch"; then
-        as_root dpkg --add-architecture "$arch"
-        as_root apt-get -q update >&2 </dev/null
-    fi
-    need_packages "gcc-${gnu//_/-}" "libc6-dev:$arch" "libseccomp-dev:$arch"
-    export "CARGO_TARGET_${upper//-/_}_LINKER=$gnu-gcc"
-    export PKG_CONFIG_LIBDIR=/usr/lib/$gnu/pkgconfig
-    # The C library that Debian maintains, not the older copy that comes with the cross compiler.
-    rustflags+=" -C link-arg=-B/usr/lib/$gnu"
-}
-
 # The static libraries of C that go into the binary.
 libraries() {
     local gnu=$1 name
@@ -114,6 +96,8 @@ build() (
     mkdir -p "$tree"
 
     cross "$triple" "$arch" "$gnu"
+    # The C library that Debian maintains, not the older copy that comes with the cross compiler.
+    [ "$arch" = "$(dpkg --print-architecture)" ] || rustflags+=" -C link-arg=-B/usr/lib/$gnu"
     binary=$(RUSTFLAGS=$rustflags CARGO_BUILD_TARGET=$triple hack/build.sh | tail -n 1)
     readelf -hW "$binary" | grep -q "Machine:.*$machine" || die "hack/build.sh did not build for $triple"
 

@@ -3,7 +3,8 @@
 # tests against the static binary. The latter run on the cgroups of this machine, and, if those are
 # v1 or hybrid, in a private pure cgroup v2 view. Those that depend on cgroups also run in a virtual
 # machine with systemd and every controller (hack/vm), on cgroup v2 and then on v1, with cgroups
-# created by the runtime and then by systemd. Finally searches for anything left behind.
+# created by the runtime and then by systemd; those of SELinux in a machine that enforces a policy.
+# Finally searches for anything left behind.
 #
 #   hack/test.sh [FILTER...]      passes the filters to `cargo test`, for a quick run of a few tests
 #
@@ -31,6 +32,7 @@ may_skip=(
     rootless::                      # unprivileged user namespaces switched off
     seccomp::flags_reach            # no strace
     seccomp::foreign_architecture   # a machine other than x86_64
+    selinux::                       # no SELinux with the policy of hack/vm --selinux
     update::a_quota_that_the_parent # no cgroup v1
     update::block_io_throttles      # no cgroup v1
 )
@@ -89,7 +91,7 @@ machine() {
         [ "${CI:-}" != true ]
         ;;
     *)
-        [ -n "${VM_KERNEL:-}" ] || views=$((views + 1))
+        [ -n "${VM_KERNEL:-}${VM_GUEST:-}" ] || views=$((views + 1))
         return $status
         ;;
     esac
@@ -100,6 +102,12 @@ machine() {
 machine_of_v1() {
     local -x VM_KERNEL=systemd.unified_cgroup_hierarchy=0
     local -x VM_TESTS="limits limits_felt block_io update systemd"
+    machine "$@"
+}
+
+# Runs the tests of SELinux in a virtual machine that enforces a policy.
+machine_of_selinux() {
+    local -x VM_GUEST=selinux VM_TESTS=selinux VM_DRIVERS=cgroupfs
     machine "$@"
 }
 
@@ -219,6 +227,7 @@ case " $*" in
 *)
     step "$name" machine "$@"
     [ -n "$no_machine" ] || step "$name, cgroup v1" machine_of_v1 "$@"
+    [ -n "$no_machine" ] || step "$name, SELinux" machine_of_selinux "$@"
     [ -z "$no_machine" ] || results+=("NOT RUN $name: CGROUP V2 WITH EVERY CONTROLLER WAS NOT TESTED (see above why)")
     ;;
 esac

@@ -7,7 +7,8 @@
 #
 # BULKHEAD_BIN=PATH is the binary (default: the static binary is built). VM_SUITE=trixie selects
 # another guest, VM_KERNEL=systemd.unified_cgroup_hierarchy=0 hybrid cgroups in it (bookworm),
-# VM_TESTS="limits update" other test modules, VM_DRIVERS=systemd only one of the two cgroup
+# VM_TESTS="limits update" other test modules, VM_GUEST=selinux or VM_GUEST=arm64 the guest with
+# that option of hack/vm, VM_DRIVERS=systemd only one of the two cgroup
 # drivers. Exit status 126: no virtual machine is possible here.
 set -euo pipefail
 # shellcheck source=hack/lib.sh
@@ -31,9 +32,19 @@ for driver in ${VM_DRIVERS:-cgroupfs systemd}; do
     done
 done
 
-hack/vm build --suite "$suite" >/dev/null
+guest=(--suite "$suite")
+[ -z "${VM_GUEST:-}" ] || guest+=("--$VM_GUEST")
+
+hack/vm build "${guest[@]}" >/dev/null
 need_packages binutils jq e2fsprogs
 need_cargo
+strip=strip run=()
+if [ "${VM_GUEST:-}" = arm64 ]; then
+    cross aarch64-unknown-linux-gnu arm64 aarch64-linux-gnu
+    export CARGO_BUILD_TARGET=aarch64-unknown-linux-gnu PKG_CONFIG_ALLOW_CROSS=1
+    need_packages qemu-user-static
+    strip=aarch64-linux-gnu-strip run=(qemu-aarch64-static)
+fi
 [ -n "${BULKHEAD_BIN:-}" ] || BULKHEAD_BIN=$(hack/build.sh | tail -n 1)
 
 stage=$(mktemp -d "${TMPDIR:-/tmp}/bulkhead-vm-tests-XXXXXX")
@@ -48,8 +59,8 @@ cargo test --locked --no-run --message-format=json-render-diagnostics --lib --te
     jq -r 'select(.profile.test? and .executable) | "\(.target.name) \(.executable)"' >"$stage/list"
 while read -r program executable; do
     # Without the debug information they are a tenth as large.
-    strip -o "$stage/$program" "$executable"
-    "$stage/$program" --list --format terse | sed -n "s/\(.*\): test$/\1 $program/p"
+    "$strip" -o "$stage/$program" "$executable"
+    "${run[@]}" "$stage/$program" --list --format terse | sed -n "s/\(.*\): test$/\1 $program/p"
 done <"$stage/list" >"$stage/all"
 printf '%s\n' "${@-}" >"$stage/filters" # an empty pattern matches everything
 # By exact name: to the test program, `exec::` is a part of `hostile_exec::` too. A module of the
@@ -103,8 +114,8 @@ $left"
 [ -z "$failed" ] || echo "failed in the virtual machine:$failed"
 [ -z "$failed$left" ]'
 status=0
-hack/vm run --suite "$suite" --kernel "${VM_KERNEL:-}" --share "$stage" bash -c "$inside" inside \
-    "$stage" "vm${VM_KERNEL:+, $VM_KERNEL}" "${runs[*]}" || status=$?
+hack/vm run "${guest[@]}" --kernel "${VM_KERNEL:-}" --share "$stage" bash -c "$inside" inside \
+    "$stage" "vm${VM_KERNEL:+, $VM_KERNEL}${VM_GUEST:+, $VM_GUEST}" "${runs[*]}" || status=$?
 if [ -n "${BULKHEAD_TEST_SKIPS:-}" ]; then
     cat "$stage/skips" >>"$BULKHEAD_TEST_SKIPS"
 else

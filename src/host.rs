@@ -86,6 +86,16 @@ pub fn has_apparmor() -> Result<bool> {
     }
 }
 
+/// Returns whether SELinux is enabled: its file system is mounted then, as libselinux expects.
+pub fn has_selinux() -> Result<bool> {
+    const SELINUX_MAGIC: i64 = 0xf97c_ff8c;
+    match rustix::fs::statfs("/sys/fs/selinux") {
+        Ok(found) => Ok(found.f_type == SELINUX_MAGIC),
+        Err(rustix::io::Errno::NOENT) => Ok(false),
+        Err(errno) => Err(errno).context("ask whether SELinux is enabled"),
+    }
+}
+
 /// Returns whether this process is in a user namespace other than the initial one, which maps every
 /// id to itself (user_namespaces(7)).
 pub fn in_user_namespace() -> Result<bool> {

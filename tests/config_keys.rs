@@ -269,14 +269,12 @@ fn a_create_that_is_refused_caches_no_filter() {
     c.rt.through.clear();
 }
 
-// Refuses: process.selinuxLabel, linux.netDevices{}.name, linux.mountLabel, linux.intelRdt.{closID,
-// l3CacheSchema, memBwSchema, schemata, enableMonitoring}, linux.personality.flags
+// Refuses: linux.netDevices{}.name, linux.intelRdt.{closID, l3CacheSchema, memBwSchema, schemata,
+// enableMonitoring}, linux.personality.flags
 #[test]
 fn what_is_refused_is_refused_by_name() {
-    let rows: [(&str, Value); 5] = [
-        ("process.selinuxLabel", json!("u:r:t:s0")),
+    let rows: [(&str, Value); 3] = [
         ("linux.netDevices", json!({"eth0": {"name": "inside"}})),
-        ("linux.mountLabel", json!("u:r:t:s0")),
         ("linux.intelRdt", json!({"closID": "a"})),
         ("linux.personality.flags", json!(["ADDR_NO_RANDOMIZE"])),
     ];

@@ -56,6 +56,7 @@ mod rootfs;
 mod rootless;
 mod scheduling;
 mod seccomp;
+mod selinux;
 mod signals;
 mod skip;
 mod starvation;

@@ -61,7 +61,7 @@ fn linux() -> Value {
             "supportedFlags": names::supported_flags(),
         },
         "apparmor": { "enabled": true },
-        "selinux": { "enabled": false },
+        "selinux": { "enabled": true },
         "memoryPolicy": {
             "modes": [
                 "MPOL_BIND",

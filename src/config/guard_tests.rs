@@ -50,7 +50,7 @@ const FATES: &[(&str, Fate)] = &[
     ("process.noNewPrivileges", Tested("identity", "no_new_privs_on_and_off")),
     ("process.apparmorProfile", Tested("apparmor", "the_program_is_under_its_profile")),
     ("process.oomScoreAdj", Tested("identity", "oom_score_adj_is_raised")),
-    ("process.selinuxLabel", Refused),
+    ("process.selinuxLabel", Tested("selinux", "the_program_has_its_label")),
     ("process.ioPriority", Tested("scheduling", "a_user_namespace_is_no_hindrance")),
     ("process.scheduler", Tested("scheduling", "policies")),
     ("process.scheduler.priority", Tested("config_keys", "a_realtime_priority_is_the_kernels")),
@@ -74,7 +74,7 @@ const FATES: &[(&str, Fate)] = &[
     ("linux.rootfsPropagation", Tested("mounts", "propagation_of_the_root")),
     ("linux.maskedPaths", Tested("rootfs", "masked_paths_are_empty_and_stay_so")),
     ("linux.readonlyPaths", Tested("rootfs", "read_only_paths")),
-    ("linux.mountLabel", Refused),
+    ("linux.mountLabel", Tested("selinux", "new_file_systems_have_the_label")),
     ("linux.intelRdt", Refused),
     ("linux.memoryPolicy", Tested("scheduling", "memory_policies")),
     ("linux.personality", Tested("scheduling", "personality")),
@@ -273,6 +273,7 @@ fn what_is_ignored_is_documented_and_nothing_else() {
     assert_eq!(documented, ignored);
 }
 
+/// A row of the page is "| `PATH` | TEXT | TESTS |". The text says whether the key is refused or ignored.
 #[test]
 fn each_key_has_a_row_on_the_page_of_conformance() {
     let page = tree("docs/conformance.md");
@@ -280,5 +281,12 @@ fn each_key_has_a_row_on_the_page_of_conformance() {
     let has = |path: &str| ends.iter().any(|end| page.contains(&format!("| `{path}{end}")));
     for (path, of) in keys::paths(keys::CONFIG) {
         assert!(matches!(of, keys::Of::Foreign) || has(&path), "{path}");
+        let start = format!("| `{path}` | ");
+        let Some(text) = page.lines().find_map(|line| line.strip_prefix(&start)) else { continue };
+        let fate = fate(&path);
+        let refused = text.starts_with("refused: ");
+        assert_eq!(refused, matches!(fate, Some(Refused)), "{path}: {text}");
+        let ignored = text.starts_with("ignored: ");
+        assert_eq!(ignored, matches!(fate, Some(Ignored)), "{path}: {text}");
     }
 }

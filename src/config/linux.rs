@@ -9,8 +9,9 @@ use oci_spec::runtime::{Linux, LinuxIntelRdt, LinuxNetDevice, LinuxTimeOffset};
 
 use super::mounts::options;
 use super::namespaces::{Choice, Kind, Namespaces};
+use super::selinux;
 use crate::cgroup::limits::interface_name;
-use crate::{Error, Result};
+use crate::{Error, Result, host};
 
 /// `__NEW_UTS_LEN`: the kernel's longest host or domain name.
 const MAX_NAME: usize = 64;
@@ -81,6 +82,12 @@ pub fn one_line(field: &str, text: Option<&str>) -> Result<()> {
     }
 }
 
+/// Parses `linux.mountLabel` (config-linux.md, "Mount Label").
+pub fn mount_label(label: Option<&str>) -> Result<Option<String>> {
+    one_line("linux.mountLabel", label)?;
+    selinux::label("linux.mountLabel", label, host::has_selinux)
+}
+
 /// Parses `linux.timeOffsets` (config-linux.md, "Offset for Time Namespace"). Returns lines of
 /// `<clock> <seconds> <nanoseconds>` for /proc/self/timens_offsets (time_namespaces(7)).
 pub fn time_offsets(
@@ -132,10 +139,6 @@ pub fn cgroups_path(path: Option<&Path>) -> Result<Option<&Path>> {
 /// Refuses, by name, the members of `linux` that this version does not support. A value that
 /// violates the specification is reported first.
 pub fn refuse_unsupported(linux: &Linux, namespaces: &Namespaces) -> Result<()> {
-    one_line("linux.mountLabel", linux.mount_label().as_deref())?;
-    if set(linux.mount_label()).is_some() {
-        return Err(Error::unsupported("linux.mountLabel"));
-    }
     if let Some(rdt) = linux.intel_rdt() {
         check_intel_rdt(rdt)?;
         return Err(Error::unsupported("linux.intelRdt"));

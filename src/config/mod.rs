@@ -34,6 +34,7 @@ mod reparse;
 pub mod rlimits;
 mod route;
 pub mod scheduling;
+mod selinux;
 mod sysctl;
 mod version;
 

@@ -74,6 +74,8 @@ pub struct Plan {
     pub copied_ids: Option<IdMaps>,
     /// The mounts, in the order listed.
     pub mounts: Vec<Mount>,
+    /// The SELinux label of file systems that the runtime makes in addition to `mounts`.
+    pub mount_label: Option<String>,
     /// Default devices and those of the configuration.
     pub devices: Vec<Device>,
     /// Whether the container is in a user namespace, its own or the runtime's. No device node can
@@ -149,9 +151,11 @@ impl Plan {
         let notify = options.notify_dir.as_deref().filter(|_| spec.process().is_some());
         let notify = notify.filter(|_| has_own_mounts(&namespaces, warnings));
         let notify = notify.map(mounts::notify_socket);
+        let mount_label = linux::mount_label(linux.mount_label().as_deref())?;
         let around = mounts::Surroundings {
             bundle: &options.bundle,
             rootfs: &rootfs,
+            label: mount_label.as_deref(),
             joins_mount: namespaces.is_joined(Kind::Mount),
             users: match &ids {
                 Some(ids) => Users::New(&ids.uids, &ids.gids),
@@ -201,6 +205,7 @@ impl Plan {
             ids,
             copied_ids,
             mounts,
+            mount_label,
             devices,
             in_user_namespace: namespaces.has_user() || host.in_user_namespace,
             populate_dev,

@@ -13,6 +13,7 @@ use super::linux::one_line;
 use super::namespaces::Namespaces;
 use super::rlimits::Rlimit;
 use super::scheduling::Scheduling;
+use super::selinux;
 use crate::host::{self, Host};
 use crate::list::List;
 use crate::seccomp::{self, Filter};
@@ -53,6 +54,8 @@ pub struct Process {
     pub scheduling: Scheduling,
     /// The AppArmor profile that takes effect at execve(2).
     pub apparmor: Option<String>,
+    /// The SELinux label that takes effect at execve(2), and that of a new session keyring.
+    pub selinux: Option<String>,
     /// The processors of a process that `exec` starts.
     pub exec_affinity: Option<ExecAffinity>,
 }
@@ -91,13 +94,11 @@ impl Process {
         let oom_score_adj = oom_score_adj(process.oom_score_adj())?;
         let profile = process.apparmor_profile().as_deref();
         one_line("process.apparmorProfile", profile)?;
-        one_line("process.selinuxLabel", process.selinux_label().as_deref())?;
+        let label = process.selinux_label().as_deref();
+        one_line("process.selinuxLabel", label)?;
         let scheduling = Scheduling::new(process, linux, host)?;
         let exec_affinity = process.exec_cpu_affinity().as_ref();
         let exec_affinity = exec_affinity.map(ExecAffinity::new).transpose()?;
-        if process.selinux_label().as_ref().is_some_and(|label| !label.is_empty()) {
-            return Err(Error::unsupported("process.selinuxLabel"));
-        }
         let available = available(namespaces, host)?;
         identity.caps = CapSets::new(process.capabilities().as_ref(), available, warnings);
         let profile_of_calls = linux.and_then(|linux| linux.seccomp().as_ref());
@@ -122,6 +123,7 @@ impl Process {
             listener,
             scheduling,
             apparmor: apparmor(profile, host::has_apparmor)?,
+            selinux: selinux::label("process.selinuxLabel", label, host::has_selinux)?,
             exec_affinity,
         })
     }

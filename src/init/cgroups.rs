@@ -43,14 +43,15 @@ pub(crate) fn mount(
     }
 }
 
-struct View {
+struct View<'a> {
     private: bool,
+    label: Option<&'a str>,
     attributes: u64,
     clear: u64,
 }
 
-impl View {
-    fn new(init: &Init<'_>, mount: &Mount) -> View {
+impl<'a> View<'a> {
+    fn new(init: &Init<'a>, mount: &Mount) -> View<'a> {
         let private = init.plan.namespaces.cgroup != Choice::Inherit;
         let (MountAttr(mut attributes), MountAttr(mut clear)) = mount.options.of_one_mount();
         // In a user namespace, the tree of the host may be owned by the same user outside
@@ -59,7 +60,7 @@ impl View {
             attributes |= MountAttr::RDONLY.0;
             clear &= !MountAttr::RDONLY.0;
         }
-        View { private, attributes, clear }
+        View { private, label: init.plan.mount_label.as_deref(), attributes, clear }
     }
 
     fn unified(&self, dir: &Path) -> Result<OwnedFd> {
@@ -99,7 +100,7 @@ impl View {
         attach: impl FnOnce(BorrowedFd<'_>) -> Result<()>,
     ) -> Result<OwnedFd> {
         let writable = self.attributes & !MountAttr::RDONLY.0;
-        let top = filesystem::tmpfs(&[("mode", "755")], writable)?;
+        let top = filesystem::tmpfs(&[("mode", "755")], self.label, writable)?;
         attach(top.as_fd())?;
         for part in parts {
             match part {

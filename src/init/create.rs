@@ -45,7 +45,7 @@ fn build_container(init: &Init<'_>) -> Result<i32> {
     enter::other_namespaces(init)?;
     nix::unistd::setsid().context("setsid")?;
     if let Some(name) = &plan.keyring {
-        enter::keyring(name, true)?;
+        enter::keyring(&init.inherited.proc, name, plan.process.as_ref(), true)?;
     }
     enter::network(plan)?;
     if init.waits_for_cgroup {

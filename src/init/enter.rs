@@ -1,5 +1,6 @@
 //! The namespaces of a container, entered in the order that [`crate::config::Route`] chose.
 
+use std::ffi::CStr;
 use std::os::fd::AsFd;
 use std::path::Path;
 
@@ -9,7 +10,8 @@ use nix::unistd::{Gid, Uid, setresgid, setresuid};
 
 use super::inherited::Init;
 use super::lifetime::die_with_runtime;
-use crate::config::{Choice, Kind, Plan, kind_name};
+use crate::config::{Choice, Kind, Plan, Process, kind_name};
+use crate::fs::Proc;
 use crate::protocol::{ToInit, ToParent};
 use crate::sys::{clone, cred, ns};
 use crate::{Context, Error, Result};
@@ -150,8 +152,25 @@ fn join(init: &Init<'_>, kind: Kind) -> Result<()> {
 }
 
 /// Joins a session keyring of the container's own, so that the keys of the caller stay out of
-/// reach. `new`: the keyring is made here.
-pub(crate) fn keyring(name: &std::ffi::CStr, new: bool) -> Result<()> {
+/// reach. `new`: the keyring is made here. A keyring that is made has the SELinux label of the
+/// process, which may use no keys of the runtime's label.
+pub(crate) fn keyring(
+    proc: &Proc,
+    name: &CStr,
+    process: Option<&Process>,
+    new: bool,
+) -> Result<()> {
+    let Some(label) = process.and_then(|process| process.selinux.as_ref()) else {
+        return join_keyring(name, new);
+    };
+    let set = |label: &str| proc.write("self/attr/keycreate", label.as_bytes());
+    set(label).with_context(|| format!("process.selinuxLabel: {label:?}"))?;
+    join_keyring(name, new)?;
+    // An empty line means the label of the process itself again.
+    set("\n").context("reset the label of new keys")
+}
+
+fn join_keyring(name: &CStr, new: bool) -> Result<()> {
     match cred::join_session_keyring(name) {
         Ok(_) if !new => Ok(()),
         Ok(serial) => cred::set_key_permissions(serial, KEY_PERMISSIONS)

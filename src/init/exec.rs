@@ -68,7 +68,7 @@ fn enter_and_start(inside: &Inside<'_>, waits_for_cgroup: bool) -> Result<i32> {
     }
     nix::unistd::setsid().context("setsid")?;
     if let Some(name) = inside.keyring {
-        enter::keyring(name, false)?;
+        enter::keyring(inside.program.proc, name, Some(inside.program.process), false)?;
     }
     if waits_for_cgroup {
         inside.program.parent.wait_for(ToInit::CgroupReady)?;

@@ -55,6 +55,7 @@ impl Program<'_> {
         // While the procfs of the host is open, and before no_new_privs, under which a confined
         // runtime may not change to another profile.
         apparmor(process, self.proc)?;
+        selinux(process, self.proc)?;
         let mask = process.identity.umask.map_or(umask, Mode::from_bits_truncate);
         nix::sys::stat::umask(mask);
         if let Birth::Exec(report) = &self.birth {
@@ -126,6 +127,18 @@ fn apparmor(process: &Process, proc: &Proc) -> Result<()> {
             _ => "",
         };
         error.context(format!("process.apparmorProfile: {profile:?}{hint}"))
+    })
+}
+
+/// Sets the SELinux label from execve(2) on: for hooks of the image, too.
+fn selinux(process: &Process, proc: &Proc) -> Result<()> {
+    let Some(label) = &process.selinux else { return Ok(()) };
+    proc.write("self/attr/exec", label.as_bytes()).map_err(|error| {
+        let hint = match error.errno() {
+            Some(Errno::EINVAL) => " (the policy has no such label)",
+            _ => "",
+        };
+        error.context(format!("process.selinuxLabel: {label:?}{hint}"))
     })
 }
 

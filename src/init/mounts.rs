@@ -191,6 +191,9 @@ fn new_filesystem(
         })?,
         None => make(fstype, source, None, flags, &data, attributes)?,
     };
+    if let Some(label) = &mount.root_label {
+        set_label(new.as_fd(), label)?;
+    }
     if mount.options.tmpcopyup {
         copy_up(root, mount, new.as_fd())?;
     }
@@ -201,6 +204,19 @@ fn new_filesystem(
     }
     superblock::check(&init.inherited.proc, new.as_fd(), mount)?;
     Ok(new)
+}
+
+/// Sets the SELinux label of the root directory of a file system.
+fn set_label(new: BorrowedFd<'_>, label: &str) -> Result<()> {
+    let set = || -> Result<()> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let dir = rustix::fs::openat(new, ".", flags, Mode::empty())?;
+        let none = rustix::fs::XattrFlags::empty();
+        rustix::fs::fsetxattr(&dir, "security.selinux", label.as_bytes(), none)?;
+        close_later(dir);
+        Ok(())
+    };
+    set().with_context(|| format!("linux.mountLabel: {label:?}"))
 }
 
 /// Gives a directory that was made for a tmpfs the mode that the kernel gives a tmpfs: the next

@@ -57,7 +57,8 @@ pub(crate) fn paths(plan: &Plan, root: &Root, trees: &Trees, outward: &Outward) 
         }
     }
     let null = trees.null.as_ref().map(AsFd::as_fd);
-    let mut mask = Mask { root, outward, null, null_attached: false, empty: None };
+    let label = plan.mount_label.as_deref();
+    let mut mask = Mask { root, outward, label, null, null_attached: false, empty: None };
     for path in &plan.masked {
         if let Some(there) = existing(root, path)? {
             mask.hide(there).with_context(|| format!("mask {path:?}"))?;
@@ -93,6 +94,7 @@ fn read_only(there: OwnedFd, root: &Root, outward: &Outward) -> Result<()> {
 struct Mask<'a> {
     root: &'a Root,
     outward: &'a Outward,
+    label: Option<&'a str>,
     null: Option<BorrowedFd<'a>>,
     null_attached: bool,
     empty: Option<OwnedFd>,
@@ -121,7 +123,7 @@ impl Mask<'_> {
             Some(empty) => self.attach_copy(empty.as_fd(), there),
             None => {
                 let options = [("nr_inodes", "2"), ("nr_blocks", "1"), ("mode", "755")];
-                let empty = filesystem::tmpfs(&options, tree::CLOSED)?;
+                let empty = filesystem::tmpfs(&options, self.label, tree::CLOSED)?;
                 self.outward.attach(self.root, empty.as_fd(), there)?;
                 self.empty = Some(empty);
                 Ok(())

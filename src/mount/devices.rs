@@ -92,7 +92,8 @@ pub(crate) fn stage(plan: &Plan, joined: impl FnOnce() -> Result<Maps>) -> Resul
         Some(ids) => (ids.uids.clone(), ids.gids.clone()),
         None => joined()?,
     };
-    let dir = tmpfs(count).context("make a tmpfs for linux.devices")?;
+    let dir =
+        tmpfs(count, plan.mount_label.as_deref()).context("make a tmpfs for linux.devices")?;
     for (number, device) in plan.devices.iter().enumerate().filter(|(_, device)| staged(device)) {
         let index = device.index.unwrap_or(number);
         let owner = owner(device, index, &maps)?;
@@ -107,12 +108,12 @@ pub(crate) fn name(number: usize) -> String {
     number.to_string()
 }
 
-fn tmpfs(nodes: usize) -> Result<OwnedFd> {
+fn tmpfs(nodes: usize, label: Option<&str>) -> Result<OwnedFd> {
     // The directory itself takes an inode.
     let inodes = nodes.saturating_add(1).to_string();
     // Init looks the nodes up as another user than their owner, so the mode is 711.
     let options = [("mode", "711"), ("nr_inodes", inodes.as_str()), ("nr_blocks", "1")];
-    filesystem::tmpfs(&options, libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC)
+    filesystem::tmpfs(&options, label, libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC)
 }
 
 fn owner(device: &Device, index: usize, (uids, gids): &Maps) -> Result<(Uid, Gid)> {

@@ -12,10 +12,15 @@ use super::closing::close_later;
 use crate::config::options::SuperFlags;
 use crate::{Context, Error, Kind, Result};
 
-/// Makes a tmpfs with the given options and MOUNT_ATTR_* attributes.
-pub(crate) fn tmpfs(options: &[(&str, &str)], attributes: u64) -> Result<OwnedFd> {
-    let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), Some((*value).to_owned()));
-    let options: Vec<_> = options.iter().map(owned).collect();
+/// Makes a tmpfs with the given options, SELinux label and MOUNT_ATTR_* attributes.
+pub(crate) fn tmpfs(
+    options: &[(&str, &str)],
+    label: Option<&str>,
+    attributes: u64,
+) -> Result<OwnedFd> {
+    let owned = |(key, value): (&str, &str)| (key.to_owned(), Some(value.to_owned()));
+    let options = options.iter().copied().chain(label.map(|label| ("context", label)));
+    let options: Vec<_> = options.map(owned).collect();
     make("tmpfs", "tmpfs", None, SuperFlags::default(), &options, attributes)
 }
 

@@ -184,7 +184,7 @@ fn mount_tmpfs(place: &Path) -> Result<OwnedFd> {
 
 fn tmpfs() -> Result<OwnedFd> {
     let attributes = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC;
-    filesystem::tmpfs(&[("mode", "755")], attributes)
+    filesystem::tmpfs(&[("mode", "755")], None, attributes)
 }
 
 fn close_to_writes(tmpfs: &OwnedFd) -> Result<()> {

@@ -227,8 +227,6 @@ fn labels() {
 #[test]
 fn not_built_is_refused_by_name() {
     for (pointer, value, field) in [
-        ("/process/selinuxLabel", json!("u:r:t:s0"), "process.selinuxLabel"),
-        ("/linux/mountLabel", json!("u:r:t:s0:c1,c2"), "linux.mountLabel"),
         ("/linux/intelRdt", json!({"closID": "/", "memBwSchema": "MB:0=20"}), "linux.intelRdt"),
         ("/linux/netDevices", json!({"eth0": {"name": "c_eth0"}}), "linux.netDevices"),
     ] {

@@ -8,6 +8,7 @@ use super::flags::SuperFlags;
 use super::idmap::{Pair, Users};
 use super::options::{self, MountOptions};
 use crate::config::ids::IdMap;
+use crate::config::selinux;
 use crate::{Error, Result};
 
 /// The maximum length of a path: `PATH_MAX` without the final NUL.
@@ -26,6 +27,8 @@ pub struct Mount {
     pub options: MountOptions,
     /// The mappings of an idmapped mount; `Some(None)` means those of the container.
     pub idmap: Option<Option<Pair>>,
+    /// The SELinux label of the root directory of a new file system.
+    pub root_label: Option<String>,
     /// Whether the mount becomes read-only only after everything else is created
     /// ([`super::mark_late`]).
     pub read_only_late: bool,
@@ -56,6 +59,8 @@ pub struct Surroundings<'a> {
     pub bundle: &'a Path,
     /// The absolute path of the root file system, free of symbolic links.
     pub rootfs: &'a Path,
+    /// `linux.mountLabel`.
+    pub label: Option<&'a str>,
     /// Whether the mount namespace is joined by path.
     pub joins_mount: bool,
     /// The user namespace.
@@ -68,7 +73,7 @@ impl Mount {
         let entry = Entry { index, spec };
         entry.check_destination()?;
         let list = spec.options().as_deref().unwrap_or_default();
-        let options = options::parse(list).map_err(|bad| {
+        let mut options = options::parse(list).map_err(|bad| {
             let value = list.get(bad.index).map_or("", String::as_str);
             Error::invalid(format!("mounts[{index}].options[{}]", bad.index), value, bad.why)
         })?;
@@ -76,7 +81,13 @@ impl Mount {
         let kind = entry.kind(&options, around.bundle)?;
         let idmap = entry.idmap(&options, around.users)?;
         let destination = absolute(spec.destination());
-        Ok(Mount { index, destination, kind, options, idmap, read_only_late: false })
+        let root_label = match (around.label, &kind) {
+            (Some(label), MountKind::New(fstype, _)) => {
+                selinux::of_mount(label, fstype, &mut options.data)
+            }
+            _ => None,
+        };
+        Ok(Mount { index, destination, kind, options, idmap, root_label, read_only_late: false })
     }
 }
 

@@ -166,6 +166,7 @@ mod tests {
         let around = Surroundings {
             bundle: Path::new("/b"),
             rootfs: Path::new("/b/rootfs"),
+            label: None,
             joins_mount: false,
             users: Users::Host,
         };
