@@ -50,6 +50,7 @@ mod mount_order;
 mod mounts;
 mod namespaces;
 mod nested;
+mod net_devices;
 mod process;
 mod ps_pause;
 mod rootfs;

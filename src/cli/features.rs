@@ -76,7 +76,7 @@ fn linux() -> Value {
         },
         "intelRdt": { "enabled": false },
         "mountExtensions": { "idmap": { "enabled": true } },
-        "netDevices": { "enabled": false },
+        "netDevices": { "enabled": true },
     })
 }
 

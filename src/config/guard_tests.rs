@@ -70,7 +70,7 @@ const FATES: &[(&str, Fate)] = &[
     ("linux.cgroupsPath", Tested("limits", "a_deep_path_is_made_and_removed")),
     ("linux.namespaces", Tested("namespaces", "each_namespace_can_be_joined_by_path")),
     ("linux.devices", Tested("rootfs", "devices_of_the_configuration")),
-    ("linux.netDevices", Refused),
+    ("linux.netDevices", Tested("net_devices", "devices_get_new_names")),
     ("linux.rootfsPropagation", Tested("mounts", "propagation_of_the_root")),
     ("linux.maskedPaths", Tested("rootfs", "masked_paths_are_empty_and_stay_so")),
     ("linux.readonlyPaths", Tested("rootfs", "read_only_paths")),

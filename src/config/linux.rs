@@ -5,11 +5,10 @@ use std::collections::{BTreeSet, HashMap};
 use std::path::{Component, Path, PathBuf};
 
 use nix::mount::MsFlags;
-use oci_spec::runtime::{Linux, LinuxIntelRdt, LinuxNetDevice, LinuxTimeOffset};
+use oci_spec::runtime::{Linux, LinuxIntelRdt, LinuxTimeOffset};
 
 use super::mounts::options;
 use super::namespaces::{Choice, Kind, Namespaces};
-use crate::cgroup::limits::interface_name;
 use crate::{Error, Result};
 
 /// `__NEW_UTS_LEN`: the kernel's longest host or domain name.
@@ -131,7 +130,7 @@ pub fn cgroups_path(path: Option<&Path>) -> Result<Option<&Path>> {
 
 /// Refuses, by name, the members of `linux` that this version does not support. A value that
 /// violates the specification is reported first.
-pub fn refuse_unsupported(linux: &Linux, namespaces: &Namespaces) -> Result<()> {
+pub fn refuse_unsupported(linux: &Linux) -> Result<()> {
     one_line("linux.mountLabel", linux.mount_label().as_deref())?;
     if set(linux.mount_label()).is_some() {
         return Err(Error::unsupported("linux.mountLabel"));
@@ -139,31 +138,6 @@ pub fn refuse_unsupported(linux: &Linux, namespaces: &Namespaces) -> Result<()> 
     if let Some(rdt) = linux.intel_rdt() {
         check_intel_rdt(rdt)?;
         return Err(Error::unsupported("linux.intelRdt"));
-    }
-    match linux.net_devices() {
-        Some(devices) if !devices.is_empty() => {
-            check_net_devices(devices, namespaces)?;
-            Err(Error::unsupported("linux.netDevices"))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Checks `linux.netDevices` (config-linux.md, "Network Devices").
-fn check_net_devices(
-    devices: &HashMap<String, LinuxNetDevice>,
-    namespaces: &Namespaces,
-) -> Result<()> {
-    if !namespaces.has(Kind::Network) {
-        return Err(Error::invalid_field("linux.netDevices", "needs a network namespace"));
-    }
-    let mut devices: Vec<_> = devices.iter().collect();
-    devices.sort_unstable_by_key(|(name, _)| *name);
-    for (name, device) in devices {
-        interface_name("linux.netDevices", name)?;
-        if let Some(inside) = set(device.name()) {
-            interface_name(&format!("linux.netDevices.{name}.name"), inside)?;
-        }
     }
     Ok(())
 }

@@ -17,9 +17,10 @@ use super::ids::IdMaps;
 use super::listen::Listen;
 use super::mounts::{self, DevConsole, Mount, Users};
 use super::namespaces::{Choice, Kind, Namespaces};
+use super::net_devices::NetDevice;
 use super::process::{self, Process, TerminalRequest};
 use super::route::Route;
-use super::{hooks, linux, sysctl};
+use super::{hooks, linux, net_devices, sysctl};
 use crate::hooks::Hooks;
 use crate::host::Host;
 use crate::{Error, Result, sd_notify};
@@ -107,6 +108,8 @@ pub struct Plan {
     pub cgroup: crate::cgroup::CgroupPlan,
     /// The annotations.
     pub annotations: Annotations,
+    /// The network devices that move into the container.
+    pub net_devices: Vec<NetDevice>,
     /// Whether the readiness socket is mounted and the program gets its address.
     pub notifies: bool,
     /// The number of descriptors, from 3 on, that the container keeps, including those of `listen`.
@@ -190,7 +193,8 @@ impl Plan {
         if let (Some(process), Some(_)) = (&mut process, &notify) {
             process.set_env(sd_notify::VARIABLE, sd_notify::ADDRESS)?;
         }
-        linux::refuse_unsupported(linux, &namespaces)?;
+        let net_devices = net_devices::parse(linux.net_devices().as_ref(), &namespaces, host)?;
+        linux::refuse_unsupported(linux)?;
         let filter_point = process.as_ref().map_or(FilterPoint::Ready, |process| {
             process.filter_point_of_init(route.joins_pid, !hooks.start_container.is_empty())
         });
@@ -219,6 +223,7 @@ impl Plan {
             hooks,
             cgroup,
             annotations,
+            net_devices,
             notifies: notify.is_some(),
             preserve_fds: options.listen.count().saturating_add(options.preserve_fds),
             listen: options.listen.clone(),

@@ -262,7 +262,32 @@ fn net_devices() {
             json!({"/linux/netDevices": {"eth0": {}}, "/linux/namespaces/1": {"type": "time"}}),
             "linux.netDevices: needs a network namespace",
         ),
+        (
+            json!({"/linux/netDevices": {"a": {"name": "b"}, "b": {}}}),
+            "linux.netDevices.b.name: \"b\": another device gets this name, too",
+        ),
     ]);
+    for name in ["a%", "a%s", "%d%d", "%%d", "%d%"] {
+        let why = "a \"%\" must begin the only \"%d\", in whose place the kernel puts a number";
+        refused(&[(
+            json!({"/linux/netDevices": {"eth0": {"name": name}}}),
+            &format!("linux.netDevices.eth0.name: {name:?}: {why}"),
+        )]);
+    }
+    taken(&[
+        json!({"/linux/netDevices": {}}),
+        json!({"/linux/netDevices": {"a": {"name": "b"}, "b": {"name": "a"}}}),
+        json!({"/linux/netDevices": {"a": {"name": "x%d"}, "b": {"name": "x%d"}}}),
+    ]);
+    assert_eq!(
+        outcome(
+            &userns(json!({"/linux/netDevices": {"eth0": {}}})),
+            TerminalRequest::default(),
+            &host(false)
+        ),
+        "linux.netDevices: operation not permitted: the runtime needs CAP_NET_ADMIN and \
+         CAP_SYS_ADMIN to move a network device",
+    );
 }
 
 #[test]

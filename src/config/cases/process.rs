@@ -230,10 +230,8 @@ fn not_built_is_refused_by_name() {
         ("/process/selinuxLabel", json!("u:r:t:s0"), "process.selinuxLabel"),
         ("/linux/mountLabel", json!("u:r:t:s0:c1,c2"), "linux.mountLabel"),
         ("/linux/intelRdt", json!({"closID": "/", "memBwSchema": "MB:0=20"}), "linux.intelRdt"),
-        ("/linux/netDevices", json!({"eth0": {"name": "c_eth0"}}), "linux.netDevices"),
     ] {
         let expected = format!("{field}: not supported by this version of bulkhead");
         refused(&[(json!({pointer: value}), &expected)]);
     }
-    taken(&[json!({"/linux/netDevices": {}})]);
 }

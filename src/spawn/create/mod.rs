@@ -2,6 +2,7 @@
 //! [`Created`] records each side effect and undoes them.
 
 mod handshake;
+mod net_devices;
 mod prepare;
 mod record;
 mod request;

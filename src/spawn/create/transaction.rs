@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
 use super::handshake::{InitHandshake, due};
+use super::net_devices::NetDevices;
 use super::request::CreateRequest;
 use super::{prepare, record};
 use crate::cgroup::Cgroup;
@@ -31,6 +32,7 @@ pub struct Created<'a> {
     state: State,
     reserved: Reserved,
     cgroup: Option<Cgroup>,
+    net_devices: Option<NetDevices>,
     child: Option<Child>,
     socket: Option<Socket>,
     master: Option<OwnedFd>,
@@ -56,6 +58,7 @@ pub(super) fn run<'a>(
         state,
         reserved,
         cgroup: None,
+        net_devices: None,
         child: None,
         socket: None,
         master: None,
@@ -162,6 +165,7 @@ impl Created<'_> {
             inherited: &inherited,
             cgroup,
             waits_for_cgroup,
+            net_devices: None,
             hooks_ran: false,
             user_namespace: 0,
         };
@@ -171,6 +175,7 @@ impl Created<'_> {
             socket.shutdown_and_drain();
         }
         self.poststop_owed = handshake.hooks_ran;
+        self.net_devices = handshake.net_devices.take();
         self.master = handshake.shared.master.take();
         self.state.user_namespace = handshake.user_namespace;
         self.socket = Some(socket);
@@ -265,6 +270,9 @@ impl Created<'_> {
         }
         if let Some(child) = &self.child {
             warn(retry_once(|| self.parent.kill(child)).context("kill the container's init"));
+        }
+        if let Some(net_devices) = self.net_devices {
+            net_devices.move_back();
         }
         if let Some(mount) = &self.state.own_mount {
             warn(retry_once(|| mount.detach(&self.plan.rootfs)));
