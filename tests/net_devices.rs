@@ -128,7 +128,9 @@ fn a_device_stays_in_a_joined_namespace() {
     }
     let mut c = Container::with_script("ip address show dev net1");
     on_host(&mut c, &format!("{PAIR}; ip address add 10.9.8.7/24 dev v0"));
-    c.namespace(holder.namespace()).set("/linux/netDevices", json!({"v0": {"name": "net%d"}}));
+    // Both of the pair: if the namespace of one ends, the other goes, too.
+    let names = json!({"v0": {"name": "net%d"}, "v1": {}});
+    c.namespace(holder.namespace()).set("/linux/netDevices", names);
     let (inside, _) = split(&c.output());
     assert!(inside.contains("10.9.8.7/24"), "{inside}");
     c.rt.through.clear();
