@@ -623,7 +623,6 @@ fn hooks() {
 #[test]
 fn what_is_not_supported_is_refused_by_name() {
     refuse(&[
-        ("/linux/intelRdt", || json!({"closID": "x"}), &["intelRdt"]),
         ("/linux/mountLabel", || json!("system_u:object_r:container_file_t:s0"), &["mountLabel"]),
         ("/process/selinuxLabel", || json!("system_u:system_r:container_t:s0"), &["selinuxLabel"]),
     ]);

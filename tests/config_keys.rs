@@ -273,10 +273,9 @@ fn a_create_that_is_refused_caches_no_filter() {
 // l3CacheSchema, memBwSchema, schemata, enableMonitoring}, linux.personality.flags
 #[test]
 fn what_is_refused_is_refused_by_name() {
-    let rows: [(&str, Value); 4] = [
+    let rows: [(&str, Value); 3] = [
         ("process.selinuxLabel", json!("u:r:t:s0")),
         ("linux.mountLabel", json!("u:r:t:s0")),
-        ("linux.intelRdt", json!({"closID": "a"})),
         ("linux.personality.flags", json!(["ADDR_NO_RANDOMIZE"])),
     ];
     for (path, value) in rows {

@@ -36,6 +36,7 @@ mod hostile_paths;
 mod hostile_proc;
 mod hostile_support;
 mod identity;
+mod intel_rdt;
 mod interop;
 mod lifecycle;
 mod limits;

@@ -196,7 +196,7 @@ const SYSCALL: &[Key] = &[
     key("args", Of::Objects(&[value("index"), value("value"), value("valueTwo"), value("op")])),
 ];
 
-/// Refused as a whole by `super::linux`; the last three keys are deprecated.
+/// The last two keys are deprecated: [`super::load`] has the reason why they are not read.
 const INTEL_RDT: &[Key] = &[
     value("closID"),
     value("l3CacheSchema"),

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::path::{Component, Path, PathBuf};
 
 use nix::mount::MsFlags;
-use oci_spec::runtime::{Linux, LinuxIntelRdt, LinuxTimeOffset};
+use oci_spec::runtime::{Linux, LinuxTimeOffset};
 
 use super::mounts::options;
 use super::namespaces::{Choice, Kind, Namespaces};
@@ -134,34 +134,6 @@ pub fn refuse_unsupported(linux: &Linux) -> Result<()> {
     one_line("linux.mountLabel", linux.mount_label().as_deref())?;
     if set(linux.mount_label()).is_some() {
         return Err(Error::unsupported("linux.mountLabel"));
-    }
-    if let Some(rdt) = linux.intel_rdt() {
-        check_intel_rdt(rdt)?;
-        return Err(Error::unsupported("linux.intelRdt"));
-    }
-    Ok(())
-}
-
-/// Checks `linux.intelRdt` (config-linux.md, "IntelRdt"): a schema is one line, and the id is a
-/// single file name.
-fn check_intel_rdt(rdt: &LinuxIntelRdt) -> Result<()> {
-    if let Some(id) = set(rdt.clos_id())
-        && id != "/"
-        && (id.contains('/') || matches!(id, "." | ".."))
-    {
-        let why = "must be \"/\" or the name of one directory";
-        return Err(Error::invalid("linux.intelRdt.closID", id, why));
-    }
-    if let Some(schema) = set(rdt.mem_bw_schema())
-        && !schema.starts_with("MB:")
-    {
-        let why = "must start with \"MB:\"";
-        return Err(Error::invalid("linux.intelRdt.memBwSchema", schema, why));
-    }
-    one_line("linux.intelRdt.memBwSchema", rdt.mem_bw_schema().as_deref())?;
-    one_line("linux.intelRdt.l3CacheSchema", rdt.l3_cache_schema().as_deref())?;
-    for (index, line) in rdt.schemata().iter().flatten().enumerate() {
-        one_line(&format!("linux.intelRdt.schemata[{index}]"), Some(line))?;
     }
     Ok(())
 }

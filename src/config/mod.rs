@@ -21,6 +21,7 @@ mod guard_tests;
 pub mod hooks;
 mod identity;
 pub mod ids;
+pub mod intel_rdt;
 pub mod keys;
 mod linux;
 mod listen;

@@ -224,6 +224,11 @@ fn linux_section() {
             json!({"/linux/intelRdt": {"schemata": ["MB:0=1", "\n"]}}),
             "linux.intelRdt.schemata[1]: \"\\n\": must be one line without a NUL byte",
         ),
+        (
+            json!({"/linux/intelRdt": {"closID": "mon_groups"}}),
+            "linux.intelRdt.closID: \"mon_groups\": the resctrl file system has a directory of this \
+             name that is no group",
+        ),
     ]);
     for propagation in [
         "",

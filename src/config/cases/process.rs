@@ -229,7 +229,6 @@ fn not_built_is_refused_by_name() {
     for (pointer, value, field) in [
         ("/process/selinuxLabel", json!("u:r:t:s0"), "process.selinuxLabel"),
         ("/linux/mountLabel", json!("u:r:t:s0:c1,c2"), "linux.mountLabel"),
-        ("/linux/intelRdt", json!({"closID": "/", "memBwSchema": "MB:0=20"}), "linux.intelRdt"),
     ] {
         let expected = format!("{field}: not supported by this version of bulkhead");
         refused(&[(json!({pointer: value}), &expected)]);

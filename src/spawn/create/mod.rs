@@ -56,6 +56,6 @@ pub fn create<'a>(store: &Store, request: &CreateRequest<'a>) -> Result<Created<
     plan.hooks.open_output()?;
     let state = record::state(request, &plan, &host, &loaded.raw)?;
     // From here on there is something to undo.
-    let reserved = store.reserve(request.id, &record::intent(&state))?;
+    let reserved = store.reserve(request.id, &record::intent(&state, &plan))?;
     transaction::run(plan, state, reserved, &host, request, console)
 }

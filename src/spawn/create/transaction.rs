@@ -23,7 +23,7 @@ use crate::spawn::handshake::{self, Handshake};
 use crate::state::{self, Reserved, State, Status};
 use crate::sys::clone::Child;
 use crate::terminal::supervise;
-use crate::{Context, Error, Kind, Result, hooks, log};
+use crate::{Context, Error, Kind, Result, hooks, log, resctrl};
 
 /// A container whose init is ready and waits for [`ToInit::Go`].
 pub struct Created<'a> {
@@ -97,6 +97,7 @@ impl Created<'_> {
         self.state.own_mount = trees.map(|t| OwnMount::of(t.root.as_fd())).transpose()?;
         let fifos = request.waits_for_start.then(|| Fifos::make(self.reserved.dir()));
         let fifos = fifos.transpose()?;
+        self.state.intel_rdt = plan.intel_rdt.as_ref().map(resctrl::Plan::make).transpose()?;
         let cgroup = self.cgroup.insert(plan.cgroup.create()?);
         // Without privileges the cgroup may be less than the intended cgroup.
         self.state.cgroup = cgroup.record().clone();
@@ -193,6 +194,9 @@ impl Created<'_> {
         if let Some(process) = &self.plan.process {
             scheduling::set_of(&process.scheduling, child.pid)?;
         }
+        if let Some(groups) = &self.state.intel_rdt {
+            groups.add(child.pid)?;
+        }
         record::set_pid(&mut self.state, child.pid)?;
         log::debug(format_args!("init is process {} and is ready", child.pid));
         self.reserved.commit(&self.state)?;
@@ -276,6 +280,9 @@ impl Created<'_> {
         }
         if let Some(mount) = &self.state.own_mount {
             warn(retry_once(|| mount.detach(&self.plan.rootfs)));
+        }
+        if let Some(groups) = &self.state.intel_rdt {
+            warn(retry_once(|| groups.abandon()));
         }
         if let Some(cgroup) = self.cgroup {
             if self.child.is_some() && !self.plan.has_private_pid() {
