@@ -7,6 +7,7 @@ use std::fmt;
 
 use nix::errno::Errno;
 
+use crate::sys::netlink::Refusal;
 use crate::sys::{Cause, Failure, to_nix};
 use crate::text;
 
@@ -207,6 +208,16 @@ impl LowLevel for Errno {
 impl LowLevel for rustix::io::Errno {
     fn into_error(self) -> Error {
         Error::sys(to_nix(self))
+    }
+}
+
+impl LowLevel for Refusal {
+    fn into_error(self) -> Error {
+        let error = Error::sys(self.errno);
+        match self.reason {
+            Some(reason) => error.advice(reason),
+            None => error,
+        }
     }
 }
 

@@ -71,6 +71,12 @@ impl Host {
         !self.in_user_namespace && self.has(Capability::CAP_SYS_NICE)
     }
 
+    /// Returns whether the runtime may move network devices to another network namespace, and may
+    /// enter that namespace.
+    pub fn may_move_network_devices(&self) -> bool {
+        self.has(Capability::CAP_NET_ADMIN) && self.has(Capability::CAP_SYS_ADMIN)
+    }
+
     /// Returns whether the runtime may write any id map of a user namespace itself.
     pub fn can_map_any_id(&self) -> bool {
         self.has(Capability::CAP_SETUID)

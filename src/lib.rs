@@ -57,6 +57,8 @@ mod mount;
 #[forbid(unsafe_code)]
 mod protocol;
 #[forbid(unsafe_code)]
+mod resctrl;
+#[forbid(unsafe_code)]
 mod sd_notify;
 #[forbid(unsafe_code)]
 mod seccomp;
@@ -78,6 +80,7 @@ mod text;
 /// The parts of [`Stats`].
 pub mod stats {
     pub use crate::cgroup::stats::figures::*;
+    pub use crate::resctrl::stats::*;
 }
 
 pub use cgroup::Stats;

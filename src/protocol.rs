@@ -31,6 +31,8 @@ pub enum ToParent {
     /// pid namespace is joined, init sends nothing before [`ToInit::Adopted`]: its messages must not
     /// precede its id.
     Pid(i32),
+    /// Init is in its network namespace, into which devices are to be moved.
+    NeedNetDevices,
     /// Init has created a time namespace, whose offsets are to be written.
     NeedOffsets,
     /// The mounts are made: prestart and createRuntime hooks may run.
@@ -52,6 +54,7 @@ pub enum ToParent {
 pub enum ToInit {
     /// Both maps are written.
     Mapped = b'm',
+    NetDevicesMoved = b'd',
     OffsetsWritten = b't',
     /// The runtime has registered the process that was cloned into a joined pid namespace.
     Adopted = b'a',
@@ -84,6 +87,7 @@ impl Socket {
         let bytes = match message {
             ToParent::NeedMap => vec![b'M'],
             ToParent::Pid(pid) => tagged(b'P', &pid.to_le_bytes()),
+            ToParent::NeedNetDevices => vec![b'D'],
             ToParent::NeedOffsets => vec![b'T'],
             ToParent::NeedHooks => vec![b'H'],
             ToParent::Console(master) => {
@@ -134,6 +138,7 @@ impl Socket {
         let message = match (tag, fd) {
             (b'M', None) => Some(ToParent::NeedMap),
             (b'P', None) => number().map(ToParent::Pid),
+            (b'D', None) => Some(ToParent::NeedNetDevices),
             (b'T', None) => Some(ToParent::NeedOffsets),
             (b'H', None) => Some(ToParent::NeedHooks),
             (b'C', Some(fd)) => Some(ToParent::Console(fd)),

@@ -11,7 +11,7 @@ const LAYERS: &[&[&str]] = &[
     &["sys", "text", "list"],
     &["error"],
     &["log", "fs"],
-    &["host", "systemd", "seccomp", "hooks", "sd_notify"],
+    &["host", "systemd", "seccomp", "hooks", "sd_notify", "resctrl"],
     &["terminal"],
     &["cgroup"],
     &["config", "protocol"],

@@ -415,8 +415,9 @@ fn bad_values_are_named() {
         (&["--cpu-idle", "2"], &["cpu.idle", "2"]),
         (&["--cpuset-cpus", "0-"], &["cpu.cpus", "0-"]),
         (&["--pids-limit", "-2"], &["pids.limit", "-2"]),
-        (&["--l3-cache-schema", "L3:0=f"], &["--l3-cache-schema", "not supported"]),
-        (&["--mem-bw-schema", "MB:0=10"], &["--mem-bw-schema", "not supported"]),
+        (&["--l3-cache-schema", "L3:0=f"], &["--l3-cache-schema", "without linux.intelRdt"]),
+        (&["--mem-bw-schema", "MB:0=10"], &["--mem-bw-schema", "without linux.intelRdt"]),
+        (&["--mem-bw-schema", "L3:0=10"], &["--mem-bw-schema", "must start with \"MB:\""]),
         (&["-r", "/no/such/file"], &["/no/such/file", "no such file"]),
     ] {
         update(&c, options).refused(words);

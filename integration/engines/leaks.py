@@ -75,11 +75,6 @@ def cgroups(tag):
                 yield path
 
 
-def kept(engine, path):
-    """What is nobody's leak: the engine's own state, and bulkhead's cache of compiled filters."""
-    return engine.keeps(path) or f"{path}/".startswith("/run/bulkhead-seccomp/")
-
-
 def seen(engine):
     """Everything that could leak, one line a thing."""
     found = set()
@@ -98,7 +93,7 @@ def seen(engine):
     tagged = cgroups(engine.workspace.tag)
     found.update(f"cgroup {path}" for path in tagged if not engine.keeps(path))
     for top in engine.state_dirs():
-        found.update(f"state {path}" for path in tree(top, 6) if not kept(engine, path))
+        found.update(f"state {path}" for path in tree(top, 6) if not engine.keeps(path))
     # /sys/class/net is that of the namespace sysfs was mounted in.
     for line in read("/proc/net/dev").splitlines()[2:]:
         found.add(f"interface {line.split(':')[0].strip()}")

@@ -8,7 +8,7 @@ use oci_spec::runtime::{LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxPids, LinuxRes
 
 use super::args::{Global, UpdateArgs};
 use super::environment;
-use crate::config::Changes;
+use crate::config::{Changes, intel_rdt};
 use crate::container::update::update;
 use crate::state::Id;
 use crate::{Context, Error, Kind, Result, log};
@@ -20,17 +20,14 @@ const MAX_BYTES: u64 = 16 << 20;
 pub fn run(global: &Global, args: &UpdateArgs) -> Result<()> {
     let (store, id) = (environment::store(global)?, Id::new(&args.id)?);
     let changes = changes(args)?;
-    update(store.load(&id)?, &changes)
+    let schemata = intel_rdt::schemata(
+        ("--l3-cache-schema", set(&args.l3_cache_schema)),
+        ("--mem-bw-schema", set(&args.mem_bw_schema)),
+    )?;
+    update(store.load(&id)?, &changes, &schemata)
 }
 
 fn changes(args: &UpdateArgs) -> Result<Changes> {
-    for (name, value) in
-        [("--l3-cache-schema", &args.l3_cache_schema), ("--mem-bw-schema", &args.mem_bw_schema)]
-    {
-        if set(value).is_some() {
-            return Err(Error::unsupported(format!("{name} (Intel RDT)")));
-        }
-    }
     let options = options(args)?;
     let Some(path) = args.resources.as_deref().filter(|path| !path.as_os_str().is_empty()) else {
         return Ok(Changes::new(&options));

@@ -111,7 +111,7 @@ const SYSCALL: &[Key] = keys! {
     args: Objects(keys! { index, value, valueTwo, op }),
 };
 
-/// Refused as a whole by `super::linux`; the last two keys are deprecated.
+/// The last two keys are deprecated: [`super::load`] has the reason why they are not read.
 const INTEL_RDT: &[Key] = keys! {
     closID, l3CacheSchema, memBwSchema, schemata, enableMonitoring,
     enableCMT: Foreign,

@@ -5,12 +5,11 @@ use std::collections::{BTreeSet, HashMap};
 use std::path::{Component, Path, PathBuf};
 
 use nix::mount::MsFlags;
-use oci_spec::runtime::{Linux, LinuxIntelRdt, LinuxNetDevice, LinuxTimeOffset};
+use oci_spec::runtime::LinuxTimeOffset;
 
 use super::mounts::options;
 use super::namespaces::{Choice, Kind, Namespaces};
 use super::selinux;
-use crate::cgroup::limits::interface_name;
 use crate::{Error, Result, host};
 
 /// `__NEW_UTS_LEN`: the kernel's longest host or domain name.
@@ -134,65 +133,6 @@ pub fn cgroups_path(path: Option<&Path>) -> Result<Option<&Path>> {
         return Err(Error::invalid("linux.cgroupsPath", path, "must not contain a line feed"));
     }
     Ok(Some(path))
-}
-
-/// Refuses, by name, the members of `linux` that this version does not support. A value that
-/// violates the specification is reported first.
-pub fn refuse_unsupported(linux: &Linux, namespaces: &Namespaces) -> Result<()> {
-    if let Some(rdt) = linux.intel_rdt() {
-        check_intel_rdt(rdt)?;
-        return Err(Error::unsupported("linux.intelRdt"));
-    }
-    match linux.net_devices() {
-        Some(devices) if !devices.is_empty() => {
-            check_net_devices(devices, namespaces)?;
-            Err(Error::unsupported("linux.netDevices"))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Checks `linux.netDevices` (config-linux.md, "Network Devices").
-fn check_net_devices(
-    devices: &HashMap<String, LinuxNetDevice>,
-    namespaces: &Namespaces,
-) -> Result<()> {
-    if !namespaces.has(Kind::Network) {
-        return Err(Error::invalid_field("linux.netDevices", "needs a network namespace"));
-    }
-    let mut devices: Vec<_> = devices.iter().collect();
-    devices.sort_unstable_by_key(|(name, _)| *name);
-    for (name, device) in devices {
-        interface_name("linux.netDevices", name)?;
-        if let Some(inside) = set(device.name()) {
-            interface_name(&format!("linux.netDevices.{name}.name"), inside)?;
-        }
-    }
-    Ok(())
-}
-
-/// Checks `linux.intelRdt` (config-linux.md, "IntelRdt"): a schema is one line, and the id is a
-/// single file name.
-fn check_intel_rdt(rdt: &LinuxIntelRdt) -> Result<()> {
-    if let Some(id) = set(rdt.clos_id())
-        && id != "/"
-        && (id.contains('/') || matches!(id, "." | ".."))
-    {
-        let why = "must be \"/\" or the name of one directory";
-        return Err(Error::invalid("linux.intelRdt.closID", id, why));
-    }
-    if let Some(schema) = set(rdt.mem_bw_schema())
-        && !schema.starts_with("MB:")
-    {
-        let why = "must start with \"MB:\"";
-        return Err(Error::invalid("linux.intelRdt.memBwSchema", schema, why));
-    }
-    one_line("linux.intelRdt.memBwSchema", rdt.mem_bw_schema().as_deref())?;
-    one_line("linux.intelRdt.l3CacheSchema", rdt.l3_cache_schema().as_deref())?;
-    for (index, line) in rdt.schemata().iter().flatten().enumerate() {
-        one_line(&format!("linux.intelRdt.schemata[{index}]"), Some(line))?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

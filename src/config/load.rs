@@ -19,8 +19,8 @@
 //!   `SCHED_FLAG_DL_OVERRUN`). Translated.
 //! * `execCPUAffinity` with an empty string means unset; the crate fails. Read as unset
 //!   (`document`).
-//! * Deprecated members of `intelRdt` (`enableCMT`, `enableMBM`): dropped by the crate, but this
-//!   version refuses the whole section (`linux`).
+//! * Deprecated members of `intelRdt` (`enableCMT`, `enableMBM`): dropped by the crate, and no longer
+//!   in the specification, which has `enableMonitoring` in their place.
 //! * A key given twice: refused by the crate in objects of the specification. In maps with free
 //!   keys (annotations, sysctl, unified, rdma) the last value counts, as in runc.
 //! * A NUL byte in a string: the crate keeps it; the kernel would cut the string there. Refused.

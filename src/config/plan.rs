@@ -17,12 +17,13 @@ use super::ids::IdMaps;
 use super::listen::Listen;
 use super::mounts::{self, DevConsole, Mount, Users};
 use super::namespaces::{Choice, Kind, Namespaces};
+use super::net_devices::NetDevice;
 use super::process::{self, Process, TerminalRequest};
 use super::route::Route;
-use super::{hooks, linux, sysctl};
+use super::{hooks, intel_rdt, linux, net_devices, sysctl};
 use crate::hooks::Hooks;
 use crate::host::Host;
-use crate::{Error, Result, sd_notify};
+use crate::{Error, Result, resctrl, sd_notify};
 
 /// The options of the command line.
 #[derive(Debug, Clone, Default)]
@@ -105,8 +106,12 @@ pub struct Plan {
     pub hooks: Hooks,
     /// The container's cgroup.
     pub cgroup: crate::cgroup::CgroupPlan,
+    /// The resctrl groups of the container.
+    pub intel_rdt: Option<resctrl::Plan>,
     /// The annotations.
     pub annotations: Annotations,
+    /// The network devices that move into the container.
+    pub net_devices: Vec<NetDevice>,
     /// Whether the readiness socket is mounted and the program gets its address.
     pub notifies: bool,
     /// The number of descriptors, from 3 on, that the container keeps, including those of `listen`.
@@ -191,7 +196,10 @@ impl Plan {
         if let (Some(process), Some(_)) = (&mut process, &notify) {
             process.set_env(sd_notify::VARIABLE, sd_notify::ADDRESS)?;
         }
-        linux::refuse_unsupported(linux, &namespaces)?;
+        let net_devices = net_devices::parse(linux.net_devices().as_ref(), &namespaces, host)?;
+        let request = linux.intel_rdt().as_ref().map(|rdt| intel_rdt::parse(rdt, &options.id));
+        let request = request.transpose()?;
+        let intel_rdt = request.map(resctrl::Plan::new).transpose()?;
         let filter_point = process.as_ref().map_or(FilterPoint::Ready, |process| {
             process.filter_point_of_init(route.joins_pid, !hooks.start_container.is_empty())
         });
@@ -220,7 +228,9 @@ impl Plan {
             time_offsets,
             hooks,
             cgroup,
+            intel_rdt,
             annotations,
+            net_devices,
             notifies: notify.is_some(),
             preserve_fds: options.listen.count().saturating_add(options.preserve_fds),
             listen: options.listen.clone(),

@@ -7,7 +7,7 @@ use super::kill::signal_live;
 use super::text::name;
 use crate::state::{self, Entry, Id, Intent, State, Status, Store};
 use crate::sys::pidfd;
-use crate::{Context, Error, Kind, Result, hooks, log};
+use crate::{Context, Error, Kind, Result, hooks, log, resctrl};
 
 /// How long a killed process may take to die: writing its memory to a slow disk takes time.
 pub const DEATH: Duration = Duration::from_secs(10);
@@ -152,6 +152,13 @@ pub fn destroy(mut container: Entry) -> Result<()> {
             // cgroup is unknown, so no signal is sent to the processes in it.
             (None, Some(Intent { cgroup, .. })) => cgroup.abandon().with_context(name)?,
             (None, None) => {}
+        }
+        let groups = match container.state() {
+            Some(state) => state.intel_rdt.as_ref(),
+            None => container.intent().and_then(|intent| intent.intel_rdt.as_ref()),
+        };
+        if let Some(groups) = groups {
+            groups.checked().and_then(resctrl::Record::remove).with_context(name)?;
         }
         if let Some(State { own_mount: Some(mount), rootfs, .. }) = container.state() {
             mount.detach(rootfs).with_context(name)?;

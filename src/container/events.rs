@@ -10,7 +10,7 @@ use super::text::{self, not_running};
 use crate::cgroup::{OomWatch, Record, Stats};
 use crate::state::{Entry, State, Status};
 use crate::sys::pidfd;
-use crate::{Context, Result, log};
+use crate::{Context, Result, log, resctrl};
 
 /// An event of a container.
 #[derive(Debug)]
@@ -28,6 +28,7 @@ pub struct Events {
     name: String,
     init: OwnedFd,
     cgroup: Record,
+    intel_rdt: Option<resctrl::Record>,
     oom: Option<OomWatch>,
     interval: Duration,
     next: Option<Instant>,
@@ -38,7 +39,16 @@ pub struct Events {
 pub fn stats(container: &Entry) -> Result<Stats> {
     let name = || name(container);
     let (_, state) = live(container).with_context(name)?;
-    state.cgroup.stats().with_context(name)
+    usage(&state.cgroup, state.intel_rdt.as_ref()).with_context(name)
+}
+
+/// Returns the resource usage of a container in these groups.
+fn usage(cgroup: &Record, intel_rdt: Option<&resctrl::Record>) -> Result<Stats> {
+    let mut stats = cgroup.stats()?;
+    if let Some(groups) = intel_rdt {
+        stats.intel_rdt = groups.checked()?.stats().context("linux.intelRdt")?;
+    }
+    Ok(stats)
 }
 
 /// Returns init and the state of a live container.
@@ -61,13 +71,13 @@ impl Events {
     pub(crate) fn open(container: &Entry, interval: Duration) -> Result<Events> {
         let name = name(container);
         let (init, state) = live(container).with_context(|| name.as_str())?;
-        let cgroup = state.cgroup.clone();
+        let (cgroup, intel_rdt) = (state.cgroup.clone(), state.intel_rdt.clone());
         let oom = cgroup.watch_oom().with_context(|| name.as_str())?;
         if oom.is_none() {
             log::warn("no memory controller counts this container, so there will be no oom events");
         }
         let next = Instant::now().checked_add(interval);
-        Ok(Events { name, init, cgroup, oom, interval, next, ended: false })
+        Ok(Events { name, init, cgroup, intel_rdt, oom, interval, next, ended: false })
     }
 
     fn wait(&mut self) -> Result<Option<Event>> {
@@ -95,7 +105,7 @@ impl Events {
                 // A report whose time has passed is skipped.
                 let after = |next: Instant| next.checked_add(self.interval);
                 self.next = self.next.and_then(after).map(|next| next.max(Instant::now()));
-                match self.cgroup.stats() {
+                match usage(&self.cgroup, self.intel_rdt.as_ref()) {
                     Ok(stats) => return Ok(Some(Event::Stats(Box::new(stats)))),
                     // The container was stopped and deleted meanwhile.
                     Err(_) if pidfd::wait_exit(self.init.as_fd(), Duration::ZERO)? => {

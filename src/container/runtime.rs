@@ -193,7 +193,7 @@ impl Container {
         let mut warnings = Vec::new();
         let changes = Changes::parse(resources.as_bytes(), "resources", &mut warnings)?;
         warnings.iter().for_each(crate::log::warn);
-        update::update(self.load()?, &changes)
+        update::update(self.load()?, &changes, &[])
     }
 
     /// Returns the ids of all processes in the cgroups of the container, in ascending order.

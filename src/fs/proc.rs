@@ -63,6 +63,12 @@ impl Proc {
         rustix::fs::openat(self.own_dir("self/ns")?, name, flags, Mode::empty())
     }
 
+    /// Opens a namespace of process `pid` by its name in /proc/PID/ns.
+    pub fn namespace_of(&self, pid: i32, name: &str) -> rustix::io::Result<OwnedFd> {
+        let links = self.file(Path::new(&format!("{pid}/ns")), PATH | OFlags::DIRECTORY)?;
+        rustix::fs::openat(&links, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+    }
+
     /// Returns the inode number of a namespace of the caller by its name in /proc/self/ns.
     pub fn own_namespace_id(&self, name: &str) -> rustix::io::Result<u64> {
         Ok(rustix::fs::statat(self.own_dir("self/ns")?, name, AtFlags::empty())?.st_ino)

@@ -51,6 +51,7 @@ fn build_container(init: &Init<'_>) -> Result<i32> {
     if init.waits_for_cgroup {
         init.parent.wait_for(ToInit::CgroupReady)?;
     }
+    enter::network_devices(init)?;
     enter::clocks(init)?;
     enter::cgroup_namespace(plan)?;
     enter::hide(plan)?;

@@ -195,6 +195,15 @@ pub(crate) fn network(plan: &Plan) -> Result<()> {
     up().context("bring the loopback device up")
 }
 
+/// Has the runtime move network devices into the network namespace.
+pub(crate) fn network_devices(init: &Init<'_>) -> Result<()> {
+    if init.plan.net_devices.is_empty() {
+        return Ok(());
+    }
+    init.parent.tell_parent(&ToParent::NeedNetDevices)?;
+    init.parent.wait_for(ToInit::NetDevicesMoved)
+}
+
 /// Enters a new time namespace. Its offsets must be written before any process is in it
 /// (time_namespaces(7)). In a user namespace the file of the offsets belongs to the root of the
 /// host once init has changed its id, so the runtime writes it.

@@ -21,6 +21,7 @@ use crate::{Context, Error, Kind, Result};
 pub(super) enum Due {
     Map,
     Pid,
+    NetDevices,
     Offsets,
     Hooks,
     Console,
@@ -34,6 +35,7 @@ impl Due {
         match message {
             ToParent::NeedMap => Some(Due::Map),
             ToParent::Pid(_) => Some(Due::Pid),
+            ToParent::NeedNetDevices => Some(Due::NetDevices),
             ToParent::NeedOffsets => Some(Due::Offsets),
             ToParent::NeedHooks => Some(Due::Hooks),
             ToParent::Console(_) => Some(Due::Console),

@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 use super::id::Id;
 use crate::cgroup;
 use crate::fs::OwnMount;
+use crate::resctrl;
 use crate::text::rfc3339;
 
 /// The version of [`State`] and [`Intent`] that this program writes, and the newest that it reads.
@@ -43,6 +44,9 @@ pub struct Intent {
     pub cgroup: cgroup::Record,
     /// The boot in which the file was written: [`boot_id`](super::boot_id).
     pub boot_id: String,
+    /// The resctrl groups that create will make.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub intel_rdt: Option<resctrl::Record>,
 }
 
 /// The facts about a container that later commands need.
@@ -70,6 +74,9 @@ pub struct State {
     pub boot_id: String,
     /// The container's cgroup.
     pub cgroup: cgroup::Record,
+    /// The container's resctrl groups.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub intel_rdt: Option<resctrl::Record>,
     /// Whether the container has a pid namespace of its own, so that the death of init ends all its
     /// processes.
     pub private_pid: bool,

@@ -62,6 +62,7 @@ pub fn intent(name: &str) -> Intent {
         created: UNIX_EPOCH + Duration::from_secs(1_700_000_000),
         cgroup: serde_json::from_str(r#"{"mode":"none"}"#).unwrap(),
         boot_id: boot_id().unwrap().to_owned(),
+        intel_rdt: None,
     }
 }
 
@@ -77,6 +78,7 @@ pub fn state(name: &str, pid: i32) -> State {
         start_time: process_start_time(pid).unwrap().unwrap_or(0),
         boot_id: boot_id().unwrap().to_owned(),
         cgroup: serde_json::from_str(r#"{"mode":"none"}"#).unwrap(),
+        intel_rdt: None,
         private_pid: true,
         annotations: BTreeMap::from([("k".to_owned(), "v".to_owned())]),
         has_process: true,

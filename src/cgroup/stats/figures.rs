@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::resctrl::IntelRdt;
+
 /// All figures of a container.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 #[non_exhaustive]
@@ -24,16 +26,11 @@ pub struct Stats {
     pub blkio: Blkio,
     /// Huge pages, by size (`2MB`).
     pub hugetlb: BTreeMap<String, Hugetlb>,
-    /// Cache and memory bandwidth, which this runtime does not limit; always empty.
+    /// Caches and memory bandwidth; empty without `linux.intelRdt`.
     pub intel_rdt: IntelRdt,
     /// Network interfaces of the runtime, which creates none; always null.
     pub network_interfaces: Option<Vec<()>>,
 }
-
-/// An object without members.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct IntelRdt {}
 
 /// CPU time.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]

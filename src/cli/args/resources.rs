@@ -115,11 +115,11 @@ pub struct UpdateArgs {
     #[arg(long, value_name = "N", help_heading = OTHER)]
     pub blkio_weight: Option<String>,
 
-    /// Intel RDT: not supported by this version.
-    #[arg(long, value_name = "TEXT", hide = true)]
+    /// Parts of L3 caches, such as L3:0=7f0;1=1f.
+    #[arg(long, value_name = "LIST", help_heading = OTHER)]
     pub l3_cache_schema: Option<String>,
 
-    /// Intel RDT: not supported by this version.
-    #[arg(long, value_name = "TEXT", hide = true)]
+    /// Memory bandwidth, such as MB:0=20;1=70.
+    #[arg(long, value_name = "LIST", help_heading = OTHER)]
     pub mem_bw_schema: Option<String>,
 }

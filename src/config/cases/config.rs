@@ -224,6 +224,11 @@ fn linux_section() {
             json!({"/linux/intelRdt": {"schemata": ["MB:0=1", "\n"]}}),
             "linux.intelRdt.schemata[1]: \"\\n\": must be one line without a NUL byte",
         ),
+        (
+            json!({"/linux/intelRdt": {"closID": "mon_groups"}}),
+            "linux.intelRdt.closID: \"mon_groups\": the resctrl file system has a directory of this \
+             name that is no group",
+        ),
     ]);
     for propagation in [
         "",
@@ -262,7 +267,32 @@ fn net_devices() {
             json!({"/linux/netDevices": {"eth0": {}}, "/linux/namespaces/1": {"type": "time"}}),
             "linux.netDevices: needs a network namespace",
         ),
+        (
+            json!({"/linux/netDevices": {"a": {"name": "b"}, "b": {}}}),
+            "linux.netDevices.b.name: \"b\": another device gets this name, too",
+        ),
     ]);
+    for name in ["a%", "a%s", "%d%d", "%%d", "%d%"] {
+        let why = "a \"%\" must begin the only \"%d\", in whose place the kernel puts a number";
+        refused(&[(
+            json!({"/linux/netDevices": {"eth0": {"name": name}}}),
+            &format!("linux.netDevices.eth0.name: {name:?}: {why}"),
+        )]);
+    }
+    taken(&[
+        json!({"/linux/netDevices": {}}),
+        json!({"/linux/netDevices": {"a": {"name": "b"}, "b": {"name": "a"}}}),
+        json!({"/linux/netDevices": {"a": {"name": "x%d"}, "b": {"name": "x%d"}}}),
+    ]);
+    assert_eq!(
+        outcome(
+            &userns(json!({"/linux/netDevices": {"eth0": {}}})),
+            TerminalRequest::default(),
+            &host(false)
+        ),
+        "linux.netDevices: operation not permitted: the runtime needs CAP_NET_ADMIN and \
+         CAP_SYS_ADMIN to move a network device",
+    );
 }
 
 #[test]

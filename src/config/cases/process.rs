@@ -223,15 +223,3 @@ fn labels() {
         json!({"/process/apparmorProfile": "unconfined"}),
     ]);
 }
-
-#[test]
-fn not_built_is_refused_by_name() {
-    for (pointer, value, field) in [
-        ("/linux/intelRdt", json!({"closID": "/", "memBwSchema": "MB:0=20"}), "linux.intelRdt"),
-        ("/linux/netDevices", json!({"eth0": {"name": "c_eth0"}}), "linux.netDevices"),
-    ] {
-        let expected = format!("{field}: not supported by this version of bulkhead");
-        refused(&[(json!({pointer: value}), &expected)]);
-    }
-    taken(&[json!({"/linux/netDevices": {}})]);
-}

@@ -1,5 +1,6 @@
 //! The messages of a create: the runtime answers init until init is ready.
 
+use super::net_devices::NetDevices;
 use crate::cgroup::Cgroup;
 use crate::config::options::MountAttr;
 use crate::config::{Choice, FilterPoint, IdMaps, MountKind, Plan, Process};
@@ -17,6 +18,8 @@ pub(super) struct InitHandshake<'a> {
     pub inherited: &'a Inherited,
     pub cgroup: &'a mut Cgroup,
     pub waits_for_cgroup: bool,
+    /// The network devices that have moved.
+    pub net_devices: Option<NetDevices>,
     /// Whether hooks of create have been started: then poststop hooks are owed.
     pub hooks_ran: bool,
     pub user_namespace: u64,
@@ -34,6 +37,7 @@ impl InitHandshake<'_> {
             match self.shared.receive()? {
                 ToParent::NeedMap => self.map()?,
                 ToParent::Pid(pid) => self.replace_child(pid)?,
+                ToParent::NeedNetDevices => self.move_net_devices()?,
                 ToParent::NeedOffsets => self.set_clocks()?,
                 ToParent::NeedHooks => self.run_hooks()?,
                 ToParent::Ready { user_namespace } => {
@@ -67,6 +71,15 @@ impl InitHandshake<'_> {
         idmapped::apply_container(self.plan, &self.inherited.sources, self.shared.child.pid)?;
         self.shared.tell(ToInit::Mapped)?;
         if self.plan.route.trampoline { Ok(()) } else { self.enter_cgroup() }
+    }
+
+    fn move_net_devices(&mut self) -> Result<()> {
+        let opened = NetDevices::open(&self.inherited.proc, self.shared.child.pid)?;
+        let net_devices = self.net_devices.insert(opened);
+        for device in &self.plan.net_devices {
+            net_devices.move_in(device)?;
+        }
+        self.shared.tell(ToInit::NetDevicesMoved)
     }
 
     fn set_clocks(&self) -> Result<()> {
@@ -140,6 +153,7 @@ pub(super) fn due(plan: &Plan, foreground: bool) -> Vec<Due> {
     let all = [
         (Due::Map, plan.ids.is_some()),
         (Due::Pid, plan.route.trampoline),
+        (Due::NetDevices, !plan.net_devices.is_empty()),
         (Due::Offsets, has_offsets && plan.namespaces.has_user()),
         (Due::Hooks, plan.hooks.has_create() || joins_pid),
         (Due::Console, foreground),

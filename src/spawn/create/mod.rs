@@ -2,6 +2,7 @@
 //! [`Created`] records each side effect and undoes them.
 
 mod handshake;
+mod net_devices;
 mod prepare;
 mod record;
 mod request;
@@ -54,6 +55,6 @@ pub fn create<'a>(store: &Store, request: &CreateRequest<'a>) -> Result<Created<
     plan.hooks.open_output()?;
     let state = record::state(request, &plan, &host, &loaded.raw)?;
     // From here on there is something to undo.
-    let reserved = store.reserve(request.id, &record::intent(&state))?;
+    let reserved = store.reserve(request.id, &record::intent(&state, &plan))?;
     transaction::run(plan, state, reserved, &host, request, console)
 }

@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use super::request::CreateRequest;
 use crate::config::Plan;
 use crate::host::Host;
+use crate::resctrl;
 use crate::state::{self, Intent, State};
 use crate::{Error, Kind, Result};
 
@@ -29,6 +30,7 @@ pub(super) fn state(
         start_time: 0,
         boot_id: state::boot_id()?.to_owned(),
         cgroup: plan.cgroup.record(),
+        intel_rdt: None,
         private_pid: plan.has_private_pid(),
         annotations: plan.annotations.all.clone(),
         has_process: plan.process.is_some(),
@@ -53,7 +55,7 @@ pub(super) fn set_pid(state: &mut State, pid: i32) -> Result<()> {
 }
 
 /// Returns the intent, which is written before the first side effect.
-pub(super) fn intent(state: &State) -> Intent {
+pub(super) fn intent(state: &State, plan: &Plan) -> Intent {
     Intent {
         version: state::VERSION,
         id: state.id.clone(),
@@ -61,5 +63,6 @@ pub(super) fn intent(state: &State) -> Intent {
         created: state.created,
         cgroup: state.cgroup.clone(),
         boot_id: state.boot_id.clone(),
+        intel_rdt: plan.intel_rdt.as_ref().map(resctrl::Plan::record),
     }
 }

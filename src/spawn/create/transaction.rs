@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
 use super::handshake::{InitHandshake, due};
+use super::net_devices::NetDevices;
 use super::request::CreateRequest;
 use super::{prepare, record};
 use crate::cgroup::Cgroup;
@@ -22,7 +23,7 @@ use crate::spawn::handshake::{self, Handshake};
 use crate::state::{self, Reserved, State, Status};
 use crate::sys::clone::Child;
 use crate::terminal::supervise;
-use crate::{Context, Error, Kind, Result, hooks, log};
+use crate::{Context, Error, Kind, Result, hooks, log, resctrl};
 
 /// A container whose init is ready and waits for [`ToInit::Go`].
 pub struct Created<'a> {
@@ -31,6 +32,7 @@ pub struct Created<'a> {
     state: State,
     reserved: Reserved,
     cgroup: Option<Cgroup>,
+    net_devices: Option<NetDevices>,
     child: Option<Child>,
     socket: Option<Socket>,
     master: Option<OwnedFd>,
@@ -56,6 +58,7 @@ pub(super) fn run<'a>(
         state,
         reserved,
         cgroup: None,
+        net_devices: None,
         child: None,
         socket: None,
         master: None,
@@ -91,6 +94,7 @@ impl Created<'_> {
         self.state.own_mount = trees.map(|t| OwnMount::of(t.root.as_fd())).transpose()?;
         let fifos = request.waits_for_start.then(|| Fifos::make(self.reserved.dir()));
         let fifos = fifos.transpose()?;
+        self.state.intel_rdt = plan.intel_rdt.as_ref().map(resctrl::Plan::make).transpose()?;
         let cgroup = self.cgroup.insert(plan.cgroup.create()?);
         // Without privileges the cgroup may be less than the intended cgroup.
         self.state.cgroup = cgroup.record().clone();
@@ -159,6 +163,7 @@ impl Created<'_> {
             inherited: &inherited,
             cgroup,
             waits_for_cgroup,
+            net_devices: None,
             hooks_ran: false,
             user_namespace: 0,
         };
@@ -168,6 +173,7 @@ impl Created<'_> {
             socket.shutdown_and_drain();
         }
         self.poststop_owed = handshake.hooks_ran;
+        self.net_devices = handshake.net_devices.take();
         self.master = handshake.shared.master.take();
         self.state.user_namespace = handshake.user_namespace;
         self.socket = Some(socket);
@@ -184,6 +190,9 @@ impl Created<'_> {
         }
         if let Some(process) = &self.plan.process {
             scheduling::set_of(&process.scheduling, child.pid)?;
+        }
+        if let Some(groups) = &self.state.intel_rdt {
+            groups.add(child.pid)?;
         }
         record::set_pid(&mut self.state, child.pid)?;
         log::debug(format_args!("init is process {} and is ready", child.pid));
@@ -263,8 +272,14 @@ impl Created<'_> {
         if let Some(child) = &self.child {
             warn(retry_once(|| self.parent.kill(child)).context("kill the container's init"));
         }
+        if let Some(net_devices) = self.net_devices {
+            net_devices.move_back();
+        }
         if let Some(mount) = &self.state.own_mount {
             warn(retry_once(|| mount.detach(&self.plan.rootfs)));
+        }
+        if let Some(groups) = &self.state.intel_rdt {
+            warn(retry_once(|| groups.abandon()));
         }
         if let Some(cgroup) = self.cgroup {
             if self.child.is_some() && !self.plan.has_private_pid() {

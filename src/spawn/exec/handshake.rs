@@ -32,6 +32,9 @@ impl ExecHandshake<'_> {
             self.cgroup.enter(self.shared.child.pid)?;
             self.shared.tell(ToInit::CgroupReady)?;
         }
+        if let Some(groups) = &self.shared.state.intel_rdt {
+            groups.checked()?.add(self.shared.child.pid)?;
+        }
         let ToParent::Ready { .. } = self.shared.receive()? else { return Err(unexpected()) };
         self.check_user_namespace()?;
         let process = &self.plan.process;
