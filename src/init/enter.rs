@@ -163,11 +163,21 @@ pub(crate) fn keyring(
     let Some(label) = process.and_then(|process| process.selinux.as_ref()) else {
         return join_keyring(name, new);
     };
-    let set = |label: &str| proc.write("self/attr/keycreate", label.as_bytes());
-    set(label).with_context(|| format!("process.selinuxLabel: {label:?}"))?;
+    set_label(proc, "keycreate", label)?;
     join_keyring(name, new)?;
     // An empty line means the label of the process itself again.
-    set("\n").context("reset the label of new keys")
+    proc.write("self/attr/keycreate", b"\n")
+}
+
+/// Writes the SELinux label to a file of /proc/self/attr.
+pub(crate) fn set_label(proc: &Proc, attribute: &str, label: &str) -> Result<()> {
+    proc.write(Path::new("self/attr").join(attribute), label.as_bytes()).map_err(|error| {
+        let hint = match error.errno() {
+            Some(Errno::EINVAL) => " (the policy has no such label)",
+            _ => "",
+        };
+        error.context(format!("process.selinuxLabel: {label:?}{hint}"))
+    })
 }
 
 fn join_keyring(name: &CStr, new: bool) -> Result<()> {

@@ -132,14 +132,7 @@ fn apparmor(process: &Process, proc: &Proc) -> Result<()> {
 
 /// Sets the SELinux label from execve(2) on: for hooks of the image, too.
 fn selinux(process: &Process, proc: &Proc) -> Result<()> {
-    let Some(label) = &process.selinux else { return Ok(()) };
-    proc.write("self/attr/exec", label.as_bytes()).map_err(|error| {
-        let hint = match error.errno() {
-            Some(Errno::EINVAL) => " (the policy has no such label)",
-            _ => "",
-        };
-        error.context(format!("process.selinuxLabel: {label:?}{hint}"))
-    })
+    process.selinux.as_ref().map_or(Ok(()), |label| enter::set_label(proc, "exec", label))
 }
 
 /// Returns the inode number of the user namespace of the calling process; 0 if the kernel has no
