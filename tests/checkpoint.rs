@@ -249,12 +249,15 @@ fn help_is_how_engines_find_out() {
 /// A container that counts, in memory and in a file of its root file system.
 fn counter() -> Container {
     let mut c = Container::new();
-    c.sh("exec >/dev/null 2>&1; i=0; while :; do i=$((i+1)); echo $i >/count; sleep 0.1; done");
+    c.sh("exec >/dev/null 2>&1; i=0; while :; do i=$((i+1)); echo $i >>/count; sleep 0.1; done");
     c
 }
 
 fn count(c: &Container) -> u64 {
-    let read = || fs::read_to_string(c.rootfs().join("count")).ok()?.trim().parse().ok();
+    let read = || {
+        let text = fs::read_to_string(c.rootfs().join("count")).ok()?;
+        text.lines().last()?.parse().ok()
+    };
     wait_for("a count", read)
 }
 
