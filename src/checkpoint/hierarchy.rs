@@ -1,6 +1,8 @@
 //! The options of the cgroup v2 hierarchy. CRIU mounts the hierarchy without options, and the kernel
 //! then clears those of the whole host, such as `nsdelegate`, by which containers are kept in their
 //! cgroups.
+//!
+//! Best effort: while another CRIU runs, the options can be missing already when they are read.
 
 use std::path::PathBuf;
 
