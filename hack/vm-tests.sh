@@ -20,7 +20,7 @@ modules=(cgroup_v2 cgroup::native_tests cgroup::members_tests cgroup_safety cgro
     exec_cgroup lifecycle rootless cleanup systemd apparmor nested config_keys wording)
 # Those of them that are told apart by who makes the cgroup.
 with_systemd=(cgroup_v2 cgroup_safety cgroup_delegation cgroup_rules limits limits_felt block_io update events ps_pause exec exec_cgroup lifecycle
-    cleanup)
+    cleanup checkpoint)
 [ -z "${VM_TESTS:-}" ] || read -ra modules <<<"$VM_TESTS"
 suite=${VM_SUITE:-bookworm}
 runs=()

@@ -32,6 +32,8 @@
 #[forbid(unsafe_code)]
 mod cgroup;
 #[forbid(unsafe_code)]
+mod checkpoint;
+#[forbid(unsafe_code)]
 #[doc(hidden)]
 pub mod cli;
 #[forbid(unsafe_code)]
@@ -84,9 +86,10 @@ pub mod stats {
 }
 
 pub use cgroup::Stats;
+pub use checkpoint::{CgroupMode, NetworkLock};
 pub use container::{
-    CgroupManager, Container, CreateOptions, Event, Events, ExecOptions, ForkServer, Process,
-    Runtime, Signal,
+    CgroupManager, CheckpointOptions, Container, CreateOptions, Event, Events, ExecOptions,
+    ForkServer, Process, RestoreOptions, Runtime, Signal,
 };
 pub use error::{Error, Kind, Result};
 pub use spawn::selfexe::protect_executable;

@@ -18,6 +18,7 @@ const LAYERS: &[&[&str]] = &[
     &["mount", "state"],
     &["init"],
     &["spawn"],
+    &["checkpoint"],
     &["container"],
     &["cli"],
 ];

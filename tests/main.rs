@@ -15,6 +15,7 @@ mod cgroup_delegation;
 mod cgroup_rules;
 mod cgroup_safety;
 mod cgroup_v2;
+mod checkpoint;
 mod cleanup;
 mod cli_state;
 mod config_keys;

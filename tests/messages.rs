@@ -56,31 +56,6 @@ fn a_usage_error_is_in_the_log() {
 }
 
 #[test]
-fn checkpoint_and_restore_are_refused_in_the_log_and_by_status() {
-    let mut c = idle();
-    let log = c.path().join("log");
-    for words in [
-        &["checkpoint", "--help"][..],
-        &["checkpoint", "--image-path", "/i", "--work-path", "/w", "--leave-running", "c"],
-        &["checkpoint", "c"],
-        &["restore", "--detach", "--pid-file", "/p", "-no-subreaper", "--bundle", "/b", "c"],
-    ] {
-        c.rt.global =
-            ["--log", log.to_str().unwrap(), "--log-format", "json"].map(Into::into).into();
-        let ran = c.rt.call(words).refused(&[words[0], "not supported by this version"]);
-        c.rt.global.clear();
-        assert_eq!(ran.stdout, "");
-        let text = fs::read_to_string(&log).unwrap();
-        let entry: Value = serde_json::from_str(&text).unwrap();
-        assert_eq!(entry["level"], "error", "{words:?}");
-        assert!(entry["msg"].as_str().unwrap().starts_with(words[0]), "{words:?}: {entry}");
-        fs::remove_file(&log).unwrap();
-    }
-    let help = c.rt.call(&["--help"]).ok().stdout;
-    assert!(!help.contains("checkpoint") && !help.contains("restore"), "{help}");
-}
-
-#[test]
 fn a_call_without_words_prints_the_help() {
     let binary = crate::support::Runtime::new(Container::new().path()).binary;
     let output = Command::new(binary).output().unwrap();

@@ -4,6 +4,7 @@
 //! On hosts with both, engines and other runtimes look at the v1 freezer.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -113,6 +114,11 @@ impl Record {
             return Err(Error::new(Kind::State, why));
         }
         Ok(())
+    }
+
+    /// Returns the path of the directory with the freezer, like [`Record::freeze`] uses it.
+    pub fn freezer_path(&self) -> Result<Option<PathBuf>> {
+        Ok(self.freezer()?.map(|(dir, _)| dir.path.clone()))
     }
 
     /// Returns the directory with the freezer; none if the cgroup is gone or the host has no

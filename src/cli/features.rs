@@ -91,6 +91,7 @@ fn annotations() -> Value {
     let mut annotations = json!({
         "io.github.seccomp.libseccomp.version": names::library_version(),
         "org.bulkhead.version": env!("CARGO_PKG_VERSION"),
+        "org.opencontainers.runc.checkpoint.enabled": "true",
     });
     if let Some(commit) = option_env!("BULKHEAD_COMMIT") {
         annotations["org.bulkhead.commit"] = commit.into();

@@ -2,6 +2,7 @@
 //! is more than a call has a file.
 
 mod args;
+mod checkpoint;
 mod create;
 mod environment;
 mod events;
@@ -12,6 +13,7 @@ mod log;
 mod output;
 mod preserved;
 mod ps;
+mod restore;
 mod run;
 mod spec;
 mod update;
@@ -33,7 +35,7 @@ use crate::{Context, Error, Kind, Result, sd_notify, sys, terminal};
 /// command.
 pub fn main() -> u8 {
     // First, because it executes the program again.
-    let protected = selfexe::protect_if(|arg| matches!(arg, "create" | "run" | "exec"));
+    let protected = selfexe::protect_if(|arg| matches!(arg, "create" | "run" | "exec" | "restore"));
     let stdio = terminal::stdio::ensure_open();
     let words = args::normal(std::env::args_os().collect(), Cli::command);
     let cli = match Cli::try_parse_from(&words) {
@@ -66,6 +68,7 @@ fn set_up(cli: &Cli) -> Result<()> {
         Some(Command::Create(args)) => preserved::reserve(args.preserve_fds),
         Some(Command::Run(args)) => preserved::reserve(args.create.preserve_fds),
         Some(Command::Exec(args)) => preserved::reserve(args.preserve_fds),
+        Some(Command::Checkpoint(args)) => checkpoint::check_status(args.status_fd),
         _ => Ok(()),
     };
     let level = match global.log_level {
@@ -101,7 +104,9 @@ fn dispatch(cli: Cli) -> Result<i32> {
     match command {
         Command::Run(args) => return run::run(global, &args),
         Command::Exec(args) => return exec::run(global, &args),
+        Command::Restore(args) => return restore::run(global, &args),
         Command::Create(args) => create::run(global, &args),
+        Command::Checkpoint(args) => checkpoint::run(global, &args),
         Command::Start(args) => {
             let (store, id) = (environment::store(global)?, Id::new(args.id)?);
             container::start::start(&store, &id, sd_notify::Host::from_environment()?.as_ref())
@@ -209,6 +214,15 @@ mod tests {
             "update --resources=/tmp/f ID",
             "update --memory=-1 --cpu-quota -1 --pids-limit=-1 ID",
             "events --stats ID",
+            "checkpoint --image-path /i --work-path /w --leave-running ID",
+            "checkpoint --image-path I --work-path W --tcp-established --file-locks --pre-dump ID",
+            "checkpoint --image-path I --parent-path ../p --manage-cgroups-mode=ignore ID",
+            "checkpoint --lazy-pages --page-server 0.0.0.0:1 --status-fd 7 --empty-ns network ID",
+            "checkpoint --status-fd -1 --leave-running --leave-running ID",
+            "restore --detach --pid-file P --image-path I --work-path W --bundle B \
+             --console-socket=S --no-pivot --no-subreaper --no-new-keyring ID",
+            "restore -d -b B --tcp-established --tcp-close --lsm-profile=selinux:L \
+             --lsm-mount-context=L ID",
             "events --interval 100ms ID",
             "-v",
             "--version",

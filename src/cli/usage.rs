@@ -15,11 +15,6 @@ use crate::{Error, Kind};
 /// The exit status for an unknown command, as in runc.
 const NO_SUCH_COMMAND: u8 = 3;
 
-/// Commands of other runtimes that engines call, and what they require. Engines show the error, so
-/// it is printed without the usage; podman takes an exit status of 0 from their `--help` as
-/// support.
-const UNSUPPORTED: &[(&str, &str)] = &[("checkpoint", "CRIU"), ("restore", "CRIU")];
-
 /// Commands of engines, with their equivalents here.
 const COMMANDS: &[(&str, &str)] = &[
     ("attach", "the terminal belongs to the process at --console-socket, or to 'bulkhead run'"),
@@ -105,10 +100,6 @@ pub fn tell(words: &[OsString], usage: &clap::Error) -> u8 {
     let (file, format) = log_options(words);
     // If the log cannot be opened, the error still goes to standard error.
     let logged = log::init(file.as_deref(), format, LevelFilter::Warn).is_ok() && file.is_some();
-    if let Some(error) = unsupported(usage) {
-        log::error(&error);
-        return 1;
-    }
     let text = usage.to_string();
     let rendered = text.split("\n\n").find(|part| part.starts_with("Usage: ")).unwrap_or_default();
     let error = Error::new(Kind::Invalid, message(usage, &text, command_of(rendered)));
@@ -122,12 +113,6 @@ pub fn tell(words: &[OsString], usage: &clap::Error) -> u8 {
         ErrorKind::InvalidSubcommand => NO_SUCH_COMMAND,
         _ => 1,
     }
-}
-
-fn unsupported(usage: &clap::Error) -> Option<Error> {
-    let name = value(usage, ContextKind::InvalidSubcommand)?;
-    let (name, needs) = UNSUPPORTED.iter().find(|(command, _)| *command == name)?;
-    Some(Error::unsupported(format_args!("{name} ({needs})")))
 }
 
 /// Returns a detail of the parser's error.

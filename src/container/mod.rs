@@ -5,8 +5,10 @@
 //! create processes in a worker, so that neither the threads nor the process-wide settings of the
 //! program matter.
 
+pub(crate) mod checkpoint;
 pub(crate) mod create;
 mod create_options;
+mod criu_options;
 pub(crate) mod delete;
 mod descriptors;
 pub(crate) mod events;
@@ -17,6 +19,7 @@ pub(crate) mod kill;
 pub(crate) mod pause;
 mod process;
 pub(crate) mod ps;
+pub(crate) mod restore;
 pub(crate) mod run;
 mod runtime;
 mod signal;
@@ -27,6 +30,8 @@ mod worker;
 
 pub(crate) use create_options::absolute_bundle;
 pub use create_options::{CgroupManager, CreateOptions};
+pub(crate) use criu_options::default_images;
+pub use criu_options::{CheckpointOptions, RestoreOptions};
 pub use events::{Event, Events};
 pub use exec_options::ExecOptions;
 pub use fork_server::ForkServer;

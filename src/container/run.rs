@@ -49,12 +49,31 @@ pub fn in_foreground(
     subreaper: bool,
     keep: bool,
 ) -> Result<ExitStatus> {
-    let name = || name(id);
-    if subreaper {
+    become_subreaper(subreaper)?;
+    let running = run(store, id, options, Parent::Caller, false)?;
+    supervise_and_delete(store, id, running, signals, subreaper, keep)
+}
+
+/// Lets the calling process adopt the orphans of a container in the foreground, if `adopts`.
+pub(super) fn become_subreaper(adopts: bool) -> Result<()> {
+    if adopts {
         prctl::set_child_subreaper(true)
             .map_err(|errno| Error::sys(Errno::from_raw(errno)).context("become a subreaper"))?;
     }
-    let Running { child, master, notify } = run(store, id, options, Parent::Caller, false)?;
+    Ok(())
+}
+
+/// Waits until init ends, and, unless `keep`, deletes the container then.
+pub(super) fn supervise_and_delete(
+    store: &Store,
+    id: &Id,
+    running: Running,
+    signals: SignalGuard,
+    subreaper: bool,
+    keep: bool,
+) -> Result<ExitStatus> {
+    let name = || name(id);
+    let Running { child, master, notify } = running;
     let options = supervise::Options { master, subreaper, notify };
     let exit = supervise(&child, options, signals).with_context(name);
     if !keep {

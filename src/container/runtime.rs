@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::create_options::CreateOptions;
+use super::criu_options::{CheckpointOptions, RestoreOptions};
 use super::descriptors::Descriptors;
 use super::events::{self, Events};
 use super::exec_options::ExecOptions;
@@ -70,6 +71,15 @@ impl Runtime {
     pub fn run(&self, id: &str, options: &CreateOptions) -> Result<Process> {
         let verb = Verb::Run(Box::new(options.absolute()?));
         self.spawn(Id::new(id)?, verb, &options.descriptors)
+    }
+
+    /// Restores the container `id` from the images of a checkpoint. Returns its init, which runs.
+    ///
+    /// # Errors
+    /// As for [`Runtime::create`]; [`Kind::System`] if CRIU fails.
+    pub fn restore(&self, id: &str, options: &RestoreOptions) -> Result<Process> {
+        let verb = Verb::Restore(Box::new(options.absolute()?));
+        self.spawn(Id::new(id)?, verb, &options.create.descriptors)
     }
 
     /// Returns a handle on the container `id`. The container need not exist: each method looks it
@@ -141,6 +151,16 @@ impl Container {
     /// fails, the container is deleted.
     pub fn start(&self) -> Result<()> {
         self.call(Verb::Start)
+    }
+
+    /// Saves the container in images from which it can be restored, with CRIU. The container is deleted
+    /// afterwards, unless the options let it run on.
+    ///
+    /// # Errors
+    /// [`Kind::State`] unless the container is running or paused; [`Kind::System`] if CRIU fails. The
+    /// container then runs on.
+    pub fn checkpoint(&self, options: &CheckpointOptions) -> Result<()> {
+        self.call(Verb::Checkpoint(Box::new(options.absolute()?)))
     }
 
     /// Starts another process in the container. Returns the process when it has executed its

@@ -12,8 +12,10 @@ use nix::sys::signal::SigSet;
 use rustix::fs::{MemfdFlags, memfd_create};
 use serde::{Deserialize, Serialize};
 
+use super::criu_options::CheckpointOptions;
 use super::descriptors::Descriptors;
-use super::{create, delete, exec, run, start};
+use super::{checkpoint, create, delete, exec, restore, run, start};
+use crate::checkpoint::Settings;
 use crate::init::lifetime::close_but;
 use crate::protocol::{MAX, decode_error, encode_error};
 use crate::spawn::Parent;
@@ -47,6 +49,8 @@ pub(super) enum Verb {
     Start,
     Exec(Box<ExecOptions>),
     Delete { force: bool },
+    Checkpoint(Box<CheckpointOptions>),
+    Restore(Box<(CreateOptions, Settings)>),
 }
 
 impl Request {
@@ -171,6 +175,13 @@ fn execute(request: Request, answer: &OwnedFd) -> Result<Option<Child>> {
         }
         Verb::Exec(options) => exec::detached(&store, &id, &options, parent).map(Some),
         Verb::Start => start::start(&store, &id, None).map(|()| None),
+        Verb::Checkpoint(options) => {
+            checkpoint::checkpoint(&store, &id, &options, parent).map(|()| None)
+        }
+        Verb::Restore(options) => {
+            let (options, settings) = *options;
+            restore::detached(&store, &id, &options, &settings, parent).map(Some)
+        }
         Verb::Delete { force } => delete::delete(&store, &id, force).map(|()| None),
     }
 }

@@ -6,7 +6,7 @@ mod cgroups;
 pub(crate) mod create;
 mod device_node;
 mod devices;
-mod enter;
+pub(crate) mod enter;
 pub(crate) mod exec;
 mod execute;
 pub(crate) mod identity;

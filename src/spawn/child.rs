@@ -44,7 +44,7 @@ pub struct Running {
 
 impl Parent<'_> {
     /// Clones a process of the container; see [`clone3`], whose caller must have one thread.
-    pub(super) fn clone(
+    pub(crate) fn clone(
         &self,
         flags: i32,
         cgroup: Option<BorrowedFd<'_>>,
@@ -92,7 +92,7 @@ impl Parent<'_> {
         Ok(pidfd::send_signal(sibling.pidfd.as_fd(), 0)?)
     }
 
-    pub(super) fn reap(&self, child: &Child) -> Result<()> {
+    pub(crate) fn reap(&self, child: &Child) -> Result<()> {
         match self {
             Parent::Caller => {
                 let ended = WaitId::PidFd(child.pidfd.as_fd());
@@ -107,7 +107,7 @@ impl Parent<'_> {
     }
 
     /// Kills a process and reaps it. A process that has been reaped is no error.
-    pub(super) fn kill(&self, child: &Child) -> Result<()> {
+    pub(crate) fn kill(&self, child: &Child) -> Result<()> {
         match pidfd::send_signal(child.pidfd.as_fd(), libc::SIGKILL) {
             Ok(()) | Err(Errno::ESRCH) => {}
             Err(errno) => return Err(Error::from(errno)),
@@ -153,7 +153,7 @@ impl Parent<'_> {
 
 /// Writes the pid file atomically: a process that waits for the file must never read half a number.
 /// No newline.
-pub(super) fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
+pub(crate) fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
     let mode = Mode::from_raw_mode(0o666);
     fs::write_atomic(CWD, path, mode, pid.to_string().as_bytes())
         .with_context(|| format!("--pid-file: write {path:?}"))

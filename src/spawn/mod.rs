@@ -18,7 +18,7 @@
 //!   `process.execCPUAffinity.initial` clones (`exec::affinity`).
 //!
 
-mod child;
+pub(crate) mod child;
 pub mod create;
 pub mod exec;
 pub(crate) mod fifo;

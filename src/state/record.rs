@@ -92,6 +92,10 @@ pub struct State {
     /// The user namespace of init at create, by its inode number; 0 means unknown.
     #[serde(default)]
     pub user_namespace: u64,
+    /// Whether a restore has put the processes into a time namespace that the configuration does not
+    /// ask for: CRIU keeps their clocks so.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub keeps_clocks: bool,
     /// Whether the container was created without root privileges.
     pub rootless: bool,
     /// Whether systemd created the cgroup.

@@ -84,6 +84,7 @@ pub fn state(name: &str, pid: i32) -> State {
         has_process: true,
         own_mount: None,
         user_namespace: 0,
+        keeps_clocks: false,
         keyring: None,
         rootless: false,
         systemd_cgroup: false,

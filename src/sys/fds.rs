@@ -1,6 +1,6 @@
 //! Descriptors by number.
 
-use std::os::fd::RawFd;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 
@@ -31,6 +31,19 @@ pub fn close_on_exec(number: u32) {
 pub fn is_open(number: RawFd) -> bool {
     // SAFETY: F_GETFD reads a flag of a number, open or not, and touches no memory.
     unsafe { libc::fcntl(number, libc::F_GETFD) != -1 }
+}
+
+/// Takes over the descriptor `number`, which the caller of the program has passed: returns a copy, and
+/// closes the number.
+pub fn take(number: RawFd) -> nix::Result<OwnedFd> {
+    // SAFETY: F_DUPFD_CLOEXEC copies a number, open or not, and touches no memory.
+    let copy = Errno::result(unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 3) })?;
+    // SAFETY: the number is new, so nothing else owns it.
+    let copy = unsafe { OwnedFd::from_raw_fd(copy) };
+    if let Ok(number) = u32::try_from(number) {
+        close_range(number, number)?;
+    }
+    Ok(copy)
 }
 
 /// Returns which of the descriptors 0, 1 and 2 are closed. Calls poll(2) once and changes nothing.

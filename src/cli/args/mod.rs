@@ -1,5 +1,6 @@
 //! The definition of the command line: options and their help.
 
+mod criu;
 mod lifecycle;
 mod process;
 mod resources;
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
+pub use criu::{CgroupMode, CheckpointArgs, CriuArgs, NetworkLock, RestoreArgs};
 pub use lifecycle::{CreateArgs, DeleteArgs, KillArgs, ListArgs, RunArgs, SpecArgs};
 pub use process::{ExecArgs, PsArgs};
 pub use resources::{EventsArgs, UpdateArgs};
@@ -205,6 +207,16 @@ pub enum Command {
     /// Prints a line of type "stats" at every interval, and a line of type "oom" each time the
     /// container runs out of memory, until the container stops.
     Events(EventsArgs),
+    /// Save a running container, to restore it later.
+    ///
+    /// The program criu(8) writes the images. The container is deleted afterwards, unless
+    /// --leave-running or --pre-dump is given.
+    Checkpoint(Box<CheckpointArgs>),
+    /// Restore a container from the images of a checkpoint.
+    ///
+    /// The bundle must be that of the saved container, or a copy. Exits like run, unless --detach is
+    /// given.
+    Restore(Box<RestoreArgs>),
     /// Delete a stopped container.
     Delete(DeleteArgs),
     /// Write an example config.json.

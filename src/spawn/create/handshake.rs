@@ -43,7 +43,7 @@ impl InitHandshake<'_> {
                 ToParent::Ready { user_namespace } => {
                     self.user_namespace = user_namespace;
                     self.cgroup.set_devices()?;
-                    return self.delegate_cgroup();
+                    return delegate(self.plan, self.cgroup, self.shared.child.pid);
                 }
                 _ => return Err(unexpected()),
             }
@@ -113,33 +113,33 @@ impl InitHandshake<'_> {
         hooks::run_all("createRuntime", &self.plan.hooks.create_runtime, &state)?;
         self.shared.tell(ToInit::HooksDone)
     }
+}
 
-    /// Gives the cgroup to the user of the container's process, who can then divide it further
-    /// (config-linux.md, "Cgroup ownership"): on cgroup v2, with a cgroup namespace of the
-    /// container's own and a writable cgroup mount.
-    fn delegate_cgroup(&self) -> Result<()> {
-        let plan = self.plan;
-        let is_writable =
-            plan.mounts.iter().filter(|mount| mount.kind == MountKind::Cgroup).any(|mount| {
-                !(mount.options.set | mount.options.rec_set).contains(MountAttr::RDONLY)
-            });
-        let is_wanted = plan.namespaces.cgroup == Choice::New && is_writable;
-        if !is_wanted || !self.cgroup.can_be_delegated() {
-            return Ok(());
-        }
-        let inside = plan.process.as_ref().map_or(0, |process| process.identity.uid);
-        let owner = if plan.namespaces.has_user() {
-            IdMaps::outside(&maps::read_map(self.shared.child.pid, "uid_map")?, inside)
-        } else {
-            Some(inside)
-        };
-        match owner {
-            // The runtime has made the cgroup, and so is its owner already.
-            Some(uid) if uid == nix::unistd::geteuid().as_raw() => Ok(()),
-            Some(uid) => self.cgroup.delegate(uid),
-            // A user id without a mapping can own nothing on the host.
-            None => Ok(()),
-        }
+/// Gives the cgroup to the user of the container's process `init`, who can then divide it further
+/// (config-linux.md, "Cgroup ownership"): on cgroup v2, with a cgroup namespace of the container's own
+/// and a writable cgroup mount.
+pub(crate) fn delegate(plan: &Plan, cgroup: &Cgroup, init: i32) -> Result<()> {
+    let is_writable = plan
+        .mounts
+        .iter()
+        .filter(|mount| mount.kind == MountKind::Cgroup)
+        .any(|mount| !(mount.options.set | mount.options.rec_set).contains(MountAttr::RDONLY));
+    let is_wanted = plan.namespaces.cgroup == Choice::New && is_writable;
+    if !is_wanted || !cgroup.can_be_delegated() {
+        return Ok(());
+    }
+    let inside = plan.process.as_ref().map_or(0, |process| process.identity.uid);
+    let owner = if plan.namespaces.has_user() {
+        IdMaps::outside(&maps::read_map(init, "uid_map")?, inside)
+    } else {
+        Some(inside)
+    };
+    match owner {
+        // The runtime has made the cgroup, and so is its owner already.
+        Some(uid) if uid == nix::unistd::geteuid().as_raw() => Ok(()),
+        Some(uid) => cgroup.delegate(uid),
+        // A user id without a mapping can own nothing on the host.
+        None => Ok(()),
     }
 }
 

@@ -1,12 +1,14 @@
 //! The parent's side of a create. After an error the host is unchanged (runtime.md, "Errors"):
 //! [`Created`] records each side effect and undoes them.
 
-mod handshake;
+pub(crate) mod handshake;
 mod net_devices;
 mod prepare;
-mod record;
+pub(crate) mod record;
 mod request;
 mod transaction;
+
+use std::path::PathBuf;
 
 pub use self::request::{CreateRequest, Options};
 pub use self::transaction::Created;
@@ -25,10 +27,31 @@ pub fn create<'a>(store: &Store, request: &CreateRequest<'a>) -> Result<Created<
     let options = request.options;
     let mut warnings = Vec::new();
     let host = Host::probe()?;
+    let notify_dir = || store.path().join(request.id.as_str()).join(sd_notify::DIR);
+    let notify_dir = options.notify.as_ref().map(|_| notify_dir());
+    let (mut plan, raw) = plan(request, &host, notify_dir, &mut warnings)?;
+    let console = options.console_socket.as_deref();
+    let console = console.map(|path| socket::connect("--console-socket", path)).transpose()?;
+    warnings.iter().for_each(log::warn);
+
+    plan.hooks.open_output()?;
+    let state = record::state(request, &plan, &host, &raw)?;
+    // From here on there is something to undo.
+    let reserved = store.reserve(request.id, &record::intent(&state, &plan))?;
+    transaction::run(plan, state, reserved, &host, request, console)
+}
+
+/// Reads the configuration and plans the container. Returns the text of the configuration, too.
+pub(crate) fn plan(
+    request: &CreateRequest<'_>,
+    host: &Host,
+    notify_dir: Option<PathBuf>,
+    warnings: &mut Vec<String>,
+) -> Result<(Plan, Vec<u8>)> {
+    let options = request.options;
     let path = options.config.clone().unwrap_or_else(|| options.bundle.join("config.json"));
     let mut loaded = config::load(&path)?;
     warnings.append(&mut loaded.warnings);
-    let notify_dir = || store.path().join(request.id.as_str()).join(sd_notify::DIR);
     let plan_options = PlanOptions {
         id: request.id.as_str().to_owned(),
         bundle: options.bundle.clone(),
@@ -45,16 +68,7 @@ pub fn create<'a>(store: &Store, request: &CreateRequest<'a>) -> Result<Created<
             systemd: options.systemd_cgroup.then(|| options.environment.clone()),
             rootless: options.rootless.unwrap_or(host.is_rootless),
         },
-        notify_dir: options.notify.as_ref().map(|_| notify_dir()),
+        notify_dir,
     };
-    let mut plan = Plan::new(&loaded.spec, &plan_options, &host, &mut warnings)?;
-    let console = options.console_socket.as_deref();
-    let console = console.map(|path| socket::connect("--console-socket", path)).transpose()?;
-    warnings.iter().for_each(log::warn);
-
-    plan.hooks.open_output()?;
-    let state = record::state(request, &plan, &host, &loaded.raw)?;
-    // From here on there is something to undo.
-    let reserved = store.reserve(request.id, &record::intent(&state, &plan))?;
-    transaction::run(plan, state, reserved, &host, request, console)
+    Ok((Plan::new(&loaded.spec, &plan_options, host, warnings)?, loaded.raw))
 }

@@ -11,7 +11,7 @@ use crate::resctrl;
 use crate::state::{self, Intent, State};
 use crate::{Error, Kind, Result};
 
-pub(super) fn state(
+pub(crate) fn state(
     request: &CreateRequest<'_>,
     plan: &Plan,
     host: &Host,
@@ -36,6 +36,7 @@ pub(super) fn state(
         has_process: plan.process.is_some(),
         own_mount: None,
         user_namespace: 0,
+        keeps_clocks: false,
         rootless: host.is_rootless,
         systemd_cgroup: request.options.systemd_cgroup,
         no_new_keyring: request.options.no_new_keyring,
@@ -47,7 +48,7 @@ pub(super) fn state(
 
 /// Adds the process id of init and its start time: the id alone may belong to another process
 /// later.
-pub(super) fn set_pid(state: &mut State, pid: i32) -> Result<()> {
+pub(crate) fn set_pid(state: &mut State, pid: i32) -> Result<()> {
     state.start_time = state::process_start_time(pid)?
         .ok_or_else(|| Error::new(Kind::System, "it has ended").context("container init"))?;
     state.pid = pid;
@@ -55,7 +56,7 @@ pub(super) fn set_pid(state: &mut State, pid: i32) -> Result<()> {
 }
 
 /// Returns the intent, which is written before the first side effect.
-pub(super) fn intent(state: &State, plan: &Plan) -> Intent {
+pub(crate) fn intent(state: &State, plan: &Plan) -> Intent {
     Intent {
         version: state::VERSION,
         id: state.id.clone(),

@@ -66,7 +66,11 @@ impl ExecPlan {
         let linux = config.linux().as_ref();
         let namespaces = Namespaces::new(linux.and_then(|linux| linux.namespaces().as_ref()))?;
         let ids = linux.map(|linux| IdMaps::new(linux, &namespaces, host)).transpose()?.flatten();
-        let kinds = KINDS.into_iter().filter(|kind| *namespaces.get(*kind) != Choice::Inherit);
+        let has = |kind: Kind| match kind {
+            Kind::Time if state.keeps_clocks => true,
+            kind => *namespaces.get(kind) != Choice::Inherit,
+        };
+        let kinds = KINDS.into_iter().filter(|kind| has(*kind));
         let listen = request.options.listen.clone();
         let around = process::Surroundings {
             linux,

@@ -1,0 +1,35 @@
+//! Makes a container from images.
+
+use super::restored::{Restore, Restored, Sources};
+use crate::host::Host;
+use crate::spawn::Running;
+use crate::spawn::create::{plan, record};
+use crate::state::Store;
+use crate::terminal::socket;
+use crate::{Error, Result, log};
+
+/// Makes the container, whose processes run when the function returns. After an error the host is
+/// unchanged, but for mount points in the root file system and the logs of CRIU.
+pub fn restore(store: &Store, restore: &Restore<'_>) -> Result<Running> {
+    let request = &restore.create;
+    let mut warnings = Vec::new();
+    let host = Host::probe()?;
+    let (plan, raw) = plan(request, &host, None, &mut warnings)?;
+    let unsupported = [
+        ("linux.netDevices", !plan.net_devices.is_empty()),
+        ("linux.intelRdt", plan.intel_rdt.is_some()),
+    ];
+    if let Some((field, _)) = unsupported.iter().find(|(_, requested)| *requested) {
+        return Err(Error::unsupported(format_args!("restore with {field}")));
+    }
+    let sources = Sources::open(restore.settings)?;
+    let console = request.options.console_socket.as_deref();
+    let console = console.map(|path| socket::connect("--console-socket", path)).transpose()?;
+    warnings.iter().for_each(log::warn);
+    let state = record::state(request, &plan, &host, &raw)?;
+    // From here on there is something to undo.
+    let reserved = store.reserve(request.id, &record::intent(&state, &plan))?;
+    let place = store.path().join(request.id.as_str());
+    let restored = Restored::new(request.parent, plan, state, reserved, place);
+    restored.run(restore, sources, console)
+}

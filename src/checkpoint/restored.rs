@@ -1,0 +1,354 @@
+//! The side effects of a restore, each recorded as it is made, so that an error undoes all of them.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use nix::sched::CloneFlags;
+use rustix::fs::CWD;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+use super::config_file;
+use super::descriptors;
+use super::external::{self, Joined, Parts};
+use super::hierarchy::Hierarchy;
+use super::images::Directories;
+use super::mount_points;
+use super::rpc::{CgroupRoot, InheritFd, Notify, Opts, Pair, Type};
+use super::service::{Service, Start};
+use super::settings::Settings;
+use crate::cgroup::Cgroup;
+use crate::config::Plan;
+use crate::error::retry_once;
+use crate::fs::Proc;
+use crate::init::enter::keyring;
+use crate::mount::tree;
+use crate::spawn::child::write_pid_file;
+use crate::spawn::create::CreateRequest;
+use crate::spawn::create::handshake::delegate;
+use crate::spawn::create::record;
+use crate::spawn::{Parent, Running};
+use crate::state::{self, Reserved, State, Status};
+use crate::sys::clone::Child;
+use crate::terminal::socket;
+use crate::{Context, Error, Kind, Result, hooks, log};
+
+/// The parameters of a restore.
+pub struct Restore<'a> {
+    /// The container, as for a create.
+    pub create: CreateRequest<'a>,
+    /// The settings of CRIU.
+    pub settings: &'a Settings,
+}
+
+/// The images, open.
+#[derive(Debug)]
+pub(super) struct Sources {
+    directories: Directories,
+    pipes: Vec<InheritFd>,
+}
+
+impl Sources {
+    pub fn open(settings: &Settings) -> Result<Sources> {
+        let directories = Directories::open(settings, false, "restore.log")?;
+        let pipes = descriptors::pipes(&directories)?;
+        Ok(Sources { directories, pipes })
+    }
+}
+
+/// A container that is being restored.
+pub(super) struct Restored<'a> {
+    parent: Parent<'a>,
+    plan: Plan,
+    state: State,
+    reserved: Reserved,
+    /// The path of the reserved directory.
+    place: PathBuf,
+    cgroup: Option<Cgroup>,
+    child: Option<Child>,
+    master: Option<OwnedFd>,
+    pid_file: Option<PathBuf>,
+    poststop_owed: bool,
+}
+
+impl<'a> Restored<'a> {
+    /// Starts with the reserved directory as the only side effect.
+    pub fn new(
+        parent: Parent<'a>,
+        plan: Plan,
+        state: State,
+        reserved: Reserved,
+        place: PathBuf,
+    ) -> Restored<'a> {
+        Restored {
+            parent,
+            plan,
+            state,
+            reserved,
+            place,
+            cgroup: None,
+            child: None,
+            master: None,
+            pid_file: None,
+            poststop_owed: false,
+        }
+    }
+
+    /// Makes all side effects, or none.
+    pub fn run(
+        mut self,
+        restore: &Restore<'_>,
+        sources: Sources,
+        console: Option<OwnedFd>,
+    ) -> Result<Running> {
+        let made = self.make(restore, &sources, console.as_ref());
+        let made = made.and_then(|()| self.announce(restore.create.options.pid_file.as_deref()));
+        match (made, self.child.take()) {
+            (Ok(()), Some(child)) => {
+                self.reserved.keep();
+                Ok(Running { child, master: self.master, notify: None })
+            }
+            (made, child) => {
+                self.child = child;
+                let nothing = || Error::new(Kind::System, "criu has restored no process");
+                Err(self.undo(made.err().unwrap_or_else(nothing)))
+            }
+        }
+    }
+
+    fn make(
+        &mut self,
+        restore: &Restore<'_>,
+        sources: &Sources,
+        console: Option<&OwnedFd>,
+    ) -> Result<()> {
+        let settings = restore.settings;
+        let joined = external::namespaces_to_restore(&self.plan.namespaces)?;
+        let places = mount_points::make(&self.plan)?;
+        let hierarchy = Hierarchy::look()?;
+        let cgroup = self.cgroup.insert(self.plan.cgroup.create()?);
+        self.state.cgroup = cgroup.record().clone();
+        let (plan, place) = (&self.plan, &self.place);
+        let prepare = || prepare(plan, place);
+        let mut service = Service::start(&Start {
+            settings,
+            directories: &sources.directories,
+            parent: self.parent,
+            // The mounts for CRIU end with it.
+            flags: CloneFlags::CLONE_NEWNS.bits(),
+            cgroup: cgroup.clone_fd(),
+            stdio: true,
+            inherited: &joined.files,
+            signals: restore.create.signals,
+            prepare: &prepare,
+        })?;
+        let entered = enter(cgroup, service.pid());
+        // A cgroup made by systemd is known only now.
+        self.state.cgroup = cgroup.record().clone();
+        let asked = entered.and_then(|()| {
+            let version = service.execute()?;
+            settings.check(version)?;
+            if settings.lazy_pages {
+                service.require("lazy pages", |features| features.lazy_pages)?;
+            }
+            let opts = self.opts(settings, sources, &joined, &places, service.pid())?;
+            let asked = service
+                .request(Type::Restore, opts, &mut |notify, fd| self.notified(notify, fd, console));
+            asked.map_err(|error| sources.directories.explain(error))
+        });
+        let finished = service.finish();
+        hierarchy.repair();
+        finished.and(asked)
+    }
+
+    fn opts(
+        &self,
+        settings: &Settings,
+        sources: &Sources,
+        joined: &Joined,
+        places: &[PathBuf],
+        pid: i32,
+    ) -> Result<Opts> {
+        let root = self.place.to_str().map(str::to_owned);
+        let root = root.ok_or_else(|| Error::invalid("--root", &self.place, "not UTF-8"))?;
+        Ok(Opts {
+            root: Some(root),
+            log_file: Some(sources.directories.log().to_owned()),
+            evasive_devices: Some(true),
+            restore_sibling: Some(true),
+            config_file: config_file(&self.state.annotations),
+            external_mounts: self.external_mounts(places)?,
+            inherit_fds: [&joined.inherited[..], &sources.pipes[..]].concat(),
+            join_ns: joined.replaced.clone(),
+            cgroup_roots: cgroup_roots(pid)?,
+            ..settings.opts()
+        })
+    }
+
+    fn external_mounts(&self, places: &[PathBuf]) -> Result<Vec<Pair>> {
+        let plan = &self.plan;
+        let parts = Parts {
+            namespaces: &plan.namespaces,
+            mounts: &plan.mounts,
+            devices: &plan.devices,
+            cgroup: &self.state.cgroup,
+        };
+        let mut pairs = Vec::new();
+        for external in parts.mounts() {
+            let (field, source) = (&external.field, &external.source);
+            let place = external.place(&plan.mounts, places);
+            let Some(value) = source.to_str().map(str::to_owned) else {
+                return Err(Error::invalid(field, source, "cannot be restored: not UTF-8"));
+            };
+            pairs.push(Pair { key: external::name(field, &place)?, value });
+        }
+        if !plan.masked.is_empty() {
+            pairs.push(external::null());
+        }
+        Ok(pairs)
+    }
+
+    /// Does what CRIU asks for in the course of the restore.
+    fn notified(
+        &mut self,
+        notify: &Notify,
+        fd: Option<OwnedFd>,
+        console: Option<&OwnedFd>,
+    ) -> Result<()> {
+        match notify.script() {
+            "setup-namespaces" => self.create_hooks(notify.pid()),
+            "orphan-pts-master" => match (fd, console) {
+                (Some(master), Some(console)) => {
+                    socket::send_master(console.as_fd(), master.as_fd(), "/dev/ptmx")
+                }
+                (master, _) => {
+                    self.master = master;
+                    Ok(())
+                }
+            },
+            "post-restore" => self.adopt(notify.pid()).context("take over the restored process"),
+            _ => Ok(()),
+        }
+    }
+
+    /// Runs the hooks that run in the runtime's namespaces while a container is created.
+    fn create_hooks(&mut self, pid: i32) -> Result<()> {
+        let hooks = &self.plan.hooks;
+        if hooks.prestart.is_empty() && hooks.create_runtime.is_empty() {
+            return Ok(());
+        }
+        self.poststop_owed = true;
+        let state = state::document(&self.state, Status::Creating, pid).to_json()?;
+        hooks::run_all("prestart", &hooks.prestart, &state)?;
+        hooks::run_all("createRuntime", &hooks.create_runtime, &state)
+    }
+
+    /// Makes the restored process, which does not run yet, the init of the container. From here on
+    /// the container exists for other commands.
+    fn adopt(&mut self, pid: i32) -> Result<()> {
+        let named = Pid::from_raw(pid).ok_or_else(|| Error::new(Kind::System, "no process id"))?;
+        let pidfd = pidfd_open(named, PidfdFlags::empty()).context("pidfd_open")?;
+        self.child = Some(Child { pid, pidfd });
+        record::set_pid(&mut self.state, pid)?;
+        self.state.user_namespace = namespace_id(pid, "user")?;
+        self.state.keeps_clocks = !self.plan.namespaces.has(crate::config::Kind::Time)
+            && namespace_id(pid, "time")? != namespace_id(self_id(), "time")?;
+        if let Some(cgroup) = &mut self.cgroup {
+            cgroup.set_devices()?;
+            delegate(&self.plan, cgroup, pid)?;
+        }
+        self.reserved.commit(&self.state)
+    }
+
+    fn announce(&mut self, pid_file: Option<&Path>) -> Result<()> {
+        if let Some(path) = pid_file {
+            write_pid_file(path, self.state.pid)?;
+            self.pid_file = Some(path.to_owned());
+        }
+        Ok(())
+    }
+
+    /// Undoes everything, like a create that has failed. Returns `error`, the first error; an error
+    /// on the way is a warning.
+    fn undo(self, error: Error) -> Error {
+        let warn = |result: Result<()>| result.unwrap_or_else(log::warn);
+        if let Some(path) = &self.pid_file {
+            let removed = retry_once(|| Ok(std::fs::remove_file(path)?));
+            warn(removed.with_context(|| format!("--pid-file: remove {path:?}")));
+        }
+        if let Some(child) = &self.child {
+            warn(retry_once(|| self.parent.kill(child)).context("kill the restored process"));
+        }
+        if let Some(cgroup) = self.cgroup {
+            // CRIU kills what it has restored; none may be left if CRIU itself was killed.
+            warn(retry_once(|| cgroup.record().kill_all()));
+            warn(retry_once(|| cgroup.record().abandon()));
+        }
+        warn(retry_once(|| self.reserved.abandon()));
+        let poststop = &self.plan.hooks.poststop;
+        if self.poststop_owed && !poststop.is_empty() {
+            match state::document(&self.state, Status::Stopped, 0).to_json() {
+                Ok(json) => hooks::run_all_logging("poststop", poststop, &json),
+                Err(error) => log::warn(error),
+            }
+        }
+        error
+    }
+}
+
+/// Prepares the process of CRIU. CRIU requires a root file system that is a mount, and whose parent
+/// is not covered. The directory of the container is such a place; in the mount namespace of CRIU
+/// nobody else looks for it.
+fn prepare(plan: &Plan, place: &Path) -> Result<()> {
+    tree::make_all_slaves().context("make the mounts of criu's namespace slaves")?;
+    let root = tree::clone_path(&plan.rootfs, true).context("open the root file system")?;
+    tree::attach_at(&root, CWD, place)
+        .with_context(|| format!("mount the root file system on {place:?} for criu"))?;
+    match &plan.keyring {
+        Some(name) => keyring(&Proc::open()?, name, plan.process.as_ref(), true),
+        None => Ok(()),
+    }
+}
+
+/// Moves the process of CRIU to where the processes of the container start.
+fn enter(cgroup: &mut Cgroup, pid: i32) -> Result<()> {
+    cgroup.make_unit(pid)?;
+    if cgroup.needs_enter() {
+        cgroup.enter(pid)?;
+        cgroup.enter_below(pid)?;
+    }
+    cgroup.prepare_devices();
+    Ok(())
+}
+
+/// Returns the cgroups of a process: CRIU restores the cgroups of the images there.
+fn cgroup_roots(pid: i32) -> Result<Vec<CgroupRoot>> {
+    let text = crate::fs::read_long_text(&format!("/proc/{pid}/cgroup"))?;
+    let mut roots = Vec::new();
+    for line in text.lines() {
+        let mut fields = line.splitn(3, ':').skip(1);
+        let (Some(controllers), Some(path)) = (fields.next(), fields.next()) else { continue };
+        // The line of cgroup v2 has an empty name, which CRIU expects.
+        roots.extend(
+            controllers.split(',').map(|name| CgroupRoot {
+                controller: Some(name.to_owned()),
+                path: path.to_owned(),
+            }),
+        );
+    }
+    Ok(roots)
+}
+
+fn self_id() -> i32 {
+    nix::unistd::getpid().as_raw()
+}
+
+/// Returns the inode number of a namespace of a process; 0 if the kernel has no such namespaces.
+fn namespace_id(pid: i32, name: &str) -> Result<u64> {
+    use std::os::unix::fs::MetadataExt;
+    let path = format!("/proc/{pid}/ns/{name}");
+    match std::fs::metadata(&path) {
+        Ok(metadata) => Ok(metadata.ino()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(0),
+        Err(error) => Err(error).with_context(|| format!("look at {path}")),
+    }
+}
