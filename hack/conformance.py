@@ -36,10 +36,10 @@ HEADER = """\
 Each property of the [runtime specification](https://github.com/opencontainers/runtime-spec) 1.3.0 for Linux, and
 the tests that prove it. A test runs the real program and reads back from the kernel what the container has. With a
 star: tests that a machine may be unable to run, for lack of a controller, a device or privileges; they report that
-they were skipped.
+they were skipped. For `linux.intelRdt` a directory stands for the kernel's file system, which needs hardware.
 
 A value follows its property after `=`, a rule of the specification after `:`. Of {total} properties and rules,
-{proved} are proved, {refused} are refused by name, and {ignored} are for other platforms or no longer in the kernel.
+{proved} are proved, {refused} refused by name, and {ignored} for other platforms or no longer in the kernel.
 [differences.md](differences.md) describes in what the runtimes differ.
 """
 

@@ -31,7 +31,11 @@ fn call(c: &Container, words: &[&str], environment: Environment<'_>) -> Ran {
     let mut command = c.rt.command(words);
     let path = std::env::var("PATH").unwrap();
     command.env("PATH", format!("{}:{path}", c.path().join("bin").display()));
-    command.env("FAKE_RECORD", c.path().join("record"));
+    // CRIU gets no variable of the caller but PATH.
+    let mut settings = vec![("FAKE_RECORD", c.path().join("record").display().to_string())];
+    settings.extend(environment.iter().map(|(name, value)| (*name, (*value).to_owned())));
+    let settings: Value = settings.into_iter().collect();
+    fs::write(c.path().join("bin/settings"), settings.to_string()).unwrap();
     command.envs(environment.iter().copied());
     c.rt.spawn(command).wait()
 }
@@ -67,7 +71,9 @@ fn options_are_fields_of_the_request() {
     symlink("mnt", c.rootfs().join("link")).unwrap();
     c.mount("/link", "", "/etc", &["bind"]);
     c.set("/linux/maskedPaths", json!(["/etc/passwd", "/var", "/nowhere"]));
-    c.set("/annotations/org.criu.config", json!("/etc/own.conf"));
+    let own = c.path().join("own.conf");
+    fs::write(&own, "").unwrap();
+    c.set("/annotations/org.criu.config", json!(own));
     c.run_detached();
     let words = "checkpoint --image-path images --work-path work --parent-path earlier \
         --leave-running --tcp-established --tcp-skip-in-flight --ext-unix-sk --shell-job --file-locks \
@@ -91,7 +97,7 @@ fn options_are_fields_of_the_request() {
         ("14", json!("earlier")),
         ("34", json!(0)),
         ("38", json!(0x4000_0000)),
-        ("51", json!("/etc/own.conf")),
+        ("51", json!(own)),
         ("64", json!(2)),
     ] {
         assert_eq!(opts[field], json!([value]), "{field}: {opts}");
@@ -226,6 +232,12 @@ fn a_failed_restore_leaves_nothing() {
     c.assert_gone();
     restore(&c, &["--image-path", "nowhere"], &[]).refused(&["--image-path", "nowhere"]);
     restore(&c, &images, &[("FAKE_VERSION", "3.1")]).refused(&["3.16"]);
+    restore(&c, &images, &[("FAKE_NAMESPACES", "none")])
+        .refused(&["linux.namespaces", "does not have it"]);
+    c.assert_gone();
+    c.set("/annotations", json!({"org.criu.config": "/no/such/file"}));
+    restore(&c, &images, &[]).refused(&["org.criu.config", "/no/such/file"]);
+    c.set("/annotations", json!({"org.criu.config": ""}));
     c.assert_gone();
     let poststop = c.path().join("poststop-ran");
     let fails = c.script("fails", "echo no; exit 3");

@@ -18,11 +18,16 @@ const MAX_BYTES: u64 = 1 << 16;
 
 /// Writes the file for the process `pid`.
 pub(super) fn save(directories: &Directories, pid: i32) -> Result<()> {
-    let targets = [0, 1, 2].map(|number| {
-        // A closed descriptor has no target.
-        let target = std::fs::read_link(format!("/proc/{pid}/fd/{number}")).unwrap_or_default();
-        target.to_string_lossy().into_owned()
-    });
+    let mut targets = Vec::with_capacity(3);
+    for number in 0..3 {
+        let path = format!("/proc/{pid}/fd/{number}");
+        targets.push(match std::fs::read_link(&path) {
+            Ok(target) => target.to_string_lossy().into_owned(),
+            // A closed descriptor has no target.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+            Err(error) => return Err(error).with_context(|| format!("read {path}")),
+        });
+    }
     let text = serde_json::to_vec(&targets).map_err(|e| Error::new(Kind::System, e.to_string()))?;
     let mode = Mode::RUSR | Mode::WUSR;
     write_atomic(directories.images.as_fd(), Path::new(NAME), mode, &text)

@@ -44,9 +44,9 @@ pub fn dump(
 ) -> Result<()> {
     let missing = || Error::new(Kind::State, "container not running");
     let state = container.state().ok_or_else(missing)?;
-    let directories = Directories::open(settings, true, "dump.log")?;
     check_parent(settings, &dump)?;
     let mut opts = opts(container, state, settings, &dump)?;
+    let directories = Directories::open(settings, true, "dump.log")?;
     opts.log_file = Some(directories.log().to_owned());
     let signals = Ignored::of_this_process()?;
     let hierarchy = Hierarchy::look()?;
@@ -64,7 +64,7 @@ pub fn dump(
     let asked = ask(&mut service, &directories, settings, &mut dump, state.pid, opts);
     let finished = service.finish();
     hierarchy.repair();
-    finished.and(asked)
+    asked.and(finished)
 }
 
 fn ask(
@@ -98,7 +98,7 @@ fn ask(
     asked.map_err(|error| directories.explain(error))
 }
 
-/// Refuses a parent that is not a directory below the images, which CRIU would ignore.
+/// Refuses a parent that is not a directory, or not relative to the images, which CRIU would ignore.
 fn check_parent(settings: &Settings, dump: &Dump) -> Result<()> {
     let Some(parent) = &dump.parent_images else { return Ok(()) };
     let invalid = |why: &str| Err(Error::invalid("--parent-path", parent, why));
@@ -127,7 +127,7 @@ fn opts(container: &Entry, state: &State, settings: &Settings, dump: &Dump) -> R
         track_mem: dump.parent_images.is_some().then_some(true),
         freeze_cgroup: freezer.as_deref().map(text).transpose()?,
         external: external::namespaces_to_dump(&namespaces, state.pid)?,
-        config_file: config_file(&state.annotations),
+        config_file: config_file(&state.annotations)?,
         ..settings.opts()
     };
     if !dump.pre_dump {

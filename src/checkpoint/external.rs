@@ -150,7 +150,7 @@ fn place_of(file: &OwnedFd) -> Option<PathBuf> {
 }
 
 /// The names of namespaces in /proc/PID/ns, which are those of CRIU.
-fn proc_name(kind: Kind) -> &'static str {
+pub(super) fn proc_name(kind: Kind) -> &'static str {
     match kind {
         Kind::Network => "net",
         Kind::Mount => "mnt",

@@ -10,6 +10,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use crate::{Context, Error, Result};
+
 mod command;
 mod descriptors;
 mod dump;
@@ -29,18 +31,27 @@ pub use restored::Restore;
 pub use settings::{CgroupMode, NetworkLock, PageServer, Settings};
 
 /// The annotation that names another configuration file for CRIU, or none if it is empty.
-const CONFIG_ANNOTATION: &str = "org.criu.config";
+pub const CONFIG_ANNOTATION: &str = "org.criu.config";
 
 /// The configuration files for CRIU, the first that exists; CRIU ignores a file that does not.
 const CONFIG_FILES: [&str; 2] = ["/etc/criu/bulkhead.conf", "/etc/criu/runc.conf"];
 
 /// Returns the configuration file that overrides the options of a request.
-fn config_file(annotations: &BTreeMap<String, String>) -> Option<String> {
-    match annotations.get(CONFIG_ANNOTATION) {
-        Some(path) => Some(path.clone()).filter(|path| !path.is_empty()),
-        None => {
-            let mut existing = CONFIG_FILES.iter().filter(|path| Path::new(path).exists());
-            existing.next().map(|path| (*path).to_owned())
-        }
+///
+/// # Errors
+/// A file that is named must exist: CRIU would ignore it otherwise.
+fn config_file(annotations: &BTreeMap<String, String>) -> Result<Option<String>> {
+    let Some(path) = annotations.get(CONFIG_ANNOTATION) else {
+        let mut existing = CONFIG_FILES.iter().filter(|path| Path::new(path).exists());
+        return Ok(existing.next().map(|path| (*path).to_owned()));
+    };
+    if path.is_empty() {
+        return Ok(None);
     }
+    let field = format!("annotations.{CONFIG_ANNOTATION}");
+    if !path.starts_with('/') {
+        return Err(Error::invalid(field, path, "must be an absolute path"));
+    }
+    std::fs::File::open(path).with_context(|| format!("{field}: open {path:?}"))?;
+    Ok(Some(path.clone()))
 }

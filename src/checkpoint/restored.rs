@@ -17,7 +17,7 @@ use super::rpc::{CgroupRoot, InheritFd, Notify, Opts, Pair, Type};
 use super::service::{Service, Start};
 use super::settings::Settings;
 use crate::cgroup::Cgroup;
-use crate::config::Plan;
+use crate::config::{Choice, KINDS, Plan, kind_name};
 use crate::error::retry_once;
 use crate::fs::Proc;
 use crate::init::enter::keyring;
@@ -157,7 +157,7 @@ impl<'a> Restored<'a> {
         });
         let finished = service.finish();
         hierarchy.repair();
-        finished.and(asked)
+        asked.and(finished)
     }
 
     fn opts(
@@ -175,7 +175,7 @@ impl<'a> Restored<'a> {
             log_file: Some(sources.directories.log().to_owned()),
             evasive_devices: Some(true),
             restore_sibling: Some(true),
-            config_file: config_file(&self.state.annotations),
+            config_file: config_file(&self.state.annotations)?,
             external_mounts: self.external_mounts(places)?,
             inherit_fds: [&joined.inherited[..], &sources.pipes[..]].concat(),
             join_ns: joined.replaced.clone(),
@@ -248,6 +248,7 @@ impl<'a> Restored<'a> {
         let named = Pid::from_raw(pid).ok_or_else(|| Error::new(Kind::System, "no process id"))?;
         let pidfd = pidfd_open(named, PidfdFlags::empty()).context("pidfd_open")?;
         self.child = Some(Child { pid, pidfd });
+        self.check_namespaces(pid)?;
         record::set_pid(&mut self.state, pid)?;
         self.state.user_namespace = namespace_id(pid, "user")?;
         self.state.keeps_clocks = !self.plan.namespaces.has(crate::config::Kind::Time)
@@ -257,6 +258,30 @@ impl<'a> Restored<'a> {
             delegate(&self.plan, cgroup, pid)?;
         }
         self.reserved.commit(&self.state)
+    }
+
+    /// Checks that the restored process has the namespaces that the configuration requests. CRIU makes
+    /// those of the images.
+    fn check_namespaces(&self, pid: i32) -> Result<()> {
+        for kind in KINDS {
+            let name = external::proc_name(kind);
+            let found = namespace_id(pid, name)?;
+            let fits = match self.plan.namespaces.get(kind) {
+                Choice::Inherit => true,
+                Choice::New => found != namespace_id(self_id(), name)?,
+                Choice::Join(path) => {
+                    let joined =
+                        std::fs::metadata(path).with_context(|| format!("look at {path:?}"));
+                    found == std::os::unix::fs::MetadataExt::ino(&joined?)
+                }
+            };
+            if !fits {
+                let why =
+                    "the restored process does not have it; the images are of another container";
+                return Err(Error::invalid("linux.namespaces", kind_name(kind), why));
+            }
+        }
+        Ok(())
     }
 
     fn announce(&mut self, pid_file: Option<&Path>) -> Result<()> {

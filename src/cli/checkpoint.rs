@@ -14,6 +14,7 @@ use crate::container::{CheckpointOptions, default_images};
 use crate::spawn::Parent;
 use crate::state::Id;
 use crate::sys::fds;
+use crate::terminal::signals::SignalGuard;
 use crate::{Context, Error, Kind, Result};
 
 /// Saves the container.
@@ -34,6 +35,9 @@ pub fn run(global: &Global, args: &CheckpointArgs) -> Result<()> {
         status,
     };
     let (store, id) = (environment::store(global)?, Id::new(&args.id)?);
+    // CRIU has a session of its own and goes on after a signal for the runtime, which has to repair
+    // the options of the cgroup file system afterwards.
+    let _signals = SignalGuard::block()?;
     checkpoint(&store, &id, &options, Parent::Caller)
 }
 
@@ -42,7 +46,8 @@ pub fn settings(args: &CriuArgs) -> Result<Settings> {
     let given = |path: &Option<PathBuf>| path.clone().filter(|path| !path.as_os_str().is_empty());
     Ok(Settings {
         program: program()?,
-        environment: std::env::vars_os().collect(),
+        // Variables such as CRIU_CONFIG_FILE would change what CRIU does.
+        environment: std::env::vars_os().filter(|(name, _)| name == "PATH").collect(),
         images: given(&args.image_path).unwrap_or_else(|| default_images().to_owned()),
         work: given(&args.work_path),
         tcp_established: args.tcp_established,

@@ -34,10 +34,11 @@ pub fn document() -> Value {
         "mountOptions": options::names(),
         "linux": linux(),
         "annotations": annotations(),
-        // Properties of the systemd unit, and annotations that name files and sockets of the host.
+        // Properties of the systemd unit, and annotations that name files and sockets of the host, of
+        // which CRIU's configuration can name a program.
         // A name that ends with a dot is a prefix.
         "potentiallyUnsafeConfigAnnotations":
-            [systemd::annotations::PREFIX, crate::config::annotations::PREFIX],
+            [crate::checkpoint::CONFIG_ANNOTATION, systemd::annotations::PREFIX, crate::config::annotations::PREFIX],
     })
 }
 

@@ -4,12 +4,14 @@
 //! programs have four times as many instructions, and version 2.5.4 compiles some profiles with
 //! conditions and several architectures into programs without the rules of an architecture.
 
+use std::collections::BTreeSet;
+
 use libseccomp::{ScmpArch, ScmpSyscall};
 
 use super::filter::Filter;
 use super::names::{self, flag_supported, flag_value, json_name, scmp_arch};
 use super::profile::Profile;
-use super::table::{self, Contradiction, Table};
+use super::table::{self, Refusal, Table};
 use crate::sys::seccomp::{INSTRUCTION, MAX_INSTRUCTIONS, action_known};
 use crate::{Error, Result};
 
@@ -17,16 +19,19 @@ pub(super) fn build(profile: &Profile<'_>, warnings: &mut Vec<String>) -> Result
     kernel_can(profile)?;
     let mut tables: Vec<Table> = archs(profile)?.into_iter().map(Table::new).collect();
     fill(&mut tables, profile, warnings)?;
-    let program = table::program(&tables, profile.default);
+    let program = table::program(&tables, profile.default).map_err(|_| too_large())?;
     if program.len() > MAX_INSTRUCTIONS * INSTRUCTION {
-        let why = format!(
-            "the filter has {} instructions, the kernel takes {MAX_INSTRUCTIONS}; \
-             name fewer architectures or compare fewer arguments",
-            program.len() / INSTRUCTION
-        );
-        return Err(Error::invalid_field("linux.seccomp", why));
+        return Err(too_large());
     }
     Ok(Filter { program, flags: profile.flags, notify: profile.notify })
+}
+
+fn too_large() -> Error {
+    let why = format!(
+        "the filter has more instructions than the {MAX_INSTRUCTIONS} that the kernel takes; name \
+         fewer architectures or compare fewer arguments"
+    );
+    Error::invalid_field("linux.seccomp", why)
 }
 
 /// Checks that the kernel supports the actions and flags. The kernel would treat an unknown action
@@ -81,13 +86,12 @@ pub(super) fn can_occur(native: ScmpArch, arch: ScmpArch) -> bool {
 
 /// Adds the rules to the table of each architecture.
 fn fill(tables: &mut [Table], profile: &Profile<'_>, warnings: &mut Vec<String>) -> Result<()> {
-    let mut unknown: Vec<&str> = Vec::new();
+    let mut unknown = BTreeSet::new();
     for (i, rule) in profile.rules.iter().enumerate() {
-        for name in rule.names {
+        let names: BTreeSet<&str> = rule.names.iter().map(String::as_str).collect();
+        for name in names {
             if ScmpSyscall::from_name(name).is_err() {
-                if !unknown.contains(&name.as_str()) {
-                    unknown.push(name);
-                }
+                unknown.insert(name);
                 continue;
             }
             for table in &mut *tables {
@@ -97,10 +101,14 @@ fn fill(tables: &mut [Table], profile: &Profile<'_>, warnings: &mut Vec<String>)
                         continue;
                     }
                     for conditions in &rule.alternatives {
-                        table.add(number, conditions, rule.action).map_err(|Contradiction| {
-                            let field = format!("linux.seccomp.syscalls[{i}]");
-                            let why = "contradicts an earlier rule for the same system call";
-                            Error::invalid(field, name, why)
+                        let added = table.add(number, conditions, rule.action);
+                        added.map_err(|refusal| match refusal {
+                            Refusal::TooMany => too_large(),
+                            Refusal::Contradiction => {
+                                let field = format!("linux.seccomp.syscalls[{i}]");
+                                let why = "contradicts an earlier rule for the same system call";
+                                Error::invalid(field, name, why)
+                            }
                         })?;
                     }
                 }

@@ -73,6 +73,9 @@ impl Decisions {
         hit: Decision,
         miss: Decision,
     ) -> Decision {
+        if !wide && is_beyond_32_bits(value & mask) {
+            return miss;
+        }
         let shifts = if wide { &[0, 32][..] } else { &[0] };
         shifts.iter().fold(hit, |hit, shift| {
             let [mask, value] = [mask, value & mask].map(|bits| (bits >> shift) as u32);
@@ -94,6 +97,9 @@ impl Decisions {
         hit: Decision,
         miss: Decision,
     ) -> Decision {
+        if !wide && is_beyond_32_bits(condition.value) {
+            return miss;
+        }
         let [low, high] = [0, 32].map(|shift| (condition.value >> shift) as u32);
         let lower = self.add(Form::Compare(code, low, hit, miss));
         let lower = self.add(Form::Load(offset(condition.index, 0), lower));
@@ -154,6 +160,11 @@ impl Decisions {
         }
         order.push(decision);
     }
+}
+
+/// Whether no argument of 32 bits equals or exceeds `value`. Profiles write -1 with 64 bits too.
+fn is_beyond_32_bits(value: u64) -> bool {
+    value > u64::from(u32::MAX) && value as i32 as i64 as u64 != value
 }
 
 /// Returns the offset of a word of an argument in `struct seccomp_data`: of the lower (`shift` 0) or

@@ -225,3 +225,62 @@ fn rules_hold_on_the_second_architecture_too() {
         assert_eq!(answers, [libc::SECCOMP_RET_LOG, ALLOW, ALLOW], "{arch:?}");
     }
 }
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn bits_that_the_kernel_ignores_do_not_hide_a_multiplexed_call() {
+    let filter =
+        compiled(&json!({"defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_X86"],
+        "syscalls": [{"names": ["shmget"], "action": "SCMP_ACT_LOG"}]}));
+    let ipc = |call: u64| answer(&filter, ScmpArch::X86, 117, [call, 0, 0, 0, 0, 0]);
+    // ipc(2) has a version in the upper half.
+    assert_eq!(
+        [ipc(23), ipc(0x1_0017), ipc(24)],
+        [libc::SECCOMP_RET_LOG, libc::SECCOMP_RET_LOG, ALLOW]
+    );
+}
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn arguments_of_32_bits_are_below_larger_values() {
+    let log = libc::SECCOMP_RET_LOG;
+    for (op, value, expected) in [
+        ("SCMP_CMP_LT", 1u64 << 32, log),
+        ("SCMP_CMP_GE", 1 << 32, ALLOW),
+        ("SCMP_CMP_EQ", (1 << 32) + 7, ALLOW),
+        ("SCMP_CMP_NE", (1 << 32) + 7, log),
+        ("SCMP_CMP_EQ", 7, log),
+        // -1 in 64 bits.
+        ("SCMP_CMP_NE", u64::MAX, log),
+    ] {
+        let filter = compiled(&json!({"defaultAction": "SCMP_ACT_ALLOW",
+            "architectures": ["SCMP_ARCH_X86"], "syscalls": [{"names": ["write"],
+            "action": "SCMP_ACT_LOG", "args": [{"index": 0, "value": value, "op": op}]}]}));
+        assert_eq!(
+            answer(&filter, ScmpArch::X86, 4, [7, 0, 0, 0, 0, 0]),
+            expected,
+            "{op} {value:#x}"
+        );
+    }
+    let minus_one = compiled(&json!({"defaultAction": "SCMP_ACT_ALLOW",
+        "architectures": ["SCMP_ARCH_X86"], "syscalls": [{"names": ["write"], "action": "SCMP_ACT_LOG",
+        "args": [{"index": 0, "value": u64::MAX, "op": "SCMP_CMP_EQ"}]}]}));
+    assert_eq!(answer(&minus_one, ScmpArch::X86, 4, [0xffff_ffff, 0, 0, 0, 0, 0]), log);
+}
+
+#[test]
+fn too_many_conditions_are_an_error() {
+    let equal = |value: usize| json!({"index": 0, "value": value, "op": "SCMP_CMP_EQ"});
+    for (names, count) in [(vec!["read"], 100_000), (vec!["read", "write", "close"], 1500)] {
+        let args: Vec<Value> = (0..count).map(equal).collect();
+        let profile = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": names
+            .iter()
+            .map(|name| json!({"names": [name], "action": "SCMP_ACT_LOG", "args": args}))
+            .chain([json!({"names": ["dup"], "action": "SCMP_ACT_LOG",
+                "args": (count..count + 1500).map(equal).collect::<Vec<_>>()})])
+            .collect::<Vec<_>>()});
+        let profile = serde_json::from_value(profile).unwrap();
+        let error = compile(&profile, &mut Vec::new()).unwrap_err().to_string();
+        assert!(error.starts_with("linux.seccomp: the filter has more instructions"), "{error}");
+    }
+}

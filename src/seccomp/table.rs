@@ -10,7 +10,7 @@
 //! The highest number is an approximation: numbers were not always assigned in the order of
 //! releases (`close_range`), and gaps below it keep the default action.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use libseccomp::{ScmpArch, ScmpSyscall};
 use oci_spec::runtime::LinuxSeccompOperator as Operator;
@@ -19,6 +19,7 @@ use super::assemble::{Code, Item, JUMP_EQUAL, LOAD};
 use super::decision::{Decision, Decisions};
 use super::names::audit_arch;
 use super::profile::Condition;
+use crate::sys::seccomp::MAX_INSTRUCTIONS;
 
 /// Offsets in `struct seccomp_data`.
 const NUMBER: u32 = 0;
@@ -37,14 +38,25 @@ const ENOSYS: u32 = libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32;
 /// The action for calls of an architecture without rules, as with libseccomp.
 const BAD_ARCH: u32 = libc::SECCOMP_RET_KILL_THREAD;
 
-/// Two rules for a system call with equal conditions and different actions.
-pub(super) struct Contradiction;
+/// The number of conditional rules for a call above which the program is too large: each needs a
+/// load and a comparison.
+const MAX_RULES: usize = MAX_INSTRUCTIONS / 2;
+
+/// The reason why a rule cannot be added.
+pub(super) enum Refusal {
+    /// An earlier rule for the call has equal conditions and another action.
+    Contradiction,
+    /// The program would be too large for the kernel.
+    TooMany,
+}
 
 /// The rules of an architecture.
 pub(super) struct Table {
     arch: ScmpArch,
     calls: BTreeMap<u32, Rules>,
     newest: Option<u32>,
+    /// The numbers of calls that are behind a multiplexer as well.
+    direct: Option<HashMap<String, u32>>,
 }
 
 /// The rules of a system call.
@@ -56,48 +68,71 @@ struct Rules {
     unconditional: Option<u32>,
 }
 
-/// A number of a system call, and the first argument by which a multiplexer (socketcall(2), ipc(2))
-/// finds the call.
-type Number = (u32, Option<u64>);
+/// A number of a system call, and the mask and the value of the first argument by which a multiplexer
+/// (socketcall(2), ipc(2)) finds the call.
+type Number = (u32, Option<[u64; 2]>);
 
 impl Table {
     pub(super) fn new(arch: ScmpArch) -> Self {
-        Table { arch, calls: BTreeMap::new(), newest: None }
+        Table { arch, calls: BTreeMap::new(), newest: None, direct: None }
     }
 
     /// Returns the numbers of a call; notes that the profile names it.
     pub(super) fn name(&mut self, name: &str) -> Vec<Number> {
-        let numbers = numbers(self.arch, name);
+        let numbers = self.numbers(name);
         let public = |number: &u32| self.arch != ScmpArch::Arm || *number < ARM_PRIVATE;
         let named = numbers.iter().map(|(number, _)| *number).filter(public).max();
         self.newest = self.newest.max(named);
         numbers
     }
 
+    /// Returns the numbers of a call on the architecture; none if the architecture lacks the call.
+    fn numbers(&mut self, name: &str) -> Vec<Number> {
+        let arch = self.arch;
+        let resolve = |name| ScmpSyscall::from_name_by_arch(name, arch).map(|s| s.as_raw_syscall());
+        // The kernel ignores the other bits of the first argument; ipc(2) has a version in them.
+        let (multiplexer, mask, call) = match resolve(name) {
+            Ok(number @ 0..) => return vec![(number as u32, None)],
+            // libseccomp's own numbers for the calls behind a multiplexer; their last two digits are
+            // the numbers of <linux/net.h> and <linux/ipc.h>.
+            Ok(number @ -120..=-100) => ("socketcall", 0xffff_ffff, -number % 100),
+            Ok(number @ -224..=-200) => ("ipc", 0xffff, -number % 100),
+            _ => return Vec::new(),
+        };
+        let multiplexed = resolve(multiplexer).ok().and_then(|number| u32::try_from(number).ok());
+        let multiplexed = multiplexed.map(|number| (number, Some([mask, call as u64])));
+        let direct = self.direct.get_or_insert_with(|| direct(arch)).get(name);
+        multiplexed.into_iter().chain(direct.map(|number| (*number, None))).collect()
+    }
+
     /// Adds a rule.
     ///
     /// # Errors
-    /// It contradicts an earlier rule.
+    /// It contradicts an earlier rule, or there are too many.
     pub(super) fn add(
         &mut self,
         (number, multiplexed): Number,
         conditions: &[Condition],
         action: u32,
-    ) -> Result<(), Contradiction> {
+    ) -> Result<(), Refusal> {
         let rules = self.calls.entry(number).or_default();
         let mut conditions = conditions.to_vec();
-        if let Some(value) = multiplexed {
-            // The arguments of the call itself are in memory, which a filter cannot read.
+        if let Some([value, two]) = multiplexed {
+            // The arguments of the call itself are in memory, which a filter cannot read. The other
+            // conditions stay, as with libseccomp.
             conditions.retain(|condition| condition.index != 0);
-            let operator = Operator::ScmpCmpEq;
-            conditions.insert(0, Condition { index: 0, operator, value, two: 0 });
+            let operator = Operator::ScmpCmpMaskedEq;
+            conditions.push(Condition { index: 0, operator, value, two });
         }
+        conditions.sort_by_key(|condition| condition.index);
         if rules.unconditional.is_some() {
         } else if conditions.is_empty() {
             rules.unconditional = Some(action);
         } else if let Some((_, earlier)) = rules.conditional.iter().find(|(c, _)| *c == conditions)
         {
-            return if *earlier == action { Ok(()) } else { Err(Contradiction) };
+            return if *earlier == action { Ok(()) } else { Err(Refusal::Contradiction) };
+        } else if rules.conditional.len() >= MAX_RULES {
+            return Err(Refusal::TooMany);
         } else {
             rules.conditional.push((conditions, action));
         }
@@ -136,9 +171,9 @@ impl Table {
         points.sort_unstable();
         points.dedup();
         let audit = audit_arch(self.arch).unwrap_or(0);
-        // __AUDIT_ARCH_64BIT without __AUDIT_ARCH_CONVENTION_MIPS64_N32. libseccomp compares 32 bits
-        // on x32 as well.
-        let wide = audit & 0xa000_0000 == 0x8000_0000 && self.arch != ScmpArch::X32;
+        // __AUDIT_ARCH_64BIT without __AUDIT_ARCH_CONVENTION_MIPS64_N32. On x32, for which libseccomp
+        // compares 32 bits, the kernel uses all bits of an argument.
+        let wide = audit & 0xa000_0000 == 0x8000_0000;
         let mut ranges: Vec<(u32, Decision)> = Vec::new();
         for point in points {
             let below = defaults.partition_point(|(start, _)| *start <= point);
@@ -165,7 +200,10 @@ impl Table {
 ///
 /// The kernel checks, converts and compiles every instruction of a filter each time that the filter
 /// is loaded. Profiles mostly allow runs of consecutive numbers, so a search over ranges is short.
-pub(super) fn program(tables: &[Table], default: u32) -> Vec<u8> {
+///
+/// # Errors
+/// The program would be too large for the kernel.
+pub(super) fn program(tables: &[Table], default: u32) -> Result<Vec<u8>, Refusal> {
     let has_x32 = tables.iter().any(|table| table.arch == ScmpArch::X32);
     let mut all = Decisions::default();
     let mut archs: BTreeMap<u32, Vec<(u32, Decision)>> = BTreeMap::new();
@@ -175,6 +213,10 @@ pub(super) fn program(tables: &[Table], default: u32) -> Vec<u8> {
         }
     }
     let other = all.always(BAD_ARCH);
+    // Before the code is made, which takes long for a very large one.
+    if all.count() > 2 * MAX_INSTRUCTIONS {
+        return Err(Refusal::TooMany);
+    }
     let mut code = Code::default();
     code.add(Item::Plain(LOAD, ARCH));
     for (audit, mut ranges) in archs {
@@ -192,26 +234,15 @@ pub(super) fn program(tables: &[Table], default: u32) -> Vec<u8> {
     }
     let labels = code.labels(all.count());
     all.append(&mut code, &[other], &labels);
-    code.assemble()
+    Ok(code.assemble())
 }
 
-/// Returns the numbers of a call on an architecture; none if the architecture lacks the call.
-fn numbers(arch: ScmpArch, name: &str) -> Vec<Number> {
-    let resolve = |name| ScmpSyscall::from_name_by_arch(name, arch).map(|s| s.as_raw_syscall());
-    let multiplexer = match resolve(name) {
-        Ok(number @ 0..) => return vec![(number as u32, None)],
-        // libseccomp's own numbers for the calls behind a multiplexer; their last two digits are the
-        // numbers of <linux/net.h> and <linux/ipc.h>.
-        Ok(number @ -120..=-100) => ("socketcall", -number % 100),
-        Ok(number @ -224..=-200) => ("ipc", -number % 100),
-        _ => return Vec::new(),
+/// Returns the calls in the range of numbers in which newer kernels have those behind a multiplexer.
+fn direct(arch: ScmpArch) -> HashMap<String, u32> {
+    let range = match arch {
+        ScmpArch::Mips | ScmpArch::Mipsel => 4000..=4500,
+        _ => 300..=410,
     };
-    let (multiplexer, call) = multiplexer;
-    let multiplexed = resolve(multiplexer).ok().and_then(|number| u32::try_from(number).ok());
-    // Newer kernels have most of these calls directly as well, with numbers in this range.
-    let direct = (300..=410).find(|number| {
-        ScmpSyscall::from(*number).get_name_by_arch(arch).is_ok_and(|found| found == name)
-    });
-    let direct = direct.map(|number: i32| (number as u32, None));
-    multiplexed.map(|number| (number, Some(call as u64))).into_iter().chain(direct).collect()
+    let name = |number: i32| ScmpSyscall::from(number).get_name_by_arch(arch).ok();
+    range.filter_map(|number| Some((name(number)?, number as u32))).collect()
 }

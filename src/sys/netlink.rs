@@ -4,8 +4,8 @@ use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, connect, recv, send,
-    socket,
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, connect, recvfrom,
+    send, socket,
 };
 
 /// The size of `struct nlmsghdr`.
@@ -141,10 +141,14 @@ impl Socket {
         let mut buffer = vec![0; BUFFER];
         let mut is_consistent = true;
         loop {
-            let length = match recv(self.fd.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
+            let (length, from) = match recvfrom::<NetlinkAddr>(self.fd.as_raw_fd(), &mut buffer) {
                 Err(Errno::EINTR) => continue,
                 answer => answer?,
             };
+            // A message can arrive before the socket is connected.
+            if from.is_none_or(|from| from.pid() != 0) {
+                continue;
+            }
             for message in messages(&buffer[..length]) {
                 if message.serial != self.serial {
                     continue;

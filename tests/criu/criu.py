@@ -1,7 +1,8 @@
-#!/usr/bin/env python3
-"""Answers requests like `criu swrk FD`, and records them as lines of JSON in $FAKE_RECORD.
+#!/usr/bin/python3
+"""Answers requests like `criu swrk FD`, and records them as lines of JSON in the file FAKE_RECORD.
 
-$FAKE_VERSION is its version; a request of the type $FAKE_FAIL fails, after an error in the log.
+The file `settings` beside it has these names. FAKE_VERSION is its version; a request of the type
+FAKE_FAIL fails, after an error in the log.
 """
 import array, ctypes, json, os, signal, socket, sys
 
@@ -48,6 +49,10 @@ def field(key, value):
     return number(key << 3 | 2) + number(len(value)) + value
 
 
+with open(os.path.join(os.path.dirname(sys.argv[0]), "settings")) as file:
+    settings = json.load(file)
+if set(os.environ) - {"PATH", "LC_CTYPE"}:
+    sys.exit("unexpected environment: " + " ".join(os.environ))
 link = socket.socket(fileno=int(sys.argv[2]))
 os.set_inheritable(link.fileno(), False)
 
@@ -64,9 +69,17 @@ def notify(script, pid=None, fd=None):
         sys.exit(1)
 
 
-def restored():
+def restored(opts):
     """Clones a child of this process's parent."""
     libc = ctypes.CDLL(None, use_errno=True)
+    # The namespaces of config.json: ipc, uts, network, pid, cgroup and mount.
+    if settings.get("FAKE_NAMESPACES") != "none":
+        libc.unshare(0x08000000 | 0x04000000 | 0x40000000 | 0x20000000 | 0x02000000 | 0x00020000)
+    for outside in opts.get(39, []):
+        libc.setns(os.open(outside[2][0], os.O_RDONLY), 0)
+    for outside in opts.get(27, []):
+        if outside[1][0] == "extRootNetNS":
+            libc.setns(outside[2][0], 0)
     pid = libc.syscall(56, 0x8000 | signal.SIGCHLD, 0, 0, 0, 0)
     if pid == 0:
         link.close()
@@ -90,11 +103,11 @@ while True:
     kind, opts = top[1], top.get(2, {})
     names = ["ino:" + str(os.fstat(n).st_ino) for n in range(3)]
     mounts = [line.split()[4] for line in open("/proc/self/mountinfo")]
-    with open(os.environ["FAKE_RECORD"], "a") as record:
+    with open(settings["FAKE_RECORD"], "a") as record:
         record.write(json.dumps({"type": kind, "opts": opts, "stdio": names, "mounts": mounts,
                                  "cgroup": open("/proc/self/cgroup").read()}) + "\n")
     if kind == 10:
-        major, minor = os.environ.get("FAKE_VERSION", "4.1").split(".")
+        major, minor = settings.get("FAKE_VERSION", "4.1").split(".")
         answer(10, 1, field(10, field(1, int(major)) + field(2, int(minor))))
         continue
     if kind == 9:
@@ -103,12 +116,12 @@ while True:
     log = opts.get(17, opts[1])[0]
     open(opts[10][0], "w", opener=lambda path, flags: os.open(path, flags, 0o600, dir_fd=log)).write(
         "(00.1) all is well\n" + ("(00.2) Error (criu/fake.c:1): it was asked to fail\n"
-                                  if os.environ.get("FAKE_FAIL") == str(kind) else ""))
+                                  if settings.get("FAKE_FAIL") == str(kind) else ""))
     if kind == 2:
-        child = restored()
+        child = restored(opts)
         try:
             notify("setup-namespaces", child)
-            if "FAKE_MASTER" in os.environ:
+            if "FAKE_MASTER" in settings:
                 notify("orphan-pts-master", fd=os.open("/dev/null", os.O_RDWR))
             notify("post-restore", child)
         except SystemExit:
@@ -118,7 +131,7 @@ while True:
         notify("network-lock")
         if opts.get(48) == [1]:
             notify("status-ready")
-    if os.environ.get("FAKE_FAIL") == str(kind):
+    if settings.get("FAKE_FAIL") == str(kind):
         if kind == 2:
             os.kill(child, signal.SIGKILL)
         answer(kind, 0, field(7, 5))

@@ -22,11 +22,11 @@ pub struct CriuArgs {
     #[arg(long, help_heading = CRIU)]
     pub tcp_established: bool,
 
-    /// Accept Unix sockets that are connected to processes outside.
+    /// Accept Unix sockets to the outside.
     #[arg(long, help_heading = CRIU)]
     pub ext_unix_sk: bool,
 
-    /// Accept a session or terminal of a process outside.
+    /// Accept an outside session or terminal.
     #[arg(long, help_heading = CRIU)]
     pub shell_job: bool,
 
@@ -38,24 +38,29 @@ pub struct CriuArgs {
     #[arg(long, help_heading = CRIU)]
     pub lazy_pages: bool,
 
-    /// Treatment of cgroups: soft, full, strict, props, none or ignore.
+    /// Treatment of cgroups.
     ///
+    /// MODE is soft, full, strict, props, none or ignore.
     /// With ignore, all processes are restored in the container's own cgroup. See --manage-cgroups in
     /// criu(8).
     #[arg(long, value_name = "MODE", hide_possible_values = true, help_heading = CRIU)]
     pub manage_cgroups_mode: Option<CgroupMode>,
 
-    /// Do not save or restore the content of a namespace; only network.
+    /// Leave the content of a namespace out.
     ///
-    /// The network namespace is always treated so: its devices belong to the engine.
+    /// Only network is possible. The network namespace is always treated so: its devices belong to the engine.
     #[arg(long, value_name = "NAMESPACE", hide_possible_values = true, help_heading = CRIU)]
     pub empty_ns: Vec<EmptyNamespace>,
 
-    /// Remove memory pages from earlier images once they are not needed.
+    /// Drop needless pages of earlier images.
+    ///
+    /// Removes memory pages from earlier images once they are not needed.
     #[arg(long, help_heading = CRIU)]
     pub auto_dedup: bool,
 
-    /// Keep out packets by iptables, nftables or skip (not at all).
+    /// Lock: iptables, nftables or skip.
+    ///
+    /// How packets are kept out meanwhile.
     #[arg(long, value_name = "METHOD", hide_possible_values = true, help_heading = CRIU)]
     pub network_lock: Option<NetworkLock>,
 }
@@ -119,7 +124,7 @@ pub struct CheckpointArgs {
     #[arg(long)]
     pub pre_dump: bool,
 
-    /// Leave out TCP connections that are not accepted yet.
+    /// Leave out connections not accepted yet.
     #[arg(long, help_heading = CRIU)]
     pub tcp_skip_in_flight: bool,
 
@@ -131,7 +136,9 @@ pub struct CheckpointArgs {
     #[arg(long, value_name = "ADDRESS:PORT", help_heading = CRIU)]
     pub page_server: Option<String>,
 
-    /// Write a zero byte to descriptor FD when --lazy-pages can be served.
+    /// Report to FD that pages can be served.
+    ///
+    /// Writes a zero byte to the descriptor once --lazy-pages can be served.
     #[arg(long, value_name = "FD", allow_negative_numbers = true, help_heading = CRIU)]
     pub status_fd: Option<i32>,
 }
@@ -196,11 +203,13 @@ pub struct RestoreArgs {
     #[arg(long, help_heading = CRIU)]
     pub tcp_close: bool,
 
-    /// Security label for the processes: apparmor:PROFILE or selinux:LABEL.
+    /// Security label for the processes.
+    ///
+    /// TYPE is apparmor or selinux.
     #[arg(long, value_name = "TYPE:LABEL", help_heading = CRIU)]
     pub lsm_profile: Option<String>,
 
-    /// SELinux context for mounts that have a context.
+    /// SELinux context for labelled mounts.
     #[arg(long, value_name = "CONTEXT", help_heading = CRIU)]
     pub lsm_mount_context: Option<String>,
 }

@@ -272,9 +272,6 @@ impl Created<'_> {
         if let Some(child) = &self.child {
             warn(retry_once(|| self.parent.kill(child)).context("kill the container's init"));
         }
-        if let Some(net_devices) = self.net_devices {
-            net_devices.move_back();
-        }
         if let Some(mount) = &self.state.own_mount {
             warn(retry_once(|| mount.detach(&self.plan.rootfs)));
         }
@@ -286,6 +283,10 @@ impl Created<'_> {
                 warn(retry_once(|| cgroup.record().kill_all()));
             }
             warn(retry_once(|| cgroup.record().abandon()));
+        }
+        // After the last process of the container, which could have put another device in its place.
+        if let Some(net_devices) = self.net_devices {
+            net_devices.move_back();
         }
         warn(retry_once(|| self.reserved.abandon()));
         let poststop = &self.plan.hooks.poststop;
