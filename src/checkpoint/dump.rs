@@ -17,7 +17,7 @@ use crate::config::{IdMaps, Namespaces, devices, mounts};
 use crate::fs::{PATH, Root};
 use crate::host::Host;
 use crate::spawn::Parent;
-use crate::state::{Entry, State};
+use crate::state::{Entry, State, Status};
 use crate::terminal::signals::Ignored;
 use crate::{Context, Error, Kind, Result};
 
@@ -61,7 +61,7 @@ pub fn dump(
         signals: &signals,
         prepare: &|| Ok(()),
     })?;
-    let asked = ask(&mut service, &directories, settings, &mut dump, state.pid, opts);
+    let asked = ask(&mut service, &directories, settings, &mut dump, container, opts);
     let finished = service.finish();
     hierarchy.repair();
     asked.and(finished)
@@ -72,7 +72,7 @@ fn ask(
     directories: &Directories,
     settings: &Settings,
     dump: &mut Dump,
-    pid: i32,
+    container: &Entry,
     opts: Opts,
 ) -> Result<()> {
     let version = service.execute()?;
@@ -84,7 +84,7 @@ fn ask(
         service.require("--pre-dump: memory tracking", |features| features.mem_track)?;
         Type::PreDump
     } else {
-        descriptors::save(directories, pid)?;
+        descriptors::save(directories, opts.pid.unwrap_or_default())?;
         Type::Dump
     };
     let status = &mut dump.status;
@@ -93,6 +93,10 @@ fn ask(
             Some(status) => nix::unistd::write(&status, b"\0").map(drop).context("--status-fd"),
             None => Ok(()),
         },
+        // CRIU knows the process by its id alone. Whatever has the id now is stopped by CRIU.
+        "post-dump" if container.status()? == Status::Stopped => {
+            Err(Error::new(Kind::State, "the container has stopped meanwhile"))
+        }
         _ => Ok(()),
     });
     asked.map_err(|error| directories.explain(error))

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::config::devices::Origin;
 use crate::config::{Mount, MountKind, Plan, mounts};
 use crate::fs::Root;
+use crate::init::mounts::ordinary_dir;
 use crate::mount::trees::open_dir;
 use crate::{Context, Result};
 
@@ -32,6 +33,8 @@ pub(super) fn make(plan: &Plan) -> Result<Vec<PathBuf>> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Made {
     Directory,
+    /// A directory that is not reached by a link.
+    Ordinary,
     File,
     /// It exists, or is no mount point.
     Nothing,
@@ -42,6 +45,7 @@ fn kind(mount: &Mount) -> Made {
         // The error of a source that is missing is that of CRIU.
         MountKind::Bind(source) if source.is_dir() => Made::Directory,
         MountKind::Bind(_) => Made::File,
+        MountKind::New(fstype, _) if matches!(fstype.as_str(), "proc" | "sysfs") => Made::Ordinary,
         MountKind::New(..) | MountKind::Cgroup => Made::Directory,
         MountKind::Own(_) | MountKind::Link(_) | MountKind::Remount => Made::Nothing,
     }
@@ -76,6 +80,8 @@ impl Point<'_> {
         let root = Root::new(open_dir(host)?);
         let there = match made {
             Made::Directory => root.make_dir(inside)?,
+            // As in a create (CVE-2019-19921).
+            Made::Ordinary => ordinary_dir(&root, inside, "proc or sysfs")?,
             Made::File => root.make_file(inside)?,
             Made::Nothing => match root.find(inside) {
                 Ok(there) => there,

@@ -15,7 +15,7 @@ mod interpreter;
 pub(crate) mod last_steps;
 pub(crate) mod lifetime;
 pub(crate) mod limits;
-mod mounts;
+pub(crate) mod mounts;
 mod outward;
 mod procfs;
 mod rootfs;

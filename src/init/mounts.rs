@@ -30,7 +30,7 @@ pub(super) struct Late<'a> {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Made<'a> {
+pub(crate) struct Made<'a> {
     pub late: Vec<Late<'a>>,
     pub outward: Outward,
 }
@@ -232,7 +232,7 @@ fn like_tmpfs(made: BorrowedFd<'_>) -> Result<u32> {
 }
 
 /// Opens a directory for proc or sysfs, like [`no_link`]; the error text is runc's.
-fn ordinary_dir(root: &Root, path: &Path, fstype: &str) -> Result<OwnedFd> {
+pub(crate) fn ordinary_dir(root: &Root, path: &Path, fstype: &str) -> Result<OwnedFd> {
     no_link(root, path).map_err(|error| match error.kind() {
         Kind::Invalid => {
             let why = format!("filesystem {fstype:?} must be mounted on ordinary directory");
