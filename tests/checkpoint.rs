@@ -35,7 +35,10 @@ fn call(c: &Container, words: &[&str], environment: Environment<'_>) -> Ran {
     let mut settings = vec![("FAKE_RECORD", c.path().join("record").display().to_string())];
     settings.extend(environment.iter().map(|(name, value)| (*name, (*value).to_owned())));
     let settings: Value = settings.into_iter().collect();
-    fs::write(c.path().join("bin/settings"), settings.to_string()).unwrap();
+    let beside = c.path().join("bin/settings");
+    if beside.parent().is_some_and(Path::is_dir) {
+        fs::write(beside, settings.to_string()).unwrap();
+    }
     command.envs(environment.iter().copied());
     c.rt.spawn(command).wait()
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::config::devices::Origin;
 use crate::config::{Mount, MountKind, Plan, mounts};
 use crate::fs::Root;
-use crate::init::mounts::ordinary_dir;
+use crate::init::ordinary_dir;
 use crate::mount::trees::open_dir;
 use crate::{Context, Result};
 

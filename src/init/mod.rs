@@ -15,7 +15,7 @@ mod interpreter;
 pub(crate) mod last_steps;
 pub(crate) mod lifetime;
 pub(crate) mod limits;
-pub(crate) mod mounts;
+mod mounts;
 mod outward;
 mod procfs;
 mod rootfs;
@@ -25,5 +25,7 @@ mod search;
 pub(crate) mod start;
 pub(crate) mod stdio;
 mod superblock;
+
+pub(crate) use mounts::ordinary_dir;
 
 pub(crate) use self::inherited::{Inherited, Init};

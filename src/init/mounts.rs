@@ -30,7 +30,7 @@ pub(super) struct Late<'a> {
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct Made<'a> {
+pub(super) struct Made<'a> {
     pub late: Vec<Late<'a>>,
     pub outward: Outward,
 }
