@@ -44,9 +44,9 @@ pub fn dump(
 ) -> Result<()> {
     let missing = || Error::new(Kind::State, "container not running");
     let state = container.state().ok_or_else(missing)?;
-    check_parent(settings, &dump)?;
     let mut opts = opts(container, state, settings, &dump)?;
     let directories = Directories::open(settings, true, "dump.log")?;
+    check_parent(settings, &dump)?;
     opts.log_file = Some(directories.log().to_owned());
     let signals = Ignored::of_this_process()?;
     let hierarchy = Hierarchy::look()?;
