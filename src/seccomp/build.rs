@@ -88,14 +88,21 @@ pub(super) fn can_occur(native: ScmpArch, arch: ScmpArch) -> bool {
 fn fill(tables: &mut [Table], profile: &Profile<'_>, warnings: &mut Vec<String>) -> Result<()> {
     let mut unknown = BTreeSet::new();
     for (i, rule) in profile.rules.iter().enumerate() {
-        let names: BTreeSet<&str> = rule.names.iter().map(String::as_str).collect();
-        for name in names {
-            if ScmpSyscall::from_name(name).is_err() {
-                unknown.insert(name);
+        let mut named = BTreeSet::new();
+        for name in rule.names {
+            // A repeated name would only take the time of its alternatives.
+            if rule.alternatives.len() > 1 && !named.insert(name) {
                 continue;
             }
-            for table in &mut *tables {
-                for number in table.name(name) {
+            for (index, table) in tables.iter_mut().enumerate() {
+                let numbers = table.name(name);
+                // The first table is that of the native architecture. libseccomp knows the names of
+                // calls that other architectures have, too.
+                if index == 0 && numbers == [None; 2] && ScmpSyscall::from_name(name).is_err() {
+                    unknown.insert(name);
+                    break;
+                }
+                for number in numbers.into_iter().flatten() {
                     // A rule with the default action changes nothing, as with libseccomp.
                     if rule.action == profile.default {
                         continue;

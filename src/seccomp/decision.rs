@@ -28,6 +28,8 @@ enum Form {
 pub(super) struct Decisions {
     forms: Vec<Form>,
     numbers: HashMap<Form, Decision>,
+    /// The decisions without conditions: few actions, each for most of the calls.
+    actions: Vec<(u32, Decision)>,
 }
 
 impl Decisions {
@@ -37,7 +39,12 @@ impl Decisions {
 
     /// Returns the decision for every call.
     pub(super) fn always(&mut self, action: u32) -> Decision {
-        self.add(Form::Return(action))
+        if let Some((_, known)) = self.actions.iter().find(|(known, _)| *known == action) {
+            return *known;
+        }
+        let decision = self.add(Form::Return(action));
+        self.actions.push((action, decision));
+        decision
     }
 
     /// Returns the decision `hit` for calls that satisfy all conditions, `miss` for others. `wide`:

@@ -78,31 +78,31 @@ impl Table {
     }
 
     /// Returns the numbers of a call; notes that the profile names it.
-    pub(super) fn name(&mut self, name: &str) -> Vec<Number> {
+    pub(super) fn name(&mut self, name: &str) -> [Option<Number>; 2] {
         let numbers = self.numbers(name);
         let public = |number: &u32| self.arch != ScmpArch::Arm || *number < ARM_PRIVATE;
-        let named = numbers.iter().map(|(number, _)| *number).filter(public).max();
+        let named = numbers.iter().flatten().map(|(number, _)| *number).filter(public).max();
         self.newest = self.newest.max(named);
         numbers
     }
 
     /// Returns the numbers of a call on the architecture; none if the architecture lacks the call.
-    fn numbers(&mut self, name: &str) -> Vec<Number> {
+    fn numbers(&mut self, name: &str) -> [Option<Number>; 2] {
         let arch = self.arch;
         let resolve = |name| ScmpSyscall::from_name_by_arch(name, arch).map(|s| s.as_raw_syscall());
         // The kernel ignores the other bits of the first argument; ipc(2) has a version in them.
         let (multiplexer, mask, call) = match resolve(name) {
-            Ok(number @ 0..) => return vec![(number as u32, None)],
+            Ok(number @ 0..) => return [Some((number as u32, None)), None],
             // libseccomp's own numbers for the calls behind a multiplexer; their last two digits are
             // the numbers of <linux/net.h> and <linux/ipc.h>.
             Ok(number @ -120..=-100) => ("socketcall", 0xffff_ffff, -number % 100),
             Ok(number @ -224..=-200) => ("ipc", 0xffff, -number % 100),
-            _ => return Vec::new(),
+            _ => return [None, None],
         };
         let multiplexed = resolve(multiplexer).ok().and_then(|number| u32::try_from(number).ok());
         let multiplexed = multiplexed.map(|number| (number, Some([mask, call as u64])));
         let direct = self.direct.get_or_insert_with(|| direct(arch)).get(name);
-        multiplexed.into_iter().chain(direct.map(|number| (*number, None))).collect()
+        [multiplexed, direct.map(|number| (*number, None))]
     }
 
     /// Adds a rule.
@@ -164,35 +164,46 @@ impl Table {
 
     /// Returns the starts of ranges of numbers with their decisions, in ascending order.
     fn ranges(&self, default: u32, has_x32: bool, all: &mut Decisions) -> Vec<(u32, Decision)> {
-        let defaults = self.defaults(default, has_x32);
-        let starts = defaults.iter().map(|(start, _)| *start);
-        let mut points: Vec<u32> =
-            self.calls.keys().flat_map(|number| [*number, number + 1]).chain(starts).collect();
-        points.sort_unstable();
-        points.dedup();
         let audit = audit_arch(self.arch).unwrap_or(0);
         // __AUDIT_ARCH_64BIT without __AUDIT_ARCH_CONVENTION_MIPS64_N32. On x32, for which libseccomp
         // compares 32 bits, the kernel uses all bits of an argument.
         let wide = audit & 0xa000_0000 == 0x8000_0000;
-        let mut ranges: Vec<(u32, Decision)> = Vec::new();
-        for point in points {
-            let below = defaults.partition_point(|(start, _)| *start <= point);
-            let mut decision = all.always(defaults[below.saturating_sub(1)].1);
-            if let Some(rules) = self.calls.get(&point) {
-                if let Some(action) = rules.unconditional {
-                    decision = all.always(action);
-                } else {
-                    for (conditions, action) in rules.conditional.iter().rev() {
-                        let hit = all.always(*action);
-                        decision = all.when(conditions, wide, hit, decision);
-                    }
-                }
+        let mut ranges = Ranges::default();
+        let mut defaults = self.defaults(default, has_x32).into_iter().peekable();
+        let mut otherwise = all.always(default);
+        for (&number, rules) in &self.calls {
+            while let Some((start, action)) = defaults.next_if(|(start, _)| *start <= number) {
+                otherwise = all.always(action);
+                ranges.push(start, otherwise);
             }
-            if ranges.last().is_none_or(|(_, last)| *last != decision) {
-                ranges.push((point, decision));
-            }
+            let decision = match rules.unconditional {
+                Some(action) => all.always(action),
+                None => rules.conditional.iter().rev().fold(otherwise, |miss, rule| {
+                    let hit = all.always(rule.1);
+                    all.when(&rule.0, wide, hit, miss)
+                }),
+            };
+            ranges.push(number, decision);
+            ranges.push(number + 1, otherwise);
         }
-        ranges
+        for (start, action) in defaults {
+            ranges.push(start, all.always(action));
+        }
+        ranges.0
+    }
+}
+
+/// The starts of ranges with their decisions, in ascending order. Neighbours differ.
+#[derive(Default)]
+struct Ranges(Vec<(u32, Decision)>);
+
+impl Ranges {
+    /// Begins a range at or behind the start of the last, which it replaces if the starts are equal.
+    fn push(&mut self, start: u32, decision: Decision) {
+        self.0.pop_if(|(last, _)| *last == start);
+        if self.0.last().is_none_or(|(_, last)| *last != decision) {
+            self.0.push((start, decision));
+        }
     }
 }
 
@@ -241,7 +252,7 @@ pub(super) fn program(tables: &[Table], default: u32) -> Result<Vec<u8>, Refusal
 fn direct(arch: ScmpArch) -> HashMap<String, u32> {
     let range = match arch {
         ScmpArch::Mips | ScmpArch::Mipsel => 4000..=4500,
-        _ => 300..=410,
+        _ => 326..=410,
     };
     let name = |number: i32| ScmpSyscall::from(number).get_name_by_arch(arch).ok();
     range.filter_map(|number| Some((name(number)?, number as u32))).collect()
