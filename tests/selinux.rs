@@ -143,8 +143,10 @@ fn the_session_keyring_has_the_label() {
     c.set("/process/selinuxLabel", json!(domain("c1,c2")));
     c.run_detached();
     let keys = c.exec_sh("cat /proc/keys");
-    let session =
-        keys.lines().find(|line| line.contains("_ses.")).unwrap_or_else(|| panic!("{keys}"));
+    // Containers of other tests have the same label, so their keyrings are listed too.
+    let name = format!("_ses.{}", c.id);
+    let session = keys.lines().find(|line| line.contains(&name));
+    let session = session.unwrap_or_else(|| panic!("{keys}"));
     let serial = format!("0x{}", session.split_whitespace().next().unwrap());
     let ran = Command::new("keyctl").args(["security", &serial]).output().unwrap();
     let found = String::from_utf8_lossy(&ran.stdout).into_owned();
