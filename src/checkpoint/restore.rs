@@ -15,9 +15,12 @@ pub fn restore(store: &Store, restore: &Restore<'_>) -> Result<Running> {
     let mut warnings = Vec::new();
     let host = Host::probe()?;
     let (plan, raw) = plan(request, &host, None, &mut warnings)?;
+    let process = plan.process.as_ref();
     let unsupported = [
         ("linux.netDevices", !plan.net_devices.is_empty()),
         ("linux.intelRdt", plan.intel_rdt.is_some()),
+        ("linux.seccomp.listenerPath", process.is_some_and(|process| process.has_listener())),
+        ("preserved descriptors", request.options.preserve_fds != 0),
     ];
     if let Some((field, _)) = unsupported.iter().find(|(_, requested)| *requested) {
         return Err(Error::unsupported(format_args!("restore with {field}")));

@@ -23,9 +23,10 @@ use crate::fs::Proc;
 use crate::init::enter::keyring;
 use crate::mount::tree;
 use crate::spawn::child::write_pid_file;
-use crate::spawn::create::CreateRequest;
 use crate::spawn::create::handshake::delegate;
+use crate::spawn::create::lifecycle::{remove_pid_file, run_poststop, send_pidfds};
 use crate::spawn::create::record;
+use crate::spawn::create::{CreateRequest, Options};
 use crate::spawn::{Parent, Running};
 use crate::state::{self, Reserved, State, Status};
 use crate::sys::clone::Child;
@@ -101,7 +102,7 @@ impl<'a> Restored<'a> {
         console: Option<OwnedFd>,
     ) -> Result<Running> {
         let made = self.make(restore, &sources, console.as_ref());
-        let made = made.and_then(|()| self.announce(restore.create.options.pid_file.as_deref()));
+        let made = made.and_then(|()| self.announce(restore.create.options));
         match (made, self.child.take()) {
             (Ok(()), Some(child)) => {
                 self.reserved.keep();
@@ -284,12 +285,13 @@ impl<'a> Restored<'a> {
         Ok(())
     }
 
-    fn announce(&mut self, pid_file: Option<&Path>) -> Result<()> {
-        if let Some(path) = pid_file {
-            write_pid_file(path, self.state.pid)?;
-            self.pid_file = Some(path.to_owned());
+    fn announce(&mut self, options: &Options) -> Result<()> {
+        let Some(init) = &self.child else { return Ok(()) };
+        if let Some(path) = &options.pid_file {
+            write_pid_file(path, init.pid)?;
+            self.pid_file = Some(path.clone());
         }
-        Ok(())
+        send_pidfds(options, &self.plan, init)
     }
 
     /// Undoes everything, like a create that has failed. Returns `error`, the first error; an error
@@ -297,8 +299,7 @@ impl<'a> Restored<'a> {
     fn undo(self, error: Error) -> Error {
         let warn = |result: Result<()>| result.unwrap_or_else(log::warn);
         if let Some(path) = &self.pid_file {
-            let removed = retry_once(|| Ok(std::fs::remove_file(path)?));
-            warn(removed.with_context(|| format!("--pid-file: remove {path:?}")));
+            warn(retry_once(|| remove_pid_file(path)));
         }
         if let Some(child) = &self.child {
             warn(retry_once(|| self.parent.kill(child)).context("kill the restored process"));
@@ -309,12 +310,8 @@ impl<'a> Restored<'a> {
             warn(retry_once(|| cgroup.record().abandon()));
         }
         warn(retry_once(|| self.reserved.abandon()));
-        let poststop = &self.plan.hooks.poststop;
-        if self.poststop_owed && !poststop.is_empty() {
-            match state::document(&self.state, Status::Stopped, 0).to_json() {
-                Ok(json) => hooks::run_all_logging("poststop", poststop, &json),
-                Err(error) => log::warn(error),
-            }
+        if self.poststop_owed {
+            run_poststop(&self.plan, &self.state);
         }
         error
     }

@@ -30,7 +30,8 @@ fn default_store() -> Result<Store> {
 /// Returns $XDG_RUNTIME_DIR where it applies: without root privileges, and for the root user of a
 /// user namespace (rootless podman runs this program there), but not for that of the host.
 fn runtime_dir() -> Result<Option<PathBuf>> {
-    let dir = xdg_runtime_dir();
+    let dir = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    let dir = dir.filter(|dir| dir.is_absolute());
     if !nix::unistd::geteuid().is_root() {
         let why = "no state directory: set XDG_RUNTIME_DIR to an absolute path, or give --root";
         return dir.map(Some).ok_or_else(|| Error::new(Kind::Invalid, why));
@@ -41,10 +42,6 @@ fn runtime_dir() -> Result<Option<PathBuf>> {
         return Ok(None);
     }
     Ok(crate::host::in_user_namespace()?.then_some(dir))
-}
-
-fn xdg_runtime_dir() -> Option<PathBuf> {
-    std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|dir| dir.is_absolute())
 }
 
 #[cfg(test)]

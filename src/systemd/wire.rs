@@ -21,7 +21,7 @@ pub const SIGNAL: u8 = 4;
 /// The flag of a call that needs no answer.
 pub const NO_REPLY: u8 = 1;
 
-/// What is read from the input, or what the input is instead.
+/// A value read from the input, or the description of an invalid input.
 type Read<T> = Result<T, &'static str>;
 
 const PATH: u8 = 1;

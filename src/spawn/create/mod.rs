@@ -2,6 +2,7 @@
 //! [`Created`] records each side effect and undoes them.
 
 pub(crate) mod handshake;
+pub(crate) mod lifecycle;
 mod net_devices;
 mod prepare;
 pub(crate) mod record;

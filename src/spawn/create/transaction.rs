@@ -4,12 +4,12 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
 use super::handshake::{InitHandshake, due};
+use super::lifecycle::{remove_pid_file, run_poststop, send_pidfds};
 use super::net_devices::NetDevices;
 use super::request::CreateRequest;
 use super::{prepare, record};
 use crate::cgroup::Cgroup;
 use crate::config::Plan;
-use crate::config::annotations;
 use crate::error::retry_once;
 use crate::fs::OwnMount;
 use crate::host::Host;
@@ -18,7 +18,7 @@ use crate::init::stdio::Console;
 use crate::init::{Init, create as child_side, limits, scheduling};
 use crate::protocol::{self, Socket, ToInit, ToParent};
 use crate::sd_notify;
-use crate::spawn::child::{Parent, Running, send_pidfd, write_pid_file};
+use crate::spawn::child::{Parent, Running, write_pid_file};
 use crate::spawn::handshake::{self, Handshake};
 use crate::state::{self, Reserved, State, Status};
 use crate::sys::clone::Child;
@@ -201,13 +201,7 @@ impl Created<'_> {
             write_pid_file(path, child.pid)?;
             self.pid_file = Some(path.clone());
         }
-        let receiver = (annotations::PIDFD_RECEIVER, &self.plan.annotations.pidfd_receiver);
-        for (name, path) in [("--pidfd-socket", &request.options.pidfd_socket), receiver] {
-            if let Some(path) = path {
-                send_pidfd(name, path, child)?;
-            }
-        }
-        Ok(())
+        send_pidfds(request.options, &self.plan, child)
     }
 
     /// Ends a create: from here on init waits for `start`, and no longer for this process.
@@ -266,8 +260,7 @@ impl Created<'_> {
     fn undo(self, error: Error) -> Error {
         let warn = |result: Result<()>| result.unwrap_or_else(log::warn);
         if let Some(path) = &self.pid_file {
-            let removed = retry_once(|| Ok(std::fs::remove_file(path)?));
-            warn(removed.with_context(|| format!("--pid-file: remove {path:?}")));
+            warn(retry_once(|| remove_pid_file(path)));
         }
         if let Some(child) = &self.child {
             warn(retry_once(|| self.parent.kill(child)).context("kill the container's init"));
@@ -289,12 +282,8 @@ impl Created<'_> {
             net_devices.move_back();
         }
         warn(retry_once(|| self.reserved.abandon()));
-        let poststop = &self.plan.hooks.poststop;
-        if self.poststop_owed && !poststop.is_empty() {
-            match state::document(&self.state, Status::Stopped, 0).to_json() {
-                Ok(json) => hooks::run_all_logging("poststop", poststop, &json),
-                Err(error) => log::warn(error),
-            }
+        if self.poststop_owed {
+            run_poststop(&self.plan, &self.state);
         }
         error
     }
