@@ -16,24 +16,24 @@ use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 type Received = (Vec<u8>, Vec<(String, String)>);
 
 /// A socket that takes one connection.
-struct Receiver {
+pub(crate) struct Receiver {
     path: PathBuf,
     thread: JoinHandle<Received>,
 }
 
 impl Receiver {
-    fn new(c: &Container, name: &str) -> Receiver {
+    pub(crate) fn new(c: &Container, name: &str) -> Receiver {
         let path = c.path().join(name);
         let socket = UnixListener::bind(&path).unwrap();
         let thread = thread::spawn(move || receive(socket.accept().unwrap().0));
         Receiver { path, thread }
     }
 
-    fn path(&self) -> &str {
+    pub(crate) fn path(&self) -> &str {
         self.path.to_str().unwrap()
     }
 
-    fn received(self) -> Received {
+    pub(crate) fn received(self) -> Received {
         wait_until("a connection to the socket and its end", || self.thread.is_finished());
         self.thread.join().unwrap()
     }

@@ -6,6 +6,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::annotations::Receiver;
 use crate::support::{Container, Ran, Value, json, ns_link, skip, wait_for, wait_until};
 
 /// What a program in the place of CRIU is told by its environment.
@@ -197,8 +198,12 @@ fn the_restored_process_is_the_containers() {
     fs::remove_file(&log).unwrap();
     let images = images.to_str().unwrap();
     let options = ["--image-path", images, "--work-path", "work", "--lsm-profile", "apparmor:x"];
+    let receiver = Receiver::new(&c, "receiver");
+    c.set("/annotations", json!({"run.oci.pidfd_receiver": receiver.path()}));
     restore(&c, &options, &[]).ok();
     assert_eq!(c.status(), "running");
+    let (_, files) = receiver.received();
+    assert!(files[0].1.contains(&format!("Pid:\t{}\n", c.process().pid)), "{files:?}");
     let pid = fs::read_to_string(c.pid_file()).unwrap();
     assert_eq!(pid, c.state()["pid"].to_string());
     assert_eq!(fs::read_to_string(&log).unwrap(), "prestart\ncreateRuntime\n");
@@ -241,6 +246,15 @@ fn a_failed_restore_leaves_nothing() {
     c.set("/annotations", json!({"org.criu.config": "/no/such/file"}));
     restore(&c, &images, &[]).refused(&["org.criu.config", "/no/such/file"]);
     c.set("/annotations", json!({"org.criu.config": ""}));
+    let rules = json!([{"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}]);
+    let filter = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules,
+        "listenerPath": "/run/agent"});
+    for (field, value) in [("netDevices", json!({"eth0": {}})), ("seccomp", filter)] {
+        let pointer = format!("/linux/{field}");
+        c.set(&pointer, value);
+        restore(&c, &images, &[]).refused(&[&format!("restore with linux.{field}")]);
+        c.remove(&pointer);
+    }
     c.assert_gone();
     let poststop = c.path().join("poststop-ran");
     let fails = c.script("fails", "echo no; exit 3");
