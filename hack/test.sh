@@ -20,7 +20,6 @@ cd "$top"
 may_skip=(
     activation::                    # no perl, which sends datagrams from inside
     cgroup_rules::device_rules_bind # no loop device, or no mke2fs
-    checkpoint::                    # no criu, one that cannot work here (criu check), or no python3
     identity::oom_score             # a caller whose own value is 1000 already
     limits::hugetlb_limit           # no huge pages
     limits::v1_                     # no cgroup v1
@@ -31,7 +30,6 @@ may_skip=(
     namespaces::time_               # a kernel without time namespaces
     process::the_callers_cpu        # one processor
     rootless::                      # unprivileged user namespaces switched off
-    seccomp::flags_reach            # no strace
     seccomp::foreign_architecture   # a machine other than x86_64
     selinux::                       # no SELinux with the policy of hack/vm --selinux
     update::a_quota_that_the_parent # no cgroup v1
@@ -42,6 +40,7 @@ may_skip=(
 # driver, cgroup v1) run only some tests, so they are not counted.
 one_view_is_enough=(apparmor:: limits:: limits_felt:: block_io:: update:: events:: exec_cgroup:: cgroup_v2::
     cgroup::native_tests:: cgroup::members_tests:: cgroup_rules::cpus_ cleanup::a_limit_too cleanup::memory_above systemd::
+    checkpoint::a_restored checkpoint::a_saved config_keys::a_realtime
     config_keys::a_burst config_keys::a_hierarchy config_keys::resources_of wording::a_deadline)
 views=0
 

@@ -17,7 +17,8 @@ cd "$top"
 
 # The modules of tests that cgroups matter to. A module takes 10 to 40 seconds there.
 modules=(cgroup_v2 cgroup::native_tests cgroup::members_tests cgroup_safety cgroup_delegation cgroup_rules limits limits_felt block_io update events ps_pause exec
-    exec_cgroup lifecycle rootless cleanup systemd apparmor nested config_keys wording)
+    exec_cgroup lifecycle rootless cleanup systemd apparmor nested config_keys wording
+    checkpoint)
 # Those of them that are told apart by who makes the cgroup.
 with_systemd=(cgroup_v2 cgroup_safety cgroup_delegation cgroup_rules limits limits_felt block_io update events ps_pause exec exec_cgroup lifecycle
     cleanup checkpoint)
@@ -111,6 +112,9 @@ for try in 1 2 3 4 5; do
 done
 [ -z "$left" ] || echo "left in the virtual machine:
 $left"
+case $view in
+*selinux*) [ "$(cat /sys/fs/selinux/enforce)" = 1 ] || failed+=" SELinux-does-not-enforce" ;;
+esac
 [ -z "$failed" ] || echo "failed in the virtual machine:$failed"
 [ -z "$failed$left" ]'
 status=0

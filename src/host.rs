@@ -94,9 +94,10 @@ pub fn has_apparmor() -> Result<bool> {
 
 /// Returns whether SELinux is enabled: its file system is mounted then, as libselinux expects.
 pub fn has_selinux() -> Result<bool> {
-    const SELINUX_MAGIC: i64 = 0xf97c_ff8c;
+    // Its type differs between architectures.
+    const SELINUX_MAGIC: u64 = 0xf97c_ff8c;
     match rustix::fs::statfs("/sys/fs/selinux") {
-        Ok(found) => Ok(found.f_type == SELINUX_MAGIC),
+        Ok(found) => Ok(found.f_type as u64 == SELINUX_MAGIC),
         Err(rustix::io::Errno::NOENT) => Ok(false),
         Err(errno) => Err(errno).context("ask whether SELinux is enabled"),
     }

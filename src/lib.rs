@@ -1,8 +1,8 @@
 //! A low-level OCI container runtime as a library.
 //!
 //! A [`Runtime`] holds the containers of one state directory; a [`Container`] has a method for each
-//! operation of the OCI runtime specification. The `bulkhead` program runs the
-//! same operations in its own process.
+//! operation of the OCI runtime specification. The `bulkhead` program runs the same operations in
+//! its own process.
 //!
 //! ```no_run
 //! use bulkhead::{CreateOptions, ForkServer, Runtime};

@@ -1,8 +1,8 @@
 //! The messages between the runtime and init while a container is created.
 //!
 //! Both ends hold a SOCK_SEQPACKET socket. A message is a packet: a tag byte, then the payload. It
-//! is sent only if the plan needs it; the default container needs Ready and Go. ARCHITECTURE.md has
-//! the order, and `spawn::handshake` accepts no other.
+//! is sent only if the plan needs it; the default container needs Ready and Go. `due` of create and of
+//! exec has the order, and `spawn::handshake` accepts no other; ARCHITECTURE.md shows it.
 //!
 //! In an exec, end of file after Go means that the child has closed the socket before it cloned the
 //! process of the program, whose result is reported through shared memory (`init::birth`).

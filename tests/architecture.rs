@@ -1,6 +1,6 @@
 //! The graph of imports between the source files: no cycle, and no import from a layer above.
 
-mod imports;
+pub mod imports;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -289,8 +289,7 @@ fn a_realtime_priority_is_the_kernels() {
                 json!({"realtimePeriod": 1_000_000, "realtimeRuntime": 1000}),
             );
             if c.create().code() != Some(0) {
-                // Nor has its parent.
-                return;
+                skip!("the cgroup above has no real-time share");
             }
         }
         let stat = c.process().read("stat");

@@ -47,9 +47,6 @@ const PROPERTIES: &[(&str, &str, &str)] = &[
     ("/linux/netDevices/enabled", "1.3.0", "bool"),
 ];
 
-/// Properties that are left out while the feature above them is `false`.
-const WITH_INTEL_RDT: [&str; 2] = ["/linux/intelRdt/schemata", "/linux/intelRdt/monitoring"];
-
 fn leaves(at: &str, value: &Value, found: &mut BTreeSet<String>) {
     match value {
         Value::Object(map) if at != "/annotations" => {
@@ -70,9 +67,6 @@ fn every_property_is_there_and_no_other() {
     leaves("", &features, &mut found);
     let mut expected: BTreeSet<String> = PROPERTIES.iter().map(|row| row.0.to_owned()).collect();
     expected.insert("/annotations".to_owned());
-    if features["linux"]["intelRdt"]["enabled"] == json!(false) {
-        expected.retain(|property| !WITH_INTEL_RDT.contains(&property.as_str()));
-    }
     assert_eq!(found, expected);
     for (property, _, kind) in PROPERTIES.iter().filter(|row| expected.contains(row.0)) {
         let value = features.pointer(property).unwrap();
@@ -130,10 +124,8 @@ fn annotations_with_an_effect_are_listed() {
             .iter()
             .any(|entry| name == entry || entry.ends_with('.') && name.starts_with(entry.as_str()))
     };
-    let all = concat!(env!("CARGO_MANIFEST_DIR"), "/src");
     let mut names = 0;
-    for file in rust_files(all.as_ref()) {
-        let text = std::fs::read_to_string(&file).unwrap();
+    for (file, text) in crate::architecture::imports::sources() {
         for name in text.split('"').filter(|word| {
             ["run.oci.", "org.systemd.property.", "org.criu."]
                 .iter()
@@ -146,19 +138,6 @@ fn annotations_with_an_effect_are_listed() {
     assert!(names > 10, "{names}");
     // What none of them covers changes nothing.
     assert!(!covered("org.example") && listed.len() == 3, "{listed:?}");
-}
-
-fn rust_files(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            found.extend(rust_files(&path));
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            found.push(path);
-        }
-    }
-    found
 }
 
 // Proves: features.linux.namespaces
@@ -271,25 +250,5 @@ fn every_memory_policy_is_recognised() {
     }
     for flag in list(&features, "/linux/memoryPolicy/flags") {
         policy(json!({"mode": "MPOL_BIND", "nodes": "0", "flags": [flag]}));
-    }
-}
-
-/// Of what is promised with true or false, the test of the feature itself has the proof.
-// Proves: features.linux.{selinux,netDevices}.enabled
-// Proves: features.linux.intelRdt.{enabled,schemata,monitoring}
-#[test]
-fn what_is_not_supported_is_refused() {
-    let features = features();
-    for (pointer, place, value) in [
-        ("/linux/selinux/enabled", "/process/selinuxLabel", json!("u:r:t:s0")),
-        ("/linux/netDevices/enabled", "/linux/netDevices", json!({"no-such-device": {}})),
-        ("/linux/intelRdt/enabled", "/linux/intelRdt", json!({"closID": "no-such-class"})),
-    ] {
-        let enabled = features.pointer(pointer).unwrap().as_bool().unwrap();
-        let mut c = Container::new();
-        c.set(place, value);
-        let ran = c.run();
-        let not_supported = ran.stderr.contains("not supported by this version");
-        assert_ne!(enabled, not_supported, "{pointer}: {ran:#?}");
     }
 }

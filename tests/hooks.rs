@@ -409,7 +409,8 @@ fn a_create_runtime_hook_can_reach_the_network_namespace() {
     }
 }
 
-/// The same for all kinds, whichever process of the runtime calls them.
+/// Hooks of every kind get their arguments and environment, whichever process of the runtime starts
+/// them.
 // Proves: hooks.{prestart, createRuntime, createContainer, startContainer, poststart,
 // poststop}[].{path, args, env}
 #[test]

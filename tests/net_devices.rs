@@ -26,6 +26,7 @@ fn split(stdout: &str) -> (String, String) {
 }
 
 // Proves: linux.netDevices{}, linux.netDevices{}:attributes
+// Proves: features.linux.netDevices.enabled
 #[test]
 fn a_device_moves_with_its_attributes_and_addresses() {
     let mut c = Container::with_script("ip address show dev v0");

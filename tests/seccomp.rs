@@ -378,7 +378,8 @@ fn flags_are_taken() {
     }
 }
 
-/// As strace(1) sees them. The flag for all threads is left out, since init has one.
+/// As strace(1) sees them. The flag for all threads is left out, since init has one
+/// thread.
 // Proves: linux.seccomp.flags={SECCOMP_FILTER_FLAG_LOG, SECCOMP_FILTER_FLAG_SPEC_ALLOW}
 #[test]
 fn flags_reach_the_kernel() {
@@ -403,7 +404,7 @@ fn flags_reach_the_kernel() {
     }
 }
 
-/// It is about system calls that an agent decides upon, and takes effect with a listener.
+/// The flag is about system calls that an agent decides upon, and takes effect with a listener.
 // Proves: linux.seccomp.flags=SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
 #[test]
 fn a_flag_of_agents_is_taken() {

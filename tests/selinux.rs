@@ -45,6 +45,7 @@ fn files(categories: &str) -> String {
 const SHOW: &str = "tr -d '\\0' </proc/self/attr/current; echo";
 
 // Proves: process.selinuxLabel
+// Proves: features.linux.selinux.enabled
 #[test]
 fn the_program_has_its_label() {
     need_selinux!();

@@ -15,7 +15,7 @@ from chart import chart
 ROWS = (
     ("run", "`run` of `true`", "wall", "ms", True),
     ("seccomp", "`run` with the default seccomp profile", "wall", "ms", True),
-    ("cold", "... for the first time (empty state directory)", "wall", "ms", True),
+    ("cold", "... with an empty state directory", "wall", "ms", False),
     ("userns", "`run` with a user namespace", "wall", "ms", False),
     ("cycle", "`create` + `start` + `delete`", "wall", "ms", True),
     ("create", "`create`", "wall", "ms", False),

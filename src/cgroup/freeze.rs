@@ -116,7 +116,7 @@ impl Record {
         Ok(())
     }
 
-    /// Returns the path of the directory with the freezer, like [`Record::freeze`] uses it.
+    /// Returns the path of the directory with the freezer that [`Record::freeze`] uses.
     pub fn freezer_path(&self) -> Result<Option<PathBuf>> {
         Ok(self.freezer()?.map(|(dir, _)| dir.path.clone()))
     }

@@ -9,8 +9,7 @@ use crate::{Context, Error, Kind, Result};
 
 use super::device_control::Devices;
 use super::files::{self, OpenDir};
-use super::layout::Dir;
-use super::layout::Mode;
+use super::layout::{Dir, Mode};
 use super::plan::CgroupPlan;
 use super::record::Record;
 

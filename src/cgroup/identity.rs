@@ -42,8 +42,8 @@ pub struct Identity {
 /// The owner of a recorded cgroup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Owner {
-    /// The container: the directory is the recorded one, and no other container has taken it over.
-    /// Or the directory no longer exists.
+    /// No other container: the directory is the recorded directory and has not been taken over, or
+    /// it no longer exists.
     Ours,
     /// Another container: the directory is a new one, or has been taken over.
     Taken,

@@ -95,8 +95,7 @@ fn kills(events: BorrowedFd<'_>) -> Sys<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cgroup::layout::Dir;
-    use crate::cgroup::layout::Mode;
+    use crate::cgroup::layout::{Dir, Mode};
 
     #[test]
     fn kills_are_counted_once() {

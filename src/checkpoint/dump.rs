@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::Spec;
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags};
 
 use super::external::{self, Parts};
 use super::hierarchy::Hierarchy;
@@ -16,6 +16,7 @@ use super::{config_file, descriptors};
 use crate::config::{IdMaps, Namespaces, devices, mounts};
 use crate::fs::{PATH, Root};
 use crate::host::Host;
+use crate::sd_notify;
 use crate::spawn::Parent;
 use crate::state::{Entry, State, Status};
 use crate::terminal::signals::Ignored;
@@ -93,7 +94,7 @@ fn ask(
             Some(status) => nix::unistd::write(&status, b"\0").map(drop).context("--status-fd"),
             None => Ok(()),
         },
-        // CRIU knows the process by its id alone. Whatever has the id now is stopped by CRIU.
+        // CRIU knows the process by its id alone, which another process can have got since then.
         "post-dump" if container.status()? == Status::Stopped => {
             Err(Error::new(Kind::State, "the container has stopped meanwhile"))
         }
@@ -134,6 +135,12 @@ fn opts(container: &Entry, state: &State, settings: &Settings, dump: &Dump) -> R
         config_file: config_file(&state.annotations)?,
         ..settings.opts()
     };
+    // The mount of its readiness socket would be missing at restore.
+    if rustix::fs::accessat(container.dir(), sd_notify::DIR, Access::EXISTS, AtFlags::empty())
+        .is_ok()
+    {
+        return Err(Error::unsupported("checkpoint of a container with NOTIFY_SOCKET"));
+    }
     if !dump.pre_dump {
         opts.external_mounts = external_mounts(&config, state, &namespaces)?;
     }
@@ -152,11 +159,7 @@ fn external_mounts(
         bundle: &state.bundle,
         rootfs: &state.rootfs,
         joins_mount: namespaces.is_joined(crate::config::Kind::Mount),
-        users: match &ids {
-            Some(ids) => mounts::Users::New(&ids.uids, &ids.gids),
-            None if namespaces.has_user() => mounts::Users::Joined,
-            None => mounts::Users::Host,
-        },
+        users: mounts::Users::of(namespaces, ids.as_ref()),
         label: None,
     };
     let mounts = mounts::parse(config.mounts().iter().flatten(), &around)?;

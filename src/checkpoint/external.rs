@@ -1,8 +1,9 @@
 //! The parts of a container that belong to the host. CRIU saves only a name for each of them, and a
-//! restore says what the name stands for then. The names are those of runc, so that each runtime can
+//! restore maps the name to a file of the host. The names are those of runc, so that each runtime can
 //! restore the images of the other.
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::fmt::Display;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -10,7 +11,6 @@ use rustix::fs::{CWD, Mode, OFlags};
 
 use super::rpc::{InheritFd, JoinNamespace, Pair};
 use crate::cgroup::{CgroupMount, Record};
-use crate::config::devices::Origin;
 use crate::config::{Choice, Device, KINDS, Kind, Mount, MountKind, Namespaces, kind_name};
 use crate::fs::Root;
 use crate::{Context, Error, Kind as ErrorKind, Result};
@@ -86,7 +86,7 @@ impl Parts<'_> {
                 _ => {}
             }
         }
-        let bound = |device: &&Device| matches!(device.origin, Origin::Staged | Origin::Bound);
+        let bound = |device: &&Device| device.origin.is_mount();
         for device in self.devices.iter().filter(bound) {
             all.push(External {
                 field: "linux.devices: path".to_owned(),
@@ -123,13 +123,13 @@ pub(super) fn to_dump(parts: &Parts<'_>, masked: &[PathBuf], root: &Root) -> Res
         pairs.push(Pair { value: key.clone(), key });
     }
     for path in masked {
-        // What does not exist is not masked, and directories have a file system of their own.
+        // A missing path is not masked, and a masked directory has a file system of its own.
         let Ok(there) = root.find(path) else { continue };
-        let is_dir = crate::mount::tree::is_dir(std::os::fd::AsFd::as_fd(&there));
+        let is_dir = crate::mount::tree::is_dir(there.as_fd());
         if is_dir.context("look at a masked path")? {
             continue;
         }
-        let place = place_of(&there).unwrap_or_else(|| path.clone());
+        let place = target(there.as_fd()).unwrap_or_else(|_| path.clone());
         pairs.push(Pair { key: name("linux.maskedPaths", &place)?, value: NULL.to_owned() });
     }
     Ok(pairs)
@@ -142,19 +142,23 @@ pub(super) fn null() -> Pair {
 
 /// Returns a path in the container without links, as the kernel lists it as a mount point.
 fn place_in(root: &Root, path: &Path) -> Option<PathBuf> {
-    place_of(&root.find(path).ok()?)
+    target(root.find(path).ok()?.as_fd()).ok()
 }
 
-fn place_of(file: &OwnedFd) -> Option<PathBuf> {
-    std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).ok()
+/// Returns the path of an open file.
+pub(super) fn target(file: BorrowedFd<'_>) -> Result<PathBuf> {
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    std::fs::read_link(&path).with_context(|| format!("read {path}"))
 }
 
-/// The names of namespaces in /proc/PID/ns, which are those of CRIU.
-pub(super) fn proc_name(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Network => "net",
-        Kind::Mount => "mnt",
-        other => kind_name(other),
+/// Returns the inode number of the namespace `name` (the kind's own name in oci-spec, in /proc and in
+/// CRIU) of process `pid`, or "self"; 0 if the kernel has no such namespaces.
+pub(super) fn namespace_id(pid: impl Display, name: &str) -> Result<u64> {
+    let path = format!("/proc/{pid}/ns/{name}");
+    match std::fs::metadata(&path) {
+        Ok(metadata) => Ok(metadata.ino()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(0),
+        Err(error) => Err(error).with_context(|| format!("look at {path}")),
     }
 }
 
@@ -165,9 +169,8 @@ const OUTSIDE: [(Kind, &str); 2] = [(Kind::Network, "extRootNetNS"), (Kind::Pid,
 pub(super) fn namespaces_to_dump(namespaces: &Namespaces, pid: i32) -> Result<Vec<String>> {
     let joined = OUTSIDE.iter().filter(|(kind, _)| namespaces.is_joined(*kind));
     let named = joined.map(|(kind, key)| {
-        let name = proc_name(*kind);
-        let path = format!("/proc/{pid}/ns/{name}");
-        let inode = std::fs::metadata(&path).with_context(|| format!("look at {path}"))?.ino();
+        let name = kind.to_string();
+        let inode = namespace_id(pid, &name)?;
         Ok(format!("{name}[{inode}]:{key}"))
     });
     named.collect()
@@ -203,7 +206,7 @@ pub(super) fn namespaces_to_restore(namespaces: &Namespaces) -> Result<Joined> {
             let Some(file) = path.to_str().map(str::to_owned) else {
                 return Err(Error::new(ErrorKind::Invalid, "not UTF-8").context(field()));
             };
-            joined.replaced.push(JoinNamespace { name: proc_name(kind).to_owned(), file });
+            joined.replaced.push(JoinNamespace { name: kind.to_string(), file });
         }
     }
     Ok(joined)

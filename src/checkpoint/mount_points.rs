@@ -1,10 +1,10 @@
 //! The mount points of a container to restore. CRIU expects them in the root file system, which can
 //! be a fresh copy of the image: they are made as a create makes them.
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use crate::config::devices::Origin;
+use super::external::target;
 use crate::config::{Mount, MountKind, Plan, mounts};
 use crate::fs::Root;
 use crate::init::ordinary_dir;
@@ -21,7 +21,7 @@ pub(super) fn make(plan: &Plan) -> Result<Vec<PathBuf>> {
         let place = place.with_context(|| format!("mounts[{}]: make the mount point", mount.index));
         places.push(place?);
     }
-    let bound = plan.devices.iter().filter(|d| matches!(d.origin, Origin::Staged | Origin::Bound));
+    let bound = plan.devices.iter().filter(|d| d.origin.is_mount());
     for device in bound {
         let point = Point { plan, earlier: &plan.mounts, places: &places };
         point.make(&device.path, Made::File).context("linux.devices: make the mount point")?;
@@ -29,7 +29,7 @@ pub(super) fn make(plan: &Plan) -> Result<Vec<PathBuf>> {
     Ok(places)
 }
 
-/// What a mount point is.
+/// The kind of file at a mount point.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Made {
     Directory,
@@ -55,7 +55,7 @@ struct Point<'a> {
     plan: &'a Plan,
     /// The mounts that are made before.
     earlier: &'a [Mount],
-    /// The places of these.
+    /// The places of the earlier mounts.
     places: &'a [PathBuf],
 }
 
@@ -94,10 +94,4 @@ impl Point<'_> {
         let relative = found.strip_prefix(&top).unwrap_or(inside);
         Ok(base.join(relative))
     }
-}
-
-/// Returns the path of an open file.
-fn target(file: std::os::fd::BorrowedFd<'_>) -> Result<PathBuf> {
-    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-    std::fs::read_link(&path).with_context(|| format!("read {path}"))
 }

@@ -20,7 +20,8 @@ pub fn restore(store: &Store, restore: &Restore<'_>) -> Result<Running> {
         ("linux.netDevices", !plan.net_devices.is_empty()),
         ("linux.intelRdt", plan.intel_rdt.is_some()),
         ("linux.seccomp.listenerPath", process.is_some_and(|process| process.has_listener())),
-        ("preserved descriptors", request.options.preserve_fds != 0),
+        ("preserved descriptors", plan.preserve_fds != 0),
+        ("NOTIFY_SOCKET", request.options.notify.is_some()),
     ];
     if let Some((field, _)) = unsupported.iter().find(|(_, requested)| *requested) {
         return Err(Error::unsupported(format_args!("restore with {field}")));
@@ -32,7 +33,6 @@ pub fn restore(store: &Store, restore: &Restore<'_>) -> Result<Running> {
     let state = record::state(request, &plan, &host, &raw)?;
     // From here on there is something to undo.
     let reserved = store.reserve(request.id, &record::intent(&state, &plan))?;
-    let place = store.path().join(request.id.as_str());
-    let restored = Restored::new(request.parent, plan, state, reserved, place);
+    let restored = Restored::new(request.parent, plan, state, reserved);
     restored.run(restore, sources, console)
 }

@@ -9,7 +9,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::config_file;
 use super::descriptors;
-use super::external::{self, Joined, Parts};
+use super::external::{self, Joined, Parts, namespace_id};
 use super::hierarchy::Hierarchy;
 use super::images::Directories;
 use super::mount_points;
@@ -24,14 +24,16 @@ use crate::init::enter::keyring;
 use crate::mount::tree;
 use crate::spawn::child::write_pid_file;
 use crate::spawn::create::handshake::delegate;
-use crate::spawn::create::lifecycle::{remove_pid_file, run_poststop, send_pidfds};
+use crate::spawn::create::lifecycle::{
+    remove_pid_file, run_create_hooks, run_poststop, send_pidfds,
+};
 use crate::spawn::create::record;
 use crate::spawn::create::{CreateRequest, Options};
 use crate::spawn::{Parent, Running};
-use crate::state::{self, Reserved, State, Status};
+use crate::state::{Reserved, State};
 use crate::sys::clone::Child;
 use crate::terminal::socket;
-use crate::{Context, Error, Kind, Result, hooks, log};
+use crate::{Context, Error, Kind, Result, log};
 
 /// The parameters of a restore.
 pub struct Restore<'a> {
@@ -62,8 +64,6 @@ pub(super) struct Restored<'a> {
     plan: Plan,
     state: State,
     reserved: Reserved,
-    /// The path of the reserved directory.
-    place: PathBuf,
     cgroup: Option<Cgroup>,
     child: Option<Child>,
     master: Option<OwnedFd>,
@@ -73,19 +73,12 @@ pub(super) struct Restored<'a> {
 
 impl<'a> Restored<'a> {
     /// Starts with the reserved directory as the only side effect.
-    pub fn new(
-        parent: Parent<'a>,
-        plan: Plan,
-        state: State,
-        reserved: Reserved,
-        place: PathBuf,
-    ) -> Restored<'a> {
+    pub fn new(parent: Parent<'a>, plan: Plan, state: State, reserved: Reserved) -> Restored<'a> {
         Restored {
             parent,
             plan,
             state,
             reserved,
-            place,
             cgroup: None,
             child: None,
             master: None,
@@ -128,8 +121,8 @@ impl<'a> Restored<'a> {
         let hierarchy = Hierarchy::look()?;
         let cgroup = self.cgroup.insert(self.plan.cgroup.create()?);
         self.state.cgroup = cgroup.record().clone();
-        let (plan, place) = (&self.plan, &self.place);
-        let prepare = || prepare(plan, place);
+        let (plan, place) = (&self.plan, self.reserved.path());
+        let prepare = || prepare(plan, &place);
         let mut service = Service::start(&Start {
             settings,
             directories: &sources.directories,
@@ -169,8 +162,9 @@ impl<'a> Restored<'a> {
         places: &[PathBuf],
         pid: i32,
     ) -> Result<Opts> {
-        let root = self.place.to_str().map(str::to_owned);
-        let root = root.ok_or_else(|| Error::invalid("--root", &self.place, "not UTF-8"))?;
+        let place = self.reserved.path();
+        let root = place.to_str().map(str::to_owned);
+        let root = root.ok_or_else(|| Error::invalid("--root", &place, "not UTF-8"))?;
         Ok(Opts {
             root: Some(root),
             log_file: Some(sources.directories.log().to_owned()),
@@ -238,9 +232,7 @@ impl<'a> Restored<'a> {
             return Ok(());
         }
         self.poststop_owed = true;
-        let state = state::document(&self.state, Status::Creating, pid).to_json()?;
-        hooks::run_all("prestart", &hooks.prestart, &state)?;
-        hooks::run_all("createRuntime", &hooks.create_runtime, &state)
+        run_create_hooks(&self.plan, &self.state, pid)
     }
 
     /// Makes the restored process, which does not run yet, the init of the container. From here on
@@ -253,7 +245,7 @@ impl<'a> Restored<'a> {
         record::set_pid(&mut self.state, pid)?;
         self.state.user_namespace = namespace_id(pid, "user")?;
         self.state.keeps_clocks = !self.plan.namespaces.has(crate::config::Kind::Time)
-            && namespace_id(pid, "time")? != namespace_id(self_id(), "time")?;
+            && namespace_id(pid, "time")? != namespace_id("self", "time")?;
         if let Some(cgroup) = &mut self.cgroup {
             cgroup.set_devices()?;
             delegate(&self.plan, cgroup, pid)?;
@@ -265,11 +257,11 @@ impl<'a> Restored<'a> {
     /// those of the images.
     fn check_namespaces(&self, pid: i32) -> Result<()> {
         for kind in KINDS {
-            let name = external::proc_name(kind);
-            let found = namespace_id(pid, name)?;
+            let name = kind.to_string();
+            let found = namespace_id(pid, &name)?;
             let fits = match self.plan.namespaces.get(kind) {
                 Choice::Inherit => true,
-                Choice::New => found != namespace_id(self_id(), name)?,
+                Choice::New => found != namespace_id("self", &name)?,
                 Choice::Join(path) => {
                     let joined =
                         std::fs::metadata(path).with_context(|| format!("look at {path:?}"));
@@ -305,7 +297,7 @@ impl<'a> Restored<'a> {
             warn(retry_once(|| self.parent.kill(child)).context("kill the restored process"));
         }
         if let Some(cgroup) = self.cgroup {
-            // CRIU kills what it has restored; none may be left if CRIU itself was killed.
+            // CRIU kills the processes that it has restored, unless CRIU itself was killed.
             warn(retry_once(|| cgroup.record().kill_all()));
             warn(retry_once(|| cgroup.record().abandon()));
         }
@@ -358,19 +350,4 @@ fn cgroup_roots(pid: i32) -> Result<Vec<CgroupRoot>> {
         );
     }
     Ok(roots)
-}
-
-fn self_id() -> i32 {
-    nix::unistd::getpid().as_raw()
-}
-
-/// Returns the inode number of a namespace of a process; 0 if the kernel has no such namespaces.
-fn namespace_id(pid: i32, name: &str) -> Result<u64> {
-    use std::os::unix::fs::MetadataExt;
-    let path = format!("/proc/{pid}/ns/{name}");
-    match std::fs::metadata(&path) {
-        Ok(metadata) => Ok(metadata.ino()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(0),
-        Err(error) => Err(error).with_context(|| format!("look at {path}")),
-    }
 }

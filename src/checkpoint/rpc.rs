@@ -1,8 +1,6 @@
 //! The messages between the runtime and CRIU: the part of CRIU's `rpc.proto` that the runtime uses.
 //! The numbers of the fields are those of that file.
 
-#![allow(missing_docs)]
-
 use std::fmt;
 
 /// The type of a request, and of the response to it.

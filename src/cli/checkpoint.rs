@@ -9,8 +9,8 @@ use std::sync::Arc;
 use super::args::{self, CheckpointArgs, CriuArgs, Global};
 use super::environment;
 use crate::checkpoint::{CgroupMode, NetworkLock, PageServer, Settings};
+use crate::container::CheckpointOptions;
 use crate::container::checkpoint::checkpoint;
-use crate::container::{CheckpointOptions, default_images};
 use crate::spawn::Parent;
 use crate::state::Id;
 use crate::sys::fds;
@@ -48,7 +48,7 @@ pub fn settings(args: &CriuArgs) -> Result<Settings> {
         program: program()?,
         // Variables such as CRIU_CONFIG_FILE would change what CRIU does.
         environment: std::env::vars_os().filter(|(name, _)| name == "PATH").collect(),
-        images: given(&args.image_path).unwrap_or_else(|| default_images().to_owned()),
+        images: given(&args.image_path).unwrap_or_else(|| "checkpoint".into()),
         work: given(&args.work_path),
         tcp_established: args.tcp_established,
         ext_unix_sk: args.ext_unix_sk,

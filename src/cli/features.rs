@@ -34,8 +34,8 @@ pub fn document() -> Value {
         "mountOptions": options::names(),
         "linux": linux(),
         "annotations": annotations(),
-        // Properties of the systemd unit, and annotations that name files and sockets of the host, of
-        // which CRIU's configuration can name a program.
+        // Properties of the systemd unit, and annotations that name files and sockets of the host. The
+        // configuration of CRIU can name a program to run.
         // A name that ends with a dot is a prefix.
         "potentiallyUnsafeConfigAnnotations":
             [crate::checkpoint::CONFIG_ANNOTATION, systemd::annotations::PREFIX, crate::config::annotations::PREFIX],

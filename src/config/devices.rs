@@ -53,6 +53,13 @@ pub enum Origin {
     Present,
 }
 
+impl Origin {
+    /// Whether the device is a bind mount.
+    pub fn is_mount(self) -> bool {
+        matches!(self, Origin::Staged | Origin::Bound)
+    }
+}
+
 /// The requested mode and owner of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Attributes {

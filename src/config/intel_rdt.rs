@@ -23,7 +23,8 @@ pub fn parse(rdt: &LinuxIntelRdt, id: &str) -> Result<Request> {
         }
         Some(name) => Class::Named(name.to_owned()),
     };
-    if let Some(name) = [closid.unwrap_or(id)].into_iter().find(|name| RESERVED.contains(name)) {
+    let name = closid.unwrap_or(id);
+    if RESERVED.contains(&name) {
         let why = "the resctrl file system has a directory of this name that is no group";
         return Err(Error::invalid("linux.intelRdt.closID", name, why));
     }

@@ -1,7 +1,7 @@
 //! Reads and parses config.json and process.json.
 //!
-//! One walk over the keys (`members`) and one pass of serde. The text is examined again only if that
-//! fails (`reparse`).
+//! One walk over the keys (`members`) and one pass of serde. The text is parsed again only if that
+//! fails (`reparse`), if it may hold a NUL byte, or if the limit of processes reads as 0.
 //!
 //! The oci-spec crate cannot represent, or loses, the following:
 //! * Unknown capabilities: the crate fails; the specification requires a warning. They are dropped

@@ -22,7 +22,7 @@ pub const KINDS: [Kind; 8] = [
     Kind::Mount,
 ];
 
-/// Returns the name of a kind in config.json.
+/// Returns the name of a kind in config.json. Its `Display` is the name in /proc, such as `mnt`.
 pub fn kind_name(kind: Kind) -> &'static str {
     match kind {
         Kind::User => "user",

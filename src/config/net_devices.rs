@@ -14,7 +14,7 @@ use crate::{Error, Result};
 pub struct NetDevice {
     /// Its name in the runtime's network namespace.
     pub name: String,
-    /// Its name in the container's.
+    /// Its name in the container's network namespace.
     pub inside: InsideName,
 }
 

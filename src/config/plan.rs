@@ -162,11 +162,7 @@ impl Plan {
             rootfs: &rootfs,
             label: mount_label.as_deref(),
             joins_mount: namespaces.is_joined(Kind::Mount),
-            users: match &ids {
-                Some(ids) => Users::New(&ids.uids, &ids.gids),
-                None if namespaces.has_user() => Users::Joined,
-                None => Users::Host,
-            },
+            users: Users::of(&namespaces, ids.as_ref()),
         };
         let mut mounts = mounts::parse(spec.mounts().iter().flatten().chain(&notify), &around)?;
         let populate_dev = !mounts::binds_dev(&mounts, &rootfs);

@@ -72,7 +72,7 @@ pub struct ExecAffinity {
 impl Process {
     /// Whether the seccomp filter has a listener, which the runtime sends to its agent.
     pub fn has_listener(&self) -> bool {
-        self.seccomp.as_ref().is_some_and(|filter| filter.notify)
+        self.listener.is_some()
     }
 
     /// Parses `process`, and the members of `linux` about processes: seccomp, memory policy,

@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -243,9 +243,4 @@ impl RestoreOptions {
     pub(super) fn absolute(&self) -> Result<(Options, Settings)> {
         Ok((self.create.absolute()?, absolute(&self.settings)?))
     }
-}
-
-/// Returns the default image directory of the command line.
-pub(crate) fn default_images() -> &'static Path {
-    Path::new("checkpoint")
 }

@@ -30,7 +30,6 @@ mod worker;
 
 pub(crate) use create_options::absolute_bundle;
 pub use create_options::{CgroupManager, CreateOptions};
-pub(crate) use criu_options::default_images;
 pub use criu_options::{CheckpointOptions, RestoreOptions};
 pub use events::{Event, Events};
 pub use exec_options::ExecOptions;

@@ -38,7 +38,7 @@ impl Proc {
         }
     }
 
-    fn own_dir(&self, path: &str) -> rustix::io::Result<OwnedFd> {
+    fn dir(&self, path: &str) -> rustix::io::Result<OwnedFd> {
         self.file(Path::new(path), PATH | OFlags::DIRECTORY)
     }
 
@@ -48,30 +48,30 @@ impl Proc {
     pub fn reopen(&self, file: BorrowedFd<'_>, flags: OFlags) -> rustix::io::Result<OwnedFd> {
         let number = file.as_raw_fd().to_string();
         let flags = flags | OFlags::CLOEXEC;
-        rustix::fs::openat(self.own_dir("self/fd")?, number, flags, Mode::empty())
+        rustix::fs::openat(self.dir("self/fd")?, number, flags, Mode::empty())
     }
 
     /// Changes the mode of the file of an O_PATH descriptor, which fchmod(2) refuses.
     pub fn chmod(&self, file: BorrowedFd<'_>, mode: Mode) -> rustix::io::Result<()> {
         let number = file.as_raw_fd().to_string();
-        rustix::fs::chmodat(self.own_dir("self/fd")?, number, mode, AtFlags::empty())
+        rustix::fs::chmodat(self.dir("self/fd")?, number, mode, AtFlags::empty())
     }
 
     /// Opens a namespace of the caller by its name in /proc/self/ns.
     pub fn own_namespace(&self, name: &str) -> rustix::io::Result<OwnedFd> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        rustix::fs::openat(self.own_dir("self/ns")?, name, flags, Mode::empty())
+        rustix::fs::openat(self.dir("self/ns")?, name, flags, Mode::empty())
     }
 
     /// Opens a namespace of process `pid` by its name in /proc/PID/ns.
     pub fn namespace_of(&self, pid: i32, name: &str) -> rustix::io::Result<OwnedFd> {
-        let links = self.file(Path::new(&format!("{pid}/ns")), PATH | OFlags::DIRECTORY)?;
-        rustix::fs::openat(&links, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        rustix::fs::openat(self.dir(&format!("{pid}/ns"))?, name, flags, Mode::empty())
     }
 
     /// Returns the inode number of a namespace of the caller by its name in /proc/self/ns.
     pub fn own_namespace_id(&self, name: &str) -> rustix::io::Result<u64> {
-        Ok(rustix::fs::statat(self.own_dir("self/ns")?, name, AtFlags::empty())?.st_ino)
+        Ok(rustix::fs::statat(self.dir("self/ns")?, name, AtFlags::empty())?.st_ino)
     }
 
     /// Writes `text` with a single write(2): a file of procfs accepts a complete value or nothing.

@@ -8,8 +8,8 @@ use rustix::io::Errno;
 
 use crate::{Context, Error, Kind, Result};
 
-/// The most bytes that the files of procfs give for a read: they are written record by record into a
-/// page (seq_file of the kernel).
+/// The size of a read. A file of procfs that is made record by record (seq_file of the kernel) gives
+/// at least half of it, or is at its end.
 const PAGE: usize = 4096;
 
 /// Reads a small text file of procfs, sysfs or a cgroup. The standard library's reader queries

@@ -72,7 +72,7 @@ pub(crate) fn hide(plan: &Plan) -> Result<()> {
 
 /// Whether init is not dumpable until it executes its program: see [`hide`].
 pub(crate) fn is_hidden(plan: &Plan) -> bool {
-    let has_listener = plan.process.as_ref().is_some_and(|process| process.listener.is_some());
+    let has_listener = plan.process.as_ref().is_some_and(Process::has_listener);
     !has_listener || plan.route.may_trace
 }
 

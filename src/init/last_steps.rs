@@ -36,6 +36,7 @@ pub(crate) struct Program<'a> {
     /// `None`: the process does not wait for `start`.
     pub fifos: Option<&'a Fifos>,
     pub signals: &'a Ignored,
+    /// Runs the startContainer hooks, between `start` and execve(2).
     pub before: Option<&'a dyn Fn() -> Result<()>>,
 }
 

@@ -1,6 +1,6 @@
 //! The groups of a container.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -84,17 +84,22 @@ impl Record {
         Ok(())
     }
 
-    /// Checks a record from a file: every group is below the root of the file system.
+    /// Checks a record from a file: every group is below the root of the file system, which is not that
+    /// of the host. A group that the container removes is not the root of the file system.
     pub fn checked(&self) -> Result<&Record> {
         let inside = |dir: &PathBuf| {
             let below = dir.strip_prefix(&self.root);
             below.is_ok_and(|path| path.components().all(|part| part.as_os_str() != ".."))
         };
-        if self.root.is_absolute() && inside(&self.dir) && self.monitor.iter().all(inside) {
+        let is_mount = self.root.is_absolute() && self.root != Path::new("/");
+        let removed = self.own.then_some(&self.dir).into_iter().chain(&self.monitor);
+        let none_is_root = removed.into_iter().all(|dir| *dir != self.root);
+        let all_inside = inside(&self.dir) && self.monitor.iter().all(inside);
+        if is_mount && none_is_root && all_inside {
             return Ok(self);
         }
         let why = format!("the state names a group outside of {:?}", self.root);
-        Err(Error::new(Kind::Invalid, why).context("linux.intelRdt"))
+        Err(Error::new(Kind::State, why).context("linux.intelRdt"))
     }
 }
 

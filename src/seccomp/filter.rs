@@ -84,7 +84,6 @@ pub(super) fn run(program: &[u8], arch: u32, call: &Call) -> Option<u32> {
                     libc::BPF_JEQ => branch(a == k),
                     libc::BPF_JGT => branch(a > k),
                     libc::BPF_JGE => branch(a >= k),
-                    libc::BPF_JSET => branch(a & k != 0),
                     _ => return None,
                 }
             }

@@ -116,6 +116,9 @@ impl Table {
         action: u32,
     ) -> Result<(), Refusal> {
         let rules = self.calls.entry(number).or_default();
+        if rules.unconditional.is_some() {
+            return Ok(());
+        }
         let mut conditions = conditions.to_vec();
         if let Some([value, two]) = multiplexed {
             // The arguments of the call itself are in memory, which a filter cannot read. The other
@@ -125,8 +128,7 @@ impl Table {
             conditions.push(Condition { index: 0, operator, value, two });
         }
         conditions.sort_by_key(|condition| condition.index);
-        if rules.unconditional.is_some() {
-        } else if conditions.is_empty() {
+        if conditions.is_empty() {
             rules.unconditional = Some(action);
         } else if let Some((_, earlier)) = rules.conditional.iter().find(|(c, _)| *c == conditions)
         {

@@ -15,8 +15,7 @@ use crate::state::{self, OCI_VERSION, State, Status};
 use crate::sys::clone::Child;
 use crate::{Context, Error, Kind, Result};
 
-/// A message that the plan makes due. Each arrives once and in the order of this list, but for a
-/// listener, which a process with a go-between sends before or after its id.
+/// A message that the plan makes due, once. `due` of create and of exec has the order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Due {
     Map,

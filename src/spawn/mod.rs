@@ -16,7 +16,6 @@
 //!   root directory and working directory, while the sources of a container with a user namespace
 //!   are staged (`mount::sources`); the processors of the calling thread, while an exec with
 //!   `process.execCPUAffinity.initial` clones (`exec::affinity`).
-//!
 
 pub(crate) mod child;
 pub mod create;

@@ -93,7 +93,7 @@ pub struct State {
     #[serde(default)]
     pub user_namespace: u64,
     /// Whether a restore has put the processes into a time namespace that the configuration does not
-    /// ask for: CRIU keeps their clocks so.
+    /// ask for: CRIU preserves the clocks of the processes this way.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub keeps_clocks: bool,
     /// Whether the container was created without root privileges.

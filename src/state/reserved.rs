@@ -71,7 +71,6 @@ impl Reserved {
     }
 
     /// Returns the container's directory, as an absolute path.
-    #[cfg(test)]
     pub fn path(&self) -> std::path::PathBuf {
         self.dir.path()
     }

@@ -21,18 +21,14 @@ const OF_ADDRESS: &[u16] = &[
     IFA_PROTO,
 ];
 // linux/if_addr.h
-const IFA_FLAGS: u16 = 8;
 const IFA_RT_PRIORITY: u16 = 9;
 const IFA_PROTO: u16 = 11;
 /// The flags of an address that a user sets. The others are the kernel's.
 const USER_FLAGS: u32 = libc::IFA_F_NODAD
     | libc::IFA_F_HOMEADDRESS
-    | IFA_F_MANAGETEMPADDR
-    | IFA_F_NOPREFIXROUTE
-    | IFA_F_MCAUTOJOIN;
-const IFA_F_MANAGETEMPADDR: u32 = 0x100;
-const IFA_F_NOPREFIXROUTE: u32 = 0x200;
-const IFA_F_MCAUTOJOIN: u32 = 0x400;
+    | libc::IFA_F_MANAGETEMPADDR
+    | libc::IFA_F_NOPREFIXROUTE
+    | libc::IFA_F_MCAUTOJOIN;
 
 /// A network device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,7 +100,7 @@ pub fn add_address(socket: &mut Socket, index: i32, address: &Address) -> Result
     let mut fixed = [address.family, address.prefix, 0, libc::RT_SCOPE_UNIVERSE, 0, 0, 0, 0];
     fixed[4..].copy_from_slice(&index.to_ne_bytes());
     let request = Request::new(libc::RTM_NEWADDR, &fixed);
-    let request = request.attribute(IFA_FLAGS, &address.flags.to_ne_bytes());
+    let request = request.attribute(libc::IFA_FLAGS, &address.flags.to_ne_bytes());
     let request = address
         .attributes
         .iter()
@@ -117,7 +113,7 @@ pub fn add_address(socket: &mut Socket, index: i32, address: &Address) -> Result
 fn address(message: &[u8], index: i32) -> Option<Address> {
     let (&[family, prefix, flags, scope, ..], rest) = message.split_first_chunk::<ADDRESS>()?;
     // The attribute has the flags that do not fit into the fixed part.
-    let wide = attributes(rest).find(|(kind, _)| *kind == IFA_FLAGS);
+    let wide = attributes(rest).find(|(kind, _)| *kind == libc::IFA_FLAGS);
     let flags = wide.and_then(|(_, value)| u32_at(value, 0)).unwrap_or(u32::from(flags));
     if u32_at(message, 4)?.cast_signed() != index
         || scope != libc::RT_SCOPE_UNIVERSE
@@ -153,7 +149,7 @@ mod tests {
         for (kind, value) in [
             (libc::IFA_LOCAL, [10, 0, 0, 1]),
             (libc::IFA_LABEL, *b"eth0"),
-            (IFA_FLAGS, flags.to_ne_bytes()),
+            (libc::IFA_FLAGS, flags.to_ne_bytes()),
         ] {
             bytes.extend(8u16.to_ne_bytes());
             bytes.extend(kind.to_ne_bytes());
@@ -164,11 +160,14 @@ mod tests {
 
     #[test]
     fn permanent_addresses_of_global_scope_are_kept() {
-        let kept = IFA_F_NOPREFIXROUTE | libc::IFA_F_PERMANENT | libc::IFA_F_SECONDARY;
+        let kept = libc::IFA_F_NOPREFIXROUTE | libc::IFA_F_PERMANENT | libc::IFA_F_SECONDARY;
         let found = address(&message(7, kept, 0), 7).unwrap();
         let attributes = vec![(libc::IFA_LOCAL, vec![10, 0, 0, 1])];
         let family = libc::AF_INET as u8;
-        assert_eq!(found, Address { family, prefix: 24, flags: IFA_F_NOPREFIXROUTE, attributes });
+        assert_eq!(
+            found,
+            Address { family, prefix: 24, flags: libc::IFA_F_NOPREFIXROUTE, attributes }
+        );
         for (index, flags, scope) in [(8, kept, 0), (7, 0, 0), (7, kept, libc::RT_SCOPE_LINK)] {
             assert_eq!(address(&message(index, flags, scope), 7), None);
         }

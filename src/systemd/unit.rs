@@ -111,7 +111,8 @@ impl TransientUnit {
 }
 
 fn processes(pid: i32) -> Value {
-    Value::Array("u".to_owned(), vec![Value::U32(pid.unsigned_abs())])
+    // The kernel gives no negative ids.
+    Value::Array("u".to_owned(), vec![Value::U32(pid.cast_unsigned())])
 }
 
 impl Unit {

@@ -53,7 +53,8 @@ pub fn new_pty(size: Option<Winsize>) -> Pty {
     pty::open(open("/dev/pts/ptmx", flags, Mode::empty()).unwrap(), size).unwrap()
 }
 
-/// Runs the shell in the foreground, with a terminal ("pty"; "sized" and "late" set its size) or without ("plain").
+/// Runs the shell in the foreground, with a terminal ("pty"; "sized" and "late" set its size) or
+/// without ("plain").
 pub fn as_runtime(role: &str, script: &str, error_file: &str) -> i32 {
     rustix::process::set_child_subreaper(Some(rustix::process::getpid())).unwrap();
     let guard = SignalGuard::block().unwrap();

@@ -67,7 +67,6 @@ pub struct CriuArgs {
 
 /// Values of `--manage-cgroups-mode`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-#[allow(missing_docs)]
 pub enum CgroupMode {
     Soft,
     Full,
@@ -79,14 +78,12 @@ pub enum CgroupMode {
 
 /// Values of `--empty-ns`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-#[allow(missing_docs)]
 pub enum EmptyNamespace {
     Network,
 }
 
 /// Values of `--network-lock`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-#[allow(missing_docs)]
 pub enum NetworkLock {
     Iptables,
     Nftables,

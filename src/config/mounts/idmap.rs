@@ -3,7 +3,8 @@
 //! `uids=A-B-N#A-B-N...;gids=A-B-N...`. It maps the N ids from A on in the file system to those
 //! from B on on the host, or, with `@` before A, to those from B on in the container.
 
-use crate::config::ids::IdMap;
+use crate::config::ids::{IdMap, IdMaps};
+use crate::config::namespaces::{Choice, Namespaces};
 use crate::list::number;
 
 /// A mapping as it is written in the option.
@@ -30,6 +31,18 @@ pub enum Users<'a> {
     Joined,
     /// A new namespace, with these mappings of user and group ids.
     New(&'a [IdMap], &'a [IdMap]),
+}
+
+impl<'a> Users<'a> {
+    /// Returns the user namespace of a container with the mappings `ids`, which count for a new
+    /// namespace only.
+    pub fn of(namespaces: &Namespaces, ids: Option<&'a IdMaps>) -> Users<'a> {
+        match (&namespaces.user, ids) {
+            (Choice::New, Some(ids)) => Users::New(&ids.uids, &ids.gids),
+            (Choice::Inherit, _) => Users::Host,
+            _ => Users::Joined,
+        }
+    }
 }
 
 /// The mappings of user and group ids.

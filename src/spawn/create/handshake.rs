@@ -1,15 +1,15 @@
 //! The messages of a create: the runtime answers init until init is ready.
 
+use super::lifecycle::run_create_hooks;
 use super::net_devices::NetDevices;
 use crate::cgroup::Cgroup;
 use crate::config::options::MountAttr;
 use crate::config::{Choice, FilterPoint, IdMaps, MountKind, Plan, Process};
-use crate::hooks;
 use crate::init::Inherited;
 use crate::protocol::{ToInit, ToParent};
 use crate::spawn::handshake::{Due, Handshake, unexpected};
 use crate::spawn::{idmapped, maps};
-use crate::state::{self, Status};
+use crate::state::Status;
 use crate::{Context, Result};
 
 pub(super) struct InitHandshake<'a> {
@@ -107,10 +107,7 @@ impl InitHandshake<'_> {
         // createContainer hooks run in the container's cgroup.
         self.cgroup.set_devices()?;
         self.hooks_ran = self.plan.hooks.has_create();
-        let pid = self.shared.child.pid;
-        let state = state::document(self.shared.state, Status::Creating, pid).to_json()?;
-        hooks::run_all("prestart", &self.plan.hooks.prestart, &state)?;
-        hooks::run_all("createRuntime", &self.plan.hooks.create_runtime, &state)?;
+        run_create_hooks(self.plan, self.shared.state, self.shared.child.pid)?;
         self.shared.tell(ToInit::HooksDone)
     }
 }

@@ -20,6 +20,13 @@ pub(crate) fn send_pidfds(options: &Options, plan: &Plan, init: &Child) -> Resul
     Ok(())
 }
 
+/// Runs the hooks of a create that run in the runtime's namespaces. Init is the process `pid`.
+pub(crate) fn run_create_hooks(plan: &Plan, state: &State, pid: i32) -> Result<()> {
+    let state = state::document(state, Status::Creating, pid).to_json()?;
+    hooks::run_all("prestart", &plan.hooks.prestart, &state)?;
+    hooks::run_all("createRuntime", &plan.hooks.create_runtime, &state)
+}
+
 /// Removes the pid file of a container whose create has failed.
 pub(crate) fn remove_pid_file(path: &Path) -> Result<()> {
     std::fs::remove_file(path).with_context(|| format!("--pid-file: remove {path:?}"))

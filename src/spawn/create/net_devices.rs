@@ -137,17 +137,17 @@ impl NetDevices {
         };
         links::move_to(container, index, self.host.namespace.as_fd(), &moved.name)?;
         let index = links::find(host, &moved.name)?.ok_or_else(gone)?.index;
-        // An address that cannot be added must not keep the others away.
-        let mut restored = Ok(true);
         for address in &moved.addresses {
-            if let Err(refusal) = links::add_address(host, index, address) {
-                restored = Err(refusal.into());
-            }
+            // One that cannot be added must not keep the others away.
+            let added = links::add_address(host, index, address).with_context(|| {
+                format!("linux.netDevices.{}: add an address that it had", moved.name)
+            });
+            added.unwrap_or_else(log::warn);
         }
         if moved.link.is_up {
             links::bring_up(host, index, None)?;
         }
-        restored
+        Ok(true)
     }
 }
 

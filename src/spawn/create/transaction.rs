@@ -19,7 +19,7 @@ use crate::init::{Init, create as child_side, limits, scheduling};
 use crate::protocol::{self, Socket, ToInit, ToParent};
 use crate::sd_notify;
 use crate::spawn::child::{Parent, Running, write_pid_file};
-use crate::spawn::handshake::{self, Handshake};
+use crate::spawn::handshake::{self, Due, Handshake};
 use crate::state::{self, Reserved, State, Status};
 use crate::sys::clone::Child;
 use crate::terminal::supervise;
@@ -42,7 +42,7 @@ pub struct Created<'a> {
     poststop_owed: bool,
 }
 
-/// Makes all side effects, or none. Starts with the reserved directory as the only side effect.
+/// Makes all side effects, or undoes them, and the reservation too.
 pub(super) fn run<'a>(
     plan: Plan,
     state: State,
@@ -144,7 +144,7 @@ impl Created<'_> {
         drop(init_socket);
         let child = cloned?;
         log::debug(format_args!("cloned process {}", child.pid));
-        let has_go_between = plan.route.trampoline || plan.route.joins_pid;
+        let due = due(plan, foreground_terminal);
         let mut handshake = InitHandshake {
             shared: Handshake {
                 parent: self.parent,
@@ -154,8 +154,9 @@ impl Created<'_> {
                 proc: &inherited.proc,
                 socket: &socket,
                 child,
-                adopted: !has_go_between,
-                due: due(plan, foreground_terminal).into_iter(),
+                // A go-between sends the id of init.
+                adopted: !due.contains(&Due::Pid),
+                due: due.into_iter(),
                 master: None,
                 listener: None,
             },
