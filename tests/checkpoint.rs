@@ -240,6 +240,8 @@ fn a_failed_restore_leaves_nothing() {
     c.assert_gone();
     restore(&c, &["--image-path", "nowhere"], &[]).refused(&["--image-path", "nowhere"]);
     restore(&c, &images, &[("FAKE_VERSION", "3.1")]).refused(&["3.16"]);
+    restore(&c, &images, &[("NOTIFY_SOCKET", "/run/notify")])
+        .refused(&["restore with NOTIFY_SOCKET"]);
     restore(&c, &images, &[("FAKE_NAMESPACES", "none")])
         .refused(&["linux.namespaces", "does not have it"]);
     c.assert_gone();

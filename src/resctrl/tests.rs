@@ -270,9 +270,16 @@ fn figures() {
 
 #[test]
 fn a_record_leads_to_no_other_directory() {
-    for (dir, monitor) in [("/etc", None), ("/r/../etc", None), ("/r/a", Some("/etc"))] {
+    for (root, dir, monitor) in [
+        ("/r", "/etc", None),
+        ("/r", "/r/../etc", None),
+        ("/r", "/r/a", Some("/etc")),
+        ("/r", "/r", None),
+        ("/r", "/r/a", Some("/r")),
+        ("/", "/etc", None),
+    ] {
         let record = Record {
-            root: "/r".into(),
+            root: root.into(),
             dir: dir.into(),
             made: true,
             own: true,
