@@ -81,6 +81,9 @@ fn without_a_path_each_container_has_a_cgroup_of_its_own() {
 // Proves: linux.cgroupsPath:relative
 #[test]
 fn a_relative_path_is_always_the_same_place() {
+    if by_systemd() && matches!(controller("cpu"), Some((Version::V1, _))) {
+        skip!("systemd takes the processes of others along when it begins to use a v1 hierarchy");
+    }
     let mut c = asleep();
     // A path for systemd is of another form.
     let path = json!(c.id);
