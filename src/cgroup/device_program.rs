@@ -4,6 +4,10 @@
 //! access, 0 to deny it. The program processes the list of rules from its end: an allowing rule
 //! removes its accesses from the requested ones; a denying rule returns 0 if it covers any of the
 //! remaining accesses; accesses that remain at the end are denied.
+//!
+//! Neighbouring rules that allow everything with devices of one kind are tested together, by a single
+//! instruction each: what the kernel's verifier takes for the program grows with every instruction,
+//! and the rules that engines write are nearly all of this form.
 
 use crate::sys::bpf::Insn;
 
@@ -14,7 +18,10 @@ const LOAD_WORD: u8 = 0x61; // dst = *(u32 *)(src + off)
 const MOVE: u8 = 0xbc; // (u32) dst = src
 const SET: u8 = 0xb4; // (u32) dst = imm
 const AND: u8 = 0x54; // (u32) dst &= imm
+const OR: u8 = 0x4c; // (u32) dst |= src
+const SHIFT_LEFT: u8 = 0x64; // (u32) dst <<= imm
 const SHIFT_RIGHT: u8 = 0x74; // (u32) dst >>= imm
+const GOTO: u8 = 0x05; // goto off
 const IF_EQUAL: u8 = 0x16; // if (u32) dst == imm goto off
 const IF_NOT_EQUAL: u8 = 0x56; // if (u32) dst != imm goto off
 const EXIT: u8 = 0x95; // return r0
@@ -29,6 +36,14 @@ const KIND: u8 = 2;
 const ACCESS: u8 = 3;
 const MAJOR: u8 = 4;
 const MINOR: u8 = 5;
+const NUMBER: u8 = 6;
+
+// The kernel's dev_t: 12 bits of the major number, 20 of the minor (include/linux/kdev_t.h). A rule
+// has no greater numbers (DeviceNumber).
+const MINOR_BITS: i32 = 20;
+
+/// The most rules that are tested together: the distance of a jump has 16 bits.
+const GROUP: usize = 1000;
 
 /// Compiles `rules`.
 pub(super) fn program(rules: &Ruleset) -> Vec<Insn> {
@@ -42,18 +57,87 @@ pub(super) fn program(rules: &Ruleset) -> Vec<Insn> {
         Insn::new(LOAD_WORD, MAJOR, CONTEXT, 4, 0),
         Insn::new(LOAD_WORD, MINOR, CONTEXT, 8, 0),
     ];
-    for rule in rules.0.iter().rev() {
-        if !append(rule, &mut out) {
+    let rules: Vec<&Rule> = rules.0.iter().rev().collect();
+    if rules.iter().filter_map(|rule| Test::only(rule)).any(|test| test.register == NUMBER) {
+        out.extend([
+            Insn::new(MOVE, NUMBER, MAJOR, 0, 0),
+            Insn::new(SHIFT_LEFT, NUMBER, 0, 0, MINOR_BITS),
+            Insn::new(OR, NUMBER, MINOR, 0, 0),
+        ]);
+    }
+    let mut rest = rules.as_slice();
+    while let Some((first, others)) = rest.split_first() {
+        let tests = group(rest);
+        if tests.len() > 1 {
+            append_group(&tests, &mut out);
+            rest = &rest[tests.len()..];
+            continue;
+        }
+        if !append(first, &mut out) {
             // The verifier refuses unreachable code.
             return out;
         }
+        rest = others;
     }
     out.extend(answer(false));
     out
 }
 
+fn kind_number(kind: DeviceKind) -> i32 {
+    match kind {
+        DeviceKind::Block => BLOCK,
+        DeviceKind::Char => CHAR,
+    }
+}
+
 fn answer(allow: bool) -> [Insn; 2] {
     [Insn::new(SET, ANSWER, 0, 0, i32::from(allow)), Insn::new(EXIT, 0, 0, 0, 0)]
+}
+
+/// What a rule compares that allows everything with devices of one kind whose number is in one
+/// register.
+struct Test {
+    kind: i32,
+    register: u8,
+    value: i32,
+}
+
+impl Test {
+    fn only(rule: &Rule) -> Option<Test> {
+        let kind = kind_number(rule.devices.kind?);
+        let (register, value) = match (rule.devices.major, rule.devices.minor) {
+            (Some(major), Some(minor)) => (NUMBER, major << MINOR_BITS | minor),
+            (Some(major), None) => (MAJOR, major),
+            (None, Some(minor)) => (MINOR, minor),
+            (None, None) => return None,
+        };
+        let is_simple = rule.allow && rule.access == Access::ALL;
+        is_simple.then_some(Test { kind, register, value: value.cast_signed() })
+    }
+}
+
+/// Returns the tests of the rules at the start of `rules` that can be tested together.
+fn group(rules: &[&Rule]) -> Vec<Test> {
+    let mut tests: Vec<Test> = Vec::new();
+    for test in rules.iter().take(GROUP).map_while(|rule| Test::only(rule)) {
+        if tests.first().is_some_and(|first| first.kind != test.kind) {
+            break;
+        }
+        tests.push(test);
+    }
+    tests
+}
+
+/// Appends the code that allows everything with the devices of one kind that pass any of the tests.
+fn append_group(tests: &[Test], out: &mut Vec<Insn>) {
+    let (count, kind) = (tests.len() as i16, tests[0].kind);
+    // Over the tests, the jump behind them, and the answer.
+    out.push(Insn::new(IF_NOT_EQUAL, KIND, 0, count + 3, kind));
+    for (to_answer, test) in (1..=count).rev().zip(tests) {
+        out.push(Insn::new(IF_EQUAL, test.register, 0, to_answer, test.value));
+    }
+    out.push(Insn::new(GOTO, 0, 0, 2, 0));
+    out.extend(answer(true));
 }
 
 /// Appends the code of a rule. Returns false if the rule answers every request that reaches it.
@@ -71,10 +155,7 @@ fn append(rule: &Rule, out: &mut Vec<Insn>) -> bool {
         ],
     };
     body.extend(answer(rule.allow));
-    let kind = rule.devices.kind.map(|kind| match kind {
-        DeviceKind::Block => BLOCK,
-        DeviceKind::Char => CHAR,
-    });
+    let kind = rule.devices.kind.map(kind_number);
     let tests: Vec<(u8, i32)> = [
         (KIND, kind),
         (MAJOR, rule.devices.major.map(u32::cast_signed)),
