@@ -19,6 +19,8 @@ mod spec;
 mod update;
 mod usage;
 
+use std::ffi::OsString;
+
 use ::log::LevelFilter;
 use clap::{CommandFactory, Parser};
 
@@ -37,15 +39,18 @@ pub fn main() -> u8 {
     // First, because it executes the program again.
     let protected = selfexe::protect_if(|arg| matches!(arg, "create" | "run" | "exec" | "restore"));
     let stdio = terminal::stdio::ensure_open();
-    let words = args::normal(std::env::args_os().collect(), Cli::command);
-    let cli = match Cli::try_parse_from(&words) {
-        Ok(cli) => cli,
-        Err(usage) if usage.use_stderr() => return usage::tell(&words, &usage),
-        // Help goes to standard output.
-        Err(help) => {
-            let printed = stdio.and_then(|()| print(help.to_string().as_bytes()));
-            return printed.inspect_err(log::error).map_or(1, |()| 0);
-        }
+    let words: Vec<_> = std::env::args_os().collect();
+    let cli = match args::parse_hot(&words) {
+        Some(cli) => cli,
+        None => match parse(words) {
+            Ok(cli) => cli,
+            Err((words, usage)) if usage.use_stderr() => return usage::tell(&words, &usage),
+            // Help goes to standard output.
+            Err((_, help)) => {
+                let printed = stdio.and_then(|()| print(help.to_string().as_bytes()));
+                return printed.inspect_err(log::error).map_or(1, |()| 0);
+            }
+        },
     };
     let failure = match cli.command {
         Some(Command::Exec(_)) => exec::NOT_STARTED,
@@ -59,6 +64,12 @@ pub fn main() -> u8 {
             failure
         }
     }
+}
+
+/// Parses the arguments with clap. An error comes with the arguments in the syntax of clap.
+fn parse(words: Vec<OsString>) -> Result<Cli, (Vec<OsString>, clap::Error)> {
+    let words = args::normal(words, Cli::command);
+    Cli::try_parse_from(&words).map_err(|error| (words, error))
 }
 
 fn set_up(cli: &Cli) -> Result<()> {

@@ -7,7 +7,7 @@ use clap::{Args, ValueHint};
 use super::ListFormat;
 
 /// Arguments of `create`, and most of those of `run`.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub struct CreateArgs {
     /// ID for the container: letters, digits and _ + - . only.
     #[arg(value_name = "ID")]
@@ -56,7 +56,7 @@ pub struct CreateArgs {
     pub no_new_keyring: bool,
 }
 
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 #[command(after_long_help = "\
 Examples:
   bulkhead run web                   the bundle in the current directory

@@ -1,6 +1,7 @@
 //! The definition of the command line: options and their help.
 
 mod criu;
+mod hot;
 mod lifecycle;
 mod process;
 mod resources;
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 pub use criu::{CgroupMode, CheckpointArgs, CriuArgs, NetworkLock, RestoreArgs};
+pub use hot::parse as parse_hot;
 pub use lifecycle::{CreateArgs, DeleteArgs, KillArgs, ListArgs, RunArgs, SpecArgs};
 pub use process::{ExecArgs, PsArgs};
 pub use resources::{EventsArgs, UpdateArgs};
@@ -61,7 +63,7 @@ of the signal that killed it. exec exits with 255 if no process was started.
 'bulkhead help COMMAND' prints more about a command.";
 
 /// Options for all commands. All but `--rootless` are also accepted after the command.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub struct Global {
     /// State directory [default: /run/bulkhead].
     ///
@@ -118,32 +120,35 @@ pub struct Global {
     pub rootless: Rootless,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
     /// Lines for humans.
+    #[default]
     Text,
     /// A JSON object per line.
     Json,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum LogLevel {
     /// Failures only.
     Error,
     /// Failures and warnings.
     #[value(alias = "warn")]
+    #[default]
     Warning,
     /// Everything.
     Debug,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum Rootless {
     /// A cgroup that may not be created is no error.
     True,
     /// A cgroup that may not be created is an error.
     False,
     /// The user decides: true for every user but root.
+    #[default]
     Auto,
 }
 

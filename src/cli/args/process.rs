@@ -7,7 +7,7 @@ use clap::{Args, ValueHint};
 
 use super::ListFormat;
 
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 #[command(
     override_usage = "bulkhead exec [OPTIONS] <ID> <COMMAND>...\n       \
                       bulkhead exec [OPTIONS] --process <FILE> <ID>",
