@@ -39,7 +39,7 @@ pub fn main() -> u8 {
     // First, because it executes the program again.
     let protected = selfexe::protect_if(|arg| matches!(arg, "create" | "run" | "exec" | "restore"));
     let stdio = terminal::stdio::ensure_open();
-    let words: Vec<_> = std::env::args_os().collect();
+    let words = sys::title::arguments();
     let cli = match args::parse_hot(&words) {
         Some(cli) => cli,
         None => match parse(words) {
@@ -96,7 +96,7 @@ fn set_up(cli: &Cli) -> Result<()> {
     // If the caller ignores SIGCHLD, the exit status of children would be lost.
     sys::signal::default_action(libc::SIGCHLD).context("set SIGCHLD to its default")?;
     if level >= LevelFilter::Debug {
-        let words: Vec<_> = std::env::args_os().skip(1).collect();
+        let words: Vec<_> = sys::title::arguments().into_iter().skip(1).collect();
         crate::log::debug(format_args!("bulkhead {}: {words:?}", env!("CARGO_PKG_VERSION")));
     }
     Ok(())

@@ -108,10 +108,10 @@ impl Sibling {
             calls.push(Call::any(libc::SYS_close));
         }
         if self.terminal {
-            calls.push(Call::with(libc::SYS_ioctl, [0, libc::TIOCSCTTY, 0]));
+            calls.push(Call::with(libc::SYS_ioctl, [0, libc::TIOCSCTTY as libc::c_ulong, 0]));
         }
         if self.sets_process_count {
-            calls.push(Call::with(libc::SYS_prlimit64, [0, u64::from(libc::RLIMIT_NPROC)]));
+            calls.push(Call::with(libc::SYS_prlimit64, [0, libc::RLIMIT_NPROC as u64]));
         }
         calls
     }

@@ -17,6 +17,7 @@ use crate::fs::copy_bytes;
 use crate::mount::tree;
 use crate::sys::exec::Exec;
 use crate::sys::mount::Change;
+use crate::sys::title;
 use crate::{Context, Error, Result};
 
 const EXE: &str = "/proc/self/exe";
@@ -24,7 +25,7 @@ const EXE: &str = "/proc/self/exe";
 /// Protects the executable if any argument is the name of a command that makes a container. The
 /// argument need not be the command: an unneeded protection costs little.
 pub(crate) fn protect_if(makes_container: impl Fn(&str) -> bool) -> Result<()> {
-    let asked = std::env::args_os().any(|arg| arg.to_str().is_some_and(&makes_container));
+    let asked = title::arguments().iter().any(|arg| arg.to_str().is_some_and(&makes_container));
     if asked { protect_executable() } else { Ok(()) }
 }
 
@@ -108,8 +109,7 @@ fn execute(file: &OwnedFd) -> Error {
         name.push(value);
         name
     });
-    let (Some(args), Some(env)) = (strings(std::env::args_os().collect()), strings(env.collect()))
-    else {
+    let (Some(args), Some(env)) = (strings(title::arguments()), strings(env.collect())) else {
         return Error::from(nix::errno::Errno::EINVAL);
     };
     Error::from(Exec::new(c"", &args, &env).run_file(file.as_fd()))

@@ -4,8 +4,12 @@
 //! `main`: some twenty system calls that a process of a few milliseconds does not need, and twice
 //! as many if it executes itself again.
 
-/// The entry point for the C library's start-up code. The arguments are read through `std::env`,
-/// which the C library fills.
+/// The allocator, in the place of musl's, which makes a system call for many allocations.
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+
+/// The entry point for the C library's start-up code.
 // SAFETY: no other symbol of that name is linked: the crate is `no_main`.
 #[unsafe(no_mangle)]
 extern "C" fn main(argc: i32, argv: *const *const u8) -> i32 {

@@ -49,7 +49,7 @@ pub fn loopback_up(socket: BorrowedFd<'_>) -> nix::Result<()> {
     request.name[..2].copy_from_slice(b"lo");
     // SAFETY: SIOCSIFFLAGS reads an ifreq with a terminated name and its flags.
     Errno::result(unsafe {
-        libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request)
+        libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as _, &raw const request)
     })
     .map(drop)
 }

@@ -3,6 +3,8 @@
 //! The kernel reads both from the memory of the process (proc_pid_cmdline(5), proc_pid_environ(5)),
 //! which a clone copies. A container must not learn the runtime's command line from its init.
 
+use std::ffi::{CStr, OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
 static ARGV: AtomicPtr<*mut libc::c_char> = AtomicPtr::new(std::ptr::null_mut());
@@ -20,6 +22,18 @@ unsafe extern "C" {
 pub unsafe fn remember(argc: i32, argv: *const *const u8) {
     ARGC.store(usize::try_from(argc).unwrap_or(0), Ordering::Relaxed);
     ARGV.store(argv.cast_mut().cast(), Ordering::Relaxed);
+}
+
+/// Returns the arguments of the program: those that [`remember`] stored, or else the standard
+/// library's, which has none in a program with an entry point of its own and musl.
+pub fn arguments() -> Vec<OsString> {
+    let (argv, argc) = (ARGV.load(Ordering::Relaxed), ARGC.load(Ordering::Relaxed));
+    if argv.is_null() {
+        return std::env::args_os().collect();
+    }
+    // SAFETY: `remember` promises `argc` pointers to C strings.
+    let argument = |at| unsafe { CStr::from_ptr(*argv.add(at)) };
+    (0..argc).map(|at| OsStr::from_bytes(argument(at).to_bytes()).to_owned()).collect()
 }
 
 /// Erases the environment that the kernel passed to the calling process, and replaces the command
