@@ -4,7 +4,8 @@
 # v1 or hybrid, in a private pure cgroup v2 view. Those that depend on cgroups also run in a virtual
 # machine with systemd and every controller (hack/vm), on cgroup v2 and then on v1, with cgroups
 # created by the runtime and then by systemd; those of SELinux in a machine that enforces a policy.
-# Finally searches for anything left behind.
+# The costs of the binary are compared with their limits (hack/bench.sh --guard), unless BULKHEAD_BIN
+# names another one. Finally searches for anything left behind.
 #
 #   hack/test.sh [FILTER...]      passes the filters to `cargo test`, for a quick run of a few tests
 #
@@ -196,7 +197,9 @@ trap 'rm -f "$BULKHEAD_TEST_SKIPS" "$before"' EXIT
 export BULKHEAD_TEST_SKIPS
 remains | sort -u >"$before"
 
+built=
 if [ -z "${BULKHEAD_BIN:-}" ]; then
+    built=1
     printf '\n== build\n' >&2
     BULKHEAD_BIN=$(hack/build.sh | tail -n 1)
 fi
@@ -231,6 +234,7 @@ case " $*" in
     [ -z "$no_machine" ] || results+=("NOT RUN $name: CGROUP V2 WITH EVERY CONTROLLER WAS NOT TESTED (see above why)")
     ;;
 esac
+[ $# -gt 0 ] || [ -z "$built" ] || step "costs" as_root hack/bench.sh --guard "$BULKHEAD_BIN"
 step "nothing left behind" leaks
 step "skipped tests" skips
 

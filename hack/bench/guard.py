@@ -2,7 +2,8 @@
 
     guard.py BINARY [--record]
 
-Compares with guard.limits, and prints what has become worse. --record writes that file.
+Compares with guard.limits, and prints what has become worse. --record writes that file. The limits
+are those of a binary that is linked with musl; another one is not compared.
 """
 
 import os
@@ -16,8 +17,9 @@ from programs import Program
 
 LIMITS = os.path.join(HERE, "guard.limits")
 FIGURES = ("instructions", "faults", "calls", "clones", "switches")
-# How much more than recorded is accepted: of each a share, and a number.
-MARGINS = {"instructions": (0.02, 0), "faults": (0.03, 4), "calls": (0.0, 4), "clones": (0.0, 0), "switches": (0.0, 3)}
+# How much more than recorded is accepted: of each a share, and a number. The faults depend on how the
+# page cache holds the binary.
+MARGINS = {"instructions": (0.02, 0), "faults": (0.1, 8), "calls": (0.0, 4), "clones": (0.0, 0), "switches": (0.0, 3)}
 VERBS = ("run", "exec", "state", "list")
 # Two countings at a time, each on a CPU of its own.
 LANES = (("run",), ("exec", "state", "list"))
@@ -26,8 +28,11 @@ LANES = (("run",), ("exec", "state", "list"))
 PATIENCE = float(os.environ.get("BULKHEAD_GUARD_PATIENCE", "45"))
 
 
+# The note by which glibc's start-up code names the oldest kernel it runs on: musl has none.
+GLIBC_NOTE = b"\x04\0\0\0\x10\0\0\0\x01\0\0\0GNU\0"
+
 HEADER = """\
-# The cost of the static release binary, in a view of cgroup v2. hack/bench.sh --guard fails if a
+# The cost of the static release binary with musl, in a view of cgroup v2. hack/bench.sh --guard fails if a
 # command exceeds these figures by more than a small margin (guard.py); --record writes this file.
 # Lower a figure in the commit that reduces it; raise it only with the reason in the message.
 """
@@ -130,7 +135,15 @@ def compare(found, known):
     return failed
 
 
+def is_glibc(program):
+    with open(program, "rb") as file:
+        return GLIBC_NOTE in file.read()
+
+
 def main():
+    if is_glibc(sys.argv[1]):
+        say("guard: NOT COMPARED: the limits are those of a binary with musl, and this one has glibc")
+        return
     known = read_limits()
     found = measure(sys.argv[1], known)
     if "--record" in sys.argv:

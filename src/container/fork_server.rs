@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::SigSet;
 use nix::sys::socket::{ControlMessage, MsgFlags, Shutdown, sendmsg, shutdown};
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 
@@ -17,7 +16,7 @@ use crate::init::lifetime::close_but;
 use crate::protocol::encode_error;
 use crate::sys::clone::{Child, clone3};
 use crate::sys::fdpass::{self, recv_with_fd, recv_with_fds, send_with_fd};
-use crate::sys::signal::swap_mask;
+use crate::sys::signal::{all_signals, swap_mask};
 use crate::terminal::stdio::ensure_open;
 use crate::{Context, Error, Kind, Result, log};
 
@@ -131,7 +130,7 @@ pub(super) fn call_directly(
 
 /// Clones a process with all signals blocked, so that no signal handler of the program runs in it.
 fn clone_worker(child: impl FnOnce() -> i32) -> Result<Child> {
-    let before = swap_mask(&SigSet::all()).context("block signals")?;
+    let before = swap_mask(&all_signals()).context("block signals")?;
     let cloned = clone3(0, None, child);
     swap_mask(&before).context("restore the signal mask")?;
     Ok(cloned?)

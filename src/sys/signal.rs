@@ -50,6 +50,18 @@ fn set_action(signal: libc::c_int, action: libc::sighandler_t) -> nix::Result<()
     .map(drop)
 }
 
+/// Returns the set of all signals. sigfillset(3) leaves out those that the C library uses itself: 32
+/// and 33, and with musl also 34, the first real-time signal of other programs (glibc's SIGRTMIN).
+pub fn all_signals() -> SigSet {
+    // SAFETY: the kernel's 64 signals are the first 64 bits of a sigset_t, an array of integers; any
+    // bits in it are a set, and its size is at least eight bytes.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        (&raw mut set).cast::<u64>().write_unaligned(u64::MAX);
+        SigSet::from_sigset_t_unchecked(set)
+    }
+}
+
 /// Sets this thread's signal mask. Returns the previous mask. Does not use pthread_sigmask(3),
 /// whose error number nix takes for success: a program must not start with all signals blocked.
 /// Async-signal-safe.

@@ -21,7 +21,7 @@ use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 use super::clone::{self, clone_child};
 use super::exec::Exec;
 use super::failure::{Failure, to_nix};
-use super::signal::{default_action, swap_mask};
+use super::signal::{all_signals, default_action, swap_mask};
 use super::{fds, pidfd};
 
 /// The program to execute (without a search in PATH), and its standard descriptors.
@@ -53,7 +53,7 @@ pub fn spawn(command: &Command<'_>) -> Result<Child, Failure> {
     let (failure, report) = nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(Failure::of("pipe"))?;
     let parent = getpid();
     // No signal handler of this process may run in the child.
-    let before = swap_mask(&SigSet::all()).map_err(Failure::of("block signals"))?;
+    let before = swap_mask(&all_signals()).map_err(Failure::of("block signals"))?;
     let process = clone_child(|| {
         command.run(report.as_fd(), parent);
         127

@@ -10,7 +10,7 @@ use std::io::Read;
 use nix::sys::signal::SigSet;
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
-use crate::sys::signal::{default_action, swap_mask};
+use crate::sys::signal::{all_signals, default_action, swap_mask};
 use crate::{Context, Error, Kind, Result};
 
 /// Proof that every signal is blocked; holds the previous mask.
@@ -30,7 +30,7 @@ impl SignalGuard {
     /// Blocks every signal in the only thread. The caller has given SIGCHLD its default action;
     /// otherwise the kernel would discard the exit statuses of the children.
     pub fn block() -> Result<SignalGuard> {
-        let saved = swap_mask(&SigSet::all()).context("block signals")?;
+        let saved = swap_mask(&all_signals()).context("block signals")?;
         Ok(SignalGuard { saved })
     }
 
@@ -41,7 +41,7 @@ impl SignalGuard {
 
     /// Returns a descriptor, non-blocking, to read the blocked signals from.
     pub(super) fn watch(&self) -> Result<SignalFd> {
-        SignalFd::with_flags(&SigSet::all(), SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+        SignalFd::with_flags(&all_signals(), SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
             .context("signalfd")
     }
 }
