@@ -89,6 +89,11 @@ impl Mount {
         };
         Ok(Mount { index, destination, kind, options, idmap, root_label, read_only_late: false })
     }
+
+    /// Whether the runtime idmaps the mount when init has made it: its source does not exist before.
+    pub fn is_idmapped_when_made(&self) -> bool {
+        self.idmap.is_some() && matches!(self.kind, MountKind::Own(_) | MountKind::New(..))
+    }
 }
 
 /// File systems that ignore unknown options, with the options that they know.
@@ -256,8 +261,8 @@ impl Entry<'_> {
             return Ok(None);
         }
         let refuse = |why: &str| self.option(|name| matches!(name, "idmap" | "ridmap"), why);
-        if !options.bind || options.remount {
-            let why = "only a bind mount can be idmapped";
+        if options.remount || (self.is_cgroup() && !options.bind) {
+            let why = "only a bind mount or a new file system can be idmapped";
             return Err(match options.idmap {
                 Some(_) => refuse(why),
                 None => Error::invalid_field(self.field("uidMappings"), why),
@@ -278,7 +283,9 @@ impl Entry<'_> {
                 let why = "needs uidMappings and gidMappings of the mount, or a user namespace";
                 return Err(refuse(why));
             }
-            return Ok(Some(None));
+            // A new file system belongs to the container's user namespace, and has its ids already;
+            // the kernel refuses to map it to itself.
+            return Ok(options.bind.then_some(None));
         }
         let [uids, gids] = lists.map(|(name, list)| {
             let field = self.field(name);
