@@ -194,6 +194,11 @@ impl Entry<'_> {
             let why = "belongs to the file system, which this mount shares with others of the host";
             return Err(self.option(options::of_file_system, why));
         }
+        let mut names = self.spec.options().iter().flatten();
+        if options.remount && names.any(|name| options::is_recursive_of_file_system(name)) {
+            let why = "is not possible on a remount: the mounts below can be of other file systems";
+            return Err(self.option(options::is_recursive_of_file_system, why));
+        }
         if options.remount && !options.bind && options.super_flags.has(SuperFlags::IVERSION) {
             let why = "is not possible on a remount";
             return Err(self.option(|name| name.ends_with("iversion"), why));
