@@ -59,8 +59,8 @@ pub struct Surroundings<'a> {
     pub bundle: &'a Path,
     /// The absolute path of the root file system, free of symbolic links.
     pub rootfs: &'a Path,
-    /// `linux.mountLabel`.
-    pub label: Option<&'a str>,
+    /// `linux.mountLabel`, and the mount option that sets it.
+    pub label: Option<(&'a str, selinux::Context)>,
     /// Whether the mount namespace is joined by path.
     pub joins_mount: bool,
     /// The user namespace.
@@ -82,8 +82,8 @@ impl Mount {
         let idmap = entry.idmap(&options, around.users)?;
         let destination = absolute(spec.destination());
         let root_label = match (around.label, &kind) {
-            (Some(label), MountKind::New(fstype, _)) => {
-                selinux::of_mount(label, fstype, &mut options.data)
+            (Some((label, context)), MountKind::New(fstype, _)) => {
+                selinux::of_mount(label, context, fstype, &mut options.data)
             }
             _ => None,
         };
