@@ -4,13 +4,16 @@
 mod args;
 mod checkpoint;
 mod create;
+mod delete;
 mod environment;
 mod events;
 mod exec;
 mod features;
+mod info;
 mod list;
 mod log;
 mod output;
+mod pattern;
 mod preserved;
 mod ps;
 mod restore;
@@ -116,13 +119,11 @@ fn dispatch(cli: Cli) -> Result<i32> {
             let signal: Signal = args.signal.parse()?;
             container::kill::kill(&load(&args.id)?, signal.number(), args.all)
         }
-        Command::Delete(args) => {
-            let (store, id) = (environment::store(global)?, Id::new(args.id)?);
-            container::delete::delete(&store, &id, args.force)
-        }
+        Command::Delete(args) => delete::run(global, &args),
         Command::List(args) => list::run(global, &args),
         Command::Spec(args) => spec::run(args.bundle.as_deref(), args.rootless),
         Command::Features => features::run(),
+        Command::Info(args) => info::run(args.format),
         Command::Ps(args) => ps::run(global, &args),
         Command::Pause(args) => container::pause::pause(&mut load(&args.id)?),
         Command::Resume(args) => container::pause::resume(&mut load(&args.id)?),
@@ -193,6 +194,7 @@ mod tests {
             "kill -a ID 15",
             "delete --force ID",
             "delete -f ID",
+            "delete -f -r ID",
             "run --bundle B --no-pivot --keep ID",
             "run -d -b B --preserve-fds 3 --no-subreaper --pidfd-socket S ID",
             "state ID",
@@ -204,6 +206,7 @@ mod tests {
             "list -q",
             "spec --rootless -b B",
             "features",
+            "info --format json",
             "pause ID",
             "resume ID",
             "ps --format json ID",
