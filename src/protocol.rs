@@ -37,6 +37,8 @@ pub enum ToParent {
     NeedOffsets,
     /// The mounts are made: prestart and createRuntime hooks may run.
     NeedHooks,
+    /// The mount with this index in the list of mounts, made by init and to be idmapped.
+    NeedIdmap(u32, OwnedFd),
     Console(OwnedFd),
     /// The number of the seccomp listener in init; the runtime takes it by pidfd_getfd(2).
     SeccompFd(RawFd),
@@ -56,6 +58,7 @@ pub enum ToInit {
     Mapped = b'm',
     NetDevicesMoved = b'd',
     OffsetsWritten = b't',
+    Idmapped = b'i',
     /// The runtime has registered the process that was cloned into a joined pid namespace.
     Adopted = b'a',
     CgroupReady = b'c',
@@ -81,7 +84,7 @@ impl Socket {
         self.0.as_fd()
     }
 
-    /// Init: sends a message to the runtime, by write(2) (except the console), because a seccomp
+    /// Init: sends a message to the runtime, by write(2) (except a descriptor), because a seccomp
     /// filter that forbids sendmsg(2) may be in force already.
     pub fn tell_parent(&self, message: &ToParent) -> Result<()> {
         let bytes = match message {
@@ -90,6 +93,11 @@ impl Socket {
             ToParent::NeedNetDevices => vec![b'D'],
             ToParent::NeedOffsets => vec![b'T'],
             ToParent::NeedHooks => vec![b'H'],
+            ToParent::NeedIdmap(index, mount) => {
+                let bytes = tagged(b'I', &index.to_le_bytes());
+                return fdpass::send_with_fd(self.fd(), &bytes, Some(mount.as_fd()))
+                    .context("hand a mount to the runtime");
+            }
             ToParent::Console(master) => {
                 return fdpass::send_with_fd(self.fd(), b"C", Some(master.as_fd()))
                     .context("hand the terminal to the runtime");
@@ -141,6 +149,10 @@ impl Socket {
             (b'D', None) => Some(ToParent::NeedNetDevices),
             (b'T', None) => Some(ToParent::NeedOffsets),
             (b'H', None) => Some(ToParent::NeedHooks),
+            (b'I', Some(fd)) => {
+                let index = payload.try_into().map(u32::from_le_bytes).ok();
+                index.map(|index| ToParent::NeedIdmap(index, fd))
+            }
             (b'C', Some(fd)) => Some(ToParent::Console(fd)),
             (b'S', None) => number().map(ToParent::SeccompFd),
             (b'R', None) => {

@@ -364,13 +364,26 @@ fn what_is_not_known_is_ignored_with_a_warning() {
     let mut c = Container::new();
     c.set(
         "/annotations",
-        json!({"run.oci.handler": "krun", "run.oci.seccomp_bpf_data": "x", "org.example": "x"}),
+        json!({"run.oci.systemd.force_cgroup_v1": "/x", "run.oci.other": "x", "org.example": "x"}),
     );
     let ran = c.run().ok();
     assert_eq!(ran.stderr.lines().count(), 2, "{}", ran.stderr);
-    for name in ["run.oci.handler", "run.oci.seccomp_bpf_data"] {
+    for name in ["run.oci.systemd.force_cgroup_v1", "run.oci.other"] {
         assert!(ran.stderr.contains(&format!("annotations: {name:?}: ignored")), "{}", ran.stderr);
     }
+}
+
+/// A container without the virtual machine or the filter would be less isolated than requested.
+#[test]
+fn an_isolation_that_cannot_be_given_is_refused() {
+    for name in ["run.oci.handler", "run.oci.seccomp.plugins", "run.oci.seccomp_bpf_data"] {
+        let mut c = Container::new();
+        c.set("/annotations", json!({name: "krun"}));
+        c.create().refused(&[&format!("annotations.{name}: \"krun\": not supported")]);
+    }
+    let mut c = Container::new();
+    c.set("/annotations", json!({"run.oci.mount_context_type": "size"}));
+    c.create().refused(&["annotations.run.oci.mount_context_type: \"size\"", "rootcontext"]);
 }
 
 /// As under crun, and under runc before the specification.

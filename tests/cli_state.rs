@@ -402,3 +402,35 @@ fn hooks_work_where_the_caller_ignores_sigchld() {
         "{text}"
     );
 }
+
+#[test]
+fn containers_whose_ids_match_are_deleted() {
+    let home = Home::new();
+    // No containers, and no directory.
+    ok(&home, &["delete", "--regex", "."]);
+    let sleep = Sleep::new();
+    for id in ["rx-1", "rx-2", "rx-x", "other"] {
+        home.put(&stopped_with_hook(id, "exit 0"));
+    }
+    home.put_running(&state("live", sleep.pid()));
+    ok(&home, &["delete", "-r", "^rx-[0-9]+$"]);
+    assert_eq!(home.names(), ["live", "other", "rx-x"]);
+    ok(&home, &["delete", "--regex", "^nothing"]);
+    for bad in ["(", "[", "a{2,1}", "*"] {
+        let error = err(&home, &["delete", "--force", "--regex", bad]);
+        assert!(error.starts_with(&format!("--regex: {bad:?}: invalid expression")), "{error}");
+    }
+    // Without the option it is an id.
+    assert!(err(&home, &["delete", "--force", "."]).starts_with("container id: "));
+    // One that cannot be deleted does not spare those after it.
+    let error = err(&home, &["delete", "--regex", "l|r"]);
+    assert!(error.starts_with("cannot delete container \"live\": "), "{error}");
+    assert_eq!(home.names(), ["live"]);
+    // With force also the remains of a create that has died.
+    drop(home.reserve("dead"));
+    ok(&home, &["delete", "--force", "--regex", "^.*d"]);
+    assert_eq!(home.names(), ["live"]);
+    drop(sleep);
+    ok(&home, &["delete", "--regex", "."]);
+    assert!(home.names().is_empty());
+}

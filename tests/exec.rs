@@ -259,6 +259,8 @@ fn processors_are_those_of_the_cgroup_or_those_asked_for() {
         (json!({"initial": "1"}), kept),
         (json!({"initial": "0", "final": "1"}), "1"),
         (json!({"final": "0-1"}), "0-1"),
+        // CPUs above those of `cpu_set_t`, which this machine has not.
+        (json!({"initial": "0,1024,32767", "final": "1,5000"}), "1"),
     ] {
         let process = json!({"user": {"uid": 0, "gid": 0}, "cwd": "/", "env": ["PATH=/bin"],
             "args": ["grep", "Cpus_allowed_list:", "/proc/self/status"],
@@ -266,6 +268,13 @@ fn processors_are_those_of_the_cgroup_or_those_asked_for() {
         let file = c.file("affine.json", &process.to_string());
         let said = c.exec(&["-p", file.to_str().unwrap()], &[]).ok().stdout;
         assert_eq!(said.split_whitespace().nth(1), Some(expected), "{affinity}");
+    }
+    for name in ["initial", "final"] {
+        let process = json!({"user": {"uid": 0, "gid": 0}, "cwd": "/", "args": ["true"],
+            "execCPUAffinity": {name: "32767"}});
+        let file = c.file("affine.json", &process.to_string());
+        let why = format!("process.execCPUAffinity.{name}: none of these CPUs is available");
+        c.exec(&["-p", file.to_str().unwrap()], &[]).not_started(&[&why]);
     }
 }
 

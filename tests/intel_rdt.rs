@@ -93,6 +93,42 @@ fn a_failed_create_leaves_no_group() {
     c.rt.through.clear();
 }
 
+/// Nothing but the intent tells of a group that a create made before it died.
+#[test]
+fn a_create_that_died_leaves_no_group() {
+    let mut c = Container::with_script("exec sleep 600");
+    let root = on_host(&mut c);
+    c.set("/linux/intelRdt", json!({"closID": "shared"}));
+    c.create().ok();
+    let dir = c.rt.root.join(&c.id);
+    let state: Value =
+        serde_json::from_str(&fs::read_to_string(dir.join("state.json")).unwrap()).unwrap();
+    c.delete_force().ok();
+    for (tasks, stays) in [("77\n", true), ("", false)] {
+        let group = root.join("new");
+        fs::create_dir_all(&group).unwrap();
+        let tasks = (!tasks.is_empty()).then(|| c.file("resctrl/new/tasks", tasks));
+        let mut groups = state["intelRdt"].clone();
+        groups["dir"] = json!(group);
+        groups["made"] = json!(true);
+        let intent = json!({
+            "version": state["version"], "id": state["id"], "bundle": state["bundle"],
+            "created": state["created"], "cgroup": state["cgroup"], "bootId": state["bootId"],
+            "intelRdt": groups,
+        });
+        fs::create_dir(&dir).unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o1700);
+        fs::set_permissions(&dir, mode).unwrap();
+        fs::write(dir.join("intent.json"), intent.to_string()).unwrap();
+        c.delete_force().ok();
+        assert_eq!(group.exists(), stays);
+        if let Some(tasks) = tasks {
+            fs::remove_file(tasks).unwrap();
+        }
+    }
+    c.rt.through.clear();
+}
+
 // Proves: linux.intelRdt:{differs,missing}
 #[test]
 fn what_cannot_be_given_is_refused() {

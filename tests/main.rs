@@ -37,6 +37,7 @@ mod hostile_paths;
 mod hostile_proc;
 mod hostile_support;
 mod identity;
+mod info;
 mod intel_rdt;
 mod interop;
 mod lifecycle;

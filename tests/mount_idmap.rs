@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
 
+use crate::support::rootless::of_nobody;
 use crate::support::*;
 
 const LOOK: &str = "stat -c '%u:%g' /mnt/file /mnt/sub/file; touch /mnt/new && echo made; true";
@@ -98,6 +99,88 @@ fn mappings_in_a_user_namespace() {
         c.rt.through.clear();
         assert_eq!(output.lines().next(), Some(inside), "{option}: {output}");
     }
+}
+
+/// A tmpfs knows idmapped mounts since Linux 6.3. Its root directory belongs to 0:0 in the file
+/// system.
+// Proves: mounts[].options={idmap, ridmap}, mounts[].{uidMappings, gidMappings}
+#[test]
+fn a_new_file_system_has_its_own_mapping() {
+    if !kernel_at_least(6, 3) {
+        skip!("this kernel cannot idmap a tmpfs");
+    }
+    for (users, option, expected) in [
+        (false, "idmap=uids=0-1000-9;gids=0-100-9", "1000:100"),
+        (false, "ridmap=uids=0-7-1#1-0-1", "7:0"),
+        (true, "idmap=uids=0-100005-1;gids=@0-6-1", "5:6"),
+        (true, "idmap=uids=@0-5-1#@1-0-1", "5:0"),
+        (true, "idmap", "0:0"),
+    ] {
+        let mut c = Container::with_script("stat -c '%u:%g' /mnt");
+        if users {
+            c.map_users(100_000, 65536);
+        }
+        c.mount("/mnt", "tmpfs", "tmpfs", &[option, "mode=711"]);
+        assert_eq!(c.output(), format!("{expected}\n"), "{option}");
+    }
+    let mut c = Container::with_script("stat -c '%u:%g' /mnt");
+    c.mount("/mnt", "tmpfs", "tmpfs", &[]);
+    let map = json!([{"containerID": 0, "hostID": 5, "size": 1}]);
+    c.set("/mounts/6/uidMappings", map.clone()).set("/mounts/6/gidMappings", map);
+    assert_eq!(c.output(), "5:5\n");
+}
+
+/// The kernel's refusal is an error, and never a mount without the mapping.
+#[test]
+fn a_file_system_without_mappings_is_an_error() {
+    for users in [false, true] {
+        let mut c = Container::new();
+        if users {
+            c.map_users(100_000, 65536);
+        }
+        c.mount("/mnt", "mqueue", "mqueue", &["idmap=uids=0-100001-1;gids=0-100001-1"]);
+        c.create().refused(&["mounts[6]: idmapped mount on \"/mnt\"", "may not support idmapped"]);
+    }
+}
+
+/// A source in the container's own tree, which only init can open, in a user namespace, in which init
+/// has no rights over the file system. The files belong to the host's 0:0.
+// Proves: mounts[].options=idmap
+#[test]
+fn a_part_of_the_containers_tree_in_a_user_namespace() {
+    let mut c = Container::with_script(
+        "stat -c '%u:%g' /mnt/file /mnt/sub/file /final/file /final/sub/file /other/file",
+    );
+    c.map_users(100_000, 65536);
+    let data = data(&mut c, 0, 0);
+    need_idmapped_mounts!(&data);
+    for name in ["final", "other"] {
+        fs::create_dir(c.rootfs().join(name)).unwrap();
+    }
+    c.mount("/mnt", "bind", data.to_str().unwrap(), &["rbind"]);
+    let own = c.rootfs().join("mnt");
+    c.mount("/final", "bind", own.to_str().unwrap(), &["rbind", "idmap"]);
+    let relative = "idmap=uids=@0-5-1;gids=@0-6-1";
+    c.mount("/other", "bind", own.to_str().unwrap(), &["bind", relative]);
+    let output = c.output();
+    c.rt.through.clear();
+    let nobody = "65534:65534";
+    assert_eq!(output, format!("{nobody}\n{nobody}\n0:0\n{nobody}\n5:6\n"));
+}
+
+/// The kernel asks for rights over the file system of the host, or over the user namespace of the
+/// mapping.
+#[test]
+fn without_root_a_new_file_system_has_no_mapping() {
+    if !unprivileged_user_namespaces() {
+        skip!("unprivileged user namespaces are switched off");
+    }
+    let mut c = of_nobody("true");
+    c.mount("/mnt", "tmpfs", "tmpfs", &["idmap=uids=@0-0-1;gids=@0-0-1"]);
+    let ran = c.create();
+    assert_ne!(ran.status.code(), Some(0), "{ran:#?}");
+    assert!(ran.stderr.contains("on \"/mnt\": needs a privileged runtime"), "{ran:#?}");
+    c.assert_gone();
 }
 
 #[test]

@@ -256,12 +256,10 @@ fn a_part_of_the_containers_own_tree_can_be_idmapped() {
         }),
     );
     let ran = c.run();
-    if ran.stderr.contains("idmap: invalid argument") {
+    if ran.stderr.contains("may not support idmapped mounts") {
         skip!("the tmpfs of this kernel knows no idmapped mounts (Linux 6.3)");
     }
     assert_eq!(ran.ok().stdout, "5:6\n100005:100006\n");
-    c.map_users(100_000, 65_536);
-    c.run().refused(&["mounts[7]", "idmapped", "user namespace"]);
 }
 
 #[test]

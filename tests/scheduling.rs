@@ -205,11 +205,13 @@ fn memory_policies() {
         }
     }
     let mut c = asleep();
-    c.set("/linux/memoryPolicy", json!({"mode": "MPOL_BIND", "nodes": "1023"}));
-    let ran = c.create();
-    assert_ne!(ran.status.code(), Some(0), "{ran:#?}");
-    assert!(ran.stderr.contains("linux.memoryPolicy: set MPOL_BIND"), "{ran:#?}");
-    c.assert_gone();
+    for nodes in ["1023", "0,32767"] {
+        c.set("/linux/memoryPolicy", json!({"mode": "MPOL_BIND", "nodes": nodes}));
+        let ran = c.create();
+        assert_ne!(ran.status.code(), Some(0), "{ran:#?}");
+        assert!(ran.stderr.contains("linux.memoryPolicy: set MPOL_BIND"), "{ran:#?}");
+        c.assert_gone();
+    }
 }
 
 /// Each has come with some version of Linux: it is in force, or the kernel's refusal is an error.

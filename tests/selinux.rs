@@ -191,6 +191,22 @@ fn new_file_systems_have_the_label() {
     }
 }
 
+/// As podman requests it for a container that labels files itself.
+#[test]
+fn the_label_can_be_that_of_the_root_alone() {
+    need_selinux!();
+    let mut c = Container::with_script("exec sleep 600");
+    let label = files("c1,c2");
+    c.set("/annotations", json!({"run.oci.mount_context_type": "rootcontext"}));
+    c.set("/linux/mountLabel", json!(label));
+    c.mount("/data", "tmpfs", "tmpfs", &[]);
+    c.run_detached();
+    assert_eq!(of_file(c.process(), "/data"), label);
+    let options = c.process().mount("/data").super_options;
+    assert!(options.contains_key("rootcontext") && options.contains_key("seclabel"), "{options:?}");
+    assert!(!options.contains_key("context"), "{options:?}");
+}
+
 // Proves: linux.mountLabel
 #[test]
 fn nodes_of_a_user_namespace_have_the_label() {

@@ -74,7 +74,7 @@ pub fn settings(args: &CriuArgs) -> Result<Settings> {
 }
 
 /// Finds CRIU in `$PATH`.
-fn program() -> Result<PathBuf> {
+pub fn program() -> Result<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_else(|| OsString::from("/usr/sbin:/usr/bin"));
     let is_program = |path: &PathBuf| {
         let mode = std::fs::metadata(path).map(|file| (file.is_file(), file.permissions().mode()));

@@ -4,10 +4,12 @@
 mod args;
 mod checkpoint;
 mod create;
+mod delete;
 mod environment;
 mod events;
 mod exec;
 mod features;
+mod info;
 mod list;
 mod log;
 mod output;
@@ -127,13 +129,11 @@ fn dispatch(cli: Cli) -> Result<i32> {
             let signal: Signal = args.signal.parse()?;
             container::kill::kill(&load(&args.id)?, signal.number(), args.all)
         }
-        Command::Delete(args) => {
-            let (store, id) = (environment::store(global)?, Id::new(args.id)?);
-            container::delete::delete(&store, &id, args.force)
-        }
+        Command::Delete(args) => delete::run(global, &args),
         Command::List(args) => list::run(global, &args),
         Command::Spec(args) => spec::run(args.bundle.as_deref(), args.rootless),
         Command::Features => features::run(),
+        Command::Info(args) => info::run(args.format),
         Command::Ps(args) => ps::run(global, &args),
         Command::Pause(args) => container::pause::pause(&mut load(&args.id)?),
         Command::Resume(args) => container::pause::resume(&mut load(&args.id)?),
@@ -204,6 +204,7 @@ mod tests {
             "kill -a ID 15",
             "delete --force ID",
             "delete -f ID",
+            "delete -f -r ID",
             "run --bundle B --no-pivot --keep ID",
             "run -d -b B --preserve-fds 3 --no-subreaper --pidfd-socket S ID",
             "state ID",
@@ -215,6 +216,7 @@ mod tests {
             "list -q",
             "spec --rootless -b B",
             "features",
+            "info --format json",
             "pause ID",
             "resume ID",
             "ps --format json ID",

@@ -23,7 +23,6 @@ const COMMANDS: &[(&str, &str)] = &[
     ("cp", ENGINE),
     ("image", ENGINE),
     ("images", ENGINE),
-    ("info", "use 'bulkhead features', or 'bulkhead --version'"),
     ("inspect", "use 'bulkhead state ID'"),
     ("load", ENGINE),
     ("login", ENGINE),

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::Spec;
 
+use super::selinux::Context;
 use crate::{Error, Result};
 
 /// The prefix of annotations for an OCI runtime.
@@ -33,8 +34,17 @@ pub const DELEGATE_CGROUP: &str = "run.oci.delegate-cgroup";
 /// The cgroup below the container's unit that the container's processes are in.
 pub const SYSTEMD_SUBGROUP: &str = "run.oci.systemd.subgroup";
 
+/// The mount option that gives new file systems `linux.mountLabel`, in place of `context`. Set by
+/// `podman run --security-opt label=nested`.
+pub const MOUNT_CONTEXT_TYPE: &str = "run.oci.mount_context_type";
+
+/// The annotations of crun that request an isolation which this runtime cannot give: a virtual machine
+/// or a WebAssembly sandbox, a filter, decisions about system calls.
+pub const REFUSED: &[&str] =
+    &["run.oci.handler", "run.oci.seccomp.plugins", "run.oci.seccomp_bpf_data"];
+
 /// The annotations with [`PREFIX`] that have an effect. Other annotations are ignored with a
-/// warning.
+/// warning, except [`REFUSED`].
 pub const KNOWN: &[&str] = &[
     KEEP_GROUPS,
     HOOKS_STDOUT,
@@ -43,6 +53,7 @@ pub const KNOWN: &[&str] = &[
     PIDFD_RECEIVER,
     DELEGATE_CGROUP,
     SYSTEMD_SUBGROUP,
+    MOUNT_CONTEXT_TYPE,
 ];
 
 /// The annotations whose value is a path.
@@ -62,6 +73,10 @@ pub fn keeps_groups(spec: &Spec) -> bool {
     get(spec, KEEP_GROUPS).is_some_and(|value| value != "0")
 }
 
+fn is_known(name: &str) -> bool {
+    KNOWN.contains(&name) || REFUSED.contains(&name)
+}
+
 /// Moves the seccomp receiver into its field, so that the rules of the field apply, and warns of
 /// annotations that have no effect.
 pub(super) fn apply(spec: &mut Spec, warnings: &mut Vec<String>) {
@@ -70,7 +85,7 @@ pub(super) fn apply(spec: &mut Spec, warnings: &mut Vec<String>) {
     }
     let ours = spec.annotations().iter().flatten().map(|(name, _)| name);
     let mut unknown: Vec<&String> =
-        ours.filter(|name| name.starts_with(PREFIX) && !KNOWN.contains(&name.as_str())).collect();
+        ours.filter(|name| name.starts_with(PREFIX) && !is_known(name)).collect();
     unknown.sort_unstable();
     warnings.extend(
         unknown
@@ -112,6 +127,8 @@ pub struct Annotations {
     pub keeps_groups: bool,
     /// The socket that gets a pidfd of init ([`PIDFD_RECEIVER`]).
     pub pidfd_receiver: Option<PathBuf>,
+    /// The mount option for the label of a new file system ([`MOUNT_CONTEXT_TYPE`]).
+    pub mount_context: Context,
 }
 
 impl Annotations {
@@ -122,6 +139,10 @@ impl Annotations {
             spec.annotations().iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect();
         if all.contains_key("") {
             return Err(Error::invalid("annotations", "", "a key must not be empty"));
+        }
+        if let Some((name, value)) = all.iter().find(|(name, _)| REFUSED.contains(&name.as_str())) {
+            let field = format!("annotations.{name}");
+            return Err(Error::invalid(field, value, "not supported by this version of bulkhead"));
         }
         for name in PATHS {
             if let Some(path) = path(spec, name)
@@ -135,6 +156,10 @@ impl Annotations {
             all,
             keeps_groups: keeps_groups(spec),
             pidfd_receiver: path(spec, PIDFD_RECEIVER).map(Path::to_owned),
+            mount_context: get(spec, MOUNT_CONTEXT_TYPE)
+                .map_or(Ok(Context::default()), |name| {
+                    Context::parse(&format!("annotations.{MOUNT_CONTEXT_TYPE}"), name)
+                })?,
         })
     }
 }
@@ -177,11 +202,11 @@ mod tests {
     #[test]
     fn what_is_not_known_is_told() {
         let (_, warnings) = applied(
-            r#"{"annotations": {"run.oci.handler": "krun", "run.oci.keep_original_groups": "1",
+            r#"{"annotations": {"run.oci.unknown": "1", "run.oci.keep_original_groups": "1",
                 "io.kubernetes.cri.container-type": "container"}}"#,
         );
         assert_eq!(warnings.len(), 1, "{warnings:?}");
-        assert!(warnings[0].starts_with("annotations: \"run.oci.handler\": ignored"));
+        assert!(warnings[0].starts_with("annotations: \"run.oci.unknown\": ignored"));
     }
 
     #[test]
@@ -191,6 +216,35 @@ mod tests {
             assert_eq!(keeps_groups(&applied(&json).0), keeps, "{value:?}");
         }
         assert!(!keeps_groups(&applied("{}").0));
+    }
+
+    #[test]
+    fn the_context_is_an_option_of_selinux() {
+        let parsed = |value: &str| {
+            let json = format!(r#"{{"annotations": {{"{MOUNT_CONTEXT_TYPE}": "{value}"}}}}"#);
+            Annotations::new(&applied(&json).0).map(|annotations| annotations.mount_context)
+        };
+        for name in ["context", "fscontext", "defcontext", "rootcontext"] {
+            assert_eq!(parsed(name).unwrap().name(), name);
+        }
+        for name in ["", "seclabel", "size"] {
+            let error = parsed(name).unwrap_err().to_string();
+            assert!(error.starts_with("annotations.run.oci.mount_context_type: "), "{error}");
+        }
+        assert_eq!(Annotations::default().mount_context.name(), "context");
+    }
+
+    #[test]
+    fn what_cannot_be_given_is_refused() {
+        for name in REFUSED {
+            let (spec, warnings) = applied(&format!(r#"{{"annotations": {{"{name}": "a"}}}}"#));
+            let error = Annotations::new(&spec).unwrap_err().to_string();
+            assert_eq!(
+                error,
+                format!("annotations.{name}: \"a\": not supported by this version of bulkhead")
+            );
+            assert!(warnings.is_empty(), "{warnings:?}");
+        }
     }
 
     #[test]

@@ -175,6 +175,7 @@ const ANNOTATIONS: &[(&str, Fate)] = &[
         "run.oci.systemd.subgroup",
         Tested("cgroup_delegation", "a_cgroup_below_the_limits_is_the_containers"),
     ),
+    ("run.oci.mount_context_type", Tested("selinux", "the_label_can_be_that_of_the_root_alone")),
 ];
 
 fn tree(path: &str) -> String {

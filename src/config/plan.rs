@@ -160,7 +160,7 @@ impl Plan {
         let around = mounts::Surroundings {
             bundle: &options.bundle,
             rootfs: &rootfs,
-            label: mount_label.as_deref(),
+            label: mount_label.as_deref().map(|label| (label, annotations.mount_context)),
             joins_mount: namespaces.is_joined(Kind::Mount),
             users: Users::of(&namespaces, ids.as_ref()),
         };

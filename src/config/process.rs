@@ -12,11 +12,12 @@ use super::ids::IdMaps;
 use super::linux::one_line;
 use super::namespaces::Namespaces;
 use super::rlimits::Rlimit;
-use super::scheduling::Scheduling;
+use super::scheduling::{self, Scheduling};
 use super::selinux;
 use crate::host::{self, Host};
 use crate::list::List;
 use crate::seccomp::{self, Filter};
+use crate::sys::sched::Mask;
 use crate::terminal::pty;
 use crate::{Error, Result};
 
@@ -60,13 +61,13 @@ pub struct Process {
     pub exec_affinity: Option<ExecAffinity>,
 }
 
-/// The processors of `execCPUAffinity`; an empty list means unset.
+/// The processors of `execCPUAffinity`; `None` for an empty list, which means unset.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExecAffinity {
     /// The runtime's processors until the process is in its cgroup.
-    pub initial: List,
+    pub initial: Option<Mask>,
     /// The processors of the process afterwards.
-    pub last: List,
+    pub last: Option<Mask>,
 }
 
 impl Process {
@@ -229,16 +230,19 @@ fn oom_score_adj(score: Option<i32>) -> Result<Option<i32>> {
 impl ExecAffinity {
     /// Parses the processor lists (config.md, "Linux Process").
     fn new(affinity: &ExecCPUAffinity) -> Result<ExecAffinity> {
-        let list = |name: &str, text: &Option<String>| {
+        let mask = |name: &str, text: &Option<String>| -> Result<Option<Mask>> {
+            let field = format!("process.execCPUAffinity.{name}");
             let text = text.as_deref().unwrap_or_default();
-            List::parse(text).ok_or_else(|| {
-                let field = format!("process.execCPUAffinity.{name}");
-                Error::invalid(field, text, "not a list of numbers and ranges such as \"0-3,7\"")
-            })
+            let list = List::parse(text).ok_or_else(|| {
+                let why = "not a list of numbers and ranges such as \"0-3,7\"";
+                Error::invalid(field.as_str(), text, why)
+            })?;
+            let mask = scheduling::mask(&field, text, &list)?;
+            Ok(Some(mask).filter(|_| !list.is_empty()))
         };
         Ok(ExecAffinity {
-            initial: list("initial", affinity.initial())?,
-            last: list("final", affinity.cpu_affinity_final())?,
+            initial: mask("initial", affinity.initial())?,
+            last: mask("final", affinity.cpu_affinity_final())?,
         })
     }
 }

@@ -9,7 +9,7 @@ use oci_spec::runtime::{
 
 use crate::host::Host;
 use crate::list::List;
-use crate::sys::sched::Attributes;
+use crate::sys::sched::{Attributes, Mask};
 use crate::{Error, Result};
 
 // linux/mempolicy.h; libc lacks some of these constants.
@@ -19,9 +19,6 @@ const MPOL_WEIGHTED_INTERLEAVE: i32 = 6;
 /// linux/personality.h
 const PER_LINUX: libc::c_ulong = 0;
 const PER_LINUX32: libc::c_ulong = 8;
-
-/// More nodes than any kernel supports (CONFIG_NODES_SHIFT is at most 10).
-const MAX_NODES: u32 = 1024;
 
 /// linux/sched.h; no kernel implements it so far.
 const SCHED_ISO: i32 = 4;
@@ -34,7 +31,7 @@ pub struct Scheduling {
     /// The class and level (ioprio_set(2)), with the class's name for errors.
     pub io_priority: Option<(IOPriorityClass, u32, u32)>,
     /// The mode with its flags, and the mask of nodes (set_mempolicy(2)), with the mode's name.
-    pub memory_policy: Option<(MemoryPolicyModeType, i32, Vec<libc::c_ulong>)>,
+    pub memory_policy: Option<(MemoryPolicyModeType, i32, Mask)>,
     /// The execution domain (personality(2)).
     pub personality: Option<libc::c_ulong>,
     /// Whether the process sets scheduler and I/O priority itself, before it becomes the user.
@@ -190,9 +187,7 @@ fn parse_io_priority(io: &LinuxIOPriority) -> Result<(IOPriorityClass, u32, u32)
 
 /// Parses the memory policy (config-linux.md, "Memory policy"; set_mempolicy(2)). Errors begin with
 /// runc's "invalid memory policy" texts, for which scripts search.
-fn parse_memory_policy(
-    policy: &LinuxMemoryPolicy,
-) -> Result<(MemoryPolicyModeType, i32, Vec<libc::c_ulong>)> {
+fn parse_memory_policy(policy: &LinuxMemoryPolicy) -> Result<(MemoryPolicyModeType, i32, Mask)> {
     use MemoryPolicyModeType::{MpolDefault, MpolLocal, MpolPreferred};
     let field = "linux.memoryPolicy.nodes";
     let nodes = policy.nodes().as_deref().unwrap_or_default();
@@ -235,19 +230,15 @@ fn parse_memory_policy(
                    exclude each other";
         return Err(Error::invalid_field("linux.memoryPolicy.flags", why));
     }
-    Ok((mode, number | flags, mask(nodes, &list)?))
+    Ok((mode, number | flags, mask(field, nodes, &list)?))
 }
 
-/// Returns the mask of a list of memory nodes for set_mempolicy(2).
-fn mask(text: &str, list: &List) -> Result<Vec<libc::c_ulong>> {
-    let bytes = list.mask(MAX_NODES).ok_or_else(|| {
-        let why = format!("invalid memory policy nodes: the last node is {}", MAX_NODES - 1);
-        Error::invalid("linux.memoryPolicy.nodes", text, why)
+/// Returns the mask of a list of CPUs or memory nodes.
+pub(super) fn mask(field: &str, text: &str, list: &List) -> Result<Mask> {
+    let bytes = list.mask(Mask::LIMIT).ok_or_else(|| {
+        Error::invalid(field, text, format!("the last number is {}", Mask::LIMIT - 1))
     })?;
-    let word = |bytes: &[u8]| {
-        bytes.iter().rev().fold(0, |word, byte| (word << 8) | libc::c_ulong::from(*byte))
-    };
-    Ok(bytes.chunks(size_of::<libc::c_ulong>()).map(word).collect())
+    Ok(Mask::from_bytes(&bytes))
 }
 
 #[cfg(test)]
@@ -255,13 +246,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lists_of_nodes() {
-        let mask = |text: &str| mask(text, &List::parse(text).unwrap());
-        assert!(mask("").unwrap().is_empty());
-        assert_eq!(mask("0").unwrap(), [1]);
-        assert_eq!(mask("1-3,7").unwrap(), [0b1000_1110]);
-        assert_eq!(mask("63-64").unwrap(), [1 << 63, 1]);
-        let error = mask("0-1024").unwrap_err().to_string();
-        assert!(error.starts_with("linux.memoryPolicy.nodes: \"0-1024\""), "{error}");
+    fn masks_have_a_limit() {
+        let mask = |text: &str| mask("f", text, &List::parse(text).unwrap());
+        assert_eq!(mask("").unwrap(), Mask::default());
+        assert_eq!(mask("1-3,7").unwrap(), Mask::from_bytes(&[0b1000_1110]));
+        assert!(mask("0-32767").is_ok());
+        let error = mask("0-32768").unwrap_err().to_string();
+        assert_eq!(error, "f: \"0-32768\": the last number is 32767");
     }
 }

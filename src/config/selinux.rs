@@ -5,6 +5,32 @@ use crate::{Error, Result};
 /// The mount options of SELinux (mount(8)).
 const CONTEXTS: [&str; 4] = ["context", "fscontext", "defcontext", "rootcontext"];
 
+/// The mount option that gives a new file system its label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Context(&'static str);
+
+impl Context {
+    /// Parses the name of an option, the value of `field`.
+    pub fn parse(field: &str, name: &str) -> Result<Context> {
+        let found = CONTEXTS.into_iter().find(|context| *context == name).map(Context);
+        found.ok_or_else(|| {
+            let why = "must be context, fscontext, defcontext or rootcontext";
+            Error::invalid(field, name, why)
+        })
+    }
+
+    /// Returns the name of the option.
+    pub fn name(self) -> &'static str {
+        self.0
+    }
+}
+
+impl Default for Context {
+    fn default() -> Context {
+        Context("context")
+    }
+}
+
 /// Returns the label to set. Without SELinux nothing has a label, and the label is refused.
 pub(super) fn label(
     field: &str,
@@ -23,6 +49,7 @@ pub(super) fn label(
 /// and sysfs keep the labels of the policy, and so do file systems with a label of their own.
 pub(super) fn of_mount(
     label: &str,
+    context: Context,
     fstype: &str,
     options: &mut Vec<(String, Option<String>)>,
 ) -> Option<String> {
@@ -31,7 +58,7 @@ pub(super) fn of_mount(
         _ if options.iter().any(|(key, _)| CONTEXTS.contains(&key.as_str())) => None,
         "mqueue" => Some(label.to_owned()),
         _ => {
-            options.push(("context".to_owned(), Some(label.to_owned())));
+            options.push((context.name().to_owned(), Some(label.to_owned())));
             None
         }
     }
@@ -58,7 +85,7 @@ mod tests {
         let of = |fstype: &str, options: &[(&str, &str)]| {
             let own = |(k, v): &(&str, &str)| ((*k).to_owned(), Some((*v).to_owned()));
             let mut options = options.iter().map(own).collect();
-            let of_root = of_mount("l", fstype, &mut options);
+            let of_root = of_mount("l", Context::default(), fstype, &mut options);
             let context = options.into_iter().find(|(key, _)| key == "context");
             (context.and_then(|(_, value)| value), of_root)
         };
@@ -66,10 +93,13 @@ mod tests {
         for fstype in ["tmpfs", "devpts", "ramfs"] {
             assert_eq!(of(fstype, &[]), (l.clone(), None), "{fstype}");
         }
-        assert_eq!(of("mqueue", &[]), (None, l));
+        assert_eq!(of("mqueue", &[]), (None, l.clone()));
         assert_eq!(of("proc", &[]), (None, None));
         assert_eq!(of("sysfs", &[]), (None, None));
         assert_eq!(of("tmpfs", &[("context", "own")]), (Some("own".to_owned()), None));
         assert_eq!(of("tmpfs", &[("rootcontext", "own")]), (None, None));
+        let mut options = Vec::new();
+        assert_eq!(of_mount("l", Context("rootcontext"), "tmpfs", &mut options), None);
+        assert_eq!(options, [("rootcontext".to_owned(), l)]);
     }
 }

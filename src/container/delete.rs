@@ -153,12 +153,14 @@ pub fn destroy(mut container: Entry) -> Result<()> {
             (None, Some(Intent { cgroup, .. })) => cgroup.abandon().with_context(name)?,
             (None, None) => {}
         }
-        let groups = match container.state() {
-            Some(state) => state.intel_rdt.as_ref(),
-            None => container.intent().and_then(|intent| intent.intel_rdt.as_ref()),
-        };
-        if let Some(groups) = groups {
-            groups.checked().and_then(resctrl::Record::remove).with_context(name)?;
+        match (container.state(), container.intent()) {
+            (Some(State { intel_rdt: Some(groups), .. }), _) => {
+                groups.checked().and_then(resctrl::Record::remove).with_context(name)?;
+            }
+            (None, Some(Intent { intel_rdt: Some(groups), .. })) => {
+                groups.checked().and_then(resctrl::Record::abandon).with_context(name)?;
+            }
+            _ => {}
         }
         if let Some(State { own_mount: Some(mount), rootfs, .. }) = container.state() {
             mount.detach(rootfs).with_context(name)?;

@@ -34,8 +34,6 @@ pub(crate) struct Init<'a> {
 pub(crate) struct Inherited {
     pub sources: Sources,
     pub proc: Proc,
-    /// The mappings of idmapped mounts whose source only init has: index of the mount, namespace.
-    pub idmaps: Vec<(usize, OwnedFd)>,
     /// A tmpfs with the devices of [`crate::config::devices::Origin::Staged`].
     pub nodes: Option<OwnedFd>,
     /// Namespaces to join, the mount namespace last.

@@ -1,11 +1,12 @@
 //! Resource limits, and the processors that a process may run on.
 
+use nix::errno::Errno as Refused;
 use rustix::io::Errno;
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
-use rustix::thread::{CpuSet, sched_setaffinity};
 
 use crate::config::rlimits::Rlimit as Limit;
-use crate::{Error, Result};
+use crate::sys::sched::{self, Mask};
+use crate::{Context, Error, Kind, Result};
 
 /// Sets the resource limits of a process, or of the caller. The runtime does it last of all, when
 /// init opens nothing any more (a small RLIMIT_NOFILE or RLIMIT_FSIZE would stop init itself), and
@@ -41,33 +42,36 @@ pub(crate) fn allow_process_count(limits: &[Limit], pid: i32) -> Result<()> {
 }
 
 /// Processors that a process may run on, sched_setaffinity(2).
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) enum Affinity {
     /// All processors of its cgroup. The affinity of the caller (for example of a daemon that pins
     /// itself) does not apply to the container, and since Linux 6.2 entering a cgroup does not
     /// reset it.
     All,
-    Only(CpuSet),
+    Only(Mask),
     Keep,
 }
 
 impl Affinity {
-    pub fn set(self) -> Result<()> {
-        let cpus = match self {
-            Affinity::Keep => return Ok(()),
-            Affinity::Only(cpus) => cpus,
-            // The kernel ignores processors that do not exist.
-            Affinity::All => {
-                let mut all = CpuSet::new();
-                (0..CpuSet::MAX_CPU).for_each(|cpu| all.set(cpu));
-                all
-            }
-        };
-        match (sched_setaffinity(None, &cpus), self) {
-            (Ok(()), _) => Ok(()),
+    pub fn set(&self) -> Result<()> {
+        match self {
+            Affinity::Keep => Ok(()),
+            Affinity::Only(cpus) => set_affinity(cpus, "process.execCPUAffinity.final"),
             // A seccomp filter around the runtime refuses the call; the container is under it, too.
-            (Err(Errno::PERM | Errno::NOSYS), Affinity::All) => Ok(()),
-            (Err(errno), _) => Err(Error::from(errno).context("set the CPU affinity")),
+            Affinity::All => match sched::set_affinity_to_all() {
+                Err(Refused::EPERM | Refused::ENOSYS) => Ok(()),
+                answer => answer.context("set the CPU affinity"),
+            },
         }
     }
+}
+
+/// Lets the caller run on `cpus`, those of the field `field`.
+pub(crate) fn set_affinity(cpus: &Mask, field: &str) -> Result<()> {
+    sched::set_affinity(cpus).map_err(|errno| match errno {
+        Refused::EINVAL => {
+            Error::new(Kind::Invalid, "none of these CPUs is available").context(field)
+        }
+        errno => Error::from(errno).context(field),
+    })
 }

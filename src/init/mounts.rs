@@ -19,6 +19,7 @@ use crate::mount::closing::close_later;
 use crate::mount::filesystem::make;
 use crate::mount::trees::Trees;
 use crate::mount::{options, tree};
+use crate::protocol::{ToInit, ToParent};
 use crate::{Context, Error, Kind, Result};
 
 /// A mount that is still to be made read-only. It is kept open: by then its path could lead to
@@ -92,9 +93,7 @@ fn one(
             let tree = tree::clone_file(&there, mount.options.recursive)?;
             close_later(there);
             tree::set(tree.as_fd(), true, tree::isolated(init.plan.propagation))?;
-            for (_, mapping) in init.inherited.idmaps.iter().filter(|(i, _)| *i == mount.index) {
-                tree::idmap(tree.as_fd(), mount, mapping.as_fd()).context("idmap")?;
-            }
+            idmap(init, mount, tree.as_fd())?;
             options::apply_options(tree.as_fd(), mount)?;
             bind(root, tree.as_fd(), destination, outward)?;
             outward.note(init, mount, tree.as_fd())?;
@@ -104,7 +103,9 @@ fn one(
         MountKind::New(fstype, source) => {
             let new = new_filesystem(init, root, mount, fstype, source, outward);
             match (new, trees.mount(mount.index)) {
-                (Err(error), Some(host)) if error.errno() == Some(nix::errno::Errno::EPERM) => {
+                (Err(error), Some(host))
+                    if error.errno() == Some(nix::errno::Errno::EPERM) && mount.idmap.is_none() =>
+                {
                     let target = ordinary_dir(root, destination, fstype)?;
                     outward.attach(root, host.as_fd(), target)?;
                     Ok(None)
@@ -191,6 +192,7 @@ fn new_filesystem(
         })?,
         None => make(fstype, source, None, flags, &data, attributes)?,
     };
+    idmap(init, mount, new.as_fd())?;
     if let Some(label) = &mount.root_label {
         set_label(new.as_fd(), label)?;
     }
@@ -204,6 +206,17 @@ fn new_filesystem(
     }
     superblock::check(&init.inherited.proc, new.as_fd(), mount)?;
     Ok(new)
+}
+
+/// Has the runtime idmap a mount, if the configuration requests that.
+fn idmap(init: &Init<'_>, mount: &Mount, tree: BorrowedFd<'_>) -> Result<()> {
+    if !mount.is_idmapped_when_made() {
+        return Ok(());
+    }
+    let index = u32::try_from(mount.index).map_err(|_| Error::from(Errno::OVERFLOW))?;
+    let tree = tree.try_clone_to_owned().context("hand the mount to the runtime")?;
+    init.parent.tell_parent(&ToParent::NeedIdmap(index, tree))?;
+    init.parent.wait_for(ToInit::Idmapped)
 }
 
 /// Sets the SELinux label of the root directory of a file system.

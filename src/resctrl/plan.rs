@@ -42,8 +42,8 @@ impl Plan {
     /// Looks for the file system, and checks what the request needs in it. Changes nothing.
     ///
     /// # Errors
-    /// No mounted file system, a named group that is missing or has other limits, a monitoring group
-    /// of this name.
+    /// No mounted file system, a named group that is missing or has other limits, a group of the
+    /// container's name with processes, a monitoring group of this name.
     pub fn new(request: Request) -> Result<Plan> {
         Plan::below(find_root()?, request)
     }
@@ -59,6 +59,11 @@ impl Plan {
         }
         if is_named && !record.made {
             plan.check_limits(&record)?;
+        }
+        if !is_named && !record.made && record.has_processes()? {
+            let why =
+                format!("the group {:?} has processes already; closID shares a group", record.dir);
+            return Err(Error::invalid_field("linux.intelRdt", why));
         }
         if record.monitor.as_ref().is_some_and(|dir| dir.exists()) {
             return Err(plan.monitor_exists());

@@ -78,10 +78,14 @@ impl Record {
     pub fn abandon(&self) -> Result<()> {
         self.remove()?;
         let is_shared = self.made && !self.own;
-        if is_shared && read_if_any(&self.dir, TASKS)?.unwrap_or_default().trim().is_empty() {
+        if is_shared && !self.has_processes()? {
             remove_group(&self.dir).context("linux.intelRdt")?;
         }
         Ok(())
+    }
+
+    pub(super) fn has_processes(&self) -> Result<bool> {
+        Ok(!read_if_any(&self.dir, TASKS)?.unwrap_or_default().trim().is_empty())
     }
 
     /// Checks a record from a file: every group is below the root of the file system, which is not that

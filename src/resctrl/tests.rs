@@ -119,13 +119,18 @@ fn plan_record_made(plan: &Plan) -> Record {
 #[test]
 fn an_existing_group_of_the_containers_name_stays() {
     let root = host();
-    fs::create_dir(root.path().join("c1")).unwrap();
-    populate(&root.path().join("c1"));
+    let dir = root.path().join("c1");
+    fs::create_dir(&dir).unwrap();
+    fs::write(dir.join("tasks"), "77\n").unwrap();
+    fs::write(dir.join("schemata"), "MB:0=30\n").unwrap();
+    let error = plan(&root, Class::Own, &["MB:0=20"], false).unwrap_err().to_string();
+    assert!(error.contains("has processes already"), "{error}");
+    fs::write(dir.join("tasks"), "").unwrap();
     let record = plan(&root, Class::Own, &["MB:0=20"], false).unwrap().make().unwrap();
-    assert_eq!(written(&root.path().join("c1/schemata")), "MB:0=20\n");
+    assert_eq!(fs::read_to_string(dir.join("schemata")).unwrap(), "MB:0=20\n");
     record.remove().unwrap();
     record.abandon().unwrap();
-    assert!(root.path().join("c1").exists());
+    assert!(dir.exists());
 }
 
 #[test]

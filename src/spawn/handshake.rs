@@ -22,6 +22,7 @@ pub(super) enum Due {
     Pid,
     NetDevices,
     Offsets,
+    Idmap,
     Hooks,
     Console,
     Listener,
@@ -36,6 +37,7 @@ impl Due {
             ToParent::Pid(_) => Some(Due::Pid),
             ToParent::NeedNetDevices => Some(Due::NetDevices),
             ToParent::NeedOffsets => Some(Due::Offsets),
+            ToParent::NeedIdmap(..) => Some(Due::Idmap),
             ToParent::NeedHooks => Some(Due::Hooks),
             ToParent::Console(_) => Some(Due::Console),
             ToParent::SeccompFd(_) => Some(Due::Listener),
@@ -245,6 +247,7 @@ mod tests {
             (&[Due::Map, Due::Pid, Due::Ready], vec![ToParent::Pid(1)]),
             (&[Due::Ready], vec![ToParent::Pid(1)]),
             (&[Due::Ready], vec![ToParent::Console(stdin())]),
+            (&[Due::Ready], vec![ToParent::NeedIdmap(0, stdin())]),
             (&[Due::Ready], vec![ToParent::SeccompFd(0)]),
             (&[], vec![ready()]),
         ] {

@@ -2,9 +2,11 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
+use nix::errno::Errno;
+
 use super::maps::{new_namespace, open_namespace};
 use crate::config::ids::{IdMaps, Writer};
-use crate::config::{Kind as Namespace, Mount, MountKind, Plan};
+use crate::config::{Kind as Namespace, Mount, Plan};
 use crate::fs::Proc;
 use crate::init::Inherited;
 use crate::mount::sources::Sources;
@@ -21,7 +23,7 @@ pub(super) fn apply_own(plan: &Plan, inherited: &Inherited) -> Result<()> {
         let namespace = new_namespace(maps, proc).context("idmapped mounts")?;
         implied(plan).try_for_each(|mount| apply(mount, sources, &namespace))?;
     }
-    for mount in plan.mounts.iter().filter(|mount| !is_own(mount)) {
+    for mount in plan.mounts.iter().filter(|mount| !mount.is_idmapped_when_made()) {
         if let Some(namespace) = own_mapping(mount, proc)? {
             apply(mount, sources, &namespace)?;
         }
@@ -29,23 +31,37 @@ pub(super) fn apply_own(plan: &Plan, inherited: &Inherited) -> Result<()> {
     Ok(())
 }
 
-/// Returns the mappings of the mounts whose source is a part of the container's own tree: init
-/// idmaps them.
-pub(super) fn for_init(plan: &Plan, proc: &Proc) -> Result<Vec<(usize, OwnedFd)>> {
-    let mut kept = Vec::new();
-    for mount in plan.mounts.iter().filter(|mount| mount.idmap.is_some() && is_own(mount)) {
-        let namespace = match plan.namespaces.has_user() {
-            // Init has rights neither over the file systems of the host nor over another mapping.
-            true => None,
-            false => own_mapping(mount, proc)?,
-        };
-        let namespace = namespace.ok_or_else(|| {
-            let why = "a part of the container's own tree cannot be idmapped in a user namespace";
-            Error::new(Kind::Invalid, why).context(label(mount))
-        })?;
-        kept.push((mount.index, namespace));
+/// Fails if init is to make idmapped mounts, and the runtime has no right to idmap them.
+pub(super) fn check(plan: &Plan) -> Result<()> {
+    match plan.mounts.iter().find(|mount| mount.is_idmapped_when_made()) {
+        Some(mount) if !plan.route.is_privileged => {
+            Err(Error::new(Kind::Invalid, "needs a privileged runtime").context(label(mount)))
+        }
+        _ => Ok(()),
     }
-    Ok(kept)
+}
+
+/// Returns the mounts that are idmapped when init has made them, in their order.
+pub(super) fn made_by_init(plan: &Plan) -> std::vec::IntoIter<&Mount> {
+    let mounts = plan.mounts.iter().filter(|mount| mount.is_idmapped_when_made());
+    mounts.collect::<Vec<_>>().into_iter()
+}
+
+/// Idmaps a mount that init, process `pid`, has made: `tree`. In a user namespace init itself has
+/// rights neither over the file systems of the host nor over another mapping.
+pub(super) fn apply_made(
+    mount: &Mount,
+    tree: &OwnedFd,
+    inherited: &Inherited,
+    pid: i32,
+) -> Result<()> {
+    let namespace = match (own_mapping(mount, &inherited.proc)?, inherited.joined(Namespace::User))
+    {
+        (Some(own), _) => own,
+        (None, Some(joined)) => joined.try_clone().context("keep the user namespace open")?,
+        (None, None) => open_namespace(pid)?,
+    };
+    idmap(mount, tree, &namespace)
 }
 
 /// Idmaps the mounts with the container's mappings, once the mappings of its new user namespace,
@@ -65,10 +81,6 @@ pub(super) fn apply_joined(plan: &Plan, inherited: &Inherited) -> Result<()> {
     implied(plan).try_for_each(|mount| apply(mount, &inherited.sources, namespace))
 }
 
-fn is_own(mount: &Mount) -> bool {
-    matches!(mount.kind, MountKind::Own(_))
-}
-
 fn own_mapping(mount: &Mount, proc: &Proc) -> Result<Option<OwnedFd>> {
     let Some(Some((uids, gids))) = &mount.idmap else { return Ok(None) };
     let maps = IdMaps { uids: uids.clone(), gids: gids.clone(), writer: Writer::Privileged };
@@ -76,7 +88,9 @@ fn own_mapping(mount: &Mount, proc: &Proc) -> Result<Option<OwnedFd>> {
 }
 
 fn implied(plan: &Plan) -> impl Iterator<Item = &Mount> {
-    plan.mounts.iter().filter(|mount| matches!(mount.idmap, Some(None)) && !is_own(mount))
+    plan.mounts
+        .iter()
+        .filter(|mount| matches!(mount.idmap, Some(None)) && !mount.is_idmapped_when_made())
 }
 
 fn label(mount: &Mount) -> String {
@@ -86,8 +100,19 @@ fn label(mount: &Mount) -> String {
 fn apply(mount: &Mount, sources: &Sources, namespace: &OwnedFd) -> Result<()> {
     let tree = sources.trees().and_then(|trees| trees.mount(mount.index));
     let tree = tree.ok_or_else(|| {
-        Error::new(Kind::Invalid, "needs a bind mount and a privileged runtime")
-            .context(label(mount))
+        let why = "needs a privileged runtime, and a mount namespace that is not joined by path";
+        Error::new(Kind::Invalid, why).context(label(mount))
     })?;
-    tree::idmap(tree.as_fd(), mount, namespace.as_fd()).with_context(|| label(mount))
+    idmap(mount, tree, namespace)
+}
+
+fn idmap(mount: &Mount, tree: &OwnedFd, namespace: &OwnedFd) -> Result<()> {
+    tree::idmap(tree.as_fd(), mount, namespace.as_fd()).map_err(|errno| {
+        let error = Error::from(errno);
+        let error = match errno {
+            Errno::EINVAL => error.context("the file system may not support idmapped mounts"),
+            _ => error,
+        };
+        error.context(label(mount))
+    })
 }

@@ -124,6 +124,22 @@ impl Store {
         self.try_open()?.ok_or_else(|| not_found(id))
     }
 
+    /// Returns the ids of all containers, sorted, also of those that cannot be read. A directory that
+    /// does not exist has none.
+    pub fn ids(&self) -> Result<Vec<Id>> {
+        let Some(root) = self.try_open()? else { return Ok(Vec::new()) };
+        let what = || format!("read the state directory {:?}", self.path);
+        let mut ids = Vec::new();
+        for entry in rustix::fs::Dir::read_from(&root.fd).with_context(what)? {
+            let entry = entry.with_context(what)?;
+            if let Some(id) = entry.file_name().to_str().ok().and_then(|name| Id::new(name).ok()) {
+                ids.push(id);
+            }
+        }
+        ids.sort_unstable();
+        Ok(ids)
+    }
+
     /// Returns all containers, sorted by id. Leaves out containers that vanish meanwhile, and, with
     /// a warning, those that cannot be read. A default directory that does not exist has no
     /// containers.
@@ -135,15 +151,7 @@ impl Store {
             }
             return Ok(Vec::new());
         };
-        let what = || format!("read the state directory {:?}", self.path);
-        let mut ids = Vec::new();
-        for entry in rustix::fs::Dir::read_from(&root.fd).with_context(what)? {
-            let entry = entry.with_context(what)?;
-            if let Some(id) = entry.file_name().to_str().ok().and_then(|name| Id::new(name).ok()) {
-                ids.push(id);
-            }
-        }
-        ids.sort_unstable();
+        let ids = self.ids()?;
         let mut containers = Vec::with_capacity(ids.len());
         for id in &ids {
             match Entry::load(root, id).and_then(Entry::readable) {

@@ -37,6 +37,15 @@ pub fn clone3(
     fork3(flags, cgroup)?.map_or_else(|| exit_now(child()), Ok)
 }
 
+/// Whether this process may call clone3(2). A structure of no size is refused before anything
+/// happens.
+pub fn has_clone3() -> bool {
+    let none: *const libc::clone_args = std::ptr::null();
+    // SAFETY: the kernel refuses the size (EINVAL) without reading the structure.
+    let answer = Errno::result(unsafe { libc::syscall(libc::SYS_clone3, none, 0usize) });
+    answer == Err(Errno::EINVAL)
+}
+
 /// Clones like [`clone3`] without flags, and by clone(2) if clone3(2) is missing. A startContainer
 /// hook is started under the container's seccomp filter; a filter cannot read the flags of
 /// clone3(2), and usually hides it behind ENOSYS.

@@ -1,4 +1,4 @@
-//! Scheduling, I/O priority, memory policy and execution domain of a process.
+//! Scheduling, CPU affinity, I/O priority, memory policy and execution domain of a process.
 
 use nix::errno::Errno;
 use nix::sys::personality::{self, Persona};
@@ -19,6 +19,57 @@ pub struct Attributes {
     pub runtime: u64,
     pub deadline: u64,
     pub period: u64,
+}
+
+/// A set of CPUs or memory nodes as the kernel takes it: bits in words, the lowest number in the
+/// lowest bit of the first word. `cpu_set_t` of the C library ends at 1024 CPUs.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Mask(Vec<libc::c_ulong>);
+
+impl Mask {
+    /// The numbers are below this: a multiple of what any kernel is built for (8192 CPUs, 1024
+    /// nodes), and the most that set_mempolicy(2) reads, a page.
+    pub const LIMIT: u32 = 4096 * 8;
+
+    const WORDS: usize = (Mask::LIMIT / libc::c_ulong::BITS) as usize;
+
+    /// Makes a mask of bytes, the lowest number in the lowest bit of the first byte.
+    pub fn from_bytes(bytes: &[u8]) -> Mask {
+        let word = |bytes: &[u8]| {
+            bytes.iter().rev().fold(0, |word, byte| (word << 8) | libc::c_ulong::from(*byte))
+        };
+        Mask(bytes.chunks(size_of::<libc::c_ulong>()).map(word).collect())
+    }
+}
+
+/// Returns the CPUs that the calling thread may run on, sched_getaffinity(2).
+pub fn affinity() -> nix::Result<Mask> {
+    let mut words = vec![0; Mask::WORDS];
+    let size = size_of_val(words.as_slice());
+    // SAFETY: `words` are `size` bytes that live through the call.
+    let length = Errno::result(unsafe {
+        libc::syscall(libc::SYS_sched_getaffinity, 0, size, words.as_mut_ptr())
+    })?;
+    words.truncate(usize::try_from(length).unwrap_or(0) / size_of::<libc::c_ulong>());
+    Ok(Mask(words))
+}
+
+/// Sets the CPUs that the calling thread may run on, sched_setaffinity(2). The kernel ignores those
+/// that do not exist, and refuses a mask of no other.
+pub fn set_affinity(mask: &Mask) -> nix::Result<()> {
+    set_affinity_words(&mask.0)
+}
+
+/// Lets the calling thread run on all CPUs, including those that the host gets later.
+pub fn set_affinity_to_all() -> nix::Result<()> {
+    set_affinity_words(&[libc::c_ulong::MAX; Mask::WORDS])
+}
+
+fn set_affinity_words(words: &[libc::c_ulong]) -> nix::Result<()> {
+    let (size, words) = (size_of_val(words), words.as_ptr());
+    // SAFETY: `words` points to `size` bytes, which the call only reads.
+    Errno::result(unsafe { libc::syscall(libc::SYS_sched_setaffinity, 0, size, words) })?;
+    Ok(())
 }
 
 /// Sets the policy of the process `pid` (0 is the caller), sched_setattr(2).
@@ -48,9 +99,9 @@ pub fn set_io_priority(pid: i32, class: u32, level: u32) -> nix::Result<()> {
     Ok(())
 }
 
-/// Sets the NUMA policy of the caller, which execve(2) keeps, set_mempolicy(2). `nodes` is a bit
-/// mask, with the lowest node in the lowest bit of the first word; empty means no nodes.
-pub fn set_memory_policy(mode: i32, nodes: &[libc::c_ulong]) -> nix::Result<()> {
+/// Sets the NUMA policy of the caller, which execve(2) keeps, set_mempolicy(2).
+pub fn set_memory_policy(mode: i32, nodes: &Mask) -> nix::Result<()> {
+    let Mask(nodes) = nodes;
     let mask = if nodes.is_empty() { std::ptr::null() } else { nodes.as_ptr() };
     // The kernel uses one bit less than the given number.
     let bits = if nodes.is_empty() { 0 } else { nodes.len() * libc::c_ulong::BITS as usize + 1 };
@@ -64,4 +115,35 @@ pub fn set_memory_policy(mode: i32, nodes: &[libc::c_ulong]) -> nix::Result<()> 
 pub fn set_personality(domain: libc::c_ulong) -> nix::Result<()> {
     let domain = libc::c_int::try_from(domain).map_err(|_| Errno::EINVAL)?;
     personality::set(Persona::from_bits_retain(domain)).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn masks_are_words() {
+        assert_eq!(Mask::from_bytes(&[]), Mask(vec![]));
+        assert_eq!(Mask::from_bytes(&[1]), Mask(vec![1]));
+        let mut bytes = [0; size_of::<libc::c_ulong>() + 1];
+        bytes[1] = 0x80;
+        *bytes.last_mut().unwrap() = 1;
+        assert_eq!(Mask::from_bytes(&bytes), Mask(vec![0x8000, 1]));
+    }
+
+    /// A mask of the largest size is as good as the thread's own.
+    #[test]
+    fn affinities_of_any_size() {
+        let own = affinity().unwrap();
+        let mut large = own.clone();
+        large.0.resize(Mask::WORDS, 0);
+        *large.0.last_mut().unwrap() = 1 << (libc::c_ulong::BITS - 1);
+        set_affinity(&large).unwrap();
+        assert_eq!(affinity(), Ok(own.clone()));
+        set_affinity_to_all().unwrap();
+        set_affinity(&own).unwrap();
+        assert_eq!(affinity(), Ok(own));
+        large.0.iter_mut().take(Mask::WORDS - 1).for_each(|word| *word = 0);
+        assert_eq!(set_affinity(&large), Err(Errno::EINVAL));
+    }
 }

@@ -45,6 +45,11 @@ pub fn action_known(action: u32) -> bool {
     result == 0
 }
 
+/// Whether this kernel supports listeners, seccomp_unotify(2).
+pub fn has_notify() -> bool {
+    action_known(libc::SECCOMP_RET_USER_NOTIF)
+}
+
 /// Returns whether this kernel supports all `flags` (a valid combination of `SECCOMP_FILTER_FLAG_*`).
 ///
 /// The kernel checks the flags before the program, so a null program returns `EFAULT` if the flags

@@ -122,7 +122,7 @@ fn delete(global: &mut Global, line: &mut Line) -> Option<DeleteArgs> {
         "-f" | "--force" => line.flag("--force").map(|set| force = set),
         _ => None,
     })?;
-    Some(DeleteArgs { id: id?, force })
+    Some(DeleteArgs { id: id?, force, regex: false })
 }
 
 fn list(global: &mut Global, line: &mut Line) -> Option<ListArgs> {

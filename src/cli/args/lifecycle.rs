@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
 
-use super::ListFormat;
+use super::{ListFormat, LogFormat};
 
 /// Arguments of `create`, and most of those of `run`.
 #[derive(Debug, Clone, Default, Args)]
@@ -96,14 +96,25 @@ pub struct KillArgs {
 }
 
 #[derive(Debug, Clone, Args)]
+#[command(after_long_help = "\
+Examples:
+  bulkhead delete web
+  bulkhead delete --force --regex '^web-[0-9]+$'")]
 pub struct DeleteArgs {
-    /// Container ID.
+    /// Container ID, or an expression with --regex.
     #[arg(value_name = "ID")]
     pub id: String,
 
     /// Kill a running container; ignore an unknown ID.
     #[arg(short, long)]
     pub force: bool,
+
+    /// Delete each container whose ID matches a regular expression.
+    ///
+    /// The expression has the syntax of Perl, without look-around and back references, and may match
+    /// any part of the ID. It is no error if no ID matches. An option of crun.
+    #[arg(short, long)]
+    pub regex: bool,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -116,6 +127,14 @@ pub struct ListArgs {
     /// Print IDs only.
     #[arg(short, long)]
     pub quiet: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct InfoArgs {
+    /// Output format: text or json.
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    #[arg(hide_possible_values = true)]
+    pub format: LogFormat,
 }
 
 #[derive(Debug, Clone, Args)]

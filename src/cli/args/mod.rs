@@ -13,7 +13,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 pub use criu::{CgroupMode, CheckpointArgs, CriuArgs, NetworkLock, RestoreArgs};
 pub use hot::parse as parse_hot;
-pub use lifecycle::{CreateArgs, DeleteArgs, KillArgs, ListArgs, RunArgs, SpecArgs};
+pub use lifecycle::{CreateArgs, DeleteArgs, InfoArgs, KillArgs, ListArgs, RunArgs, SpecArgs};
 pub use process::{ExecArgs, PsArgs};
 pub use resources::{EventsArgs, UpdateArgs};
 pub use words::normal;
@@ -233,6 +233,10 @@ pub enum Command {
     ///
     /// The format is the features structure of the OCI runtime specification.
     Features,
+    /// Print what this host supports, and what is missing.
+    ///
+    /// Asks the kernel, and changes nothing. The cost of each missing feature is given.
+    Info(InfoArgs),
 }
 
 #[derive(Debug, Clone, Args)]

@@ -314,6 +314,10 @@ fn memory_policy() {
              numbers and ranges such as \"0-3,7\"",
         ),
         (
+            policy("MPOL_BIND", "0,32768", &[]),
+            "linux.memoryPolicy.nodes: \"0,32768\": the last number is 32767",
+        ),
+        (
             policy("MPOL_BIND", "0", &["MPOL_F_STATIC_NODES", "MPOL_F_RELATIVE_NODES"]),
             "linux.memoryPolicy.flags: invalid memory policy flags: MPOL_F_STATIC_NODES and \
              MPOL_F_RELATIVE_NODES exclude each other",
@@ -322,6 +326,6 @@ fn memory_policy() {
     taken(&[
         policy("MPOL_DEFAULT", "", &[]),
         policy("MPOL_PREFERRED", "", &[]),
-        policy("MPOL_INTERLEAVE", "0-3,7", &["MPOL_F_STATIC_NODES"]),
+        policy("MPOL_INTERLEAVE", "0-3,7,1024-32767", &["MPOL_F_STATIC_NODES"]),
     ]);
 }

@@ -108,12 +108,19 @@ fn idmapped_mounts() {
              user namespace",
         ),
         (
-            userns(json!({"/mounts/1/options/4": "ridmap"})),
-            "mounts[1].options[4]: \"ridmap\": only a bind mount can be idmapped",
+            userns(json!({"/mounts/1/type": "cgroup", "/mounts/1/options": ["ridmap"]})),
+            "mounts[1].options[0]: \"ridmap\": only a bind mount or a new file system can be \
+             idmapped",
         ),
         (
-            json!({"/mounts/1/uidMappings": map, "/mounts/1/gidMappings": map}),
-            "mounts[1].uidMappings: only a bind mount can be idmapped",
+            json!({"/mounts/1/options": ["remount"], "/mounts/1/uidMappings": map,
+                   "/mounts/1/gidMappings": map}),
+            "mounts[1].uidMappings: only a bind mount or a new file system can be idmapped",
+        ),
+        (
+            json!({"/mounts/1/options": ["idmap"]}),
+            "mounts[1].options[0]: \"idmap\": needs uidMappings and gidMappings of the mount, or a \
+             user namespace",
         ),
         (
             mapped(json!(["bind", "idmap=uids=0-0-1"])),
@@ -141,6 +148,8 @@ fn idmapped_mounts() {
     taken(&[
         mapped(json!(["rbind", "ridmap"])),
         mapped(json!(["bind", "idmap"])),
+        json!({"/mounts/1/uidMappings": map, "/mounts/1/gidMappings": map}),
+        userns(json!({"/mounts/1/options": ["ridmap"]})),
         mapped(json!(["bind"])),
         userns(json!({"/mounts/2/options/2": "ridmap"})),
         userns(json!({"/mounts/2/options/2": "idmap=gids=@0-0-1"})),

@@ -144,12 +144,16 @@ fn process_limits() {
             "process.execCPUAffinity.initial: \"3-1\": not a list of numbers and ranges such as \
              \"0-3,7\"",
         ),
+        (
+            json!({"/process/execCPUAffinity": {"final": "32768"}}),
+            "process.execCPUAffinity.final: \"32768\": the last number is 32767",
+        ),
     ]);
     taken(&[
         json!({"/process/rlimits/1": limit("RLIMIT_CORE", 5)}),
         json!({"/process/oomScoreAdj": -1000}),
         json!({"/process/oomScoreAdj": 1000}),
-        json!({"/process/execCPUAffinity": {"initial": "7", "final": "0-3,7"}}),
+        json!({"/process/execCPUAffinity": {"initial": "7", "final": "0-3,7,8191"}}),
     ]);
 }
 

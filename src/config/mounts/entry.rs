@@ -59,8 +59,8 @@ pub struct Surroundings<'a> {
     pub bundle: &'a Path,
     /// The absolute path of the root file system, free of symbolic links.
     pub rootfs: &'a Path,
-    /// `linux.mountLabel`.
-    pub label: Option<&'a str>,
+    /// `linux.mountLabel`, and the mount option that sets it.
+    pub label: Option<(&'a str, selinux::Context)>,
     /// Whether the mount namespace is joined by path.
     pub joins_mount: bool,
     /// The user namespace.
@@ -82,12 +82,17 @@ impl Mount {
         let idmap = entry.idmap(&options, around.users)?;
         let destination = absolute(spec.destination());
         let root_label = match (around.label, &kind) {
-            (Some(label), MountKind::New(fstype, _)) => {
-                selinux::of_mount(label, fstype, &mut options.data)
+            (Some((label, context)), MountKind::New(fstype, _)) => {
+                selinux::of_mount(label, context, fstype, &mut options.data)
             }
             _ => None,
         };
         Ok(Mount { index, destination, kind, options, idmap, root_label, read_only_late: false })
+    }
+
+    /// Whether the runtime idmaps the mount when init has made it: its source does not exist before.
+    pub fn is_idmapped_when_made(&self) -> bool {
+        self.idmap.is_some() && matches!(self.kind, MountKind::Own(_) | MountKind::New(..))
     }
 }
 
@@ -189,6 +194,11 @@ impl Entry<'_> {
             let why = "belongs to the file system, which this mount shares with others of the host";
             return Err(self.option(options::of_file_system, why));
         }
+        let mut names = self.spec.options().iter().flatten();
+        if options.remount && names.any(|name| options::is_recursive_of_file_system(name)) {
+            let why = "is not possible on a remount: the mounts below can be of other file systems";
+            return Err(self.option(options::is_recursive_of_file_system, why));
+        }
         if options.remount && !options.bind && options.super_flags.has(SuperFlags::IVERSION) {
             let why = "is not possible on a remount";
             return Err(self.option(|name| name.ends_with("iversion"), why));
@@ -256,8 +266,8 @@ impl Entry<'_> {
             return Ok(None);
         }
         let refuse = |why: &str| self.option(|name| matches!(name, "idmap" | "ridmap"), why);
-        if !options.bind || options.remount {
-            let why = "only a bind mount can be idmapped";
+        if options.remount || (self.is_cgroup() && !options.bind) {
+            let why = "only a bind mount or a new file system can be idmapped";
             return Err(match options.idmap {
                 Some(_) => refuse(why),
                 None => Error::invalid_field(self.field("uidMappings"), why),
@@ -278,7 +288,9 @@ impl Entry<'_> {
                 let why = "needs uidMappings and gidMappings of the mount, or a user namespace";
                 return Err(refuse(why));
             }
-            return Ok(Some(None));
+            // A new file system belongs to the container's user namespace, and has its ids already;
+            // the kernel refuses to map it to itself.
+            return Ok(options.bind.then_some(None));
         }
         let [uids, gids] = lists.map(|(name, list)| {
             let field = self.field(name);

@@ -22,7 +22,9 @@
 pub use super::flags::{MountAttr, SuperFlags};
 use super::idmap::Ranges;
 use super::table::{AtimeWord, Effect, effect, refusal};
-pub use super::table::{Propagation, PropagationKind, names, of_file_system, propagation};
+pub use super::table::{
+    Propagation, PropagationKind, is_recursive_of_file_system, names, of_file_system, propagation,
+};
 
 /// The meaning of the options of a mount entry.
 ///

@@ -84,7 +84,9 @@ impl Effect {
     }
 }
 
-/// All options that this runtime supports, sorted by name, without the recursive forms.
+/// All options that this runtime supports, sorted by name, without the recursive forms of mount
+/// attributes. The recursive forms of options of the file system (crun(1)) are those of crun; on a
+/// new file system, which has no mounts below it, they mean the same as the plain forms.
 const TABLE: &[(&str, Effect)] = &[
     ("async", SuperClear(SuperFlags::SYNC)),
     ("atime", Time(AtimeWord::NotNoatime)),
@@ -112,9 +114,14 @@ const TABLE: &[(&str, Effect)] = &[
     ("nosuid", Set(MountAttr::NOSUID)),
     ("nosymfollow", Set(MountAttr::NOSYMFOLLOW)),
     ("private", Propagate(Private)),
+    ("rasync", SuperClear(SuperFlags::SYNC)),
+    ("rdirsync", SuperSet(SuperFlags::DIRSYNC)),
     ("relatime", Time(AtimeWord::Relative)),
     ("remount", Remount),
+    ("rmand", SuperSet(SuperFlags::MAND)),
+    ("rnomand", SuperClear(SuperFlags::MAND)),
     ("ro", ReadOnly),
+    ("rsync", SuperSet(SuperFlags::SYNC)),
     ("rw", ReadWrite),
     ("shared", Propagate(Shared)),
     ("silent", SuperSet(SuperFlags::SILENT)),
@@ -129,24 +136,19 @@ const TABLE: &[(&str, Effect)] = &[
 
 /// Mount options of crun and of mount(8) that this version does not support. Some file systems
 /// ignore unknown options, so passing these on would lose them.
-const REFUSED: &[(&str, &str)] = &[
-    ("dest-nofollow", NOT_BUILT),
-    ("rasync", OF_FILE_SYSTEM),
-    ("rdirsync", OF_FILE_SYSTEM),
-    ("rmand", OF_FILE_SYSTEM),
-    ("rnomand", OF_FILE_SYSTEM),
-    ("rsync", OF_FILE_SYSTEM),
-    ("src-nofollow", NOT_BUILT),
-];
+const REFUSED: &[(&str, &str)] = &[("dest-nofollow", NOT_BUILT), ("src-nofollow", NOT_BUILT)];
 const NOT_BUILT: &str = "this mount option is not supported by this version of bulkhead";
-const OF_FILE_SYSTEM: &str = "not supported by this version of bulkhead: the option belongs to the \
-     file system, and the mounts below a mount can be of other file systems";
 
 /// Whether an option sets or clears a flag of the file system itself, which a mount of a shared
 /// file system cannot have for itself alone.
 pub fn of_file_system(option: &str) -> bool {
     let shown = |bits: u64| bits & SuperFlags::SILENT == 0;
     matches!(effect(option), Some((SuperSet(bits) | SuperClear(bits), _)) if shown(bits))
+}
+
+/// Whether an option is the recursive form of an option of the file system.
+pub fn is_recursive_of_file_system(option: &str) -> bool {
+    of_file_system(option) && option.strip_prefix('r').is_some_and(of_file_system)
 }
 
 /// Returns the effect of an option, and whether the option is the recursive form.

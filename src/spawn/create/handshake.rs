@@ -1,10 +1,13 @@
 //! The messages of a create: the runtime answers init until init is ready.
 
+use std::iter::repeat_n;
+use std::os::fd::OwnedFd;
+
 use super::lifecycle::run_create_hooks;
 use super::net_devices::NetDevices;
 use crate::cgroup::Cgroup;
 use crate::config::options::MountAttr;
-use crate::config::{Choice, FilterPoint, IdMaps, MountKind, Plan, Process};
+use crate::config::{Choice, FilterPoint, IdMaps, Mount, MountKind, Plan, Process};
 use crate::init::Inherited;
 use crate::protocol::{ToInit, ToParent};
 use crate::spawn::handshake::{Due, Handshake, unexpected};
@@ -16,6 +19,8 @@ pub(super) struct InitHandshake<'a> {
     pub shared: Handshake<'a>,
     pub plan: &'a Plan,
     pub inherited: &'a Inherited,
+    /// The mounts that init makes and the runtime idmaps, in their order.
+    pub idmapped: std::vec::IntoIter<&'a Mount>,
     pub cgroup: &'a mut Cgroup,
     pub waits_for_cgroup: bool,
     /// The network devices that have moved.
@@ -39,6 +44,7 @@ impl InitHandshake<'_> {
                 ToParent::Pid(pid) => self.replace_child(pid)?,
                 ToParent::NeedNetDevices => self.move_net_devices()?,
                 ToParent::NeedOffsets => self.set_clocks()?,
+                ToParent::NeedIdmap(index, mount) => self.idmap(index, &mount)?,
                 ToParent::NeedHooks => self.run_hooks()?,
                 ToParent::Ready { user_namespace } => {
                     self.user_namespace = user_namespace;
@@ -88,6 +94,13 @@ impl InitHandshake<'_> {
             self.inherited.proc.write(path, offsets.as_bytes()).context("linux.timeOffsets")?;
         }
         self.shared.tell(ToInit::OffsetsWritten)
+    }
+
+    fn idmap(&mut self, index: u32, tree: &OwnedFd) -> Result<()> {
+        let mount = self.idmapped.next().filter(|mount| u32::try_from(mount.index) == Ok(index));
+        let mount = mount.ok_or_else(unexpected)?;
+        idmapped::apply_made(mount, tree, self.inherited, self.shared.child.pid)?;
+        self.shared.tell(ToInit::Idmapped)
     }
 
     fn replace_child(&mut self, pid: i32) -> Result<()> {
@@ -147,11 +160,14 @@ pub(super) fn due(plan: &Plan, foreground: bool) -> Vec<Due> {
     let joins_pid = plan.route.joins_pid;
     let early = joins_pid && plan.filter_point == FilterPoint::Clone;
     let has_offsets = plan.namespaces.time == Choice::New && plan.time_offsets.is_some();
-    let all = [
+    let idmaps = plan.mounts.iter().filter(|mount| mount.is_idmapped_when_made()).count();
+    let until_mounts = [
         (Due::Map, plan.ids.is_some()),
         (Due::Pid, plan.route.trampoline),
         (Due::NetDevices, !plan.net_devices.is_empty()),
         (Due::Offsets, has_offsets && plan.namespaces.has_user()),
+    ];
+    let rest = [
         (Due::Hooks, plan.hooks.has_create() || joins_pid),
         (Due::Console, foreground),
         (Due::Listener, has_listener && early),
@@ -159,5 +175,6 @@ pub(super) fn due(plan: &Plan, foreground: bool) -> Vec<Due> {
         (Due::Listener, has_listener && !early),
         (Due::Ready, true),
     ];
-    all.into_iter().filter_map(|(due, is_due)| is_due.then_some(due)).collect()
+    let all = until_mounts.into_iter().chain(repeat_n((Due::Idmap, true), idmaps)).chain(rest);
+    all.filter_map(|(due, is_due)| is_due.then_some(due)).collect()
 }

@@ -25,17 +25,16 @@ pub(super) fn open(plan: &Plan, host: &Host) -> Result<Inherited> {
         maps::of_namespace(user.ok_or_else(none)?)
             .context("read the mappings of the user namespace to join")
     })?;
-    let mut inherited = Inherited {
+    let inherited = Inherited {
         nodes,
         sources: Sources::open(plan, host.is_privileged())?,
-        idmaps: Vec::new(),
         proc: Proc::open()?,
         pid_is_first: pid_is_first(plan, &joins)?,
         joins,
     };
     idmapped::apply_own(plan, &inherited)?;
     idmapped::apply_joined(plan, &inherited)?;
-    inherited.idmaps = idmapped::for_init(plan, &inherited.proc)?;
+    idmapped::check(plan)?;
     check_mappings(plan, &inherited)?;
     Ok(inherited)
 }

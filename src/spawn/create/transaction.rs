@@ -20,6 +20,7 @@ use crate::protocol::{self, Socket, ToInit, ToParent};
 use crate::sd_notify;
 use crate::spawn::child::{Parent, Running, write_pid_file};
 use crate::spawn::handshake::{self, Due, Handshake};
+use crate::spawn::idmapped;
 use crate::state::{self, Reserved, State, Status};
 use crate::sys::clone::Child;
 use crate::terminal::supervise;
@@ -162,6 +163,7 @@ impl Created<'_> {
             },
             plan,
             inherited: &inherited,
+            idmapped: idmapped::made_by_init(plan),
             cgroup,
             waits_for_cgroup,
             net_devices: None,

@@ -3,7 +3,6 @@
 use std::ffi::CString;
 
 use oci_spec::runtime::{Process as SpecProcess, Spec};
-use rustix::thread::CpuSet;
 
 use super::affinity;
 use super::cgroup::ExecCgroup;
@@ -17,6 +16,7 @@ use crate::host::Host;
 use crate::init::identity::Within;
 use crate::init::limits::Affinity;
 use crate::state::State;
+use crate::sys::sched::Mask;
 use crate::{Error, Kind as ErrorKind, Result};
 
 #[derive(Debug)]
@@ -34,7 +34,7 @@ pub(crate) struct ExecPlan {
     pub cgroup: ExecCgroup,
     /// Name of the session keyring to join, if the container has one of its own.
     pub keyring: Option<CString>,
-    pub initial_affinity: Option<CpuSet>,
+    pub initial_affinity: Option<Mask>,
     pub affinity: Affinity,
     /// How many descriptors from 3 up the process gets, those of `listen` among them.
     pub preserve_fds: u32,
@@ -85,7 +85,7 @@ impl ExecPlan {
             host,
         };
         let process = Process::new(process, &around, warnings)?;
-        let (initial_affinity, affinity) = affinity::both(process.exec_affinity.as_ref())?;
+        let (initial_affinity, affinity) = affinity::both(process.exec_affinity.as_ref());
         let plan = ExecPlan {
             filter_point: process.filter_point_of_exec()?,
             process,

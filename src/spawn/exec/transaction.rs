@@ -44,7 +44,7 @@ pub(super) fn run(
             birth: Birth::Exec(&report),
             proc: &proc,
             within: plan.within,
-            affinity: plan.affinity,
+            affinity: plan.affinity.clone(),
             preserve_fds: plan.preserve_fds,
             listen: &plan.listen,
             is_hidden: true,
