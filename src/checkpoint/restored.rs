@@ -10,7 +10,6 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use super::config_file;
 use super::descriptors;
 use super::external::{self, Joined, Parts, namespace_id};
-use super::hierarchy::Hierarchy;
 use super::images::Directories;
 use super::mount_points;
 use super::rpc::{CgroupRoot, InheritFd, Notify, Opts, Pair, Type};
@@ -118,12 +117,11 @@ impl<'a> Restored<'a> {
         let settings = restore.settings;
         let joined = external::namespaces_to_restore(&self.plan.namespaces)?;
         let places = mount_points::make(&self.plan)?;
-        let hierarchy = Hierarchy::look()?;
         let cgroup = self.cgroup.insert(self.plan.cgroup.create()?);
         self.state.cgroup = cgroup.record().clone();
         let (plan, place) = (&self.plan, self.reserved.path());
         let prepare = || prepare(plan, &place);
-        let mut service = Service::start(&Start {
+        let service = Service::start(&Start {
             settings,
             directories: &sources.directories,
             parent: self.parent,
@@ -135,23 +133,22 @@ impl<'a> Restored<'a> {
             signals: restore.create.signals,
             prepare: &prepare,
         })?;
-        let entered = enter(cgroup, service.pid());
+        service.run(|service| {
+            self.enter(service.pid())?;
+            service.execute()?;
+            let opts = self.opts(settings, sources, &joined, &places, service.pid())?;
+            service
+                .request(Type::Restore, opts, &mut |notify, fd| self.notified(notify, fd, console))
+        })
+    }
+
+    /// Moves the process of CRIU to where the processes of the container start.
+    fn enter(&mut self, pid: i32) -> Result<()> {
+        let Some(cgroup) = &mut self.cgroup else { return Ok(()) };
+        let entered = enter(cgroup, pid);
         // A cgroup made by systemd is known only now.
         self.state.cgroup = cgroup.record().clone();
-        let asked = entered.and_then(|()| {
-            let version = service.execute()?;
-            settings.check(version)?;
-            if settings.lazy_pages {
-                service.require("lazy pages", |features| features.lazy_pages)?;
-            }
-            let opts = self.opts(settings, sources, &joined, &places, service.pid())?;
-            let asked = service
-                .request(Type::Restore, opts, &mut |notify, fd| self.notified(notify, fd, console));
-            asked.map_err(|error| sources.directories.explain(error))
-        });
-        let finished = service.finish();
-        hierarchy.repair();
-        asked.and(finished)
+        entered
     }
 
     fn opts(
@@ -323,7 +320,6 @@ fn prepare(plan: &Plan, place: &Path) -> Result<()> {
     }
 }
 
-/// Moves the process of CRIU to where the processes of the container start.
 fn enter(cgroup: &mut Cgroup, pid: i32) -> Result<()> {
     cgroup.make_unit(pid)?;
     if cgroup.needs_enter() {
