@@ -44,6 +44,7 @@ pub fn dump(container: &Entry, parent: Parent<'_>, settings: &Settings, dump: &D
     let state = container.state().ok_or_else(missing)?;
     let mut opts = opts(container, state, settings, dump)?;
     let directories = Directories::open(settings, true, "dump.log")?;
+    admit_root(state.pid, &directories)?;
     check_parent(settings, dump)?;
     opts.log_file = Some(directories.log().to_owned());
     let signals = Ignored::of_this_process()?;
@@ -87,6 +88,16 @@ fn ask(
         }
         _ => Ok(()),
     })
+}
+
+/// Lets the root user of the container's user namespace open the images, for a restore.
+fn admit_root(pid: i32, directories: &Directories) -> Result<()> {
+    let path = format!("/proc/{pid}/gid_map");
+    let text = std::fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
+    match IdMaps::parse(&text).and_then(|maps| IdMaps::outside(&maps, 0)) {
+        Some(0) | None => Ok(()),
+        Some(gid) => directories.admit(gid),
+    }
 }
 
 /// Refuses a parent that is not a directory, or not relative to the images, which CRIU would ignore.
