@@ -10,12 +10,15 @@ set -euo pipefail
 # shellcheck source=hack/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-# Limits, disks, privileges; podman's pods and users; and whatever asks for systemd.
-if [ $# -eq 0 ]; then
+suite=${VM_SUITE:-bookworm}
+# Limits, disks, privileges; podman's pods and users; and whatever asks for systemd. In trixie, with
+# newer engines and CRIU: checkpoints.
+if [ $# -eq 0 ] && [ "$suite" = trixie ]; then
+    set -- --runtime bulkhead --only W26
+elif [ $# -eq 0 ]; then
     set -- --runtime bulkhead --only W06 --only W07 --only W10 --only W24
     for engine in docker docker-systemd podman-systemd podman-rootless; do set -- "$@" --engine $engine; done
 fi
-suite=${VM_SUITE:-bookworm}
 
 "$top/hack/vm" build --suite "$suite" >/dev/null
 need_packages gcc libc6-dev mmdebstrap python3

@@ -2,12 +2,14 @@
 //! containers that CRIU itself saves and restores.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::annotations::Receiver;
-use crate::support::{Container, Ran, Value, json, ns_link, skip, wait_for, wait_until};
+use crate::support::{
+    Container, Ran, Value, by_systemd, cgroup_mounts, json, ns_link, skip, wait_for, wait_until,
+};
 
 /// What a program in the place of CRIU is told by its environment.
 type Environment<'a> = &'a [(&'a str, &'a str)];
@@ -193,6 +195,9 @@ fn the_restored_process_is_the_containers() {
     c.set("/hooks/createContainer", json!([])).set("/hooks/startContainer", json!([]));
     c.mount("/new/etc", "", "/etc", &["bind"]);
     c.mount("/new/etc/hostname", "", "/etc/passwd", &["bind"]);
+    let link = c.path().join("link");
+    symlink("/etc/passwd", &link).unwrap();
+    c.mount("/linked", "", link.to_str().unwrap(), &["bind"]);
     let images = images(&c);
     fs::remove_dir_all(c.rootfs().join("new")).unwrap();
     fs::remove_file(&log).unwrap();
@@ -215,7 +220,12 @@ fn the_restored_process_is_the_containers() {
     }
     assert_eq!(opts["53"], json!(["apparmor:x"]));
     let mount = |key: &str, value: &str| json!({"1": [key], "2": [value]});
-    let expected = [mount("/new/etc", "/etc"), mount("/new/etc/hostname", "/etc/passwd")];
+    // CRIU does not follow a link to the source.
+    let expected = [
+        mount("/new/etc", "/etc"),
+        mount("/new/etc/hostname", "/etc/passwd"),
+        mount("/linked", "/etc/passwd"),
+    ];
     assert_eq!(opts["23"], json!(expected));
     // The root is mounted for CRIU only, and CRIU is in the cgroup of the container.
     let root = opts["13"][0].as_str().unwrap();
@@ -265,6 +275,50 @@ fn a_failed_restore_leaves_nothing() {
     c.push("/hooks/poststop", json!({"path": notes}));
     restore(&c, &images, &[]).refused(&["createRuntime", "exit status 3: no"]);
     assert!(fs::read_to_string(poststop).unwrap().contains("\"stopped\""));
+    c.assert_gone();
+}
+
+#[test]
+fn the_root_user_of_a_container_can_open_the_images() {
+    let Some(mut c) = faked() else { skip!("no python3, which takes the place of criu") };
+    c.map_users(100_000, 65_536);
+    c.run_detached();
+    let access = |name: &str| {
+        let images = c.path().join(name);
+        let words = ["checkpoint", "--leave-running", "--image-path", images.to_str().unwrap()];
+        call(&c, &[&words[..], &[&c.id]].concat(), &[]).ok();
+        let found = fs::metadata(images).unwrap();
+        (found.gid(), found.mode() & 0o7777)
+    };
+    assert_eq!(access("new"), (100_000, 0o710));
+    fs::DirBuilder::new().mode(0o700).create(c.path().join("old")).unwrap();
+    assert_eq!(access("old"), (0, 0o700));
+}
+
+#[test]
+fn modes_of_cgroups_at_a_restore() {
+    let Some(c) = faked() else { skip!("no python3, which takes the place of criu") };
+    let images = images(&c);
+    let images = ["--image-path", images.to_str().unwrap()];
+    for (mode, sent) in [("ignore", 0), ("soft", 3), ("full", 4), ("strict", 4)] {
+        restore(&c, &[&images[..], &["--manage-cgroups-mode", mode]].concat(), &[]).ok();
+        let request = requests(&c, RESTORE).pop().unwrap();
+        assert_eq!(request["opts"]["34"], json!([sent]), "{mode}");
+        let pid = c.process().pid.to_string();
+        assert_ne!(ns_link(&pid, "cgroup"), ns_link("self", "cgroup"), "{mode}");
+        c.kill("KILL").ok();
+        c.wait_status("stopped");
+        c.delete().ok();
+    }
+    if by_systemd() {
+        // Systemd makes the cgroup.
+        return;
+    }
+    let dir = c.cgroup(&cgroup_mounts()[0].0);
+    fs::create_dir(&dir).unwrap();
+    let strict = [&images[..], &["--manage-cgroups-mode", "strict"]].concat();
+    restore(&c, &strict, &[]).refused(&["--manage-cgroups-mode strict", "exists already"]);
+    fs::remove_dir(&dir).unwrap();
     c.assert_gone();
 }
 

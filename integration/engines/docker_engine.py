@@ -57,6 +57,8 @@ class Docker:
             "dockerd", "--config-file", config,
             "--data-root", self.data, "--exec-root", self.exec_root, "--pidfile", self.pid_file,
             "-H", f"unix://{self.socket}", "--cgroup-parent", self.cgroup_parent,
+            # For checkpoints.
+            "--experimental",
             "--bip=172.31.200.1/24",
             "--default-address-pool", "base=172.31.208.0/20,size=24", *self.options,
         ]  # fmt: skip

@@ -10,6 +10,9 @@ import time
 
 from harness import Failure, read
 
+# The kernel's features, as CRIU has found them: it keeps them for its next start.
+KEPT = ["/run/criu.kdat"]
+
 
 def parents():
     """The parent of every process, and its state."""
@@ -93,7 +96,8 @@ def seen(engine):
     tagged = cgroups(engine.workspace.tag)
     found.update(f"cgroup {path}" for path in tagged if not engine.keeps(path))
     for top in engine.state_dirs():
-        found.update(f"state {path}" for path in tree(top, 6) if not engine.keeps(path))
+        paths = [path for path in tree(top, 6) if path not in KEPT]
+        found.update(f"state {path}" for path in paths if not engine.keeps(path))
     # /sys/class/net is that of the namespace sysfs was mounted in.
     for line in read("/proc/net/dev").splitlines()[2:]:
         found.add(f"interface {line.split(':')[0].strip()}")

@@ -2,12 +2,13 @@
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use oci_spec::runtime::Spec;
 use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags};
+use serde::{Deserialize, Serialize};
 
 use super::external::{self, Parts};
-use super::hierarchy::Hierarchy;
 use super::images::Directories;
 use super::rpc::{Opts, Type};
 use super::service::{Service, Start};
@@ -23,7 +24,7 @@ use crate::terminal::signals::Ignored;
 use crate::{Context, Error, Kind, Result};
 
 /// The parameters of a dump.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Dump {
     /// The directory of earlier images, relative to that of the new images.
     pub parent_images: Option<PathBuf>,
@@ -32,26 +33,22 @@ pub struct Dump {
     /// Whether the container goes on after the dump.
     pub leave_running: bool,
     /// The descriptor that gets a zero byte when the server of lazy pages is ready.
-    pub status: Option<OwnedFd>,
+    #[serde(skip)]
+    pub status: Option<Arc<OwnedFd>>,
 }
 
 /// Saves a container whose lock is held. Its processes have ended afterwards, unless `dump` leaves
 /// them running; after an error they go on.
-pub fn dump(
-    container: &Entry,
-    parent: Parent<'_>,
-    settings: &Settings,
-    mut dump: Dump,
-) -> Result<()> {
+pub fn dump(container: &Entry, parent: Parent<'_>, settings: &Settings, dump: &Dump) -> Result<()> {
     let missing = || Error::new(Kind::State, "container not running");
     let state = container.state().ok_or_else(missing)?;
-    let mut opts = opts(container, state, settings, &dump)?;
+    let mut opts = opts(container, state, settings, dump)?;
     let directories = Directories::open(settings, true, "dump.log")?;
-    check_parent(settings, &dump)?;
+    admit_root(state.pid, &directories)?;
+    check_parent(settings, dump)?;
     opts.log_file = Some(directories.log().to_owned());
     let signals = Ignored::of_this_process()?;
-    let hierarchy = Hierarchy::look()?;
-    let mut service = Service::start(&Start {
+    let service = Service::start(&Start {
         settings,
         directories: &directories,
         parent,
@@ -62,25 +59,17 @@ pub fn dump(
         signals: &signals,
         prepare: &|| Ok(()),
     })?;
-    let asked = ask(&mut service, &directories, settings, &mut dump, container, opts);
-    let finished = service.finish();
-    hierarchy.repair();
-    asked.and(finished)
+    service.run(|service| ask(service, dump, container, &directories, opts))
 }
 
 fn ask(
     service: &mut Service<'_>,
-    directories: &Directories,
-    settings: &Settings,
-    dump: &mut Dump,
+    dump: &Dump,
     container: &Entry,
+    directories: &Directories,
     opts: Opts,
 ) -> Result<()> {
-    let version = service.execute()?;
-    settings.check(version)?;
-    if settings.lazy_pages {
-        service.require("--lazy-pages", |features| features.lazy_pages)?;
-    }
+    service.execute()?;
     let kind = if dump.pre_dump {
         service.require("--pre-dump: memory tracking", |features| features.mem_track)?;
         Type::PreDump
@@ -88,10 +77,9 @@ fn ask(
         descriptors::save(directories, opts.pid.unwrap_or_default())?;
         Type::Dump
     };
-    let status = &mut dump.status;
-    let asked = service.request(kind, opts, &mut |notify, _| match notify.script() {
-        "status-ready" => match status.take() {
-            Some(status) => nix::unistd::write(&status, b"\0").map(drop).context("--status-fd"),
+    service.request(kind, opts, &mut |notify, _| match notify.script() {
+        "status-ready" => match &dump.status {
+            Some(status) => nix::unistd::write(status, b"\0").map(drop).context("--status-fd"),
             None => Ok(()),
         },
         // CRIU knows the process by its id alone, which another process can have got since then.
@@ -99,8 +87,17 @@ fn ask(
             Err(Error::new(Kind::State, "the container has stopped meanwhile"))
         }
         _ => Ok(()),
-    });
-    asked.map_err(|error| directories.explain(error))
+    })
+}
+
+/// Lets the root user of the container's user namespace open the images, for a restore.
+fn admit_root(pid: i32, directories: &Directories) -> Result<()> {
+    let path = format!("/proc/{pid}/gid_map");
+    let text = std::fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
+    match IdMaps::parse(&text).and_then(|maps| IdMaps::outside(&maps, 0)) {
+        Some(0) | None => Ok(()),
+        Some(gid) => directories.admit(gid),
+    }
 }
 
 /// Refuses a parent that is not a directory, or not relative to the images, which CRIU would ignore.

@@ -2,12 +2,15 @@
 //! then clears those of the whole host, such as `nsdelegate`, by which containers are kept in their
 //! cgroups.
 //!
-//! Best effort: while another CRIU runs, the options can be missing already when they are read.
+//! While another CRIU runs, or after a runtime that was killed, options are missing already when they
+//! are read. So the options that the hierarchy ever had at the start of CRIU are an attribute of its
+//! root directory, which lasts until the host is booted again.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use procfs::process::MountInfo;
-use rustix::fs::CWD;
+use rustix::fs::{CWD, XattrFlags, lgetxattr, lsetxattr};
+use rustix::io::Errno;
 use rustix::mount::{FsPickFlags, fsconfig_reconfigure, fsconfig_set_flag, fspick};
 
 use crate::fs::Proc;
@@ -24,18 +27,28 @@ const OPTIONS: [&str; 6] = [
     "pids_localevents",
 ];
 
+/// The attribute with the options, separated by commas. Only the root user of the host may set it.
+const ATTRIBUTE: &str = "trusted.bulkhead.options";
+
 /// The hierarchy before CRIU runs.
 #[derive(Debug)]
 pub(super) struct Hierarchy(Option<(PathBuf, Vec<&'static str>)>);
 
 impl Hierarchy {
-    /// Reads the options.
+    /// Reads the options, and records them for other runtimes.
     pub fn look() -> Result<Hierarchy> {
-        let found = mount()?.map(|mount| {
-            let options = options(&mount);
-            (mount.mount_point, options)
-        });
-        Ok(Hierarchy(found))
+        let Some(mount) = mount()? else { return Ok(Hierarchy(None)) };
+        let (place, present) = (&mount.mount_point, options(&mount));
+        let context = || format!("the options of cgroup v2: attribute {ATTRIBUTE} of {place:?}");
+        let recorded = recorded(place).with_context(context)?;
+        let wanted: Vec<&str> = OPTIONS
+            .into_iter()
+            .filter(|option| present.contains(option) || recorded.contains(option))
+            .collect();
+        if wanted != recorded {
+            record(place, &wanted).with_context(context)?;
+        }
+        Ok(Hierarchy(Some((mount.mount_point, wanted))))
     }
 
     /// Sets the options again, if any is missing. A failure is a warning.
@@ -47,6 +60,26 @@ impl Hierarchy {
                 error.context(format!("set the options of the cgroup hierarchy again ({name})")),
             );
         }
+    }
+}
+
+/// Returns the options that another runtime has recorded.
+fn recorded(place: &Path) -> Result<Vec<&'static str>> {
+    let mut text = [0; 256];
+    let length = match lgetxattr(place, ATTRIBUTE, &mut text) {
+        Err(Errno::NODATA | Errno::OPNOTSUPP) => 0,
+        length => length?,
+    };
+    let text = String::from_utf8_lossy(text.get(..length).unwrap_or_default()).into_owned();
+    let is_listed = |option: &&str| text.split(',').any(|listed| listed == *option);
+    Ok(OPTIONS.into_iter().filter(is_listed).collect())
+}
+
+fn record(place: &Path, options: &[&str]) -> Result<()> {
+    match lsetxattr(place, ATTRIBUTE, options.join(",").as_bytes(), XattrFlags::empty()) {
+        // In a user namespace, whose CRIU cannot clear the options either.
+        Err(Errno::PERM | Errno::OPNOTSUPP) => Ok(()),
+        set => Ok(set?),
     }
 }
 

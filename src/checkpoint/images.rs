@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags};
 
 use super::settings::Settings;
 use crate::{Context, Error, Kind, Result};
@@ -16,6 +16,8 @@ use crate::{Context, Error, Kind, Result};
 pub(super) struct Directories {
     /// The images.
     pub images: OwnedFd,
+    /// Whether the directory of the images did not exist before.
+    is_new: bool,
     images_path: PathBuf,
     work_path: PathBuf,
     log: &'static str,
@@ -33,7 +35,8 @@ impl Directories {
     /// errors, is removed.
     pub fn open(settings: &Settings, create: bool, log: &'static str) -> Result<Directories> {
         let images_path = settings.images.clone();
-        if create {
+        let is_new = create && !images_path.exists();
+        if is_new {
             make("--image-path", &images_path)?;
         }
         let images = open("--image-path", &images_path)?;
@@ -51,7 +54,19 @@ impl Directories {
                 return Err(errno).with_context(|| format!("remove {log} in {work_path:?}"));
             }
         }
-        Ok(Directories { images, images_path, work_path, log })
+        Ok(Directories { images, is_new, images_path, work_path, log })
+    }
+
+    /// Lets the root user of a container's user namespace, whose group is `gid` on the host, open the
+    /// images by name: CRIU restores a process as that user. The modes of an existing directory stay.
+    pub fn admit(&self, gid: u32) -> Result<()> {
+        if !self.is_new {
+            return Ok(());
+        }
+        let owned = rustix::fs::fchown(&self.images, None, Some(Gid::from_raw(gid)));
+        owned
+            .and_then(|()| rustix::fs::fchmod(&self.images, Mode::RWXU | Mode::XGRP))
+            .with_context(|| format!("--image-path: give {:?} to group {gid}", self.images_path))
     }
 
     /// Opens the directories of images and of logs again, in the mount namespace of CRIU: CRIU makes

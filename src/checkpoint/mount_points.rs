@@ -8,7 +8,8 @@ use super::external::target;
 use crate::config::{Mount, MountKind, Plan, mounts};
 use crate::fs::Root;
 use crate::init::ordinary_dir;
-use crate::mount::trees::open_dir;
+use crate::mount::tree::is_dir;
+use crate::mount::trees::{open_dir, open_source};
 use crate::{Context, Result};
 
 /// Makes the missing mount points. Returns the place of each mount in the container, without links.
@@ -17,7 +18,7 @@ pub(super) fn make(plan: &Plan) -> Result<Vec<PathBuf>> {
     for (index, mount) in plan.mounts.iter().enumerate() {
         let earlier = plan.mounts.get(..index).unwrap_or_default();
         let point = Point { plan, earlier, places: &places };
-        let place = point.make(&mount.destination, kind(mount));
+        let place = kind(mount, plan).and_then(|kind| point.make(&mount.destination, kind));
         let place = place.with_context(|| format!("mounts[{}]: make the mount point", mount.index));
         places.push(place?);
     }
@@ -40,15 +41,16 @@ enum Made {
     Nothing,
 }
 
-fn kind(mount: &Mount) -> Made {
-    match &mount.kind {
-        // The error of a source that is missing is that of CRIU.
-        MountKind::Bind(source) if source.is_dir() => Made::Directory,
-        MountKind::Bind(_) => Made::File,
+fn kind(mount: &Mount, plan: &Plan) -> Result<Made> {
+    Ok(match &mount.kind {
+        MountKind::Bind(source) => {
+            let opened = open_source(source, plan).with_context(|| format!("source {source:?}"))?;
+            if is_dir(opened.as_fd())? { Made::Directory } else { Made::File }
+        }
         MountKind::New(fstype, _) if matches!(fstype.as_str(), "proc" | "sysfs") => Made::Ordinary,
         MountKind::New(..) | MountKind::Cgroup => Made::Directory,
         MountKind::Own(_) | MountKind::Link(_) | MountKind::Remount => Made::Nothing,
-    }
+    })
 }
 
 struct Point<'a> {
@@ -64,20 +66,22 @@ impl Point<'_> {
         let above = mounts::last_above(self.earlier, path);
         let above = above.and_then(|at| Some((self.earlier.get(at)?, self.places.get(at)?)));
         let (host, base, inside) = match above {
-            None => (self.plan.rootfs.as_path(), Path::new("/"), path),
+            None => (open_dir(&self.plan.rootfs)?, Path::new("/"), path),
             Some((mount, place)) => {
                 let inside = path.strip_prefix(&mount.destination).unwrap_or(path);
                 if inside.as_os_str().is_empty() {
                     return Ok(place.clone());
                 }
                 match &mount.kind {
-                    MountKind::Bind(source) => (source.as_path(), place.as_path(), inside),
+                    MountKind::Bind(source) => {
+                        (open_source(source, self.plan)?, place.as_path(), inside)
+                    }
                     // Its content is in the images.
                     _ => return Ok(place.join(inside)),
                 }
             }
         };
-        let root = Root::new(open_dir(host)?);
+        let root = Root::new(host);
         let there = match made {
             Made::Directory => root.make_dir(inside)?,
             // As in a create (CVE-2019-19921).

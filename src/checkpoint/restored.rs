@@ -3,25 +3,25 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use nix::sched::CloneFlags;
+use nix::sched::{CloneFlags, unshare};
 use rustix::fs::CWD;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::config_file;
 use super::descriptors;
-use super::external::{self, Joined, Parts, namespace_id};
-use super::hierarchy::Hierarchy;
+use super::external::{self, External, Joined, Parts, namespace_id};
 use super::images::Directories;
 use super::mount_points;
 use super::rpc::{CgroupRoot, InheritFd, Notify, Opts, Pair, Type};
 use super::service::{Service, Start};
-use super::settings::Settings;
+use super::settings::{CgroupMode, Settings};
 use crate::cgroup::Cgroup;
-use crate::config::{Choice, KINDS, Plan, kind_name};
+use crate::config::{Choice, KINDS, MountKind, Plan, kind_name};
 use crate::error::retry_once;
 use crate::fs::Proc;
 use crate::init::enter::keyring;
 use crate::mount::tree;
+use crate::mount::trees::open_source;
 use crate::spawn::child::write_pid_file;
 use crate::spawn::create::handshake::delegate;
 use crate::spawn::create::lifecycle::{
@@ -118,12 +118,11 @@ impl<'a> Restored<'a> {
         let settings = restore.settings;
         let joined = external::namespaces_to_restore(&self.plan.namespaces)?;
         let places = mount_points::make(&self.plan)?;
-        let hierarchy = Hierarchy::look()?;
         let cgroup = self.cgroup.insert(self.plan.cgroup.create()?);
         self.state.cgroup = cgroup.record().clone();
         let (plan, place) = (&self.plan, self.reserved.path());
-        let prepare = || prepare(plan, &place);
-        let mut service = Service::start(&Start {
+        let prepare = || prepare(plan, &place, settings);
+        let service = Service::start(&Start {
             settings,
             directories: &sources.directories,
             parent: self.parent,
@@ -135,23 +134,30 @@ impl<'a> Restored<'a> {
             signals: restore.create.signals,
             prepare: &prepare,
         })?;
-        let entered = enter(cgroup, service.pid());
+        service.run(|service| {
+            self.enter(service.pid(), settings)?;
+            service.execute()?;
+            let opts = self.opts(settings, sources, &joined, &places, service.pid())?;
+            service
+                .request(Type::Restore, opts, &mut |notify, fd| self.notified(notify, fd, console))
+        })
+    }
+
+    /// Moves the process of CRIU to where the processes of the container start.
+    fn enter(&mut self, pid: i32, settings: &Settings) -> Result<()> {
+        let Some(cgroup) = &mut self.cgroup else { return Ok(()) };
+        let entered = enter(cgroup, pid);
         // A cgroup made by systemd is known only now.
         self.state.cgroup = cgroup.record().clone();
-        let asked = entered.and_then(|()| {
-            let version = service.execute()?;
-            settings.check(version)?;
-            if settings.lazy_pages {
-                service.require("lazy pages", |features| features.lazy_pages)?;
+        entered?;
+        let old = self.state.cgroup.dirs.iter().find(|dir| !dir.made);
+        match old.filter(|_| settings.cgroup_mode == Some(CgroupMode::Strict)) {
+            Some(dir) => {
+                let why = format!("{:?} exists already", dir.path);
+                Err(Error::new(Kind::State, why).context("--manage-cgroups-mode strict"))
             }
-            let opts = self.opts(settings, sources, &joined, &places, service.pid())?;
-            let asked = service
-                .request(Type::Restore, opts, &mut |notify, fd| self.notified(notify, fd, console));
-            asked.map_err(|error| sources.directories.explain(error))
-        });
-        let finished = service.finish();
-        hierarchy.repair();
-        asked.and(finished)
+            None => Ok(()),
+        }
     }
 
     fn opts(
@@ -175,6 +181,7 @@ impl<'a> Restored<'a> {
             inherit_fds: [&joined.inherited[..], &sources.pipes[..]].concat(),
             join_ns: joined.replaced.clone(),
             cgroup_roots: cgroup_roots(pid)?,
+            manage_cgroups_mode: Some(settings.restored_cgroup_mode().into()),
             ..settings.opts()
         })
     }
@@ -189,10 +196,11 @@ impl<'a> Restored<'a> {
         };
         let mut pairs = Vec::new();
         for external in parts.mounts() {
-            let (field, source) = (&external.field, &external.source);
+            let field = &external.field;
             let place = external.place(&plan.mounts, places);
+            let source = source(&external, plan).with_context(|| field.clone())?;
             let Some(value) = source.to_str().map(str::to_owned) else {
-                return Err(Error::invalid(field, source, "cannot be restored: not UTF-8"));
+                return Err(Error::invalid(field, &source, "cannot be restored: not UTF-8"));
             };
             pairs.push(Pair { key: external::name(field, &place)?, value });
         }
@@ -309,21 +317,36 @@ impl<'a> Restored<'a> {
     }
 }
 
+/// Returns the path of the source of an external mount. CRIU follows neither a link at its end nor
+/// keeps links of the image inside the root file system, so there are none in the path.
+fn source(external: &External, plan: &Plan) -> Result<PathBuf> {
+    let mount = external.index.and_then(|index| plan.mounts.get(index));
+    match mount.map(|mount| &mount.kind) {
+        Some(MountKind::Bind(source)) => external::target(open_source(source, plan)?.as_fd()),
+        _ => Ok(external.source.clone()),
+    }
+}
+
 /// Prepares the process of CRIU. CRIU requires a root file system that is a mount, and whose parent
 /// is not covered. The directory of the container is such a place; in the mount namespace of CRIU
 /// nobody else looks for it.
-fn prepare(plan: &Plan, place: &Path) -> Result<()> {
+///
+/// A CRIU that leaves cgroups alone makes no cgroup namespace; the restored processes inherit this
+/// process's, which is in the container's cgroup.
+fn prepare(plan: &Plan, place: &Path, settings: &Settings) -> Result<()> {
     tree::make_all_slaves().context("make the mounts of criu's namespace slaves")?;
     let root = tree::clone_path(&plan.rootfs, true).context("open the root file system")?;
     tree::attach_at(&root, CWD, place)
         .with_context(|| format!("mount the root file system on {place:?} for criu"))?;
+    if settings.ignores_cgroups() && plan.namespaces.cgroup == Choice::New {
+        unshare(CloneFlags::CLONE_NEWCGROUP).context("make the cgroup namespace")?;
+    }
     match &plan.keyring {
         Some(name) => keyring(&Proc::open()?, name, plan.process.as_ref(), true),
         None => Ok(()),
     }
 }
 
-/// Moves the process of CRIU to where the processes of the container start.
 fn enter(cgroup: &mut Cgroup, pid: i32) -> Result<()> {
     cgroup.make_unit(pid)?;
     if cgroup.needs_enter() {

@@ -14,6 +14,7 @@ use rustix::io::FdFlags;
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 
 use super::command::Command;
+use super::hierarchy::Hierarchy;
 use super::images::Directories;
 use super::rpc::{self, Features, Notify, Opts, Request, Response, Type};
 use super::settings::Settings;
@@ -34,30 +35,33 @@ const MINIMUM: u32 = 31_600;
 const MAX: usize = 1 << 16;
 
 /// How CRIU is started.
-pub(super) struct Start<'a, 'p> {
+pub(super) struct Start<'s, 'a> {
     /// The program.
     pub settings: &'a Settings,
     /// The directories of images and of logs.
     pub directories: &'a Directories,
     /// The parent of the process, and of the processes that CRIU restores.
-    pub parent: Parent<'p>,
+    pub parent: Parent<'a>,
     /// The flags of clone(2).
     pub flags: i32,
     /// The cgroup that the process is cloned into.
-    pub cgroup: Option<BorrowedFd<'a>>,
+    pub cgroup: Option<BorrowedFd<'s>>,
     /// Whether CRIU has the standard descriptors of the caller, which restored processes inherit.
     pub stdio: bool,
     /// More descriptors that CRIU has, with the same numbers.
-    pub inherited: &'a [OwnedFd],
+    pub inherited: &'s [OwnedFd],
     /// The signals that the caller ignores.
-    pub signals: &'a Ignored,
+    pub signals: &'s Ignored,
     /// The steps of the new process before it executes CRIU.
-    pub prepare: &'a dyn Fn() -> Result<()>,
+    pub prepare: &'s dyn Fn() -> Result<()>,
 }
 
 /// A process that executes CRIU when [`Service::execute`] is called.
-pub(super) struct Service<'p> {
-    parent: Parent<'p>,
+pub(super) struct Service<'a> {
+    settings: &'a Settings,
+    directories: &'a Directories,
+    parent: Parent<'a>,
+    hierarchy: Hierarchy,
     child: Child,
     starter: OwnedFd,
     failure: OwnedFd,
@@ -73,16 +77,17 @@ struct Link {
     work: i32,
 }
 
-impl<'p> Service<'p> {
+impl<'a> Service<'a> {
     /// Clones the process, which waits.
-    pub fn start(start: &Start<'_, 'p>) -> Result<Service<'p>> {
+    pub fn start(start: &Start<'_, 'a>) -> Result<Service<'a>> {
+        let hierarchy = Hierarchy::look()?;
         let (own, theirs) = fdpass::pair().context("create the socket pair to criu")?;
         let (failure, report) = nix::unistd::pipe2(OFlag::O_CLOEXEC).context("pipe")?;
         let mut ours = Some((own, failure));
         let child = start.parent.clone(start.flags, start.cgroup, || {
             // The child's copy of this end would hide the death of the runtime from the child.
             drop(ours.take());
-            let error = match start.run(&theirs, &report) {
+            let error = match start.become_criu(&theirs, &report) {
                 Err(error) => error,
                 Ok(never) => match never {},
             };
@@ -93,7 +98,23 @@ impl<'p> Service<'p> {
         let child = child.context("clone a process for criu")?;
         let gone = || Error::new(Kind::System, "the socket to criu is gone");
         let (starter, failure) = ours.ok_or_else(gone)?;
-        Ok(Service { parent: start.parent, child, starter, failure, link: None })
+        let Start { settings, directories, parent, .. } = *start;
+        Ok(Service {
+            settings,
+            directories,
+            parent,
+            hierarchy,
+            child,
+            starter,
+            failure,
+            link: None,
+        })
+    }
+
+    /// Lets `ask` send requests, and waits until CRIU has ended.
+    pub fn run(mut self, ask: impl FnOnce(&mut Service<'a>) -> Result<()>) -> Result<()> {
+        let asked = ask(&mut self);
+        asked.and(self.finish())
     }
 
     /// Returns the process id.
@@ -101,11 +122,11 @@ impl<'p> Service<'p> {
         self.child.pid
     }
 
-    /// Lets the process execute CRIU. Returns the version of CRIU: 3.16 is 31600.
+    /// Lets the process execute CRIU.
     ///
     /// # Errors
-    /// CRIU cannot be executed, or is too old.
-    pub fn execute(&mut self) -> Result<u32> {
+    /// CRIU cannot be executed, or is too old, or does not support a setting.
+    pub fn execute(&mut self) -> Result<()> {
         send_with_fd(self.starter.as_fd(), b"g", None).context("start criu")?;
         let mut report = Vec::new();
         let failure = self.failure.try_clone().context("start criu")?;
@@ -132,7 +153,11 @@ impl<'p> Service<'p> {
             let why = format!("version {major}.{minor} is too old; 3.16 or later is required");
             return Err(Error::new(Kind::System, why).context("criu"));
         }
-        Ok(found)
+        self.settings.check(found)?;
+        if self.settings.lazy_pages {
+            self.require("--lazy-pages", |features| features.lazy_pages)?;
+        }
+        Ok(())
     }
 
     /// Fails unless CRIU and the kernel have the features that `has` reads.
@@ -149,7 +174,8 @@ impl<'p> Service<'p> {
     }
 
     /// Sends a request with options, and passes each notification to `notified`. Returns when CRIU
-    /// has answered. If `notified` fails, CRIU undoes its work, and the error is that of `notified`.
+    /// has answered. If `notified` fails, CRIU undoes its work, and the error is that of `notified`;
+    /// otherwise an error quotes the log of CRIU.
     pub fn request(
         &self,
         r#type: Type,
@@ -160,7 +186,8 @@ impl<'p> Service<'p> {
         opts.work_dir_fd = Some(self.link()?.work);
         log::debug(format_args!("request to criu: {type}: {opts:?}"));
         let request = Request { opts: Some(Box::new(opts)), ..of_type(r#type) };
-        self.ask(&request, notified).map(drop)
+        let asked = self.ask(&request, notified).map(drop);
+        asked.map_err(|error| self.directories.explain(error))
     }
 
     fn ask(
@@ -221,9 +248,11 @@ impl<'p> Service<'p> {
     }
 
     /// Ends the connection, and waits until CRIU has ended.
-    pub fn finish(self) -> Result<()> {
+    fn finish(self) -> Result<()> {
         drop((self.link, self.starter));
-        match self.parent.reap(&self.child) {
+        let reaped = self.parent.reap(&self.child);
+        self.hierarchy.repair();
+        match reaped {
             // The program has reaped it already.
             Err(error) if error.errno() == Some(nix::errno::Errno::ECHILD) => Ok(()),
             reaped => reaped.context("wait for criu"),
@@ -235,7 +264,8 @@ impl<'p> Service<'p> {
 enum Never {}
 
 impl Start<'_, '_> {
-    fn run(&self, starter: &OwnedFd, report: &OwnedFd) -> Result<Never> {
+    /// The course of the new process.
+    fn become_criu(&self, starter: &OwnedFd, report: &OwnedFd) -> Result<Never> {
         closing::allow();
         let mut go = [0];
         if recv_with_fd(starter.as_fd(), &mut go).context("wait for the runtime")?.0 == 0 {

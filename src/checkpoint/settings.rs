@@ -159,6 +159,20 @@ impl Settings {
         }
     }
 
+    /// Returns the mode of a restore. The cgroup of the container exists when CRIU starts, and is new
+    /// if the mode is `strict`: so everything in it is restored from nothing.
+    pub(super) fn restored_cgroup_mode(&self) -> rpc::CgroupMode {
+        match self.cgroup_mode {
+            Some(CgroupMode::Strict) => rpc::CgroupMode::Full,
+            mode => CgroupMode::message(mode),
+        }
+    }
+
+    /// Whether CRIU leaves cgroups alone.
+    pub(super) fn ignores_cgroups(&self) -> bool {
+        self.cgroup_mode == Some(CgroupMode::Ignore)
+    }
+
     /// Fails if a setting needs a later version of CRIU.
     pub(super) fn check(&self, version: u32) -> Result<()> {
         match self.network_lock {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::args::{self, CheckpointArgs, CriuArgs, Global};
 use super::environment;
-use crate::checkpoint::{CgroupMode, NetworkLock, PageServer, Settings};
+use crate::checkpoint::{CgroupMode, Dump, NetworkLock, PageServer, Settings};
 use crate::container::CheckpointOptions;
 use crate::container::checkpoint::checkpoint;
 use crate::spawn::Parent;
@@ -27,13 +27,13 @@ pub fn run(global: &Global, args: &CheckpointArgs) -> Result<()> {
         page_server: page_server.map(parse_page_server).transpose()?,
         ..settings(&args.criu)?
     };
-    let options = CheckpointOptions {
-        settings,
+    let dump = Dump {
         parent_images: args.parent_path.clone().filter(|path| !path.as_os_str().is_empty()),
         pre_dump: args.pre_dump,
         leave_running: args.leave_running,
         status,
     };
+    let options = CheckpointOptions { settings, dump };
     let (store, id) = (environment::store(global)?, Id::new(&args.id)?);
     // CRIU has a session of its own and goes on after a signal for the runtime, which has to repair
     // the options of the cgroup file system afterwards.

@@ -3,7 +3,7 @@
 use super::criu_options::CheckpointOptions;
 use super::delete::{DEATH, destroy, stop};
 use super::text::name;
-use crate::checkpoint::{self, Dump};
+use crate::checkpoint;
 use crate::spawn::Parent;
 use crate::state::{Entry, Id, Status, Store};
 use crate::{Context, Error, Kind, Result};
@@ -20,7 +20,7 @@ pub fn checkpoint(
     let context = || format!("checkpoint {}", name(id));
     container.lock()?;
     save(&container, options, parent).with_context(context)?;
-    if options.leave_running || options.pre_dump {
+    if options.dump.leave_running || options.dump.pre_dump {
         return Ok(());
     }
     // CRIU has killed the processes, which may not be dead yet.
@@ -36,12 +36,5 @@ fn save(container: &Entry, options: &CheckpointOptions, parent: Parent<'_>) -> R
             return Err(Error::new(Kind::State, why));
         }
     }
-    let status = options.status.as_ref().map(|status| status.try_clone()).transpose();
-    let dump = Dump {
-        parent_images: options.parent_images.clone(),
-        pre_dump: options.pre_dump,
-        leave_running: options.leave_running,
-        status: status.context("--status-fd")?,
-    };
-    checkpoint::dump(container, parent, &options.settings, dump)
+    checkpoint::dump(container, parent, &options.settings, &options.dump)
 }

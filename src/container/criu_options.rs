@@ -1,14 +1,12 @@
 //! Options of `checkpoint` and `restore`.
 
 use std::ffi::{OsStr, OsString};
-use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::create_options::CreateOptions;
-use crate::checkpoint::{CgroupMode, NetworkLock, PageServer, Settings};
+use crate::checkpoint::{CgroupMode, Dump, NetworkLock, PageServer, Settings};
 use crate::spawn::create::Options;
 use crate::{Context, Result};
 
@@ -132,24 +130,13 @@ macro_rules! criu_methods {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct CheckpointOptions {
     pub(crate) settings: Settings,
-    pub(crate) parent_images: Option<PathBuf>,
-    pub(crate) pre_dump: bool,
-    pub(crate) leave_running: bool,
-    /// The descriptor that gets a zero byte when the server of lazy pages is ready.
-    #[serde(skip)]
-    pub(crate) status: Option<Arc<OwnedFd>>,
+    pub(crate) dump: Dump,
 }
 
 impl CheckpointOptions {
     /// Saves the container in the directory `images`, which is created if it does not exist.
     pub fn new(images: impl Into<PathBuf>) -> CheckpointOptions {
-        CheckpointOptions {
-            settings: settings(images.into()),
-            parent_images: None,
-            pre_dump: false,
-            leave_running: false,
-            status: None,
-        }
+        CheckpointOptions { settings: settings(images.into()), dump: Dump::default() }
     }
 
     criu_methods!();
@@ -158,21 +145,21 @@ impl CheckpointOptions {
     /// the image directory.
     #[must_use]
     pub fn parent_images(mut self, path: impl Into<PathBuf>) -> Self {
-        self.parent_images = Some(path.into());
+        self.dump.parent_images = Some(path.into());
         self
     }
 
     /// Saves memory only; the container runs on.
     #[must_use]
     pub fn pre_dump(mut self, pre_dump: bool) -> Self {
-        self.pre_dump = pre_dump;
+        self.dump.pre_dump = pre_dump;
         self
     }
 
     /// Lets the container run on after it is saved. Otherwise the container is deleted.
     #[must_use]
     pub fn leave_running(mut self, leave_running: bool) -> Self {
-        self.leave_running = leave_running;
+        self.dump.leave_running = leave_running;
         self
     }
 
@@ -199,7 +186,7 @@ impl CheckpointOptions {
 
     /// Returns the options for a worker, which can have another working directory.
     pub(super) fn absolute(&self) -> Result<CheckpointOptions> {
-        Ok(CheckpointOptions { settings: absolute(&self.settings)?, ..self.clone() })
+        Ok(CheckpointOptions { settings: absolute(&self.settings)?, dump: self.dump.clone() })
     }
 }
 

@@ -87,16 +87,25 @@ fn bind_source(mount: &Mount, plan: &Plan, staged: bool) -> Result<Option<OwnedF
     Ok(Some(tree))
 }
 
-/// Opens a source below the root file system as the container would open it: a link of the image
-/// must not lead to a file of the host.
 fn clone_source(source: &Path, plan: &Plan, recursive: bool) -> Result<OwnedFd> {
     match inside_root(source, plan) {
-        Some(inside) => {
-            let root = Root::new(open_dir(&plan.rootfs)?);
-            Ok(clone_file(root.find(inside)?, recursive)?)
-        }
+        Some(inside) => Ok(clone_file(find(inside, plan)?, recursive)?),
         None => Ok(clone_path(source, recursive)?),
     }
+}
+
+/// Opens the file or directory that is the source of a bind mount.
+pub(crate) fn open_source(source: &Path, plan: &Plan) -> Result<OwnedFd> {
+    match inside_root(source, plan) {
+        Some(inside) => find(inside, plan),
+        None => Ok(rustix::fs::openat(CWD, source, PATH, Mode::empty())?),
+    }
+}
+
+/// Opens a source below the root file system as the container would open it: a link of the image
+/// must not lead to a file of the host.
+fn find(inside: &Path, plan: &Plan) -> Result<OwnedFd> {
+    Ok(Root::new(open_dir(&plan.rootfs)?).find(inside)?)
 }
 
 /// Returns the part of a path below the root file system, whose own path may be written with links.

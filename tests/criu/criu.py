@@ -74,7 +74,10 @@ def restored(opts):
     libc = ctypes.CDLL(None, use_errno=True)
     # The namespaces of config.json: ipc, uts, network, pid, cgroup and mount.
     if settings.get("FAKE_NAMESPACES") != "none":
-        libc.unshare(0x08000000 | 0x04000000 | 0x40000000 | 0x20000000 | 0x02000000 | 0x00020000)
+        libc.unshare(0x08000000 | 0x04000000 | 0x40000000 | 0x20000000 | 0x00020000)
+        # CRIU makes no cgroup namespace if it is to leave cgroups alone.
+        if opts.get(34) != [0]:
+            libc.unshare(0x02000000)
     for outside in opts.get(39, []):
         libc.setns(os.open(outside[2][0], os.O_RDONLY), 0)
     for outside in opts.get(27, []):
