@@ -27,21 +27,12 @@ static int is_socket_to_runtime(int fd)
 	return !getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) && type == SOCK_SEQPACKET;
 }
 
-/*
- * Returns a copy of the socket of process `pid`, or -1. Passes over the process that makes the procfs
- * on Linux older than 6.18: it has no standard input.
- */
+/* Returns a copy of the socket of process `pid`, or -1. */
 static int take(int pid)
 {
 	int process = syscall(SYS_pidfd_open, pid, 0);
 	if (process < 0)
 		return -1;
-	int input = syscall(SYS_pidfd_getfd, process, STDIN_FILENO, 0);
-	if (input < 0) {
-		close(process);
-		return -1;
-	}
-	close(input);
 	for (int number = 3; number < 256; number++) {
 		int fd = syscall(SYS_pidfd_getfd, process, number, 0);
 		if (fd < 0)
