@@ -31,7 +31,7 @@ may_skip=(
     namespaces::time_               # a kernel without time namespaces
     process::the_callers_cpu        # one processor
     rootless::                      # unprivileged user namespaces switched off
-    seccomp::foreign_architecture   # a machine other than x86_64
+    seccomp::foreign_architecture   # a machine that runs no 32-bit programs
     selinux::                       # no SELinux with the policy of hack/vm --selinux
     update::a_quota_that_the_parent # no cgroup v1
     update::block_io_throttles      # no cgroup v1

@@ -403,17 +403,25 @@ fn a_saved_container_can_run_on_and_be_paused() {
     let c = counter();
     c.run_detached();
     let first = c.path().join("first");
-    call(&c, &["checkpoint", "--pre-dump", "--image-path", first.to_str().unwrap(), &c.id], &[])
-        .ok();
+    let words = ["checkpoint", "--pre-dump", "--image-path", first.to_str().unwrap(), &c.id];
+    let ran = call(&c, &words, &[]);
+    // CRIU tracks memory by the soft-dirty bit of a page, which arm64 lacks.
+    let tracked = cfg!(target_arch = "x86_64") || ran.status.success();
+    let parent = if tracked { &["--parent-path", "../first"][..] } else { &[] };
+    if tracked {
+        ran.ok();
+    } else {
+        ran.refused(&["--pre-dump: memory tracking"]);
+    }
     let images = c.path().join("images");
     let images = ["--image-path", images.to_str().unwrap()];
-    let more = ["--parent-path", "../first", "--leave-running", c.id.as_str()];
-    call(&c, &[&["checkpoint"], &images[..], &more].concat(), &[]).ok();
-    assert!(c.path().join("images/parent").exists());
+    let more = [parent, &["--leave-running", c.id.as_str()]].concat();
+    call(&c, &[&["checkpoint"], &images[..], &more[..]].concat(), &[]).ok();
+    assert_eq!(c.path().join("images/parent").exists(), tracked);
     let before = count(&c);
     wait_until("the count goes on", || count(&c) > before);
     c.rt.call(&["pause", &c.id]).ok();
-    call(&c, &[&["checkpoint"], &images[..], &more].concat(), &[]).ok();
+    call(&c, &[&["checkpoint"], &images[..], &more[..]].concat(), &[]).ok();
     assert_eq!(c.status(), "paused");
     c.rt.call(&["resume", &c.id]).ok();
     c.kill("KILL").ok();

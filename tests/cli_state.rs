@@ -371,7 +371,7 @@ fn a_killed_runtime_takes_its_hook_along() {
     home.put(&stopped_with_hook("c", &script));
     let mut delete =
         bulkhead().arg("--root").arg(home.root()).args(["delete", "c"]).spawn().unwrap();
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + *crate::support::PATIENCE;
     let wait = |done: &dyn Fn() -> bool| {
         while !done() {
             assert!(Instant::now() < deadline);

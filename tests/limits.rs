@@ -390,10 +390,11 @@ fn hugetlb_limit() {
         .collect();
     sizes.sort_unstable();
     let Some(size) = sizes.first() else { skip!("the kernel has no huge pages") };
-    let name = if size % (1 << 20) == 0 {
-        format!("{}GB", size >> 20)
-    } else {
-        format!("{}MB", size >> 10)
+    // arm64 has pages of 64 KB.
+    let name = match size {
+        0..1024 => format!("{size}KB"),
+        1024..1_048_576 => format!("{}MB", size >> 10),
+        _ => format!("{}GB", size >> 20),
     };
     let mut c = asleep();
     let limit = size * 1024 * 8;

@@ -288,17 +288,17 @@ fn an_unknown_call_is_passed_over() {
     assert_eq!(c.run().ok().stdout, "fine\n");
 }
 
-// Proves: linux.seccomp.architectures
-#[test]
-fn foreign_architecture() {
-    if !cfg!(target_arch = "x86_64") {
-        skip!("written for x86_64");
-    }
-    // A 32-bit program that calls mkdir("/d", 0755) and exits with its negated result: an ELF file
-    // of one segment, made by hand so that no 32-bit compiler is needed.
-    let code: &[u8] = &[
+/// Where [`thirty_two_bits`] has its code: behind the headers of the ELF file.
+const ORIGIN: u32 = 0x0804_8000 + 52 + 32;
+
+/// Returns a 32-bit program that calls mkdir("/d", 0755) and exits with its negated result, with the
+/// names of this machine's architecture and of the program's. An ELF file of one segment, made by hand
+/// so that no 32-bit compiler is needed.
+fn thirty_two_bits() -> Option<(Vec<u8>, [&'static str; 2])> {
+    // The path is behind the 28 bytes of code.
+    const I386: [u8; 32] = [
         0xb8, 0x27, 0, 0, 0, // mov eax, 39 (mkdir)
-        0xbb, 0x6c, 0x80, 0x04, 0x08, // mov ebx, path
+        0xbb, 0x70, 0x80, 0x04, 0x08, // mov ebx, ORIGIN + 28
         0xb9, 0xed, 0x01, 0, 0, // mov ecx, 0755
         0xcd, 0x80, // int 0x80
         0x89, 0xc3, // mov ebx, eax
@@ -307,27 +307,47 @@ fn foreign_architecture() {
         0xcd, 0x80, // int 0x80
         b'/', b'd', 0, 0,
     ];
-    let base: u32 = 0x0804_8000;
-    let entry = base + 52 + 32;
+    const ARM: [u8; 32] = [
+        0x14, 0x00, 0x8f, 0xe2, // add r0, pc, #20 (pc is two instructions ahead)
+        0xed, 0x11, 0x00, 0xe3, // movw r1, #0755
+        0x27, 0x70, 0xa0, 0xe3, // mov r7, #39 (mkdir)
+        0x00, 0x00, 0x00, 0xef, // svc #0
+        0x00, 0x00, 0x60, 0xe2, // rsb r0, r0, #0
+        0x01, 0x70, 0xa0, 0xe3, // mov r7, #1 (exit)
+        0x00, 0x00, 0x00, 0xef, // svc #0
+        b'/', b'd', 0, 0,
+    ];
+    // The ELF machine and its flags; those of ARM are the version of the ABI.
+    let (code, machine, flags, archs) = match std::env::consts::ARCH {
+        "x86_64" => (I386, 3, 0, ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"]),
+        "aarch64" => (ARM, 40, 0x0500_0000, ["SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM"]),
+        _ => return None,
+    };
     let mut elf = b"\x7fELF\x01\x01\x01\0\0\0\0\0\0\0\0\0".to_vec();
-    for half in [2u16, 3] {
+    for half in [2u16, machine] {
         elf.extend(half.to_le_bytes());
     }
-    for word in [1u32, entry, 52, 0, 0] {
+    for word in [1u32, ORIGIN, 52, 0, flags] {
         elf.extend(word.to_le_bytes());
     }
     for half in [52u16, 32, 1, 0, 0, 0] {
         elf.extend(half.to_le_bytes());
     }
-    let size = u32::try_from(52 + 32 + code.len()).unwrap();
+    let base = ORIGIN - 52 - 32;
+    let size = 52 + 32 + code.len() as u32;
     for word in [1u32, 0, base, base, size, size, 5, 0x1000] {
         elf.extend(word.to_le_bytes());
     }
     elf.extend(code);
-    let path = entry + u32::try_from(code.len()).unwrap() - 4;
-    let at = 52 + 32 + 6;
-    elf[at..at + 4].copy_from_slice(&path.to_le_bytes());
+    Some((elf, archs))
+}
 
+// Proves: linux.seccomp.architectures
+#[test]
+fn foreign_architecture() {
+    let Some((elf, archs)) = thirty_two_bits() else {
+        skip!("written for x86_64 and arm64");
+    };
     let program = |c: &Container| {
         let file = c.rootfs().join("bin/thirty-two");
         std::fs::write(&file, &elf).unwrap();
@@ -348,14 +368,14 @@ fn foreign_architecture() {
     let mut both = filtered("", rules.clone());
     program(&both);
     both.args(&["/bin/thirty-two"]);
-    both.set("/linux/seccomp/architectures", json!(["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"]));
+    both.set("/linux/seccomp/architectures", json!(archs));
     assert_eq!(both.run().code(), Some(77));
 
     // An architecture that is not listed is killed, not let through.
     let mut one = filtered("", rules);
     program(&one);
     one.args(&["/bin/thirty-two"]);
-    one.set("/linux/seccomp/architectures", json!(["SCMP_ARCH_X86_64"]));
+    one.set("/linux/seccomp/architectures", json!([archs[0]]));
     assert_eq!(one.run().code(), Some(159));
     assert!(!one.rootfs().join("d").exists());
 }

@@ -79,7 +79,7 @@ mod tests {
     fn files_of_many_records_are_read_to_their_end() {
         // The stack is mapped above everything else that a program maps.
         for text in
-            [read_text("/proc/self/maps").unwrap(), read_long_text("/proc/self/maps").unwrap()]
+            [read_text("/proc/self/smaps").unwrap(), read_long_text("/proc/self/smaps").unwrap()]
         {
             assert!(text.len() > PAGE && text.contains("[stack]"), "{text}");
         }

@@ -11,6 +11,7 @@ use crate::seccomp::{Filter, compile};
 const ALLOW: u32 = libc::SECCOMP_RET_ALLOW;
 const ERRNO: u32 = libc::SECCOMP_RET_ERRNO | 1;
 const ENOSYS: u32 = libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32;
+#[cfg(target_arch = "x86_64")]
 const X32_BIT: u32 = 0x4000_0000;
 
 /// A linear congruential generator (Knuth's MMIX), so that a failure can be repeated.
@@ -187,6 +188,25 @@ fn newer_calls_are_enosys_on_each_architecture() {
         assert_eq!(answer(&filter, ScmpArch::X8664, number, [0; 6]), expected, "{number:#x}");
     }
     assert_eq!(answer(&filter, ScmpArch::Aarch64, 0, [0; 6]), libc::SECCOMP_RET_KILL_THREAD);
+}
+
+#[test]
+#[cfg(target_arch = "aarch64")]
+fn newer_calls_are_enosys_and_private_ones_are_not_newer() {
+    let filter = compiled(&json!({"defaultAction": "SCMP_ACT_ERRNO",
+        "architectures": ["SCMP_ARCH_ARM"],
+        "syscalls": [{"names": ["read", "openat2", "set_tls"], "action": "SCMP_ACT_ALLOW"}]}));
+    let both = [(436, ERRNO), (437, ALLOW), (438, ENOSYS), (3000, ENOSYS)];
+    for (arch, number, expected) in both.into_iter().flat_map(|(number, expected)| {
+        [ScmpArch::Aarch64, ScmpArch::Arm].map(|arch| (arch, number, expected))
+    }) {
+        assert_eq!(answer(&filter, arch, number, [0; 6]), expected, "{arch:?} {number}");
+    }
+    // cacheflush and set_tls.
+    for (number, on_arm) in [(0xf_0002, ERRNO), (0xf_0005, ALLOW)] {
+        assert_eq!(answer(&filter, ScmpArch::Arm, number, [0; 6]), on_arm, "{number:#x}");
+        assert_eq!(answer(&filter, ScmpArch::Aarch64, number, [0; 6]), ENOSYS, "{number:#x}");
+    }
 }
 
 #[test]

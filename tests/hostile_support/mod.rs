@@ -16,7 +16,7 @@ use nix::fcntl::{AT_FDCWD, FcntlArg, RenameFlags, fcntl, renameat2};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use tempfile::TempDir;
 
-use crate::support::{Bundle, Container, Ran, copy_program, wait_until};
+use crate::support::{Bundle, Container, QUICK, Ran, copy_program, wait_until};
 
 /// What is in the canary's `secret`: a container that prints it has seen the host.
 pub const SECRET: &str = "the host's secret";
@@ -93,7 +93,7 @@ impl Canary {
     pub fn assert_unchanged(&self) {
         let changes = self.changes();
         assert!(changes.is_empty(), "the canary has changed: {changes:#?}");
-        let end = Instant::now() + Duration::from_secs(2);
+        let end = Instant::now() + *QUICK;
         loop {
             let table = mounts(self.path());
             let gone: Vec<_> = self.mounts.iter().filter(|m| !table.contains(m)).collect();

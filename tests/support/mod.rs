@@ -33,6 +33,9 @@ pub static PATIENCE: LazyLock<Duration> = LazyLock::new(|| {
     Duration::from_secs(said.map_or(30, |text| text.parse().expect("BULKHEAD_TEST_PATIENCE")))
 });
 
+/// How long a call may take that waits for nothing: much less than what it must not wait for.
+pub static QUICK: LazyLock<Duration> = LazyLock::new(|| *PATIENCE / 6);
+
 /// Leaves the test when this view of the machine has no such controller; else the version it is of.
 macro_rules! need {
     ($name:literal) => {
