@@ -161,7 +161,8 @@ fn a_part_of_the_containers_tree_in_a_user_namespace() {
     let own = c.rootfs().join("mnt");
     c.mount("/final", "bind", own.to_str().unwrap(), &["rbind", "idmap"]);
     let relative = "idmap=uids=@0-5-1;gids=@0-6-1";
-    c.mount("/other", "bind", own.to_str().unwrap(), &["bind", relative]);
+    // Recursive too: without the mount below, which is locked, the kernel refuses the clone.
+    c.mount("/other", "bind", own.to_str().unwrap(), &["rbind", relative]);
     let output = c.output();
     c.rt.through.clear();
     let nobody = "65534:65534";
