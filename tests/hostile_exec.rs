@@ -9,7 +9,9 @@ use crate::hostile_support::*;
 use crate::support::*;
 
 /// Tries everything on each process that comes into sight after the first ones and calls itself
-/// `bulkhead init`, until told to stop.
+/// `bulkhead init`, until told to stop. The memory of a process that is just ending can be opened on
+/// kernels before 6.16, and is empty; that of any other process has no page at address 0, so that
+/// reading it fails.
 const ATTACK: &str = "
     own=' '
     for p in /proc/[0-9]*; do own=\"$own$p \"; done
@@ -23,7 +25,7 @@ const ATTACK: &str = "
             readlink $p/exe >/dev/null && echo hit=exe
             readlink $p/root >/dev/null && echo hit=root
             cat $p/environ 2>/dev/null | grep -q . && echo hit=environ
-            (: >>$p/mem) 2>/dev/null && echo hit=mem
+            (exec 4<>$p/mem && ! cat <&4) >/dev/null 2>&1 && echo hit=mem
             echo seen
         done 2>/dev/null
     done

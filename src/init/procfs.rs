@@ -73,7 +73,16 @@ fn made_inside(
     let received = fdpass::recv_with_fd(own.as_fd(), &mut buffer);
     wait(&child.pidfd)?;
     match received.context("receive the procfs")? {
-        (_, Some(mount)) => Ok(mount),
+        (_, Some(mount)) => {
+            // A neighbour in the namespace that has CAP_SYS_PTRACE can take the socket, and send
+            // another file system, in which no path is masked.
+            let kind = rustix::fs::fstatfs(&mount).context("look at the procfs")?.f_type;
+            if kind != rustix::fs::PROC_SUPER_MAGIC {
+                let why = "what a process in the pid namespace sent is not a procfs";
+                return Err(Error::new(Kind::System, why));
+            }
+            Ok(mount)
+        }
         (length, None) => Err(decode_error(&buffer[..length])
             .unwrap_or_else(|| Error::new(Kind::System, "the process that makes the procfs died"))),
     }
