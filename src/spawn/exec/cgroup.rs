@@ -75,7 +75,7 @@ impl ExecCgroup {
     /// processes"), so an init that uses controllers has left it.
     pub fn open_of_init(&self, init: i32, why: Error) -> Result<Cgroup> {
         if self.is_explicit {
-            return Err(why.context("join cgroup"));
+            return Err(why.context("adding pid of the new process to cgroups"));
         }
         if self.record.unified().is_none() {
             return Err(why);
