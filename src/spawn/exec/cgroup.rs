@@ -116,7 +116,7 @@ fn inside(own: &Record, asked: &[SubCgroup]) -> Result<Record> {
             let has = |option: &str| option == controller || option == name;
             let found = own.dirs.iter().find(|dir| dir.options.iter().any(|o| has(o)));
             let Some(dir) = found else {
-                let why = "the container has no cgroup of that controller (unknown controller)";
+                let why = "unknown controller (the container has no cgroup of it)";
                 return Err(Error::invalid("--cgroup", controller, why));
             };
             // Controllers that share a hierarchy share its directories, so one descent is enough.
