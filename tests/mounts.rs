@@ -321,6 +321,55 @@ fn propagation_of_the_root() {
 }
 
 #[test]
+fn the_propagation_of_a_mount_prevails_over_that_of_the_root() {
+    const PLACES: [&str; 4] =
+        ["/mnt/bind/shared", "/mnt/bind/unbindable", "/mnt/proc/shared", "/mnt/proc/unbindable"];
+    for (asked, users) in [
+        (Some("private"), false),
+        (Some("rprivate"), false),
+        (Some("rprivate"), true),
+        (Some("slave"), false),
+        (Some("rslave"), false),
+        (None, false),
+    ] {
+        let mut c = asleep();
+        if users {
+            c.map_users(100_000, 65536);
+        }
+        if let Some(asked) = asked {
+            c.set("/linux/rootfsPropagation", json!(asked));
+        }
+        fs::create_dir(c.path().join("data")).unwrap();
+        for place in PLACES {
+            fs::create_dir_all(c.rootfs().join(&place[1..])).unwrap();
+            let word = place.rsplit('/').next().unwrap();
+            if place.contains("bind") {
+                c.mount(place, "bind", "data", &["bind", word]);
+            } else {
+                c.mount(place, "proc", "proc", &[word]);
+            }
+        }
+        c.run_detached();
+        assert_eq!(c.process().propagation("/"), "private", "{asked:?}");
+        for place in PLACES {
+            let word = place.rsplit('/').next().unwrap();
+            // In a user namespace it is a slave of the host's, too, if that is shared.
+            let there = c.process().propagation(place);
+            assert!(there.split(',').any(|one| one == word), "{asked:?} {users} {place}: {there}");
+        }
+    }
+    // A shared root is made so at the end, as under runc: a recursive one with all that is in it.
+    for (asked, word) in [("shared", "private"), ("rshared", "shared")] {
+        let mut c = asleep();
+        c.set("/linux/rootfsPropagation", json!(asked));
+        c.mount("/mnt/own", "tmpfs", "tmpfs", &["private"]);
+        c.run_detached();
+        assert_eq!(c.process().propagation("/"), "shared", "{asked}");
+        assert_eq!(c.process().propagation("/mnt/own"), word, "{asked}");
+    }
+}
+
+#[test]
 fn what_is_mounted_inside_stays_inside() {
     let mut c = Container::with_script("mount -t tmpfs inner /mnt && echo mounted; exec sleep 600");
     c.capabilities(&["CAP_SYS_ADMIN"]);

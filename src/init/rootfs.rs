@@ -125,9 +125,9 @@ pub(crate) fn finish(plan: &Plan, root: &Root) -> Result<()> {
     if !plan.mounts_root() {
         return Ok(());
     }
-    // The propagation that the tree was made with need not be set again.
-    let initial = MsFlags::MS_SLAVE | MsFlags::MS_REC;
-    if plan.propagation != initial {
+    // Private and slave trees are so from the beginning. To set that again here would override what
+    // the options of a mount say, which prevail under runc, too.
+    if plan.propagation.intersects(MsFlags::MS_SHARED | MsFlags::MS_UNBINDABLE) {
         let recursive = plan.propagation.contains(MsFlags::MS_REC);
         let propagation = (plan.propagation - MsFlags::MS_REC).bits();
         let change = Change { propagation, ..Change::default() };

@@ -75,7 +75,7 @@ impl ExecCgroup {
     /// processes"), so an init that uses controllers has left it.
     pub fn open_of_init(&self, init: i32, why: Error) -> Result<Cgroup> {
         if self.is_explicit {
-            return Err(why.context("join cgroup"));
+            return Err(why.context("adding pid of the new process to cgroups"));
         }
         if self.record.unified().is_none() {
             return Err(why);
@@ -116,7 +116,7 @@ fn inside(own: &Record, asked: &[SubCgroup]) -> Result<Record> {
             let has = |option: &str| option == controller || option == name;
             let found = own.dirs.iter().find(|dir| dir.options.iter().any(|o| has(o)));
             let Some(dir) = found else {
-                let why = "the container has no cgroup of that controller (unknown controller)";
+                let why = "unknown controller (the container has no cgroup of it)";
                 return Err(Error::invalid("--cgroup", controller, why));
             };
             // Controllers that share a hierarchy share its directories, so one descent is enough.

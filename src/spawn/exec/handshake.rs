@@ -29,7 +29,8 @@ impl ExecHandshake<'_> {
     pub fn until_it_runs(&mut self, request: &ExecRequest<'_>) -> Result<()> {
         self.shared.set_oom_score()?;
         if self.cgroup.needs_enter() {
-            self.cgroup.enter(self.shared.child.pid)?;
+            let pid = self.shared.child.pid;
+            self.cgroup.enter(pid).with_context(|| format!("adding pid {pid} to cgroups"))?;
             self.shared.tell(ToInit::CgroupReady)?;
         }
         if let Some(groups) = &self.shared.state.intel_rdt {
