@@ -14,7 +14,8 @@
 #
 # --guard compares figures that do not depend on the speed of the machine (instructions, page
 # faults, system calls, clones, context switches) with the limits in bench/guard.limits, and fails
-# if a limit is exceeded; --record writes that file.
+# if a limit is exceeded; --record writes that file. Exit status 126: the limits are not for such a
+# binary.
 #
 #   BULKHEAD_BIN   the binary to measure (default: built by hack/build.sh)
 #   PEERS          more programs with the command line of runc: "name=/path name=/path"

@@ -8,7 +8,7 @@
 #
 # CARGO_TARGET_DIR is honoured. CARGO_BUILD_TARGET is the target triple; if it is not the machine's,
 # the linker and the PKG_CONFIG_LIBDIR of the target must be set (hack/release.sh). Without it, an
-# x86-64 machine builds for musl if rustup has that target, since a program linked with musl starts
+# x86-64 machine builds for musl if that target is installed or rustup can install it, since a program linked with musl starts
 # faster: glibc queries the processor for its caches at every start, which costs a virtual machine
 # some 0.2 ms, and twice as much with the protection of the executable.
 set -euo pipefail
@@ -26,28 +26,39 @@ has() {
     command -v rustup >/dev/null && timeout 120 rustup target add "$1" >&2 </dev/null
 }
 
+libdir=$(pkg-config --variable=libdir libseccomp) || die "pkg-config does not know libseccomp"
+[ -f "$libdir/libseccomp.a" ] || die "$libdir/libseccomp.a is missing (Debian: libseccomp-dev)"
+
+# The functions of glibc that libseccomp calls and musl lacks, but for the exception below.
+foreign() {
+    nm -u "$libdir/libseccomp.a" 2>/dev/null | grep -oE '__([a-z]+_chk|isoc[0-9a-z_]+)$' | sort -u |
+        grep -vx __fprintf_chk || true
+}
+
 triple=${CARGO_BUILD_TARGET:-$(rustc -vV | sed -n 's/^host: //p')}
 [ -n "$triple" ] || die "rustc does not name its host triple"
 if [ -z "${CARGO_BUILD_TARGET:-}" ] && [ "$triple" = x86_64-unknown-linux-gnu ]; then
-    if has x86_64-unknown-linux-musl; then
-        triple=x86_64-unknown-linux-musl
-    else
+    if ! has x86_64-unknown-linux-musl; then
         note "no Rust standard library for musl: linking with glibc, with which the program starts slower"
+    elif [ -n "$(foreign)" ]; then
+        note "linking with glibc: $libdir/libseccomp.a needs $(foreign | xargs)"
+    else
+        triple=x86_64-unknown-linux-musl
     fi
 fi
-libdir=$(pkg-config --variable=libdir libseccomp) || die "pkg-config does not know libseccomp"
-[ -f "$libdir/libseccomp.a" ] || die "$libdir/libseccomp.a is missing (Debian: libseccomp-dev)"
 
 target=${CARGO_TARGET_DIR:-target}
 export LIBSECCOMP_LINK_TYPE=static LIBSECCOMP_LIB_PATH=$libdir
 for_libc=
 case $triple in
 *-musl)
-    # A directory without glibc's libc.a. The one function of libseccomp that calls __fprintf_chk,
-    # which musl lacks, prints a filter as text; nothing here calls that function.
-    LIBSECCOMP_LIB_PATH=$(realpath -m "$target")/libseccomp
+    # A directory without glibc's libc.a, and another one for another libseccomp: cargo does not look
+    # at the archive again. The one function of libseccomp that calls __fprintf_chk, which musl lacks,
+    # prints a filter as text; nothing here calls that function.
+    sum=$(sha256sum "$libdir/libseccomp.a")
+    LIBSECCOMP_LIB_PATH=$(realpath -m "$target")/$triple/libseccomp/${sum:0:16}
     mkdir -p "$LIBSECCOMP_LIB_PATH"
-    cp -u "$libdir/libseccomp.a" "$LIBSECCOMP_LIB_PATH/"
+    cp "$libdir/libseccomp.a" "$LIBSECCOMP_LIB_PATH/"
     for_libc="-C link-arg=-Wl,--defsym=__fprintf_chk=abort"
     ;;
 esac

@@ -44,8 +44,9 @@ reverse-engineer the binary:
   these versions: `apt-get source PACKAGE=VERSION`.
 * The source of bulkhead is at the commit that `bulkhead --version` prints; the release has it as
   bulkhead-{version}-source.tar.gz, with every script that builds it.
-* `hack/build.sh` links with the libseccomp.a and the libc.a of the system that it runs on: install
-  your versions of the libraries there, and run it.
+* `CARGO_BUILD_TARGET={target} hack/build.sh` links with the libseccomp.a
+  and the libc.a of the system that it runs on: install your versions of the libraries there, and
+  run it in a clean checkout.
 
 RUST
 

@@ -385,7 +385,9 @@ fn run_forwards_signals() {
     for name in ["TERM", "HUP", "INT", "USR1", "QUIT", "CONT", "34"] {
         let script =
             format!("trap 'echo caught; exit 9' {name}; echo ready; while :; do sleep 0.02; done");
-        let c = Container::with_script(&script);
+        let mut c = Container::with_script(&script);
+        // To start the hook, signals are blocked once more.
+        c.set("/hooks/createRuntime", json!([{"path": "/bin/true"}]));
         c.write();
         let call = c.rt.spawn(c.rt.command(&c.words("run", &[])));
         wait_until("it runs", || call.stdout().contains("ready"));

@@ -169,6 +169,43 @@ fn a_part_of_the_containers_tree_in_a_user_namespace() {
     assert_eq!(output, format!("{nobody}\n{nobody}\n0:0\n{nobody}\n5:6\n"));
 }
 
+/// Whoever can write to one mount of a container must not choose by a link which files of another are
+/// idmapped.
+#[test]
+fn a_link_does_not_choose_what_is_idmapped() {
+    for users in [true, false] {
+        let mut c = Container::new();
+        if users {
+            c.map_users(100_000, 65536);
+        }
+        let data = data(&mut c, 0, 0);
+        need_idmapped_mounts!(&data);
+        fs::create_dir(c.rootfs().join("final")).unwrap();
+        std::os::unix::fs::symlink("/", data.join("link")).unwrap();
+        c.mount("/mnt", "bind", data.to_str().unwrap(), &["rbind"]);
+        let own = c.rootfs().join("mnt/link");
+        let option = "idmap=uids=0-100000-9;gids=0-100000-9";
+        c.mount("/final", "bind", own.to_str().unwrap(), &["rbind", option]);
+        c.create().refused(&["mounts[7]", "find source"]);
+        c.rt.through.clear();
+    }
+}
+
+/// The files of the image are copied before the mapping is in force: init's ids have no place in it.
+// Proves: mounts[].options={idmap, tmpcopyup}
+#[test]
+fn what_is_copied_up_is_mapped_too() {
+    if !kernel_at_least(6, 3) {
+        skip!("this kernel cannot idmap a tmpfs");
+    }
+    let mut c = Container::with_script("stat -c '%u:%g' /mnt/file");
+    fs::write(c.rootfs().join("mnt/file"), "").unwrap();
+    chown(c.rootfs().join("mnt/file"), Some(0), Some(0)).unwrap();
+    let option = "idmap=uids=0-1000-9;gids=0-100-9";
+    c.mount("/mnt", "tmpfs", "tmpfs", &["tmpcopyup", option]);
+    assert_eq!(c.output(), "1000:100\n");
+}
+
 /// The kernel asks for rights over the file system of the host, or over the user namespace of the
 /// mapping.
 #[test]

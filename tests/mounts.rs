@@ -475,6 +475,31 @@ fn a_relative_destination_starts_at_the_root() {
     assert_eq!(c.process().mount("/mnt/deep").mount_source.as_deref(), Some("named"));
 }
 
+/// Attaching the root file system to a shared mount makes it shared: what the container mounts would
+/// appear wherever that mount has peers.
+// Proves: linux.rootfsPropagation={slave, private}
+#[test]
+fn the_root_in_a_joined_namespace_of_shared_mounts_is_isolated() {
+    for asked in ["private", "rprivate", "slave", "rslave"] {
+        let mut c = asleep();
+        // Ends before the container is searched for what it has left.
+        let holder = Apart::new();
+        let root = c.rootfs();
+        let mounted = std::process::Command::new("nsenter")
+            .args(&holder.through()[1..])
+            .args(["sh", "-ec", "mount --bind \"$0\" \"$0\"; mount --make-shared \"$0\""])
+            .arg(&root)
+            .status();
+        assert!(mounted.unwrap().success());
+        let path = format!("/proc/{}/ns/mnt", holder.0.id());
+        c.namespace(json!({"type": "mount", "path": path}));
+        c.set("/linux/rootfsPropagation", json!(asked));
+        c.run_detached();
+        assert_ne!(c.process().propagation("/"), "shared", "{asked}");
+        c.delete_force().ok();
+    }
+}
+
 /// Where the root file system is on a shared mount of the host, as it is with systemd.
 // Proves: linux.rootfsPropagation=slave
 #[test]

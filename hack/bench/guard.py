@@ -31,6 +31,8 @@ PATIENCE = float(os.environ.get("BULKHEAD_GUARD_PATIENCE", "45"))
 # The note by which glibc's start-up code names the oldest kernel it runs on: musl has none.
 GLIBC_NOTE = b"\x04\0\0\0\x10\0\0\0\x01\0\0\0GNU\0"
 
+NOT_COMPARED = 126
+
 HEADER = """\
 # The cost of the static release binary with musl, in a view of cgroup v2. hack/bench.sh --guard fails if a
 # command exceeds these figures by more than a small margin (guard.py); --record writes this file.
@@ -135,15 +137,17 @@ def compare(found, known):
     return failed
 
 
-def is_glibc(program):
+def is_comparable(program):
+    """Whether a program is for x86-64 and without glibc."""
     with open(program, "rb") as file:
-        return GLIBC_NOTE in file.read()
+        content = file.read()
+    return content[18:20] == b"\x3e\0" and GLIBC_NOTE not in content
 
 
 def main():
-    if is_glibc(sys.argv[1]):
-        say("guard: NOT COMPARED: the limits are those of a binary with musl, and this one has glibc")
-        return
+    if not is_comparable(sys.argv[1]):
+        say("guard: NOT COMPARED: the limits are those of a binary for x86-64 with musl")
+        sys.exit(NOT_COMPARED)
     known = read_limits()
     found = measure(sys.argv[1], known)
     if "--record" in sys.argv:

@@ -12,6 +12,7 @@
 use crate::sys::bpf::Insn;
 
 use super::device_rules::{Access, DeviceKind, Rule, Ruleset};
+use super::limit::DeviceNumber;
 
 // include/uapi/linux/bpf.h and Documentation/bpf/standardization/instruction-set.rst.
 const LOAD_WORD: u8 = 0x61; // dst = *(u32 *)(src + off)
@@ -38,9 +39,10 @@ const MAJOR: u8 = 4;
 const MINOR: u8 = 5;
 const NUMBER: u8 = 6;
 
-// The kernel's dev_t: 12 bits of the major number, 20 of the minor (include/linux/kdev_t.h). A rule
-// has no greater numbers (DeviceNumber).
+// The kernel's dev_t: 12 bits of the major number, 20 of the minor (include/linux/kdev_t.h).
 const MINOR_BITS: i32 = 20;
+const _: () = assert!(DeviceNumber::MAX_MAJOR < 1 << (32 - MINOR_BITS));
+const _: () = assert!(DeviceNumber::MAX_MINOR < 1 << MINOR_BITS);
 
 /// The most rules that are tested together: the distance of a jump has 16 bits.
 const GROUP: usize = 1000;
@@ -58,7 +60,13 @@ pub(super) fn program(rules: &Ruleset) -> Vec<Insn> {
         Insn::new(LOAD_WORD, MINOR, CONTEXT, 8, 0),
     ];
     let rules: Vec<&Rule> = rules.0.iter().rev().collect();
-    if rules.iter().filter_map(|rule| Test::only(rule)).any(|test| test.register == NUMBER) {
+    let has_number = |pair: &[&Rule]| match (Test::only(pair[0]), Test::only(pair[1])) {
+        (Some(one), Some(two)) => {
+            one.kind == two.kind && [one.register, two.register].contains(&NUMBER)
+        }
+        _ => false,
+    };
+    if rules.windows(2).any(has_number) {
         out.extend([
             Insn::new(MOVE, NUMBER, MAJOR, 0, 0),
             Insn::new(SHIFT_LEFT, NUMBER, 0, 0, MINOR_BITS),

@@ -39,9 +39,9 @@ pub(crate) struct DeviceNumber {
 
 impl DeviceNumber {
     /// The largest major number: the kernel has 12 bits for it.
-    const MAX_MAJOR: u32 = 4095;
+    pub(super) const MAX_MAJOR: u32 = 4095;
     /// The largest minor number: the kernel has 20 bits for it.
-    const MAX_MINOR: u32 = 1_048_575;
+    pub(super) const MAX_MINOR: u32 = 1_048_575;
 
     /// Checks both numbers of an entry; `field` names the entry.
     pub fn new(field: &str, major: i64, minor: i64) -> Result<DeviceNumber> {

@@ -15,7 +15,7 @@ use rustix::mount::{FsPickFlags, fsconfig_reconfigure, fsconfig_set_flag, fspick
 
 use crate::fs::Proc;
 use crate::mount::table;
-use crate::{Context, Result, log};
+use crate::{Context, Error, Result, log};
 
 /// The options that the kernel clears (the kernel's documentation, cgroup-v2, "Mounting").
 const OPTIONS: [&str; 6] = [
@@ -35,18 +35,25 @@ const ATTRIBUTE: &str = "trusted.bulkhead.options";
 pub(super) struct Hierarchy(Option<(PathBuf, Vec<&'static str>)>);
 
 impl Hierarchy {
-    /// Reads the options, and records them for other runtimes.
+    /// Reads the options, and records them for other runtimes. A record that cannot be read or written
+    /// is a warning: options that are missing now then stay away.
     pub fn look() -> Result<Hierarchy> {
         let Some(mount) = mount()? else { return Ok(Hierarchy(None)) };
         let (place, present) = (&mount.mount_point, options(&mount));
-        let context = || format!("the options of cgroup v2: attribute {ATTRIBUTE} of {place:?}");
-        let recorded = recorded(place).with_context(context)?;
+        let warn = |error: Error| {
+            let what = format!("the options of cgroup v2: attribute {ATTRIBUTE} of {place:?}");
+            log::warn(error.context(what));
+        };
+        let recorded = recorded(place).unwrap_or_else(|error| {
+            warn(error);
+            Vec::new()
+        });
         let wanted: Vec<&str> = OPTIONS
             .into_iter()
             .filter(|option| present.contains(option) || recorded.contains(option))
             .collect();
         if wanted != recorded {
-            record(place, &wanted).with_context(context)?;
+            record(place, &wanted).unwrap_or_else(warn);
         }
         Ok(Hierarchy(Some((mount.mount_point, wanted))))
     }

@@ -1,7 +1,7 @@
 //! The directories of CRIU: images, and logs.
 
 use std::fs::{DirBuilder, File};
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -30,16 +30,15 @@ const TAIL: u64 = 1 << 20;
 const QUOTED: usize = 600;
 
 impl Directories {
-    /// Opens the directories; `create` makes those that do not exist. The images of a process hold
-    /// its memory, so only their owner may read them. An old log, whose errors could be taken for new
-    /// errors, is removed.
+    /// Opens the directories; `create` makes those that do not exist, for their owner alone: the images
+    /// of a process hold its memory. An old log, whose errors could be taken for new errors, is
+    /// removed.
     pub fn open(settings: &Settings, create: bool, log: &'static str) -> Result<Directories> {
         let images_path = settings.images.clone();
-        let is_new = create && !images_path.exists();
-        if is_new {
-            make("--image-path", &images_path)?;
-        }
-        let images = open("--image-path", &images_path)?;
+        let is_new = create && make("--image-path", &images_path)?;
+        // A link in the place of a new directory is not the runtime's.
+        let links = if is_new { OFlags::NOFOLLOW } else { OFlags::empty() };
+        let images = open("--image-path", &images_path, links)?;
         let work_path = match &settings.work {
             Some(work) => {
                 make("--work-path", work)?;
@@ -47,7 +46,7 @@ impl Directories {
             }
             None => images_path.clone(),
         };
-        let work = open("--work-path", &work_path)?;
+        let work = open("--work-path", &work_path, OFlags::empty())?;
         match rustix::fs::unlinkat(&work, log, AtFlags::empty()) {
             Ok(()) | Err(rustix::io::Errno::NOENT) => {}
             Err(errno) => {
@@ -72,7 +71,8 @@ impl Directories {
     /// Opens the directories of images and of logs again, in the mount namespace of CRIU: CRIU makes
     /// mounts in the latter.
     pub fn open_again(&self) -> Result<(OwnedFd, OwnedFd)> {
-        Ok((open("--image-path", &self.images_path)?, open("--work-path", &self.work_path)?))
+        let images = open("--image-path", &self.images_path, OFlags::empty())?;
+        Ok((images, open("--work-path", &self.work_path, OFlags::empty())?))
     }
 
     /// Returns the name of CRIU's log.
@@ -95,13 +95,22 @@ impl Directories {
     }
 }
 
-fn make(option: &str, path: &Path) -> Result<()> {
-    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
-    made.with_context(|| format!("{option}: make {path:?}"))
+/// Makes a directory and those on the way to it. Returns whether the last is new.
+fn make(option: &str, path: &Path) -> Result<bool> {
+    let make = || -> std::io::Result<bool> {
+        if let Some(parent) = path.parent() {
+            DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
+        }
+        match DirBuilder::new().mode(0o700).create(path) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
+            made => made.map(|()| true),
+        }
+    };
+    make().with_context(|| format!("{option}: make {path:?}"))
 }
 
-fn open(option: &str, path: &Path) -> Result<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+fn open(option: &str, path: &Path, more: OFlags) -> Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | more;
     rustix::fs::openat(CWD, path, flags, Mode::empty())
         .with_context(|| format!("{option}: open {path:?}"))
 }

@@ -45,7 +45,7 @@ pub fn run(global: &Global, args: &CheckpointArgs) -> Result<()> {
 pub fn settings(args: &CriuArgs) -> Result<Settings> {
     let given = |path: &Option<PathBuf>| path.clone().filter(|path| !path.as_os_str().is_empty());
     Ok(Settings {
-        program: program()?,
+        program: program("criu")?,
         // Variables such as CRIU_CONFIG_FILE would change what CRIU does.
         environment: std::env::vars_os().filter(|(name, _)| name == "PATH").collect(),
         images: given(&args.image_path).unwrap_or_else(|| "checkpoint".into()),
@@ -73,8 +73,8 @@ pub fn settings(args: &CriuArgs) -> Result<Settings> {
     })
 }
 
-/// Finds CRIU in `$PATH`.
-pub fn program() -> Result<PathBuf> {
+/// Finds a program in `$PATH`.
+pub fn program(name: &str) -> Result<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_else(|| OsString::from("/usr/sbin:/usr/bin"));
     let is_program = |path: &PathBuf| {
         let mode = std::fs::metadata(path).map(|file| (file.is_file(), file.permissions().mode()));
@@ -82,8 +82,9 @@ pub fn program() -> Result<PathBuf> {
     };
     // A relative directory could be anything that the caller did not mean.
     let directories = std::env::split_paths(&path).filter(|directory| directory.is_absolute());
-    let found = directories.map(|directory| directory.join("criu")).find(is_program);
-    let missing = || Error::new(Kind::System, "\"criu\": executable file not found in $PATH");
+    let found = directories.map(|directory| directory.join(name)).find(is_program);
+    let why = || format!("{name:?}: executable file not found in $PATH");
+    let missing = || Error::new(Kind::System, why());
     found.ok_or_else(missing)
 }
 

@@ -59,7 +59,7 @@ impl Info {
         let system = rustix::system::uname();
         let (cgroups, controllers) = cgroups();
         let has_systemd = Path::new("/run/systemd/system").is_dir();
-        let criu = checkpoint::program().ok();
+        let criu = checkpoint::program("criu").ok();
         let has_criu = criu.is_some();
         let mut drivers = if cgroups == "none" { vec![] } else { vec!["cgroupfs"] };
         drivers.extend(has_systemd.then_some("systemd"));
@@ -72,7 +72,9 @@ impl Info {
             feature("CRIU", has_criu, "checkpoint and restore are errors (package criu)"),
             feature(
                 "newuidmap",
-                Path::new("/usr/bin/newuidmap").exists(),
+                ["newuidmap", "newgidmap"]
+                    .into_iter()
+                    .all(|name| checkpoint::program(name).is_ok()),
                 "without root, a container has one user id (package uidmap)",
             ),
         ]);

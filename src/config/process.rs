@@ -237,7 +237,7 @@ impl ExecAffinity {
                 let why = "not a list of numbers and ranges such as \"0-3,7\"";
                 Error::invalid(field.as_str(), text, why)
             })?;
-            let mask = scheduling::mask(&field, text, &list)?;
+            let mask = scheduling::mask(&field, text, &list, "")?;
             Ok(Some(mask).filter(|_| !list.is_empty()))
         };
         Ok(ExecAffinity {

@@ -230,13 +230,13 @@ fn parse_memory_policy(policy: &LinuxMemoryPolicy) -> Result<(MemoryPolicyModeTy
                    exclude each other";
         return Err(Error::invalid_field("linux.memoryPolicy.flags", why));
     }
-    Ok((mode, number | flags, mask(field, nodes, &list)?))
+    Ok((mode, number | flags, mask(field, nodes, &list, "invalid memory policy nodes: ")?))
 }
 
-/// Returns the mask of a list of CPUs or memory nodes.
-pub(super) fn mask(field: &str, text: &str, list: &List) -> Result<Mask> {
+/// Returns the mask of a list of CPUs or memory nodes. The reason of an error begins with `prefix`.
+pub(super) fn mask(field: &str, text: &str, list: &List, prefix: &str) -> Result<Mask> {
     let bytes = list.mask(Mask::LIMIT).ok_or_else(|| {
-        Error::invalid(field, text, format!("the last number is {}", Mask::LIMIT - 1))
+        Error::invalid(field, text, format!("{prefix}the last number is {}", Mask::LIMIT - 1))
     })?;
     Ok(Mask::from_bytes(&bytes))
 }
@@ -247,11 +247,11 @@ mod tests {
 
     #[test]
     fn masks_have_a_limit() {
-        let mask = |text: &str| mask("f", text, &List::parse(text).unwrap());
+        let mask = |text: &str| mask("f", text, &List::parse(text).unwrap(), "why: ");
         assert_eq!(mask("").unwrap(), Mask::default());
         assert_eq!(mask("1-3,7").unwrap(), Mask::from_bytes(&[0b1000_1110]));
         assert!(mask("0-32767").is_ok());
         let error = mask("0-32768").unwrap_err().to_string();
-        assert_eq!(error, "f: \"0-32768\": the last number is 32767");
+        assert_eq!(error, "f: \"0-32768\": why: the last number is 32767");
     }
 }

@@ -72,6 +72,6 @@ pub(crate) fn set_affinity(cpus: &Mask, field: &str) -> Result<()> {
         Refused::EINVAL => {
             Error::new(Kind::Invalid, "none of these CPUs is available").context(field)
         }
-        errno => Error::from(errno).context(field),
+        errno => Error::from(errno).context("set the CPU affinity").context(field),
     })
 }

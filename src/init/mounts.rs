@@ -89,7 +89,13 @@ fn one(
             kept.transpose().context("keep the mount open")
         }
         MountKind::Own(source) => {
-            let there = root.find(source).with_context(|| format!("find source {source:?}"))?;
+            // A link of the image must not choose whose files are idmapped: whoever can write to one
+            // mount of the container would give it the files of another.
+            let there = match mount.idmap {
+                Some(_) => root.find_no_links(source),
+                None => root.find(source),
+            };
+            let there = there.with_context(|| format!("find source {source:?}"))?;
             let tree = tree::clone_file(&there, mount.options.recursive)?;
             close_later(there);
             tree::set(tree.as_fd(), true, tree::isolated(init.plan.propagation))?;
@@ -192,13 +198,14 @@ fn new_filesystem(
         })?,
         None => make(fstype, source, None, flags, &data, attributes)?,
     };
-    idmap(init, mount, new.as_fd())?;
     if let Some(label) = &mount.root_label {
         set_label(new.as_fd(), label)?;
     }
     if mount.options.tmpcopyup {
         copy_up(root, mount, new.as_fd())?;
     }
+    // After the last file is made: init's own ids may have no place in the mapping.
+    idmap(init, mount, new.as_fd())?;
     options::apply_propagation(new.as_fd(), mount)?;
     outward.attach(root, new.as_fd(), target)?;
     if mount.options.super_flags.has(SuperFlags::IVERSION) {

@@ -28,7 +28,7 @@ pub(crate) fn attach(plan: &Plan, trees: &Trees) -> Result<Root> {
     let place = attach_point(plan);
     tree::attach_at(&trees.root, CWD, place)
         .with_context(|| format!("mount the root file system on {place:?}"))?;
-    if plan.mounts_in_callers_namespace() {
+    if plan.namespaces.mount != Choice::New {
         // Attaching to a shared mount has made the tree shared; mounts inside must not propagate to
         // other namespaces.
         tree::set(trees.root.as_fd(), true, tree::isolated(plan.propagation))

@@ -18,7 +18,7 @@ use crate::mount::tree;
 use crate::sys::exec::Exec;
 use crate::sys::mount::Change;
 use crate::sys::title;
-use crate::{Context, Error, Result};
+use crate::{Context, Error, Kind, Result};
 
 const EXE: &str = "/proc/self/exe";
 
@@ -109,7 +109,12 @@ fn execute(file: &OwnedFd) -> Error {
         name.push(value);
         name
     });
-    let (Some(args), Some(env)) = (strings(title::arguments()), strings(env.collect())) else {
+    let args = title::arguments();
+    if args.is_empty() {
+        // The program would run without its command line, and do something else.
+        return Error::new(Kind::System, "the arguments of the program are not known");
+    }
+    let (Some(args), Some(env)) = (strings(args), strings(env.collect())) else {
         return Error::from(nix::errno::Errno::EINVAL);
     };
     Error::from(Exec::new(c"", &args, &env).run_file(file.as_fd()))

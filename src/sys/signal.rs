@@ -1,9 +1,7 @@
 //! Signal actions and the signal mask.
 
 use nix::errno::Errno;
-use nix::sys::signal::{
-    SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction, sigprocmask,
-};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
 use super::clone::exit_now;
 
@@ -62,11 +60,16 @@ pub fn all_signals() -> SigSet {
     }
 }
 
-/// Sets this thread's signal mask. Returns the previous mask. Does not use pthread_sigmask(3),
-/// whose error number nix takes for success: a program must not start with all signals blocked.
-/// Async-signal-safe.
+/// Sets this thread's signal mask. Returns the previous mask. Does not use sigprocmask(2) of the C
+/// library: glibc's blocks the signals 32 and 33 never, and musl's leaves 32 to 34 out of the previous
+/// mask, so that restoring it would unblock them. Async-signal-safe.
 pub fn swap_mask(mask: &SigSet) -> nix::Result<SigSet> {
     let mut before = SigSet::empty();
-    sigprocmask(SigmaskHow::SIG_SETMASK, Some(mask), Some(&mut before))?;
+    let new: *const libc::sigset_t = mask.as_ref();
+    // SAFETY: the kernel reads and writes the 64 bits of its set, the first of a sigset_t.
+    Errno::result(unsafe {
+        let old: *mut libc::sigset_t = (&raw mut before).cast();
+        libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, new, old, size_of::<u64>())
+    })?;
     Ok(before)
 }

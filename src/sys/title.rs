@@ -25,7 +25,7 @@ pub unsafe fn remember(argc: i32, argv: *const *const u8) {
 }
 
 /// Returns the arguments of the program: those that [`remember`] stored, or else the standard
-/// library's, which has none in a program with an entry point of its own and musl.
+/// library's, which knows none with musl if the entry point is not Rust's. None after [`hide`].
 pub fn arguments() -> Vec<OsString> {
     let (argv, argc) = (ARGV.load(Ordering::Relaxed), ARGC.load(Ordering::Relaxed));
     if argv.is_null() {

@@ -378,7 +378,9 @@ mod tests {
         let (mut state, mut answered) = (1_u64, 0);
         let mut random = |below: usize| {
             // Knuth's constants; the upper bits are the better ones.
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             usize::try_from(state >> 33).unwrap() % below
         };
         for _ in 0..5_000 {

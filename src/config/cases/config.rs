@@ -315,7 +315,7 @@ fn memory_policy() {
         ),
         (
             policy("MPOL_BIND", "0,32768", &[]),
-            "linux.memoryPolicy.nodes: \"0,32768\": the last number is 32767",
+            "linux.memoryPolicy.nodes: \"0,32768\": invalid memory policy nodes: the last number is 32767",
         ),
         (
             policy("MPOL_BIND", "0", &["MPOL_F_STATIC_NODES", "MPOL_F_RELATIVE_NODES"]),
