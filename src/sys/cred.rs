@@ -9,6 +9,7 @@ use rustix::thread::{
 };
 
 use super::failure::to_nix;
+use super::integers::{Call, call};
 
 const KEYCTL_JOIN_SESSION_KEYRING: libc::c_int = 1;
 const KEYCTL_SETPERM: libc::c_int = 5;
@@ -71,7 +72,5 @@ pub fn join_session_keyring(name: &CStr) -> nix::Result<i32> {
 
 /// Sets the permission mask of a key, keyctl(2) KEYCTL_SETPERM.
 pub fn set_key_permissions(serial: i32, mask: u32) -> nix::Result<()> {
-    // SAFETY: integers only.
-    Errno::result(unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_SETPERM, serial, mask) })
-        .map(drop)
+    call(Call::Keyctl, KEYCTL_SETPERM, serial.cast_unsigned(), mask).map(drop)
 }

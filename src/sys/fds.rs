@@ -4,6 +4,8 @@ use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 
+use super::integers::{Call, call};
+
 /// Closes the descriptors from `first` to `last`, close_range(2). The caller must not use a
 /// descriptor in that range afterwards, nor return to code that closes one again.
 pub fn close_range(first: u32, last: u32) -> nix::Result<()> {
@@ -16,28 +18,29 @@ pub fn close_on_exec_range(first: u32, last: u32) -> nix::Result<()> {
 }
 
 fn range(first: u32, last: u32, flags: libc::c_uint) -> nix::Result<()> {
-    // SAFETY: integers only. That no closed descriptor is used again is the callers' contract.
-    Errno::result(unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) }).map(drop)
+    call(Call::CloseRange, first.cast_signed(), last, flags).map(drop)
+}
+
+fn fcntl(number: RawFd, command: libc::c_int, argument: libc::c_int) -> nix::Result<RawFd> {
+    call(Call::Fcntl, number, command.cast_unsigned(), argument.cast_unsigned())
 }
 
 /// Marks the descriptor `number` close-on-exec, if it is open.
 pub fn close_on_exec(number: u32) {
-    // SAFETY: F_SETFD changes a flag of a number, open or not, and touches no memory.
-    unsafe { libc::fcntl(number.cast_signed(), libc::F_SETFD, libc::FD_CLOEXEC) };
+    // A number that is not open needs no flag.
+    let _ = fcntl(number.cast_signed(), libc::F_SETFD, libc::FD_CLOEXEC);
 }
 
 /// Returns whether the descriptor `number` is open in this process. Not by poll(2), which takes a
 /// descriptor of O_PATH for closed.
 pub fn is_open(number: RawFd) -> bool {
-    // SAFETY: F_GETFD reads a flag of a number, open or not, and touches no memory.
-    unsafe { libc::fcntl(number, libc::F_GETFD) != -1 }
+    fcntl(number, libc::F_GETFD, 0).is_ok()
 }
 
 /// Takes over the descriptor `number`, which the caller of the program has passed: returns a copy, and
 /// closes the number.
 pub fn take(number: RawFd) -> nix::Result<OwnedFd> {
-    // SAFETY: F_DUPFD_CLOEXEC copies a number, open or not, and touches no memory.
-    let copy = Errno::result(unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 3) })?;
+    let copy = fcntl(number, libc::F_DUPFD_CLOEXEC, 3)?;
     // SAFETY: the number is new, so nothing else owns it.
     let copy = unsafe { OwnedFd::from_raw_fd(copy) };
     if let Ok(number) = u32::try_from(number) {

@@ -5,6 +5,7 @@
 //! [`Failure`] if it makes several calls.
 
 mod failure;
+mod integers;
 
 pub mod bpf;
 pub mod clone;

@@ -3,6 +3,8 @@
 use nix::errno::Errno;
 use nix::sys::personality::{self, Persona};
 
+use super::integers::{Call, call};
+
 /// linux/ioprio.h
 const IOPRIO_WHO_PROCESS: libc::c_int = 1;
 const IOPRIO_CLASS_SHIFT: u32 = 13;
@@ -45,11 +47,7 @@ impl Mask {
 /// Returns the CPUs that the calling thread may run on, sched_getaffinity(2).
 pub fn affinity() -> nix::Result<Mask> {
     let mut words = vec![0; Mask::WORDS];
-    let size = size_of_val(words.as_slice());
-    // SAFETY: `words` are `size` bytes that live through the call.
-    let length = Errno::result(unsafe {
-        libc::syscall(libc::SYS_sched_getaffinity, 0, size, words.as_mut_ptr())
-    })?;
+    let length = affinity_call(libc::SYS_sched_getaffinity, &mut words)?;
     words.truncate(usize::try_from(length).unwrap_or(0) / size_of::<libc::c_ulong>());
     Ok(Mask(words))
 }
@@ -57,19 +55,20 @@ pub fn affinity() -> nix::Result<Mask> {
 /// Sets the CPUs that the calling thread may run on, sched_setaffinity(2). The kernel ignores those
 /// that do not exist, and refuses a mask of no other.
 pub fn set_affinity(mask: &Mask) -> nix::Result<()> {
-    set_affinity_words(&mask.0)
+    affinity_call(libc::SYS_sched_setaffinity, &mut mask.0.clone()).map(drop)
 }
 
 /// Lets the calling thread run on all CPUs, including those that the host gets later.
 pub fn set_affinity_to_all() -> nix::Result<()> {
-    set_affinity_words(&[libc::c_ulong::MAX; Mask::WORDS])
+    let mut all = [libc::c_ulong::MAX; Mask::WORDS];
+    affinity_call(libc::SYS_sched_setaffinity, &mut all).map(drop)
 }
 
-fn set_affinity_words(words: &[libc::c_ulong]) -> nix::Result<()> {
-    let (size, words) = (size_of_val(words), words.as_ptr());
-    // SAFETY: `words` points to `size` bytes, which the call only reads.
-    Errno::result(unsafe { libc::syscall(libc::SYS_sched_setaffinity, 0, size, words) })?;
-    Ok(())
+/// Calls sched_getaffinity(2) or sched_setaffinity(2) for the calling thread.
+fn affinity_call(number: libc::c_long, words: &mut [libc::c_ulong]) -> nix::Result<libc::c_long> {
+    let size = size_of_val(words);
+    // SAFETY: the kernel reads or writes `size` bytes, which `words` has.
+    Errno::result(unsafe { libc::syscall(number, 0, size, words.as_mut_ptr()) })
 }
 
 /// Sets the policy of the process `pid` (0 is the caller), sched_setattr(2).
@@ -94,9 +93,7 @@ pub fn set_attributes(pid: i32, attributes: &Attributes) -> nix::Result<()> {
 /// ioprio_set(2).
 pub fn set_io_priority(pid: i32, class: u32, level: u32) -> nix::Result<()> {
     let value = class << IOPRIO_CLASS_SHIFT | level;
-    // SAFETY: integers only.
-    Errno::result(unsafe { libc::syscall(libc::SYS_ioprio_set, IOPRIO_WHO_PROCESS, pid, value) })?;
-    Ok(())
+    call(Call::IoprioSet, IOPRIO_WHO_PROCESS, pid.cast_unsigned(), value).map(drop)
 }
 
 /// Sets the NUMA policy of the caller, which execve(2) keeps, set_mempolicy(2).
