@@ -10,10 +10,11 @@ set -euo pipefail
 # shellcheck source=hack/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-suite=${VM_SUITE:-bookworm}
+suite=${VM_SUITE:-bookworm} must=
 # Limits, disks, privileges; podman's pods and users; and whatever asks for systemd. In trixie, with
 # newer engines and CRIU: checkpoints.
 if [ $# -eq 0 ] && [ "$suite" = trixie ]; then
+    must=W26
     set -- --runtime bulkhead --only W26
 elif [ $# -eq 0 ]; then
     set -- --runtime bulkhead --only W06 --only W07 --only W10 --only W24
@@ -38,7 +39,8 @@ cp "$1/bulkhead" /usr/local/sbin/bulkhead
 export BULKHEAD_BIN=/usr/local/sbin/bulkhead BULKHEAD_CACHE=$2 BULKHEAD_SLOWNESS=10
 export PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 top=$3
-shift 3
+[ -z "$4" ] || export BULKHEAD_MUST=$4
+shift 4
 status=0
 python3 "$top/integration/engines/main.py" "$@" || status=$?
 left=$(
@@ -49,4 +51,4 @@ left=$(
 $left"
 [ $status -eq 0 ] && [ -z "$left" ]'
 "$top/hack/vm" run --suite "$suite" --memory 4096 --share "$stage" --share "$images" \
-    bash -c "$inside" inside "$stage" "$images" "$top" "$@"
+    bash -c "$inside" inside "$stage" "$images" "$top" "$must" "$@"

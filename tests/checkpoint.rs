@@ -8,7 +8,8 @@ use std::process::Command;
 
 use crate::annotations::Receiver;
 use crate::support::{
-    Container, Ran, Value, by_systemd, cgroup_mounts, json, ns_link, skip, wait_for, wait_until,
+    Container, Ran, Value, by_systemd, cgroup_mounts, controller, json, ns_link, skip, wait_for,
+    wait_until,
 };
 
 /// What a program in the place of CRIU is told by its environment.
@@ -297,7 +298,7 @@ fn the_root_user_of_a_container_can_open_the_images() {
 
 #[test]
 fn modes_of_cgroups_at_a_restore() {
-    let Some(c) = faked() else { skip!("no python3, which takes the place of criu") };
+    let Some(mut c) = faked() else { skip!("no python3, which takes the place of criu") };
     let images = images(&c);
     let images = ["--image-path", images.to_str().unwrap()];
     for (mode, sent) in [("ignore", 0), ("soft", 3), ("full", 4), ("strict", 4)] {
@@ -314,10 +315,21 @@ fn modes_of_cgroups_at_a_restore() {
         // Systemd makes the cgroup.
         return;
     }
-    let dir = c.cgroup(&cgroup_mounts()[0].0);
+    let (dir, limit) = match controller("pids") {
+        Some((_, point)) => (c.cgroup(&point), true),
+        None => (c.cgroup(&cgroup_mounts()[0].0), false),
+    };
     fs::create_dir(&dir).unwrap();
+    if limit {
+        fs::write(dir.join("pids.max"), "77").unwrap();
+        c.set("/linux/resources/pids", json!({"limit": 55}));
+        c.write();
+    }
     let strict = [&images[..], &["--manage-cgroups-mode", "strict"]].concat();
     restore(&c, &strict, &[]).refused(&["--manage-cgroups-mode strict", "exists already"]);
+    if limit {
+        assert_eq!(fs::read_to_string(dir.join("pids.max")).unwrap(), "77\n");
+    }
     fs::remove_dir(&dir).unwrap();
     c.assert_gone();
 }

@@ -54,6 +54,10 @@ impl CgroupPlan {
                 Err(error) if self.may_lack(plan, &error) => continue,
                 Err(error) => return Err(self.explain(error)),
             };
+            if let Some(option) = self.new_for.filter(|_| !new && self.unit.is_none()) {
+                let why = format!("{path:?} exists already");
+                return Err(Error::new(Kind::State, why).context(option));
+            }
             let above = made.len().saturating_sub(before + usize::from(new));
             dirs.push(Dir { made: new, above, ..plan.dir.clone() });
             log::debug(format_args!("cgroup {}", path.display()));

@@ -71,6 +71,8 @@ pub struct CgroupPlan {
     pub(super) unit_devices: Vec<Property>,
     /// The path below the v2 directory in which the container's process starts.
     pub(super) below: Option<PathBuf>,
+    /// The option that forbids a cgroup which exists already.
+    pub(super) new_for: Option<&'static str>,
 }
 
 impl CgroupPlan {
@@ -87,7 +89,13 @@ impl CgroupPlan {
             unit: None,
             unit_devices: Vec::new(),
             below: None,
+            new_for: None,
         }
+    }
+
+    /// Makes it an error, because of `option`, that the cgroup exists already.
+    pub fn must_be_new(&mut self, option: &'static str) {
+        self.new_for = Some(option);
     }
 
     /// Plans no cgroup, because the caller has disabled them.

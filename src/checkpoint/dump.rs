@@ -19,6 +19,7 @@ use crate::fs::{PATH, Root};
 use crate::host::Host;
 use crate::sd_notify;
 use crate::spawn::Parent;
+use crate::spawn::maps::read_map;
 use crate::state::{Entry, State, Status};
 use crate::terminal::signals::Ignored;
 use crate::{Context, Error, Kind, Result};
@@ -92,9 +93,7 @@ fn ask(
 
 /// Lets the root user of the container's user namespace open the images, for a restore.
 fn admit_root(pid: i32, directories: &Directories) -> Result<()> {
-    let path = format!("/proc/{pid}/gid_map");
-    let text = std::fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
-    match IdMaps::parse(&text).and_then(|maps| IdMaps::outside(&maps, 0)) {
+    match IdMaps::outside(&read_map(pid, "gid_map")?, 0) {
         Some(0) | None => Ok(()),
         Some(gid) => directories.admit(gid),
     }

@@ -1,6 +1,7 @@
 //! Makes a container from images.
 
 use super::restored::{Restore, Restored, Sources};
+use super::settings::CgroupMode;
 use crate::host::Host;
 use crate::spawn::Running;
 use crate::spawn::create::{plan, record};
@@ -14,7 +15,10 @@ pub fn restore(store: &Store, restore: &Restore<'_>) -> Result<Running> {
     let request = &restore.create;
     let mut warnings = Vec::new();
     let host = Host::probe()?;
-    let (plan, raw) = plan(request, &host, None, &mut warnings)?;
+    let (mut plan, raw) = plan(request, &host, None, &mut warnings)?;
+    if restore.settings.cgroup_mode == Some(CgroupMode::Strict) {
+        plan.cgroup.must_be_new("--manage-cgroups-mode strict");
+    }
     let process = plan.process.as_ref();
     let unsupported = [
         ("linux.netDevices", !plan.net_devices.is_empty()),

@@ -14,7 +14,7 @@ use super::images::Directories;
 use super::mount_points;
 use super::rpc::{CgroupRoot, InheritFd, Notify, Opts, Pair, Type};
 use super::service::{Service, Start};
-use super::settings::{CgroupMode, Settings};
+use super::settings::Settings;
 use crate::cgroup::Cgroup;
 use crate::config::{Choice, KINDS, MountKind, Plan, kind_name};
 use crate::error::retry_once;
@@ -135,7 +135,7 @@ impl<'a> Restored<'a> {
             prepare: &prepare,
         })?;
         service.run(|service| {
-            self.enter(service.pid(), settings)?;
+            self.enter(service.pid())?;
             service.execute()?;
             let opts = self.opts(settings, sources, &joined, &places, service.pid())?;
             service
@@ -144,20 +144,12 @@ impl<'a> Restored<'a> {
     }
 
     /// Moves the process of CRIU to where the processes of the container start.
-    fn enter(&mut self, pid: i32, settings: &Settings) -> Result<()> {
+    fn enter(&mut self, pid: i32) -> Result<()> {
         let Some(cgroup) = &mut self.cgroup else { return Ok(()) };
         let entered = enter(cgroup, pid);
         // A cgroup made by systemd is known only now.
         self.state.cgroup = cgroup.record().clone();
-        entered?;
-        let old = self.state.cgroup.dirs.iter().find(|dir| !dir.made);
-        match old.filter(|_| settings.cgroup_mode == Some(CgroupMode::Strict)) {
-            Some(dir) => {
-                let why = format!("{:?} exists already", dir.path);
-                Err(Error::new(Kind::State, why).context("--manage-cgroups-mode strict"))
-            }
-            None => Ok(()),
-        }
+        entered
     }
 
     fn opts(

@@ -236,6 +236,11 @@ impl Plan {
             let why = "a user namespace without a mount namespace has no right to mount";
             return Err(Error::invalid_field("linux.namespaces", why));
         }
+        if let Some(mount) = plan.mounts.iter().find(|mount| mount.is_idmapped_when_made())
+            && !plan.route.is_privileged
+        {
+            return Err(Error::invalid_field(mount.idmap_label(), "needs a privileged runtime"));
+        }
         Ok(plan)
     }
 

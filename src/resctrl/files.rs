@@ -91,7 +91,14 @@ pub fn read(dir: &Path, name: &str) -> Result<String> {
 /// Reads a file that need not exist.
 pub fn read_if_any(dir: &Path, name: &str) -> Result<Option<String>> {
     match read(dir, name) {
-        Err(error) if error.errno() == Some(nix::errno::Errno::ENOENT) => Ok(None),
+        Err(error)
+            if matches!(
+                error.errno(),
+                Some(nix::errno::Errno::ENOENT | nix::errno::Errno::ENOTDIR)
+            ) =>
+        {
+            Ok(None)
+        }
         answer => answer.map(Some),
     }
 }

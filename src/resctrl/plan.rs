@@ -57,14 +57,7 @@ impl Plan {
             let why = "no such group, and no schema to make it with";
             return Err(Error::invalid("linux.intelRdt.closID", plan.name(), why));
         }
-        if is_named && !record.made {
-            plan.check_limits(&record)?;
-        }
-        if !is_named && !record.made && record.has_processes()? {
-            let why =
-                format!("the group {:?} has processes already; closID shares a group", record.dir);
-            return Err(Error::invalid_field("linux.intelRdt", why));
-        }
+        plan.check_existing(&record)?;
         if record.monitor.as_ref().is_some_and(|dir| dir.exists()) {
             return Err(plan.monitor_exists());
         }
@@ -104,9 +97,7 @@ impl Plan {
 
     fn fill(&self, record: &mut Record, monitor: Option<PathBuf>) -> Result<()> {
         // Another runtime can have made the group since the plan.
-        if !record.made && self.request.class != Class::Own {
-            self.check_limits(record)?;
-        }
+        self.check_existing(record)?;
         for Schema { field, line } in &self.request.schemata {
             write(&self.root, &record.dir, SCHEMATA, line).map_err(|e| e.context(field))?;
         }
@@ -115,6 +106,22 @@ impl Plan {
             return Err(self.monitor_exists());
         }
         record.monitor = Some(monitor);
+        Ok(())
+    }
+
+    /// Fails if the control group exists, and is not such a group as the container can share.
+    fn check_existing(&self, record: &Record) -> Result<()> {
+        if record.made {
+            return Ok(());
+        }
+        if self.request.class != Class::Own {
+            return self.check_limits(record);
+        }
+        if record.has_processes()? {
+            let why =
+                format!("the group {:?} has processes already; closID shares a group", record.dir);
+            return Err(Error::invalid_field("linux.intelRdt", why));
+        }
         Ok(())
     }
 

@@ -126,6 +126,13 @@ fn an_existing_group_of_the_containers_name_stays() {
     let error = plan(&root, Class::Own, &["MB:0=20"], false).unwrap_err().to_string();
     assert!(error.contains("has processes already"), "{error}");
     fs::write(dir.join("tasks"), "").unwrap();
+    // Another program uses it since the plan.
+    let late = plan(&root, Class::Own, &["MB:0=20"], false).unwrap();
+    fs::write(dir.join("tasks"), "77\n").unwrap();
+    let error = late.make().unwrap_err().to_string();
+    assert!(error.contains("has processes already"), "{error}");
+    assert_eq!(fs::read_to_string(dir.join("schemata")).unwrap(), "MB:0=30\n");
+    fs::write(dir.join("tasks"), "").unwrap();
     let record = plan(&root, Class::Own, &["MB:0=20"], false).unwrap().make().unwrap();
     assert_eq!(fs::read_to_string(dir.join("schemata")).unwrap(), "MB:0=20\n");
     record.remove().unwrap();

@@ -31,16 +31,6 @@ pub(super) fn apply_own(plan: &Plan, inherited: &Inherited) -> Result<()> {
     Ok(())
 }
 
-/// Fails if init is to make idmapped mounts, and the runtime has no right to idmap them.
-pub(super) fn check(plan: &Plan) -> Result<()> {
-    match plan.mounts.iter().find(|mount| mount.is_idmapped_when_made()) {
-        Some(mount) if !plan.route.is_privileged => {
-            Err(Error::new(Kind::Invalid, "needs a privileged runtime").context(label(mount)))
-        }
-        _ => Ok(()),
-    }
-}
-
 /// Returns the mounts that are idmapped when init has made them, in their order.
 pub(super) fn made_by_init(plan: &Plan) -> std::vec::IntoIter<&Mount> {
     let mounts = plan.mounts.iter().filter(|mount| mount.is_idmapped_when_made());
@@ -84,7 +74,7 @@ pub(super) fn apply_joined(plan: &Plan, inherited: &Inherited) -> Result<()> {
 fn own_mapping(mount: &Mount, proc: &Proc) -> Result<Option<OwnedFd>> {
     let Some(Some((uids, gids))) = &mount.idmap else { return Ok(None) };
     let maps = IdMaps { uids: uids.clone(), gids: gids.clone(), writer: Writer::Privileged };
-    new_namespace(&maps, proc).map(Some).with_context(|| label(mount))
+    new_namespace(&maps, proc).map(Some).with_context(|| mount.idmap_label())
 }
 
 fn implied(plan: &Plan) -> impl Iterator<Item = &Mount> {
@@ -93,15 +83,11 @@ fn implied(plan: &Plan) -> impl Iterator<Item = &Mount> {
         .filter(|mount| matches!(mount.idmap, Some(None)) && !mount.is_idmapped_when_made())
 }
 
-fn label(mount: &Mount) -> String {
-    format!("mounts[{}]: idmapped mount on {:?}", mount.index, mount.destination)
-}
-
 fn apply(mount: &Mount, sources: &Sources, namespace: &OwnedFd) -> Result<()> {
     let tree = sources.trees().and_then(|trees| trees.mount(mount.index));
     let tree = tree.ok_or_else(|| {
         let why = "needs a privileged runtime, and a mount namespace that is not joined by path";
-        Error::new(Kind::Invalid, why).context(label(mount))
+        Error::new(Kind::Invalid, why).context(mount.idmap_label())
     })?;
     idmap(mount, tree, namespace)
 }
@@ -113,6 +99,6 @@ fn idmap(mount: &Mount, tree: &OwnedFd, namespace: &OwnedFd) -> Result<()> {
             Errno::EINVAL => error.context("the file system may not support idmapped mounts"),
             _ => error,
         };
-        error.context(label(mount))
+        error.context(mount.idmap_label())
     })
 }

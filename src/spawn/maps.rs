@@ -74,7 +74,7 @@ pub(super) fn of_namespace(namespace: BorrowedFd<'_>) -> Result<Maps> {
     })
 }
 
-pub(super) fn read_map(pid: i32, file: &str) -> Result<Vec<IdMap>> {
+pub(crate) fn read_map(pid: i32, file: &str) -> Result<Vec<IdMap>> {
     let path = format!("{pid}/{file}");
     let read = || -> Result<String> {
         let map = Proc::open()?.file(Path::new(&path), OFlags::RDONLY | OFlags::CLOEXEC)?;

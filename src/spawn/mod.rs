@@ -23,7 +23,7 @@ pub mod exec;
 pub(crate) mod fifo;
 mod handshake;
 mod idmapped;
-mod maps;
+pub(crate) mod maps;
 pub(crate) mod selfexe;
 
 pub use self::child::{Parent, Running};

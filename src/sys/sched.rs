@@ -137,9 +137,16 @@ mod tests {
         *large.0.last_mut().unwrap() = 1 << (libc::c_ulong::BITS - 1);
         set_affinity(&large).unwrap();
         assert_eq!(affinity(), Ok(own.clone()));
+        // The lowest CPU alone, and then all again.
+        let at = own.0.iter().position(|word| *word != 0).unwrap();
+        let mut lowest = vec![0; at + 1];
+        lowest[at] = own.0[at] & own.0[at].wrapping_neg();
+        set_affinity(&Mask(lowest.clone())).unwrap();
+        assert_eq!(affinity().unwrap().0[..=at], lowest);
         set_affinity_to_all().unwrap();
+        let all = affinity().unwrap();
+        assert!(own.0.iter().zip(&all.0).all(|(own, all)| own & all == *own), "{own:?} {all:?}");
         set_affinity(&own).unwrap();
-        assert_eq!(affinity(), Ok(own));
         large.0.iter_mut().take(Mask::WORDS - 1).for_each(|word| *word = 0);
         assert_eq!(set_affinity(&large), Err(Errno::EINVAL));
     }

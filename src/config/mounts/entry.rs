@@ -94,6 +94,11 @@ impl Mount {
     pub fn is_idmapped_when_made(&self) -> bool {
         self.idmap.is_some() && matches!(self.kind, MountKind::Own(_) | MountKind::New(..))
     }
+
+    /// Names the mapping of the mount in errors.
+    pub fn idmap_label(&self) -> String {
+        format!("mounts[{}]: idmapped mount on {:?}", self.index, self.destination)
+    }
 }
 
 /// File systems that ignore unknown options, with the options that they know.

@@ -138,7 +138,7 @@ impl NetDevices {
         links::move_to(container, index, self.host.namespace.as_fd(), &moved.name)?;
         let index = links::find(host, &moved.name)?.ok_or_else(gone)?.index;
         for address in &moved.addresses {
-            // One that cannot be added must not keep the others away.
+            // An address that cannot be added must not keep the others away.
             let added = links::add_address(host, index, address).with_context(|| {
                 format!("linux.netDevices.{}: add an address that it had", moved.name)
             });

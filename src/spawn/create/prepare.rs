@@ -34,7 +34,6 @@ pub(super) fn open(plan: &Plan, host: &Host) -> Result<Inherited> {
     };
     idmapped::apply_own(plan, &inherited)?;
     idmapped::apply_joined(plan, &inherited)?;
-    idmapped::check(plan)?;
     check_mappings(plan, &inherited)?;
     Ok(inherited)
 }
