@@ -14,6 +14,7 @@ mod decision;
 mod filter;
 #[cfg(test)]
 mod load_tests;
+mod multiplexed;
 pub mod names;
 pub mod notify;
 mod profile;

@@ -10,13 +10,14 @@
 //! The highest number is an approximation: numbers were not always assigned in the order of
 //! releases (`close_range`), and gaps below it keep the default action.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use libseccomp::{ScmpArch, ScmpSyscall};
 use oci_spec::runtime::LinuxSeccompOperator as Operator;
 
 use super::assemble::{Code, Item, JUMP_EQUAL, LOAD};
 use super::decision::{Decision, Decisions};
+use super::multiplexed::Direct;
 use super::names::audit_arch;
 use super::profile::Condition;
 use crate::sys::seccomp::MAX_INSTRUCTIONS;
@@ -55,8 +56,7 @@ pub(super) struct Table {
     arch: ScmpArch,
     calls: BTreeMap<u32, Rules>,
     newest: Option<u32>,
-    /// The numbers of calls that are behind a multiplexer as well.
-    direct: Option<HashMap<String, u32>>,
+    direct: Direct,
 }
 
 /// The rules of a system call.
@@ -74,7 +74,7 @@ type Number = (u32, Option<[u64; 2]>);
 
 impl Table {
     pub(super) fn new(arch: ScmpArch) -> Self {
-        Table { arch, calls: BTreeMap::new(), newest: None, direct: None }
+        Table { arch, calls: BTreeMap::new(), newest: None, direct: Direct::new(arch) }
     }
 
     /// Returns the numbers of a call; notes that the profile names it.
@@ -99,10 +99,11 @@ impl Table {
             Ok(number @ -224..=-200) => ("ipc", 0xffff, -number % 100),
             _ => return [None, None],
         };
-        let multiplexed = resolve(multiplexer).ok().and_then(|number| u32::try_from(number).ok());
-        let multiplexed = multiplexed.map(|number| (number, Some([mask, call as u64])));
-        let direct = self.direct.get_or_insert_with(|| direct(arch)).get(name);
-        [multiplexed, direct.map(|number| (*number, None))]
+        // An architecture without the multiplexer (x86-64) lacks the call.
+        let multiplexer = resolve(multiplexer).ok().and_then(|number| u32::try_from(number).ok());
+        let Some(multiplexer) = multiplexer else { return [None, None] };
+        let direct = self.direct.number(name).map(|number| (number, None));
+        [Some((multiplexer, Some([mask, call as u64]))), direct]
     }
 
     /// Adds a rule.
@@ -248,14 +249,4 @@ pub(super) fn program(tables: &[Table], default: u32) -> Result<Vec<u8>, Refusal
     let labels = code.labels(all.count());
     all.append(&mut code, &[other], &labels);
     Ok(code.assemble())
-}
-
-/// Returns the calls in the range of numbers in which newer kernels have those behind a multiplexer.
-fn direct(arch: ScmpArch) -> HashMap<String, u32> {
-    let range = match arch {
-        ScmpArch::Mips | ScmpArch::Mipsel => 4000..=4500,
-        _ => 326..=410,
-    };
-    let name = |number: i32| ScmpSyscall::from(number).get_name_by_arch(arch).ok();
-    range.filter_map(|number| Some((name(number)?, number as u32))).collect()
 }
