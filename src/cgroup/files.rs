@@ -11,7 +11,7 @@ use rustix::io::retry_on_intr;
 use rustix::path::Arg;
 
 use crate::sys::to_nix;
-use crate::{Context, Error, Result};
+use crate::{Context, Error, Result, fs};
 
 pub type Sys<T> = std::result::Result<T, Errno>;
 
@@ -83,8 +83,12 @@ pub fn read_fd(fd: BorrowedFd<'_>) -> Sys<String> {
     loop {
         let offset = u64::try_from(out.len()).map_err(|_| Errno::EFBIG)?;
         match rustix::io::pread(fd, &mut buffer, offset) {
-            Ok(0) => return Ok(String::from_utf8_lossy(&out).into_owned()),
-            Ok(count) => out.extend(buffer.iter().take(count)),
+            Ok(count) => {
+                out.extend(buffer.iter().take(count));
+                if fs::is_end(count, buffer.len()) {
+                    return Ok(String::from_utf8_lossy(&out).into_owned());
+                }
+            }
             Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(to_nix(error)),
         }

@@ -23,13 +23,13 @@ const FROZEN_WITHIN: Duration = Duration::from_secs(10);
 impl Record {
     /// Whether the container is frozen. False if there is no freezer.
     pub fn frozen(&self) -> Result<bool> {
-        let Some((dir, open)) = self.freezer()? else { return Ok(false) };
+        let Some(dir) = self.freezer_dir()? else { return Ok(false) };
         let (file, yes) = match dir.is_unified() {
             // The completed state: a cgroup that is still freezing is not frozen.
             true => ("cgroup.events", "frozen 1"),
             false => ("freezer.state", "FROZEN"),
         };
-        match open.read(file) {
+        match files::read_in(&dir.path, file) {
             // The state of a cgroup that another container has taken over does not apply to this
             // container.
             Ok(text) => Ok(files::has_line(&text, yes) && self.owner()? != Owner::Taken),
@@ -124,15 +124,18 @@ impl Record {
     /// Returns the directory with the freezer; none if the cgroup is gone or the host has no
     /// freezer.
     fn freezer(&self) -> Result<Option<(&Dir, OpenDir<'_>)>> {
-        let dirs = self.checked()?;
-        let freezer = dirs.iter().find(|dir| dir.has_controller("freezer"));
-        let Some(dir) = freezer.or_else(|| dirs.iter().find(|dir| dir.is_unified())) else {
-            return Ok(None);
-        };
+        let Some(dir) = self.freezer_dir()? else { return Ok(None) };
         match OpenDir::open(&dir.path) {
             Err(error) if error.errno() == Some(Errno::ENOENT) => Ok(None),
             open => Ok(Some((dir, open?))),
         }
+    }
+
+    /// Returns the recorded directory with the freezer; none if the host has no freezer.
+    fn freezer_dir(&self) -> Result<Option<&Dir>> {
+        let dirs = self.checked()?;
+        let freezer = dirs.iter().find(|dir| dir.has_controller("freezer"));
+        Ok(freezer.or_else(|| dirs.iter().find(|dir| dir.is_unified())))
     }
 }
 

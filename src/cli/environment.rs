@@ -83,7 +83,7 @@ mod tests {
             return;
         }
         let store = store.unwrap();
-        assert!(store.list().unwrap().is_empty());
+        assert!(store.list().unwrap().next().is_none());
         assert!(!store.path().exists());
         store.reserve(&Id::new("c").unwrap(), &crate::state::test_support::intent("c")).unwrap();
         assert!(store.path().ends_with("bulkhead"));

@@ -94,12 +94,11 @@ impl Runtime {
     /// Returns the containers, sorted by id. Leaves out, with a warning, containers that cannot be
     /// read.
     pub fn containers(&self) -> Result<Vec<Container>> {
-        let entries = match self.store.list() {
-            Err(error) if error.errno() == Some(nix::errno::Errno::ENOENT) => Vec::new(),
-            entries => entries?,
-        };
         let handle = |entry: Entry| Container { runtime: self.clone(), id: entry.id().clone() };
-        Ok(entries.into_iter().map(handle).collect())
+        match self.store.list() {
+            Err(error) if error.errno() == Some(nix::errno::Errno::ENOENT) => Ok(Vec::new()),
+            entries => Ok(entries?.map(handle).collect()),
+        }
     }
 
     fn spawn(&self, id: Id, verb: Verb, descriptors: &Descriptors) -> Result<Process> {

@@ -18,5 +18,5 @@ pub use copy_up::copy_tree;
 pub use open::{PATH, is_char_device, mount_id};
 pub use own_mount::OwnMount;
 pub use proc::Proc;
-pub use read::{copy_bytes, read_bytes, read_long_text, read_text};
+pub use read::{copy_bytes, is_end, read_bytes, read_long_text, read_text};
 pub use root::Root;

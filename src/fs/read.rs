@@ -8,9 +8,15 @@ use rustix::io::Errno;
 
 use crate::{Context, Error, Kind, Result};
 
-/// The size of a read. A file of procfs that is made record by record (seq_file of the kernel) gives
-/// at least half of it, or is at its end.
+/// The size of a read.
 const PAGE: usize = 4096;
+
+/// Whether a read(2) of `length` bytes, of the `size` bytes that the buffer holds, has reached the end
+/// of a file of procfs, sysfs or a cgroup whose records, such as lines, are shorter than half the
+/// buffer: such a file (seq_file of the kernel) gives at least half a buffer, or is at its end.
+pub fn is_end(length: usize, size: usize) -> bool {
+    length < size / 2
+}
 
 /// Reads a small text file of procfs, sysfs or a cgroup. The standard library's reader queries
 /// sizes that these file systems do not provide, and reads in small steps.
@@ -23,7 +29,7 @@ pub fn read_text(path: &str) -> Result<String> {
 
 /// Reads a file like [`read_text`] that can have longer records, such as the paths of cgroups.
 pub fn read_long_text(path: &str) -> Result<String> {
-    text(path, read(path, 0)?)
+    text(path, read(path, |length, _| length == 0)?)
 }
 
 fn text(path: &str, bytes: Vec<u8>) -> Result<String> {
@@ -32,11 +38,12 @@ fn text(path: &str, bytes: Vec<u8>) -> Result<String> {
 
 /// Reads a small file like [`read_text`] whose content need not be UTF-8.
 pub fn read_bytes(path: &str) -> Result<Vec<u8>> {
-    read(path, PAGE / 2)
+    read(path, is_end)
 }
 
-/// Reads a file up to its end, or to a read(2) of less than `enough` bytes.
-fn read(path: &str, enough: usize) -> Result<Vec<u8>> {
+/// Reads a file up to its end, which `is_end` finds by the length of a read(2) and that of the
+/// buffer.
+fn read(path: &str, is_end: fn(usize, usize) -> bool) -> Result<Vec<u8>> {
     let read = || -> rustix::io::Result<Vec<u8>> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
         let file = rustix::fs::open(path, flags, Mode::empty())?;
@@ -46,7 +53,7 @@ fn read(path: &str, enough: usize) -> Result<Vec<u8>> {
             match rustix::io::read(&file, &mut buffer) {
                 Ok(length) => {
                     text.extend(buffer.iter().take(length));
-                    if length == 0 || length < enough {
+                    if is_end(length, buffer.len()) {
                         return Ok(text);
                     }
                 }

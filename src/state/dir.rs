@@ -26,6 +26,8 @@ const MARK_MASK: u32 = 0o5777;
 pub(super) struct Root {
     pub fd: OwnedFd,
     pub path: PathBuf,
+    /// The user whose containers the directory holds: that of the calling process.
+    pub uid: u32,
 }
 
 /// Returns the error for a container that does not exist. Engines search for its text.
@@ -68,7 +70,7 @@ impl Dir {
         };
         let dir = dir.ok_or_else(|| not_found(id))?;
         let stat = rustix::fs::fstat(&dir.fd).with_context(what)?;
-        if !is_marked(&stat) || stat.st_uid != nix::unistd::geteuid().as_raw() {
+        if !is_marked(&stat) || stat.st_uid != root.uid {
             let why = format!(
                 "container does not exist: {path:?} was not made by bulkhead for this user"
             );

@@ -93,7 +93,8 @@ impl Store {
                 return Err(Error::invalid("--root", &self.path, "must not be /"));
             }
         }
-        Ok(Some(self.root.get_or_init(|| Arc::new(Root { fd, path: self.path.clone() }))))
+        let uid = nix::unistd::geteuid().as_raw();
+        Ok(Some(self.root.get_or_init(|| Arc::new(Root { fd, path: self.path.clone(), uid }))))
     }
 
     /// Creates the directory of a new container, locks it and writes `intent`. Creates the state
@@ -143,26 +144,30 @@ impl Store {
     /// Returns all containers, sorted by id. Leaves out containers that vanish meanwhile, and, with
     /// a warning, those that cannot be read. A default directory that does not exist has no
     /// containers.
-    pub fn list(&self) -> Result<Vec<Entry>> {
-        let Some(root) = self.try_open()? else {
-            if self.origin == Origin::Named {
-                return Err(Error::sys(Errno::ENOENT)
-                    .context(format!("open the state directory {:?}", self.path)));
-            }
-            return Ok(Vec::new());
-        };
-        let ids = self.ids()?;
-        let mut containers = Vec::with_capacity(ids.len());
-        for id in &ids {
-            match Entry::load(root, id).and_then(Entry::readable) {
-                Ok(container) => containers.push(container),
-                Err(e) if e.kind() == Kind::NotFound => {}
-                Err(e) => {
-                    crate::log::warn(format_args!("container {:?} is left out: {e}", id.as_str()));
-                }
-            }
+    ///
+    /// Each container is loaded when the iterator reaches it: there can be more containers than the
+    /// process may open files.
+    pub fn list(&self) -> Result<impl Iterator<Item = Entry> + use<'_>> {
+        let root = self.try_open()?;
+        if root.is_none() && self.origin == Origin::Named {
+            return Err(Error::sys(Errno::ENOENT)
+                .context(format!("open the state directory {:?}", self.path)));
         }
-        Ok(containers)
+        let ids = self.ids()?.into_iter();
+        Ok(ids.filter_map(move |id| load(root?, &id)))
+    }
+}
+
+/// Returns the container `id`; `None` if it vanishes meanwhile, or, with a warning, if it cannot be
+/// read.
+fn load(root: &Arc<Root>, id: &Id) -> Option<Entry> {
+    match Entry::load(root, id).and_then(Entry::readable) {
+        Ok(container) => Some(container),
+        Err(e) if e.kind() == Kind::NotFound => None,
+        Err(e) => {
+            crate::log::warn(format_args!("container {:?} is left out: {e}", id.as_str()));
+            None
+        }
     }
 }
 
