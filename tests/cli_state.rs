@@ -231,6 +231,26 @@ fn list_formats() {
 }
 
 #[test]
+fn list_needs_few_descriptors_for_many_containers() {
+    let home = Home::new();
+    for n in 0..60 {
+        home.put(&state(&format!("c{n}"), 0x3fff_ffff));
+    }
+    for format in [&["--quiet"][..], &[], &["--format", "json"]] {
+        let mut list = Command::new("prlimit");
+        list.args(["--nofile=24", "--", env!("CARGO_BIN_EXE_bulkhead"), "--root"]);
+        let output = list.arg(home.root()).arg("list").args(format).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{format:?}");
+        let text = String::from_utf8(output.stdout).unwrap();
+        let found = match format.first() {
+            Some(&"--quiet") => text.lines().count(),
+            _ => text.matches("stopped").count(),
+        };
+        assert_eq!(found, 60, "{format:?}: {text}");
+    }
+}
+
+#[test]
 fn list_of_missing_roots() {
     let home = Home::new();
     assert!(err(&home, &["list"]).contains("no such file or directory"));

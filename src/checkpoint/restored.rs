@@ -242,7 +242,7 @@ impl<'a> Restored<'a> {
         let pidfd = pidfd_open(named, PidfdFlags::empty()).context("pidfd_open")?;
         self.child = Some(Child { pid, pidfd });
         self.check_namespaces(pid)?;
-        record::set_pid(&mut self.state, pid)?;
+        record::set_pid(&mut self.state, pid, None)?;
         self.state.user_namespace = namespace_id(pid, "user")?;
         self.state.keeps_clocks = !self.plan.namespaces.has(crate::config::Kind::Time)
             && namespace_id(pid, "time")? != namespace_id("self", "time")?;

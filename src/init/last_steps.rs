@@ -138,7 +138,7 @@ fn selinux(process: &Process, proc: &Proc) -> Result<()> {
 
 /// Returns the inode number of the user namespace of the calling process; 0 if the kernel has no
 /// user namespaces.
-pub(super) fn user_namespace(proc: &Proc) -> Result<u64> {
+pub(crate) fn user_namespace(proc: &Proc) -> Result<u64> {
     match proc.own_namespace_id("user") {
         Err(rustix::io::Errno::NOENT) => Ok(0),
         id => id.context("look at the user namespace"),

@@ -51,18 +51,32 @@ pub fn temporary(name: &str) -> String {
 /// The temporary name is fixed, unlike that of [`crate::fs::write_atomic`]: the caller holds the
 /// lock of the directory, and `delete` finds the files of a killed writer.
 pub fn write(dir: BorrowedFd<'_>, name: &str, bytes: &[u8]) -> Result<()> {
+    write_temporary(dir, name, bytes)?;
+    publish(dir, name)
+}
+
+/// Takes the first half of [`write`]: a reader sees no file yet.
+pub fn write_temporary(dir: BorrowedFd<'_>, name: &str, bytes: &[u8]) -> Result<()> {
     let temporary = temporary(name);
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let fd = rustix::fs::openat(dir, temporary.as_str(), flags, Mode::RUSR | Mode::WUSR)
         .with_context(|| format!("create {temporary}"))?;
-    let written = File::from(fd)
-        .write_all(bytes)
-        .map_err(Error::from)
-        .and_then(|()| Ok(rustix::fs::renameat(dir, temporary.as_str(), dir, name)?));
-    if written.is_err() {
-        let _ = rustix::fs::unlinkat(dir, temporary.as_str(), AtFlags::empty());
+    let written = File::from(fd).write_all(bytes).map_err(Error::from);
+    or_remove(dir, name, written)
+}
+
+/// Takes the second half of [`write`]: gives the temporary file its name.
+pub fn publish(dir: BorrowedFd<'_>, name: &str) -> Result<()> {
+    let renamed = rustix::fs::renameat(dir, temporary(name), dir, name).map_err(Error::from);
+    or_remove(dir, name, renamed)
+}
+
+/// Removes the temporary file after an error.
+fn or_remove(dir: BorrowedFd<'_>, name: &str, result: Result<()>) -> Result<()> {
+    if result.is_err() {
+        let _ = rustix::fs::unlinkat(dir, temporary(name), AtFlags::empty());
     }
-    written.with_context(|| format!("write {name}"))
+    result.with_context(|| format!("write {name}"))
 }
 
 /// Removes the file `name`, if it exists.

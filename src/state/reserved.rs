@@ -20,13 +20,15 @@ use crate::{Context, Error, Kind, Result};
 #[derive(Debug)]
 pub struct Reserved {
     dir: Dir,
+    /// The content of the temporary file of [`Reserved::prepare`].
+    prepared: Option<Vec<u8>>,
 }
 
 impl Reserved {
     /// Creates and locks the directory of container `id`, and writes `intent`.
     pub(super) fn new(root: &Arc<Root>, id: &Id, intent: &Intent) -> Result<Reserved> {
-        let mut reserved = Reserved::make(root, id)?;
-        match reserved.write(INTENT_FILE, intent) {
+        let reserved = Reserved::make(root, id)?;
+        match reserved.write_intent(intent) {
             Ok(()) => Ok(reserved),
             Err(e) => {
                 // Report the first error; the directory contains nothing but known names.
@@ -53,7 +55,7 @@ impl Reserved {
                 Err(e) => return Err(e).with_context(what),
             }
             match take(root, id) {
-                Ok(Some(dir)) => return Ok(Reserved { dir }),
+                Ok(Some(dir)) => return Ok(Reserved { dir, prepared: None }),
                 Ok(None) => {}
                 Err(error) => {
                     // It is empty, even if it now belongs to another process.
@@ -75,17 +77,35 @@ impl Reserved {
         self.dir.path()
     }
 
-    /// Writes the state: from here on the container exists for other commands.
-    pub fn commit(&mut self, state: &State) -> Result<()> {
-        self.write(STATE_FILE, state)
+    /// Writes the state that [`Reserved::commit`] will most likely get, while init is at work. Other
+    /// commands do not see it.
+    pub fn prepare(&mut self, state: &State) -> Result<()> {
+        let bytes = encode(STATE_FILE, state).with_context(|| self.what())?;
+        file::write_temporary(self.dir(), STATE_FILE, &bytes).with_context(|| self.what())?;
+        self.prepared = Some(bytes);
+        Ok(())
     }
 
-    fn write<T: serde::Serialize>(&mut self, name: &str, value: &T) -> Result<()> {
-        let what = || format!("container directory {:?}", self.dir.path());
-        let bytes = serde_json::to_vec(value)
-            .map_err(|e| Error::new(Kind::System, format!("write {name}: {e}")))
-            .with_context(what)?;
-        file::write(self.dir(), name, &bytes).with_context(what)
+    /// Writes the state: from here on the container exists for other commands.
+    pub fn commit(&mut self, state: &State) -> Result<()> {
+        let bytes = encode(STATE_FILE, state).with_context(|| self.what())?;
+        let written = match self.prepared.take() {
+            Some(prepared) if prepared == bytes => file::publish(self.dir(), STATE_FILE),
+            Some(_) => file::unlink(self.dir(), &file::temporary(STATE_FILE))
+                .and_then(|()| file::write(self.dir(), STATE_FILE, &bytes)),
+            None => file::write(self.dir(), STATE_FILE, &bytes),
+        };
+        written.with_context(|| self.what())
+    }
+
+    fn write_intent(&self, intent: &Intent) -> Result<()> {
+        let written = encode(INTENT_FILE, intent)
+            .and_then(|bytes| file::write(self.dir(), INTENT_FILE, &bytes));
+        written.with_context(|| self.what())
+    }
+
+    fn what(&self) -> String {
+        format!("container directory {:?}", self.dir.path())
     }
 
     /// Removes the directory after create has failed and has undone everything else. Can be
@@ -106,6 +126,10 @@ impl Reserved {
         // The exit of this process releases the lock otherwise.
         let _ = rustix::fs::flock(&self.dir.fd, FlockOperation::Unlock);
     }
+}
+
+fn encode(name: &str, value: &impl serde::Serialize) -> Result<Vec<u8>> {
+    serde_json::to_vec(value).map_err(|e| Error::new(Kind::System, format!("write {name}: {e}")))
 }
 
 /// Opens and locks the new directory of `id`; `None` if another process has removed it.

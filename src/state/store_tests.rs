@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::test_support::{Home, Sleep, id, intent, state};
-use crate::state::{self, START_FIFO, Status, VERSION};
+use crate::state::{self, START_FIFO, State, Status, VERSION};
 use crate::{Kind, container};
 
 fn status(home: &Home, name: &str) -> Status {
@@ -170,6 +170,31 @@ fn creation_is_seen_by_its_lock() {
         assert_eq!(json["pid"], 0);
     }
     // A crash of create: the descriptor is closed, and nothing else happens.
+    drop(reserved);
+    assert_eq!(status(&home, "c"), Status::Stopped);
+    container::delete::destroy(home.load("c").unwrap()).unwrap();
+    home.reserve("c").abandon().unwrap();
+}
+
+#[test]
+fn a_prepared_state_is_seen_when_it_is_committed() {
+    let home = Home::new();
+    let sleep = Sleep::new();
+    let other = State { user_namespace: 7, ..state("c", sleep.pid()) };
+    for committed in [state("c", sleep.pid()), other] {
+        let mut reserved = home.reserve("c");
+        reserved.prepare(&state("c", sleep.pid())).unwrap();
+        assert_eq!(status(&home, "c"), Status::Creating);
+        reserved.commit(&committed).unwrap();
+        let found = home.load("c").unwrap();
+        assert_eq!(found.state().unwrap().user_namespace, committed.user_namespace);
+        let names: Vec<_> = std::fs::read_dir(reserved.path()).unwrap().flatten().collect();
+        assert_eq!(names.len(), 2, "{names:?}");
+        reserved.abandon().unwrap();
+    }
+    // A create that is killed between the two.
+    let mut reserved = home.reserve("c");
+    reserved.prepare(&state("c", sleep.pid())).unwrap();
     drop(reserved);
     assert_eq!(status(&home, "c"), Status::Stopped);
     container::delete::destroy(home.load("c").unwrap()).unwrap();

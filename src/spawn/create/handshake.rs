@@ -5,14 +5,16 @@ use std::os::fd::OwnedFd;
 
 use super::lifecycle::run_create_hooks;
 use super::net_devices::NetDevices;
+use super::record;
 use crate::cgroup::Cgroup;
 use crate::config::options::MountAttr;
 use crate::config::{Choice, FilterPoint, IdMaps, Mount, MountKind, Plan, Process};
 use crate::init::Inherited;
+use crate::init::last_steps::user_namespace;
 use crate::protocol::{ToInit, ToParent};
 use crate::spawn::handshake::{Due, Handshake, unexpected};
 use crate::spawn::{idmapped, maps};
-use crate::state::Status;
+use crate::state::{Reserved, Status};
 use crate::{Context, Result};
 
 pub(super) struct InitHandshake<'a> {
@@ -28,6 +30,9 @@ pub(super) struct InitHandshake<'a> {
     /// Whether hooks of create have been started: then poststop hooks are owed.
     pub hooks_ran: bool,
     pub user_namespace: u64,
+    /// The start time of init, if it is known.
+    pub start_time: Option<u64>,
+    pub reserved: &'a mut Reserved,
 }
 
 impl InitHandshake<'_> {
@@ -39,6 +44,11 @@ impl InitHandshake<'_> {
             }
         }
         loop {
+            if self.shared.due.as_slice() == [Due::Ready] {
+                // A failure repeats in commit, which reports it: init may have ended with an error of
+                // its own.
+                let _ = self.prepare_state();
+            }
             match self.shared.receive()? {
                 ToParent::NeedMap => self.map()?,
                 ToParent::Pid(pid) => self.replace_child(pid)?,
@@ -54,6 +64,20 @@ impl InitHandshake<'_> {
                 _ => return Err(unexpected()),
             }
         }
+    }
+
+    /// Writes the state while init is at work, so that init does not wait for it. In a user namespace
+    /// the state is known only when init is ready.
+    fn prepare_state(&mut self) -> Result<()> {
+        if self.plan.namespaces.has_user() {
+            return Ok(());
+        }
+        let mut state = self.shared.state.clone();
+        record::set_pid(&mut state, self.shared.child.pid, None)?;
+        state.user_namespace = user_namespace(&self.inherited.proc)?;
+        state.cgroup = self.cgroup.record().clone();
+        self.start_time = Some(state.start_time);
+        self.reserved.prepare(&state)
     }
 
     fn enter_cgroup(&mut self) -> Result<()> {

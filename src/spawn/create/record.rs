@@ -47,9 +47,13 @@ pub(crate) fn state(
 }
 
 /// Adds the process id of init and its start time: the id alone may belong to another process
-/// later.
-pub(crate) fn set_pid(state: &mut State, pid: i32) -> Result<()> {
-    state.start_time = state::process_start_time(pid)?
+/// later. `start_time`: if it is known.
+pub(crate) fn set_pid(state: &mut State, pid: i32, start_time: Option<u64>) -> Result<()> {
+    let start_time = match start_time {
+        None => state::process_start_time(pid)?,
+        known => known,
+    };
+    state.start_time = start_time
         .ok_or_else(|| Error::new(Kind::System, "it has ended").context("container init"))?;
     state.pid = pid;
     Ok(())

@@ -31,6 +31,8 @@ pub struct Created<'a> {
     parent: Parent<'a>,
     plan: Plan,
     state: State,
+    /// The start time of init, if it is known already.
+    start_time: Option<u64>,
     reserved: Reserved,
     cgroup: Option<Cgroup>,
     net_devices: Option<NetDevices>,
@@ -57,6 +59,7 @@ pub(super) fn run<'a>(
         service_manager: request.options.notify.clone().filter(|_| plan.notifies),
         plan,
         state,
+        start_time: None,
         reserved,
         cgroup: None,
         net_devices: None,
@@ -169,6 +172,8 @@ impl Created<'_> {
             net_devices: None,
             hooks_ran: false,
             user_namespace: 0,
+            start_time: None,
+            reserved: &mut self.reserved,
         };
         let ready = handshake.until_ready();
         if ready.is_err() && !handshake.shared.adopted {
@@ -178,6 +183,7 @@ impl Created<'_> {
         self.poststop_owed = handshake.hooks_ran;
         self.net_devices = handshake.net_devices.take();
         self.master = handshake.shared.master.take();
+        self.start_time = handshake.start_time;
         self.state.user_namespace = handshake.user_namespace;
         self.socket = Some(socket);
         // A cgroup made by systemd is known only now.
@@ -197,7 +203,7 @@ impl Created<'_> {
         if let Some(groups) = &self.state.intel_rdt {
             groups.add(child.pid)?;
         }
-        record::set_pid(&mut self.state, child.pid)?;
+        record::set_pid(&mut self.state, child.pid, self.start_time)?;
         log::debug(format_args!("init is process {} and is ready", child.pid));
         self.reserved.commit(&self.state)?;
         if let Some(path) = &request.options.pid_file {
