@@ -42,8 +42,8 @@ pub enum ToParent {
     Console(OwnedFd),
     /// The number of the seccomp listener in init; the runtime takes it by pidfd_getfd(2).
     SeccompFd(RawFd),
-    /// Everything is in place, in the user namespace of this inode number (0 if the kernel has no
-    /// user namespaces).
+    /// Everything is in place, in the user namespace of this inode number (0 if it is the runtime's
+    /// own).
     Ready {
         user_namespace: u64,
     },

@@ -124,7 +124,14 @@ fn execute(init: &Init<'_>, umask: Mode) -> Result<i32> {
     if plan.route.joins_pid {
         enter::pid_namespace(init)?;
     }
-    let Some(process) = &plan.process else { return without_process(init, within) };
+    // While the procfs of the host is open.
+    let user_namespace = match plan.namespaces.has_user() {
+        true => user_namespace(&init.inherited.proc)?,
+        false => 0,
+    };
+    let Some(process) = &plan.process else {
+        return without_process(init, within, user_namespace);
+    };
     let program = Program {
         process,
         filter_point: plan.filter_point,
@@ -134,6 +141,7 @@ fn execute(init: &Init<'_>, umask: Mode) -> Result<i32> {
         affinity: Affinity::All,
         preserve_fds: plan.preserve_fds,
         listen: &plan.listen,
+        user_namespace,
         is_hidden: enter::is_hidden(plan),
         parent: init.parent,
         fifos: init.fifos,
@@ -158,8 +166,7 @@ fn start_hooks(init: &Init<'_>) -> Result<()> {
 
 /// Ends the create of a container without a process: the specification allows it, and it can never
 /// be started.
-fn without_process(init: &Init<'_>, within: Within) -> Result<i32> {
-    let user_namespace = user_namespace(&init.inherited.proc)?;
+fn without_process(init: &Init<'_>, within: Within, user_namespace: u64) -> Result<i32> {
     let is_sibling = init.plan.route.joins_pid;
     close_others(init.plan.preserve_fds, init.parent, init.fifos)?;
     outlive_runtime()?;

@@ -31,15 +31,15 @@ enum Remaining {
 }
 
 impl Program<'_> {
-    pub(super) fn execute_here(&self, exec: Exec<'_>, user_namespace: u64) -> Result<i32> {
+    pub(super) fn execute_here(&self, exec: Exec<'_>) -> Result<i32> {
         let remaining = self.restrict(self.filter_point != FilterPoint::Execute)?;
-        self.ready(user_namespace)?;
+        self.ready()?;
         self.wait_and_execute(exec, remaining, nix::unistd::getpid().as_raw())
     }
 
     /// A sibling becomes the container's init: the runtime learns its id, then receives its
     /// messages.
-    pub(super) fn execute_as_init(&self, exec: Exec<'_>, user_namespace: u64) -> Result<i32> {
+    pub(super) fn execute_as_init(&self, exec: Exec<'_>) -> Result<i32> {
         let remaining = self.restrict(self.filter_point == FilterPoint::Clone)?;
         let pid = clone_sibling(false, &AtomicI32::new(0), |pid| {
             let run = || {
@@ -50,7 +50,7 @@ impl Program<'_> {
                     self.restrict_fully(remaining)?;
                     remaining = Remaining::Nothing;
                 }
-                self.ready(user_namespace)?;
+                self.ready()?;
                 self.wait_and_execute(exec, remaining, pid)
             };
             exit_status(self.parent, run())
@@ -64,7 +64,7 @@ impl Program<'_> {
     /// have.
     pub(super) fn execute_by_sibling(&self, mut exec: Exec<'_>, report: &Report) -> Result<i32> {
         let remaining = self.restrict(self.filter_point == FilterPoint::Clone)?;
-        self.ready(0)?;
+        self.ready()?;
         nix::unistd::close(self.parent.as_raw_fd()).context("close the socket to the runtime")?;
         let pid = clone_sibling(true, report.born(), |pid| {
             let mut run = || {
@@ -99,7 +99,8 @@ impl Program<'_> {
         Ok(0)
     }
 
-    fn ready(&self, user_namespace: u64) -> Result<()> {
+    fn ready(&self) -> Result<()> {
+        let user_namespace = self.user_namespace;
         self.parent.tell_parent(&ToParent::Ready { user_namespace })?;
         self.parent.wait_for(ToInit::Go)
     }

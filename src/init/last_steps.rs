@@ -30,6 +30,8 @@ pub(crate) struct Program<'a> {
     /// How many descriptors from 3 up the program gets, those of `listen` among them.
     pub preserve_fds: u32,
     pub listen: &'a Listen,
+    /// The user namespace that init reports when it is ready; 0 if it is the runtime's.
+    pub user_namespace: u64,
     /// Whether the process is not dumpable until it executes the program.
     pub is_hidden: bool,
     pub parent: &'a Socket,
@@ -48,11 +50,6 @@ impl Program<'_> {
     /// returned.
     pub fn run(&self, umask: Mode) -> Result<i32> {
         let process = self.process;
-        // The runtime records the user namespace of init only.
-        let user_namespace = match self.birth {
-            Birth::Exec(_) => 0,
-            Birth::Here | Birth::Init => user_namespace(self.proc)?,
-        };
         // While the procfs of the host is open, and before no_new_privs, under which a confined
         // runtime may not change to another profile.
         apparmor(process, self.proc)?;
@@ -103,8 +100,8 @@ impl Program<'_> {
             limits::set(process.rlimits.iter().filter(before_birth), None)?;
         }
         match &self.birth {
-            Birth::Here => self.execute_here(exec, user_namespace),
-            Birth::Init => self.execute_as_init(exec, user_namespace),
+            Birth::Here => self.execute_here(exec),
+            Birth::Init => self.execute_as_init(exec),
             Birth::Exec(report) => self.execute_by_sibling(exec, report),
         }
     }

@@ -57,7 +57,10 @@ impl InitHandshake<'_> {
                 ToParent::NeedIdmap(index, mount) => self.idmap(index, &mount)?,
                 ToParent::NeedHooks => self.run_hooks()?,
                 ToParent::Ready { user_namespace } => {
-                    self.user_namespace = user_namespace;
+                    self.user_namespace = match self.plan.namespaces.has_user() {
+                        true => user_namespace,
+                        false => self.own_user_namespace()?,
+                    };
                     self.cgroup.set_devices()?;
                     return delegate(self.plan, self.cgroup, self.shared.child.pid);
                 }
@@ -74,10 +77,18 @@ impl InitHandshake<'_> {
         }
         let mut state = self.shared.state.clone();
         record::set_pid(&mut state, self.shared.child.pid, None)?;
-        state.user_namespace = user_namespace(&self.inherited.proc)?;
+        state.user_namespace = self.own_user_namespace()?;
         state.cgroup = self.cgroup.record().clone();
         self.start_time = Some(state.start_time);
         self.reserved.prepare(&state)
+    }
+
+    /// Returns the user namespace of the runtime.
+    fn own_user_namespace(&mut self) -> Result<u64> {
+        if self.user_namespace == 0 {
+            self.user_namespace = user_namespace(&self.inherited.proc)?;
+        }
+        Ok(self.user_namespace)
     }
 
     fn enter_cgroup(&mut self) -> Result<()> {

@@ -47,6 +47,7 @@ pub(super) fn run(
             affinity: plan.affinity.clone(),
             preserve_fds: plan.preserve_fds,
             listen: &plan.listen,
+            user_namespace: 0,
             is_hidden: true,
             parent: &child_socket,
             fifos: None,
