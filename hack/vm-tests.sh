@@ -11,10 +11,20 @@
 # VM_GUEST=arm64 the guest with that option of hack/vm, VM_DRIVERS=systemd only one of the two cgroup
 # drivers. Exit status 126: no virtual machine is possible here.
 #
+# VM_RESULTS=FILE makes a check of several runs, each of which may be cut off: a test that passes is
+# recorded in FILE as soon as it has ended, and a later run leaves out the tests that have passed in the
+# same guest with the same binary (the library's unit tests: with the same test program). Remove the line
+# of a test whose own code has changed. Name the binary by BULKHEAD_BIN, since a new commit makes
+# another one. The last line of stderr counts the tests that have passed.
+#
 # VM_GUEST=arm64 is the check of that architecture, run by hand before a release: by default every
 # module and the library's unit tests, with the driver cgroupfs, and then hack/demo.sh, all built here
-# by cross compilers. On two processors it takes an hour or more; the build needs 15 minutes of
-# processor time. BULKHEAD_TEST_PATIENCE bounds the waits of the tests (240 seconds).
+# by cross compilers. On two processors it takes two hours; the build needs 15 minutes of
+# processor time. BULKHEAD_TEST_PATIENCE bounds the waits of the tests (240 seconds); a module may take
+# 7 times as long, and the whole 60 times. On a machine that does something else besides:
+#
+#   export VM_GUEST=arm64 VM_RESULTS=FILE BULKHEAD_BIN=PATH BULKHEAD_TEST_PATIENCE=600
+#   nice -n 19 hack/vm-tests.sh >>LOG 2>&1        # again, until every test has passed
 set -euo pipefail
 # shellcheck source=hack/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -36,7 +46,8 @@ patience=120 limit=600 whole=1800 last=
 if [ "${VM_GUEST:-}" = arm64 ]; then
     modules=(all)
     drivers=cgroupfs
-    patience=${BULKHEAD_TEST_PATIENCE:-240} limit=1800 whole=14400
+    patience=${BULKHEAD_TEST_PATIENCE:-240}
+    limit=$((patience * 7)) whole=$((patience * 60))
     [ -n "${VM_TESTS:-}" ] || [ $# -gt 0 ] || last=hack/demo.sh
 fi
 [ -z "${VM_TESTS:-}" ] || read -ra modules <<<"$VM_TESTS"
@@ -72,22 +83,49 @@ while read -r program executable; do
 done <"$stage/list" >"$stage/all"
 printf '%s\n' "${@-}" >"$stage/filters" # an empty pattern matches everything
 [ "${modules[*]}" != all ] || mapfile -t modules < <(sed 's/::.*//' "$stage/all" | sort -u)
+results=${VM_RESULTS:-/dev/null}
+: >>"$results"
+machine=$suite${VM_GUEST:+,$VM_GUEST}${VM_KERNEL:+,${VM_KERNEL// /,}}
+# What each test program tests: the end-to-end tests the binary, the unit tests their own program.
+declare -A sums
+while read -r program _; do
+    tested=$stage/$program
+    [ "$program" != e2e ] || tested=$stage/runtime
+    sums[$program]=$(sha256sum "$tested" | cut -c 1-16)
+done <"$stage/list"
+# key DRIVER PROGRAM: the beginning of a line in the file of results.
+key() { echo "${sums[$2]} $machine $1 $2"; }
+# The tests of a run, by exact name: to the test program, `exec::` is a part of `hostile_exec::` too. A module of
+# the library can have the name of one of the end-to-end tests.
 runs=()
 for driver in ${VM_DRIVERS:-$drivers}; do
     for name in "${modules[@]}"; do
         case "$driver ${with_systemd[*]} " in
         cgroupfs\ * | *" $name "*) runs+=("$driver:$name") ;;
+        *) continue ;;
         esac
+        grep "^$name::" "$stage/all" >"$stage/module" || die "no such module of tests: $name"
+        while read -r program _; do
+            key=$(key "$driver" "$program")
+            sed -n "s/ $program\$//p" "$stage/module" | grep -F -f "$stage/filters" |
+                sed "s/^/$key /" >"$stage/keys" || true
+            cat "$stage/keys" >>"$stage/wanted"
+            grep -Fxv -f "$results" "$stage/keys" | sed 's/.* //' >"$stage/$driver:$name.tests.$program" || true
+        done <"$stage/list"
     done
 done
-# By exact name: to the test program, `exec::` is a part of `hostile_exec::` too. A module of the
-# library can have the name of one of the end-to-end tests.
-for name in "${modules[@]}"; do
-    grep "^$name::" "$stage/all" >"$stage/module" || die "no such module of tests: $name"
-    while read -r program _; do
-        sed -n "s/ $program\$//p" "$stage/module" | grep -F -f "$stage/filters" >"$stage/$name.tests.$program" || true
-    done <"$stage/list"
-done
+# Records each test that has passed. A line "-- run DRIVER PROGRAM MODULE" stands before those of a run.
+record() {
+    local line words key=
+    while IFS= read -r line; do
+        printf '%s\n' "$line"
+        read -ra words <<<"$line"
+        case $line in
+        "-- run "*) key=$(key "${words[@]:2:2}") ;;
+        "test "*" ... ok") echo "$key ${words[1]}" >>"$results" ;;
+        esac
+    done
+}
 
 # shellcheck disable=SC2016 # expanded in the guest
 inside='
@@ -104,14 +142,15 @@ echo 8M >/sys/block/zram1/disksize && cat "$stage/disk" >/dev/zram1 &&
 for run in "${runs[@]}"; do
     started=$SECONDS
     name=${run#*:}
-    cat "$stage/$name.tests".* | grep -q . || continue
+    cat "$stage/$run.tests".* | grep -q . || continue
     export BULKHEAD_TEST_DRIVER=${run%%:*}
     export BULKHEAD_TEST_CGROUP=$view
     [ $BULKHEAD_TEST_DRIVER = cgroupfs ] || BULKHEAD_TEST_CGROUP+=", $BULKHEAD_TEST_DRIVER"
     echo "-- $name ($BULKHEAD_TEST_CGROUP)"
-    for list in "$stage/$name.tests".*; do
+    for list in "$stage/$run.tests".*; do
         mapfile -t tests <"$list"
         [ ${#tests[@]} -gt 0 ] || continue
+        echo "-- run $BULKHEAD_TEST_DRIVER ${list##*.} $name"
         timeout $limit "$stage/${list##*.}" --exact "${tests[@]}" || failed+=" $run"
     done
     echo "-- $name took $((SECONDS - started)) s"
@@ -137,10 +176,12 @@ esac
 status=0
 hack/vm run "${guest[@]}" --kernel "${VM_KERNEL:-}" --timeout "$whole" --share "$stage" \
     env BULKHEAD_TEST_PATIENCE="$patience" bash -c "$inside" inside "$stage" \
-    "vm${VM_KERNEL:+, $VM_KERNEL}${VM_GUEST:+, $VM_GUEST}" "${runs[*]}" "$limit" "$last" || status=$?
+    "vm${VM_KERNEL:+, $VM_KERNEL}${VM_GUEST:+, $VM_GUEST}" "${runs[*]}" "$limit" "$last" | record || status=$?
 if [ -n "${BULKHEAD_TEST_SKIPS:-}" ]; then
     cat "$stage/skips" >>"$BULKHEAD_TEST_SKIPS"
 else
     sort -u "$stage/skips" | sed 's/^/skipped: /' >&2
 fi
+[ -z "${VM_RESULTS:-}" ] ||
+    note "$(grep -Fxc -f "$results" "$stage/wanted" || true) of $(wc -l <"$stage/wanted") tests have passed: $results"
 exit $status

@@ -2,6 +2,7 @@
 # Runs the validation suite of opencontainers/runtime-tools against bulkhead.
 #
 #   integration/runtime-tools.sh [--beside RUNTIME]... [--cgroup2] [--only REGEX] CHECKOUT
+#   integration/runtime-tools.sh --build DIR CHECKOUT
 #
 # CHECKOUT is a checkout of runtime-tools; nothing is written there and nothing is fetched: its
 # vendor directory and its root file system are used unchanged. The environment variable RUNTIME
@@ -11,6 +12,12 @@
 #   --cgroup2         in a mount namespace whose /sys/fs/cgroup is cgroup v2 alone
 #   --only REGEX      only the cases whose name matches
 #   --logs DIR        keep the output of each case
+#   --build DIR       only build the suite, in DIR, which then serves as CHECKOUT where there is no Go
+#
+# In the virtual machine of hack/vm, with RUNTIME static:
+#
+#   hack/vm run --timeout 7200 --share DIR --share "$(dirname "$RUNTIME")" \
+#       env RUNTIME="$RUNTIME" BULKHEAD_SLOWNESS=10 integration/runtime-tools.sh --beside /usr/sbin/runc DIR
 #
 # Prints a table: case, result under bulkhead, result under the other runtimes. Exit status: 1 if a
 # case fails under bulkhead that runtime-tools.expected does not list (with its reason); 2 if the
@@ -21,7 +28,7 @@ set -u
 
 here=$(cd "$(dirname "$0")" && pwd)
 expected=$here/runtime-tools.expected
-limit=120 # seconds a case may take
+limit=$((120 * ${BULKHEAD_SLOWNESS:-1})) # seconds a case may take
 
 die() {
     echo "runtime-tools.sh: $*" >&2
@@ -33,13 +40,14 @@ usage() {
     exit 2
 }
 
-beside=() only=. cgroup2='' logs=''
+beside=() only=. cgroup2='' logs='' build=''
 again=("$@")
 while [ $# -gt 0 ]; do
     case $1 in
         --beside) [ $# -ge 2 ] || usage; beside+=("$2"); shift 2 ;;
         --only) [ $# -ge 2 ] || usage; only=$2; shift 2 ;;
         --logs) [ $# -ge 2 ] || usage; logs=$2; shift 2 ;;
+        --build) [ $# -ge 2 ] || usage; build=$2; shift 2 ;;
         --cgroup2) cgroup2=yes; shift ;;
         -*) usage ;;
         *) break ;;
@@ -56,18 +64,6 @@ if [ -n "$cgroup2" ] && [ -z "${RUNTIME_TOOLS_CGROUP2:-}" ]; then
         umount -l /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup || exit 2
         exec "$@"' sh "$0" "${again[@]}"
 fi
-
-checkout=$(cd "$1" && pwd) || die "no such directory: $1"
-if ! [ -d "$checkout/validation" ] || ! [ -d "$checkout/vendor" ]; then
-    die "$checkout is no checkout of runtime-tools"
-fi
-runtime=${RUNTIME:-$here/../target/debug/bulkhead}
-runtime=$(command -v "$runtime") || die "no such runtime: ${RUNTIME:-$runtime}"
-runtime=$(realpath "$runtime")
-
-work=$(mktemp -d "${TMPDIR:-/tmp}/runtime-tools.XXXXXX") || exit 2
-layout=v1
-[ "$(stat -fc %T /sys/fs/cgroup)" = cgroup2fs ] && layout=v2
 
 # --- build --------------------------------------------------------------------------------------
 
@@ -86,10 +82,11 @@ build() {
     local go main name
     go=$(find_go) || die "no Go of 1.21 or newer (Debian: golang-1.23-go, from backports)"
     export GOTOOLCHAIN=local GOPROXY=off GOFLAGS=-mod=vendor GOWORK=off
+    # Static: they run in a root file system of the suite, or in another machine.
+    export CGO_ENABLED=0
     export GOCACHE=${GOCACHE:-$work/cache}
     cd "$checkout" || exit 2
-    # Static, as the suite's Makefile has it: it runs inside of a root file system of its own.
-    CGO_ENABLED=0 "$go" build -buildvcs=false -tags 'netgo osusergo' -o "$work/runtimetest" \
+    "$go" build -buildvcs=false -tags 'netgo osusergo' -o "$work/runtimetest" \
         ./cmd/runtimetest || die "cannot build runtimetest"
     for main in validation/*/*.go; do
         name=$(basename "$main" .go)
@@ -97,9 +94,29 @@ build() {
         [[ $name =~ $only ]] || continue
         "$go" build -buildvcs=false -o "$work/cases/$name.t" "$main" || die "cannot build $main"
     done
-    cd "$work" || exit 2
-    ln -s "$checkout"/rootfs-*.tar.gz "$work/"
+    cp "$checkout"/rootfs-*.tar.gz "$work/" || exit 2
 }
+
+checkout=$(cd "$1" && pwd) || die "no such directory: $1"
+built=
+if [ -d "$checkout/cases" ]; then
+    built=yes
+elif ! [ -d "$checkout/validation" ] || ! [ -d "$checkout/vendor" ]; then
+    die "$checkout is no checkout of runtime-tools"
+fi
+if [ -n "$build" ]; then
+    [ -z "$built" ] || die "$checkout is built"
+    mkdir -p "$build" && work=$(cd "$build" && pwd) || exit 2
+    build
+    exit
+fi
+runtime=${RUNTIME:-$here/../target/debug/bulkhead}
+runtime=$(command -v "$runtime") || die "no such runtime: ${RUNTIME:-$runtime}"
+runtime=$(realpath "$runtime")
+
+work=$(mktemp -d "${TMPDIR:-/tmp}/runtime-tools.XXXXXX") || exit 2
+layout=v1
+[ "$(stat -fc %T /sys/fs/cgroup)" = cgroup2fs ] && layout=v2
 
 # --- run ----------------------------------------------------------------------------------------
 
@@ -162,9 +179,14 @@ reason() {
     sed -n "s/^$1\(@$layout\)\{0,1\}:[[:space:]]*//p" "$expected" | head -1
 }
 
-mkdir -p "$work/cases"
 trap 'rm -rf --one-file-system "$work"' EXIT
-build
+if [ -n "$built" ]; then
+    cp "$checkout/runtimetest" "$checkout"/rootfs-*.tar.gz "$work/" || exit 2
+    ln -s "$checkout/cases" "$work/"
+else
+    build
+fi
+cd "$work" || exit 2
 bad=0 row='%-34s %-10s'
 heads=(case bulkhead)
 for other in "${beside[@]}"; do
@@ -175,6 +197,7 @@ done
 printf "$row\n" "${heads[@]}"
 for program in "$work"/cases/*.t; do
     name=$(basename "$program" .t)
+    [[ $name =~ $only ]] || continue
     cells=("$name" "$(run_case "$name" "$runtime")")
     for other in "${beside[@]}"; do
         cells+=("$(run_case "$name" "$(command -v "$other")")")

@@ -100,11 +100,10 @@ fn messages_of_an_init_that_is_not_adopted_are_refused() {
     ] {
         let (first, forger) = forger(message);
         let mut c = neighbour_of(&first);
-        c.rt.through = ["strace", "-f", "-o", "/dev/null", "-e", "trace=clone", "-e"]
-            .into_iter()
-            .chain(["inject=clone:delay_exit=1500000"])
+        let delay = format!("inject=clone:delay_exit={}", (*PATIENCE / 20).as_micros());
+        c.rt.through = ["strace", "-f", "-o", "/dev/null", "-e", "trace=clone", "-e", &delay]
             .map(Into::into)
-            .collect();
+            .to_vec();
         c.write();
         permit(&first);
         let running = c.rt.spawn(c.rt.command(&c.words("run", &[])));

@@ -33,18 +33,10 @@ const ATTACK: &str = "
 
 /// Delays exec at a system call that it makes in the container.
 fn delay(c: &mut Container) {
-    c.rt.through = [
-        "strace",
-        "-f",
-        "-o",
-        "/dev/null",
-        "-e",
-        "trace=setsid",
-        "-e",
-        "inject=setsid:delay_enter=1500000",
-    ]
-    .map(Into::into)
-    .to_vec();
+    let delay = format!("inject=setsid:delay_enter={}", (*PATIENCE / 20).as_micros());
+    c.rt.through = ["strace", "-f", "-o", "/dev/null", "-e", "trace=setsid", "-e", &delay]
+        .map(Into::into)
+        .to_vec();
 }
 
 /// Fails the test if the attack finds anything in an exec, or does not find everything in a process

@@ -7,7 +7,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use crate::hostile_support::{Canary, SECRET, one_line, plant};
-use crate::support::{Container, Ran, json, said, wait_for};
+use crate::support::{Container, PATIENCE, Ran, json, said, wait_for, wait_until};
 
 /// Capabilities that make an attacker as strong as the engine allows.
 const STRONG: &[&str] = &[
@@ -201,6 +201,15 @@ fn open_directories_of_the_caller_are_no_working_directory() {
     canary.assert_unchanged();
 }
 
+/// Whether the process or a descendant is in that system call.
+fn is_held(pid: u32, call: i64) -> bool {
+    let read = |name: &str| fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap_or_default();
+    read("syscall").starts_with(&format!("{call} "))
+        || read(&format!("task/{pid}/children"))
+            .split_whitespace()
+            .any(|child| is_held(child.parse().unwrap(), call))
+}
+
 #[test]
 fn a_working_directory_swapped_for_a_descriptor_is_refused() {
     // What the caller hands on is open to the end. The directory is there when it is looked for,
@@ -218,7 +227,8 @@ fn a_working_directory_swapped_for_a_descriptor_is_refused() {
         fs::set_permissions(&dir, PermissionsExt::from_mode(0o755)).unwrap();
         let script = format!(
             "exec 3<'{dir}'; exec strace -f -o /dev/null -e trace=pivot_root \
-             -e inject=pivot_root:delay_enter=1500000 \"$@\""
+             -e inject=pivot_root:delay_enter={} \"$@\"",
+            (*PATIENCE / 20).as_micros()
         );
         container.rt.through = ["bash", "-c", &script, "bash"].map(Into::into).to_vec();
         container
@@ -231,7 +241,7 @@ fn a_working_directory_swapped_for_a_descriptor_is_refused() {
         let bundle = container.path().to_str().unwrap().to_owned();
         let words: Vec<&str> = words.into_iter().chain([bundle.as_str(), &container.id]).collect();
         let running = container.rt.spawn(container.rt.command(&words));
-        std::thread::sleep(std::time::Duration::from_millis(900));
+        wait_until("init is held", || is_held(running.child.id(), nix::libc::SYS_pivot_root));
         let (w, v) = (container.rootfs().join("w"), container.rootfs().join("v"));
         let flags = nix::fcntl::RenameFlags::RENAME_EXCHANGE;
         let here = nix::fcntl::AT_FDCWD;

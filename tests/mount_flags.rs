@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 
 use crate::support::rootless::{give_to_nobody, of_nobody};
 use crate::support::*;
@@ -181,16 +181,24 @@ fn a_file_on_a_directory_is_not_a_directory() {
 #[test]
 fn a_tmpfs_without_a_mode_has_the_same_at_every_start() {
     let mut c = Container::with_script("stat -c %a /new /deep/er /mnt /tmp; stat -c %a /deep");
-    fs::set_permissions(
-        c.rootfs().join("mnt"),
-        std::os::unix::fs::PermissionsExt::from_mode(0o750),
-    )
-    .unwrap();
+    fs::set_permissions(c.rootfs().join("mnt"), PermissionsExt::from_mode(0o750)).unwrap();
     for place in ["/new", "/deep/er", "/mnt", "/tmp"] {
         c.mount(place, "tmpfs", "tmpfs", &["size=1m"]);
     }
     for start in ["first", "second"] {
         assert_eq!(c.output(), "1777\n1777\n750\n1777\n755\n", "{start} start");
+    }
+}
+
+#[test]
+fn a_directory_of_the_host_that_a_tmpfs_covers_is_not_for_everybody() {
+    let mut c = Container::with_script("stat -c %a /mnt /mnt/new/er");
+    fs::create_dir(c.path().join("volume")).unwrap();
+    c.mount("/mnt", "bind", "volume", &["bind"]).mount("/mnt/new/er", "tmpfs", "tmpfs", &[]);
+    assert_eq!(c.output(), "755\n1777\n");
+    for name in ["new", "new/er"] {
+        let made = fs::metadata(c.path().join("volume").join(name)).unwrap();
+        assert_eq!(made.permissions().mode() & 0o7777, 0o755, "{name}");
     }
 }
 

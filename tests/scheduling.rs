@@ -141,6 +141,17 @@ fn exec_takes_over_or_brings_its_own() {
     assert_eq!(io_priority(other.pid), "idle");
 }
 
+/// As under runc and crun: the idle class has no priorities (ioprio_set(2)).
+#[test]
+fn a_missing_io_priority_is_zero() {
+    for (class, expected) in [("IDLE", "idle"), ("BE", "best-effort: prio 0")] {
+        let mut c = asleep();
+        c.set("/process/ioPriority", json!({"class": format!("IOPRIO_CLASS_{class}")}));
+        c.run_detached();
+        assert_eq!(io_priority(c.process().pid), expected);
+    }
+}
+
 // Proves: process.scheduler.policy=SCHED_ISO
 #[test]
 fn what_the_kernel_refuses_is_an_error() {

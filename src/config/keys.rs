@@ -66,7 +66,7 @@ pub const PROCESS: &[Key] = keys! {
     commandLine: Foreign,
     capabilities: Object(keys! { bounding, effective, inheritable, permitted, ambient }),
     rlimits: Objects(keys! { type, soft: Required, hard: Required }),
-    ioPriority: Object(keys! { class: Required, priority: Required }),
+    ioPriority: Object(keys! { class: Required, priority }),
     scheduler: Object(keys! { policy, nice, priority, flags, runtime, deadline, period }),
     execCPUAffinity: Object(keys! { initial, final }),
 };

@@ -9,7 +9,7 @@
 //! * Required members that the crate reads as 0, or by a default of its own, if they are missing:
 //!   refused by `members` (`devices[].major`, `rlimits[].soft`, `ioPriority.class`, `rate`, ...).
 //!   These keep their default, as in runc: `user.uid`, `user.gid` (0), `uidMappings[].containerID`
-//!   (0), `resources.devices[].allow` (false, so deny), `consoleSize` (0 x 0).
+//!   (0), `ioPriority.priority` (0), `resources.devices[].allow` (false, so deny), `consoleSize` (0 x 0).
 //! * `process` without `user`: the crate fails; runc and crun run the process as root. So does
 //!   `document`.
 //! * `resources.pids` without `limit`: the crate reads 0, which would be a limit. Removed.

@@ -14,7 +14,7 @@ use crate::config::Kind as Namespace;
 use crate::config::Mount;
 use crate::config::mounts::MountKind;
 use crate::config::options::{MountAttr, SuperFlags};
-use crate::fs::{Root, copy_tree};
+use crate::fs::{Root, copy_tree, mount_id};
 use crate::mount::closing::close_later;
 use crate::mount::filesystem::make;
 use crate::mount::trees::Trees;
@@ -180,7 +180,7 @@ fn new_filesystem(
         let mode = if existed {
             rustix::fs::fstat(&target)?.st_mode & 0o7777
         } else {
-            like_tmpfs(target.as_fd())?
+            like_tmpfs(root, target.as_fd())?
         };
         data.push(("mode".into(), Some(format!("{mode:o}"))));
     }
@@ -240,9 +240,13 @@ fn set_label(new: BorrowedFd<'_>, label: &str) -> Result<()> {
 }
 
 /// Gives a directory that was made for a tmpfs the mode that the kernel gives a tmpfs: the next
-/// start finds the directory, and its tmpfs must have the same mode.
-fn like_tmpfs(made: BorrowedFd<'_>) -> Result<u32> {
+/// start finds the directory, and its tmpfs must have the same mode. A directory in another mount can
+/// be one of the host's, where it must not be writable for everybody.
+fn like_tmpfs(root: &Root, made: BorrowedFd<'_>) -> Result<u32> {
     const MODE: u32 = 0o1777;
+    if mount_id(made)? != mount_id(root.fd())? {
+        return Ok(MODE);
+    }
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let dir = rustix::fs::openat(made, ".", flags, Mode::empty())?;
     rustix::fs::fchmod(&dir, Mode::from_raw_mode(MODE))

@@ -27,12 +27,21 @@ static int is_socket_to_runtime(int fd)
 	return !getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) && type == SOCK_SEQPACKET;
 }
 
-/* Returns a copy of the socket of process `pid`, or -1. */
+/*
+ * Returns a copy of the socket of process `pid`, or -1. Passes over the process that makes the procfs
+ * on Linux before 6.18: it has a socket, but no standard error.
+ */
 static int take(int pid)
 {
 	int process = syscall(SYS_pidfd_open, pid, 0);
 	if (process < 0)
 		return -1;
+	int standard_error = syscall(SYS_pidfd_getfd, process, STDERR_FILENO, 0);
+	if (standard_error < 0) {
+		close(process);
+		return -1;
+	}
+	close(standard_error);
 	for (int number = 3; number < 256; number++) {
 		int fd = syscall(SYS_pidfd_getfd, process, number, 0);
 		if (fd < 0)
