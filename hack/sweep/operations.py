@@ -34,6 +34,8 @@ OPERATIONS = {
     "start": Operation("start", before=(("create",),), configurations=("plain", "hooks", "userns", "terminal")),
     "exec": Operation("exec", before=STARTED, arguments=("/bin/probe", "report", "/out/exec"),
                       configurations=("plain", "userns")),
+    "exec-d": Operation("exec", before=STARTED, options=("--detach", "--pid-file", "{dir}/pid"),
+                        arguments=("/bin/probe", "stay", "/out/exec"), configurations=("plain", "userns")),
     "update": Operation("update", before=STARTED, options=LIMITS),
     "pause": Operation("pause", before=STARTED),
     "resume": Operation("resume", before=(*STARTED, ("pause",))),
