@@ -255,6 +255,7 @@ case " $*" in
 esac
 [ $# -gt 0 ] || [ -z "$built" ] || step "costs" costs
 [ $# -gt 0 ] || [ -z "$built" ] || step "crashes and faults" sweep
+[ $# -gt 0 ] || [ -z "$built" ] || step "missing system calls" as_root hack/without-syscall.sh --check "$BULKHEAD_BIN"
 [ -z "$not_swept" ] || results+=("NOT RUN crashes and faults: only on x86-64")
 [ -z "$not_compared" ] || results+=("NOT RUN costs: the limits are those of a binary for x86-64 with musl")
 step "nothing left behind" leaks

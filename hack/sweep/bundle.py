@@ -14,6 +14,7 @@ import time
 CONFIGURATIONS = ["plain", "hooks", "userns", "terminal"]
 HOOKS = ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"]
 NAMESPACES = ["pid", "network", "ipc", "uts", "mount", "cgroup"]
+RESOURCES = {"pids": {"limit": 60}, "memory": {"limit": 1 << 28}, "cpu": {"shares": 512}}
 # What a killed container may take to end, in seconds.
 PATIENCE = 5
 PR_SET_CHILD_SUBREAPER = 36
@@ -27,6 +28,11 @@ def read(path):
             return file.read()
     except OSError:
         return ""
+
+
+def has_controller(name):
+    unified = read("/sys/fs/cgroup/cgroup.controllers").split()
+    return name in unified or os.path.isdir(f"/sys/fs/cgroup/{name}")
 
 
 def wait(holds, seconds=PATIENCE):
@@ -121,7 +127,7 @@ class Bundle:
                 "cgroupsPath": f"system.slice:sweep:{self.id}" if self.is_systemd else f"/{self.id}",
                 "resources": {
                     "devices": [{"allow": False, "access": "rwm"}],
-                    "pids": {"limit": 60}, "memory": {"limit": 1 << 28}, "cpu": {"shares": 512},
+                    **{name: limit for name, limit in RESOURCES.items() if has_controller(name)},
                 },
                 "devices": [{"path": "/dev/fuse", "type": "c", "major": 10, "minor": 229, "fileMode": 0o666}],
                 "sysctl": {"kernel.shmmax": "123456"},

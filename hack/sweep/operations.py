@@ -2,10 +2,10 @@
 
 import os
 
-from bundle import HOOKS, REPORTED, wait
-from points import describe, inject_words
+from bundle import HOOKS, REPORTED, has_controller, wait
+from points import inject_words
 
-LIMITS = ["--pids-limit", "50", "--memory", "134217728", "--cpu-share", "256"]
+LIMITS = {"pids": ["--pids-limit", "50"], "memory": ["--memory", "134217728"], "cpu": ["--cpu-share", "256"]}
 
 # What a documented fallback may change (ARCHITECTURE.md, "Fallbacks on other errors than ENOSYS"): the call,
 # its errors, and the facts of a report.
@@ -36,7 +36,8 @@ OPERATIONS = {
                       configurations=("plain", "userns")),
     "exec-d": Operation("exec", before=STARTED, options=("--detach", "--pid-file", "{dir}/pid"),
                         arguments=("/bin/probe", "stay", "/out/exec"), configurations=("plain", "userns")),
-    "update": Operation("update", before=STARTED, options=LIMITS),
+    "update": Operation("update", before=STARTED,
+                        options=[word for name in LIMITS if has_controller(name) for word in LIMITS[name]]),
     "pause": Operation("pause", before=STARTED),
     "resume": Operation("resume", before=(*STARTED, ("pause",))),
     "kill": Operation("kill", before=STARTED, arguments=("KILL",), configurations=("plain", "userns")),
@@ -48,9 +49,8 @@ OPERATIONS = {
 class Sweep:
     """Runs commands of a bundle with one interference each, and tells what is wrong afterwards."""
 
-    def __init__(self, bundle, is_checked=True):
+    def __init__(self, bundle):
         self.bundle = bundle
-        self.is_checked = is_checked
         self.references = {}
 
     def prepare(self, operation, configuration):
@@ -225,5 +225,12 @@ class Sweep:
         self.bundle.clear_output()
         return wrong
 
-    def describe(self, point, wrong):
-        return "\n    ".join([describe(point), *wrong])
+    def leaves(self, point):
+        """Interferes at a point. Returns what is left after `delete --force`, of any runtime, and whether the
+        point was reached."""
+        bundle = self.bundle
+        words = self.prepare(point.operation, point.configuration)
+        report = f"{bundle.dir}/point"
+        bundle.call([*inject_words(bundle.tools, point, report, 12), *words], 30)
+        reached = os.path.getsize(report) > 0 if os.path.exists(report) else False
+        return [what for what in self.clean_up() if what.startswith("after delete")], reached
