@@ -4,8 +4,9 @@
 # v1 or hybrid, in a private pure cgroup v2 view. Those that depend on cgroups also run in a virtual
 # machine with systemd and every controller (hack/vm), on cgroup v2 and then on v1, with cgroups
 # created by the runtime and then by systemd; those of SELinux in a machine that enforces a policy.
-# The costs of the binary are compared with their limits (hack/bench.sh --guard), unless BULKHEAD_BIN
-# names another one. Finally searches for anything left behind.
+# The costs of the binary are compared with their limits (hack/bench.sh --guard), and a sample of crashes
+# and faults is tried (hack/crash-sweep --quick), unless BULKHEAD_BIN names another one. Finally searches for
+# anything left behind.
 #
 #   hack/test.sh [FILTER...]      passes the filters to `cargo test`, for a quick run of a few tests
 #
@@ -121,6 +122,15 @@ costs() {
     [ $status -eq 0 ] || [ $status -eq 126 ]
 }
 
+# Kills the runtime and lets its system calls fail, at the same sample of points each time.
+not_swept=
+sweep() {
+    local status=0
+    as_root hack/crash-sweep --quick --binary "$BULKHEAD_BIN" || status=$?
+    [ $status -ne 126 ] || not_swept=1
+    [ $status -eq 0 ] || [ $status -eq 126 ]
+}
+
 documentation() { RUSTDOCFLAGS="-D warnings" cargo doc --quiet --locked --no-deps; }
 
 # What the tests may leave, one thing a line: processes, mounts, cgroups, directories.
@@ -219,7 +229,7 @@ if [ $# -eq 0 ]; then
     step "format" cargo fmt --check
     step "lints" cargo clippy --all-targets --locked -- -D warnings
     step "scripts" shellcheck -x hack/vm hack/*.sh integration/*.sh integration/peer/*.sh packaging/deb/*.sh .ci/run
-    step "scripts (Python)" pyflakes3 hack/*.py hack/bench/*.py packaging/*.py integration/*.py integration/{differential,engines}/*.py
+    step "scripts (Python)" pyflakes3 hack/*.py hack/crash-sweep hack/{bench,sweep}/*.py packaging/*.py integration/*.py integration/{differential,engines}/*.py
     step "links" hack/check-links.py
     step "documentation" documentation
 fi
@@ -244,6 +254,9 @@ case " $*" in
     ;;
 esac
 [ $# -gt 0 ] || [ -z "$built" ] || step "costs" costs
+[ $# -gt 0 ] || [ -z "$built" ] || step "crashes and faults" sweep
+[ $# -gt 0 ] || [ -z "$built" ] || step "missing system calls" as_root hack/without-syscall.sh --check "$BULKHEAD_BIN"
+[ -z "$not_swept" ] || results+=("NOT RUN crashes and faults: only on x86-64")
 [ -z "$not_compared" ] || results+=("NOT RUN costs: the limits are those of a binary for x86-64 with musl")
 step "nothing left behind" leaks
 step "skipped tests" skips

@@ -153,6 +153,7 @@ fn a_container_frozen_below_its_cgroup_still_dies() {
     }
 }
 
+// Evidence: frozen-within (kill, delete)
 #[test]
 fn a_container_that_freezes_itself_again_still_dies() {
     if !matches!(controller("freezer"), Some((Version::V1, _))) {

@@ -56,6 +56,7 @@ fn done(mut child: Child) {
 
 const KINDS: [fn(&mut Container); 2] = [|_| {}, without_pid_namespace];
 
+// Evidence: cgroup-shared (delete)
 #[test]
 fn deleting_a_stopped_container_spares_the_next_user_of_its_cgroup() {
     for_each_row(&KINDS, |change| {
@@ -86,6 +87,7 @@ fn leftover_dirs(c: &Container) -> Vec<PathBuf> {
     all.filter(|dir| dir.exists()).collect()
 }
 
+// Evidence: cgroup-shared (kill)
 #[test]
 fn signals_to_a_stopped_container_spare_the_next_user_of_its_cgroup() {
     for_each_row(&KINDS, |change| {

@@ -41,6 +41,7 @@ fn permit(forger: &Container) {
     fs::write(forger.rootfs().join("mnt/go"), "").unwrap();
 }
 
+// Evidence: forged-message (run)
 /// The message arrives when the runtime has adopted init. The runtime waits meanwhile, because the
 /// queue of the agent's socket is full.
 #[test]
@@ -82,6 +83,7 @@ fn messages_of_an_adopted_init_are_refused() {
     }
 }
 
+// Evidence: forged-message (run)
 /// The message arrives before the runtime knows init: strace(1) holds the process that has cloned
 /// init and reports its id.
 #[test]

@@ -189,6 +189,7 @@ fn with_argument(word: &str) -> usize {
     lines.filter(|line| line.split(|byte| *byte == 0).any(|arg| arg == word.as_bytes())).count()
 }
 
+// Evidence: hook-survivor (run)
 /// In sessions of their own they are not in the hook's process group.
 #[test]
 fn what_a_hook_over_its_time_has_started_ends_with_it() {

@@ -41,6 +41,7 @@ fn cgroup_paths_stay_below_their_root() {
     ]);
 }
 
+// Evidence: CVE-2022-0811, CVE-2024-3154 (create)
 #[test]
 fn cgroup_values_carry_nothing_else() {
     refused(&[
@@ -111,6 +112,7 @@ fn what_is_in_the_place_of_a_namespace_is_not_waited_for() {
     }
 }
 
+// Evidence: devices-open (run)
 #[test]
 fn devices_start_from_deny_all() {
     for resources in [json!(null), json!({})] {
@@ -130,6 +132,7 @@ fn devices_start_from_deny_all() {
     }
 }
 
+// Evidence: CVE-2023-25809 (run)
 #[test]
 fn the_cgroup_tree_of_the_host_is_read_only_in_a_user_namespace() {
     let mut container = Container::with_script(
@@ -172,6 +175,7 @@ fn a_container_sees_no_cgroup_but_its_own() {
     }
 }
 
+// Evidence: CVE-2021-43784 (run)
 #[test]
 fn many_mappings_are_refused_not_cut() {
     for count in [341_u32, 70_000] {
@@ -200,6 +204,7 @@ fn long_error_texts_are_cut_not_lost() {
     assert!(!ran.stderr.contains('\u{1b}') && !ran.stderr.contains('\r'), "{ran:#?}");
 }
 
+// Evidence: log-lines (run)
 #[test]
 fn names_of_the_image_write_no_lines_into_the_log() {
     let container = Container::new();
@@ -234,6 +239,7 @@ fn the_last_of_two_opposite_options_wins() {
 /// What somebody did to a container's directory.
 type Forgery<'a> = Box<dyn Fn(&Path) + 'a>;
 
+// Evidence: state-forged (state, kill, delete)
 /// What may be found in the place of a state file, and what must come of it.
 #[test]
 fn state_files_that_are_something_else_harm_nobody() {

@@ -66,6 +66,7 @@ fn assert_out_of_reach(mut c: Container) {
     ran.wait_for("end");
 }
 
+// Evidence: CVE-2016-9962 (exec)
 #[test]
 fn what_exec_holds_is_out_of_reach() {
     if !Path::new("/usr/bin/strace").exists() {
@@ -84,6 +85,7 @@ fn what_exec_holds_is_out_of_reach() {
     assert_out_of_reach(c);
 }
 
+// Evidence: CVE-2019-5736 (exec); fails without the read-only mount of the runtime's executable
 #[test]
 fn programs_that_are_the_runtime_itself_leave_it_alone() {
     let mut c = Container::with_script(PROGRAM_WRITER);
@@ -99,6 +101,7 @@ fn programs_that_are_the_runtime_itself_leave_it_alone() {
     }
 }
 
+// Evidence: CVE-2024-21626 (exec)
 #[test]
 fn open_directories_of_the_caller_are_no_working_directory() {
     let mut c = Container::new();

@@ -44,6 +44,7 @@ fn a_device_of_the_image_that_is_something_else_is_refused() {
     assert_eq!(container.output(), "400\n");
 }
 
+// Evidence: CVE-2025-31133, CVE-2025-62161 (run); fails without the check that /dev/null is device 1:3
 #[test]
 fn a_null_that_is_something_else_hides_nothing_and_is_not_opened() {
     for kind in WRONG {
@@ -67,6 +68,7 @@ fn a_null_that_is_something_else_hides_nothing_and_is_not_opened() {
     }
 }
 
+// Evidence: CVE-2026-88265 (run); fails without the check that /dev/null is device 1:3
 #[test]
 fn the_images_null_is_not_opened_before_it_is_known() {
     // Opening a FIFO for writing would let its reader go on; opening a watchdog starts it.
@@ -89,6 +91,7 @@ fn the_images_null_is_not_opened_before_it_is_known() {
     reader.join().unwrap();
 }
 
+// Evidence: CVE-2025-31133, CVE-2025-62161 (run); fails without the check that /dev/null is device 1:3
 #[test]
 fn a_null_of_the_host_that_is_something_else_is_refused() {
     for setup in [
@@ -107,6 +110,7 @@ fn a_null_of_the_host_that_is_something_else_is_refused() {
     }
 }
 
+// Evidence: CVE-2025-52565 (run)
 #[test]
 fn a_ptmx_that_is_none_is_refused() {
     // No devpts: what the image has in its place is not opened.
@@ -129,6 +133,7 @@ fn a_ptmx_that_is_none_is_refused() {
     one_line(&container.run(), &["/dev/pts/ptmx", "no such file"]);
 }
 
+// Evidence: mask-skipped (run); fails without the error for a path that cannot be opened
 #[test]
 fn what_cannot_be_masked_fails_the_container() {
     for list in ["maskedPaths", "readonlyPaths"] {
@@ -240,6 +245,7 @@ fn a_deep_image_is_copied_up_or_refused() {
     one_line(&container.run(), &["tmpcopyup"]);
 }
 
+// Evidence: no-openat2 (run)
 #[test]
 fn hostile_without_openat2() {
     crate::hostile_support::again_without_openat2(module_path!());

@@ -86,6 +86,7 @@ fn attack_executable(victim: &Container) {
     assert_eq!(before.1, after.1);
 }
 
+// Evidence: CVE-2019-5736 (create); fails without the read-only mount of the runtime's executable
 #[test]
 fn the_executable_of_a_waiting_init_cannot_be_written() {
     let victim = Container::new();
@@ -146,6 +147,7 @@ fn elf_with_interpreter(path: &Path) {
     fs::set_permissions(path, PermissionsExt::from_mode(0o755)).unwrap();
 }
 
+// Evidence: CVE-2019-5736 (run)
 #[test]
 fn images_that_run_the_runtime_leave_it_alone() {
     let binary = crate::support::Runtime::new(Canary::new().path()).binary;
@@ -174,6 +176,8 @@ fn images_that_run_the_runtime_leave_it_alone() {
     }
 }
 
+// Evidence: CVE-2024-21626 (run); fails without the closing of descriptors and the check of the working
+// directory
 #[test]
 fn open_directories_of_the_caller_are_no_working_directory() {
     let canary = Canary::new();
@@ -210,6 +214,7 @@ fn is_held(pid: u32, call: i64) -> bool {
             .any(|child| is_held(child.parse().unwrap(), call))
 }
 
+// Evidence: CVE-2024-21626, cwd-link (run); fails without the check of the working directory
 #[test]
 fn a_working_directory_swapped_for_a_descriptor_is_refused() {
     // What the caller hands on is open to the end. The directory is there when it is looked for,
@@ -284,6 +289,7 @@ fn shown(listing: &str) -> Vec<(u32, String)> {
     all
 }
 
+// Evidence: CVE-2016-9962, CVE-2024-21626 (run); fails without the closing of descriptors
 #[test]
 fn no_descriptor_of_the_caller_is_in_the_container() {
     let canary = Canary::new();
@@ -301,6 +307,7 @@ fn no_descriptor_of_the_caller_is_in_the_container() {
     }
 }
 
+// Evidence: CVE-2020-15257, CVE-2016-9962 (create); fails without the closing of descriptors
 #[test]
 fn a_waiting_init_holds_nothing_of_the_host() {
     let canary = Canary::new();
@@ -337,6 +344,7 @@ fn a_waiting_init_holds_nothing_of_the_host() {
     }
 }
 
+// Evidence: create-seen (create)
 #[test]
 fn a_joined_pid_namespace_does_not_see_into_init() {
     // The host of the namespace has every right over its own processes, and more capabilities than
@@ -367,6 +375,7 @@ fn a_joined_pid_namespace_does_not_see_into_init() {
     assert!(!output.contains("hit="), "{output}");
 }
 
+// Evidence: CVE-2025-23266 (run)
 #[test]
 fn environments_do_not_mix() {
     let mut container = Container::with_script("env; tr '\\0' '\\n' < /proc/1/environ");
@@ -435,6 +444,7 @@ fn the_keyring_is_its_own() {
     assert!(!ran.stdout.contains(&name), "{name}: {ran:#?}");
 }
 
+// Evidence: no-openat2 (create, run)
 #[test]
 fn hostile_without_openat2() {
     crate::hostile_support::again_without_openat2(module_path!());

@@ -42,6 +42,7 @@ fn rich_caller() -> Vec<std::ffi::OsString> {
     .to_vec()
 }
 
+// Evidence: CVE-2022-24769 (run); fails without the empty inheritable set
 #[test]
 fn inheritable_and_ambient_are_empty_unless_asked_for() {
     for (uid, rich) in [(0, false), (0, true), (1000, false), (1000, true)] {
@@ -67,6 +68,7 @@ fn inheritable_and_ambient_are_empty_unless_asked_for() {
     }
 }
 
+// Evidence: CVE-2022-24769 (run)
 #[test]
 fn every_set_is_exactly_what_was_asked_for() {
     let all = json!(["CAP_CHOWN", "CAP_KILL"]);
@@ -129,6 +131,8 @@ fn capabilities_that_cannot_be_had_are_left_out_with_a_warning() {
     }
 }
 
+// Evidence: CVE-2022-2989, CVE-2022-2990, CVE-2022-36109 (run); fails without the dropping of the
+// caller's groups
 #[test]
 fn the_groups_are_exactly_those_asked_for() {
     for (user, groups) in [
@@ -159,6 +163,7 @@ fn the_groups_are_exactly_those_asked_for() {
     }
 }
 
+// Evidence: CVE-2014-8989, CVE-2022-2989 (run); fails without the dropping of the caller's groups
 #[test]
 fn a_joined_user_namespace_without_setgroups_keeps_no_group_of_the_host() {
     // unshare -r: it maps one id, and denies setgroups(2) for good.
@@ -236,4 +241,51 @@ fn refused_text(container: &Container, pointer: &str, text: &str, field: &str) {
     let words = ["run", "--bundle", container.path().to_str().unwrap(), &container.id];
     one_line(&container.rt.call(&words), &["process.user", field]);
     container.assert_gone();
+}
+
+// Evidence: CVE-2022-27650, CVE-2022-29162, CVE-2025-27612, CVE-2022-2989 (exec)
+#[test]
+fn an_exec_has_no_inheritable_capability_and_no_group_of_the_caller() {
+    let mut container = Container::new();
+    let sets = json!(["CAP_CHOWN"]);
+    container.args(&["/bin/sleep", "600"]).set(
+        "/process/capabilities",
+        json!({"bounding": sets, "effective": sets, "permitted": sets}),
+    );
+    container.run_detached();
+    for (options, effective) in [
+        (&[][..], CHOWN),
+        (&["--cap", "CAP_KILL"], CHOWN | KILL),
+        (&["--user", "1000"], 0),
+        (&["--cap", "CAP_KILL", "--user", "1000:1000"], 0),
+    ] {
+        container.rt.through = rich_caller();
+        let text = container.exec(options, &["/bin/cat", "/proc/self/status"]).ok().stdout;
+        container.rt.through.clear();
+        let field = |name: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+            line.unwrap().trim().to_owned()
+        };
+        for (set, expected) in [("CapInh", 0), ("CapAmb", 0), ("CapEff", effective)] {
+            assert_eq!(bits(&field(set)), expected, "{set} with {options:?}");
+        }
+        assert_eq!(field("Groups"), "", "{options:?}");
+    }
+}
+
+// Evidence: CVE-2026-30892 (exec)
+#[test]
+fn users_of_an_exec_that_are_none_are_refused() {
+    let mut container = Container::new();
+    container.args(&["/bin/sleep", "600"]);
+    container.run_detached();
+    for user in ["-1", "4294967295", "4294967296", "1x", ":1", "1:", "1:-1", "root", " 1", ""] {
+        let ran = container.exec(&[&format!("--user={user}")], &["/bin/id", "-u"]);
+        if user.is_empty() {
+            // As without the option.
+            assert_eq!(ran.ok().stdout, "0\n");
+        } else {
+            ran.not_started(&[user]);
+        }
+    }
 }

@@ -148,6 +148,8 @@ const ATTACKS: &[Attack] = &[
     },
 ];
 
+// Evidence: CVE-2015-3627, CVE-2015-3629, CVE-2019-18837, CVE-2025-24965 (run); fails without
+// RESOLVE_IN_ROOT
 #[test]
 fn links_out_are_read_inside() {
     for attack in ATTACKS {
@@ -212,6 +214,8 @@ fn a_chain_of_dangling_links_ends_inside() {
     assert!(inside.is_dir(), "{inside:?}");
 }
 
+// Evidence: CVE-2025-54867, CVE-2019-19921, CVE-2023-27561, CVE-2023-28642 (run); fails without
+// RESOLVE_IN_ROOT and RESOLVE_NO_SYMLINKS
 #[test]
 fn proc_and_sys_may_not_be_links() {
     let canary = Canary::new();
@@ -225,6 +229,7 @@ fn proc_and_sys_may_not_be_links() {
     canary.assert_unchanged();
 }
 
+// Evidence: CVE-2026-41579, CVE-2026-47766 (run); fails without RESOLVE_IN_ROOT and RESOLVE_NO_SYMLINKS
 #[test]
 fn a_link_as_dev_is_refused() {
     let canary = Canary::new();
@@ -241,6 +246,7 @@ fn a_link_as_dev_is_refused() {
     }
 }
 
+// Evidence: volume-link (run)
 #[test]
 fn a_link_does_not_lead_dev_into_a_volume() {
     let canary = Canary::new();
@@ -264,6 +270,7 @@ fn a_link_does_not_lead_dev_into_a_volume() {
     }
 }
 
+// Evidence: CVE-2026-41579, CVE-2026-47766 (run)
 #[test]
 fn what_an_image_has_in_dev_is_not_removed() {
     for ptmx in ["file", "fifo", "node"] {
@@ -297,6 +304,7 @@ fn what_an_image_has_in_dev_is_not_removed() {
     }
 }
 
+// Evidence: CVE-2025-24965, CVE-2026-88264 (run)
 #[test]
 fn a_link_as_console_makes_no_file() {
     let canary = Canary::new();
@@ -329,6 +337,7 @@ fn devices_do_not_take_the_place_of_other_files() {
     }
 }
 
+// Evidence: cwd-link (run)
 #[test]
 fn a_working_directory_is_not_a_way_out() {
     let canary = Canary::new();
@@ -395,6 +404,7 @@ impl Race {
     }
 }
 
+// Evidence: CVE-2021-30465, CVE-2024-45310 (run); fails without RESOLVE_IN_ROOT
 #[test]
 fn swapped_while_mounting() {
     let race = Race::new();
@@ -409,6 +419,7 @@ fn swapped_while_mounting() {
     eprintln!("{runs} runs, {started} of them started");
 }
 
+// Evidence: CVE-2021-30465, CVE-2024-45310, CVE-2023-27561 (run); fails without RESOLVE_IN_ROOT
 #[test]
 fn swapped_while_the_runtime_is_held_in_every_call() {
     // A few milliseconds in each call that looks up or mounts: every window between two of them
@@ -454,6 +465,7 @@ fn the_canary_sees_what_is_done_to_it() {
     }
 }
 
+// Evidence: no-openat2 (run)
 #[test]
 fn hostile_without_openat2() {
     crate::hostile_support::again_without_openat2(module_path!());

@@ -34,6 +34,7 @@ fn assert_written(process: Proc) {
     assert_eq!(process.read("oom_score_adj").trim(), "321");
 }
 
+// Evidence: CVE-2019-16884, CVE-2019-19921, CVE-2025-52881 (run)
 #[test]
 fn mounts_over_procfs_catch_nothing() {
     let canary = Canary::new();
@@ -63,6 +64,7 @@ fn mounts_over_procfs_catch_nothing() {
     }
 }
 
+// Evidence: CVE-2025-52881, CVE-2025-62596 (run)
 #[test]
 fn one_file_of_procfs_over_another_catches_nothing() {
     // The write would be a real one, to the wrong file: a host that panics, a shared setting.
@@ -81,6 +83,7 @@ fn one_file_of_procfs_over_another_catches_nothing() {
     }
 }
 
+// Evidence: CVE-2019-16884, CVE-2026-115521 (run)
 #[test]
 fn a_false_procfs_is_written_to_by_nobody() {
     // A volume with all the files that a runtime may look for.
@@ -136,6 +139,7 @@ fn a_container_without_procfs_gets_its_values() {
     assert_written(container.process());
 }
 
+// Evidence: CVE-2025-52881 (run); fails without RESOLVE_NO_XDEV in procfs
 #[test]
 fn mounts_over_the_hosts_procfs_are_refused() {
     // Whoever calls the runtime where somebody has prepared /proc. The last one is the same files
@@ -179,6 +183,7 @@ fn what_is_no_procfs_is_refused() {
     one_line(&ran, &["/proc", "not a procfs"]);
 }
 
+// Evidence: CVE-2022-0811 (run); fails without the list of sysctls
 #[test]
 fn sysctls_reach_only_what_is_the_containers() {
     for name in [
@@ -258,6 +263,7 @@ fn the_hosts_tree_is_out_of_reach() {
     }
 }
 
+// Evidence: no-openat2 (run)
 #[test]
 fn hostile_without_openat2() {
     crate::hostile_support::again_without_openat2(module_path!());

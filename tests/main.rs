@@ -23,6 +23,7 @@ mod conformance;
 mod console;
 mod device_nodes;
 mod events;
+mod evidence;
 mod exec;
 mod exec_cgroup;
 mod features;

@@ -55,6 +55,7 @@ fn options<'a>(table: &'a str, place: &str) -> Vec<&'a str> {
     line.split(' ').nth(5).unwrap().split(',').collect()
 }
 
+// Evidence: mount-unlocked (run)
 #[test]
 fn attributes_of_the_host_cannot_be_cleared() {
     // What the host has, and a remount that has all but that.
@@ -102,6 +103,7 @@ fn attributes_of_the_configuration_cannot_be_cleared() {
     assert!(!Path::new(&source).join("x").exists(), "{ran:#?}");
 }
 
+// Evidence: mount-unlocked (run)
 #[test]
 fn what_the_host_covers_stays_covered() {
     let mut c = mighty(

@@ -23,6 +23,55 @@ fn the_failure_is_injected() {
     c.assert_gone();
 }
 
+/// The program ends without memory, with a line; Rust's own handler would abort it with several.
+#[test]
+fn without_memory_an_error_says_so() {
+    let mut c = Container::new();
+    c.set("/annotations/large", json!("x".repeat(15 << 20)));
+    c.rt.through = ["prlimit", "--data=8388608"].map(Into::into).to_vec();
+    let ran = c.create();
+    c.rt.through.clear();
+    ran.refused(&["allocate memory"]);
+    c.assert_gone();
+}
+
+// Evidence: crash-left (exec)
+/// The process of the program is a sibling of the process that the runtime has cloned.
+#[test]
+fn a_failed_exec_leaves_no_process() {
+    let mut c = Container::new();
+    c.args(&["/bin/sleep", "600"]);
+    c.run_detached().ok();
+    let before = c.rt.call(&["ps", "--format", "json", &c.id]).ok().stdout;
+    for (options, call, errno) in [
+        // The first call of the runtime for the process of the program.
+        (&["--detach"][..], "waitid", "EIO:when=1"),
+        (&[], "signalfd4", "EMFILE"),
+    ] {
+        failing(&mut c, call, errno, false);
+        let ran = c.exec(options, &["/bin/sleep", "600"]);
+        c.rt.through.clear();
+        ran.not_started(&[]);
+        assert_eq!(c.rt.call(&["ps", "--format", "json", &c.id]).ok().stdout, before, "{call}");
+    }
+}
+
+/// A removal that fails is tried again, and then the hooks must still be known.
+#[test]
+fn poststop_hooks_run_once_whatever_cannot_be_removed() {
+    for call in 1..=16 {
+        let mut c = Container::new();
+        let runs = c.path().join("hook-runs");
+        let hook = c.script("hook", &format!("echo run >>{}", runs.display()));
+        c.push("/hooks/poststop", json!({"path": hook}));
+        failing(&mut c, "unlinkat,rmdir,unlink", &format!("EIO:when={call}"), false);
+        c.run().ok();
+        c.rt.through.clear();
+        c.assert_gone();
+        assert_eq!(std::fs::read_to_string(runs).unwrap(), "run\n", "call {call}");
+    }
+}
+
 #[test]
 fn no_command_needs_random_numbers() {
     for errno in ["EINVAL", "EIO"] {

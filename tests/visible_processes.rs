@@ -67,6 +67,7 @@ fn found_nothing(c: &Container, ran: &Ran, least: u32) {
     assert!(early >= least, "too few were seen in time: {output}");
 }
 
+// Evidence: exec-seen, CVE-2016-9962 (exec)
 #[test]
 fn a_thousand_execs_show_nothing_of_the_host() {
     let (mut c, ran) = watching("", "0");
@@ -77,6 +78,7 @@ fn a_thousand_execs_show_nothing_of_the_host() {
     found_nothing(&c, &ran, 20);
 }
 
+// Evidence: exec-seen (exec)
 #[test]
 fn an_exec_as_a_user_shows_nothing_of_the_host() {
     let (mut c, ran) = watching("", "0");
@@ -92,6 +94,7 @@ fn an_exec_as_a_user_shows_nothing_of_the_host() {
     found_nothing(&c, &ran, 3);
 }
 
+// Evidence: create-seen (create)
 #[test]
 fn two_hundred_creates_show_nothing_of_the_host() {
     let mut neighbour = Container::new();
@@ -115,6 +118,7 @@ fn two_hundred_creates_show_nothing_of_the_host() {
     found_nothing(&c, &ran, 3);
 }
 
+// Evidence: created-init (create)
 /// Without the process of the image there is init alone, and what exec brings.
 #[test]
 fn an_init_that_waits_for_start_has_its_filter_and_no_environment() {
@@ -138,6 +142,7 @@ fn an_init_that_waits_for_start_has_its_filter_and_no_environment() {
     c.start().ok();
 }
 
+// Evidence: created-init (create)
 /// Ptrace of a process with init's own capabilities, which are not CAP_SYS_PTRACE.
 #[test]
 fn an_init_that_waits_for_start_cannot_be_traced() {
@@ -197,6 +202,7 @@ fn exec_under_a_filter_that_forbids_new_processes() {
     }
 }
 
+// Evidence: created-init (run)
 /// The image's own program, which a startContainer hook is.
 #[test]
 fn a_start_container_hook_sees_no_environment_of_the_runtime() {
@@ -214,6 +220,7 @@ fn a_start_container_hook_sees_no_environment_of_the_runtime() {
     assert!(!text.contains(SECRET) && !text.contains(WORD), "{text:?}");
 }
 
+// Evidence: exec-followed (exec)
 /// An init without capabilities makes namespaces, with a program of its own in place of the image's.
 #[test]
 fn exec_does_not_follow_init_into_another_user_namespace() {
@@ -242,6 +249,7 @@ fn exec_does_not_follow_init_into_another_user_namespace() {
     c.exec(&["--user", "0"], &["/bin/id"]).not_started(&["user namespace"]);
 }
 
+// Evidence: keyring-made-first (run)
 /// A neighbour cannot make the session keyring beforehand: its name is not known.
 #[test]
 fn the_session_keyring_is_a_new_one() {

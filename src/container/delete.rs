@@ -179,5 +179,6 @@ fn poststop(container: &Entry) -> Result<Option<(Vec<hooks::Hook>, Vec<u8>)>> {
     if hooks.is_empty() {
         return Ok(None);
     }
-    Ok(Some((hooks, container.document()?.to_json()?)))
+    let Some(state) = container.state() else { return Ok(None) };
+    Ok(Some((hooks, state::document(state, Status::Stopped, state.pid).to_json()?)))
 }

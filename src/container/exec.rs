@@ -3,13 +3,14 @@
 use std::process::ExitStatus;
 
 use super::text::name;
+use crate::error::retry_once;
 use crate::spawn::exec::{self as joining, ExecRequest, Options};
 use crate::spawn::{Parent, Running};
 use crate::state::{Id, Store};
 use crate::sys::clone::Child;
 use crate::terminal::signals::{Ignored, SignalGuard};
 use crate::terminal::supervise::{self, supervise};
-use crate::{Context, Error, Kind, Result};
+use crate::{Context, Error, Kind, Result, log};
 
 /// Starts a process in the container `id`. Returns the process, a child of `parent`.
 pub fn detached(store: &Store, id: &Id, options: &Options, parent: Parent<'_>) -> Result<Child> {
@@ -26,7 +27,13 @@ pub fn in_foreground(
 ) -> Result<ExitStatus> {
     let Running { child, master, notify } = exec(store, id, options, Parent::Caller, false)?;
     let options = supervise::Options { master, subreaper: false, notify };
-    supervise(&child, options, signals).with_context(|| name(id))
+    let exit = supervise(&child, options, signals);
+    if exit.is_err() {
+        // Nobody is left to wait for it.
+        let killed = retry_once(|| Parent::Caller.kill(&child));
+        killed.context("kill the process of the exec").unwrap_or_else(log::warn);
+    }
+    exit.with_context(|| name(id))
 }
 
 fn exec(

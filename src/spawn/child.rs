@@ -7,7 +7,9 @@ use std::time::Duration;
 use nix::errno::Errno;
 use rustix::fs::{CWD, Mode};
 use rustix::io::retry_on_intr;
-use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, WaitIdStatus, pidfd_open, waitid};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus, kill_process, pidfd_open, waitid,
+};
 
 use crate::sd_notify;
 use crate::state::stat;
@@ -61,7 +63,8 @@ impl Parent<'_> {
     pub(super) fn replace(&self, child: &mut Child, pid: i32) -> Result<()> {
         let named = Pid::from_raw(pid)
             .ok_or_else(|| Error::new(Kind::System, "init has no process id here"))?;
-        let pidfd = pidfd_open(named, PidfdFlags::empty()).context("open the pidfd of init")?;
+        let pidfd = pidfd_open(named, PidfdFlags::empty())
+            .with_context(|| format!("open the pidfd of process {pid}"))?;
         let new = Child { pid, pidfd };
         self.check_sibling(child, &new).with_context(|| {
             format!("look at process {pid}, which is to take the place of the go-between")
@@ -115,6 +118,23 @@ impl Parent<'_> {
         match self.reap(child) {
             Err(error) if error.errno() == Some(Errno::ECHILD) => Ok(()),
             answer => answer,
+        }
+    }
+
+    /// Like [`Parent::kill`], for a process that has no pidfd: perhaps none can be opened. It must be a
+    /// child of the parent that has not been reaped, so that the id is its own.
+    pub(super) fn kill_by_id(&self, pid: Pid) -> Result<()> {
+        match kill_process(pid, Signal::KILL) {
+            Ok(()) | Err(rustix::io::Errno::SRCH) => {}
+            Err(errno) => return Err(Error::from(errno)),
+        }
+        if let Parent::OfCaller(_) = self {
+            let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
+            return self.reap(&Child { pid: pid.as_raw_pid(), pidfd });
+        }
+        match retry_on_intr(|| waitid(WaitId::Pid(pid), WaitIdOptions::EXITED)) {
+            Ok(_) | Err(rustix::io::Errno::CHILD) => Ok(()),
+            Err(errno) => Err(Error::from(errno)),
         }
     }
 

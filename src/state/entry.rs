@@ -14,6 +14,7 @@ use super::id::Id;
 use super::process::{boot_id, process_start_time};
 use super::record::{INTENT_FILE, Intent, RESULT_FIFO, START_FIFO, STATE_FILE, State, VERSION};
 use super::{file, owner};
+use crate::error::retry_once;
 use crate::hooks::Hooks;
 use crate::sys::pidfd;
 use crate::text::rfc3339;
@@ -167,9 +168,10 @@ impl Entry {
         file::unlink(self.dir(), RESULT_FIFO)
     }
 
-    /// Removes the container's directory. Its process and cgroup must be gone, and the lock held.
+    /// Removes the container's directory. Its process and cgroup must be gone, and the lock held. Tries
+    /// twice: without the state, a later command would not know the poststop hooks.
     pub fn remove(self) -> Result<()> {
-        self.dir.remove()
+        retry_once(|| self.dir.remove())
     }
 
     /// Returns the configuration as of create, with the limits of later updates.

@@ -4,10 +4,64 @@
 //! `main`: some twenty system calls that a process of a few milliseconds does not need, and twice
 //! as many if it executes itself again.
 
-/// The allocator, in the place of musl's, which makes a system call for many allocations.
+use std::alloc::{GlobalAlloc, Layout};
+
+/// dlmalloc in the place of musl's allocator, which makes a system call for many allocations.
 #[cfg(target_env = "musl")]
+const MEMORY: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+#[cfg(not(target_env = "musl"))]
+const MEMORY: std::alloc::System = std::alloc::System;
+
+/// The allocator of the program, which ends without memory: Rust would print several lines and dump core.
+struct Allocator;
+
 #[global_allocator]
-static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+static ALLOCATOR: Allocator = Allocator;
+
+// SAFETY: every call is passed on to an allocator; that of the results that is null is not returned.
+unsafe impl GlobalAlloc for Allocator {
+    #[inline]
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller's contract is the same.
+        or_end(unsafe { MEMORY.alloc(layout) })
+    }
+
+    #[inline]
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller's contract is the same.
+        or_end(unsafe { MEMORY.alloc_zeroed(layout) })
+    }
+
+    #[inline]
+    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        // SAFETY: the caller's contract is the same.
+        or_end(unsafe { MEMORY.realloc(memory, layout, size) })
+    }
+
+    #[inline]
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        // SAFETY: the caller's contract is the same.
+        unsafe { MEMORY.dealloc(memory, layout) }
+    }
+}
+
+#[inline]
+fn or_end(memory: *mut u8) -> *mut u8 {
+    if memory.is_null() { out_of_memory() } else { memory }
+}
+
+/// Ends the program as an error of a command does. What a command has made stays, as after SIGKILL, for
+/// `delete --force`; init ends with the runtime.
+#[cold]
+fn out_of_memory() -> ! {
+    const LINE: &[u8] =
+        b"bulkhead: allocate memory: cannot allocate memory; raise the limit on memory\n";
+    // SAFETY: reads a constant; the exit makes no use of memory.
+    unsafe {
+        libc::write(libc::STDERR_FILENO, LINE.as_ptr().cast(), LINE.len());
+        libc::_exit(1)
+    }
+}
 
 /// The entry point for the C library's start-up code.
 // SAFETY: no other symbol of that name is linked: the crate is `no_main`.

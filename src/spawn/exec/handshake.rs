@@ -65,6 +65,18 @@ impl ExecHandshake<'_> {
         }
     }
 
+    /// Ends a failed exec: kills the child and, if that is still the go-between, the process that it has
+    /// cloned, which would otherwise run on in the container.
+    pub fn kill(&self) -> Result<()> {
+        let Handshake { parent, child, .. } = &self.shared;
+        parent.kill(child)?;
+        // Only now, since the go-between could clone the process up to its end.
+        match Pid::from_raw(self.report.born().load(Ordering::Acquire)) {
+            Some(pid) if pid.as_raw_pid() != child.pid => parent.kill_by_id(pid),
+            _ => Ok(()),
+        }
+    }
+
     /// Refuses a container whose init has left the user namespace of its create.
     ///
     /// An init without privileges can make a user namespace and in it a mount namespace, with

@@ -113,7 +113,7 @@ pub(super) fn run(
     match answer {
         Ok(()) => Ok(Running { child, master, notify: None }),
         Err(error) => {
-            retry_once(|| request.parent.kill(&child))
+            retry_once(|| handshake.kill())
                 .context("kill the process of the exec")
                 .unwrap_or_else(log::warn);
             Err(error)
