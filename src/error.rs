@@ -136,7 +136,8 @@ impl Error {
 
     /// Returns the error number of the system call that was the cause, if one was.
     pub fn raw_os_error(&self) -> Option<i32> {
-        self.0.errno.map(|errno| errno as i32)
+        // A number that nix does not know becomes 0.
+        self.0.errno.map(|errno| errno as i32).filter(|number| *number != 0)
     }
 
     /// Like [`Error::raw_os_error`], for comparisons with the constants of nix.
@@ -303,6 +304,12 @@ mod tests {
         let back = Error::restore(Kind::State, Some(libc::ENOENT), texts.into_iter().rev());
         assert_eq!(back.to_string(), error.to_string());
         assert_eq!((back.kind(), back.errno()), (Kind::State, Some(Errno::ENOENT)));
+    }
+
+    #[test]
+    fn an_unknown_number_is_none() {
+        let error = Error::restore(Kind::System, Some(70_000), ["x"]);
+        assert_eq!((error.raw_os_error(), error.to_string().as_str()), (None, "x"));
     }
 
     #[test]

@@ -44,6 +44,11 @@ mod container;
 mod error;
 #[forbid(unsafe_code)]
 mod fs;
+#[cfg(any(test, fuzzing))]
+#[forbid(unsafe_code)]
+#[doc(hidden)]
+#[allow(missing_docs)]
+pub mod fuzzing;
 #[forbid(unsafe_code)]
 mod hooks;
 #[forbid(unsafe_code)]

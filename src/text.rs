@@ -42,14 +42,15 @@ pub fn one_line(text: String) -> String {
 
 /// Escapes control characters in a JSON document, without changing its meaning.
 pub fn json(document: String) -> String {
-    // JSON already escapes ASCII control characters in strings; those outside of strings are line
-    // feeds.
-    if document.is_ascii() {
+    // JSON already escapes ASCII control characters in strings, except DEL; those outside of strings
+    // are line feeds.
+    let stays = |c: char| c.is_ascii() && c != '\u{7f}';
+    if document.bytes().all(|byte| stays(char::from(byte))) {
         return document;
     }
     let mut safe = String::with_capacity(document.len());
     for c in document.chars() {
-        if c.is_ascii() || !controls(c) {
+        if stays(c) || !controls(c) {
             safe.push(c);
             continue;
         }
@@ -141,6 +142,7 @@ mod tests {
         assert!(!text.contains(controls), "{text}");
         assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), value);
         assert_eq!(json("{\n}".to_owned()), "{\n}");
+        assert_eq!(json("[\"\u{7f}\"]".to_owned()), "[\"\\u007f\"]");
     }
 
     #[test]

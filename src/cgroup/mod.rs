@@ -30,7 +30,11 @@ mod identity;
 mod record;
 
 // What can be done with the record of a cgroup.
+#[cfg(any(test, fuzzing))]
+pub mod device_fuzzing;
 mod freeze;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod keep;
 mod kill;
 #[cfg(test)]

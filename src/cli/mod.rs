@@ -9,6 +9,8 @@ mod environment;
 mod events;
 mod exec;
 mod features;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod info;
 mod list;
 mod log;

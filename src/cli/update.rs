@@ -107,7 +107,7 @@ fn number<T: std::str::FromStr>(option: &str, value: &Option<String>) -> Result<
     set(value).map(parse).transpose()
 }
 
-fn size(option: &str, value: &Option<String>) -> Result<Option<i64>> {
+pub(super) fn size(option: &str, value: &Option<String>) -> Result<Option<i64>> {
     let parse = |text: &str| {
         let why = "must be a number of bytes such as 512M, or -1";
         bytes(text).ok_or_else(|| Error::invalid(option, text, why))

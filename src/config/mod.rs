@@ -15,6 +15,8 @@ mod document;
 mod environment;
 mod error_path;
 mod filter_point;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 #[cfg(test)]
 mod guard_tests;
 pub mod hooks;

@@ -6,6 +6,8 @@
 
 mod atomic_file;
 mod copy_up;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod open;
 mod own_mount;
 mod proc;

@@ -30,11 +30,20 @@ pub enum Scope {
 /// `flags` has O_NOFOLLOW.
 pub fn open(root: BorrowedFd<'_>, path: &Path, flags: OFlags, scope: Scope) -> Result<OwnedFd> {
     let mut held: Vec<(OwnedFd, OsString)> = Vec::new();
-    let mut rest: VecDeque<OsString> = components(path).map(OsStr::to_owned).collect();
+    let mut rest: VecDeque<OsString> = steps(path).map(OsStr::to_owned).collect();
     let mut links = 0;
     // Not the device: a bind mount of another file of this procfs has that device too.
     let mount = if scope == Scope::Beneath { mount_id(root)? } else { 0 };
     while let Some(name) = rest.pop_front() {
+        if name == "." || name == ".." {
+            let stat = rustix::fs::fstat(held.last().map_or(root, |(found, _)| found.as_fd()))?;
+            if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+                return Err(Errno::NOTDIR);
+            }
+        }
+        if name == "." {
+            continue;
+        }
         if name == ".." {
             if held.pop().is_none() && scope == Scope::Beneath {
                 return Err(Errno::XDEV);
@@ -69,7 +78,7 @@ pub fn open(root: BorrowedFd<'_>, path: &Path, flags: OFlags, scope: Scope) -> R
             }
             held.clear();
         }
-        for part in components(Path::new(&target)).rev() {
+        for part in steps(Path::new(&target)).rev() {
             rest.push_front(part.to_owned());
         }
     }
@@ -82,6 +91,13 @@ fn is_magic(link: BorrowedFd<'_>, name: &OsStr) -> Result<bool> {
     let plain = ["self", "thread-self", "mounts", "net"];
     Ok(rustix::fs::fstatfs(link)?.f_type == PROC_SUPER_MAGIC
         && !plain.iter().any(|plain| name == *plain))
+}
+
+/// Returns the names of a path with `.` at its end if only a directory can have the path.
+fn steps(path: &Path) -> impl DoubleEndedIterator<Item = &OsStr> {
+    let bytes = path.as_os_str().as_bytes();
+    let is_dir = bytes.ends_with(b"/") || bytes.ends_with(b"/.");
+    components(path).chain(is_dir.then_some(OsStr::new(".")))
 }
 
 /// Returns the names of a path, relative to the root; a look-up handles `..`.
@@ -141,6 +157,7 @@ mod tests {
             ("loop", "loop"),
             ("chain", "abs/../file"),
             ("dangling", "nowhere/x"),
+            ("slash", "a/file/"),
             ("a/b/root", "/"),
         ] {
             symlink(target, root_path.join(link)).unwrap();
@@ -163,6 +180,13 @@ mod tests {
             "a/b/root/a/file",
             "a/file",
             "a/file/x",
+            "a/file/",
+            "a/file/.",
+            "a/file/..",
+            "a/file/../b",
+            "a/b/",
+            "abs/",
+            "slash",
             "..",
             "../..",
             "../a",

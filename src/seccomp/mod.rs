@@ -12,6 +12,8 @@ mod assemble;
 mod build;
 mod decision;
 mod filter;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 #[cfg(test)]
 mod load_tests;
 mod multiplexed;

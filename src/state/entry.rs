@@ -299,7 +299,7 @@ fn read_state(dir: &Dir) -> Result<Option<Contents>> {
 }
 
 /// Checks the numbers of a state.
-fn check(state: State, id: &Id) -> Result<Box<State>> {
+pub(super) fn check(state: State, id: &Id) -> Result<Box<State>> {
     if state.id != *id {
         let why = "is not the name of its directory";
         return Err(Error::invalid("id", state.id.as_str(), why));
@@ -330,7 +330,7 @@ fn read_intent(dir: &Dir) -> Result<Option<Box<Intent>>> {
 }
 
 /// Parses a record. [`Kind::Invalid`] if it is not valid, [`Kind::State`] if its version is newer.
-fn parse<T: DeserializeOwned>(bytes: &[u8], version: impl Fn(&T) -> u32) -> Result<T> {
+pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8], version: impl Fn(&T) -> u32) -> Result<T> {
     #[derive(Deserialize)]
     struct Versioned {
         version: u32,

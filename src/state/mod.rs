@@ -18,6 +18,8 @@ mod dir;
 mod document;
 mod entry;
 mod file;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod id;
 mod owner;
 mod process;

@@ -41,12 +41,12 @@ impl Insn {
         Insn { code, registers, off, imm }
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub const fn dst(self) -> u8 {
         if cfg!(target_endian = "little") { self.registers & 0xf } else { self.registers >> 4 }
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub const fn src(self) -> u8 {
         if cfg!(target_endian = "little") { self.registers >> 4 } else { self.registers & 0xf }
     }

@@ -23,6 +23,8 @@ mod bus;
 mod bus_tests;
 #[cfg(test)]
 mod fake;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod gvariant;
 mod manager;
 mod names;

@@ -90,18 +90,41 @@ pub fn signature(values: &[Value]) -> String {
 
 /// Splits a signature into its first complete type and the rest.
 pub fn split(types: &str) -> Option<(&str, &str)> {
-    let mut depth = 0_usize;
-    for (at, byte) in types.bytes().enumerate() {
+    types.split_at_checked(complete(types.as_bytes())?)
+}
+
+/// Returns the length of the first complete type (D-Bus Specification, "Type System").
+fn complete(types: &[u8]) -> Option<usize> {
+    // The bracket that closes each open container, and the number of its types so far.
+    let mut open: Vec<(u8, usize)> = Vec::new();
+    let mut in_array = false;
+    for (at, byte) in types.iter().enumerate() {
+        let was_in_array = std::mem::replace(&mut in_array, false);
         match byte {
-            b'a' => continue,
-            b'(' | b'{' => depth = depth.checked_add(1)?,
-            b')' | b'}' => depth = depth.checked_sub(1)?,
+            b'a' => {
+                in_array = true;
+                continue;
+            }
+            b'(' => {
+                open.push((b')', 0));
+                continue;
+            }
+            b'{' if was_in_array => {
+                open.push((b'}', 0));
+                continue;
+            }
+            b')' | b'}' if was_in_array => return None,
+            b')' => open.pop().filter(|(end, count)| *end == b')' && *count > 0).map(drop)?,
+            b'}' => open.pop().filter(|(end, count)| *end == b'}' && *count == 2).map(drop)?,
             b'y' | b'b' | b'n' | b'q' | b'i' | b'u' | b'x' | b't' | b'd' | b's' | b'o' | b'g'
             | b'v' | b'h' => {}
             _ => return None,
         }
-        if depth == 0 {
-            return types.split_at_checked(at + 1);
+        match open.last_mut() {
+            None => return Some(at + 1),
+            // The key of an entry is a plain value.
+            Some((b'}', 0)) if was_in_array || matches!(byte, b')' | b'}' | b'v') => return None,
+            Some((_, count)) => *count += 1,
         }
     }
     None
@@ -144,5 +167,13 @@ mod tests {
             let left = split(bad).map(|(_, rest)| rest);
             assert!(left.is_none() || left == Some("\u{e9}"), "{bad}");
         }
+        // A bus closes the connection on these.
+        for bad in ["()", "a()", "(a)", "(s}", "a{s)", "{sv}", "({sv})", "a{s}", "a{sss}"] {
+            assert_eq!(split(bad), None, "{bad}");
+        }
+        for bad in ["a{vs}", "a{ass}", "a{(s)s}", "a{a{ss}s}", "a{}"] {
+            assert_eq!(split(bad), None, "{bad}");
+        }
+        assert_eq!(split("aa{s(yv)}s"), Some(("aa{s(yv)}", "s")));
     }
 }

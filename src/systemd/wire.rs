@@ -222,6 +222,7 @@ impl Writer {
 }
 
 const SHORT: &str = "a message that ends too early";
+const UNKNOWN: &str = "a message of unknown types";
 
 struct Reader<'a> {
     bytes: &'a [u8],
@@ -303,14 +304,18 @@ impl<'a> Reader<'a> {
 
     /// Reads a value of the first type of `types`. Returns the remaining types too.
     fn value<'t>(&mut self, types: &'t str, depth: usize) -> Read<(Value, &'t str)> {
+        let (own, rest) = split(types).ok_or(UNKNOWN)?;
+        Ok((self.single(own, depth)?, rest))
+    }
+
+    /// Reads a value of the type `own`.
+    fn single(&mut self, own: &str, depth: usize) -> Read<Value> {
         if depth > MAX_DEPTH {
             return Err("a message that is nested too deep");
         }
-        const UNKNOWN: &str = "a message of unknown types";
-        let (own, rest) = split(types).ok_or(UNKNOWN)?;
         let inner =
             |from: usize, cut: usize| own.get(from..own.len().saturating_sub(cut)).ok_or(UNKNOWN);
-        let value = match own.as_bytes().first() {
+        Ok(match own.as_bytes().first() {
             Some(b'y') => Value::Byte(self.byte()?),
             Some(b'b') => Value::Bool(self.u32()? != 0),
             Some(b'n') => Value::I16(i16::from_le_bytes(self.fixed()?)),
@@ -345,18 +350,12 @@ impl<'a> Reader<'a> {
                 }
                 let mut list = Vec::new();
                 while self.at < end {
-                    let before = self.at;
-                    list.push(self.value(element, depth + 1)?.0);
-                    if self.at == before {
-                        // An empty structure takes no bytes.
-                        return Err(UNKNOWN);
-                    }
+                    list.push(self.single(element, depth + 1)?);
                 }
                 Value::Array(element.to_owned(), list)
             }
             _ => return Err(UNKNOWN),
-        };
-        Ok((value, rest))
+        })
     }
 }
 

@@ -328,17 +328,17 @@ fn tokens(text: &str) -> Vec<String> {
     tokens
 }
 
-/// Without the items that have the attribute `#[cfg(test)]`.
+/// Without the items that have the attribute `#[cfg(test)]` or `#[cfg(any(test, fuzzing))]`.
 fn without_tests(tokens: &[String]) -> Vec<String> {
-    let attribute = ["#", "[", "cfg", "(", "test", ")", "]"];
+    let attributes = ["#[cfg(test)]", "#[cfg(any(test, fuzzing))]"].map(self::tokens);
     let mut kept = Vec::new();
     let mut i = 0;
     while i < tokens.len() {
-        if !tokens[i..].iter().map(String::as_str).take(7).eq(attribute) {
+        let Some(attribute) = attributes.iter().find(|a| tokens[i..].starts_with(a)) else {
             kept.push(tokens[i].clone());
             i += 1;
             continue;
-        }
+        };
         let mut depth = 0;
         i += attribute.len();
         // To the end of the item: `;`, or the brace that closes it.

@@ -1,7 +1,7 @@
 //! The resource usage of a container: the figures of its cgroups, of either version.
 
 pub mod figures;
-mod parse;
+pub(super) mod parse;
 mod v1;
 mod v2;
 

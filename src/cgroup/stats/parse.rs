@@ -53,7 +53,7 @@ pub fn number(text: &str) -> Option<u64> {
     }
 }
 
-fn keyed(text: &str) -> Option<Vec<(String, u64)>> {
+pub fn keyed(text: &str) -> Option<Vec<(String, u64)>> {
     text.lines()
         .map(|line| {
             let (key, value) = line.split_once(' ')?;

@@ -142,14 +142,7 @@ impl MountOptions {
                 set(&mut self.rec_clear, &mut self.rec_set, attr);
             }
             Effect::Clear(attr) => set(&mut self.clear, &mut self.set, attr),
-            Effect::Time(word) if recursive => {
-                if choose(&mut self.rec_set, &mut self.rec_clear, word) {
-                    self.forget(MountAttr::ATIME_CLASS, MountAttr::ATIME_CLASS);
-                }
-            }
-            Effect::Time(word) => {
-                choose(&mut self.set, &mut self.clear, word);
-            }
+            Effect::Time(word) => self.choose(word, recursive),
             Effect::ReadOnly => {
                 self.apply(Effect::Set(MountAttr::RDONLY), recursive);
                 if !recursive {
@@ -188,6 +181,34 @@ impl MountOptions {
         (set, clear & (MountAttr::ATIME_CLASS | !set))
     }
 
+    /// Applies an access time option (see the top of the file). An earlier choice for the whole tree
+    /// is one for the top mount too.
+    fn choose(&mut self, word: AtimeWord, recursive: bool) {
+        let class = MountAttr::ATIME_CLASS;
+        let own = chosen(self.set, self.clear);
+        let tree = chosen(self.rec_set, self.rec_clear);
+        if matches!(word, AtimeWord::NotRelative) {
+            if own == Some(MountAttr::RELATIME) {
+                self.clear = self.clear & !class;
+            }
+            if recursive && tree == Some(MountAttr::RELATIME) {
+                self.rec_clear = self.rec_clear & !class;
+            }
+            return;
+        }
+        let top = next(word, own.or(tree));
+        if !recursive {
+            self.set = (self.set & !class) | top;
+            self.clear = self.clear | class;
+            return;
+        }
+        self.rec_set = (self.rec_set & !class) | next(word, tree);
+        self.rec_clear = self.rec_clear | class;
+        if own != Some(top) {
+            self.forget(class, class);
+        }
+    }
+
     /// Drops the earlier changes of the top mount that a recursive option overrides; they are
     /// applied later and would win.
     fn forget(&mut self, from_set: MountAttr, from_clear: MountAttr) {
@@ -207,26 +228,22 @@ fn set(to: &mut MountAttr, from: &mut MountAttr, attr: MountAttr) {
     *from = *from & !attr;
 }
 
-/// Applies an access time option (see the top of the file). Returns whether it chose a mode.
-fn choose(set: &mut MountAttr, clear: &mut MountAttr, word: AtimeWord) -> bool {
+/// Returns the access time mode that a set and a mask to clear choose, if they choose one.
+fn chosen(set: MountAttr, clear: MountAttr) -> Option<MountAttr> {
     let class = MountAttr::ATIME_CLASS;
-    let chosen = clear.contains(class).then_some(*set & class);
-    let value = match (word, chosen) {
+    clear.contains(class).then_some(set & class)
+}
+
+/// Returns the access time mode that an option chooses after an earlier choice (see the top of the
+/// file).
+fn next(word: AtimeWord, earlier: Option<MountAttr>) -> MountAttr {
+    match (word, earlier) {
         (AtimeWord::Noatime, _) => MountAttr::NOATIME,
-        (AtimeWord::Relative, _) => MountAttr::RELATIME,
         (AtimeWord::Strict, _) => MountAttr::STRICTATIME,
-        (AtimeWord::NotNoatime, None | Some(MountAttr::NOATIME)) => MountAttr::RELATIME,
-        (AtimeWord::NotStrict, None | Some(MountAttr::STRICTATIME)) => MountAttr::RELATIME,
-        (AtimeWord::NotRelative, Some(MountAttr::RELATIME)) => {
-            *clear = *clear & !class;
-            return false;
-        }
-        (AtimeWord::NotNoatime | AtimeWord::NotStrict, Some(kept)) => kept,
-        (AtimeWord::NotRelative, _) => return false,
-    };
-    *set = (*set & !class) | value;
-    *clear = *clear | class;
-    true
+        (AtimeWord::NotNoatime, Some(MountAttr::STRICTATIME)) => MountAttr::STRICTATIME,
+        (AtimeWord::NotStrict, Some(MountAttr::NOATIME)) => MountAttr::NOATIME,
+        _ => MountAttr::RELATIME,
+    }
 }
 
 #[cfg(test)]
