@@ -9,6 +9,7 @@ mod activation;
 mod annotations;
 mod apparmor;
 mod architecture;
+mod audit;
 mod badinput;
 mod block_io;
 mod cgroup_delegation;

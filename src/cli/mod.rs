@@ -2,6 +2,7 @@
 //! is more than a call has a file.
 
 mod args;
+mod audit;
 mod checkpoint;
 mod create;
 mod delete;
@@ -118,6 +119,7 @@ fn dispatch(cli: Cli) -> Result<i32> {
         Command::Run(args) => return run::run(global, &args),
         Command::Exec(args) => return exec::run(global, &args),
         Command::Restore(args) => return restore::run(global, &args),
+        Command::Audit(args) => return audit::run(global, &args),
         Command::Create(args) => create::run(global, &args),
         Command::Checkpoint(args) => checkpoint::run(global, &args),
         Command::Start(args) => {

@@ -1,5 +1,6 @@
 //! The definition of the command line: options and their help.
 
+mod audit;
 mod criu;
 mod hot;
 mod lifecycle;
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
+pub use audit::{AuditArgs, AuditFormat, FailOn};
 pub use criu::{CgroupMode, CheckpointArgs, CriuArgs, NetworkLock, RestoreArgs};
 pub use hot::parse as parse_hot;
 pub use lifecycle::{CreateArgs, DeleteArgs, InfoArgs, KillArgs, ListArgs, RunArgs, SpecArgs};
@@ -224,6 +226,11 @@ pub enum Command {
     Restore(Box<RestoreArgs>),
     /// Delete a stopped container.
     Delete(DeleteArgs),
+    /// List what a container gives away, the worst first.
+    ///
+    /// Audits a config.json or a running container. Each finding has a rule, a severity, a place, its
+    /// meaning and the change that closes it.
+    Audit(AuditArgs),
     /// Write an example config.json.
     ///
     /// The file describes an interactive shell in the root file system "rootfs". An existing file is
