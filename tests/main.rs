@@ -57,6 +57,7 @@ mod nested;
 mod net_devices;
 mod process;
 mod ps_pause;
+mod record;
 mod rootfs;
 mod rootless;
 mod scheduling;

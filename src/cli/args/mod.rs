@@ -5,6 +5,7 @@ mod criu;
 mod hot;
 mod lifecycle;
 mod process;
+mod record;
 mod resources;
 mod words;
 
@@ -17,6 +18,7 @@ pub use criu::{CgroupMode, CheckpointArgs, CriuArgs, NetworkLock, RestoreArgs};
 pub use hot::parse as parse_hot;
 pub use lifecycle::{CreateArgs, DeleteArgs, InfoArgs, KillArgs, ListArgs, RunArgs, SpecArgs};
 pub use process::{ExecArgs, PsArgs};
+pub use record::RecordArgs;
 pub use resources::{EventsArgs, UpdateArgs};
 pub use words::normal;
 
@@ -231,6 +233,11 @@ pub enum Command {
     /// Audits a config.json or a running container. Each finding has a rule, a severity, a place, its
     /// meaning and the change that closes it.
     Audit(AuditArgs),
+    /// Run a container and write a seccomp profile of what it did.
+    ///
+    /// Records the system calls of all processes of the container, and writes a profile that permits
+    /// these alone. Exits like run.
+    Record(Box<RecordArgs>),
     /// Write an example config.json.
     ///
     /// The file describes an interactive shell in the root file system "rootfs". An existing file is
