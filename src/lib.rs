@@ -30,6 +30,8 @@
 //!   call is in progress, that of a process that the call waits for.
 
 #[forbid(unsafe_code)]
+mod audit;
+#[forbid(unsafe_code)]
 mod cgroup;
 #[forbid(unsafe_code)]
 mod checkpoint;

@@ -16,7 +16,7 @@ const LAYERS: &[&[&str]] = &[
     &["cgroup"],
     &["config", "protocol"],
     &["mount", "state"],
-    &["init"],
+    &["init", "audit"],
     &["spawn"],
     &["checkpoint"],
     &["container"],

@@ -2,6 +2,7 @@
 //! is more than a call has a file.
 
 mod args;
+mod audit;
 mod checkpoint;
 mod create;
 mod delete;
@@ -17,6 +18,7 @@ mod log;
 mod output;
 mod preserved;
 mod ps;
+mod record;
 mod restore;
 mod run;
 mod spec;
@@ -41,9 +43,13 @@ use crate::{Context, Error, Kind, Result, sd_notify, sys, terminal};
 /// command.
 pub fn main() -> u8 {
     // First, because it executes the program again.
-    let protected = selfexe::protect_if(|arg| matches!(arg, "create" | "run" | "exec" | "restore"));
+    let protected =
+        selfexe::protect_if(|arg| matches!(arg, "create" | "run" | "exec" | "restore" | "record"));
     let stdio = terminal::stdio::ensure_open();
     let words = sys::title::arguments();
+    if words.get(1).is_some_and(|word| word == record::AGENT) {
+        return record::agent().inspect_err(log::error).map_or(1, |()| 0);
+    }
     let cli = match args::parse_hot(&words) {
         Some(cli) => cli,
         None => match parse(words) {
@@ -82,6 +88,7 @@ fn set_up(cli: &Cli) -> Result<()> {
     let reserved = match &cli.command {
         Some(Command::Create(args)) => preserved::reserve(args.preserve_fds),
         Some(Command::Run(args)) => preserved::reserve(args.create.preserve_fds),
+        Some(Command::Record(args)) => preserved::reserve(args.create.preserve_fds),
         Some(Command::Exec(args)) => preserved::reserve(args.preserve_fds),
         Some(Command::Checkpoint(args)) => checkpoint::check_status(args.status_fd),
         _ => Ok(()),
@@ -119,7 +126,9 @@ fn dispatch(cli: Cli) -> Result<i32> {
     match command {
         Command::Run(args) => return run::run(global, &args),
         Command::Exec(args) => return exec::run(global, &args),
+        Command::Record(args) => return record::run(global, &args),
         Command::Restore(args) => return restore::run(global, &args),
+        Command::Audit(args) => return audit::run(global, &args),
         Command::Create(args) => create::run(global, &args),
         Command::Checkpoint(args) => checkpoint::run(global, &args),
         Command::Start(args) => {

@@ -26,6 +26,19 @@ pub fn field(path: &[Step<'_>]) -> String {
     field
 }
 
+/// Returns the JSON pointer (RFC 6901) of a value, without the name of the outermost object.
+pub fn pointer(path: &[Step<'_>]) -> String {
+    let mut pointer = String::new();
+    for step in path.iter().skip(1) {
+        pointer.push('/');
+        match step {
+            Step::Member(key) => pointer.push_str(&key.replace('~', "~0").replace('/', "~1")),
+            Step::Element(index) => pointer.push_str(&index.to_string()),
+        }
+    }
+    pointer
+}
+
 /// Returns the path of the value that caused `error`; an empty path means the whole document.
 /// `text` is valid JSON, so the error is about a type or a value.
 ///

@@ -37,12 +37,13 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::document::{Config, ProcessConfig};
+use super::members::MisspeltKey;
 use super::{annotations, keys, members, reparse, version};
 use crate::{Context, Error, Kind, Result};
 
 /// The maximum size of a file: larger than any real configuration, and small enough to read into
 /// memory.
-const MAX_BYTES: u64 = 16 << 20;
+pub const MAX_BYTES: u64 = 16 << 20;
 
 /// A parsed config.json.
 #[derive(Debug, Clone)]
@@ -67,19 +68,34 @@ pub struct LoadedProcess {
 
 /// Reads and parses a config.json.
 pub fn load(path: &Path) -> Result<Loaded> {
-    let raw = read(path, Fifo::Refused).map_err(|error| match error.errno() {
+    parse(load_bytes(path)?, &path.to_string_lossy())
+}
+
+/// Reads the bytes of the config.json of a bundle.
+pub fn load_bytes(path: &Path) -> Result<Vec<u8>> {
+    read(path, Fifo::Refused).map_err(|error| match error.errno() {
         Some(nix::errno::Errno::ENOENT) => {
             error.advice("name the bundle with --bundle, or write one with 'bulkhead spec'")
         }
         _ => error,
-    })?;
-    parse(raw, &path.to_string_lossy())
+    })
 }
 
 /// Reads and parses a process.json. It may be a FIFO, since shells pass `<(...)` as one. A process
 /// without a user runs as root.
 pub fn load_process(path: &Path) -> Result<LoadedProcess> {
     parse_process(&read(path, Fifo::Taken)?, &path.to_string_lossy())
+}
+
+/// Reads the bytes of a config.json. It may be a FIFO, since shells pass `<(...)` as one.
+pub fn read_config(path: &Path) -> Result<Vec<u8>> {
+    read(path, Fifo::Taken)
+}
+
+/// Returns the keys of a config.json that are not what their writer meant; none if it is no JSON
+/// text.
+pub fn misspelt(raw: &[u8]) -> Vec<MisspeltKey> {
+    text(raw).map(members::misspelt).unwrap_or_default()
 }
 
 /// Parses a configuration; `name` is the name of the text in errors.

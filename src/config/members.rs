@@ -14,7 +14,7 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::error_path::{Step, field};
+use super::error_path::{Step, field, pointer};
 use super::keys::{CONFIG, Key, Of};
 use super::reparse;
 use crate::{Error, Result};
@@ -32,11 +32,8 @@ pub fn correct<'a>(
     strict: bool,
     warnings: &mut Vec<String>,
 ) -> Result<Cow<'a, str>> {
-    let path = vec![Step::Member(Cow::Borrowed(root))];
-    let mut found = Found { path, odd: Vec::new(), missing: None, strict };
-    let mut parser = serde_json::Deserializer::from_str(text);
-    let walk = Walk { of: Of::Object(keys), found: &mut found };
-    if let Err(error) = walk.deserialize(&mut parser).and_then(|_| parser.end()) {
+    let (found, ended) = walk(text, keys, root, strict);
+    if let Err(error) = ended {
         return Err(match found.missing {
             Some(field) => Error::invalid_field(field, "missing; the spec requires it"),
             None => reparse::explain(text, &error, root),
@@ -46,7 +43,7 @@ pub fn correct<'a>(
         return Ok(Cow::Borrowed(text));
     }
     let mut corrected = text.to_owned();
-    for Odd { field, name, meant } in found.odd {
+    for Odd { field, name, meant, .. } in found.odd {
         match (meant, name) {
             (None, _) => warnings.push(format!("{field}: ignored: there is no such field")),
             (Some(Meant::Field(known)), _) => warnings.push(format!(
@@ -65,6 +62,46 @@ pub fn correct<'a>(
     Ok(Cow::Owned(corrected))
 }
 
+/// A key that is not what its writer meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MisspeltKey {
+    /// The JSON pointer of the member.
+    pub pointer: String,
+    /// The key or, for a key of another object, the field that was probably meant.
+    pub meant: String,
+    /// Whether only the case differs, so that the runtime reads the member.
+    pub is_read: bool,
+}
+
+/// Returns the keys of a config.json that resemble a known key or belong to another object. The keys
+/// behind a value of a wrong type are not found.
+pub fn misspelt(text: &str) -> Vec<MisspeltKey> {
+    let (found, _) = walk(text, CONFIG, "", false);
+    let keys = found.odd.into_iter().filter_map(|Odd { pointer, meant, .. }| {
+        let (meant, is_read) = match meant? {
+            Meant::Key(key) => (key.name.to_owned(), true),
+            Meant::Field(known) => (known.into_owned(), false),
+        };
+        Some(MisspeltKey { pointer, meant, is_read })
+    });
+    keys.collect()
+}
+
+/// Walks through the keys of a text. Returns what was found, and the error that ended the walk.
+fn walk<'a>(
+    text: &'a str,
+    keys: &'static [Key],
+    root: &str,
+    strict: bool,
+) -> (Found<'a>, serde_json::Result<()>) {
+    let path = vec![Step::Member(Cow::Owned(root.to_owned()))];
+    let mut found = Found { path, odd: Vec::new(), missing: None, strict };
+    let mut parser = serde_json::Deserializer::from_str(text);
+    let walk = Walk { of: Of::Object(keys), found: &mut found };
+    let ended = walk.deserialize(&mut parser).and_then(|_| parser.end());
+    (found, ended)
+}
+
 /// What the writer of an unknown key may have meant.
 enum Meant {
     /// This key, which differs only in case.
@@ -76,6 +113,7 @@ enum Meant {
 /// A key that is unknown in its object.
 struct Odd<'de> {
     field: String,
+    pointer: String,
     name: Cow<'de, str>,
     meant: Option<Meant>,
 }
@@ -139,7 +177,8 @@ impl<'de> Visitor<'de> for Walk<'_, 'de> {
                     key = Some(known);
                 }
                 if meant.is_some() || found.strict {
-                    found.odd.push(Odd { field: field(&found.path), name, meant });
+                    let (field, pointer) = (field(&found.path), pointer(&found.path));
+                    found.odd.push(Odd { field, pointer, name, meant });
                 }
             }
             if let Some(key) = key {

@@ -51,10 +51,13 @@ pub use filter_point::{FilterPoint, Sibling};
 pub use identity::{CapSets, Identity};
 pub use ids::{IdMap, IdMaps};
 pub use listen::Listen;
-pub use load::{load, load_process, parse_stored};
+pub use load::{
+    MAX_BYTES, load, load_bytes, load_process, misspelt, parse, parse_stored, read_config,
+};
 pub use merge::Changes;
 pub use mounts::{DevConsole, Mount, MountKind, options};
 pub use namespaces::{Choice, KINDS, Kind, Namespaces, kind_name};
 pub use net_devices::{InsideName, NetDevice};
 pub use plan::{Plan, PlanOptions, keyring_name};
 pub use process::{Process, TerminalRequest};
+pub use sysctl::namespace as sysctl_namespace;

@@ -49,6 +49,12 @@ fn owner(path: &str) -> Result<(Kind, &'static str), &'static str> {
     }
 }
 
+/// Returns the kind of namespace that a sysctl belongs to, by its name in either notation; `None` for
+/// a sysctl of the host.
+pub fn namespace(name: &str) -> Option<Kind> {
+    owner(&path(name)?).ok().map(|(kind, _)| kind)
+}
+
 /// Parses `linux.sysctl` (config-linux.md, "Sysctl"). Returns paths below /proc/sys with their
 /// values, sorted by name. Whether a joined network namespace is the host's is checked when it is
 /// joined.

@@ -1,6 +1,6 @@
 //! A compiled filter, and its effect on the system calls that the runtime makes under it.
 
-use libseccomp::ScmpArch;
+use libseccomp::{ScmpArch, ScmpSyscall};
 
 use super::names;
 
@@ -49,6 +49,18 @@ impl Filter {
             let action = run(&self.program, arch, call);
             matches!(action, Some(libc::SECCOMP_RET_ALLOW | libc::SECCOMP_RET_LOG))
         })
+    }
+}
+
+impl Filter {
+    /// Whether the filter allows the system call of that name in the native architecture, with these
+    /// first arguments and whatever the others are. A call that the architecture does not have is
+    /// not allowed.
+    pub fn permits_named(&self, name: &str, first: &[u64]) -> bool {
+        let number = ScmpSyscall::from_name(name).map_or(-1, i32::from);
+        let mut call = Call::any(number.into());
+        call.args.iter_mut().zip(first).for_each(|(arg, value)| *arg = Some(*value));
+        number >= 0 && self.permits(&[call])
     }
 }
 

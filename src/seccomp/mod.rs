@@ -24,6 +24,7 @@ mod profile;
 mod profiles_tests;
 #[cfg(test)]
 mod program_tests;
+pub mod recording;
 mod table;
 
 pub use filter::{Call, Filter};

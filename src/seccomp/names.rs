@@ -107,6 +107,11 @@ pub(super) fn flag_supported(flag: Flag) -> bool {
     sys::seccomp::flags_known(value)
 }
 
+/// Returns the architectures in both terms.
+pub(super) fn known_archs() -> impl Iterator<Item = (Arch, ScmpArch)> {
+    ARCHS.into_iter()
+}
+
 /// Returns libseccomp's term for an architecture, if this libseccomp has its system calls.
 pub(super) fn scmp_arch(arch: Arch) -> Option<ScmpArch> {
     let (_, found) = ARCHS.iter().find(|(known, _)| *known == arch)?;

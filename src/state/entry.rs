@@ -220,7 +220,8 @@ impl Entry {
         config::hooks::parse(hooks.as_ref(), |name| annotations?.get(name).map(String::as_str))
     }
 
-    fn config_text(&self) -> Result<&str> {
+    /// Returns the text of the configuration as of create.
+    pub fn config_text(&self) -> Result<&str> {
         let state = self.state();
         let missing = || Error::new(Kind::State, "container was not created");
         state.map(|state| state.config.get()).ok_or_else(missing)

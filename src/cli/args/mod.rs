@@ -1,9 +1,11 @@
 //! The definition of the command line: options and their help.
 
+mod audit;
 mod criu;
 mod hot;
 mod lifecycle;
 mod process;
+mod record;
 mod resources;
 mod words;
 
@@ -11,10 +13,12 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
+pub use audit::{AuditArgs, AuditFormat, FailOn};
 pub use criu::{CgroupMode, CheckpointArgs, CriuArgs, NetworkLock, RestoreArgs};
 pub use hot::parse as parse_hot;
 pub use lifecycle::{CreateArgs, DeleteArgs, InfoArgs, KillArgs, ListArgs, RunArgs, SpecArgs};
 pub use process::{ExecArgs, PsArgs};
+pub use record::RecordArgs;
 pub use resources::{EventsArgs, UpdateArgs};
 pub use words::normal;
 
@@ -224,6 +228,16 @@ pub enum Command {
     Restore(Box<RestoreArgs>),
     /// Delete a stopped container.
     Delete(DeleteArgs),
+    /// List what a container gives away, the worst first.
+    ///
+    /// Audits a config.json or a running container. Each finding has a rule, a severity, a place, its
+    /// meaning and the change that closes it.
+    Audit(AuditArgs),
+    /// Run a container and write a seccomp profile of what it did.
+    ///
+    /// Records the system calls of all processes of the container, and writes a profile that permits
+    /// these alone. Exits like run.
+    Record(Box<RecordArgs>),
     /// Write an example config.json.
     ///
     /// The file describes an interactive shell in the root file system "rootfs". An existing file is
