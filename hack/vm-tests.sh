@@ -21,7 +21,8 @@
 # module and the library's unit tests, with the driver cgroupfs, and then hack/demo.sh, all built here
 # by cross compilers. On two processors it takes two hours; the build needs 15 minutes of
 # processor time. BULKHEAD_TEST_PATIENCE bounds the waits of the tests (240 seconds); a module may take
-# 7 times as long, and the whole 60 times. On a machine that does something else besides:
+# 7 times as long, and the whole 60 times. On a machine that does something else besides (a guest that
+# gets less than a tenth of a processor reports lockups, and does not come far):
 #
 #   export VM_GUEST=arm64 VM_RESULTS=FILE BULKHEAD_BIN=PATH BULKHEAD_TEST_PATIENCE=600
 #   nice -n 19 hack/vm-tests.sh >>LOG 2>&1        # again, until every test has passed
