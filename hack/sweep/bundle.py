@@ -101,6 +101,7 @@ class Bundle:
         return path
 
     def remove(self):
+        self.end_everything()
         if self.neighbour:
             self.neighbour.kill()
             self.neighbour.wait()
