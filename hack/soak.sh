@@ -33,7 +33,18 @@ need_packages busybox-static jq util-linux
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/bulkhead-soak-XXXXXX")
 tag=bulkhead-soak-$$
-trap 'rm -rf --one-file-system "$work"' EXIT
+# Ends what an exercise that fails or is interrupted has left.
+clean_up() {
+    local path pid
+    while read -r path; do
+        while read -r pid; do kill -KILL "$pid" 2>/dev/null || true; done <"$path/cgroup.procs"
+    done < <(find /sys/fs/cgroup -depth -type d -path "*$tag*" 2>/dev/null)
+    sleep 0.2
+    find /sys/fs/cgroup -depth -type d -path "*$tag*" -exec rmdir {} + 2>/dev/null || true
+    rm -rf --one-file-system "$work"
+}
+trap clean_up EXIT
+trap 'exit 130' INT TERM
 mkdir -p "$work"/rootfs/{bin,dev,proc,sys}
 cp "$(command -v busybox)" "$work/rootfs/bin/busybox"
 for name in true sleep sh; do ln -s busybox "$work/rootfs/bin/$name"; done
@@ -209,7 +220,6 @@ for peer in "bulkhead=$binary" "${peers[@]}"; do
     row "few descriptors" few
     row "tiny limits" tiny
 done
-find /sys/fs/cgroup -depth -type d -name "$tag" -exec rmdir {} + 2>/dev/null || true
 find "$work/state" -mindepth 1 -delete 2>/dev/null || true
 rm -f "$work"/{errors,out,made,deleted,refusal}
 printf '\nDisk: %s KiB before, %s KiB after.\n' "$disk" "$(du -s "$work" | cut -f 1)"

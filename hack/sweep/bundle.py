@@ -11,7 +11,7 @@ import socket
 import subprocess
 import time
 
-CONFIGURATIONS = ["plain", "hooks", "userns", "terminal"]
+CONFIGURATIONS = ["plain", "hooks", "userns", "terminal", "joined"]
 HOOKS = ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"]
 NAMESPACES = ["pid", "network", "ipc", "uts", "mount", "cgroup"]
 RESOURCES = {"pids": {"limit": 60}, "memory": {"limit": 1 << 28}, "cpu": {"shares": 512}}
@@ -74,7 +74,7 @@ class Bundle:
         self.dir = os.path.join(tools, self.id)
         self.root, self.out = f"{self.dir}/state", f"{self.dir}/out"
         self.kind = None
-        self.console = self.master = None
+        self.console = self.master = self.neighbour = None
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         os.makedirs(self.out)
         for path in (self.dir, self.out):
@@ -91,7 +91,20 @@ class Bundle:
                      if line.split()[2] in ("cgroup", "cgroup2")]
         self.is_systemd = "--systemd-cgroup" in self.options
 
+    def pid_namespace(self):
+        """A pid namespace of other processes, for a container to join."""
+        if self.neighbour is None:
+            words = ["unshare", "--pid", "--fork", "--kill-child", "sleep", "86400"]
+            self.neighbour = subprocess.Popen(words, stdin=subprocess.DEVNULL)
+        path = f"/proc/{self.neighbour.pid}/ns/pid_for_children"
+        wait(lambda: os.path.exists(path) and os.readlink(path) != os.readlink("/proc/self/ns/pid"))
+        return path
+
     def remove(self):
+        self.end_everything()
+        if self.neighbour:
+            self.neighbour.kill()
+            self.neighbour.wait()
         shutil.rmtree(self.dir, ignore_errors=True)
 
     @property
@@ -144,6 +157,8 @@ class Bundle:
             for name in ("uidMappings", "gidMappings"):
                 linux[name] = [{"containerID": 0, "hostID": 100000, "size": 1000}]
             del linux["devices"]
+        if kind == "joined":
+            config["linux"]["namespaces"][0]["path"] = self.pid_namespace()
         if kind == "hooks":
             config["hooks"] = {name: [self.hook(name)] for name in HOOKS}
         if kind == "terminal":
@@ -238,7 +253,8 @@ class Bundle:
                     break
             except ChildProcessError:
                 return []
-        return [int(pid) for pid in read("/proc/thread-self/children").split()]
+        pids = map(int, read("/proc/thread-self/children").split())
+        return [pid for pid in pids if self.neighbour is None or pid != self.neighbour.pid]
 
     def cgroups(self):
         return [f"{top}{self.cgroup}" for top in self.tops if os.path.isdir(f"{top}{self.cgroup}")]
