@@ -519,6 +519,7 @@ fn a_running_container_is_audited_by_the_word_of_the_kernel() {
     let mut c = Container::with_script("exec sleep 600");
     c.without_namespace("uts").remove("/hostname");
     c.mount("/host-etc", "bind", "/etc", &["bind", "ro"]);
+    c.mount("/host-proc", "bind", "/proc", &["bind"]);
     c.set("/linux/resources/pids", json!({"limit": 50}));
     c.run_detached();
     let report = || -> Value {
@@ -539,7 +540,12 @@ fn a_running_container_is_audited_by_the_word_of_the_kernel() {
     assert_eq!(place("BH-SECCOMP-NONE"), of_kernel("status: Seccomp"));
     assert_eq!(place("BH-USER-ROOT"), of_kernel("status: Uid"));
     assert_eq!(place("BH-CAP-MKNOD"), of_kernel("status: CapPrm"));
-    assert_eq!(place("BH-BIND-HOST"), of_kernel("mountinfo: /host-etc"));
+    // The worst first: the root of a file system of the host, then a directory in one.
+    assert_eq!(place("BH-BIND-HOST"), of_kernel("mountinfo: /host-proc"));
+    let findings = report["findings"].as_array().unwrap().iter();
+    let binds = findings.filter(|finding| finding["rule"] == "BH-BIND-HOST");
+    let objects: Vec<&str> = binds.map(|found| found["object"].as_str().unwrap()).collect();
+    assert_eq!(objects, ["/proc (writable)", "/etc (read-only)"]);
     assert_eq!(place("BH-PROC-SYS"), of_kernel("mountinfo"));
     assert_eq!(place("BH-PRIVILEGES-GAIN"), None);
     assert_eq!(place("BH-NS-PID"), None);

@@ -50,7 +50,7 @@ pub const GROUPS: [&[Call]; 7] = [
 /// Compiles `linux.seccomp` and asks the filter about each call.
 pub fn of_profile(profile: Option<&Value>) -> Seccomp {
     let Some(profile) = profile else { return Seccomp::Missing };
-    let Ok(profile) = serde_json::from_value::<LinuxSeccomp>(profile.clone()) else {
+    let Ok(profile) = serde_json::from_str::<LinuxSeccomp>(&profile.to_string()) else {
         return Seccomp::Unknown;
     };
     use LinuxSeccompAction::{ScmpActAllow, ScmpActLog};

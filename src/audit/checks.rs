@@ -3,7 +3,7 @@
 use caps::Capability;
 
 use super::rule::{Hit, Severity};
-use super::subject::{Device, Place, Seccomp, Subject};
+use super::subject::{Device, Mount, Place, Seccomp, Subject, normal};
 use super::{binds, calls, capabilities};
 use Severity::{High, Low, Medium};
 
@@ -155,6 +155,17 @@ pub fn permitted(s: &Subject, group: usize) -> Vec<Hit> {
     }
 }
 
+/// Whether a mount came along with a recursive bind mount around it, which is reported itself.
+fn is_part(s: &Subject, mount: &Mount) -> bool {
+    let Some(host) = &mount.host else { return false };
+    s.mounts.iter().any(|around| {
+        let below = mount.at.strip_prefix(around.at.as_str()).filter(|rest| rest.starts_with('/'));
+        let path = below.zip(around.host.as_deref()).map(|(below, host)| format!("{host}{below}"));
+        path.is_some_and(|path| normal(&path) == *host)
+            && binds::severity(around).is_some_and(|worst| Some(worst) >= binds::severity(mount))
+    })
+}
+
 pub fn files_caps(s: &Subject) -> Vec<Hit> {
     let held = capabilities::FILES.iter().filter(|cap| s.holds(**cap));
     let names: Vec<_> = held.map(ToString::to_string).collect();
@@ -163,7 +174,7 @@ pub fn files_caps(s: &Subject) -> Vec<Hit> {
 }
 
 pub fn host_binds(s: &Subject) -> Vec<Hit> {
-    let binds = s.mounts.iter().filter(|mount| binds::socket(mount).is_none());
+    let binds = s.mounts.iter().filter(|m| binds::socket(m).is_none() && !is_part(s, m));
     let hits = binds.filter_map(|mount| {
         let access = if mount.readonly { "read-only" } else { "writable" };
         let object = format!("{} ({access})", mount.host.as_deref()?);
@@ -175,6 +186,7 @@ pub fn host_binds(s: &Subject) -> Vec<Hit> {
 pub fn cgroup_writable(s: &Subject) -> Vec<Hit> {
     let is_cgroup = |kind: &str| matches!(kind, "cgroup" | "cgroup2");
     let writable = s.mounts.iter().filter(|mount| is_cgroup(&mount.kind) && !mount.readonly);
+    let writable = writable.filter(|mount| !is_part(s, mount));
     let hits = writable.map(|mount| {
         let hit = Hit::new(&mount.place, mount.at.as_str());
         // The cgroups of the whole host are in reach.

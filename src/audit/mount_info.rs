@@ -1,6 +1,6 @@
 //! The mounts of a process (proc_pid_mountinfo(5)), and the paths of the host that they show.
 
-use super::subject::{Mount, Place, contains};
+use super::subject::{Mount, Place, contains, normal};
 
 /// A line of mountinfo.
 struct Line {
@@ -36,8 +36,7 @@ fn host_path(line: &Line, host: &[Line]) -> Option<String> {
         .filter(|other| other.device == line.device && contains(&other.root, &line.root));
     let found = around.min_by_key(|other| other.root.len())?;
     let rest = line.root.strip_prefix(found.root.trim_end_matches('/'))?;
-    let path = format!("{}{rest}", found.at.trim_end_matches('/'));
-    Some(if path.is_empty() { "/".to_owned() } else { path })
+    Some(normal(&format!("{}/{rest}", found.at)))
 }
 
 fn line(text: &str) -> Option<Line> {
@@ -94,6 +93,8 @@ mod tests {
 103 100 0:20 /docker.sock /run/docker.sock rw - tmpfs tmpfs rw
 104 100 8:1 /etc /host\\040etc ro,relatime shared:1 master:2 - ext4 /dev/sda1 rw
 105 100 8:1 /srv/data/x /data rw shared:9 - ext4 /dev/sda1 ro
+106 100 0:5 / /host/proc rw - proc proc rw
+107 100 8:1 / /host rw - ext4 /dev/sda1 rw
 ";
         let mounts = mounts(own, HOST, "/proc/7/mountinfo");
         let seen: Vec<_> = mounts
@@ -109,6 +110,8 @@ mod tests {
                 ("/run/docker.sock", "tmpfs", Some("/run/docker.sock"), false, false),
                 ("/host etc", "ext4", Some("/etc"), true, true),
                 ("/data", "ext4", Some("/srv/data/x"), true, false),
+                ("/host/proc", "proc", Some("/proc"), false, false),
+                ("/host", "ext4", Some("/"), false, false),
             ]
         );
         assert_eq!(mounts[4].place.to_string(), "/proc/7/mountinfo: /host etc");

@@ -136,6 +136,28 @@ mod tests {
     }
 
     #[test]
+    fn colours_change_nothing_but_the_severity() {
+        let rule = crate::audit::all_rules().next().unwrap();
+        let place = crate::audit::subject::Place::Field("/process".into());
+        let findings = Severity::ALL.map(|severity| Finding {
+            rule,
+            severity,
+            place: place.clone(),
+            object: "a\nb".into(),
+        });
+        let report = Report { subject: "c".into(), findings: &findings, unread: &[] };
+        let (plain, coloured) =
+            (report.text(Style { coloured: false }), report.text(Style { coloured: true }));
+        assert!(plain.starts_with("critical  BH-") && plain.contains("\n  at   process: a b\n"));
+        assert!(plain.ends_with("\nc: 1 critical, 1 high, 1 medium, 1 low\n"), "{plain}");
+        assert_eq!(coloured.matches("\u{1b}[0m").count(), 4);
+        let on = Severity::ALL.map(colour);
+        let stripped =
+            on.iter().fold(coloured, |text, (on, off)| text.replace(on, "").replace(off, ""));
+        assert_eq!(stripped, plain);
+    }
+
+    #[test]
     fn a_report_without_findings_says_so() {
         let unread = ["x".to_owned()];
         let report = |unread| Report { subject: "a\u{1b}b".into(), findings: &[], unread };

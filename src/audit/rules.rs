@@ -93,7 +93,7 @@ static RULES: &[Rule] = rules! {
         "The key is not in the specification, so the control that its writer meant is not in \
          force.",
         "write the key as the specification does",
-        "the control comes into force",
+        "what the control forbids, once it is in force",
         checks::key_misspelt;
     "BH-KEY-CASE", Medium, Any, None,
         "Runtimes whose parsers heed case ignore the key, and the control with it.",

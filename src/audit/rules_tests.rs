@@ -263,6 +263,19 @@ fn each_capability_is_found_where_it_has_an_effect() {
 }
 
 #[test]
+fn what_comes_along_with_a_bind_mount_is_reported_once() {
+    let mut config = clean();
+    root(&mut config);
+    for (at, source) in [("/host", "/"), ("/host/boot", "/boot"), ("/other", "/boot")] {
+        let mount = json!({"destination": at, "type": "bind", "source": source,
+            "options": ["rbind"]});
+        add(&mut config, "/mounts", mount);
+    }
+    let binds = audit(&config).iter().filter(|(id, _)| *id == "BH-BIND-HOST").count();
+    assert_eq!(binds, 2);
+}
+
+#[test]
 fn another_user_has_what_it_can_gain() {
     let mut config = clean();
     without_namespace(&mut config, "user");
