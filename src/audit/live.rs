@@ -5,6 +5,8 @@
 
 use std::path::Path;
 
+use serde_json::Value;
+
 use super::config::{Document, after_execve};
 use super::subject::{Caps, HIDDEN, Mount, Place, Seccomp, Subject, Users};
 use super::{checks, mount_info};
@@ -54,7 +56,8 @@ pub fn subject(container: &Entry) -> Result<Subject> {
 fn recorded(container: &Entry) -> Result<Document> {
     let mut document = Document::parse(container.config_text()?.into(), "recorded configuration")?;
     let updated = container.state().and_then(|state| state.resources.as_ref());
-    if let Some(resources) = updated.and_then(|resources| serde_json::to_value(resources).ok())
+    let text = updated.and_then(|resources| serde_json::to_string(resources).ok());
+    if let Some(resources) = text.and_then(|text| serde_json::from_str::<Value>(&text).ok())
         && let Some(linux) = document.value.get_mut("linux")
     {
         linux["resources"] = resources;
