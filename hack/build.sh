@@ -70,10 +70,10 @@ fi
 
 # Static and not position independent: no dynamic loader and no relocations at start-up, which is
 # most of such a short process. As the target's flags, so that they do not reach procedural macros,
-# which cannot be static; RUSTFLAGS would win over them and is therefore folded in. Without the index
-# of the unwind tables: a panic aborts, so nothing reads it.
+# which cannot be static; RUSTFLAGS would win over them and is therefore folded in. Without unwind
+# tables (build.ld) and their index: a panic aborts, so nothing reads them.
 flags="-C target-feature=+crt-static -C relocation-model=static"
-flags+=" -C link-arg=-Wl,--no-eh-frame-hdr $for_libc ${RUSTFLAGS:-}"
+flags+=" -C link-arg=-Wl,--no-eh-frame-hdr -C link-arg=-Wl,-T,$top/hack/build.ld $for_libc ${RUSTFLAGS:-}"
 unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS
 upper=${triple^^}
 export "CARGO_TARGET_${upper//-/_}_RUSTFLAGS=$flags"
