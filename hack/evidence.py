@@ -29,15 +29,14 @@ HEADER = """\
 
 <!-- Written by hack/evidence.py from the tests. Do not edit. -->
 
-{total} attacks: {advisories} advisories of container runtimes and their engines, and {others} that have no number. Each
-is repeated by a test against the real program, on the commands in brackets, with everything that a hostile image or
-process may do. The tests of paths hold a directory of the host against what it was before, down to inodes and modes,
+{total} attacks: {advisories} advisories, and {others} that have no number. Each
+is repeated by a test against the real program, on the commands in brackets. The tests of paths hold a directory of the host against what it was before, down to inodes and modes,
 and the host's mount table. A cross marks the {seen} tests that were seen to fail on a build without the defence; the
-[last table](#builds-without-a-defence) names what it lacked.
+[last table](#builds-without-a-defence) names what it lacked. A dash: no single project.
 
 `cargo test --test e2e -- hostile_` runs most of them in two minutes; the tests of paths, procfs, files and handles run a
 second time without openat2(2). [SECURITY.md](../SECURITY.md) describes the threat model. Beyond single attacks,
-`hack/crash-sweep` kills the runtime at each of its system calls and lets each call fail, and compares what the kernel
+`hack/crash-sweep` kills the runtime before and after each system call that changes something, and lets each call fail, and compares what the kernel
 then reports with an undisturbed container.
 """
 

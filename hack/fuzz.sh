@@ -46,8 +46,17 @@ options=(--sanitizer none --codegen-units 16)
 cargo +nightly fuzz build "${options[@]}"
 
 log=$(mktemp "${TMPDIR:-/tmp}/bulkhead-fuzz-XXXXXX")
-# The tree of the target paths stays if that target ends by an invariant.
-trap 'rm -rf --one-file-system "$log" /dev/shm/bulkhead-fuzz-*-ThreadId*' EXIT
+# The tree of the target paths stays if that target ends by an invariant. The number in its name is the pid.
+# shellcheck disable=SC2317 # called by the trap
+clean_up() {
+    local tree pid
+    rm -f "$log"
+    for tree in /dev/shm/bulkhead-fuzz-*-ThreadId*; do
+        pid=${tree#*fuzz-}
+        [ -d "/proc/${pid%%-*}" ] || rm -rf --one-file-system "$tree"
+    done
+}
+trap clean_up EXIT
 rows=()
 status=0
 for target; do

@@ -30,6 +30,7 @@ while [ $# -gt 0 ]; do
 done
 need_packages busybox-static jq util-linux
 [ -n "$binary" ] || binary=$("$top/hack/build.sh" | tail -n 1)
+binary=$(realpath "$binary")
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/bulkhead-soak-XXXXXX")
 tag=bulkhead-soak-$$
@@ -41,6 +42,7 @@ clean_up() {
     done < <(find /sys/fs/cgroup -depth -type d -path "*$tag*" 2>/dev/null)
     sleep 0.2
     find /sys/fs/cgroup -depth -type d -path "*$tag*" -exec rmdir {} + 2>/dev/null || true
+    umount "$work/small" 2>/dev/null || true
     rm -rf --one-file-system "$work"
 }
 trap clean_up EXIT

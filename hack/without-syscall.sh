@@ -7,13 +7,14 @@
 #
 # --check runs a container without each of the calls in the table "Kernel features" of ARCHITECTURE.md, and
 # fails unless the runtime does what the table says: another way, or an error in one line that leaves
-# nothing behind. Needs root and gcc.
+# nothing behind. Needs root; installs what is missing.
 set -euo pipefail
 # shellcheck source=hack/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 [ $# -gt 0 ] || die "usage: $0 NAME[,NAME...] COMMAND [ARGUMENT...]"
 [ "$(id -u)" -eq 0 ] || die "must run as root"
+need_packages busybox-static gcc jq libc6-dev
 work=$(mktemp -d "${TMPDIR:-/tmp}/bulkhead-without-XXXXXX")
 trap 'rm -rf --one-file-system "$work"' EXIT
 gcc -O2 -Wall -o "$work/without" "$top/hack/sweep/without.c"
@@ -23,7 +24,7 @@ if [ "$1" != --check ]; then
     exit $status
 fi
 
-binary=${2:-target/debug/bulkhead}
+binary=$(realpath "${2:-$top/target/debug/bulkhead}")
 mkdir -p "$work"/rootfs/{bin,dev,proc,sys}
 cp "$(command -v busybox)" "$work/rootfs/bin/busybox"
 for name in true sleep; do ln -s busybox "$work/rootfs/bin/$name"; done
@@ -31,6 +32,8 @@ id=bulkhead-without-$$
 (cd "$work" && "$binary" spec && mv config.json base.json)
 jq --arg id "$id" '.process.terminal = false | .process.args = ["sleep", "600"] | .linux.cgroupsPath = "/" + $id' \
     "$work/base.json" >"$work/config.json"
+trap '"$binary" --root "$work/state" delete --force "$id" 2>/dev/null || true
+    rm -rf --one-file-system "$work"' EXIT
 
 # verbs NAME: what create, start, exec and delete do without the call. Prints "works", or the error.
 verbs() {

@@ -415,6 +415,7 @@ fn mounts() {
     });
 }
 
+// Evidence: CVE-2022-0811 (create)
 // Proves: linux.sysctl:host
 #[test]
 fn sysctls() {

@@ -154,7 +154,7 @@ fn a_failed_dump_is_explained_and_the_container_runs_on() {
     assert_eq!(c.status(), "running");
 }
 
-// Evidence: CVE-2026-119101, CVE-2026-115520 (checkpoint)
+// Evidence: external-mount (checkpoint)
 #[test]
 fn what_cannot_be_saved_is_refused() {
     let Some(mut c) = faked() else { skip!("no python3, which takes the place of criu") };

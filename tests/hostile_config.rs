@@ -41,7 +41,6 @@ fn cgroup_paths_stay_below_their_root() {
     ]);
 }
 
-// Evidence: CVE-2022-0811, CVE-2024-3154 (create)
 #[test]
 fn cgroup_values_carry_nothing_else() {
     refused(&[

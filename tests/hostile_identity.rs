@@ -131,14 +131,15 @@ fn capabilities_that_cannot_be_had_are_left_out_with_a_warning() {
     }
 }
 
-// Evidence: CVE-2022-2989, CVE-2022-2990, CVE-2022-36109 (run); fails without the dropping of the
-// caller's groups
+// Evidence: CVE-2022-2989, CVE-2022-2990, CVE-2022-36109, caller-groups (run); fails without the dropping
+// of the caller's groups
 #[test]
 fn the_groups_are_exactly_those_asked_for() {
     for (user, groups) in [
         (json!({"uid": 0, "gid": 0}), ""),
         (json!({"uid": 1000, "gid": 1000}), ""),
         (json!({"uid": 1000, "gid": 1000, "additionalGids": []}), ""),
+        (json!({"uid": 1000, "gid": 1000, "additionalGids": [1000]}), "1000"),
         (json!({"uid": 1000, "gid": 1000, "additionalGids": [5, 6]}), "5 6"),
         (json!({"uid": 0, "gid": 7, "additionalGids": [4294967294_u32]}), "4294967294"),
     ] {
@@ -163,7 +164,7 @@ fn the_groups_are_exactly_those_asked_for() {
     }
 }
 
-// Evidence: CVE-2014-8989, CVE-2022-2989 (run); fails without the dropping of the caller's groups
+// Evidence: caller-groups (run); fails without the dropping of the caller's groups
 #[test]
 fn a_joined_user_namespace_without_setgroups_keeps_no_group_of_the_host() {
     // unshare -r: it maps one id, and denies setgroups(2) for good.
@@ -243,7 +244,7 @@ fn refused_text(container: &Container, pointer: &str, text: &str, field: &str) {
     container.assert_gone();
 }
 
-// Evidence: CVE-2022-27650, CVE-2022-29162, CVE-2025-27612, CVE-2022-2989 (exec)
+// Evidence: CVE-2022-27650, CVE-2022-29162, CVE-2025-27612, caller-groups (exec)
 #[test]
 fn an_exec_has_no_inheritable_capability_and_no_group_of_the_caller() {
     let mut container = Container::new();
@@ -273,7 +274,7 @@ fn an_exec_has_no_inheritable_capability_and_no_group_of_the_caller() {
     }
 }
 
-// Evidence: CVE-2026-30892 (exec)
+// Evidence: CVE-2026-30892, user-forms (exec)
 #[test]
 fn users_of_an_exec_that_are_none_are_refused() {
     let mut container = Container::new();
@@ -287,5 +288,10 @@ fn users_of_an_exec_that_are_none_are_refused() {
         } else {
             ran.not_started(&[user]);
         }
+    }
+    for (user, ids) in [("1", "1:0"), ("1:2", "1:2")] {
+        let words = ["/bin/sh", "-c", "echo $(id -u):$(id -g)"];
+        let ran = container.exec(&[&format!("--user={user}")], &words).ok();
+        assert_eq!(ran.stdout, format!("{ids}\n"));
     }
 }

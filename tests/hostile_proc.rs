@@ -1,6 +1,6 @@
 //! Writes to procfs that a mount could catch, or turn into a write to another file: the runtime
 //! must never look procfs up where the configuration, the image or another container has a say.
-//! CVE-2019-16884, CVE-2019-19921, CVE-2023-28642, CVE-2025-52881, CVE-2026-115521.
+//! CVE-2019-16884, CVE-2019-19921, CVE-2023-28642, CVE-2025-52881.
 
 use std::fs;
 use std::process::Command;
@@ -83,7 +83,7 @@ fn one_file_of_procfs_over_another_catches_nothing() {
     }
 }
 
-// Evidence: CVE-2019-16884, CVE-2026-115521 (run)
+// Evidence: CVE-2019-16884, proc-self-fd (run)
 #[test]
 fn a_false_procfs_is_written_to_by_nobody() {
     // A volume with all the files that a runtime may look for.

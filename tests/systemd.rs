@@ -66,6 +66,7 @@ fn assert_no_unit(unit: &str) {
 
 // ---- on every machine
 
+// Evidence: CVE-2024-3154 (create)
 #[test]
 fn a_path_that_is_none_for_systemd_is_refused_before_anything_is_made() {
     for path in ["/a/b", "a.slice:b", "a:b:c", "a--b.slice:b:c", "a.slice:b:", "a.slice:b:c/d"] {

@@ -1,7 +1,7 @@
 //! Paths of the host that a container should not see.
 
 use super::rule::Severity;
-use super::subject::{Mount, contains};
+use super::subject::{Mount, contains, normal};
 use Severity::{Critical, High, Low, Medium};
 
 /// Which sources of a bind mount an entry is about.
@@ -116,6 +116,7 @@ const SOCKETS: &[&str] = &[
     "/run/containerd/containerd.sock",
     "/run/cri-dockerd.sock",
     "/run/crio/crio.sock",
+    "/run/dbus/system_bus_socket",
     "/run/docker.sock",
     "/run/docker/containerd/containerd.sock",
     "/run/dockershim.sock",
@@ -145,6 +146,25 @@ pub fn socket(mount: &Mount) -> Option<&str> {
     // table.
     let above = |socket: &&&str| contains(host, socket) && contains("/run", host);
     SOCKETS.iter().find(|socket| **socket == host).or_else(|| SOCKETS.iter().find(above)).copied()
+}
+
+/// Whether a path of the host usually has mounts below it.
+pub fn has_mounts_below(host: &str) -> bool {
+    const PATHS: [&str; 8] =
+        ["/", "/dev", "/sys", "/sys/fs", "/sys/fs/cgroup", "/sys/kernel", "/var", "/var/lib"];
+    PATHS.contains(&host)
+}
+
+/// Returns the type of the file system that is mounted on a path of every host.
+pub fn file_system(path: &str) -> Option<&'static str> {
+    let kinds = [("/sys/fs/cgroup", "cgroup"), ("/proc", "proc"), ("/sys", "sysfs")];
+    kinds.into_iter().find(|(root, _)| contains(root, path)).map(|(_, kind)| kind)
+}
+
+/// Whether a path names a namespace of the host: that of its first process, or the runtime's own.
+pub fn is_namespace_of_host(path: &str) -> bool {
+    let path = normal(path);
+    ["/proc/1/ns/", "/proc/self/ns/", "/proc/thread-self/ns/"].iter().any(|p| path.starts_with(p))
 }
 
 #[cfg(test)]
@@ -212,6 +232,7 @@ mod tests {
             ("/run/user/1000/podman/podman.sock", Some("/run/user/1000/podman/podman.sock")),
             ("/run", Some("/run/buildkit/buildkitd.sock")),
             ("/run/crio", Some("/run/crio/crio.sock")),
+            ("/run/dbus", Some("/run/dbus/system_bus_socket")),
             ("/run/lock", None),
             ("/var/lib/lxd/unix.socket", Some("/var/lib/lxd/unix.socket")),
         ] {

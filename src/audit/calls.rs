@@ -65,8 +65,13 @@ pub fn of_profile(profile: Option<&Value>) -> Seccomp {
 /// Returns the permitted calls of each group.
 fn permitted(filter: &Filter) -> Vec<Vec<&'static str>> {
     let permits = |(name, argument): &&Call| match argument {
-        Some(argument) => filter.permits_named(name, &[*argument]),
-        None => filter.permits_named(name, &[]),
+        Some(argument) => {
+            // A rule for exactly this value does not stop the other namespaces beside it.
+            let with_mounts = argument | libc::CLONE_NEWNS as u64;
+            let asked = [*argument, with_mounts];
+            asked.iter().any(|argument| filter.may_permit_named(name, &[*argument]))
+        }
+        None => filter.may_permit_named(name, &[]),
     };
     let group =
         |group: &&'static [Call]| group.iter().filter(permits).map(|(name, _)| *name).collect();

@@ -126,7 +126,7 @@ pub static RULES: &[Rule] = &[
         "BH-CAP-NET-RAW",
         Capability::CAP_NET_RAW,
         Low,
-        None,
+        Some(Low),
         "The program can forge packets, and so pose as its neighbours on a bridge.",
         "tcpdump, and ping on hosts where net.ipv4.ping_group_range is empty",
     ),

@@ -42,12 +42,7 @@ pub fn device_loop(s: &Subject) -> Vec<Hit> {
 }
 
 pub fn device_memory(s: &Subject) -> Vec<Hit> {
-    let memory = [(1, 1), (1, 2), (1, 4)];
-    devices(s, |d| {
-        d.major.is_some()
-            && d.minor.is_some()
-            && memory.iter().any(|(major, minor)| d.has_char(*major, *minor))
-    })
+    devices(s, is_memory)
 }
 
 pub fn key_misspelt(s: &Subject) -> Vec<Hit> {
@@ -144,7 +139,23 @@ pub fn devices(s: &Subject, is_meant: impl Fn(&Device) -> bool) -> Vec<Hit> {
         return Vec::new();
     }
     let found = s.devices.iter().filter(|device| is_meant(device));
-    found.map(|device| Hit::new(&device.place, device.name())).collect()
+    let hit = |device: &Device| {
+        let hit = Hit::new(&device.place, device.name());
+        // The runtime gives the node to the container's root, and open(2) needs no capability. Without
+        // a node, mknod(2) is refused in a user namespace. The memory needs CAP_SYS_RAWIO besides.
+        let is_node = device.place.pointer().is_some_and(|p| p.starts_with("/linux/devices/"));
+        let anywhere = is_node && !is_memory(device);
+        Hit { anywhere, ..hit }
+    };
+    found.map(hit).collect()
+}
+
+/// Whether a device is the memory of the host, or the kernel's.
+fn is_memory(device: &Device) -> bool {
+    let memory = [(1, 1), (1, 2), (1, 4)];
+    device.major.is_some()
+        && device.minor.is_some()
+        && memory.iter().any(|(major, minor)| device.has_char(*major, *minor))
 }
 
 pub fn permitted(s: &Subject, group: usize) -> Vec<Hit> {

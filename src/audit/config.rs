@@ -11,8 +11,10 @@ use caps::Capability;
 use oci_spec::runtime::Spec;
 use serde_json::Value;
 
-use super::subject::{Caps, HIDDEN, Misspelt, Mount, Place, Subject, Users, contains, normal};
-use super::{calls, devices};
+use super::subject::{
+    Caps, HIDDEN, Misspelt, Mount, PROCESSES, Place, Subject, Users, contains, normal,
+};
+use super::{binds, calls, devices};
 use crate::Result;
 use crate::config::{self, CgroupRequest, Plan, PlanOptions};
 use crate::host::Host;
@@ -89,6 +91,9 @@ fn json(raw: &[u8]) -> Result<Value> {
         .map_err(|error| crate::Error::new(crate::Kind::Invalid, error.to_string()))
 }
 
+/// The user id that stands for no user.
+const NOBODY: u64 = 65534;
+
 /// Returns the place of a member.
 pub fn field(pointer: &str) -> Place {
     Place::Field(pointer.to_owned())
@@ -137,8 +142,11 @@ impl<'a> Reader<'a> {
 
     fn subject(&self, document: &Document) -> Subject {
         let (users, users_place) = self.users();
-        let no_new_privileges = self.flag("/process/noNewPrivileges");
-        let uid = self.get("/process/user/uid").and_then(Value::as_u64).unwrap_or(0);
+        // Without a process there is no program that could use a right.
+        let has_process = self.get("/process").is_some();
+        let no_new_privileges = self.flag("/process/noNewPrivileges") || !has_process;
+        let uid = self.get("/process/user/uid").and_then(Value::as_u64);
+        let uid = uid.unwrap_or(if has_process { 0 } else { NOBODY });
         let uid = u32::try_from(uid).unwrap_or(u32::MAX);
         let shared_namespaces = self.shared_namespaces();
         Subject {
@@ -180,7 +188,7 @@ impl<'a> Reader<'a> {
             // The runtime is in the user namespace of this audit, as with rootless podman.
             None if self.nested => (Users::Own, self.nearest("/linux/namespaces")),
             None => (Users::Host, self.nearest("/linux/namespaces")),
-            Some((index, Some(path))) if is_of_host(path) => {
+            Some((index, Some(path))) if binds::is_namespace_of_host(path) => {
                 (Users::Host, field(&format!("/linux/namespaces/{index}/path")))
             }
             // The namespace of another container or of a pod, whose mappings its creator chose.
@@ -221,7 +229,7 @@ impl<'a> Reader<'a> {
         let kinds = ["pid", "network", "ipc", "uts", "cgroup", "mount"];
         let shared = kinds.into_iter().filter_map(|kind| match self.namespace(kind) {
             None => Some((kind, self.nearest("/linux/namespaces"))),
-            Some((index, Some(path))) if is_of_host(path) => {
+            Some((index, Some(path))) if binds::is_namespace_of_host(path) => {
                 Some((kind, field(&format!("/linux/namespaces/{index}/path"))))
             }
             Some(_) => None,
@@ -253,12 +261,19 @@ impl<'a> Reader<'a> {
             let mut access = options.iter().rev().filter_map(Value::as_str);
             let access = access.find(|option| matches!(*option, "ro" | "rro" | "rw" | "rrw"));
             let readonly = access.is_some_and(|option| option.ends_with("ro"));
+            let is_top_only = access == Some("ro") && has(&["rbind"]);
             let kind = entry["type"].as_str().unwrap_or_default();
+            // Such a procfs has no files but those of processes.
+            let kind = if has(&["subset=pid"]) { PROCESSES } else { kind };
             let mut found = mount(at, kind, readonly, field(&format!("/mounts/{index}")));
             if kind == "bind" || has(&["bind", "rbind"]) {
                 let source = self.bundle.join(entry["source"].as_str().unwrap_or_default());
                 let host = normal(&source.to_string_lossy());
-                found.kind = kind_of_host_path(&host).unwrap_or("bind").to_owned();
+                found.kind = binds::file_system(&host).unwrap_or("bind").to_owned();
+                // `ro` leaves the mounts below as they are; `rro` does not.
+                if is_top_only && binds::has_mounts_below(&host) {
+                    found.readonly = false;
+                }
                 found.host = Some(host);
                 found.shared = has(&["shared", "rshared"]);
             }
@@ -340,18 +355,6 @@ impl<'a> Reader<'a> {
         let score = self.get(pointer)?.as_i64()?;
         (score <= -900).then(|| field(pointer))
     }
-}
-
-/// Whether a path names a namespace of the host: that of its first process, or the runtime's own.
-fn is_of_host(path: &str) -> bool {
-    let path = normal(path);
-    ["/proc/1/ns/", "/proc/self/ns/", "/proc/thread-self/ns/"].iter().any(|p| path.starts_with(p))
-}
-
-/// Returns the type of the file system that is mounted on a path of every host.
-fn kind_of_host_path(path: &str) -> Option<&'static str> {
-    let kinds = [("/sys/fs/cgroup", "cgroup"), ("/proc", "proc"), ("/sys", "sysfs")];
-    kinds.into_iter().find(|(root, _)| contains(root, path)).map(|(_, kind)| kind)
 }
 
 /// Returns the bit of a capability, with or without `CAP_` and in any case, as the parser takes it.

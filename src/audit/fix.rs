@@ -1,4 +1,5 @@
-//! Changes a configuration so that no finding of high severity or worse is left.
+//! Changes a configuration so that findings of medium severity and worse are closed where a change is
+//! known.
 //!
 //! Findings of low severity stay, and so does what needs a decision: which user the program runs
 //! as, and which ids a user namespace maps.
@@ -180,7 +181,8 @@ impl Editor<'_> {
         let options = mount.entry("options").or_insert(json!([]));
         let options = options.as_array_mut()?;
         options.retain(|option| option != "rw" && option != "rrw");
-        options.push(json!("ro"));
+        let is_recursive = options.iter().any(|option| option == "rbind");
+        options.push(json!(if is_recursive { "rro" } else { "ro" }));
         Some("made the mount read-only".to_owned())
     }
 

@@ -1,6 +1,6 @@
 //! The mounts of a process (proc_pid_mountinfo(5)), and the paths of the host that they show.
 
-use super::subject::{Mount, Place, contains, normal};
+use super::subject::{Mount, PROCESSES, Place, contains, normal};
 
 /// A line of mountinfo.
 struct Line {
@@ -51,6 +51,10 @@ fn line(text: &str) -> Option<Line> {
     optional.for_each(drop);
     let mut kind = text.split(" - ").nth(1)?.split(' ');
     let (kind, super_options) = (kind.next()?.to_owned(), kind.nth(1).unwrap_or_default());
+    let kind = match super_options.split(',').any(|option| option == "subset=pid") {
+        true => PROCESSES.to_owned(),
+        false => kind,
+    };
     let has_ro = |options: &str| options.split(',').any(|option| option == "ro");
     let readonly = has_ro(options) || has_ro(super_options);
     Some(Line { device, root, at, readonly, peers, kind })

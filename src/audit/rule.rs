@@ -93,12 +93,14 @@ pub struct Hit {
     pub object: String,
     /// The severity, if it is not that of the rule.
     pub severity: Option<Severity>,
+    /// Whether a user namespace takes nothing away, whatever the rule says.
+    pub anywhere: bool,
 }
 
 impl Hit {
     /// Returns a hit with the severity of its rule.
     pub fn new(place: &Place, object: impl Into<String>) -> Hit {
-        Hit { place: place.clone(), object: object.into(), severity: None }
+        Hit { place: place.clone(), object: object.into(), severity: None, anywhere: false }
     }
 
     /// Sets the severity.
@@ -166,7 +168,7 @@ impl Rule {
             Scope::Any => false,
         };
         let mut severity = hit.severity.unwrap_or(self.severity);
-        if confined {
+        if confined && !hit.anywhere {
             severity = severity.min(self.confined?);
         }
         if self.scope == Scope::Files && subject.uid != 0 {

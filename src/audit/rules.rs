@@ -41,7 +41,7 @@ static RULES: &[Rule] = rules! {
         "the program that talks to that server",
         checks::bind_socket;
     "BH-CAP-FILES", Low, Rights, None,
-        "The program has the rights of root over the files and processes of its container.",
+        "The program has rights of root over files or processes of its container.",
         "keep only those that the program uses",
         "programs that change owners, users or roots", checks::files_caps;
     "BH-CGROUP-WRITABLE", Medium, Files, Some(Low),
@@ -54,9 +54,8 @@ static RULES: &[Rule] = rules! {
         "correct the member that the error names", "",
         checks::config_invalid;
     "BH-CONFIG-REFUSED", Medium, Any, None,
-        "This host cannot give what the configuration asks for, so no container is created from it \
-         here.",
-        "correct the member that the error names, or run it on a host that has the feature", "",
+        "No container can be created from this bundle on this host.",
+        "correct what the error names, or run it on a host that has the feature", "",
         checks::config_refused;
     "BH-DEVICE-ALL", Critical, Rights, Some(Low),
         "The container may use every device of the host, its disks and its memory included.",
@@ -66,7 +65,7 @@ static RULES: &[Rule] = rules! {
     "BH-DEVICE-BLOCK", High, Rights, Some(Low),
         "The container can read or write a disk of the host below its file systems.",
         "remove the rule, and mount what is needed from the disk",
-        "programs that use the disk", |s| checks::devices(s, |d| d.kind == 'b');
+        "programs that use the disk", |s| checks::devices(s, |d| d.kind != 'c');
     "BH-DEVICE-CHAR-ALL", High, Rights, Some(Low),
         "The container may use all character devices of a class, those of the host's hardware \
          included.",

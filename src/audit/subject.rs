@@ -85,6 +85,9 @@ pub struct Mount {
     pub place: Place,
 }
 
+/// The type of a procfs with the option `subset=pid`.
+pub const PROCESSES: &str = "proc of processes";
+
 /// The type of what masks a path.
 pub const HIDDEN: &str = "hidden";
 

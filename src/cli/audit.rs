@@ -3,7 +3,7 @@
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, IsTerminal, Read, Write};
 use std::os::fd::AsFd;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::Mode;
@@ -196,12 +196,14 @@ struct File {
     path: Option<PathBuf>,
     /// Whether it is in a bundle, with its root file system.
     is_bundle: bool,
+    /// The mode of a copy: the environment of the process can hold secrets.
+    mode: u32,
 }
 
 impl File {
     fn new(raw: Vec<u8>, name: String, around: PathBuf) -> Result<File> {
         let document = Document::parse(raw.clone(), &name)?;
-        Ok(File { name, raw, document, around, path: None, is_bundle: false })
+        Ok(File { name, raw, document, around, path: None, is_bundle: false, mode: 0o600 })
     }
 
     fn subject(&self) -> Result<Subject> {
@@ -222,6 +224,7 @@ impl File {
             let why = format!("the configuration is invalid: {why}");
             return Err(Error::new(Kind::Invalid, why).context("--fix"));
         }
+        let mode = std::fs::metadata(path).with_context(|| format!("look at {path:?}"))?.mode();
         let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let path = path.with_file_name(format!("{stem}.hardened.json"));
         let mut value = self.document.value.clone();
@@ -232,13 +235,13 @@ impl File {
         let name = path.strip_prefix(".").unwrap_or(&path).to_string_lossy().into_owned();
         let document = Document::parse(raw.clone(), &name)?;
         let (around, is_bundle) = (self.around.clone(), self.is_bundle);
-        Ok((File { name, raw, document, around, path: Some(path), is_bundle }, changes))
+        Ok((File { name, raw, document, around, path: Some(path), is_bundle, mode }, changes))
     }
 
     /// Writes the file. Refuses to replace one, unless `overwrite` is set.
     fn write(&self, overwrite: bool) -> Result<()> {
         let Some(path) = &self.path else { return Ok(()) };
-        let mode = 0o666;
+        let mode = self.mode & 0o666;
         let failed = || format!("write {path:?}");
         if overwrite {
             // Relative to nothing: the path is the caller's.

@@ -5,6 +5,7 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, OpenOptions};
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
@@ -13,6 +14,9 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::wait::{WaitPidFlag, waitpid};
 use serde_json::Value;
 
 use super::args::{Global, RecordArgs};
@@ -46,6 +50,8 @@ pub fn run(global: &Global, args: &RecordArgs) -> Result<i32> {
         return Err(Error::invalid_field("linux.seccomp", why));
     }
     let directory = directory(&args.output)?;
+    // A signal ends the container, and so the recording, in good order.
+    let signals = SignalGuard::block()?;
     let work = Work::new(&directory)?;
     let listener = UnixListener::bind(work.0.join("agent")).context("bind the agent's socket")?;
     let path = work.0.join("agent").to_string_lossy().into_owned();
@@ -60,7 +66,6 @@ pub fn run(global: &Global, args: &RecordArgs) -> Result<i32> {
 
     let mut agent = start_agent(listener)?;
     let handle = pidfd::open(agent.id().cast_signed()).context("pidfd_open")?;
-    let signals = SignalGuard::block()?;
     // Orphans of the container are adopted, so that the recording ends with all processes.
     let status = in_foreground(&store, &id, &options, signals, true, false).inspect_err(|_| {
         // It may wait for a listener that never comes. By its pidfd: it may have been reaped.
@@ -68,7 +73,21 @@ pub fn run(global: &Global, args: &RecordArgs) -> Result<i32> {
     })?;
     let mut lines = String::new();
     if let Some(output) = &mut agent.stdout {
-        // The agent ends when the last process under the filter has ended.
+        // The agent ends when the last process under the filter has ended. Before Linux 6.11 a dead
+        // process counts until it is reaped.
+        loop {
+            let mut fds = [PollFd::new(output.as_fd(), PollFlags::POLLIN)];
+            match poll(&mut fds, PollTimeout::from(100_u8)) {
+                Ok(0) | Err(Errno::EINTR) => {}
+                polled => {
+                    polled.context("wait for the agent")?;
+                    break;
+                }
+            }
+            while matches!(waitpid(None, Some(WaitPidFlag::WNOHANG)), Ok(status) if status.pid().is_some())
+            {
+            }
+        }
         output.read_to_string(&mut lines).context("read the recorded calls")?;
     }
     let calls = Calls::parse(&lines);
@@ -124,7 +143,9 @@ struct Work(PathBuf);
 
 impl Work {
     fn new(around: &Path) -> Result<Work> {
-        let path = around.join(format!(".record-{}", std::process::id()));
+        // A killed recording leaves its directory, and process ids are used again.
+        let random = RandomState::new().build_hasher().finish();
+        let path = around.join(format!(".record-{random:016x}"));
         // No other user may connect in the runtime's place.
         let made = fs::DirBuilder::new().mode(0o700).create(&path);
         made.with_context(|| format!("mkdir {}", path.display()))?;
@@ -151,7 +172,18 @@ fn start_agent(listener: UnixListener) -> Result<Child> {
 /// Serves as the agent: standard input is a listening socket. Prints the recorded calls.
 pub fn agent() -> Result<()> {
     let socket = std::io::stdin().as_fd().try_clone_to_owned().context("duplicate a socket")?;
-    let (connection, _) = UnixListener::from(socket).accept().context("accept")?;
+    let listener = UnixListener::from(socket);
+    // The reader of standard output is the process that records: without it nothing will connect.
+    let output = std::io::stdout();
+    let mut fds = [
+        PollFd::new(listener.as_fd(), PollFlags::POLLIN),
+        PollFd::new(output.as_fd(), PollFlags::empty()),
+    ];
+    poll(&mut fds, PollTimeout::NONE).context("wait for the container")?;
+    if !fds[0].any().unwrap_or(false) {
+        return Err(Error::new(Kind::System, "the process that records has ended"));
+    }
+    let (connection, _) = listener.accept().context("accept")?;
     let mut buffer = vec![0; 1 << 16];
     let mut listener = None;
     loop {

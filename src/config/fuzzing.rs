@@ -290,11 +290,12 @@ pub fn mounts(data: &[u8]) {
             1 => {
                 let word = input.pick(&TIMES);
                 if recursive {
-                    match time(word, top.own.or(top.tree)) {
-                        // Where the mount keeps what it has, the choice for it alone stays.
-                        Some(choice) if choice != top.own || word == "norelatime" => top.own = None,
-                        _ => {}
-                    }
+                    // A recursive option does not look at the choice for the mount alone.
+                    let overrides = match word {
+                        "norelatime" => top.own == Some(0),
+                        _ => time(word, top.tree).flatten() != top.own,
+                    };
+                    top.own = top.own.filter(|_| !overrides);
                     if let Some(choice) = time(word, below.tree) {
                         top.tree = choice;
                         below.tree = choice;

@@ -56,12 +56,27 @@ impl Filter {
     /// Whether the filter allows the system call of that name in the native architecture, with these
     /// first arguments and whatever the others are. A call that the architecture does not have is
     /// not allowed.
+    #[cfg(test)]
     pub fn permits_named(&self, name: &str, first: &[u64]) -> bool {
-        let number = ScmpSyscall::from_name(name).map_or(-1, i32::from);
-        let mut call = Call::any(number.into());
-        call.args.iter_mut().zip(first).for_each(|(arg, value)| *arg = Some(*value));
-        number >= 0 && self.permits(&[call])
+        named(name, first).is_some_and(|call| self.permits(&[call]))
     }
+
+    /// Whether the filter allows the system call of that name in the native architecture with these
+    /// first arguments and some others. A call that the architecture does not have is not allowed.
+    pub fn may_permit_named(&self, name: &str, first: &[u64]) -> bool {
+        let Some(arch) = names::audit_arch(ScmpArch::native()) else { return false };
+        let allowed = |action| matches!(action, libc::SECCOMP_RET_ALLOW | libc::SECCOMP_RET_LOG);
+        // The action depends on an argument that is not given: a profile names it for some value.
+        named(name, first).is_some_and(|call| run(&self.program, arch, &call).is_none_or(allowed))
+    }
+}
+
+/// Returns the call of that name with these first arguments.
+fn named(name: &str, first: &[u64]) -> Option<Call> {
+    let number = i32::from(ScmpSyscall::from_name(name).ok()?);
+    let mut call = Call::any(number.into());
+    call.args.iter_mut().zip(first).for_each(|(arg, value)| *arg = Some(*value));
+    (number >= 0).then_some(call)
 }
 
 /// Returns the `SECCOMP_RET_*` value of `program` for `call` of the architecture `arch`

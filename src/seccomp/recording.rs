@@ -16,8 +16,12 @@ use crate::{Context, Result};
 /// The bit that marks the calls of x32, which have the architecture of x86-64 in a notification.
 const X32: i32 = 0x4000_0000;
 
-/// No architecture has a system call of a higher number, but for x32 with its bit.
+/// No architecture has a system call of a higher number, but for x32 with its bit and for
+/// [`ARM_PRIVATE`].
 const HIGHEST: i32 = 1024;
+
+/// The private calls of 32-bit ARM, such as `set_tls`.
+const ARM_PRIVATE: std::ops::RangeInclusive<i32> = 0x0f_0001..=0x0f_0006;
 
 /// The system calls of the runtime between the load of a filter and execve(2). `write` is never
 /// recorded: init reports the listener with it.
@@ -52,7 +56,9 @@ pub fn profile(listener: &str) -> Value {
     let mut names: Vec<String> = Vec::new();
     for (_, arch) in &architectures {
         let base = if *arch == ScmpArch::X32 { X32 } else { 0 };
-        names.extend((0..HIGHEST).filter_map(|number| name(base | number, *arch)));
+        names.extend(
+            (0..HIGHEST).chain(ARM_PRIVATE).filter_map(|number| name(base | number, *arch)),
+        );
     }
     names.retain(|name| name != "write");
     names.sort_unstable();

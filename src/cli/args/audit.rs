@@ -44,7 +44,7 @@ error.
 
 A configuration is audited whether or not this runtime can run it. A running
 container is audited by what the kernel reports about it; what could not be
-read is listed. docs/audit.md describes each rule.")]
+read is listed. docs/audit.md lists the rules.")]
 pub struct AuditArgs {
     /// A config.json, a container ID, or - for standard input.
     ///
@@ -70,9 +70,9 @@ pub struct AuditArgs {
 
     /// Write a hardened copy of the file beside it.
     ///
-    /// config.json becomes config.hardened.json, in which no finding of high severity or worse is
-    /// left, unless it is listed. Each change is listed with what it can break. The file itself is
-    /// never changed.
+    /// config.json becomes config.hardened.json, in which findings of medium severity and worse are
+    /// closed where a change is known. The rest is listed, and each change with what it can break. The
+    /// file itself is never changed.
     #[arg(long)]
     pub fix: bool,
 

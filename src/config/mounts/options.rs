@@ -182,7 +182,7 @@ impl MountOptions {
     }
 
     /// Applies an access time option (see the top of the file). An earlier choice for the whole tree
-    /// is one for the top mount too.
+    /// is one for the top mount too; a recursive option looks at earlier recursive options only.
     fn choose(&mut self, word: AtimeWord, recursive: bool) {
         let class = MountAttr::ATIME_CLASS;
         let own = chosen(self.set, self.clear);
@@ -196,15 +196,15 @@ impl MountOptions {
             }
             return;
         }
-        let top = next(word, own.or(tree));
         if !recursive {
-            self.set = (self.set & !class) | top;
+            self.set = (self.set & !class) | next(word, own.or(tree));
             self.clear = self.clear | class;
             return;
         }
-        self.rec_set = (self.rec_set & !class) | next(word, tree);
+        let mode = next(word, tree);
+        self.rec_set = (self.rec_set & !class) | mode;
         self.rec_clear = self.rec_clear | class;
-        if own != Some(top) {
+        if own != Some(mode) {
             self.forget(class, class);
         }
     }
