@@ -45,3 +45,5 @@ pub fn is_rule(id: &str) -> bool {
 
 #[cfg(test)]
 mod rules_tests;
+#[cfg(test)]
+mod texts_tests;
