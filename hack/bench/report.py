@@ -110,7 +110,7 @@ def table(data, only_readme):
 
 def conditions(data):
     machine = data["machine"]
-    return (f"{machine['date']}, Linux {machine['kernel']}, {machine['cpus']} CPUs (load {machine['load']}), "
+    return (f"{machine['date']}, Linux {machine['kernel'].split('-')[0]}, {machine['cpus']} CPUs (load {machine['load']}), "
             f"cgroup {machine['cgroup']}, {machine['rounds']} interleaved runs of each command")
 
 
