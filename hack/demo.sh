@@ -309,7 +309,84 @@ inside=$(said mapped key)
 prove "$([[ $inside == *"Permission denied"* && $plain_key == "root's own key" ]] && echo yes)" \
     "root's 0600 file, mounted in" "${inside##*: }" "without the mapping: read"
 
-# ---- 4. nothing is left ---------------------------------------------------------------------------------
+# ---- 4. known attacks -------------------------------------------------------------------------------
+
+heading "Known attacks: the image is hostile, and the canary is a directory of the host"
+mkdir "$work/canary"
+echo "of the host" >"$work/canary/file"
+canary() { (cd "$work/canary" && find . -exec stat -c "%n %i %a %Y" {} + && cat file) | sha256sum; }
+untouched=$(canary)
+
+# attempt NAME: runs a bundle to its end. What happened is in $outcome: the output or the error.
+attempt() {
+    local id=demo-$$-$1 result=0
+    ids+=("$id")
+    timeout 20 "$bin" --root "$work/state" run --bundle "$work/$1" "$id" >"$work/$1/out" 2>"$work/$1/err" </dev/null ||
+        result=$?
+    outcome=$(tail -n 1 "$work/$1/err")
+    [ $result -ne 0 ] || outcome=$(tail -n 1 "$work/$1/out")
+}
+short() { printf '%.60s' "${1#bulkhead: container \"*\": }"; }
+
+# The caller has a directory of the host open, and the working directory is a link to that descriptor.
+bundle leak 'pwd; ls -A; exec cat file' '.process.cwd = "/proc/self/fd/9"'
+exec 9<"$work/canary"
+attempt leak
+exec 9<&-
+prove "$([[ $outcome == *process.cwd* && ! -s $work/leak/out ]] && echo yes)" \
+    "CVE-2024-21626: cwd on the host" "(did not start)" "$(short "$outcome")"
+
+# The target of a mount is a link to a directory of the host.
+ln -s "$work/canary" "$work/rootfs/escape"
+bundle link 'echo written >/escape/file; cat /escape/file' \
+    '.root.readonly = false
+    | .mounts += [{destination: "/escape", type: "tmpfs", source: "tmpfs", options: ["nosuid", "nodev"]}]'
+attempt link
+prove "$([[ $outcome == written && $(canary) == "$untouched" ]] && echo yes)" \
+    "CVE-2019-18837: mount on a link" "a tmpfs inside, $outcome" "the canary is untouched"
+rm -rf --one-file-system "$work/rootfs/escape" "$work/rootfs$work"
+
+# /dev/null of the image is a link to a file of the host's kernel, and masks are made of it.
+ln -s /proc/sys/kernel/core_pattern "$work/rootfs/dev/null"
+bundle null 'exec cat /proc/keys' '.mounts |= map(select(.destination | startswith("/dev") | not))
+    | .linux.maskedPaths = ["/proc/keys"]'
+attempt null
+rm "$work/rootfs/dev/null"
+prove "$([[ $outcome == */dev/null* && ! -s $work/null/out ]] && echo yes)" \
+    "CVE-2025-31133: false /dev/null" "(did not start)" "$(short "$outcome")"
+
+# ---- 5. what a configuration gives away -----------------------------------------------------------
+
+heading "An audit, and the configuration that it writes"
+bundle open "$namespaces"'
+echo "CapEff=$(awk "\$1 == \"CapEff:\" { print \$2 }" /proc/self/status)"
+echo "Seccomp=$(awk "\$1 == \"Seccomp:\" { print \$2 }" /proc/self/status)"
+exec sleep 600' '
+    .process.noNewPrivileges = false
+    | .process.capabilities[] = ["CAP_KILL", "CAP_SYS_ADMIN", "CAP_SYS_MODULE"]
+    | .mounts += [{destination: "/host", type: "bind", source: "/", options: ["rbind"]}]
+    | .linux.namespaces |= map(select(.type != "pid"))
+    | .linux.maskedPaths = [] | .linux.readonlyPaths = []'
+audit() { # FILE: the exit status, and the number of findings that are critical and high
+    local result=0
+    rt audit --format json "$1" >"$work/open/audit" || result=$?
+    echo "status $result: $(jq -r '.summary | "\(.critical) critical, \(.high) high"' "$work/open/audit")"
+}
+before=$(audit "$work/open/config.json")
+worst=$(jq -r '.findings[0].severity' "$work/open/audit")
+rt audit --fix "$work/open/config.json" >/dev/null || true
+after=$(audit "$work/open/config.hardened.json")
+prove "$([[ $before == "status 2:"* && $worst == critical && $after == "status 0: 0 critical, 0 high" ]] && echo yes)" \
+    "audit, before and after --fix" "$before" "$after"
+mv "$work/open/config.hardened.json" "$work/open/config.json"
+launch open
+inside=$(said open CapEff)
+host=$(status "$pid" CapEff)
+# CAP_KILL is left.
+prove "$([[ $inside == 0000000000000020 && $host == "$inside" && $(said open Seccomp) == 2 ]] && echo yes)" \
+    "the hardened container runs" "CapEff $inside" "same; Seccomp: $(status "$pid" Seccomp) (filter)"
+
+# ---- 6. nothing is left ---------------------------------------------------------------------------------
 
 heading "Afterwards"
 for id in "${ids[@]}"; do rt delete --force "$id"; done
