@@ -35,6 +35,19 @@ fn without_memory_an_error_says_so() {
     c.assert_gone();
 }
 
+#[test]
+fn without_memory_an_exec_has_its_own_exit_status() {
+    let mut c = Container::new();
+    c.args(&["/bin/sleep", "600"]);
+    c.run_detached().ok();
+    let large = json!({"cwd": "/", "args": ["true"], "env": ["x".repeat(15 << 20)]});
+    let file = c.file("process.json", &large.to_string());
+    c.rt.through = ["prlimit", "--data=8388608"].map(Into::into).to_vec();
+    let ran = c.rt.call(&["exec", "--process", file.to_str().unwrap(), &c.id]);
+    c.rt.through.clear();
+    ran.not_started(&["allocate memory"]);
+}
+
 // Evidence: crash-left (exec)
 /// The process of the program is a sibling of the process that the runtime has cloned.
 #[test]

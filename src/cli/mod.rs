@@ -26,6 +26,7 @@ mod update;
 mod usage;
 
 use std::ffi::OsString;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use ::log::LevelFilter;
 use clap::{CommandFactory, Parser};
@@ -38,6 +39,14 @@ use crate::container::{self, Signal};
 use crate::spawn::selfexe;
 use crate::state::Id;
 use crate::{Context, Error, Kind, Result, sd_notify, sys, terminal};
+
+/// The exit status of the command if it fails.
+static FAILURE: AtomicU8 = AtomicU8::new(1);
+
+/// Returns the exit status of the command if it fails: for an allocator that ends the program.
+pub fn failure_status() -> u8 {
+    FAILURE.load(Ordering::Relaxed)
+}
 
 /// Runs the program. Returns the exit status of the command, 1 after an error, or 3 for an unknown
 /// command.
@@ -62,16 +71,15 @@ pub fn main() -> u8 {
             }
         },
     };
-    let failure = match cli.command {
-        Some(Command::Exec(_)) => exec::NOT_STARTED,
-        _ => 1,
-    };
+    if let Some(Command::Exec(_)) = cli.command {
+        FAILURE.store(exec::NOT_STARTED, Ordering::Relaxed);
+    }
     let result = stdio.and(set_up(&cli)).and(protected).and_then(|()| dispatch(cli));
     match result {
         Ok(status) => u8::try_from(status).unwrap_or(1),
         Err(error) => {
             log::error(&error);
-            failure
+            failure_status()
         }
     }
 }

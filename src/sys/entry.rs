@@ -59,7 +59,7 @@ fn out_of_memory() -> ! {
     // SAFETY: reads a constant; the exit makes no use of memory.
     unsafe {
         libc::write(libc::STDERR_FILENO, LINE.as_ptr().cast(), LINE.len());
-        libc::_exit(1)
+        libc::_exit(bulkhead::cli::failure_status().into())
     }
 }
 
