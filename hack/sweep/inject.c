@@ -1,11 +1,12 @@
 // Runs a command under ptrace(2), and at one of its system calls kills processes or changes the result.
 //
 //   inject list FILE SECONDS COMMAND...                         writes every call to FILE
-//   inject kill VICTIM SIDE PROCESS CALL FILE SECONDS COMMAND...
-//   inject fail ERRNO PROCESS CALL FILE SECONDS COMMAND...
+//   inject kill VICTIM SIDE PROCESS CALL NUMBER FILE SECONDS COMMAND...
+//   inject fail ERRNO PROCESS CALL NUMBER FILE SECONDS COMMAND...
 //
 // PROCESS is the place of a process in the order of birth, from 0 for the command itself; CALL is the
-// number of a system call of that process, from 0. Processes other than the command are followed until
+// place of a system call in that process, from 0, and NUMBER its number: nothing is done if the process
+// makes another call there this time. Processes other than the command are followed until
 // they execute a program. VICTIM is `command`, `others` or `all`, SIDE is `before` or `after` the call.
 // A call that fails is not made, except close(2), which the kernel makes in any case.
 //
@@ -50,7 +51,7 @@ struct process {
 
 static struct process processes[256];
 static int count, mode, victims, is_after, error;
-static long wanted_process, wanted_call;
+static long wanted_process, wanted_call, wanted_number;
 static FILE *report;
 static volatile sig_atomic_t is_late;
 
@@ -133,7 +134,8 @@ static void at_call(struct process *p) {
     } else {
         p->is_inside = 0;
     }
-    const int is_wanted = mode != LIST && p - processes == wanted_process && p->calls == wanted_call;
+    const int is_wanted = mode != LIST && p - processes == wanted_process && p->calls == wanted_call &&
+                          p->number == wanted_number;
     if (mode == LIST) {
         static char kept[128];
         if (p->is_inside) snprintf(kept, sizeof(kept), "%s", path(p));
@@ -226,7 +228,7 @@ static int follow(pid_t first) {
 }
 
 static void usage(void) {
-    fprintf(stderr, "usage: inject list|kill|fail [VICTIM SIDE|ERRNO] [PROCESS CALL] FILE SECONDS COMMAND...\n");
+    fprintf(stderr, "usage: inject list|kill|fail [VICTIM SIDE|ERRNO] [PROCESS CALL NUMBER] FILE SECONDS COMMAND...\n");
     exit(125);
 }
 
@@ -235,7 +237,7 @@ int main(int argc, char **argv) {
     if (argc < 5) usage();
     mode = !strcmp(*word, "list") ? LIST : !strcmp(*word, "kill") ? KILL : FAIL;
     word++;
-    if (argc < (int[]){5, 9, 8}[mode]) usage();
+    if (argc < (int[]){5, 10, 9}[mode]) usage();
     if (mode == KILL) {
         victims = !strcmp(*word, "command") ? COMMAND : !strcmp(*word, "others") ? OTHERS : ALL;
         is_after = !strcmp(word[1], "after");
@@ -246,6 +248,7 @@ int main(int argc, char **argv) {
     if (mode != LIST) {
         wanted_process = atol(*word++);
         wanted_call = atol(*word++);
+        wanted_number = atol(*word++);
     }
     report = fopen(*word, "we");
     if (!report) die(*word);

@@ -6,7 +6,7 @@ import subprocess
 from collections import namedtuple
 
 # A system call of a command as `inject list` reports it.
-Call = namedtuple("Call", "process number name alive argument")
+Call = namedtuple("Call", "process place number name alive argument")
 # What is done at a call: `victim` and `side` are killed by a signal, `errno` is an error's name.
 Point = namedtuple("Point", "operation configuration call victim side errno")
 
@@ -43,9 +43,9 @@ def names():
 def parse(text, known):
     calls = []
     for line in text.splitlines():
-        process, number, syscall, _, alive, *argument = line.split(" ", 5)
-        name = known.get(int(syscall), syscall)
-        calls.append(Call(int(process), int(number), name, int(alive), "".join(argument)))
+        process, place, number, _, alive, *argument = line.split(" ", 5)
+        name = known.get(int(number), number)
+        calls.append(Call(int(process), int(place), int(number), name, int(alive), "".join(argument)))
     return calls
 
 
@@ -92,14 +92,15 @@ def spread(points, wanted):
 
 def inject_words(tools, point, report, seconds):
     inject = os.path.join(tools, "inject")
-    place = [str(point.call.process), str(point.call.number), report, str(seconds)]
+    call = point.call
+    place = [str(call.process), str(call.place), str(call.number), report, str(seconds)]
     if point.errno:
         return [inject, "fail", str(ERRNOS[point.errno]), *place]
     return [inject, "kill", point.victim, point.side, *place]
 
 
 def describe(point):
-    where = f"{point.operation} ({point.configuration}), process {point.call.process}, call {point.call.number}"
+    where = f"{point.operation} ({point.configuration}), process {point.call.process}, call {point.call.place}"
     what = f"{point.call.name}({point.call.argument})"
     if point.errno:
         return f"{where}: {what} = {point.errno}"
