@@ -112,7 +112,7 @@ fn least(fail_on: FailOn) -> Option<Severity> {
     }
 }
 
-/// Colours are for a terminal, and not for a user who has set NO_COLOR (https://no-color.org).
+/// Colours are for a terminal, and not for a user who has set NO_COLOR (<https://no-color.org>).
 fn style() -> Style {
     let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     Style { coloured: !unwanted && std::io::stdout().is_terminal() }

@@ -20,8 +20,8 @@ use crate::{Context, Error, Kind, Result};
 #[derive(Debug)]
 pub struct Reserved {
     dir: Dir,
-    /// The content of the temporary file of [`Reserved::prepare`].
-    prepared: Option<Vec<u8>>,
+    /// The state in the temporary file of [`Reserved::prepare`].
+    prepared: Option<State>,
 }
 
 impl Reserved {
@@ -79,23 +79,27 @@ impl Reserved {
 
     /// Writes the state that [`Reserved::commit`] will most likely get, while init is at work. Other
     /// commands do not see it.
-    pub fn prepare(&mut self, state: &State) -> Result<()> {
-        let bytes = encode(STATE_FILE, state).with_context(|| self.what())?;
+    pub fn prepare(&mut self, state: State) -> Result<()> {
+        let bytes = encode(STATE_FILE, &state).with_context(|| self.what())?;
         file::write_temporary(self.dir(), STATE_FILE, &bytes).with_context(|| self.what())?;
-        self.prepared = Some(bytes);
+        self.prepared = Some(state);
         Ok(())
     }
 
     /// Writes the state: from here on the container exists for other commands.
     pub fn commit(&mut self, state: &State) -> Result<()> {
-        let bytes = encode(STATE_FILE, state).with_context(|| self.what())?;
-        let written = match self.prepared.take() {
-            Some(prepared) if prepared == bytes => file::publish(self.dir(), STATE_FILE),
-            Some(_) => file::unlink(self.dir(), &file::temporary(STATE_FILE))
-                .and_then(|()| file::write(self.dir(), STATE_FILE, &bytes)),
-            None => file::write(self.dir(), STATE_FILE, &bytes),
+        let prepared = self.prepared.take();
+        let write = || -> Result<()> {
+            match prepared {
+                Some(prepared) if is_final(&prepared, state) => {
+                    return file::publish(self.dir(), STATE_FILE);
+                }
+                Some(_) => file::unlink(self.dir(), &file::temporary(STATE_FILE))?,
+                None => {}
+            }
+            file::write(self.dir(), STATE_FILE, &encode(STATE_FILE, state)?)
         };
-        written.with_context(|| self.what())
+        write().with_context(|| self.what())
     }
 
     fn write_intent(&self, intent: &Intent) -> Result<()> {
@@ -126,6 +130,18 @@ impl Reserved {
         // The exit of this process releases the lock otherwise.
         let _ = rustix::fs::flock(&self.dir.fd, FlockOperation::Unlock);
     }
+}
+
+/// Whether a prepared state is equal to the state to commit. Compares what is found out while init
+/// works: to encode the state again takes as long as to write it.
+fn is_final(prepared: &State, state: &State) -> bool {
+    let of_init = |state: &State| (state.pid, state.start_time, state.user_namespace);
+    let is_final = of_init(prepared) == of_init(state) && prepared.cgroup == state.cgroup;
+    debug_assert!(
+        !is_final || encode("", prepared).ok() == encode("", state).ok(),
+        "another member has changed"
+    );
+    is_final
 }
 
 fn encode(name: &str, value: &impl serde::Serialize) -> Result<Vec<u8>> {

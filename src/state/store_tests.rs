@@ -180,10 +180,11 @@ fn creation_is_seen_by_its_lock() {
 fn a_prepared_state_is_seen_when_it_is_committed() {
     let home = Home::new();
     let sleep = Sleep::new();
-    let other = State { user_namespace: 7, ..state("c", sleep.pid()) };
-    for committed in [state("c", sleep.pid()), other] {
+    let first = state("c", sleep.pid());
+    let other = State { user_namespace: 7, ..first.clone() };
+    for committed in [first.clone(), other] {
         let mut reserved = home.reserve("c");
-        reserved.prepare(&state("c", sleep.pid())).unwrap();
+        reserved.prepare(first.clone()).unwrap();
         assert_eq!(status(&home, "c"), Status::Creating);
         reserved.commit(&committed).unwrap();
         let found = home.load("c").unwrap();
@@ -194,7 +195,7 @@ fn a_prepared_state_is_seen_when_it_is_committed() {
     }
     // A create that is killed between the two.
     let mut reserved = home.reserve("c");
-    reserved.prepare(&state("c", sleep.pid())).unwrap();
+    reserved.prepare(first).unwrap();
     drop(reserved);
     assert_eq!(status(&home, "c"), Status::Stopped);
     container::delete::destroy(home.load("c").unwrap()).unwrap();

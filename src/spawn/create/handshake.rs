@@ -80,7 +80,7 @@ impl InitHandshake<'_> {
         state.user_namespace = self.own_user_namespace()?;
         state.cgroup = self.cgroup.record().clone();
         self.start_time = Some(state.start_time);
-        self.reserved.prepare(&state)
+        self.reserved.prepare(state)
     }
 
     /// Returns the user namespace of the runtime.
