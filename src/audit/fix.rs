@@ -17,7 +17,7 @@ pub struct Change {
     pub rule: &'static str,
     /// The place.
     pub place: String,
-    /// What was changed.
+    /// The change that was made.
     pub change: String,
     /// What can stop working; empty for nothing.
     pub breaks: &'static str,

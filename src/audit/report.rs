@@ -9,7 +9,7 @@ use crate::text;
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Report<'a> {
-    /// What was audited: a file, or a container.
+    /// The audited file or container.
     pub subject: String,
     /// The findings, the worst first.
     pub findings: &'a [Finding],

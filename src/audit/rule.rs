@@ -79,7 +79,7 @@ pub struct Rule {
     pub means: &'static str,
     /// The change that closes it, in the imperative.
     pub change: &'static str,
-    /// What that change can break.
+    /// The effects that the change can have on the program.
     pub breaks: &'static str,
     /// How the rule finds.
     pub find: Find,
@@ -89,7 +89,7 @@ pub struct Rule {
 pub struct Hit {
     /// The place.
     pub place: Place,
-    /// What is there, such as a capability or a path; empty if the rule says it all.
+    /// The object, such as a capability or a path; empty if the rule needs none.
     pub object: String,
     /// The severity, if it is not that of the rule.
     pub severity: Option<Severity>,
@@ -118,7 +118,7 @@ pub struct Finding {
     pub severity: Severity,
     /// Its place.
     pub place: Place,
-    /// What is there; empty if the rule says it all.
+    /// The object; empty if the rule needs none.
     pub object: String,
 }
 

@@ -118,7 +118,7 @@ fn style() -> Style {
     Style { coloured: !unwanted && std::io::stdout().is_terminal() }
 }
 
-/// What is audited.
+/// The target of an audit.
 enum Target {
     File(File),
     Container(Box<Entry>),
