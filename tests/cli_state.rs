@@ -203,7 +203,7 @@ fn delete_of_a_broken_state() {
     assert!(home.names().is_empty() && sleep.alive());
     // What a newer version wrote is left to it.
     let path = home.put(&state("c", sleep.pid()));
-    std::fs::write(path.join("state.json"), "{\"version\": 2}").unwrap();
+    std::fs::write(path.join("state.json"), "{\"version\": 3}").unwrap();
     assert!(err(&home, &["delete", "-f", "c"]).contains("newer bulkhead"));
 }
 

@@ -30,10 +30,12 @@ fn update_from_stdin(c: &Container, words: &[&str], text: &str) -> Ran {
 
 /// `linux.resources` of the configuration as the runtime keeps it.
 fn kept(c: &Container) -> Value {
-    let text = fs::read_to_string(c.rt.root.join(&c.id).join("state.json")).unwrap();
-    let state: Value = serde_json::from_str(&text).unwrap();
-    match &state["resources"] {
-        Value::Null => state["config"]["linux"]["resources"].clone(),
+    let read = |name: &str| -> Value {
+        let text = fs::read_to_string(c.rt.root.join(&c.id).join(name)).unwrap();
+        serde_json::from_str(&text).unwrap()
+    };
+    match &read("state.json")["resources"] {
+        Value::Null => read("config.json")["linux"]["resources"].clone(),
         resources => resources.clone(),
     }
 }

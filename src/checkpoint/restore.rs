@@ -34,9 +34,9 @@ pub fn restore(store: &Store, restore: &Restore<'_>) -> Result<Running> {
     let console = request.options.console_socket.as_deref();
     let console = console.map(|path| socket::connect("--console-socket", path)).transpose()?;
     warnings.iter().for_each(log::warn);
-    let state = record::state(request, &plan, &host, &raw)?;
+    let state = record::state(request, &plan, &host)?;
     // From here on there is something to undo.
-    let reserved = store.reserve(request.id, &record::intent(&state, &plan))?;
+    let reserved = store.reserve(request.id, &record::intent(&state, &plan), raw)?;
     let restored = Restored::new(request.parent, plan, state, reserved);
     restored.run(restore, sources, console)
 }

@@ -240,9 +240,9 @@ impl<'a> Restored<'a> {
     fn adopt(&mut self, pid: i32) -> Result<()> {
         let named = Pid::from_raw(pid).ok_or_else(|| Error::new(Kind::System, "no process id"))?;
         let pidfd = pidfd_open(named, PidfdFlags::empty()).context("pidfd_open")?;
-        self.child = Some(Child { pid, pidfd });
+        let child = self.child.insert(Child { pid, pidfd });
+        self.state.set_init(pid, record::birth(child)?);
         self.check_namespaces(pid)?;
-        record::set_pid(&mut self.state, pid, None)?;
         self.state.user_namespace = namespace_id(pid, "user")?;
         self.state.keeps_clocks = !self.plan.namespaces.has(crate::config::Kind::Time)
             && namespace_id(pid, "time")? != namespace_id("self", "time")?;

@@ -85,7 +85,8 @@ mod tests {
         let store = store.unwrap();
         assert!(store.list().unwrap().next().is_none());
         assert!(!store.path().exists());
-        store.reserve(&Id::new("c").unwrap(), &crate::state::test_support::intent("c")).unwrap();
+        let intent = crate::state::test_support::intent("c");
+        store.reserve(&Id::new("c").unwrap(), &intent, Vec::new()).unwrap();
         assert!(store.path().ends_with("bulkhead"));
         assert_eq!(std::fs::metadata(store.path()).unwrap().mode() & 0o7777, 0o1700);
     }

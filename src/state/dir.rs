@@ -9,7 +9,7 @@ use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, Stat, unlinkat};
 
 use super::file;
 use super::id::Id;
-use super::record::{INTENT_FILE, RESULT_FIFO, START_FIFO, STATE_FILE};
+use super::record::{CONFIG_FILE, INTENT_FILE, RESULT_FIFO, START_FIFO, STATE_FILE};
 use crate::{Context, Error, Kind, Result};
 
 /// The mode of a container's directory. It distinguishes the runtime's directories from others: the
@@ -112,8 +112,9 @@ impl Dir {
     }
 
     fn empty_and_remove(&self) -> Result<()> {
-        // Remove the state last, so that a reader never takes a dying container for a new one.
-        for name in [INTENT_FILE, STATE_FILE] {
+        // Remove the state after the intent, so that a reader never takes a dying container for a new
+        // one, and before the configuration, which a state is never without.
+        for name in [INTENT_FILE, STATE_FILE, CONFIG_FILE] {
             file::unlink(self.fd.as_fd(), name)?;
         }
         let rmdir = || match unlinkat(&self.root.fd, self.id.as_str(), AtFlags::REMOVEDIR) {

@@ -1,5 +1,6 @@
 //! The stored records of a container.
 
+use std::cell::OnceCell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
@@ -11,8 +12,10 @@ use serde::de::DeserializeOwned;
 use super::dir::{Dir, Root, not_found};
 use super::document::{Document, OCI_VERSION, Status, document};
 use super::id::Id;
-use super::process::{boot_id, process_start_time};
-use super::record::{INTENT_FILE, Intent, RESULT_FIFO, START_FIFO, STATE_FILE, State, VERSION};
+use super::process::boot_id;
+use super::record::{
+    CONFIG_FILE, INTENT_FILE, Intent, OLDEST, RESULT_FIFO, START_FIFO, STATE_FILE, State, VERSION,
+};
 use super::{file, owner};
 use crate::error::retry_once;
 use crate::hooks::Hooks;
@@ -25,6 +28,8 @@ use crate::{Context, Error, Kind, Result, config};
 pub struct Entry {
     dir: Dir,
     contents: Contents,
+    /// The text of the configuration, once it is read.
+    config: OnceCell<String>,
     locked: bool,
 }
 
@@ -44,14 +49,14 @@ impl Entry {
     pub(super) fn load(root: &Arc<Root>, id: &Id) -> Result<Entry> {
         let dir = Dir::of_container(root, id)?;
         let contents = read(&dir, false)?;
-        Ok(Entry { dir, contents, locked: false })
+        Ok(Entry { dir, contents, config: OnceCell::new(), locked: false })
     }
 
     /// Locks the container and then loads it, so that every file is read once.
     pub(super) fn load_locked(root: &Arc<Root>, id: &Id) -> Result<Entry> {
         let dir = Dir::of_container(root, id)?;
         let contents = lock_and_read(&dir)?;
-        Ok(Entry { dir, contents, locked: true })
+        Ok(Entry { dir, contents, config: OnceCell::new(), locked: true })
     }
 
     /// Returns an error for a container that only `delete` can use.
@@ -106,7 +111,7 @@ impl Entry {
             Contents::Unfinished(_) => return Ok(Status::Stopped),
             Contents::Broken(error, _) => return Err(error.clone()),
         };
-        if !self.this_boot()? || process_start_time(state.pid)? != Some(state.start_time) {
+        if self.pidfd()?.is_none() {
             return Ok(Status::Stopped);
         }
         if state.cgroup.frozen()? {
@@ -137,8 +142,7 @@ impl Entry {
         Ok(written == boot_id()?)
     }
 
-    /// Returns a pidfd of init, or `None` if init is dead. It never refers to another process: the
-    /// start time is compared after the pidfd was opened.
+    /// Returns a pidfd of init, or `None` if init is dead. It never refers to another process.
     pub fn pidfd(&self) -> Result<Option<OwnedFd>> {
         let Some(state) = self.state() else { return Ok(None) };
         if !self.this_boot()? {
@@ -149,7 +153,7 @@ impl Entry {
         else {
             return Ok(None);
         };
-        Ok((process_start_time(state.pid)? == Some(state.start_time)).then_some(fd))
+        Ok(state.birth().is_alive(state.pid, fd.as_fd())?.then_some(fd))
     }
 
     /// Waits for the lock, which is required to change the container, and reads the files again.
@@ -178,7 +182,7 @@ impl Entry {
     pub fn config(&self) -> Result<Spec> {
         config::parse_stored(self.config_text()?)
             .context("config")
-            .with_context(|| self.state_file())
+            .with_context(|| self.config_file())
     }
 
     /// Replaces the resources that `update` has set. The lock must be held. A reader sees the old
@@ -205,6 +209,9 @@ impl Entry {
         struct OnlyHooks {
             hooks: Option<oci_spec::runtime::Hooks>,
         }
+        if self.state().is_some_and(|state| !state.has_hooks) {
+            return Ok(Hooks::default());
+        }
         let text = self.config_text()?;
         // A search takes a fraction of the time of a parse, which can see a profile of some hundred
         // system calls here. An escape could spell the key in another way.
@@ -215,16 +222,30 @@ impl Entry {
         };
         let OnlyHooks { hooks } = parsed
             .map_err(|e| Error::new(Kind::Invalid, format!("config: {e}")))
-            .with_context(|| self.state_file())?;
+            .with_context(|| self.config_file())?;
         let annotations = self.state().map(|state| &state.annotations);
         config::hooks::parse(hooks.as_ref(), |name| annotations?.get(name).map(String::as_str))
     }
 
     /// Returns the text of the configuration as of create.
     pub fn config_text(&self) -> Result<&str> {
-        let state = self.state();
-        let missing = || Error::new(Kind::State, "container was not created");
-        state.map(|state| state.config.get()).ok_or_else(missing)
+        let Some(state) = self.state() else {
+            return Err(Error::new(Kind::State, "container was not created"));
+        };
+        match (&state.config, self.config.get()) {
+            (Some(config), _) => Ok(config.get()),
+            (None, Some(config)) => Ok(config),
+            (None, None) => {
+                let config = self.read_config().with_context(|| self.config_file())?;
+                Ok(self.config.get_or_init(|| config))
+            }
+        }
+    }
+
+    fn read_config(&self) -> Result<String> {
+        let bytes = file::read(self.dir(), CONFIG_FILE)?;
+        let bytes = bytes.ok_or_else(|| Error::new(Kind::Invalid, "does not exist"))?;
+        String::from_utf8(bytes).map_err(|e| Error::new(Kind::Invalid, e.to_string()))
     }
 
     /// Returns the OCI state.
@@ -246,6 +267,14 @@ impl Entry {
             // The directories of other users are not containers.
             owner: owner::name(nix::unistd::geteuid().as_raw()),
         })
+    }
+
+    /// Returns the name of the file that has the configuration.
+    fn config_file(&self) -> String {
+        match self.state() {
+            Some(State { config: Some(_), .. }) => self.state_file(),
+            _ => format!("{:?}", self.dir.path().join(CONFIG_FILE)),
+        }
     }
 
     fn state_file(&self) -> String {
@@ -347,7 +376,7 @@ pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8], version: impl Fn(&T) -> u
             format!("written by a newer bulkhead (version {found}; this one reads {VERSION})");
         return Err(Error::new(Kind::State, why));
     }
-    if found != VERSION {
+    if found < OLDEST {
         return Err(Error::invalid("version", found, "there is no such version"));
     }
     parsed.map_err(|e| Error::new(Kind::Invalid, e.to_string()))

@@ -39,6 +39,18 @@ pub fn read(dir: BorrowedFd<'_>, name: &str) -> Result<Option<Vec<u8>>> {
     Ok(Some(bytes))
 }
 
+/// Creates the file `name`, mode 0600, which must not exist. For a file that is not read until
+/// another one is published.
+pub fn create(dir: BorrowedFd<'_>, name: &str, bytes: &[u8]) -> Result<()> {
+    create_new(dir, name)?.write_all(bytes).with_context(|| format!("write {name}"))
+}
+
+fn create_new(dir: BorrowedFd<'_>, name: &str) -> Result<File> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let fd = rustix::fs::openat(dir, name, flags, Mode::RUSR | Mode::WUSR);
+    Ok(File::from(fd.with_context(|| format!("create {name}"))?))
+}
+
 /// Returns the name of `name` during a write.
 pub fn temporary(name: &str) -> String {
     format!("{name}.tmp")
@@ -57,12 +69,8 @@ pub fn write(dir: BorrowedFd<'_>, name: &str, bytes: &[u8]) -> Result<()> {
 
 /// Takes the first half of [`write`]: a reader sees no file yet.
 pub fn write_temporary(dir: BorrowedFd<'_>, name: &str, bytes: &[u8]) -> Result<()> {
-    let temporary = temporary(name);
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let fd = rustix::fs::openat(dir, temporary.as_str(), flags, Mode::RUSR | Mode::WUSR)
-        .with_context(|| format!("create {temporary}"))?;
-    let written = File::from(fd).write_all(bytes).map_err(Error::from);
-    or_remove(dir, name, written)
+    let mut file = create_new(dir, &temporary(name))?;
+    or_remove(dir, name, file.write_all(bytes).map_err(Error::from))
 }
 
 /// Takes the second half of [`write`]: gives the temporary file its name.

@@ -3,7 +3,8 @@
 //! ```text
 //! <root>/<id>/            created by one mkdir; its mode 01700 marks it as the runtime's
 //!     intent.json         written before the first side effect: what to remove if create dies
-//!     state.json          written by create and update: everything that later commands need
+//!     config.json         written once, before state.json: the configuration as of create
+//!     state.json          written by create and update: what most later commands need
 //!     exec.fifo           exists until the process is started
 //!     notify/             if a service manager waits for the container to be ready
 //! ```
@@ -14,6 +15,8 @@
 //! it if create dies. So other commands can tell a container that is being created from a failed
 //! creation.
 
+#[cfg(test)]
+mod config_tests;
 mod dir;
 mod document;
 mod entry;
@@ -38,7 +41,9 @@ pub(crate) mod test_support;
 pub use document::{Document, OCI_VERSION, Status, document};
 pub use entry::Entry;
 pub use id::Id;
-pub use process::{boot_id, has_executed, is_dying, process_start_time, stat};
+#[cfg(test)]
+pub use process::process_start_time;
+pub use process::{Birth, boot_id, has_executed, is_dying, stat};
 pub use record::{Intent, RESULT_FIFO, START_FIFO, State, VERSION};
 pub use reserved::Reserved;
 pub use store::{Origin, Store};

@@ -1,13 +1,16 @@
 //! Identifies processes across the reuse of process ids: the pair of id and start time is unique
 //! within a boot.
 
+use std::os::fd::BorrowedFd;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use procfs::FromRead;
 use procfs::process::Stat;
 
-use crate::{Error, Kind, Result};
+use crate::sys::pidfd;
+use crate::{Context, Error, Kind, Result};
 
 /// Returns when process `pid` started: field 22 of /proc/pid/stat (proc_pid_stat(5)), in clock
 /// ticks since boot. `None` if there is no such process, or if it is a zombie.
@@ -16,6 +19,37 @@ pub fn process_start_time(pid: i32) -> Result<Option<u64>> {
         return Ok(None);
     }
     Ok(unless_gone(stat(pid))?.as_ref().and_then(alive_since))
+}
+
+/// What tells a process from a later process with its id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Birth {
+    /// The inode number of its pidfd ([`pidfd::inode`]).
+    Inode(u64),
+    /// Its start time ([`process_start_time`]), on kernels without pidfs.
+    StartTime(u64),
+}
+
+impl Birth {
+    /// Identifies the process `pid` of `pidfd`; `None` if it has ended, which is not always noticed.
+    pub fn of(pid: i32, pidfd: BorrowedFd<'_>) -> Result<Option<Birth>> {
+        match pidfd::inode(pidfd).context("look at a pidfd")? {
+            Some(inode) => Ok(Some(Birth::Inode(inode))),
+            None => Ok(process_start_time(pid)?.map(Birth::StartTime)),
+        }
+    }
+
+    /// Whether the process `pid`, of which `pidfd` was opened, is this process and has not ended.
+    pub fn is_alive(self, pid: i32, pidfd: BorrowedFd<'_>) -> Result<bool> {
+        match self {
+            Birth::Inode(inode) => {
+                let same = pidfd::inode(pidfd).context("look at a pidfd")? == Some(inode);
+                Ok(same && !pidfd::wait_exit(pidfd, Duration::ZERO)?)
+            }
+            // Read after the pidfd was opened: an id that was reused before has another start time.
+            Birth::StartTime(time) => Ok(process_start_time(pid)? == Some(time)),
+        }
+    }
 }
 
 /// Reads /proc/pid/stat (proc_pid_stat(5)).

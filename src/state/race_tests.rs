@@ -4,7 +4,7 @@ use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::test_support::{Home, Sleep, id, intent, state};
+use super::test_support::{CONFIG, Home, Sleep, id, intent, state};
 use crate::state::Status;
 use crate::{Kind, container};
 
@@ -44,7 +44,7 @@ fn readers_never_see_half_a_container() {
             })
             .collect();
         for _ in 0..20 {
-            let mut reserved = home.store().reserve(&id("c"), &intent("c")).unwrap();
+            let mut reserved = home.store().reserve(&id("c"), &intent("c"), CONFIG.into()).unwrap();
             std::thread::sleep(Duration::from_millis(1));
             reserved.commit(&state).unwrap();
             reserved.keep();
@@ -87,7 +87,7 @@ fn creators_and_deleters_race_to_a_clean_end() {
         for _ in 0..4 {
             scope.spawn(|| {
                 for _ in 0..200 {
-                    match home.store().reserve(&id("c"), &intent("c")) {
+                    match home.store().reserve(&id("c"), &intent("c"), CONFIG.into()) {
                         // A reserved directory stays this process's until it is abandoned.
                         Ok(reserved) => {
                             let meta = std::fs::metadata(reserved.path()).unwrap();

@@ -9,13 +9,18 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use super::id::Id;
+use super::process::Birth;
 use crate::cgroup;
 use crate::fs::OwnMount;
 use crate::resctrl;
 use crate::text::rfc3339;
 
-/// The version of [`State`] and [`Intent`] that this program writes, and the newest that it reads.
-pub const VERSION: u32 = 1;
+/// The version of [`State`] and [`Intent`] that this program writes, and the newest that it reads. In
+/// version 1, state.json had the configuration too.
+pub const VERSION: u32 = 2;
+
+/// The oldest version that this program reads.
+pub(super) const OLDEST: u32 = 1;
 
 /// The FIFO in a container's directory on which init waits for `start`. A live container with this
 /// FIFO has the status `created`; `start` removes it.
@@ -26,6 +31,7 @@ pub const RESULT_FIFO: &str = "result.fifo";
 
 pub(super) const STATE_FILE: &str = "state.json";
 pub(super) const INTENT_FILE: &str = "intent.json";
+pub(super) const CONFIG_FILE: &str = "config.json";
 
 /// The intent of create, written before create makes anything.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -68,8 +74,13 @@ pub struct State {
     pub owner: u32,
     /// The process id of init, in the pid namespace of the runtime.
     pub pid: i32,
-    /// The start time of init: [`process_start_time`](super::process_start_time).
+    /// The start time of init, if its pidfd does not identify it; else 0.
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub start_time: u64,
+    /// The inode number of init's pidfd; 0 if pidfds have none of their own. Absent in a state of
+    /// version 1.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub pidfd_inode: u64,
     /// The boot in which the container runs: [`boot_id`](super::boot_id).
     pub boot_id: String,
     /// The container's cgroup.
@@ -85,6 +96,9 @@ pub struct State {
     pub annotations: BTreeMap<String, String>,
     /// Whether the configuration has a `process`, without which `start` is an error.
     pub has_process: bool,
+    /// Whether the configuration may have hooks.
+    #[serde(default = "unknown_hooks")]
+    pub has_hooks: bool,
     /// The root file system's mount, if it is in the runtime's own mount namespace: the container
     /// has none, so the mount does not end with the container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -110,9 +124,38 @@ pub struct State {
     /// earlier version has updated: the configuration's resources apply then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<LinuxResources>,
-    /// config.json as of create; later edits of the bundle have no effect. Kept as text, because
-    /// most readers do not need it.
-    pub config: Box<RawValue>,
+    /// The configuration in a state of version 1, which has no file of its own for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config: Option<Box<RawValue>>,
+}
+
+impl State {
+    /// Returns what tells init from a later process with its id.
+    pub fn birth(&self) -> Birth {
+        match self.pidfd_inode {
+            0 => Birth::StartTime(self.start_time),
+            inode => Birth::Inode(inode),
+        }
+    }
+
+    /// Sets the process of init.
+    pub fn set_init(&mut self, pid: i32, birth: Birth) {
+        self.pid = pid;
+        (self.pidfd_inode, self.start_time) = match birth {
+            Birth::Inode(inode) => (inode, 0),
+            Birth::StartTime(time) => (0, time),
+        };
+    }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // the signature that serde requires
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+/// A state of version 1 does not tell.
+fn unknown_hooks() -> bool {
+    true
 }
 
 /// Formats times in the files as RFC 3339, for human readers.
@@ -152,7 +195,6 @@ pub(super) mod tests {
         let text = serde_json::to_string(&state()).unwrap();
         let back: State = serde_json::from_str(&text).unwrap();
         assert_eq!(back.created, state().created);
-        assert_eq!(back.config.get(), state().config.get());
         assert_eq!(serde_json::to_string(&back).unwrap(), text);
     }
 }

@@ -8,7 +8,7 @@ use rustix::fs::{AtFlags, FlockOperation, Mode};
 use super::dir::{Dir, MARK, Root, is_marked};
 use super::file;
 use super::id::Id;
-use super::record::{INTENT_FILE, Intent, STATE_FILE, State};
+use super::record::{CONFIG_FILE, INTENT_FILE, Intent, STATE_FILE, State};
 use crate::{Context, Error, Kind, Result};
 
 /// The directory of a container that is being created. Locked until it is abandoned or kept. If the
@@ -20,14 +20,21 @@ use crate::{Context, Error, Kind, Result};
 #[derive(Debug)]
 pub struct Reserved {
     dir: Dir,
+    /// The configuration, until it is written.
+    config: Option<Vec<u8>>,
     /// The state in the temporary file of [`Reserved::prepare`].
     prepared: Option<State>,
 }
 
 impl Reserved {
     /// Creates and locks the directory of container `id`, and writes `intent`.
-    pub(super) fn new(root: &Arc<Root>, id: &Id, intent: &Intent) -> Result<Reserved> {
-        let reserved = Reserved::make(root, id)?;
+    pub(super) fn new(
+        root: &Arc<Root>,
+        id: &Id,
+        intent: &Intent,
+        config: Vec<u8>,
+    ) -> Result<Reserved> {
+        let reserved = Reserved { config: Some(config), ..Reserved::make(root, id)? };
         match reserved.write_intent(intent) {
             Ok(()) => Ok(reserved),
             Err(e) => {
@@ -55,7 +62,7 @@ impl Reserved {
                 Err(e) => return Err(e).with_context(what),
             }
             match take(root, id) {
-                Ok(Some(dir)) => return Ok(Reserved { dir, prepared: None }),
+                Ok(Some(dir)) => return Ok(Reserved { dir, config: None, prepared: None }),
                 Ok(None) => {}
                 Err(error) => {
                     // It is empty, even if it now belongs to another process.
@@ -80,6 +87,7 @@ impl Reserved {
     /// Writes the state that [`Reserved::commit`] will most likely get, while init is at work. Other
     /// commands do not see it.
     pub fn prepare(&mut self, state: State) -> Result<()> {
+        self.write_config().with_context(|| self.what())?;
         let bytes = encode(STATE_FILE, &state).with_context(|| self.what())?;
         file::write_temporary(self.dir(), STATE_FILE, &bytes).with_context(|| self.what())?;
         self.prepared = Some(state);
@@ -89,6 +97,7 @@ impl Reserved {
     /// Writes the state: from here on the container exists for other commands.
     pub fn commit(&mut self, state: &State) -> Result<()> {
         let prepared = self.prepared.take();
+        self.write_config().with_context(|| self.what())?;
         let write = || -> Result<()> {
             match prepared {
                 Some(prepared) if is_final(&prepared, state) => {
@@ -100,6 +109,14 @@ impl Reserved {
             file::write(self.dir(), STATE_FILE, &encode(STATE_FILE, state)?)
         };
         write().with_context(|| self.what())
+    }
+
+    /// Writes the configuration, before any state: a reader of a state finds it.
+    fn write_config(&mut self) -> Result<()> {
+        match self.config.take() {
+            Some(config) => file::create(self.dir(), CONFIG_FILE, &config),
+            None => Ok(()),
+        }
     }
 
     fn write_intent(&self, intent: &Intent) -> Result<()> {
@@ -135,7 +152,7 @@ impl Reserved {
 /// Whether a prepared state is equal to the state to commit. Compares what is found out while init
 /// works: to encode the state again takes as long as to write it.
 fn is_final(prepared: &State, state: &State) -> bool {
-    let of_init = |state: &State| (state.pid, state.start_time, state.user_namespace);
+    let of_init = |state: &State| (state.pid, state.birth(), state.user_namespace);
     let is_final = of_init(prepared) == of_init(state) && prepared.cgroup == state.cgroup;
     debug_assert!(
         !is_final || encode("", prepared).ok() == encode("", state).ok(),

@@ -99,9 +99,9 @@ impl Store {
 
     /// Creates the directory of a new container, locks it and writes `intent`. Creates the state
     /// directory too. If the container exists, the error contains `container with given ID already
-    /// exists`.
-    pub fn reserve(&self, id: &Id, intent: &Intent) -> Result<Reserved> {
-        Reserved::new(self.create_root()?, id, intent)
+    /// exists`. `config` is the configuration, which is written with the state.
+    pub fn reserve(&self, id: &Id, intent: &Intent, config: Vec<u8>) -> Result<Reserved> {
+        Reserved::new(self.create_root()?, id, intent, config)
     }
 
     /// Loads the container `id`. [`Kind::NotFound`] if it does not exist; another file of that name

@@ -4,7 +4,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::test_support::{Home, Sleep, id, intent, state};
+use super::test_support::{CONFIG, Home, Sleep, id, intent, state};
 use crate::state::{self, START_FIFO, State, Status, VERSION};
 use crate::{Kind, container};
 
@@ -105,7 +105,8 @@ fn a_second_container_of_the_same_id_is_refused_and_harms_nothing() {
     let home = Home::new();
     let sleep = Sleep::new();
     home.put(&state("c", sleep.pid()));
-    let error = home.store().reserve(&id("c"), &intent("c")).unwrap_err().to_string();
+    let error =
+        home.store().reserve(&id("c"), &intent("c"), CONFIG.into()).unwrap_err().to_string();
     assert!(error.contains("container with given ID already exists"), "{error}");
     assert_eq!(status(&home, "c"), Status::Created);
 }
@@ -190,7 +191,7 @@ fn a_prepared_state_is_seen_when_it_is_committed() {
         let found = home.load("c").unwrap();
         assert_eq!(found.state().unwrap().user_namespace, committed.user_namespace);
         let names: Vec<_> = std::fs::read_dir(reserved.path()).unwrap().flatten().collect();
-        assert_eq!(names.len(), 2, "{names:?}");
+        assert_eq!(names.len(), 3, "{names:?}");
         reserved.abandon().unwrap();
     }
     // A create that is killed between the two.
@@ -264,10 +265,10 @@ fn broken_state_files_are_one_line_errors_that_name_the_file() {
         (&good[..good.len() / 2], "EOF"),
         (&format!("{good}x"), "trailing"),
         (&other_id, "id: \"d\": is not the name of its directory"),
-        (&format!("{{\"version\":{newer}}}"), "written by a newer bulkhead (version 2"),
-        (&good.replace("\"version\":1", "\"version\":2"), "written by a newer bulkhead"),
-        (&good.replace("\"version\":1", "\"version\":0"), "no such version"),
-        (&good.replace("\"version\":1", "\"version\":-1"), "-1"),
+        (&format!("{{\"version\":{newer}}}"), "written by a newer bulkhead (version 3"),
+        (&good.replace("\"version\":2", "\"version\":3"), "written by a newer bulkhead"),
+        (&good.replace("\"version\":2", "\"version\":0"), "no such version"),
+        (&good.replace("\"version\":2", "\"version\":-1"), "-1"),
         (&"[".repeat(100_000), "invalid type"),
     ] {
         std::fs::write(&path, bytes).unwrap();
@@ -367,8 +368,7 @@ fn destroy_runs_the_poststop_hooks_of_the_snapshot_after_the_directory_is_gone()
         hook("exit 1".to_owned()),
         hook(format!("test ! -e {} && cat > {}", gone.display(), out.display())),
     ]}});
-    state.config = serde_json::from_str(&config.to_string()).unwrap();
-    home.put(&state);
+    home.put_with(&state, &config.to_string());
     let container = home.load("c").unwrap();
     assert_eq!(container.config().unwrap().version(), "1.0.2");
     container::delete::destroy(container).unwrap();

@@ -12,6 +12,9 @@ use crate::state::{
 };
 use nix::sys::stat::Mode;
 
+/// The configuration of a container.
+pub const CONFIG: &str = r#"{"ociVersion": "1.0.2"}"#;
+
 /// A state directory of its own, removed at the end.
 pub struct Home {
     pub dir: tempfile::TempDir,
@@ -76,12 +79,14 @@ pub fn state(name: &str, pid: i32) -> State {
         owner: nix::unistd::geteuid().as_raw(),
         pid,
         start_time: process_start_time(pid).unwrap().unwrap_or(0),
+        pidfd_inode: 0,
         boot_id: boot_id().unwrap().to_owned(),
         cgroup: serde_json::from_str(r#"{"mode":"none"}"#).unwrap(),
         intel_rdt: None,
         private_pid: true,
         annotations: BTreeMap::from([("k".to_owned(), "v".to_owned())]),
         has_process: true,
+        has_hooks: true,
         own_mount: None,
         user_namespace: 0,
         keeps_clocks: false,
@@ -90,7 +95,7 @@ pub fn state(name: &str, pid: i32) -> State {
         systemd_cgroup: false,
         no_new_keyring: false,
         resources: None,
-        config: serde_json::from_str(r#"{"ociVersion": "1.0.2"}"#).unwrap(),
+        config: None,
     }
 }
 
@@ -108,12 +113,21 @@ impl Home {
     }
 
     pub fn reserve(&self, name: &str) -> Reserved {
-        self.store().reserve(&id(name), &intent(name)).unwrap()
+        self.reserve_with(name, CONFIG)
+    }
+
+    fn reserve_with(&self, name: &str, config: &str) -> Reserved {
+        self.store().reserve(&id(name), &intent(name), config.into()).unwrap()
     }
 
     /// Writes a created container (with the start FIFO) whose state is `state`.
     pub fn put(&self, state: &State) -> PathBuf {
-        let mut reserved = self.reserve(state.id.as_str());
+        self.put_with(state, CONFIG)
+    }
+
+    /// Writes a created container whose configuration is `config`.
+    pub fn put_with(&self, state: &State, config: &str) -> PathBuf {
+        let mut reserved = self.reserve_with(state.id.as_str(), config);
         let path = reserved.path().to_owned();
         let fifo = path.join(START_FIFO);
         nix::unistd::mkfifo(&fifo, Mode::S_IRUSR | Mode::S_IWUSR).unwrap();

@@ -11,14 +11,25 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use super::failure::{Failure, to_nix};
 
 /// Opens a descriptor of the process `pid`; `None` if there is no such process, as for numbers below
-/// 1, which do not denote a single process.
+/// 1, which do not denote a single process, and for the number of a thread.
 pub fn open(pid: i32) -> nix::Result<Option<OwnedFd>> {
     let Some(pid) = Pid::from_raw(pid).filter(|_| pid > 0) else { return Ok(None) };
     match pidfd_open(pid, PidfdFlags::empty()) {
         Ok(fd) => Ok(Some(fd)),
-        Err(rustix::io::Errno::SRCH) => Ok(None),
+        // EINVAL, or ENOENT since Linux 6.15: a thread that is not the first of its process.
+        Err(rustix::io::Errno::SRCH | rustix::io::Errno::INVAL | rustix::io::Errno::NOENT) => {
+            Ok(None)
+        }
         Err(errno) => Err(to_nix(errno)),
     }
+}
+
+/// Returns the inode number of `pidfd`, which no other process has until the host reboots. `None` on
+/// kernels without the file system pidfs (before Linux 6.9), where all pidfds have one inode.
+pub fn inode(pidfd: BorrowedFd<'_>) -> nix::Result<Option<u64>> {
+    const PIDFS: libc::c_long = 0x5049_4446;
+    let in_pidfs = rustix::fs::fstatfs(pidfd).map_err(to_nix)?.f_type == PIDFS;
+    in_pidfs.then(|| rustix::fs::fstat(pidfd).map(|stat| stat.st_ino)).transpose().map_err(to_nix)
 }
 
 /// Sends signal number `signal` (0 only checks) to the process of `pidfd`. Takes a number, because
@@ -63,4 +74,36 @@ pub fn poll_timeout(deadline: Option<Instant>) -> PollTimeout {
     let left = at.saturating_duration_since(Instant::now()).as_micros().div_ceil(1000);
     // More than poll(2) can express (24 days): the callers check the clock again and repeat.
     PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_is_no_process() {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::spawn(move || {
+            sender.send(nix::unistd::gettid().as_raw()).unwrap();
+            let _ = ended.recv();
+        });
+        assert!(open(receiver.recv().unwrap()).unwrap().is_none());
+        drop(end);
+        thread.join().unwrap();
+    }
+
+    #[test]
+    fn processes_differ_by_inode() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let ids = [child.id(), std::process::id(), child.id()];
+        let inodes = ids.map(|id| {
+            let pidfd = open(id.try_into().unwrap()).unwrap().unwrap();
+            inode(pidfd.as_fd()).unwrap()
+        });
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(inodes[0], inodes[2]);
+        assert!(inodes[0].is_none() || inodes[0] != inodes[1], "{inodes:?}");
+    }
 }

@@ -14,7 +14,7 @@ use crate::init::last_steps::user_namespace;
 use crate::protocol::{ToInit, ToParent};
 use crate::spawn::handshake::{Due, Handshake, unexpected};
 use crate::spawn::{idmapped, maps};
-use crate::state::{Reserved, Status};
+use crate::state::{Birth, Reserved, Status};
 use crate::{Context, Result};
 
 pub(super) struct InitHandshake<'a> {
@@ -30,8 +30,8 @@ pub(super) struct InitHandshake<'a> {
     /// Whether hooks of create have been started: then poststop hooks are owed.
     pub hooks_ran: bool,
     pub user_namespace: u64,
-    /// The start time of init, if it is known.
-    pub start_time: Option<u64>,
+    /// Identifies init, if it is known.
+    pub birth: Option<Birth>,
     pub reserved: &'a mut Reserved,
 }
 
@@ -76,10 +76,11 @@ impl InitHandshake<'_> {
             return Ok(());
         }
         let mut state = self.shared.state.clone();
-        record::set_pid(&mut state, self.shared.child.pid, None)?;
+        let init = &*self.shared.child;
+        state.set_init(init.pid, record::birth(init)?);
         state.user_namespace = self.own_user_namespace()?;
         state.cgroup = self.cgroup.record().clone();
-        self.start_time = Some(state.start_time);
+        self.birth = Some(state.birth());
         self.reserved.prepare(state)
     }
 

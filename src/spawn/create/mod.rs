@@ -36,9 +36,9 @@ pub fn create<'a>(store: &Store, request: &CreateRequest<'a>) -> Result<Created<
     warnings.iter().for_each(log::warn);
 
     plan.hooks.open_output()?;
-    let state = record::state(request, &plan, &host, &raw)?;
+    let state = record::state(request, &plan, &host)?;
     // From here on there is something to undo.
-    let reserved = store.reserve(request.id, &record::intent(&state, &plan))?;
+    let reserved = store.reserve(request.id, &record::intent(&state, &plan), raw)?;
     transaction::run(plan, state, reserved, &host, request, console)
 }
 

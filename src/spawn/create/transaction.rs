@@ -21,7 +21,7 @@ use crate::sd_notify;
 use crate::spawn::child::{Parent, Running, write_pid_file};
 use crate::spawn::handshake::{self, Due, Handshake};
 use crate::spawn::idmapped;
-use crate::state::{self, Reserved, State, Status};
+use crate::state::{self, Birth, Reserved, State, Status};
 use crate::sys::clone::Child;
 use crate::terminal::supervise;
 use crate::{Context, Error, Kind, Result, hooks, log, resctrl};
@@ -31,8 +31,8 @@ pub struct Created<'a> {
     parent: Parent<'a>,
     plan: Plan,
     state: State,
-    /// The start time of init, if it is known already.
-    start_time: Option<u64>,
+    /// Identifies init, if it is known already.
+    birth: Option<Birth>,
     reserved: Reserved,
     cgroup: Option<Cgroup>,
     net_devices: Option<NetDevices>,
@@ -59,7 +59,7 @@ pub(super) fn run<'a>(
         service_manager: request.options.notify.clone().filter(|_| plan.notifies),
         plan,
         state,
-        start_time: None,
+        birth: None,
         reserved,
         cgroup: None,
         net_devices: None,
@@ -172,7 +172,7 @@ impl Created<'_> {
             net_devices: None,
             hooks_ran: false,
             user_namespace: 0,
-            start_time: None,
+            birth: None,
             reserved: &mut self.reserved,
         };
         let ready = handshake.until_ready();
@@ -183,7 +183,7 @@ impl Created<'_> {
         self.poststop_owed = handshake.hooks_ran;
         self.net_devices = handshake.net_devices.take();
         self.master = handshake.shared.master.take();
-        self.start_time = handshake.start_time;
+        self.birth = handshake.birth;
         self.state.user_namespace = handshake.user_namespace;
         self.socket = Some(socket);
         // A cgroup made by systemd is known only now.
@@ -203,7 +203,8 @@ impl Created<'_> {
         if let Some(groups) = &self.state.intel_rdt {
             groups.add(child.pid)?;
         }
-        record::set_pid(&mut self.state, child.pid, self.start_time)?;
+        let birth = self.birth.map_or_else(|| record::birth(child), Ok)?;
+        self.state.set_init(child.pid, birth);
         log::debug(format_args!("init is process {} and is ready", child.pid));
         self.reserved.commit(&self.state)?;
         if let Some(path) = &request.options.pid_file {
