@@ -4,7 +4,7 @@ use std::os::fd::AsFd;
 
 use serde_json::json;
 
-use super::test_support::{Home, Sleep, state};
+use super::test_support::{CONFIG, Home, Sleep, state};
 use crate::state::{Birth, State, Status};
 use crate::sys::pidfd;
 use crate::{Kind, container};
@@ -63,6 +63,20 @@ fn the_configuration_is_in_a_file_of_its_own() {
     assert_eq!(container.config_text().unwrap(), HOOKS);
     assert_eq!(container.hooks().unwrap().poststop.len(), 1);
     assert!(!std::fs::read_to_string(path.join("state.json")).unwrap().contains("ociVersion"));
+}
+
+#[test]
+fn a_configuration_that_could_not_be_prepared_is_written_with_the_state() {
+    let home = Home::new();
+    let sleep = Sleep::new();
+    let mut reserved = home.reserve("c");
+    let path = reserved.path().join("config.json");
+    std::fs::create_dir(&path).unwrap();
+    reserved.prepare(state("c", sleep.pid())).unwrap_err();
+    std::fs::remove_dir(&path).unwrap();
+    reserved.commit(&state("c", sleep.pid())).unwrap();
+    reserved.keep();
+    assert_eq!(home.load("c").unwrap().config_text().unwrap(), CONFIG);
 }
 
 #[test]

@@ -40,9 +40,13 @@ pub fn read(dir: BorrowedFd<'_>, name: &str) -> Result<Option<Vec<u8>>> {
 }
 
 /// Creates the file `name`, mode 0600, which must not exist. For a file that is not read until
-/// another one is published.
+/// another one is published. Leaves no file behind after an error.
 pub fn create(dir: BorrowedFd<'_>, name: &str, bytes: &[u8]) -> Result<()> {
-    create_new(dir, name)?.write_all(bytes).with_context(|| format!("write {name}"))
+    let written = create_new(dir, name)?.write_all(bytes);
+    if written.is_err() {
+        let _ = rustix::fs::unlinkat(dir, name, AtFlags::empty());
+    }
+    written.with_context(|| format!("write {name}"))
 }
 
 fn create_new(dir: BorrowedFd<'_>, name: &str) -> Result<File> {

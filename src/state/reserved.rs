@@ -20,7 +20,8 @@ use crate::{Context, Error, Kind, Result};
 #[derive(Debug)]
 pub struct Reserved {
     dir: Dir,
-    /// The configuration, until it is written.
+    /// The configuration, until it is written. A failed [`Reserved::prepare`] leaves it to
+    /// [`Reserved::commit`].
     config: Option<Vec<u8>>,
     /// The state in the temporary file of [`Reserved::prepare`].
     prepared: Option<State>,
@@ -113,10 +114,11 @@ impl Reserved {
 
     /// Writes the configuration, before any state: a reader of a state finds it.
     fn write_config(&mut self) -> Result<()> {
-        match self.config.take() {
-            Some(config) => file::create(self.dir(), CONFIG_FILE, &config),
-            None => Ok(()),
+        if let Some(config) = &self.config {
+            file::create(self.dir(), CONFIG_FILE, config)?;
+            self.config = None;
         }
+        Ok(())
     }
 
     fn write_intent(&self, intent: &Intent) -> Result<()> {
