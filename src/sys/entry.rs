@@ -63,12 +63,29 @@ fn out_of_memory() -> ! {
     }
 }
 
+/// Ends a process that panics, with a line on standard error: abort(3) sends SIGABRT to the thread ID that
+/// the C library remembers, which in a process of clone3(2) is that of the runtime. What a command has made
+/// stays, as after SIGKILL.
+fn panicked(panic: &std::panic::PanicHookInfo<'_>) {
+    use std::io::Write;
+    let place = panic.location().map(ToString::to_string).unwrap_or_default();
+    let payload = panic.payload();
+    let why = payload.downcast_ref::<String>().map(String::as_str);
+    let why = why.or(payload.downcast_ref().copied()).unwrap_or("panicked").replace('\n', " ");
+    // A standard error that cannot be written to must not start another panic.
+    let _ =
+        writeln!(std::io::stderr(), "bulkhead: internal error at {place}: {why}; please report it");
+    // SAFETY: ends the process, without the handlers of atexit(3).
+    unsafe { libc::_exit(bulkhead::cli::failure_status().into()) }
+}
+
 /// The entry point for the C library's start-up code.
 // SAFETY: no other symbol of that name is linked: the crate is `no_main`.
 #[unsafe(no_mangle)]
 extern "C" fn main(argc: i32, argv: *const *const u8) -> i32 {
     // SAFETY: the C library passes on what the kernel gave it.
     unsafe { bulkhead::remember_arguments(argc, argv) };
+    std::panic::set_hook(Box::new(panicked));
     i32::from(bulkhead::cli::main())
 }
 
