@@ -71,22 +71,29 @@ def script(chosen, fixture):
     return "\n".join(lines) + "\n"
 
 
-def plain(line):
-    line = re.sub(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z?", "TIME", line)
-    line = re.sub(r"\b(mnt|net|pid|uts|ipc|user|cgroup|time):\[\d+\]", r"\1:[N]", line)
-    line = re.sub(r'("pid": )[1-9]\d*', r"\1PID", line)
-    return line.rstrip()
+def plain(lines):
+    """Replaces what varies. Namespaces are numbered in their order, so that equal ones stay equal."""
+    numbers = {}
+
+    def namespace(match):
+        return f"{match[1]}:[{numbers.setdefault(match[0], len(numbers))}]"
+
+    for line in lines:
+        line = re.sub(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z?", "TIME", line)
+        line = re.sub(r"\b(mnt|net|pid|uts|ipc|user|cgroup|time):\[\d+\]", namespace, line)
+        line = re.sub(r'("pid": )[1-9]\d*', r"\1PID", line)
+        yield line.rstrip()
 
 
 def matches(wanted, real):
     """Compares lines; `...` stands for anything."""
     pattern = ""
-    for line in wanted:
+    for line in plain(wanted):
         if line.strip() == "...":
             pattern += r"(?:.*\n)*?"
         else:
-            pattern += ".*".join(re.escape(part) for part in plain(line).split("...")) + r"\n"
-    return re.fullmatch(pattern, "".join(plain(line) + "\n" for line in real)) is not None
+            pattern += ".*".join(map(re.escape, line.split("..."))) + r"\n"
+    return re.fullmatch(pattern, "".join(line + "\n" for line in plain(real))) is not None
 
 
 def session(name, fixture, chosen, environment, scratch):
@@ -171,19 +178,25 @@ def run(paths, update):
     environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}", "TOP": str(TOP), "LC_ALL": "C.UTF-8",
                    "HOME": str(scratch), "NO_COLOR": "1", "COLUMNS": "100"}
     faults = []
-    # The documents name their containers, and so do the documents of another run.
-    with open(Path(tempfile.gettempdir()) / ".bulkhead-documents.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        try:
-            for path in paths:
-                faults += run_document(path, environment, scratch, update)
-        finally:
-            for line in subprocess.run(["losetup", "--noheadings", "--output", "NAME,BACK-FILE"],
-                                       stdout=subprocess.PIPE, text=True).stdout.splitlines():
-                if str(scratch) in line:
-                    subprocess.run(["losetup", "--detach", line.split()[0]])
-            shutil.rmtree(scratch, ignore_errors=True)
+    # The cgroups have the names of the documents' containers, in another run too.
+    lock = os.open(tempfile.gettempdir(), os.O_RDONLY)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    try:
+        for path in paths:
+            faults += run_document(path, environment, scratch, update)
+    finally:
+        detach(scratch)
+        shutil.rmtree(scratch, ignore_errors=True)
+        os.close(lock)
     return faults
+
+
+def detach(directory):
+    """Detaches the loop devices that a block has not."""
+    list_them = ["losetup", "--noheadings", "--output", "NAME,BACK-FILE"]
+    for line in subprocess.run(list_them, stdout=subprocess.PIPE, text=True).stdout.splitlines():
+        if str(directory) in line:
+            subprocess.run(["losetup", "--detach", line.split()[0]])
 
 
 def run_document(path, environment, scratch, update):
