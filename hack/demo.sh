@@ -155,7 +155,8 @@ namespaces='for n in cgroup ipc mnt net pid uts user; do
 done'
 
 echo "bulkhead's demonstration, with $("$bin" --version | head -n 1), Linux $(uname -r | cut -d - -f 1), cgroups $(cgroup_mode)"
-[ "$columns" -lt 110 ] || row "    " "$bold" "what was asked" "what the process inside saw" "what the host saw"
+[ "$columns" -lt 110 ] ||
+    printf '%s      %-31s  %-28s  %s%s\n' "$dim" "what was asked" "what the process inside saw" "what the host saw" "$off"
 
 # ---- 1. one container, looked at from both sides ------------------------------------------------
 

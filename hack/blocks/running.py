@@ -99,7 +99,7 @@ def matches(wanted, real):
 def session(name, fixture, chosen, environment, scratch):
     """Runs the blocks of one name; returns what each of their commands has printed, and the end."""
     directory = scratch / name
-    directory.mkdir()
+    directory.mkdir(mode=0o700)  # as root's home is
     (scratch / f"{name}.sh").write_text(script(chosen, fixture))
     # Somebody who does not type.
     silence, typist = os.pipe()
