@@ -51,7 +51,7 @@ columns=$(tput cols 2>/dev/null || echo 120)
 heading() { printf '\n%s%s%s\n' "$bold" "$1" "$off"; }
 row() { # word, colour, what was asked, inside, host
     if [ "$columns" -ge 110 ]; then
-        printf '%s%s%s  %-31s  %-31s  %s\n' "$2" "$1" "$off" "$3" "$4" "$5"
+        printf '%s%s%s  %-31s  %-28s  %s\n' "$2" "$1" "$off" "$3" "$4" "$5"
     else
         printf '%s%s%s  %s\n      %sinside:%s %s\n      %shost:%s   %s\n' \
             "$2" "$1" "$off" "$3" "$dim" "$off" "$4" "$dim" "$off" "$5"
@@ -154,8 +154,9 @@ namespaces='for n in cgroup ipc mnt net pid uts user; do
     echo "ns-$n=$(readlink /proc/self/ns/$n)"
 done'
 
-echo "bulkhead's demonstration, with $("$bin" --version | head -n 1), Linux $(uname -r), cgroups $(cgroup_mode)"
-[ "$columns" -lt 110 ] || row "    " "$bold" "what was asked" "what the process inside saw" "what the host saw"
+echo "bulkhead's demonstration, with $("$bin" --version | head -n 1), Linux $(uname -r | cut -d - -f 1), cgroups $(cgroup_mode)"
+[ "$columns" -lt 110 ] ||
+    printf '%s      %-31s  %-28s  %s%s\n' "$dim" "what was asked" "what the process inside saw" "what the host saw" "$off"
 
 # ---- 1. one container, looked at from both sides ------------------------------------------------
 
@@ -326,7 +327,11 @@ attempt() {
     outcome=$(tail -n 1 "$work/$1/err")
     [ $result -ne 0 ] || outcome=$(tail -n 1 "$work/$1/out")
 }
-short() { printf '%.60s' "${1#bulkhead: container \"*\": }"; }
+short() {
+    local text=${1#bulkhead: container \"*\": }
+    if [ ${#text} -gt 45 ]; then text=${text:0:42}...; fi
+    printf '%s' "$text"
+}
 
 # The caller has a directory of the host open, and the working directory is a link to that descriptor.
 bundle leak 'pwd; ls -A; exec cat file' '.process.cwd = "/proc/self/fd/9"'
@@ -390,7 +395,8 @@ prove "$([[ $inside == 0000000000000020 && $host == "$inside" && $(said open Sec
 
 heading "Afterwards"
 for id in "${ids[@]}"; do rt delete --force "$id"; done
-cgroups=$(find /sys/fs/cgroup -type d -name "bulkhead-demo-$$-*" | wc -l)
+# Cgroups of others come and go meanwhile, which makes find fail.
+cgroups=$({ find /sys/fs/cgroup -type d -name "bulkhead-demo-$$-*" 2>/dev/null || true; } | wc -l)
 mounts=$(grep -c "$work" /proc/self/mountinfo || true)
 states=$(find "$work/state" -mindepth 1 -maxdepth 1 -name "demo-*" | wc -l)
 alive=0

@@ -22,6 +22,8 @@ cd "$top"
 may_skip=(
     activation::                    # no perl, which sends datagrams from inside
     cgroup_rules::device_rules_bind # no loop device, or no mke2fs
+    documents::tour::loop           # no loop device
+    documents::tour::rootless       # unprivileged user namespaces switched off
     identity::oom_score             # a caller whose own value is 1000 already
     limits::hugetlb_limit           # no huge pages
     limits::v1_                     # no cgroup v1
@@ -41,6 +43,7 @@ may_skip=(
 # controllers. All of them run in the virtual machine too. Views with a comma in the name (systemd's
 # driver, cgroup v1) run only some tests, so they are not counted.
 one_view_is_enough=(apparmor:: limits:: limits_felt:: block_io:: update:: events:: exec_cgroup:: cgroup_v2::
+    documents::tour::cpu documents::tour::io documents::tour::memory documents::tour::pids
     cgroup::native_tests:: cgroup::members_tests:: cgroup_rules::cpus_ cleanup::a_limit_too cleanup::memory_above systemd::
     checkpoint::a_restored checkpoint::a_saved config_keys::a_realtime
     config_keys::a_burst config_keys::a_hierarchy config_keys::resources_of wording::a_deadline)
@@ -229,7 +232,7 @@ if [ $# -eq 0 ]; then
     step "format" cargo fmt --check
     step "lints" cargo clippy --all-targets --locked -- -D warnings
     step "scripts" shellcheck -x hack/vm hack/*.sh integration/*.sh integration/peer/*.sh packaging/deb/*.sh .ci/run
-    step "scripts (Python)" pyflakes3 hack/*.py hack/crash-sweep hack/{bench,sweep}/*.py packaging/*.py integration/*.py integration/{differential,engines}/*.py
+    step "scripts (Python)" pyflakes3 hack/*.py hack/crash-sweep hack/{bench,blocks,sweep}/*.py packaging/*.py integration/*.py integration/{differential,engines}/*.py
     step "links" hack/check-links.py
     step "documentation" documentation
 fi

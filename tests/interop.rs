@@ -1,5 +1,4 @@
-//! A drop-in for runc: its bundles run here and ours run there; the calls that engines make; and
-//! what the README tells a newcomer to type.
+//! A drop-in for runc: its bundles run here and ours run there; and the calls that engines make.
 
 use std::fs;
 use std::io::Write;
@@ -219,42 +218,4 @@ fn as_buildkit_drives_it() {
     c.rt.call(&["delete", &c.id]).ok();
     c.rt.global.clear();
     c.assert_gone();
-}
-
-/// The commands of the README's first bundle, as they stand there.
-#[test]
-fn the_readmes_first_bundle() {
-    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
-    let (_, after) = readme.split_once("<!-- first-bundle -->").expect("the mark in the README");
-    let (_, block) = after.split_once("```sh\n").unwrap();
-    let (commands, _) = block.split_once("```").unwrap();
-    let c = Container::new();
-    let dir = c.path().join("newcomer");
-    let bin = c.path().join("bin");
-    fs::create_dir_all(&dir).unwrap();
-    fs::create_dir_all(&bin).unwrap();
-    // Whoever follows the README has built the binary; and a root of the test's own keeps it apart.
-    let wrapper = format!(
-        "#!/bin/sh\nexec {} --root {} \"$@\"\n",
-        c.rt.binary.display(),
-        c.rt.root.display()
-    );
-    fs::write(bin.join("bulkhead"), wrapper).unwrap();
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    fs::set_permissions(bin.join("bulkhead"), mode).unwrap();
-    let ran = Command::new("sh")
-        .args(["-euc", commands])
-        .current_dir(&dir)
-        .env("PATH", format!("{}:{}", bin.display(), std::env::var("PATH").unwrap()))
-        .env("HOME", &dir)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    let output = String::from_utf8_lossy(&ran.stdout);
-    let errors = String::from_utf8_lossy(&ran.stderr);
-    assert!(ran.status.success(), "{output}{errors}");
-    assert!(output.contains("hello from the inside"), "{output}{errors}");
-    assert!(output.contains("\"status\": \"running\""), "{output}{errors}");
-    let left = c.rt.call(&["list", "-q"]).ok();
-    assert_eq!(left.stdout, "", "the README leaves containers behind");
 }

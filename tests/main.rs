@@ -23,6 +23,7 @@ mod config_keys;
 mod conformance;
 mod console;
 mod device_nodes;
+mod documents;
 mod events;
 mod evidence;
 mod exec;

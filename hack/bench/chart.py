@@ -3,6 +3,8 @@
 from html import escape
 
 WIDTH, COLUMN, GAP = 860, 410, 40
+# Around the panels, on a background of its own: a page can be light where the reader's theme is dark.
+PAD = 16
 BAR, STEP, HEAD, BETWEEN = 13, 19, 26, 16
 LABEL, FIGURE = 92, 68
 
@@ -12,9 +14,11 @@ STYLE = """
   .figure { font-variant-numeric: tabular-nums; fill: #57606a }
   .ours { font-weight: 600; fill: #24292f }
   rect { fill: #a8b3be } rect.ours { fill: #c2410c } rect.floor { fill: #d5dbe1 }
+  rect.back { fill: #ffffff }
   @media (prefers-color-scheme: dark) {
     text, .ours { fill: #e6edf3 } .figure { fill: #9198a1 }
     rect { fill: #59636e } rect.ours { fill: #fb923c } rect.floor { fill: #3d444d }
+    rect.back { fill: #0d1117 }
   }
 """
 
@@ -61,13 +65,15 @@ def chart(panels):
         drawn, height = panel(title, unit, bars, column * (COLUMN + GAP), tops[column])
         lines += drawn
         tops[column] += height + BETWEEN
-    height = max(tops)
+    height = max(tops) - BETWEEN
+    left, top, wide, high = -PAD, -PAD, WIDTH + 2 * PAD, height + 2 * PAD
     described = "; ".join(
         f"{plain(title)}: " + ", ".join(f"{name} {figure(number, unit)}" for name, number in bars if number is not None)
         for title, unit, bars in panels)
     return "\n".join([
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{left} {top} {wide} {high}" width="{wide}" height="{high}" '
         'role="img" aria-labelledby="title description">',
         '<title id="title">bulkhead beside other runtimes</title>',
         f'<desc id="description">{escape(described)}</desc>',
-        f"<style>{STYLE}</style>", *lines, "</svg>", ""])
+        f"<style>{STYLE}</style>",
+        f'<rect class="back" x="{left}" y="{top}" width="{wide}" height="{high}" rx="6"/>', *lines, "</svg>", ""])

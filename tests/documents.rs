@@ -1,0 +1,47 @@
+//! The code blocks of the documents: each of them is run, or tells why it is not. `hack/documents.py` reads
+//! and runs them.
+
+use std::process::Command;
+
+use crate::skip;
+use crate::support::binary_under_test;
+
+/// Runs the script on these arguments, and returns what it prints.
+fn documents(arguments: &[&str]) -> String {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/hack/documents.py");
+    let mut command = Command::new(script);
+    command.args(arguments).env("BULKHEAD_BIN", binary_under_test());
+    let output = command.output().expect("python3 is missing");
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    let faults = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{printed}\n{faults}");
+    printed
+}
+
+#[test]
+fn every_block_has_a_test_or_a_reason() {
+    documents(&["check"]);
+}
+
+#[test]
+fn the_readme() {
+    let printed = documents(&["run", "README.md"]);
+    assert!(printed.contains("hello from the inside"), "{printed}");
+    assert!(printed.contains("\"status\": \"running\""), "{printed}");
+}
+
+#[test]
+fn the_other_pages() {
+    let printed = documents(&["run", "--without", "README.md", "--without", "docs/tour.md"]);
+    assert!(printed.contains("docs/audit.md"), "{printed}");
+}
+
+/// A block whose feature this machine lacks is skipped under the name of the feature.
+#[test]
+fn the_tour() {
+    let printed = documents(&["run", "docs/tour.md"]);
+    for line in printed.lines().filter_map(|line| line.strip_prefix("skipped: ")) {
+        let (feature, reason) = line.split_once(": ").unwrap();
+        skip::record(&format!("e2e::documents::tour::{feature}"), reason);
+    }
+}
