@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::kill::signal_live;
 use super::text::name;
+use crate::error::retry_once;
 use crate::state::{self, Entry, Id, Intent, State, Status, Store};
 use crate::sys::pidfd;
 use crate::{Context, Error, Kind, Result, hooks, log, resctrl};
@@ -128,7 +129,7 @@ pub fn destroy(mut container: Entry) -> Result<()> {
         }
     }
     let poststop = match container.state() {
-        Some(_) => poststop(&container).unwrap_or_else(|e| {
+        Some(_) => retry_once(|| poststop(&container)).unwrap_or_else(|e| {
             log::warn(e.context("poststop hooks").context(name()));
             None
         }),
