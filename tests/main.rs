@@ -29,6 +29,7 @@ mod exec;
 mod exec_cgroup;
 mod features;
 mod forged_messages;
+mod help;
 mod hooks;
 mod hostile_config;
 mod hostile_exec;

@@ -23,7 +23,7 @@ pub use kernel::{
     Proc, Version, by_systemd, cgroup_file, cgroup_mounts, controller, kernel_at_least, ns_link,
     unprivileged_user_namespaces,
 };
-pub use runtime::{Ran, Runtime};
+pub use runtime::{Ran, Runtime, binary_under_test};
 pub use serde_json::{Value, json};
 
 /// How long any one call of the runtime, or any wait for the kernel, may take: 30 seconds, or as many
