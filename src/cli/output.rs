@@ -1,21 +1,27 @@
 //! Standard output.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
+
+use nix::sys::signal::{Signal, raise};
 
 use serde::Serialize;
 
-use crate::{Context, Error, Kind, Result, terminal, text};
+use crate::{Context, Error, Kind, Result, sys, terminal, text};
 
-/// Writes the result of a command to standard output. A full disk, a closed pipe and a closed
-/// descriptor are errors.
+/// Writes the result of a command to standard output. A full disk and a closed descriptor are errors. A
+/// pipe without a reader ends the program by SIGPIPE, silently: the reader has read enough.
 pub fn print(bytes: &[u8]) -> Result<()> {
     let write = || -> Result<()> {
         if terminal::stdio::stdout_was_closed() {
             return Err(nix::errno::Errno::EBADF.into());
         }
         let mut stdout = std::io::stdout().lock();
-        stdout.write_all(bytes)?;
-        Ok(stdout.flush()?)
+        let written = stdout.write_all(bytes).and_then(|()| stdout.flush());
+        if written.as_ref().is_err_and(|error| error.kind() == ErrorKind::BrokenPipe) {
+            sys::signal::default_action(libc::SIGPIPE)?;
+            raise(Signal::SIGPIPE)?;
+        }
+        Ok(written?)
     };
     write().context("write to standard output")
 }
