@@ -25,7 +25,8 @@ may_skip=(
     identity::oom_score             # a caller whose own value is 1000 already
     limits::hugetlb_limit           # no huge pages
     limits::v1_                     # no cgroup v1
-    manual::other_shells            # no zsh or no fish
+    completions::fish_              # no fish
+    completions::zsh_               # no zsh
     mount_flags::without_privileges # unprivileged user namespaces switched off
     mount_idmap::                   # a file system that may not know idmapped mounts
     mounts::idmapped_mount          # a file system that may not know idmapped mounts

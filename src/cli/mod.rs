@@ -31,7 +31,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use ::log::LevelFilter;
 use clap::{CommandFactory, FromArgMatches};
 
-pub use args::Cli;
+pub use args::{Cli, HELP};
 use args::{Command, LogLevel};
 
 use self::output::{print, print_pretty_json};

@@ -51,6 +51,9 @@ pub struct Cli {
     pub(super) command: Option<Command>,
 }
 
+/// What the command `help` does; the parser has it built in.
+pub const HELP: &str = "Print the help of the program or of a command";
+
 /// Returns the definition for the parser. In it, the help of a command names the global options on a line
 /// in place of a list; the man pages, made from the plain definition, have them all.
 pub fn definition() -> clap::Command {
@@ -61,7 +64,7 @@ pub fn definition() -> clap::Command {
         root.get_subcommands().map(|command| command.get_name().to_owned()).collect();
     names.into_iter().fold(root, |root, name| {
         root.mut_subcommand(&name, |command| match name.as_str() {
-            "help" => command.about("Print the help of the program or of a command"),
+            "help" => command.about(HELP),
             _ => brief(command),
         })
     })
