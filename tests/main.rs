@@ -72,6 +72,7 @@ mod starvation;
 mod streams;
 mod support;
 mod systemd;
+mod tables;
 mod update;
 mod visible_processes;
 mod wording;
