@@ -152,7 +152,9 @@ pub struct ListArgs {
 #[command(after_long_help = "\
 Examples:
   bulkhead info
-  bulkhead info --format json | jq '.features[] | select(.cost)'")]
+  bulkhead info --format json | jq '.features[] | select(.cost)'
+
+docs/info.md describes the keys of the JSON and the features.")]
 pub struct InfoArgs {
     /// Output format: text or json.
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]
