@@ -5,10 +5,9 @@ mod probe;
 
 use std::path::Path;
 
-use serde::ser::SerializeMap;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
-use self::probe::Cgroups;
+use self::probe::{Cgroups, Feature, feature};
 use super::args::LogFormat;
 use super::checkpoint;
 use super::output::{print, print_pretty_json};
@@ -40,26 +39,6 @@ struct Info {
     #[serde(skip_serializing_if = "Option::is_none")]
     criu: Option<String>,
     features: Vec<Feature>,
-}
-
-/// A feature, with what its lack costs.
-#[derive(Debug)]
-struct Feature {
-    name: &'static str,
-    present: bool,
-    cost: &'static str,
-}
-
-impl Serialize for Feature {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("name", self.name)?;
-        map.serialize_entry("present", &self.present)?;
-        if !self.present {
-            map.serialize_entry("cost", self.cost)?;
-        }
-        map.end()
-    }
 }
 
 impl Info {
@@ -131,10 +110,6 @@ impl Info {
         }
         out
     }
-}
-
-fn feature(name: &'static str, present: bool, cost: &'static str) -> Feature {
-    Feature { name, present, cost }
 }
 
 #[cfg(test)]

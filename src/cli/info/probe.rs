@@ -7,10 +7,36 @@ use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::mount::{FsOpenFlags, OpenTreeFlags, fsopen, open_tree};
 use rustix::process::{PidfdFlags, getpid, pidfd_open};
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
 
-use super::{Feature, feature};
 use crate::fs::read_text;
 use crate::sys::{clone, fds, lsm, mount, seccomp};
+
+/// A feature, with what its lack costs.
+#[derive(Debug)]
+pub struct Feature {
+    pub name: &'static str,
+    pub present: bool,
+    pub cost: &'static str,
+}
+
+impl Serialize for Feature {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("name", self.name)?;
+        map.serialize_entry("present", &self.present)?;
+        if !self.present {
+            map.serialize_entry("cost", self.cost)?;
+        }
+        map.end()
+    }
+}
+
+/// Makes a feature.
+pub fn feature(name: &'static str, present: bool, cost: &'static str) -> Feature {
+    Feature { name, present, cost }
+}
 
 /// Returns the features of the kernel.
 pub fn kernel_features() -> Vec<Feature> {
