@@ -19,6 +19,7 @@ mod cgroup_v2;
 mod checkpoint;
 mod cleanup;
 mod cli_state;
+mod colours;
 mod completions;
 mod config_keys;
 mod conformance;

@@ -1,6 +1,6 @@
 //! Standard output.
 
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 
 use nix::sys::signal::{Signal, raise};
 
@@ -24,6 +24,14 @@ pub fn print(bytes: &[u8]) -> Result<()> {
         Ok(written?)
     };
     write().context("write to standard output")
+}
+
+/// Whether to colour what is written to a stream: a terminal that can, of a user who has not set NO_COLOR
+/// (<https://no-color.org>).
+pub fn coloured(stream: &impl IsTerminal) -> bool {
+    let set = |name, value: &str| std::env::var_os(name).is_some_and(|set| set == value);
+    let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    !unwanted && !set("TERM", "dumb") && !set("TERM", "") && stream.is_terminal()
 }
 
 /// Writes `value` as a line of JSON.
