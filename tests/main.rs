@@ -60,6 +60,7 @@ mod namespaces;
 mod nested;
 mod net_devices;
 mod process;
+mod progress;
 mod ps_pause;
 mod record;
 mod rootfs;
