@@ -76,6 +76,8 @@ if [ "$mode" != measure ]; then
     exec "$top/hack/in-cgroup2.sh" python3 "$code/$mode.py" "$(realpath "$binary")" "${guard[@]}"
 fi
 
+steps 4
+stage "packages and programs"
 need_packages bubblewrap busybox-static crun gcc libc6-dev python3 runc
 BULKHEAD_BIN=${BULKHEAD_BIN:-}
 [ -n "$BULKHEAD_BIN" ] || BULKHEAD_BIN=$("$top/hack/build.sh" | tail -n 1)
@@ -89,11 +91,13 @@ others=(--program "oci:crun=$(command -v crun)" --program "oci:runc=$(command -v
 for peer in ${PEERS:-}; do others+=(--program "oci:$peer"); done
 [ -z "$PEER_BIN" ] || others+=(--program "libcontainer:libcontainer=$PEER_BIN")
 
+stage "the measurements, in a view of cgroup v2"
 mkdir -p "$out"
 rm -f "$out/performance.json"
 measure+=(--data "$out/performance.json")
 "$top/hack/in-cgroup2.sh" python3 "$code/bench.py" "${programs[@]}" --program floor:floor \
     --program "bwrap:bubblewrap=$(command -v bwrap)" "${others[@]}" "${measure[@]}"
+stage "the limit of memory, on cgroup v1"
 # A controller that v1 uses is missing from the view of v2: the limit of memory is measured on v1 then,
 # and without the v2 part of a hybrid machine, because Debian 12's crun refuses that. In its place is a
 # tmpfs: crun makes its directories there all the same.
@@ -105,4 +109,6 @@ if [ "$(cgroup_mode)" != v2 ] && [[ ,${only:-limit}, == *,limit,* ]]; then
         fi && exec "$@"' sh \
         python3 "$code/bench.py" "${programs[@]}" "${others[@]}" "${measure[@]}" --only limit
 fi
+stage "the report"
 report
+stages_end

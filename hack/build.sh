@@ -79,6 +79,7 @@ upper=${triple^^}
 export "CARGO_TARGET_${upper//-/_}_RUSTFLAGS=$flags"
 
 note "building for $triple"
+started=$SECONDS
 cargo build --release --locked --target "$triple" --bin bulkhead >&2 </dev/null
 
 bin=$(cd "$target/$triple/release" && pwd)/bulkhead
@@ -86,5 +87,5 @@ headers=$(readelf -lW "$bin") || die "not an ELF file: $bin"
 case $headers in
 *INTERP* | *DYNAMIC*) die "not static: $bin" ;;
 esac
-note "static, $(stat -c %s "$bin") bytes"
+note "static, $(stat -c %s "$bin") bytes, built in $((SECONDS - started)) s"
 printf '%s\n' "$bin"

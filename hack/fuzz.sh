@@ -43,6 +43,8 @@ done
 # The code is safe Rust but for src/sys: the checks of the language suffice, and the fuzzers are faster. With
 # one unit of code each build would take several times as long.
 options=(--sanitizer none --codegen-units 16)
+steps $(($# + 1))
+stage "the build"
 cargo +nightly fuzz build "${options[@]}"
 
 log=$(mktemp "${TMPDIR:-/tmp}/bulkhead-fuzz-XXXXXX")
@@ -64,6 +66,8 @@ for target; do
     dictionary=()
     [ ! -f "fuzz/dictionaries/$target" ] || dictionary=(-dict="fuzz/dictionaries/$target")
     found=nothing
+    stage "$target"
+    tick "$target"
     cargo +nightly fuzz run "${options[@]}" "$target" "fuzz/corpus/$target" "fuzz/seeds/$target" -- \
         "${limit[@]}" "${dictionary[@]}" -max_len=4096 -timeout=20 -rss_limit_mb=2048 -print_final_stats=1 \
         </dev/null >"$log" 2>&1 || {
@@ -73,11 +77,13 @@ for target; do
         [ -z "$found" ] || note "to repeat it: cargo +nightly fuzz run ${options[*]} $target $found"
         [ -n "$found" ] || found="no start"
     }
+    tock
     runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log" | tail -n 1)
     coverage=$(grep -o ' cov: [0-9]*' "$log" | tail -n 1 || true)
     coverage=${coverage##* }
     rows+=("$target ${runs:--} ${coverage:--} ${found##*/}")
 done
+stages_end
 printf '%-12s %12s %10s  %s\n' target runs coverage found
 printf '%s\n' "${rows[@]}" | while read -r target runs coverage found; do
     printf '%-12s %12s %10s  %s\n' "$target" "$runs" "$coverage" "$found"

@@ -15,9 +15,12 @@ set -euo pipefail
 case " $* " in
 *" -h "* | *" --help "*) sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0" && exit ;;
 esac
+steps 3
+stage "packages"
 need_packages busybox-static conmon containerd containernetworking-plugins docker-compose \
     docker.io gcc iproute2 iptables libc6-dev mmdebstrap podman procps python3 python3-grpcio runc \
     slirp4netns uidmap util-linux
+stage "the runtime"
 if [ -z "${BULKHEAD_BIN:-}" ]; then
     BULKHEAD_BIN=$("$top/hack/build.sh" | tail -n 1)
 fi
@@ -30,5 +33,6 @@ words=(env "BULKHEAD_BIN=$BULKHEAD_BIN" ${BULKHEAD_CACHE:+"BULKHEAD_CACHE=$BULKH
 if [ "$(id -u)" -ne 0 ]; then
     words=(sudo "${words[@]}")
 fi
+stage "the engines"
 # No shell stays between a caller's signal and the cleaning up.
 exec "${words[@]}"

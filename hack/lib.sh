@@ -9,8 +9,55 @@ export top
 
 note() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
 die() {
-    note "error: $*"
+    note "$(paint 2 31 error:) $*"
     exit 1
+}
+
+# Whether a descriptor is a terminal that can move its cursor.
+is_screen() { [ -t "$1" ] && [ "${TERM:-dumb}" != dumb ]; }
+
+# paint DESCRIPTOR COLOUR TEXT: prints a text, in a colour (31 red, 32 green, 33 yellow) if it is for a
+# terminal, and the user wants colours (https://no-color.org). In $(...), descriptor 1 is none.
+paint() {
+    if is_screen "$1" && [ -z "${NO_COLOR:-}" ]; then
+        printf '\033[%sm%s\033[0m' "$2" "$3"
+    else
+        printf '%s' "$3"
+    fi
+}
+
+# steps COUNT: the stages of a script. stage TEXT: ends a stage, prints how long it took, and begins the next.
+# stages_end: ends the last.
+stage_count=0 stage_number=0 stage_text='' stage_started=0
+steps() { stage_count=$1 stage_number=0; }
+stage() {
+    stages_end
+    stage_number=$((stage_number + 1)) stage_text=$* stage_started=$SECONDS
+    note "[$stage_number/$stage_count] $stage_text"
+}
+stages_end() {
+    [ -z "$stage_text" ] || note "[$stage_number/$stage_count] $stage_text: took $((SECONDS - stage_started)) s"
+    stage_text=
+}
+
+# tick TEXT: counts the seconds on a line of a terminal, while something runs that prints nothing. tock: ends
+# that, and clears the line.
+ticker=''
+tick() {
+    is_screen 2 || return 0
+    local script=$$ started=$SECONDS
+    while kill -0 "$script" 2>/dev/null; do
+        printf '\r\033[K%s: %s (%s s)' "${0##*/}" "$1" "$((SECONDS - started))" >&2
+        sleep 1
+    done </dev/null >/dev/null &
+    ticker=$!
+}
+tock() {
+    [ -n "$ticker" ] || return 0
+    kill "$ticker" 2>/dev/null || true
+    wait "$ticker" 2>/dev/null || true
+    ticker=''
+    printf '\r\033[K' >&2
 }
 
 # Runs a command as root: directly, or through sudo.

@@ -1,8 +1,11 @@
 //! Writes the man pages and the shell completions, generated from the definition of the command
 //! line.
 //!
-//! An example and not a part of the program, so that its two crates never reach the binary. Called
+//! An example and not a part of the program, so that its crate never reaches the binary. Called
 //! by hack/manual.sh.
+
+#[path = "manual/completions.rs"]
+mod completions;
 
 use std::error::Error;
 use std::fs;
@@ -10,7 +13,6 @@ use std::path::Path;
 
 use bulkhead::cli::Cli;
 use clap::{Command, CommandFactory};
-use clap_complete::{Shell, generate};
 use clap_mangen::Man;
 
 #[allow(dead_code)] // The test takes this file as a module.
@@ -22,7 +24,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 /// Writes `man/` and `completions/` below the directory.
 pub fn write(directory: &Path) -> Result<(), Box<dyn Error>> {
     pages(&directory.join("man"))?;
-    completions(&directory.join("completions"))
+    completions::write(&directory.join("completions"))
 }
 
 /// One page for the program, and one for each command.
@@ -88,48 +90,3 @@ fn escaped(text: &str) -> String {
     });
     lines.collect::<Vec<_>>().join("\n")
 }
-
-fn completions(directory: &Path) -> Result<(), Box<dyn Error>> {
-    fs::create_dir_all(directory)?;
-    for (shell, file) in
-        [(Shell::Bash, "bulkhead.bash"), (Shell::Zsh, "_bulkhead"), (Shell::Fish, "bulkhead.fish")]
-    {
-        let mut text = Vec::new();
-        generate(shell, &mut Cli::command(), "bulkhead", &mut text);
-        text.extend_from_slice(ids(shell).as_bytes());
-        fs::write(directory.join(file), text)?;
-    }
-    Ok(())
-}
-
-/// What completes the id of a container that is there, straight behind a command that takes one.
-fn ids(shell: Shell) -> String {
-    let root = Cli::command();
-    let takes_id = |command: &&Command| {
-        let first = command.get_positionals().next().and_then(|arg| arg.get_value_names());
-        let id = first.and_then(<[_]>::first).is_some_and(|name| name == "ID");
-        id && !matches!(command.get_name(), "create" | "run")
-    };
-    let commands: Vec<&str> =
-        root.get_subcommands().filter(takes_id).map(Command::get_name).collect();
-    match shell {
-        Shell::Bash => BASH_IDS.replace("COMMANDS", &commands.join(":* | ")),
-        Shell::Fish => commands.iter().map(|name| FISH_IDS.replace("COMMAND", name)).collect(),
-        _ => String::new(),
-    }
-}
-
-const BASH_IDS: &str = r#"
-_bulkhead_or_id() {
-    _bulkhead "$@"
-    case "$3:$2" in
-        *:-*) ;;
-        COMMANDS:*)
-            COMPREPLY=( $(compgen -W "$(bulkhead list --quiet 2>/dev/null)" -- "$2") ) ;;
-    esac
-}
-complete -F _bulkhead_or_id -o bashdefault -o default bulkhead
-"#;
-
-const FISH_IDS: &str = "complete -c bulkhead -n \"__fish_bulkhead_using_subcommand COMMAND\" \
-                        -f -a \"(bulkhead list --quiet 2>/dev/null)\"\n";

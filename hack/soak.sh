@@ -76,13 +76,18 @@ status=0
 # row NAME FUNCTION: runs an exercise and prints its line; the function prints its own figures.
 row() {
     local name=$1 before after said verdict=ok started=$SECONDS tries=20
+    row=$((row + 1))
+    # Plain lines, but on a terminal: the table is the output.
+    [ -t 2 ] || note "[$row/$rows] $runtime: $name"
     before=$(numbers)
+    tick "[$row/$rows] $runtime: $name"
     said=$("$2" 2>"$work/errors") || verdict=FAILED
     # What is just going is given a few seconds; descriptors are the whole machine's, and only shown.
     while after=$(numbers) && [ "${after% *}" != "${before% *}" ] && [ $tries -gt 0 ]; do
         tries=$((tries - 1))
         sleep 0.5
     done
+    tock
     [ "${after% *}" = "${before% *}" ] || verdict="LEFT (before: ${before% *}, after: ${after% *})"
     [ "$verdict" = ok ] || tail -n 3 "$work/errors" | cut -c 1-300 >&2
     [ "$verdict" = ok ] || [ "$runtime" != bulkhead ] || status=1
@@ -212,6 +217,7 @@ bundle x "sleep 3600"
 "$binary" --root "$work/state" run --bundle "$work/true-0" "$tag-x" </dev/null >"$work/out" 2>&1 || die "$(cat "$work/out")"
 disk=$(du -s "$work" | cut -f 1)
 printf '| runtime | exercise | seen | took | descriptors of the machine | verdict |\n|---|---|---|--:|--:|---|\n'
+row=0 rows=$((7 * (1 + ${#peers[@]})))
 for peer in "bulkhead=$binary" "${peers[@]}"; do
     runtime=${peer%%=*} program=$(realpath "${peer#*=}")
     row "runs of true" runs

@@ -27,7 +27,8 @@ may_skip=(
     identity::oom_score             # a caller whose own value is 1000 already
     limits::hugetlb_limit           # no huge pages
     limits::v1_                     # no cgroup v1
-    manual::other_shells            # no zsh or no fish
+    completions::fish_              # no fish
+    completions::zsh_               # no zsh
     mount_flags::without_privileges # unprivileged user namespaces switched off
     mount_idmap::                   # a file system that may not know idmapped mounts
     mounts::idmapped_mount          # a file system that may not know idmapped mounts
@@ -54,13 +55,25 @@ failed=0
 step() {
     local name=$1 started=$SECONDS
     shift
-    printf '\n== %s\n' "$name" >&2
+    number=$((number + 1))
+    printf '\n== %s/%s %s\n' "$number" "$count" "$name" >&2
     if "$@" </dev/null; then
         results+=("ok      $name ($((SECONDS - started)) s)")
     else
         results+=("FAILED  $name ($((SECONDS - started)) s)")
         failed=1
     fi
+    printf '== %s\n' "${results[-1]}" >&2
+}
+
+# How many steps there are with these filters; a machine without a virtual machine takes fewer.
+number=0
+count_steps() {
+    count=3 # the tests here, what is left behind, and what was skipped
+    [ $# -gt 0 ] || count=$((count + 6))
+    [ $# -gt 0 ] || [ -z "$built" ] || count=$((count + 3))
+    [ "$mode" = v2 ] || ! grep -qw cgroup2 /proc/filesystems || count=$((count + 1))
+    case " $*" in *" -"*) ;; *) count=$((count + 3)) ;; esac
 }
 
 # cargo runs the test programs through this when they need root and we are not.
@@ -228,6 +241,8 @@ fi
 [ -x "$BULKHEAD_BIN" ] || die "no binary to test: $BULKHEAD_BIN"
 export BULKHEAD_BIN
 
+mode=$(cgroup_mode)
+count_steps "$@"
 if [ $# -eq 0 ]; then
     step "format" cargo fmt --check
     step "lints" cargo clippy --all-targets --locked -- -D warnings
@@ -236,7 +251,6 @@ if [ $# -eq 0 ]; then
     step "links" hack/check-links.py
     step "documentation" documentation
 fi
-mode=$(cgroup_mode)
 step "tests, cgroups of this machine ($mode)" tests here "$@"
 if [ "$mode" = v2 ]; then
     results+=("ok      (cgroup v2 is what this machine has: no second run)")
@@ -253,6 +267,7 @@ case " $*" in
     step "$name" machine "$@"
     [ -n "$no_machine" ] || step "$name, cgroup v1" machine_of_v1 "$@"
     [ -n "$no_machine" ] || step "$name, SELinux" machine_of_selinux "$@"
+    [ -z "$no_machine" ] || count=$((count - 2))
     [ -z "$no_machine" ] || results+=("NOT RUN $name: CGROUP V2 WITH EVERY CONTROLLER WAS NOT TESTED (see above why)")
     ;;
 esac
@@ -265,9 +280,16 @@ step "nothing left behind" leaks
 step "skipped tests" skips
 
 printf '\n' >&2
-printf '%s\n' "${results[@]}"
+for result in "${results[@]}"; do
+    colour=33
+    case $result in ok*) colour=32 ;; FAILED*) colour=31 ;; esac
+    paint 1 $colour "${result:0:7}"
+    printf '%s\n' "${result:7}"
+done
 if [ $failed -ne 0 ]; then
-    echo "FAILED"
+    paint 1 31 FAILED
+    echo
     exit 1
 fi
-echo "all good"
+paint 1 32 "all good"
+echo

@@ -21,9 +21,13 @@ elif [ $# -eq 0 ]; then
     for engine in docker docker-systemd podman-systemd podman-rootless; do set -- "$@" --engine $engine; done
 fi
 
+steps 4
+stage "the virtual machine"
 "$top/hack/vm" build --suite "$suite" >/dev/null
 need_packages gcc libc6-dev mmdebstrap python3
+stage "the runtime"
 [ -n "${BULKHEAD_BIN:-}" ] || BULKHEAD_BIN=$("$top/hack/build.sh" | tail -n 1)
+stage "the images of containers"
 # What cannot be made there, for want of a compiler and a network.
 images=${BULKHEAD_CACHE:-/var/cache/bulkhead-integration}
 as_root env "BULKHEAD_CACHE=$images" PYTHONDONTWRITEBYTECODE=1 \
@@ -50,5 +54,9 @@ left=$(
 [ -z "$left" ] || echo "left in the virtual machine:
 $left"
 [ $status -eq 0 ] && [ -z "$left" ]'
+stage "the engines in the virtual machine"
+status=0
 "$top/hack/vm" run --suite "$suite" --memory 4096 --share "$stage" --share "$images" \
-    bash -c "$inside" inside "$stage" "$images" "$top" "$must" "$@"
+    bash -c "$inside" inside "$stage" "$images" "$top" "$must" "$@" || status=$?
+stages_end
+exit $status

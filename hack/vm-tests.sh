@@ -65,6 +65,8 @@ if [ "${VM_GUEST:-}" = arm64 ]; then
     need_packages qemu-user-static
     strip=aarch64-linux-gnu-strip run=(qemu-aarch64-static)
 fi
+steps 3
+stage "the runtime"
 [ -n "${BULKHEAD_BIN:-}" ] || BULKHEAD_BIN=$(hack/build.sh | tail -n 1)
 
 stage=$(mktemp -d "${TMPDIR:-/tmp}/bulkhead-vm-tests-XXXXXX")
@@ -74,6 +76,7 @@ chmod 0755 "$stage"
 cp "$BULKHEAD_BIN" "$stage/runtime"
 # zram has blocks of 4096 bytes.
 mke2fs -q -t ext4 -b 4096 "$stage/disk" 8M 2>/dev/null
+stage "the test programs"
 # The end-to-end tests, and the library's own.
 cargo test --locked --no-run --message-format=json-render-diagnostics --lib --test e2e |
     jq -r 'select(.profile.test? and .executable) | "\(.target.name) \(.executable)"' >"$stage/list"
@@ -130,7 +133,7 @@ record() {
 
 # shellcheck disable=SC2016 # expanded in the guest
 inside='
-stage=$1 view=$2 limit=$4 last=$5 failed=
+stage=$1 view=$2 limit=$4 last=$5 failed= number=0
 read -ra runs <<<"$3"
 export BULKHEAD_BIN=/usr/local/bin/bulkhead
 export BULKHEAD_TEST_SKIPS=$stage/skips
@@ -143,11 +146,12 @@ echo 8M >/sys/block/zram1/disksize && cat "$stage/disk" >/dev/zram1 &&
 for run in "${runs[@]}"; do
     started=$SECONDS
     name=${run#*:}
+    number=$((number + 1))
     cat "$stage/$run.tests".* | grep -q . || continue
     export BULKHEAD_TEST_DRIVER=${run%%:*}
     export BULKHEAD_TEST_CGROUP=$view
     [ $BULKHEAD_TEST_DRIVER = cgroupfs ] || BULKHEAD_TEST_CGROUP+=", $BULKHEAD_TEST_DRIVER"
-    echo "-- $name ($BULKHEAD_TEST_CGROUP)"
+    echo "-- $number/${#runs[@]} $name ($BULKHEAD_TEST_CGROUP)"
     for list in "$stage/$run.tests".*; do
         mapfile -t tests <"$list"
         [ ${#tests[@]} -gt 0 ] || continue
@@ -174,10 +178,12 @@ case $view in
 esac
 [ -z "$failed" ] || echo "failed in the virtual machine:$failed"
 [ -z "$failed$left" ]'
+stage "the tests in the virtual machine: ${#runs[@]} runs of modules"
 status=0
 hack/vm run "${guest[@]}" --kernel "${VM_KERNEL:-}" --timeout "$whole" --share "$stage" \
     env BULKHEAD_TEST_PATIENCE="$patience" bash -c "$inside" inside "$stage" \
     "vm${VM_KERNEL:+, $VM_KERNEL}${VM_GUEST:+, $VM_GUEST}" "${runs[*]}" "$limit" "$last" | record || status=$?
+stages_end
 if [ -n "${BULKHEAD_TEST_SKIPS:-}" ]; then
     cat "$stage/skips" >>"$BULKHEAD_TEST_SKIPS"
 else

@@ -302,16 +302,22 @@ fn usage() {
         assert!(!output.stderr.is_empty() && output.stdout.is_empty(), "{args:?}");
     }
     assert!(String::from_utf8_lossy(&run(&["frobnicate"]).stderr).contains("'frobnicate'"));
-    for (args, status, first) in [
-        (&["frobnicate"][..], 3, "bulkhead: no such command: 'frobnicate' (see --help)"),
-        (&["help", "frobnicate"], 3, "bulkhead: no such command: 'frobnicate' (see --help)"),
-        (&["run", "-nonsense", "c"], 1, "bulkhead: unexpected argument '-n' found (see --help)"),
+    for (args, status, error) in [
+        (&["frobnicate"][..], 3, "bulkhead: no such command: 'frobnicate' (see 'bulkhead help')\n"),
+        (
+            &["help", "frobnicate"],
+            3,
+            "bulkhead: no such command: 'frobnicate' (see 'bulkhead help')\n",
+        ),
+        (
+            &["run", "-nonsense", "c"],
+            1,
+            "bulkhead: run: unexpected argument '-n' found (see 'bulkhead help run')\n",
+        ),
     ] {
         let output = run(args);
         let errors = String::from_utf8_lossy(&output.stderr);
-        let lines: Vec<&str> = errors.lines().collect();
-        assert_eq!((output.status.code(), lines[0]), (Some(status), first), "{args:?}");
-        assert!(lines[1].starts_with("Usage: bulkhead"), "{errors}");
+        assert_eq!((output.status.code(), &*errors), (Some(status), error), "{args:?}");
     }
     let none = run(&[]);
     assert_eq!((none.status.code(), none.stderr.as_slice()), (Some(0), &[][..]));

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use crate::support::*;
 
-fn runc() -> PathBuf {
+pub fn runc() -> PathBuf {
     ["/usr/sbin/runc", "/usr/bin/runc"]
         .iter()
         .map(PathBuf::from)

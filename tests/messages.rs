@@ -14,7 +14,7 @@ fn idle() -> Container {
 }
 
 #[test]
-fn a_usage_error_is_one_line_before_the_usage() {
+fn a_usage_error_is_one_line() {
     let c = idle();
     for (words, status, parts) in [
         (&["run", "-it", "c"][..], 1, &["run:", "'-i'", "process.terminal"][..]),
@@ -26,17 +26,26 @@ fn a_usage_error_is_one_line_before_the_usage() {
         (&["rm", "-f", "c"], 3, &["'rm'", "bulkhead delete"]),
         (&["stop", "c"], 3, &["'stop'", "bulkhead kill"]),
         (&["logs", "c"], 3, &["'logs'", "standard output of 'bulkhead run'"]),
-        (&["ps"], 1, &["bulkhead list"]),
+        (&["ps"], 1, &["ps: <ID> is missing; 'bulkhead list'"]),
+        (&["state"], 1, &["state: <ID> is missing; usage: bulkhead state <ID>"]),
+        (&["record", "c"], 1, &["record: --output <DIR> is missing; usage: bulkhead record"]),
+        (&["list", "--frmat", "json"], 1, &["list: ", "'--frmat'", "similar: '--format'"]),
+        (&["--rot", "/x", "list"], 1, &["'--rot'", "similar: '--root'"]),
+        (&["--systemd", "list"], 1, &["'--systemd'", "similar: '--systemd-cgroup'"]),
+        (&["pause", "c", "d"], 1, &["pause: ", "'d'", "(see 'bulkhead help pause')"]),
+        (&["list", "--format", "yaml"], 1, &["'yaml'", "table, json"]),
+        (&["nonsense"], 3, &["'nonsense' (see 'bulkhead help')"]),
+        (&["help", "creat"], 3, &["'creat'", "similar: 'create'"]),
         (&["creat", "c"], 3, &["'creat'", "similar: 'create'"]),
     ] {
         let ran = c.rt.call(words);
         assert_eq!((ran.code(), ran.stdout.as_str()), (Some(status), ""), "{ran:#?}");
         let lines: Vec<&str> = ran.stderr.lines().collect();
+        assert_eq!(lines.len(), 1, "{ran:#?}");
         assert!(lines[0].starts_with("bulkhead: "), "{ran:#?}");
         for part in parts {
             assert!(lines[0].contains(part), "{part:?}: {ran:#?}");
         }
-        assert!(lines[1].starts_with("Usage: bulkhead"), "{ran:#?}");
         assert!(!ran.stderr.contains("as a value"), "{ran:#?}");
     }
 }
@@ -63,28 +72,49 @@ fn a_call_without_words_prints_the_help() {
     assert!(String::from_utf8_lossy(&output.stdout).contains("Usage: bulkhead"));
 }
 
+/// Calls that print.
+const PRINT: &[&str] = &[
+    "list",
+    "list -q",
+    "list -f json",
+    "state ID",
+    "ps ID",
+    "ps -f json ID",
+    "features",
+    "events --stats ID",
+    "info",
+    "--version",
+    "--help",
+    "help run",
+    "run --help",
+    "",
+];
+
+#[test]
+fn a_reader_that_has_read_enough_is_no_error() {
+    use std::os::unix::process::ExitStatusExt;
+    let mut c = Container::new();
+    c.args(&["/bin/sleep", "600"]);
+    c.run_detached();
+    for call in PRINT {
+        let call = call.replace("ID", &c.id);
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = Command::new(&c.rt.binary);
+        command.arg("--root").arg(&c.rt.root).args(call.split_whitespace());
+        let output = command.stdin(Stdio::null()).stdout(writer).output().unwrap();
+        assert_eq!(output.status.signal(), Some(libc::SIGPIPE), "{call}: {output:?}");
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{call}");
+    }
+}
+
 #[test]
 fn output_that_is_lost_is_an_error() {
     let mut c = Container::new();
     c.args(&["/bin/sleep", "600"]);
     c.run_detached();
-    let calls = [
-        "list",
-        "list -q",
-        "list -f json",
-        "state ID",
-        "ps ID",
-        "ps -f json ID",
-        "features",
-        "events --stats ID",
-        "--version",
-        "--help",
-        "help run",
-        "run --help",
-        "",
-    ];
     for to in [">&-", ">/dev/full"] {
-        for call in calls {
+        for call in PRINT {
             let call = call.replace("ID", &c.id);
             let script = format!("\"$0\" --root \"$1\" {call} {to}");
             let output = Command::new("sh")

@@ -1,7 +1,7 @@
 //! `audit`: lists what a container gives away.
 
 use std::fs::OpenOptions;
-use std::io::{ErrorKind, IsTerminal, Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use rustix::fs::Mode;
 
 use super::args::{AuditArgs, AuditFormat, FailOn, Global};
 use super::environment;
-use super::output::{print, print_pretty_json};
+use super::output::{coloured, print, print_pretty_json};
 use crate::audit::{self, Change, Document, Finding, Report, Severity, Style, Subject};
 use crate::state::Entry;
 use crate::{Context, Error, Kind, Result, config, container, fs, host, text};
@@ -57,7 +57,10 @@ fn show(
     match args.format {
         AuditFormat::Text => {
             let listed = if args.fix { list(name, changes) } else { String::new() };
-            print((listed + &report.text(style())).as_bytes())?;
+            print(
+                (listed + &report.text(Style { coloured: coloured(&std::io::stdout()) }))
+                    .as_bytes(),
+            )?;
         }
         AuditFormat::Json => {
             let mut json = report.json();
@@ -110,12 +113,6 @@ fn least(fail_on: FailOn) -> Option<Severity> {
         FailOn::Low => Some(Severity::Low),
         FailOn::Never => None,
     }
-}
-
-/// Colours are for a terminal, and not for a user who has set NO_COLOR (<https://no-color.org>).
-fn style() -> Style {
-    let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    Style { coloured: !unwanted && std::io::stdout().is_terminal() }
 }
 
 /// The target of an audit.

@@ -16,6 +16,7 @@ use log::{Level, LevelFilter, Log, Metadata, Record};
 use serde::Serialize;
 
 use super::args::LogFormat;
+use super::output::coloured;
 use crate::{Context, Error, Result, text};
 
 struct Logger {
@@ -54,7 +55,7 @@ pub fn error(error: &Error) {
     logger.event(Level::Error, &message);
     if logger.file.is_some() {
         // Two JSON objects would look like two failures to an engine that reads both streams.
-        write(std::io::stderr(), &plain(Level::Error, &message));
+        write_plain(Level::Error, &message);
     }
 }
 
@@ -78,7 +79,7 @@ impl Logger {
             (None, LogFormat::Json) => {
                 write(std::io::stderr(), &line(LogFormat::Json, level, message))
             }
-            (None, LogFormat::Text) => write(std::io::stderr(), &plain(level, message)),
+            (None, LogFormat::Text) => write_plain(level, message),
         }
     }
 }
@@ -87,6 +88,27 @@ impl Logger {
 /// to write is ignored, since it cannot be reported.
 fn write(mut to: impl Write, line: &str) {
     let _ = to.write_all(line.as_bytes());
+}
+
+/// Writes a message for people to standard error.
+fn write_plain(level: Level, message: &str) {
+    let stderr = std::io::stderr();
+    let line = plain(level, message);
+    let line = if coloured(&stderr) { painted(level, line) } else { line };
+    write(stderr, &line);
+}
+
+/// Colours the beginning of a line of [`plain`]: red for an error, yellow for a warning.
+fn painted(level: Level, line: String) -> String {
+    let (start, colour) = match level {
+        Level::Error => ("bulkhead:", "\u{1b}[1;31m"),
+        Level::Warn => ("bulkhead: warning:", "\u{1b}[33m"),
+        Level::Info | Level::Debug | Level::Trace => return line,
+    };
+    match line.strip_prefix(start) {
+        Some(rest) => format!("{colour}{start}\u{1b}[0m{rest}"),
+        None => line,
+    }
 }
 
 fn plain(level: Level, message: &str) -> String {

@@ -29,9 +29,9 @@ use std::ffi::OsString;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use ::log::LevelFilter;
-use clap::{CommandFactory, Parser};
+use clap::{CommandFactory, FromArgMatches};
 
-pub use args::Cli;
+pub use args::{Cli, HELP};
 use args::{Command, LogLevel};
 
 use self::output::{print, print_pretty_json};
@@ -87,7 +87,9 @@ pub fn main() -> u8 {
 /// Parses the arguments with clap. An error comes with the arguments in the syntax of clap.
 fn parse(words: Vec<OsString>) -> Result<Cli, (Vec<OsString>, clap::Error)> {
     let words = args::normal(words, Cli::command);
-    Cli::try_parse_from(&words).map_err(|error| (words, error))
+    let parsed = args::definition().try_get_matches_from(&words);
+    let cli = parsed.and_then(|mut matches| Cli::from_arg_matches_mut(&mut matches));
+    cli.map_err(|error| (words, error))
 }
 
 fn set_up(cli: &Cli) -> Result<()> {
@@ -128,7 +130,7 @@ fn dispatch(cli: Cli) -> Result<i32> {
         return print(version()?.as_bytes()).map(|()| 0);
     }
     let Some(command) = cli.command else {
-        return print(Cli::command().render_help().to_string().as_bytes()).map(|()| 0);
+        return print(args::definition().render_help().to_string().as_bytes()).map(|()| 0);
     };
     let load = |id: &str| environment::load(global, id);
     match command {
@@ -177,6 +179,8 @@ fn version() -> Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
 
     fn parse(words: &[&str]) -> Result<Cli, clap::Error> {

@@ -36,8 +36,14 @@ fn split(words: &[OsString]) -> Result<(&str, &[OsString])> {
 fn ps(options: &[OsString]) -> Result<String> {
     let usual = [OsString::from("-ef")];
     let options = if options.is_empty() { &usual } else { options };
-    let output =
-        Command::new("ps").args(options).stdin(Stdio::null()).output().context("run ps")?;
+    // Without a selection ps prints the processes of the caller's terminal, where none of the container is.
+    let all = format_alone(options).then_some("-e");
+    let output = Command::new("ps")
+        .args(all)
+        .args(options)
+        .stdin(Stdio::null())
+        .output()
+        .context("run ps")?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
         let why = match said.lines().map(str::trim).find(|line| !line.is_empty()) {
@@ -47,6 +53,26 @@ fn ps(options: &[OsString]) -> Result<String> {
         return Err(Error::new(Kind::System, why)).with_context(|| format!("run ps {options:?}"));
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Whether options of ps(1) choose the form of the output, but no processes.
+fn format_alone(options: &[OsString]) -> bool {
+    let mut value_is_next = false;
+    options.iter().all(|word| {
+        if std::mem::take(&mut value_is_next) {
+            return true;
+        }
+        let Some(word) = word.to_str() else { return false };
+        value_is_next = matches!(word, "-o" | "-O" | "--format" | "--sort" | "--cols");
+        value_is_next
+            || ["-o", "-O", "--format=", "--sort=", "--cols="]
+                .iter()
+                .any(|start| word.starts_with(start))
+            || matches!(word, "--forest" | "--no-headers")
+            || word.strip_prefix('-').is_some_and(|letters| {
+                !letters.is_empty() && letters.chars().all(|letter| "FHLTflwy".contains(letter))
+            })
+    })
 }
 
 /// Returns the header, and the lines whose column `PID` has one of `pids`. A line without a number
@@ -90,6 +116,16 @@ mod tests {
             assert_eq!((id, options), ("c1", &words(wanted)[..]));
         }
         assert!(split(&[]).is_err());
+    }
+
+    #[test]
+    fn a_selection_is_told_from_a_format() {
+        for line in ["-o pid", "-opid", "-o pid --sort pid", "-f", "-lww", "--format=pid -H"] {
+            assert!(format_alone(&words(&line.split(' ').collect::<Vec<_>>())), "{line}");
+        }
+        for line in ["-ef", "aux", "-p 1", "-o pid -p 1", "-C sleep", "--pid 1", "1", "-", "u"] {
+            assert!(!format_alone(&words(&line.split(' ').collect::<Vec<_>>())), "{line}");
+        }
     }
 
     #[test]

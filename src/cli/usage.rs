@@ -1,14 +1,13 @@
-//! Errors of the command line: the error on one line, then the usage. For options and commands of
-//! container engines, which users often type here, the error names the equivalent.
+//! Errors of the command line, each on one line. For options and commands of container engines, which
+//! users often type here, the error names the equivalent.
 
 use std::ffi::OsString;
-use std::io::Write;
 use std::path::PathBuf;
 
 use ::log::LevelFilter;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-use super::args::LogFormat;
+use super::args::{self, LogFormat};
 use super::log;
 use crate::{Error, Kind};
 
@@ -93,21 +92,15 @@ const OPTIONS: &[(&[&str], &[&str], &str)] = &[
 
 const RUN: &[&str] = &["run", "create"];
 
-/// Writes the error and the usage to standard error, and the error to the log that `words` name.
-/// Returns the exit status.
+/// Writes the error to standard error, and to the log that `words` name. Returns the exit status.
 pub fn tell(words: &[OsString], usage: &clap::Error) -> u8 {
     let (file, format) = log_options(words);
-    // If the log cannot be opened, the error still goes to standard error.
-    let logged = log::init(file.as_deref(), format, LevelFilter::Warn).is_ok() && file.is_some();
-    let text = usage.to_string();
-    let rendered = text.split("\n\n").find(|part| part.starts_with("Usage: ")).unwrap_or_default();
-    let error = Error::new(Kind::Invalid, message(usage, &text, command_of(rendered)));
-    log::error(&error);
-    // A reader of JSON expects one object on standard error.
-    if logged || format == LogFormat::Text {
-        // A failure to write to standard error cannot be reported.
-        let _ = std::io::stderr().write_all(format!("{}\n", rendered.trim_end()).as_bytes());
+    let opened = log::init(file.as_deref(), format, LevelFilter::Warn);
+    if opened.is_err() {
+        // Without the log, the error still goes to standard error.
+        let _ = log::init(None, format, LevelFilter::Warn);
     }
+    log::error(&Error::new(Kind::Invalid, message(usage)));
     match usage.kind() {
         ErrorKind::InvalidSubcommand => NO_SUCH_COMMAND,
         _ => 1,
@@ -115,7 +108,7 @@ pub fn tell(words: &[OsString], usage: &clap::Error) -> u8 {
 }
 
 /// Returns a detail of the parser's error.
-fn value(usage: &clap::Error, kind: ContextKind) -> Option<&str> {
+fn detail(usage: &clap::Error, kind: ContextKind) -> Option<&str> {
     match usage.get(kind) {
         Some(ContextValue::String(text)) => Some(text),
         Some(ContextValue::Strings(texts)) => texts.first().map(String::as_str),
@@ -123,40 +116,69 @@ fn value(usage: &clap::Error, kind: ContextKind) -> Option<&str> {
     }
 }
 
-/// Returns the command in a usage line such as `Usage: bulkhead exec [OPTIONS] ...`.
+/// Returns the first usage line of an error of the parser, such as `bulkhead exec [OPTIONS] ...`.
+fn usage_line(text: &str) -> &str {
+    let line = text.lines().find_map(|line| line.strip_prefix("Usage: "));
+    line.unwrap_or_default().trim_end()
+}
+
+/// Returns the command in a usage line.
 fn command_of(usage: &str) -> &str {
-    let word = usage.split_whitespace().nth(2).unwrap_or_default();
+    let word = usage.split_whitespace().nth(1).unwrap_or_default();
     if word.starts_with(|c: char| c.is_ascii_lowercase()) { word } else { "" }
 }
 
-fn message(usage: &clap::Error, text: &str, command: &str) -> String {
-    let value = |kind| value(usage, kind);
-    let (error, instead, similar) = match value(ContextKind::InvalidSubcommand) {
-        Some(name) => {
-            let instead = COMMANDS.iter().find(|(theirs, _)| *theirs == name);
-            let error = format!("no such command: '{}'", name.escape_debug());
-            (error, instead.map(|row| row.1), value(ContextKind::SuggestedSubcommand))
+fn message(usage: &clap::Error) -> String {
+    let text = usage.to_string();
+    let line = usage_line(&text);
+    let command = command_of(line);
+    let value = |kind| detail(usage, kind);
+    if let Some(name) = value(ContextKind::InvalidSubcommand) {
+        let instead = COMMANDS.iter().find(|(theirs, _)| *theirs == name).map(|row| row.1);
+        // The parser looks for a similar name only where the command itself stands, not after help.
+        let again = args::definition().try_get_matches_from(["bulkhead", name]).err();
+        let similar =
+            again.as_ref().and_then(|error| detail(error, ContextKind::SuggestedSubcommand));
+        return cured(format!("no such command: '{}'", name.escape_debug()), "", instead, similar);
+    }
+    let missing = usage.kind() == ErrorKind::MissingRequiredArgument;
+    let error = match usage.get(ContextKind::InvalidArg) {
+        Some(ContextValue::Strings(names)) if missing => {
+            // Without the rest of a list whose first word is required.
+            let names = names.iter().map(|name| name.split(" [").next().unwrap_or(name));
+            let names: Vec<&str> = names.collect();
+            let verb = if names.len() > 1 { "are" } else { "is" };
+            format!("{} {verb} missing", names.join(" and "))
         }
-        None => {
+        _ => {
             let first = text.split("\n\n").next().unwrap_or_default();
             let words = first.split_whitespace().skip_while(|word| *word == "error:");
-            let error = words.collect::<Vec<_>>().join(" ");
-            let argument = value(ContextKind::InvalidArg).unwrap_or_default();
-            let instead = match usage.kind() {
-                ErrorKind::UnknownArgument => instead_of(command, argument),
-                ErrorKind::MissingRequiredArgument if command == "ps" => {
-                    Some("'bulkhead list' prints all containers")
-                }
-                _ => None,
-            };
-            let error = if instead.is_some() { format!("{command}: {error}") } else { error };
-            (error, instead, value(ContextKind::SuggestedArg))
+            words.collect::<Vec<_>>().join(" ")
         }
     };
+    let error = if command.is_empty() { error } else { format!("{command}: {error}") };
+    let argument = value(ContextKind::InvalidArg).unwrap_or_default();
+    let instead = match usage.kind() {
+        ErrorKind::UnknownArgument => instead_of(command, argument),
+        _ if missing && command == "ps" => Some("'bulkhead list' prints all containers"),
+        _ if missing && !line.is_empty() => return format!("{error}; usage: {line}"),
+        _ => None,
+    };
+    let similar = value(ContextKind::SuggestedArg).or(value(ContextKind::SuggestedValue));
+    // An error that lists the possible values needs no help.
+    if instead.is_none() && similar.is_none() && error.ends_with(']') {
+        return error;
+    }
+    cured(error, command, instead, similar)
+}
+
+/// Appends to an error what to do instead.
+fn cured(error: String, command: &str, instead: Option<&str>, similar: Option<&str>) -> String {
+    let space = if command.is_empty() { "" } else { " " };
     match (instead, similar) {
         (Some(instead), _) => format!("{error}; {instead}"),
         (None, Some(similar)) => format!("{error}; similar: '{similar}'"),
-        (None, None) => format!("{error} (see --help)"),
+        (None, None) => format!("{error} (see 'bulkhead help{space}{command}')"),
     }
 }
 
@@ -203,9 +225,7 @@ mod tests {
 
     fn told(line: &str) -> String {
         let error = Cli::try_parse_from(line.split(' ')).unwrap_err();
-        let text = error.to_string();
-        let rendered = text.split("\n\n").find(|part| part.starts_with("Usage: ")).unwrap();
-        message(&error, &text, command_of(rendered))
+        message(&error)
     }
 
     #[test]
@@ -228,8 +248,13 @@ mod tests {
             ("b inspect c", "no such command: 'inspect'; use 'bulkhead state ID'"),
             ("b stop c", "bulkhead kill ID TERM"),
             ("b kil c", "no such command: 'kil'; similar: 'kill'"),
-            ("b delete --forc c", "similar: '--force'"),
-            ("b state", "(see --help)"),
+            ("b delete --forc c", "delete: unexpected argument '--forc' found; similar: '--force'"),
+            ("b delete --nothing c", "(see 'bulkhead help delete')"),
+            ("b list -f jsn", "[possible values: table, json]; similar: 'json'"),
+            ("b frobnicate", "no such command: 'frobnicate' (see 'bulkhead help')"),
+            ("b state", "state: <ID> is missing; usage: b state <ID>"),
+            ("b exec", "exec: <ID> is missing; usage: bulkhead exec [OPTIONS] <ID> <COMMAND>..."),
+            ("b record", "record: --output <DIR> and <ID> are missing; usage: b record "),
         ] {
             let told = told(line);
             assert!(told.contains(part), "{line}: {told}");

@@ -14,6 +14,7 @@ pub mod exec;
 pub mod fdpass;
 pub mod fds;
 pub mod links;
+pub mod lsm;
 pub mod mount;
 pub mod netlink;
 pub mod ns;

@@ -8,6 +8,11 @@ use super::{ListFormat, LogFormat};
 
 /// Arguments of `create`, and most of those of `run`.
 #[derive(Debug, Clone, Default, Args)]
+#[command(after_long_help = "\
+Examples:
+  bulkhead create web                the bundle in the current directory
+  bulkhead create --bundle /srv/web --pid-file web.pid web
+  bulkhead start web                 run its program")]
 pub struct CreateArgs {
     /// ID for the container: letters, digits and _ + - . only.
     #[arg(value_name = "ID")]
@@ -56,6 +61,10 @@ pub struct CreateArgs {
     pub no_new_keyring: bool,
 }
 
+/// Places an option of `run` or `record` behind the first option of `create`, `--bundle`: the order of equals is that
+/// of their letters.
+pub(super) const AFTER_BUNDLE: usize = 0;
+
 #[derive(Debug, Clone, Default, Args)]
 #[command(after_long_help = "\
 Examples:
@@ -68,11 +77,11 @@ pub struct RunArgs {
     pub create: CreateArgs,
 
     /// Do not wait for the process to exit.
-    #[arg(short, long)]
+    #[arg(short, long, display_order = AFTER_BUNDLE)]
     pub detach: bool,
 
     /// Keep the container after its process exits.
-    #[arg(long)]
+    #[arg(long, display_order = AFTER_BUNDLE)]
     pub keep: bool,
 
     /// Do not adopt the container's orphaned processes.
@@ -81,6 +90,11 @@ pub struct RunArgs {
 }
 
 #[derive(Debug, Clone, Args)]
+#[command(after_long_help = "\
+Examples:
+  bulkhead kill web                  ask its process to exit (TERM)
+  bulkhead kill web KILL
+  bulkhead kill --all web HUP        all processes of the container")]
 pub struct KillArgs {
     /// Container ID.
     #[arg(value_name = "ID")]
@@ -118,6 +132,11 @@ pub struct DeleteArgs {
 }
 
 #[derive(Debug, Clone, Args)]
+#[command(after_long_help = "\
+Examples:
+  bulkhead list
+  bulkhead list --quiet              IDs only, for scripts
+  bulkhead list --format json | jq '.[] | {id, pid, status}'")]
 pub struct ListArgs {
     /// Output format: table or json.
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
@@ -130,6 +149,12 @@ pub struct ListArgs {
 }
 
 #[derive(Debug, Clone, Args)]
+#[command(after_long_help = "\
+Examples:
+  bulkhead info
+  bulkhead info --format json | jq '.features[] | select(.cost)'
+
+docs/info.md describes the keys of the JSON and the features.")]
 pub struct InfoArgs {
     /// Output format: text or json.
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]
@@ -138,6 +163,10 @@ pub struct InfoArgs {
 }
 
 #[derive(Debug, Clone, Args)]
+#[command(after_long_help = "\
+Examples:
+  bulkhead spec                      write ./config.json
+  bulkhead spec --rootless --bundle /srv/web")]
 pub struct SpecArgs {
     /// Bundle directory to write to [default: current directory].
     #[arg(short, long, value_name = "DIR", value_hint = ValueHint::DirPath)]

@@ -11,7 +11,7 @@ mod words;
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
 
 pub use audit::{AuditArgs, AuditFormat, FailOn};
 pub use criu::{CgroupMode, CheckpointArgs, CriuArgs, NetworkLock, RestoreArgs};
@@ -51,6 +51,40 @@ pub struct Cli {
     pub(super) command: Option<Command>,
 }
 
+/// What the command `help` does; the parser has it built in.
+pub const HELP: &str = "Print the help of the program or of a command";
+
+/// Returns the definition for the parser. In it, the help of a command names the global options on a line
+/// in place of a list; the man pages, made from the plain definition, have them all.
+pub fn definition() -> clap::Command {
+    let mut root = Cli::command();
+    // Hands the global options to the commands, where they are hidden then.
+    root.build();
+    let names: Vec<String> =
+        root.get_subcommands().map(|command| command.get_name().to_owned()).collect();
+    names.into_iter().fold(root, |root, name| {
+        root.mut_subcommand(&name, |command| match name.as_str() {
+            "help" => command.about(HELP),
+            _ => brief(command),
+        })
+    })
+}
+
+/// Replaces the list of global options in the help of a command by a line.
+fn brief(command: clap::Command) -> clap::Command {
+    let is_global = |arg: &clap::Arg| arg.get_help_heading() == Some(GLOBAL);
+    let global = command.get_arguments().filter(|arg| is_global(arg));
+    let options: Vec<String> =
+        global.filter_map(|arg| arg.get_long()).map(|long| format!("--{long}")).collect();
+    let line = format!("Global options (see 'bulkhead help'): {}.", options.join(", "));
+    let long = match command.get_after_long_help() {
+        Some(text) => format!("{text}\n\n{line}"),
+        None => line.clone(),
+    };
+    let hidden = |arg: clap::Arg| if is_global(&arg) { arg.hide(true) } else { arg };
+    command.mut_args(hidden).after_help(line).after_long_help(long)
+}
+
 const EXAMPLES: &str = "\
 Examples:
   bulkhead spec                   write an example config.json
@@ -79,7 +113,8 @@ pub struct Global {
     /// Append messages to FILE [default: stderr].
     ///
     /// Errors are written to standard error as well.
-    #[arg(long, global = true, value_name = "FILE", help_heading = GLOBAL)]
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(help_heading = GLOBAL)]
     pub log: Option<PathBuf>,
 
     /// Message format: text or json.
@@ -203,6 +238,8 @@ pub enum Command {
     Ps(PsArgs),
     /// Send a signal to the process of a container.
     Kill(KillArgs),
+    /// Delete a stopped container.
+    Delete(DeleteArgs),
     /// Suspend all processes of a container.
     Pause(IdArgs),
     /// Resume the processes of a paused container.
@@ -226,8 +263,6 @@ pub enum Command {
     /// The bundle must be that of the saved container, or a copy. Exits like run, unless --detach is
     /// given.
     Restore(Box<RestoreArgs>),
-    /// Delete a stopped container.
-    Delete(DeleteArgs),
     /// List what a container gives away, the worst first.
     ///
     /// Audits a config.json or a running container. Each finding has a rule, a severity, a place, its

@@ -29,23 +29,19 @@ pub struct ExecArgs {
     #[arg(value_name = "COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
     pub command: Vec<String>,
 
-    /// Read the process from FILE.
-    ///
-    /// The file has the format of the process object in config.json.
-    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub process: Option<PathBuf>,
+    /// Give the process a terminal.
+    #[arg(short, long)]
+    pub tty: bool,
 
     /// Do not wait for the process to exit.
     #[arg(short, long)]
     pub detach: bool,
 
-    /// Give the process a terminal.
-    #[arg(short, long)]
-    pub tty: bool,
-
-    /// Working directory in the container.
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::Other, help_heading = PROCESS)]
-    pub cwd: Option<PathBuf>,
+    /// Read the process from FILE.
+    ///
+    /// The file has the format of the process object in config.json.
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub process: Option<PathBuf>,
 
     /// Set an environment variable; can be repeated.
     #[arg(short, long, value_name = "NAME=VALUE", help_heading = PROCESS)]
@@ -54,6 +50,10 @@ pub struct ExecArgs {
     /// Numeric user and group IDs.
     #[arg(short, long, value_name = "UID[:GID]", help_heading = PROCESS)]
     pub user: Option<String>,
+
+    /// Working directory in the container.
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::Other, help_heading = PROCESS)]
+    pub cwd: Option<PathBuf>,
 
     /// Add a supplementary group; can be repeated.
     #[arg(short = 'g', long, value_name = "GID", help_heading = PROCESS)]

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
 
-use super::lifecycle::CreateArgs;
+use super::lifecycle::{AFTER_BUNDLE, CreateArgs};
 
 #[derive(Debug, Clone, Args)]
 #[command(after_long_help = "\
@@ -21,17 +21,18 @@ pub struct RecordArgs {
     #[command(flatten)]
     pub create: CreateArgs,
 
-    /// Directory for the results, which is made if it does not exist.
+    /// Directory for the results.
     ///
-    /// seccomp.json is a linux.seccomp object that permits the recorded system calls alone, and
+    /// It is made if it does not exist. seccomp.json is a linux.seccomp object that permits the recorded system calls alone, and
     /// syscalls.txt the list of them with the number of times each was made. Existing files are never
     /// overwritten.
     #[arg(short, long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    #[arg(display_order = AFTER_BUNDLE)]
     pub output: PathBuf,
 
-    /// Leave out the configuration's own profile while recording.
+    /// Leave out the profile of the configuration.
     ///
-    /// Without this option such a configuration is refused.
+    /// Without this option a configuration with a profile is refused.
     #[arg(long)]
     pub without_profile: bool,
 }
