@@ -21,7 +21,7 @@ from pathlib import Path
 # The files of Debian's libraries of C: project, SPDX expression, texts in Debian's common-licenses.
 DEBIAN = {
     r"libseccomp\.a": ("libseccomp", "LGPL-2.1-only", ["LGPL-2.1"]),
-    r"lib(c|dl|m|pthread|rt|util)\.a|crt[1in]\.o": ("glibc", "LGPL-2.1-or-later", []),
+    r"lib(c|dl|m|mvec|pthread|rt|util)(-[0-9.]+)?\.a|crt[1in]\.o": ("glibc", "LGPL-2.1-or-later", []),
     r"libgcc(_eh)?\.a|crt(begin|end)T?\.o": (
         "libgcc", "GPL-3.0-or-later WITH GCC-exception-3.1", ["GPL-3"],
     ),
@@ -188,7 +188,13 @@ def musl_version(file):
 def linked(path):
     """Yields the files that went into a binary, by the linker's map."""
     lines = iter(path.read_text("utf-8", "replace").splitlines())
-    if not next(lines, "").startswith("Archive member included"):
+    head = next(lines, "")
+    if head.split() == ["VMA", "LMA", "Size", "Align", "Out", "In", "Symbol"]:
+        # Of LLD, with which Rust links for x86_64-unknown-linux-gnu: FILE:(SECTION) or FILE(MEMBER):(SECTION).
+        found = (re.search(r" (/.+?)(\([^()]+\))?:\(", line) for line in lines)
+        yield from (match[1] for match in found if match)
+        return
+    if not head.startswith("Archive member included"):
         sys.exit(f"components.py: error: not a map of the linker: {path}")
     for line in lines:
         member = re.fullmatch(r"(/.+)\([^()]+\)(\s.*)?", line)

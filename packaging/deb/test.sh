@@ -3,8 +3,8 @@
 # any step does, or if a file remains.
 #
 #   packaging/deb/test.sh FILE.deb            in a chroot, in namespaces of its own
-#   packaging/deb/test.sh --arm64 FILE.deb    in the emulated arm64 machine of hack/vm; a few minutes, and
-#                                             the image of that machine once
+#   packaging/deb/test.sh --arm64 FILE.deb    in the emulated arm64 machine of hack/vm: a minute, and
+#                                             four for the image of that machine once
 #
 # Needs root, for the container. SUITE is the Debian of the chroot, by default stable.
 set -euo pipefail
