@@ -6,7 +6,7 @@
 #   packaging/deb/test.sh --arm64 FILE.deb    in the emulated arm64 machine of hack/vm: a minute, and
 #                                             four for the image of that machine once
 #
-# Needs root, for the container. SUITE is the Debian of the chroot, by default stable.
+# Needs root, for the container. SUITE is the Debian of the chroot, by default bookworm.
 set -euo pipefail
 # shellcheck source=hack/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../../hack/lib.sh"
@@ -47,7 +47,7 @@ trap 'rm -rf --one-file-system "$work"' EXIT
 root=$work/root
 note "making a root file system"
 mmdebstrap --quiet --variant=minbase --include=bash-completion,busybox-static,jq,man-db \
-    "${SUITE:-stable}" "$root" >&2 </dev/null
+    "${SUITE:-bookworm}" "$root" >&2 </dev/null
 cp "$package" "$root/root/bulkhead.deb"
 cp "$inside" "$root/root/inside.sh"
 
