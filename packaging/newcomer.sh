@@ -69,7 +69,17 @@ done </proc/self/mountinfo
 # namespaces COMMAND...: runs it in the cgroups and in new namespaces.
 namespaces() (
     for each in "${cgroups[@]}"; do echo "$BASHPID" >"$each/$name/cgroup.procs"; done
-    exec unshare --mount --propagation=private --pid --fork --net --uts --ipc --cgroup "$@"
+    # With v2 alone, a cgroup with processes gives no controllers to those below it, so ours are in a
+    # cgroup below; the namespace keeps its root, which was entered before.
+    # shellcheck disable=SC2016 # expanded by the inner shell
+    exec unshare --cgroup bash -euc '
+        if [ -f /sys/fs/cgroup/cgroup.controllers ]; then
+            mkdir "/sys/fs/cgroup/$1/init"
+            echo $$ >"/sys/fs/cgroup/$1/init/cgroup.procs"
+        fi
+        shift
+        exec unshare --mount --propagation=private --pid --fork --net --uts --ipc "$@"
+    ' bash "$name" "$@"
 )
 
 # shellcheck disable=SC2016 # expanded by the inner shell
@@ -107,9 +117,6 @@ while [ "$1" != -- ]; do
     shift
 done
 if [ -f "$cgroup/cgroup.controllers" ]; then
-    # A cgroup with processes gives no controllers to those below it.
-    mkdir "$cgroup/init"
-    echo 1 >"$cgroup/init/cgroup.procs"
     for each in $(cat "$cgroup/cgroup.controllers"); do echo "+$each" >"$cgroup/cgroup.subtree_control"; done
 else
     mount -o remount,ro "$cgroup"
