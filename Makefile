@@ -12,6 +12,7 @@
 PREFIX ?= /usr/local
 DESTDIR ?=
 
+bindir ?= $(PREFIX)/bin
 sbindir ?= $(PREFIX)/sbin
 datadir ?= $(PREFIX)/share
 mandir ?= $(datadir)/man
@@ -21,34 +22,43 @@ zshdir ?= $(datadir)/zsh/site-functions
 fishdir ?= $(datadir)/fish/vendor_completions.d
 profiledir ?= $(datadir)/bulkhead/seccomp-profiles
 
-# What is built. With other values, install takes a binary and a manual that exist already.
+# What is built: the programs of packaging/programs, and their manual. With other values, install takes
+# directories that exist already.
 built := $(or $(CARGO_TARGET_DIR),target)/install
-BINARY ?= $(built)/bulkhead
+PROGRAMS ?= $(built)/programs
 MANUAL ?= $(built)/manual
+# NAME:DIRECTORY for each program; the directory is bin or sbin.
+programs := $(shell sed -n 's|^\([^\#][^ ]*\) \([^ ]*\).*|\1:\2|p' packaging/programs)
+name = $(firstword $(subst :, ,$1))
+place = $(DESTDIR)$($(lastword $(subst :, ,$1))dir)/$(call name,$1)
 
 INSTALL ?= install
 documents := LICENSE CHANGELOG.md SECURITY.md $(wildcard docs/*.md)
 profiles := $(wildcard seccomp-profiles/*.json)
 examples := $(wildcard integration/config/*)
-sources := $(shell find src hack/build.sh hack/lib.sh hack/manual.rs hack/manual.sh \
-	Cargo.toml Cargo.lock -type f)
+sources := $(shell find src hack/build.ld hack/build.sh hack/lib.sh hack/manual.rs hack/manual.sh \
+	packaging/programs Cargo.toml Cargo.lock -type f)
 
 .PHONY: all install uninstall test release clean
 
-all: $(built)/bulkhead $(built)/manual
+all: $(built)/programs $(built)/manual
 
-$(built)/bulkhead: $(sources)
-	@mkdir -p $(built)
-	binary=$$(hack/build.sh | tail -n 1) && cp "$$binary" $@
+$(built)/programs: $(sources)
+	@mkdir -p $@
+	@set -e; for program in $(foreach each,$(programs),$(call name,$(each))); do \
+		binary=$$(hack/build.sh "$$program" | tail -n 1); \
+		cp "$$binary" $@; \
+	done
+	@touch $@
 
 $(built)/manual: $(sources)
 	hack/manual.sh $@
 	@touch $@
 
-install: $(BINARY) $(MANUAL)
-	$(INSTALL) -d $(addprefix $(DESTDIR),$(sbindir) $(mandir)/man8 $(bashdir) $(zshdir) $(fishdir) \
+install: $(PROGRAMS) $(MANUAL)
+	$(INSTALL) -d $(addprefix $(DESTDIR),$(mandir)/man8 $(bashdir) $(zshdir) $(fishdir) \
 		$(profiledir) $(docdir)/examples)
-	$(INSTALL) -m 755 $(BINARY) $(DESTDIR)$(sbindir)/bulkhead
+	$(foreach each,$(programs),$(INSTALL) -D -m 755 $(PROGRAMS)/$(call name,$(each)) $(call place,$(each)) &&) true
 	$(INSTALL) -m 644 $(MANUAL)/man/*.8 $(DESTDIR)$(mandir)/man8
 	$(INSTALL) -m 644 $(MANUAL)/completions/bulkhead.bash $(DESTDIR)$(bashdir)/bulkhead
 	$(INSTALL) -m 644 $(MANUAL)/completions/_bulkhead $(DESTDIR)$(zshdir)/_bulkhead
@@ -62,14 +72,15 @@ install: $(BINARY) $(MANUAL)
 		sed -i 's|/usr/local/sbin/bulkhead|$(sbindir)/bulkhead|g' $(notdir $(examples))
 
 uninstall:
-	rm -f $(DESTDIR)$(sbindir)/bulkhead $(DESTDIR)$(mandir)/man8/bulkhead.8 \
+	rm -f $(foreach each,$(programs),$(call place,$(each))) $(DESTDIR)$(mandir)/man8/bulkhead.8 \
 		$(DESTDIR)$(mandir)/man8/bulkhead-*.8 $(DESTDIR)$(bashdir)/bulkhead \
 		$(DESTDIR)$(zshdir)/_bulkhead $(DESTDIR)$(fishdir)/bulkhead.fish
 	rm -f $(addprefix $(DESTDIR)$(profiledir)/,$(notdir $(profiles)))
 	rm -f $(addprefix $(DESTDIR)$(docdir)/examples/,$(notdir $(examples)))
 	rm -f $(addprefix $(DESTDIR)$(docdir)/,$(notdir $(documents)) seccomp-profiles.md)
-	@# These are bulkhead's own; a directory that holds a file of somebody else stays.
-	for directory in $(profiledir) $(datadir)/bulkhead $(docdir)/examples $(docdir); do \
+	@# Those that install may have made; a directory that holds a file of somebody else stays.
+	for directory in $(profiledir) $(datadir)/bulkhead $(docdir)/examples $(docdir) $(mandir)/man8 \
+		$(foreach each,$(docdir) $(bashdir) $(zshdir) $(fishdir),$(each) $(patsubst %/,%,$(dir $(each)))); do \
 		[ ! -d "$(DESTDIR)$$directory" ] || \
 			rmdir --ignore-fail-on-non-empty "$(DESTDIR)$$directory"; \
 	done

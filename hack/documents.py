@@ -13,8 +13,9 @@ A marker is a comment on the line before the block:
         first, or what the FIXTURE makes (hack/blocks/running.py). A command that fails is a failure. A
         `text` block that follows is what the block prints. In a `console` block the commands stand after
         "$ ", with their output below. FEATURE is needed: a machine without it skips the block.
-    <!-- test: by FILE -->
-        The commands are run by FILE, a script or test that CI runs.
+    <!-- test: by FILE [as NAME] -->
+        The commands are run by FILE, a script or test that CI runs. With a name, FILE takes the block
+        from the document.
     <!-- test: none (REASON) -->
         Nothing can run the block.
 

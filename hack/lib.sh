@@ -115,6 +115,9 @@ need_cargo() {
         die "cargo not found: install Rust 1.88 or newer (https://www.rust-lang.org/tools/install)"
 }
 
+# The lines of packaging/programs: name, directory, feature.
+programs() { grep -v '^#' "$top/packaging/programs"; }
+
 # Which cgroups this machine has: v1, hybrid or v2.
 cgroup_mode() {
     case $(stat -f -c %T /sys/fs/cgroup 2>/dev/null) in
@@ -123,11 +126,10 @@ cgroup_mode() {
     esac
 }
 
-# cross TRIPLE ARCHITECTURE GNU-TRIPLE: lets cargo and pkg-config build for another architecture than the
-# machine's.
+# cross TRIPLE ARCHITECTURE: lets cargo and pkg-config build for another architecture than the machine's.
 cross() {
-    local triple=$1 arch=$2 gnu=$3
-    local upper=${triple^^}
+    local triple=$1 arch=$2
+    local upper=${triple^^} gnu=${triple%%-*}-linux-gnu
     [ -d "$(rustc --print target-libdir --target "$triple")" ] || rustup target add "$triple" >&2 ||
         die "no Rust standard library for $triple"
     [ "$arch" != "$(dpkg --print-architecture)" ] || return 0
@@ -137,5 +139,5 @@ cross() {
     fi
     need_packages "gcc-${gnu//_/-}" "libc6-dev:$arch" "libseccomp-dev:$arch"
     export "CARGO_TARGET_${upper//-/_}_LINKER=$gnu-gcc"
-    export PKG_CONFIG_LIBDIR=/usr/lib/$gnu/pkgconfig
+    export PKG_CONFIG_LIBDIR=/usr/lib/$gnu/pkgconfig PKG_CONFIG_ALLOW_CROSS=1
 }

@@ -4,18 +4,19 @@
 #   hack/release.sh [--target TRIPLE]... [DIR]      DIR: default release-files in the target directory
 #
 #   bulkhead-VERSION-source.tar.gz          the source
-#   bulkhead-VERSION-ARCH-linux.tar.gz      static binary, man pages, completions, examples
+#   bulkhead-VERSION-ARCH-linux.tar.gz      static programs, man pages, completions, examples
 #   bulkhead-VERSION-ARCH-linux.cdx.json    bill of materials (CycloneDX)
 #   bulkhead_VERSION-1_ARCH.deb             the same for Debian and Ubuntu
 #   bulkhead-VERSION.buildinfo              the commit and the tools that built it
 #   SHA256SUMS
 #
-# Without --target, builds for x86_64-unknown-linux-gnu and aarch64-unknown-linux-gnu. Needs Debian,
-# and installs missing packages and Rust targets.
+# Without --target, builds for x86_64-unknown-linux-musl and aarch64-unknown-linux-musl, of which the
+# former is what hack/build.sh builds for the tests, byte by byte. Needs Debian, and installs missing
+# packages and Rust targets. packaging/programs lists the programs.
 #
 # The version is that of Cargo.toml; unless the commit has the tag vVERSION, the commit is part of
 # it. Two builds of a commit with the tools listed in the buildinfo give identical files, in any
-# directory. CARGO_TARGET_DIR is honoured.
+# directory: hack/reproduce.sh proves it. CARGO_TARGET_DIR is honoured.
 set -euo pipefail
 # shellcheck source=hack/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -27,6 +28,10 @@ while [ $# -gt 0 ]; do
         targets+=("${2:?--target needs a target triple}")
         shift 2
         ;;
+    --target=?*)
+        targets+=("${1#*=}")
+        shift
+        ;;
     -*) die "usage: hack/release.sh [--target TRIPLE]... [DIR]" ;;
     *) break ;;
     esac
@@ -34,24 +39,21 @@ done
 [ $# -le 1 ] || die "takes one directory"
 CARGO_TARGET_DIR=$(realpath -m "${CARGO_TARGET_DIR:-$top/target}")
 directory=$(realpath -m "${1:-$CARGO_TARGET_DIR/release-files}")
-[ ${#targets[@]} -gt 0 ] || targets=(x86_64-unknown-linux-gnu aarch64-unknown-linux-gnu)
+[ ${#targets[@]} -gt 0 ] || targets=(x86_64-unknown-linux-musl aarch64-unknown-linux-musl)
 
 need_cargo
-need_packages binutils dpkg-dev git gzip libseccomp-dev make pkg-config python3 tar xz-utils
+# musl for its licence, which the Rust toolchain links but does not ship.
+need_packages binutils dpkg-dev git gzip libseccomp-dev make musl pkg-config python3 tar xz-utils
 command -v dpkg-deb >/dev/null || die "dpkg-deb not found: a release is built on Debian"
 cd "$top"
 [ -z "$(git status --porcelain)" ] || die "the work tree has changes: commit them first"
 
 # Nothing of the caller's environment may reach the files.
 umask 022
-unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS CARGO_BUILD_TARGET
+unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS CARGO_BUILD_TARGET "${!CARGO_PROFILE_@}"
 export LC_ALL=C TZ=UTC CARGO_TARGET_DIR
 SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
 export SOURCE_DATE_EPOCH
-
-# The last match wins: the target directory is usually below the tree.
-rustflags="--remap-path-prefix=$top=/bulkhead --remap-path-prefix=$CARGO_TARGET_DIR=/target"
-rustflags+=" --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo"
 
 commit=$(git rev-parse HEAD)
 version=$(cargo metadata --locked --no-deps --format-version 1 |
@@ -73,41 +75,39 @@ archive() {
         --numeric-owner --transform="s|^\.|$1|" --directory "$2" . | gzip -9n >"$out/$1.tar.gz"
 }
 
-# The static libraries of C that go into the binary.
-libraries() {
-    local gnu=$1 name
-    echo "/usr/lib/$gnu/libseccomp.a"
-    for name in libc.a libgcc.a; do
-        realpath "$("$gnu-gcc" "-B/usr/lib/$gnu" -print-file-name="$name")"
-    done
-}
-
 # build TRIPLE: the files for one target, in a subshell for its environment.
 build() (
     triple=$1
     case $triple in
-    x86_64-unknown-linux-gnu) arch=amd64 machine="X86-64" ;;
-    aarch64-unknown-linux-gnu) arch=arm64 machine=AArch64 ;;
+    x86_64-unknown-linux-*) arch=amd64 machine="X86-64" ;;
+    aarch64-unknown-linux-*) arch=arm64 machine=AArch64 ;;
     *) die "unknown target: $triple" ;;
     esac
-    gnu=${triple/-unknown/}
     name=bulkhead-$version-${triple%%-*}-linux
     tree=$work/$triple
-    mkdir -p "$tree"
+    mkdir -p "$tree/programs"
 
-    cross "$triple" "$arch" "$gnu"
+    cross "$triple" "$arch"
     # The C library that Debian maintains, not the older copy that comes with the cross compiler.
-    [ "$arch" = "$(dpkg --print-architecture)" ] || rustflags+=" -C link-arg=-B/usr/lib/$gnu"
-    binary=$(RUSTFLAGS=$rustflags CARGO_BUILD_TARGET=$triple hack/build.sh | tail -n 1)
-    readelf -hW "$binary" | grep -q "Machine:.*$machine" || die "hack/build.sh did not build for $triple"
+    case $triple-$(dpkg --print-architecture) in
+    *-musl-* | *-"$arch") ;;
+    *) export RUSTFLAGS="-C link-arg=-B/usr/lib/${triple%%-*}-linux-gnu" ;;
+    esac
+    maps=() features=()
+    while read -r program _ feature <&3; do
+        binary=$(CARGO_BUILD_TARGET=$triple hack/build.sh "$program" | tail -n 1)
+        readelf -hW "$binary" | grep -q "Machine:.*$machine" || die "hack/build.sh did not build for $triple"
+        cp "$binary" "$tree/programs"
+        maps+=("$binary.map")
+        [ -z "$feature" ] || features+=(--feature "$feature")
+    done 3< <(programs)
 
-    mapfile -t archives < <(libraries "$gnu")
     note "bill of materials and licences for $triple"
     packaging/components.py --target "$triple" --version "$version" --sbom "$out/$name.cdx.json" \
-        --licenses "$tree/THIRD-PARTY" --sources "$tree/built-using" "${archives[@]}"
+        --licenses "$tree/THIRD-PARTY" --sources "$tree/built-using" "${features[@]}" "${maps[@]}"
 
     note "$name.tar.gz"
-    made=(BINARY="$binary" MANUAL="$work/manual")
+    made=(PROGRAMS="$tree/programs" MANUAL="$work/manual")
     make --silent install "${made[@]}" DESTDIR="$tree/tar" >&2
     install -m 644 "$tree/THIRD-PARTY" "$tree/tar/usr/local/share/doc/bulkhead/"
     archive "$name" "$tree/tar/usr/local"
@@ -127,6 +127,10 @@ hack/manual.sh "$work/manual"
 for triple in "${targets[@]}"; do
     build "$triple"
 done
+case $(git rev-parse HEAD)$(git status --porcelain) in
+"$commit") ;;
+*) die "the work tree has changed during the build" ;;
+esac
 git -c tar.umask=022 archive --format=tar --prefix="bulkhead-$version/" HEAD |
     gzip -9n >"$out/bulkhead-$version-source.tar.gz"
 {
@@ -136,7 +140,9 @@ git -c tar.umask=022 archive --format=tar --prefix="bulkhead-$version/" HEAD |
     rustc --version
     cargo --version
     cat "$work/built-using"
-    dpkg-query -W -f '${Package} ${Version}\n' binutils dpkg gzip tar xz-utils
+    # binutils is the linker, and is in a package for each architecture.
+    dpkg-query -W -f '${db:Status-Abbrev}${Package} ${Version}\n' binutils-aarch64-linux-gnu \
+        binutils-x86-64-linux-gnu dpkg gzip musl tar xz-utils 2>/dev/null | sed -n 's/^ii *//p'
 } >"$out/bulkhead-$version.buildinfo"
 cd "$out"
 sha256sum -- bulkhead[-_]* >SHA256SUMS

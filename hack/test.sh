@@ -246,7 +246,7 @@ count_steps "$@"
 if [ $# -eq 0 ]; then
     step "format" cargo fmt --check
     step "lints" cargo clippy --all-targets --locked -- -D warnings
-    step "scripts" shellcheck -x hack/vm hack/*.sh integration/*.sh integration/peer/*.sh packaging/deb/*.sh .ci/run
+    step "scripts" shellcheck -x hack/vm hack/*.sh integration/*.sh integration/peer/*.sh packaging/*.sh packaging/deb/*.sh .ci/run
     step "scripts (Python)" pyflakes3 hack/*.py hack/crash-sweep hack/{bench,blocks,sweep}/*.py packaging/*.py integration/*.py integration/{differential,engines}/*.py
     step "links" hack/check-links.py
     step "documentation" documentation

@@ -58,8 +58,12 @@ need_packages binutils jq e2fsprogs
 need_cargo
 strip=strip run=()
 if [ "${VM_GUEST:-}" = arm64 ]; then
-    cross aarch64-unknown-linux-gnu arm64 aarch64-linux-gnu
-    export CARGO_BUILD_TARGET=aarch64-unknown-linux-gnu PKG_CONFIG_ALLOW_CROSS=1
+    cross aarch64-unknown-linux-musl arm64
+    cross aarch64-unknown-linux-gnu arm64
+    # The binary as it is released; the test programs are for glibc.
+    [ -n "${BULKHEAD_BIN:-}" ] ||
+        BULKHEAD_BIN=$(CARGO_BUILD_TARGET=aarch64-unknown-linux-musl hack/build.sh | tail -n 1)
+    export CARGO_BUILD_TARGET=aarch64-unknown-linux-gnu
     # What an optimised build takes longer, the emulated tests save many times.
     export CARGO_PROFILE_TEST_OPT_LEVEL=1 CARGO_PROFILE_TEST_DEBUG=0
     need_packages qemu-user-static

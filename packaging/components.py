@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Lists what is linked into the binary: a bill of materials, and the licences in one file.
 
-The crates are those of `cargo tree` for the target, without build scripts and procedural macros; the
-C libraries are the static archives named on the command line, which have to belong to Debian packages.
-The output depends on these, on SOURCE_DATE_EPOCH and on nothing else.
+The crates are those of `cargo tree` for the target, without build scripts and procedural macros. The
+libraries of C are those that the linker's maps name: they belong to Debian packages or to the Rust
+toolchain. The output depends on these, on SOURCE_DATE_EPOCH and on nothing else.
 """
 
 import argparse
@@ -18,11 +18,19 @@ import tomllib
 import uuid
 from pathlib import Path
 
-# The C libraries: archive, project, SPDX expression, texts in Debian's common-licenses.
-LIBRARIES = {
-    "libseccomp.a": ("libseccomp", "LGPL-2.1-only", ["LGPL-2.1"]),
-    "libc.a": ("glibc", "LGPL-2.1-or-later", []),
-    "libgcc.a": ("libgcc", "GPL-3.0-or-later WITH GCC-exception-3.1", ["GPL-3"]),
+# The files of Debian's libraries of C: project, SPDX expression, texts in Debian's common-licenses.
+DEBIAN = {
+    r"libseccomp\.a": ("libseccomp", "LGPL-2.1-only", ["LGPL-2.1"]),
+    r"lib(c|dl|m|mvec|pthread|rt|util)(-[0-9.]+)?\.a|crt[1in]\.o": ("glibc", "LGPL-2.1-or-later", []),
+    r"libgcc(_eh)?\.a|crt(begin|end)T?\.o": (
+        "libgcc", "GPL-3.0-or-later WITH GCC-exception-3.1", ["GPL-3"],
+    ),
+}  # fmt: skip
+# The files that the Rust toolchain ships for musl: project, SPDX expression.
+TOOLCHAIN = {
+    r"libc\.a|crt[1in]\.o": ("musl", "MIT"),
+    r"libunwind\.a": ("libunwind", "Apache-2.0 WITH LLVM-exception"),
+    r"crt(begin|end)\.o": ("compiler-rt", "Apache-2.0 WITH LLVM-exception"),
 }
 LICENSE_FILE = re.compile(r"(?i)^(licen[cs]e|copying|copyright|notice|unlicense)([-_.].*)?$")
 RULE = "=" * 100 + "\n"
@@ -33,20 +41,19 @@ for {target}. bulkhead itself is under the Apache License, Version 2.0.
 
 LIBRARIES OF C
 
-These libraries are linked statically, from the static archives of Debian packages:
+These libraries are linked statically, from Debian packages or from the Rust toolchain:
 
 {libraries}
-libseccomp and the GNU C library are under the GNU Lesser General Public License, version 2.1, whose
-text is below. You may change them and link bulkhead with them again; for that purpose, you may also
-reverse-engineer the binary:
+{lesser} under the GNU Lesser General Public License, version 2.1, whose text is below. You may change
+what is under it and link bulkhead with it again; for that purpose, you may also reverse-engineer the
+binary:
 
-* The source of these libraries is that of the Debian source packages named above, in exactly
-  these versions: `apt-get source PACKAGE=VERSION`.
+* The source is that of the Debian source packages named above, in exactly these versions:
+  `apt-get source PACKAGE=VERSION`.
 * The source of bulkhead is at the commit that `bulkhead --version` prints; the release has it as
   bulkhead-{version}-source.tar.gz, with every script that builds it.
-* `CARGO_BUILD_TARGET={target} hack/build.sh` links with the libseccomp.a
-  and the libc.a of the system that it runs on: install your versions of the libraries there, and
-  run it in a clean checkout.
+* `CARGO_BUILD_TARGET={target} hack/build.sh` links with the {archives} of the
+  system that it runs on: install your version there, and run it in a clean checkout.
 
 RUST
 
@@ -99,7 +106,7 @@ class Library:
     """A static library of C, and the Debian package that it is from."""
 
     def __init__(self, archive):
-        self.name, self.license, self.common = LIBRARIES[Path(archive).name]
+        self.name, self.license, self.common = known(DEBIAN, archive)
         self.package = run("dpkg-query", "--search", archive).rpartition(": ")[0]
         fields = "${Version} ${source:Package} ${source:Version} ${Architecture}"
         self.version, self.source, self.source_version, arch = run(
@@ -108,6 +115,7 @@ class Library:
         self.plain = self.package.partition(":")[0]
         version = self.version.replace("+", "%2B").replace(":", "%3A")
         self.ref = f"pkg:deb/debian/{self.plain}@{version}?arch={arch}"
+        self.lesser = self.license.startswith("LGPL-")
 
     def line(self):
         return (
@@ -115,41 +123,120 @@ class Library:
             f"      package {self.plain} {self.version}, source {self.source} {self.source_version}\n"
         )
 
-    def texts(self):
+    def texts(self, rust):
         copyright = Path("/usr/share/doc", self.plain, "copyright")
         yield f"{self.plain}: copyright", copyright.read_text("utf-8", "replace")
         for name in self.common:
             yield name, Path("/usr/share/common-licenses", name).read_text("utf-8")
 
     def component(self):
-        return {
-            "type": "library",
-            "bom-ref": self.ref,
-            "name": self.name,
-            "version": self.version,
-            "licenses": [{"expression": self.license}],
-            "purl": self.ref,
-        }
+        return library(self.ref, self.name, self.version, self.license)
+
+
+class Bundled:
+    """A static library of C that comes with the Rust toolchain."""
+
+    source = None
+    lesser = False
+
+    def __init__(self, file, rust):
+        self.name, self.license = known(TOOLCHAIN, file)
+        self.version = musl_version(file) if self.name == "musl" else rust.llvm
+        self.rust = rust.version
+        self.ref = f"pkg:generic/{self.name}@{self.version}"
+
+    def line(self):
+        return f"  {self.name} {self.version}: {self.license}\n      from the Rust toolchain {self.rust}\n"
+
+    def texts(self, rust):
+        if self.name == "musl":
+            # The toolchain has no copy; Debian's is of another version of musl, with equal terms.
+            path = Path("/usr/share/doc/musl/copyright")
+            yield "musl: copyright, as Debian records it", path.read_text("utf-8")
+        else:
+            for name in ("Apache-2.0", "LLVM-exception"):
+                yield name, rust.license(name)
+
+    def component(self):
+        return library(self.ref, self.name, self.version, self.license)
+
+
+def library(ref, name, version, license, description=None):
+    """Returns a component of the bill of materials."""
+    component = {"type": "library", "bom-ref": ref, "name": name, "version": version}
+    if description:
+        component["description"] = description
+    return component | {"licenses": [{"expression": license}], "purl": ref}
+
+
+def known(table, file):
+    """Returns the entry of a table for a file."""
+    for pattern, entry in table.items():
+        if re.fullmatch(pattern, Path(file).name):
+            return entry
+    sys.exit(f"components.py: error: the linker used {file}, whose licence is not known here")
+
+
+def musl_version(file):
+    """Returns the version that musl's libc.a, beside the file, has as a string."""
+    found = re.findall(rb"\0(1\.\d+\.\d+)\0", Path(file).with_name("libc.a").read_bytes())
+    if len(set(found)) != 1:
+        sys.exit(f"components.py: error: no version of musl beside {file}")
+    return found[0].decode()
+
+
+def linked(path):
+    """Yields the files that went into a binary, by the linker's map."""
+    lines = iter(path.read_text("utf-8", "replace").splitlines())
+    head = next(lines, "")
+    if head.split() == ["VMA", "LMA", "Size", "Align", "Out", "In", "Symbol"]:
+        # Of LLD, with which Rust links for x86_64-unknown-linux-gnu: FILE:(SECTION) or FILE(MEMBER):(SECTION).
+        found = (re.search(r" (/.+?)(\([^()]+\))?:\(", line) for line in lines)
+        yield from (match[1] for match in found if match)
+        return
+    if not head.startswith("Archive member included"):
+        sys.exit(f"components.py: error: not a map of the linker: {path}")
+    for line in lines:
+        member = re.fullmatch(r"(/.+)\([^()]+\)(\s.*)?", line)
+        if member:
+            yield member[1]
+        elif line and not line.startswith(" "):
+            break
+    yield from (line[5:] for line in lines if re.match(r"LOAD /.*\.o$", line))
+
+
+def libraries_of(maps, rust):
+    """Returns the libraries of C in the binaries that the maps describe, without duplicates."""
+    found = {}
+    for file in sorted({os.path.normpath(file) for path in maps for file in linked(path)}):
+        if Path(file).name.startswith("liblibseccomp_sys-"):
+            # The crate's library has the C library in it.
+            directory = run("pkg-config", "--variable=libdir", "libseccomp").strip()
+            each = Library(f"{directory}/libseccomp.a")
+        elif file.endswith((".rlib", ".rcgu.o")) or Path(file).parent.name.startswith("rustc"):
+            # Of crates, or made by the compiler.
+            continue
+        elif "/rustlib/" in file:
+            each = Bundled(file, rust)
+        else:
+            each = Library(os.path.realpath(file))
+        found.setdefault(each.ref, each)
+    return sorted(found.values(), key=lambda each: each.name)
 
 
 class Rust:
     """The standard library."""
 
     def __init__(self):
-        self.version = run("rustc", "--version").split()[1]
+        told = run("rustc", "--version", "--verbose")
+        self.version = re.search(r"^release: (.*)", told, re.M)[1]
+        self.llvm = re.search(r"^LLVM version: (.*)", told, re.M)[1]
         self.documents = Path(run("rustc", "--print", "sysroot").strip(), "share/doc/rust")
         self.ref = f"pkg:generic/rust-std@{self.version}"
 
     def component(self):
-        return {
-            "type": "library",
-            "bom-ref": self.ref,
-            "name": "rust-std",
-            "version": self.version,
-            "description": "The Rust standard library",
-            "licenses": [{"expression": "MIT OR Apache-2.0"}],
-            "purl": self.ref,
-        }
+        about = "The Rust standard library"
+        return library(self.ref, "rust-std", self.version, "MIT OR Apache-2.0", about)
 
     def copyright(self):
         return text_of((self.documents / "COPYRIGHT-library.html").read_text("utf-8"))
@@ -174,10 +261,11 @@ def text_of(page):
     return re.sub(r"\n\s*\n+", "\n\n", "".join(pieces)).strip() + "\n"
 
 
-def crates_of(target):
+def crates_of(target, features):
     """Returns the root crate and the crates that are linked into it, by name and version."""
+    features = [f"--features={name}" for name in features]
     metadata = json.loads(
-        run("cargo", "metadata", "--locked", "--format-version=1", f"--filter-platform={target}")
+        run("cargo", "metadata", "--locked", "--format-version=1", f"--filter-platform={target}", *features)
     )
     with open("Cargo.lock", "rb") as file:
         locked = tomllib.load(file)["package"]
@@ -186,8 +274,8 @@ def crates_of(target):
 
     tree = run(
         "cargo", "tree", "--locked", "--target", target, "--edges=normal,no-proc-macro",
-        "--prefix=depth", "--no-dedupe", "--format= {p}",
-    )
+        "--prefix=depth", "--no-dedupe", "--format= {p}", *features,
+    )  # fmt: skip
     crates, path = {}, []
     for line in tree.splitlines():
         depth, name, version = line.split()[:3]
@@ -230,7 +318,7 @@ def licenses(target, version, crates, libraries, rust):
     """Returns the text of the licence file; a text that several components share is there once."""
     bodies = {}
     for library in libraries:
-        for name, text in library.texts():
+        for name, text in library.texts(rust):
             bodies.setdefault(text.strip(), (name, []))[1].append(library.name)
     bare = []
     for crate in crates:
@@ -249,7 +337,11 @@ def licenses(target, version, crates, libraries, rust):
     library = f"The Rust standard library {rust.version}"
     bodies[rust.copyright().strip()] = ("COPYRIGHT-library", [library])
 
+    lesser = [library.name for library in libraries if library.lesser]
+    archives = {"glibc": "libc.a", "libseccomp": "libseccomp.a"}
     head = HEAD.format(
+        lesser=" and ".join(lesser) + (" is" if len(lesser) == 1 else " are"),
+        archives=" and the ".join(archives[name] for name in lesser),
         version=version,
         target=target,
         libraries="".join(library.line() for library in libraries),
@@ -270,16 +362,17 @@ def main():
     parser.add_argument("--licenses", required=True, type=Path, help="licence file to write")
     parser.add_argument("--sources", required=True, type=Path,
                         help="file to write Debian's source packages of the C libraries to")
-    parser.add_argument("archives", nargs="+", help="static libraries of C in the binary")
+    parser.add_argument("--feature", action="append", default=[], help="feature of cargo")
+    parser.add_argument("maps", nargs="+", type=Path, help="the linker's map of each binary")
     arguments = parser.parse_args()
 
-    root, crates = crates_of(arguments.target)
-    libraries = [Library(archive) for archive in arguments.archives]
+    root, crates = crates_of(arguments.target, arguments.feature)
     rust = Rust()
+    libraries = libraries_of(arguments.maps, rust)
     target, version = arguments.target, arguments.version
     arguments.sbom.write_text(bill(target, version, root, crates, libraries, rust), "utf-8")
     arguments.licenses.write_text(licenses(target, version, crates, libraries, rust), "utf-8")
-    sources = sorted({f"{library.source} (= {library.source_version})" for library in libraries})
+    sources = sorted({f"{each.source} (= {each.source_version})" for each in libraries if each.source})
     arguments.sources.write_text(", ".join(sources) + "\n", "utf-8")
 
 

@@ -38,10 +38,18 @@ def commands_of(block):
 
 
 def check_by(block, name, run_by_ci):
+    name, _, label = name.partition(" as ")
     path = TOP / name
     if path not in run_by_ci:
         raise Fault(f"{block.place()}: CI does not run {name}")
     text = path.read_text()
+    if label:
+        # The script takes the block from the document, by its label.
+        parts = [text, *(part.read_text() for part in path.parent.glob(f"{path.stem}-*.sh"))]
+        if not any(re.search(rf"\bfollow \S*{re.escape(os.path.basename(block.path))} {label}$", part, re.MULTILINE)
+                   for part in parts):
+            raise Fault(f"{block.place()}: {name} does not run the block {label}")
+        return
     for words in commands_of(block):
         program = TOP / words[0]
         if "/" in words[0]:

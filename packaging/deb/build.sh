@@ -28,7 +28,20 @@ bulkhead ($version) unstable; urgency=medium
  -- $maintainer  $date
 END
 gzip -9n "$documents"/{changelog,changelog.Debian,THIRD-PARTY} "$tree"/usr/share/man/man8/*.8
-install -D -m 644 "$here/lintian-overrides" "$tree/usr/share/lintian/overrides/bulkhead"
+# Lines with @PROGRAM@ are for each program.
+overrides=$tree/usr/share/lintian/overrides
+install -d "$overrides"
+while IFS= read -r line; do
+    case $line in
+    *@PROGRAM@*)
+        while read -r name place _; do
+            printf '%s\n' "${line//@PROGRAM@/usr/$place/$name}"
+        done < <(grep -v '^#' "$here/../programs")
+        ;;
+    *) printf '%s\n' "$line" ;;
+    esac
+done <"$here/lintian-overrides" >"$overrides/bulkhead"
+chmod 644 "$overrides/bulkhead"
 
 size=$(du --apparent-size --summarize --block-size=1024 "$tree" | cut -f 1)
 install -d "$tree/DEBIAN"

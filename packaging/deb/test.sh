@@ -1,19 +1,45 @@
 #!/usr/bin/env bash
-# Installs a Debian package in a fresh minimal Debian, runs a container with it as its documents say, and
-# purges it. Fails if any step does, or if a file remains.
+# Installs a Debian package in a fresh minimal Debian, runs a container with it, and purges it. Fails if
+# any step does, or if a file remains.
 #
-#   packaging/deb/test.sh FILE.deb
+#   packaging/deb/test.sh FILE.deb            in a chroot, in namespaces of its own
+#   packaging/deb/test.sh --arm64 FILE.deb    in the emulated arm64 machine of hack/vm: a minute, and
+#                                             four for the image of that machine once
 #
-# Needs root, for the container. SUITE is the Debian to take, by default stable.
+# Needs root, for the container. SUITE is the Debian of the chroot, by default bookworm.
 set -euo pipefail
 # shellcheck source=hack/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../../hack/lib.sh"
 
-[ $# -eq 1 ] || die "usage: packaging/deb/test.sh FILE.deb"
+arm64=
+if [ "${1:-}" = --arm64 ]; then
+    arm64=1
+    shift
+fi
+[ $# -eq 1 ] || die "usage: packaging/deb/test.sh [--arm64] FILE.deb"
 [ "$(id -u)" -eq 0 ] || die "must run as root"
 [ -f "$1" ] || die "no such file: $1"
 package=$(realpath "$1")
-need_packages mmdebstrap util-linux
+need_packages debian-archive-keyring dpkg mmdebstrap util-linux
+arch=$(dpkg-deb --field "$package" Architecture)
+inside=$top/packaging/deb/inside.sh
+
+if [ -n "$arm64" ]; then
+    [ "$arch" = arm64 ] || die "not a package for arm64: $1"
+    note "booting the emulated machine"
+    share=$(mktemp -d "${TMPDIR:-/tmp}/bulkhead-package-XXXXXX")
+    trap 'rm -rf "$share"' EXIT
+    cp "$package" "$inside" "$share"
+    # The guest was made without documents and pages, by a setting of dpkg that is still there.
+    # shellcheck disable=SC2016 # $1 is for the inner shell
+    "$top/hack/vm" run --arm64 --timeout 1200 --share "$share" bash -euc '
+        rm -f /etc/dpkg/dpkg.cfg.d/*mmdebstrap*
+        exec bash "$1" "$2" package-test' sh "$share/inside.sh" "$share/${package##*/}" >&2 ||
+        die "$1 does not work on the emulated arm64 machine"
+    note "installed, run and purged on the emulated arm64 machine: ${package##*/}"
+    exit 0
+fi
+[ "$arch" = "$(dpkg --print-architecture)" ] || die "not a package for this machine: $1"
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/bulkhead-package-XXXXXX")
 # What a namespace has mounted below it is gone with that namespace.
@@ -21,42 +47,9 @@ trap 'rm -rf --one-file-system "$work"' EXIT
 root=$work/root
 note "making a root file system"
 mmdebstrap --quiet --variant=minbase --include=bash-completion,busybox-static,jq,man-db \
-    "${SUITE:-stable}" "$root" >&2 </dev/null
+    "${SUITE:-bookworm}" "$root" >&2 </dev/null
 cp "$package" "$root/root/bulkhead.deb"
-
-cat >"$root/root/inside" <<'END'
-set -euo pipefail
-files() { find / -xdev \( -path /var/lib/dpkg -o -path /var/cache -o -path /var/log -o -path /root \) -prune -o -print | sort; }
-said() { grep -q -- "$2" <<<"$1" || { echo "not in the output: $2: $1" >&2; exit 1; }; }
-
-files >/root/before
-dpkg --install /root/bulkhead.deb
-said "$(bulkhead --version)" "^bulkhead version "
-said "$(man -w bulkhead bulkhead-run)" "/usr/share/man/man8/bulkhead-run.8.gz"
-said "$(bash -c '. /usr/share/bash-completion/bash_completion
-    _completion_loader bulkhead || true; complete -p bulkhead')" bulkhead
-grep -q /usr/sbin/bulkhead /usr/share/doc/bulkhead/examples/daemon.json
-
-mkdir -p /root/bundle/rootfs/{bin,dev,proc,sys}
-cd /root/bundle
-cp /bin/busybox rootfs/bin/sh
-bulkhead spec
-jq --slurpfile profile /usr/share/bulkhead/seccomp-profiles/default.json '.process.terminal = false |
-    .process.args = ["sh", "-c", "echo hello from $HOSTNAME; exit 7"] | .linux.seccomp = $profile[0] |
-    .hostname = "inside"' config.json >config.new
-mv config.new config.json
-status=0
-output=$(bulkhead run "package-test-$1") || status=$?
-said "$output" "^hello from inside$"
-[ $status -eq 7 ]
-[ -z "$(bulkhead list --quiet)" ]
-
-[ -z "$(dpkg --verify bulkhead)" ]
-dpkg --purge bulkhead
-cd /
-files >/root/after
-diff /root/before /root/after
-END
+cp "$inside" "$root/root/inside.sh"
 
 # shellcheck disable=SC2016 # $1 is for the inner shell
 unshare --mount --propagation=private --pid --fork sh -euc '
@@ -65,6 +58,6 @@ unshare --mount --propagation=private --pid --fork sh -euc '
     mount --rbind /sys "$1/sys"
     mount --rbind /dev "$1/dev"
     mount -t tmpfs tmpfs "$1/run"
-    exec chroot "$1" /bin/bash /root/inside "$2"
-' sh "$root" "$$" >&2 </dev/null || die "$1 does not work in a fresh Debian"
+    exec chroot "$1" /bin/bash /root/inside.sh /root/bulkhead.deb "$2"
+' sh "$root" "package-test-$$" >&2 </dev/null || die "$1 does not work in a fresh Debian"
 note "installed, run and purged: ${package##*/}"
