@@ -36,7 +36,7 @@ INSTALL ?= install
 documents := LICENSE CHANGELOG.md SECURITY.md $(wildcard docs/*.md)
 profiles := $(wildcard seccomp-profiles/*.json)
 examples := $(wildcard integration/config/*)
-sources := $(shell find src hack/build.ld hack/build.sh hack/lib.sh hack/manual.rs hack/manual.sh \
+sources := $(shell find src hack/manual hack/build.ld hack/build.sh hack/lib.sh hack/manual.rs hack/manual.sh \
 	packaging/programs Cargo.toml Cargo.lock -type f)
 
 .PHONY: all install uninstall test release clean
