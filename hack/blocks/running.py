@@ -135,7 +135,7 @@ def compare(chosen, parts, status, timed_out, updates):
     for block in chosen:
         for command, wanted in block.commands:
             if not rest:
-                return faults
+                return faults + [f"{block.place()}: the shell has ended before: {command}"]
             real = rest.pop(0)
             if status and not rest:
                 why = f"not done after {LIMIT} s" if timed_out else f"exit status {status}"

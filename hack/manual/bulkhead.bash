@@ -78,13 +78,13 @@ _bulkhead() {
             continue
         fi
         if [ -n "$pending" ]; then
-            [ "$pending" != --root ] || root=$word
+            [ "$pending" != --root ] || root=${word//[\\\"\']/}
             pending=
             continue
         fi
         case $done$word in
         --) done=1 ;;
-        --?*=*) [ "${word%%=*}" != --root ] || root=${word#*=} ;;
+        --?*=*) if [ "${word%%=*}" = --root ]; then word=${word#*=} root=${word//[\\\"\']/}; fi ;;
         -?*)
             # Long options may have a single dash. In a group of letters the last can take a value.
             __bulkhead_kind "$command" "-${word/#--/-}"

@@ -73,7 +73,10 @@ fn of_option(arg: &Arg) -> Kind {
         _ if !arg.get_action().takes_values() => Kind::Flag,
         _ if !words.is_empty() => Kind::Words(words),
         _ if arg.get_long() == Some("cap") => {
-            Kind::Words(caps::all().iter().map(ToString::to_string).collect())
+            // A set has another order in each process; two builds of a release give equal files.
+            let mut names: Vec<String> = caps::all().iter().map(ToString::to_string).collect();
+            names.sort();
+            Kind::Words(names)
         }
         ValueHint::DirPath => Kind::Directory,
         ValueHint::FilePath => Kind::File,

@@ -165,10 +165,10 @@ class Sweep:
                 wrong.append(f"state after it: {state.errors.strip()}")
         elif succeeded:
             missing, facts = self.result(point.operation)
-            # Init waits for `start` when create has ended: what ends it then is reported by `start`, by its
-            # own words if it is quicker than init.
+            # Init waits for `start` when create has ended: `start` finds it dead or dying, or is told by it
+            # why, as it happens.
             if point.operation == "create" and point.call.process and point.call.name == "read" and \
-                    any(text in "".join(missing[:1]) for text in ("it is stopped", "wait for start: ")):
+                    any(text in "".join(missing[:1]) for text in ("it is stopped", "wait for start: ", "only a created")):
                 missing, facts = [], self.expected(point.operation, point.configuration)
             wrong += missing + ([] if missing else self.differences(point, ended, facts))
         elif point.victim in (None, "others"):

@@ -2,7 +2,7 @@
 
 use std::io::{ErrorKind, IsTerminal, Write};
 
-use nix::sys::signal::{Signal, raise};
+use nix::sys::signal::{SigSet, Signal, raise};
 
 use serde::Serialize;
 
@@ -19,6 +19,7 @@ pub fn print(bytes: &[u8]) -> Result<()> {
         let written = stdout.write_all(bytes).and_then(|()| stdout.flush());
         if written.as_ref().is_err_and(|error| error.kind() == ErrorKind::BrokenPipe) {
             sys::signal::default_action(libc::SIGPIPE)?;
+            SigSet::from(Signal::SIGPIPE).thread_unblock()?;
             raise(Signal::SIGPIPE)?;
         }
         Ok(written?)

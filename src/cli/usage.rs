@@ -100,7 +100,7 @@ pub fn tell(words: &[OsString], usage: &clap::Error) -> u8 {
         // Without the log, the error still goes to standard error.
         let _ = log::init(None, format, LevelFilter::Warn);
     }
-    log::error(&Error::new(Kind::Invalid, message(usage)));
+    log::error(&Error::new(Kind::Invalid, message(usage, words)));
     match usage.kind() {
         ErrorKind::InvalidSubcommand => NO_SUCH_COMMAND,
         _ => 1,
@@ -128,10 +128,11 @@ fn command_of(usage: &str) -> &str {
     if word.starts_with(|c: char| c.is_ascii_lowercase()) { word } else { "" }
 }
 
-fn message(usage: &clap::Error) -> String {
+fn message(usage: &clap::Error, words: &[OsString]) -> String {
     let text = usage.to_string();
     let line = usage_line(&text);
-    let command = command_of(line);
+    // The parser tells the usage of some errors only.
+    let command = if line.is_empty() { command_in(words) } else { command_of(line) };
     let value = |kind| detail(usage, kind);
     if let Some(name) = value(ContextKind::InvalidSubcommand) {
         let instead = COMMANDS.iter().find(|(theirs, _)| *theirs == name).map(|row| row.1);
@@ -193,10 +194,30 @@ fn instead_of(command: &str, argument: &str) -> Option<&'static str> {
     rows.find(|(_, options, _)| options.contains(&name)).map(|(.., instead)| *instead)
 }
 
+/// Returns the command in the arguments: the first word that is the name of one.
+fn command_in(words: &[OsString]) -> &str {
+    let names = args::definition();
+    let is_command = |word: &&str| names.find_subcommand(word).is_some();
+    words.iter().skip(1).filter_map(|word| word.to_str()).find(is_command).unwrap_or_default()
+}
+
+/// Whether a word belongs to the program that `exec` or `ps` runs: a word that is neither an option nor can be
+/// the value of an option before it. What is not certain counts as a word of the program.
+fn is_of_program(words: &[OsString], at: usize) -> bool {
+    let is_option = |word: &OsString| word.as_encoded_bytes().starts_with(b"-");
+    let begun = words.iter().take(at).skip(1).any(|word| word == "exec" || word == "ps");
+    let before = at.checked_sub(1).and_then(|at| words.get(at));
+    begun
+        && words.get(at).is_some_and(|word| !is_option(word))
+        && before.is_some_and(|word| !is_option(word) || word.as_encoded_bytes().contains(&b'='))
+}
+
 /// Returns the values of `--log` and `--log-format` in arguments that are not a valid command line.
 fn log_options(words: &[OsString]) -> (Option<PathBuf>, LogFormat) {
+    let of_program = |at: &usize| words[*at] == "--" || is_of_program(words, *at);
+    let end = (0..words.len()).find(of_program).unwrap_or(words.len());
     let value = |name: &str| {
-        let ours = words.iter().take_while(|word| *word != "--");
+        let ours = words.iter().take(end);
         let mut ours = ours.skip_while(|word| {
             let word = word.as_encoded_bytes();
             !word
@@ -224,8 +245,9 @@ mod tests {
     use crate::cli::Cli;
 
     fn told(line: &str) -> String {
-        let error = Cli::try_parse_from(line.split(' ')).unwrap_err();
-        message(&error)
+        let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+        let error = Cli::try_parse_from(&words).unwrap_err();
+        message(&error, &words)
     }
 
     #[test]
@@ -250,6 +272,7 @@ mod tests {
             ("b kil c", "no such command: 'kil'; similar: 'kill'"),
             ("b delete --forc c", "delete: unexpected argument '--forc' found; similar: '--force'"),
             ("b delete --nothing c", "(see 'bulkhead help delete')"),
+            ("b update --memory", "(see 'bulkhead help update')"),
             ("b list -f jsn", "[possible values: table, json]; similar: 'json'"),
             ("b frobnicate", "no such command: 'frobnicate' (see 'bulkhead help')"),
             ("b state", "state: <ID> is missing; usage: b state <ID>"),
@@ -290,7 +313,10 @@ mod tests {
         let log = |line: &str| log_options(&words(line));
         let file = Some(PathBuf::from("/l"));
         assert_eq!(log("b --log /l --log-format json nonsense"), (file.clone(), LogFormat::Json));
-        assert_eq!(log("b --log=/l --log-format=text nonsense"), (file, LogFormat::Text));
+        assert_eq!(log("b --log=/l --log-format=text nonsense"), (file.clone(), LogFormat::Text));
+        assert_eq!(log("b --root /r exec --log /l --bogus c"), (file, LogFormat::Text));
+        assert_eq!(log("b exec --bogus c program --log /l"), (None, LogFormat::Text));
+        assert_eq!(log("b ps c --log /l --bogus"), (None, LogFormat::Text));
         assert_eq!(log("b nonsense -- --log /l"), (None, LogFormat::Text));
         assert_eq!(log("b nonsense --log"), (None, LogFormat::Text));
     }

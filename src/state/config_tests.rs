@@ -114,3 +114,17 @@ fn a_missing_configuration_is_an_error_that_names_the_file() {
     assert_eq!(error.to_string(), format!("{path:?}: does not exist"));
     assert_eq!(error.kind(), Kind::Invalid);
 }
+
+#[test]
+fn a_container_that_is_deleted_meanwhile_does_not_exist() {
+    let home = Home::new();
+    let mut sleep = Sleep::new();
+    home.put(&state("c", sleep.pid()));
+    let reader = home.load("c").unwrap();
+    assert_eq!(reader.status().unwrap(), Status::Created);
+    sleep.make_zombie();
+    container::delete::destroy(home.load("c").unwrap()).unwrap();
+    let error = reader.config().unwrap_err();
+    assert!(error.to_string().ends_with("container does not exist: \"c\""), "{error}");
+    assert_eq!(error.kind(), Kind::NotFound);
+}

@@ -244,7 +244,13 @@ impl Entry {
 
     fn read_config(&self) -> Result<String> {
         let bytes = file::read(self.dir(), CONFIG_FILE)?;
-        let bytes = bytes.ok_or_else(|| Error::new(Kind::Invalid, "does not exist"))?;
+        let Some(bytes) = bytes else {
+            // `delete` removes the state first; without the lock, it can be at work.
+            return Err(match file::read(self.dir(), STATE_FILE)? {
+                Some(_) => Error::new(Kind::Invalid, "does not exist"),
+                None => not_found(&self.dir.id),
+            });
+        };
         String::from_utf8(bytes).map_err(|e| Error::new(Kind::Invalid, e.to_string()))
     }
 

@@ -33,7 +33,8 @@ pub fn read(dir: BorrowedFd<'_>, name: &str) -> Result<Option<Vec<u8>>> {
     if size > MAX {
         return Err(Error::new(Kind::Invalid, format!("{size} bytes long, more than {MAX}")));
     }
-    // The file was complete before it was renamed into place, so one read returns all of it.
+    // The file was complete before it, or the state that tells of it, was renamed into place: one read
+    // returns all of it.
     let mut bytes = vec![0; usize::try_from(size).unwrap_or(0)];
     File::from(fd).read_exact(&mut bytes)?;
     Ok(Some(bytes))

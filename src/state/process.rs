@@ -1,5 +1,5 @@
-//! Identifies processes across the reuse of process ids: the pair of id and start time is unique
-//! within a boot.
+//! Identifies processes across the reuse of process ids: the inode number of a pidfd is unique within a
+//! boot, and so is, on kernels before Linux 6.9, the pair of id and start time.
 
 use std::os::fd::BorrowedFd;
 use std::sync::OnceLock;

@@ -214,7 +214,8 @@ pub fn kernel_at_least(major: u16, minor: u8) -> bool {
 pub fn unprivileged_user_namespaces() -> bool {
     std::process::Command::new("setpriv")
         .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
-        .args(["unshare", "--user", "true"])
+        // AppArmor may permit the namespace, and then no mapping.
+        .args(["unshare", "--user", "--map-root-user", "true"])
         .status()
         .is_ok_and(|status| status.success())
 }

@@ -133,10 +133,8 @@ impl Cgroups {
     pub fn features(&self) -> Vec<Feature> {
         let has =
             |names: &[&str]| self.controllers.iter().any(|name| names.contains(&name.as_str()));
-        let swap = match self.form {
-            "v2" => self.has_file("memory.swap.max"),
-            _ => Path::new("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes").exists(),
-        };
+        let swap = self.has_file("memory.swap.max")
+            || Path::new("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes").exists();
         vec![
             feature("controller cpu", has(&["cpu"]), "limits of CPU time are an error"),
             feature("controller cpuset", has(&["cpuset"]), "lists of CPUs and nodes are an error"),
