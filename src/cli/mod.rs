@@ -32,6 +32,7 @@ use ::log::LevelFilter;
 use clap::{CommandFactory, Parser};
 
 pub use args::Cli;
+pub use features::document as features;
 use args::{Command, LogLevel};
 
 use self::output::{print, print_pretty_json};

@@ -1,11 +1,12 @@
 //! The process that `exec` starts.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use oci_spec::runtime::{Capabilities, Capability, LinuxCapabilities, Process, Spec};
 use serde::{Deserialize, Serialize};
 
+use super::request::Options;
 use crate::{Error, Kind, Result, config, text};
 
 /// Changes to the container's process. A field that is `None` or empty changes nothing.
@@ -28,17 +29,21 @@ pub struct Command {
     pub label: Option<String>,
 }
 
-/// Returns the process in the form of config.json: that of `file`, or the container's own process
+/// Returns the process in the form of config.json: that of a process.json, or the container's own process
 /// with the changes of `command`. Limits, capabilities and other settings that a process.json leaves
 /// out come from the container's own process.
 pub fn resolve(
     config: &Spec,
-    file: Option<&Path>,
-    command: &Command,
+    options: &Options,
     warnings: &mut Vec<String>,
 ) -> Result<Process> {
-    if let Some(path) = file {
-        let mut loaded = config::load_process(path)?;
+    let command = &options.command;
+    let loaded = match (&options.process_json, &options.process_file) {
+        (Some(text), _) => Some(config::parse_process(text.as_bytes(), "process")?),
+        (None, Some(path)) => Some(config::load_process(path)?),
+        (None, None) => None,
+    };
+    if let Some(mut loaded) = loaded {
         warnings.append(&mut loaded.warnings);
         return Ok(completed(loaded.process, config.process().as_ref()));
     }
@@ -190,7 +195,8 @@ mod tests {
         "rlimits":[{"type":"RLIMIT_NOFILE","soft":10,"hard":10}],"oomScoreAdj":3}"#;
 
     fn resolved(command: Command) -> Result<Process> {
-        resolve(&config(OWN), None, &command, &mut Vec::new())
+        let options = Options { command, ..Options::default() };
+        resolve(&config(OWN), &options, &mut Vec::new())
     }
 
     #[test]
