@@ -3,6 +3,7 @@
 # goes to stderr. Installs the Debian packages that the build needs, if they are missing.
 #
 #   bin=$(hack/build.sh)
+#   shim=$(hack/build.sh --shim)      containerd-shim-bulkhead-v2, the shim of containerd
 #
 # hack/manual.sh makes the man pages and shell completions that go with it.
 #
@@ -15,7 +16,12 @@ set -euo pipefail
 # shellcheck source=hack/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-[ $# -eq 0 ] || die "takes no arguments"
+program=bulkhead features=()
+case "$*" in
+"") ;;
+--shim) program=containerd-shim-bulkhead-v2 features=(--features shim) ;;
+*) die "unknown arguments: $*; only --shim is known" ;;
+esac
 need_cargo
 need_packages gcc libc6-dev pkg-config libseccomp-dev binutils
 cd "$top"
@@ -79,9 +85,9 @@ upper=${triple^^}
 export "CARGO_TARGET_${upper//-/_}_RUSTFLAGS=$flags"
 
 note "building for $triple"
-cargo build --release --locked --target "$triple" --bin bulkhead >&2 </dev/null
+cargo build --release --locked --target "$triple" "${features[@]}" --bin "$program" >&2 </dev/null
 
-bin=$(cd "$target/$triple/release" && pwd)/bulkhead
+bin=$(cd "$target/$triple/release" && pwd)/$program
 headers=$(readelf -lW "$bin") || die "not an ELF file: $bin"
 case $headers in
 *INTERP* | *DYNAMIC*) die "not static: $bin" ;;

@@ -3,10 +3,13 @@
 # with runc as the runtime, and prints a table. The daemons are private: they have their own sockets
 # and roots, and their own mount and network namespaces. Fails if a row fails with bulkhead.
 #
-#   hack/integration.sh [--only ROW]... [--engine NAME]... [--runtime bulkhead|runc|both]
+#   hack/integration.sh [--only ROW]... [--engine NAME]... [--runtime bulkhead|shim|runc|both]
 #                       [--keep-log DIR]
 #
+# With --runtime shim, containerd and Docker call containerd-shim-bulkhead-v2 and no other runtime.
+#
 #   BULKHEAD_BIN     the binary to test (default: built by hack/build.sh)
+#   BULKHEAD_SHIM    the shim to test (default: built by hack/build.sh --shim)
 #   BULKHEAD_CACHE   where the Debian image is kept (default: /var/cache/bulkhead-integration)
 set -euo pipefail
 # shellcheck source=hack/lib.sh
@@ -23,8 +26,15 @@ if [ -z "${BULKHEAD_BIN:-}" ]; then
 fi
 [ -x "$BULKHEAD_BIN" ] || die "no binary to test: $BULKHEAD_BIN"
 BULKHEAD_BIN=$(realpath "$BULKHEAD_BIN")
+case " $* " in
+*" --runtime shim "*)
+    [ -n "${BULKHEAD_SHIM:-}" ] || BULKHEAD_SHIM=$("$top/hack/build.sh" --shim | tail -n 1)
+    [ -x "$BULKHEAD_SHIM" ] || die "no shim to test: $BULKHEAD_SHIM"
+    BULKHEAD_SHIM=$(realpath "$BULKHEAD_SHIM")
+    ;;
+esac
 # PATH: the programs of those packages, of one version, and not what else a machine has elsewhere.
-words=(env "BULKHEAD_BIN=$BULKHEAD_BIN" ${BULKHEAD_CACHE:+"BULKHEAD_CACHE=$BULKHEAD_CACHE"}
+words=(env "BULKHEAD_BIN=$BULKHEAD_BIN" ${BULKHEAD_SHIM:+"BULKHEAD_SHIM=$BULKHEAD_SHIM"} ${BULKHEAD_CACHE:+"BULKHEAD_CACHE=$BULKHEAD_CACHE"}
     PATH=/usr/sbin:/usr/bin:/sbin:/bin PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
     /usr/bin/python3 "$top/integration/engines/main.py" "$@")
 if [ "$(id -u)" -ne 0 ]; then

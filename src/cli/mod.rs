@@ -32,8 +32,8 @@ use ::log::LevelFilter;
 use clap::{CommandFactory, Parser};
 
 pub use args::Cli;
-pub use features::document as features;
 use args::{Command, LogLevel};
+pub use features::document as features;
 
 use self::output::{print, print_pretty_json};
 use crate::container::{self, Signal};

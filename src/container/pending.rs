@@ -101,7 +101,9 @@ impl Pending {
                 self.descriptors().map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
             match poll(&mut fds, timeout) {
                 Ok(0) => return Ok(None),
-                Ok(_) if fds.first().and_then(PollFd::any).unwrap_or(true) => return Ok(Some(true)),
+                Ok(_) if fds.first().and_then(PollFd::any).unwrap_or(true) => {
+                    return Ok(Some(true));
+                }
                 // The last message may have arrived before the end was noticed.
                 Ok(_) if !ended => (timeout, ended) = (PollTimeout::ZERO, true),
                 Ok(_) => return Ok(Some(false)),

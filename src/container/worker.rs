@@ -170,11 +170,7 @@ fn place(answer: &OwnedFd, request: &Request, descriptors: Vec<OwnedFd>) -> Resu
     Ok(Placed { answer: moved, console })
 }
 
-fn execute(
-    request: Request,
-    answer: &OwnedFd,
-    console: Option<OwnedFd>,
-) -> Result<Option<Child>> {
+fn execute(request: Request, answer: &OwnedFd, console: Option<OwnedFd>) -> Result<Option<Child>> {
     swap_mask(&SigSet::empty()).context("empty the signal mask")?;
     ignore(libc::SIGPIPE).context("ignore SIGPIPE")?;
     let warnings = answer.try_clone().context("copy the socket to the program")?;

@@ -32,11 +32,7 @@ pub struct Command {
 /// Returns the process in the form of config.json: that of a process.json, or the container's own process
 /// with the changes of `command`. Limits, capabilities and other settings that a process.json leaves
 /// out come from the container's own process.
-pub fn resolve(
-    config: &Spec,
-    options: &Options,
-    warnings: &mut Vec<String>,
-) -> Result<Process> {
+pub fn resolve(config: &Spec, options: &Options, warnings: &mut Vec<String>) -> Result<Process> {
     let command = &options.command;
     let loaded = match (&options.process_json, &options.process_file) {
         (Some(text), _) => Some(config::parse_process(text.as_bytes(), "process")?),
