@@ -17,6 +17,8 @@ CAP_SYS_RESOURCE = 24
 
 SHIM = "io.containerd.bulkhead.v2"
 """The name of bulkhead's shim in containerd."""
+SHIM_STATE = "/run/containerd/bulkhead"
+"""Where that shim keeps the state of containers by default."""
 
 
 def program(runtime):

@@ -293,10 +293,11 @@ impl Shim {
             path => path.to_owned(),
         };
         let work = match options.work_path.as_str() {
-            "" => container.bundle.join("work"),
+            "" => container.options.criu_work_dir(&container.bundle),
             path => path.into(),
         };
         let checkpoint = CheckpointOptions::new(&path)
+            .criu(container.options.criu())
             .work_dir(work)
             .leave_running(!options.exit)
             .tcp_established(options.open_tcp)

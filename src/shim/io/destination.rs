@@ -1,11 +1,12 @@
 //! Where the output of a process goes: a FIFO, a file, or a program that takes it.
 
 use std::fs::{DirBuilder, File};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use rustix::fs::OFlags;
 use rustix::io::FdFlags;
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -109,9 +110,14 @@ pub struct Slots {
 impl Slots {
     /// Takes the descriptors 3, 4 and 5, which must be free.
     pub fn reserve() -> std::io::Result<Slots> {
-        let null = File::options().read(true).write(true).open("/dev/null")?;
-        let null = rustix::io::fcntl_dupfd_cloexec(&null, 6)?;
-        let take = |number| rustix::io::fcntl_dupfd_cloexec(&null, number);
+        let opened = File::options().read(true).write(true).open("/dev/null")?;
+        let null = rustix::io::fcntl_dupfd_cloexec(&opened, 6)?;
+        drop(opened);
+        let take = |number: i32| {
+            let slot = rustix::io::fcntl_dupfd_cloexec(&null, number)?;
+            let taken = || std::io::Error::other(format!("descriptor {number} is in use"));
+            if slot.as_raw_fd() == number { Ok(slot) } else { Err(taken()) }
+        };
         let slots = [take(3)?, take(4)?, take(5)?];
         Ok(Slots { slots, null })
     }
@@ -121,7 +127,14 @@ impl Slots {
         for (slot, fd) in self.slots.iter_mut().zip(fds) {
             rustix::io::dup2(fd, slot)?;
         }
+        // The program would inherit the signals that the shim blocks. One that comes meanwhile is lost,
+        // so the shim looks for ended processes once more.
+        let blocked = SigSet::empty().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
         let child = command.spawn();
+        blocked.thread_set_mask()?;
+        if blocked.contains(Signal::SIGCHLD) {
+            nix::sys::signal::raise(Signal::SIGCHLD)?;
+        }
         for slot in &mut self.slots {
             rustix::io::dup2(&self.null, slot)?;
             rustix::io::fcntl_setfd(&*slot, FdFlags::CLOEXEC)?;

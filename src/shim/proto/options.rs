@@ -2,7 +2,7 @@
 //! them in TOML (api/types/runtimeoptions/v1/api.proto), which containerd's CRI and `ctr` send to
 //! other runtimes than runc.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use prost::Message;
 
@@ -102,12 +102,31 @@ impl Options {
         options.check()
     }
 
+    /// Returns the program of CRIU.
+    pub fn criu(&self) -> &str {
+        if self.criu_path.is_empty() { "/usr/sbin/criu" } else { &self.criu_path }
+    }
+
+    /// Returns the directory for the log of CRIU.
+    pub fn criu_work_dir(&self, bundle: &Path) -> PathBuf {
+        if self.criu_work_path.is_empty() {
+            bundle.join("work")
+        } else {
+            (&self.criu_work_path).into()
+        }
+    }
+
     /// Refuses what the shim cannot do.
     fn check(self) -> Result<Options, Failure> {
         if !self.binary_name.is_empty() {
             let why = "options: BinaryName: this shim runs no other runtime; remove it, or use \
                        the runtime type io.containerd.runc.v2";
             return Err(invalid(why));
+        }
+        if !self.criu_image_path.is_empty() {
+            return Err(invalid(
+                "options: CriuImagePath: requests name their directory; remove it",
+            ));
         }
         Ok(self)
     }

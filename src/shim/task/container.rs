@@ -73,9 +73,11 @@ impl Prepared {
         let opened = Io::open(&names, &owner, (options.io_uid, options.io_gid), slots);
         let (io, ends) = opened.inspect_err(|_| rootfs::unmount(&root))?;
         let create = create_options(&bundle, &options, ends);
-        let restore = Some(&request.checkpoint).filter(|images| !images.is_empty()).map(|images| {
-            RestoreOptions::new(images, create.clone()).work_dir(bundle.join("work"))
-        });
+        let restore = Some(&request.checkpoint)
+            .filter(|images| !images.is_empty())
+            .map(|images| RestoreOptions::new(images, create.clone()))
+            .map(|restore| restore.work_dir(options.criu_work_dir(&bundle)))
+            .map(|restore| restore.criu(options.criu()));
         let event = TaskCreate {
             container_id: request.id.clone(),
             bundle: request.bundle,

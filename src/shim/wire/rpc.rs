@@ -117,6 +117,6 @@ mod tests {
         let status = Response::decode(&bytes[..]).unwrap().status.unwrap();
         assert_eq!(status.code, 5);
         assert_eq!(status.message, "container not created: not found");
-        assert_eq!(response(Ok(Vec::new())), []);
+        assert!(response(Ok(Vec::new())).is_empty());
     }
 }
