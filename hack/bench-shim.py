@@ -130,7 +130,7 @@ def measure(bench, candidates, turns):
         candidate.threads = field(f"/proc/{pid}/status", "Threads")
 
 
-def table(candidates):
+def table(candidates, client):
     base = candidates[-1]
     print("| | `ctr run --rm` (ms) | `ctr task exec` (ms) | idle shim, PSS (KiB) | threads |")
     print("|---|--:|--:|--:|--:|")
@@ -138,10 +138,14 @@ def table(candidates):
         cells = []
         for own, other in ((one.runs, base.runs), (one.execs, base.execs)):
             own, other = statistics.median(own), statistics.median(other)
-            cells.append(f"{own:.1f} ({own / other:.2f})")
+            net = (own - client) / (other - client)
+            cells.append(f"{own:.1f} ({own / other:.2f}, net {net:.2f})")
         cells.append(f"{one.memory} ({one.memory / base.memory:.2f})")
         print(f"| {one.name} | {' | '.join(cells)} | {one.threads} |")
-    print(f"\nMedians of {len(base.runs)} turns; in brackets the ratio to the last row.")
+    print(
+        f"\nMedians of {len(base.runs)} turns; in brackets the ratio to the last row, and the ratio "
+        f"without the {client:.1f} ms that `ctr version` takes."
+    )
 
 
 def main():
@@ -165,7 +169,8 @@ def main():
     ]
     try:
         measure(bench, candidates, wanted.turns)
-        table(candidates)
+        client = statistics.median(bench.timed("version") for _ in range(wanted.turns))
+        table(candidates, client)
     finally:
         for candidate in candidates:
             bench.remove(candidate)

@@ -141,6 +141,9 @@ class Docker:
         # dockerd sweeps these files up once a minute; a namespace that lives is a mount on one.
         if path.startswith(f"{self.exec_root}/netns/") or path.endswith(".db"):
             return True
+        # The directory of a namespace of containerd.
+        if os.path.dirname(path) == SHIM_STATE:
+            return True
         # The parent of BuildKit's cgroups stays; what is below it may not.
         return path.endswith(f"/{self.workspace.tag}/buildkit")
 

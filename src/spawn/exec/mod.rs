@@ -35,7 +35,10 @@ pub fn exec(container: &Entry, request: &ExecRequest<'_>) -> Result<Running> {
     let (state, status) = running(container, request.options.ignore_paused)?;
     let host = Host::probe()?;
     let config = container.config()?;
-    let process = process::resolve(&config, request.options, &mut warnings)?;
+    let (json, file) = (&request.options.process_json, &request.options.process_file);
+    let command = &request.options.command;
+    let process =
+        process::resolve(&config, json.as_deref(), file.as_deref(), command, &mut warnings)?;
     let plan = ExecPlan::new(&config, &process, state, request, &host, &mut warnings)?;
     let options = request.options;
     let console = socket::open(options.console_socket.as_deref(), options.console.as_deref())?;

@@ -1,12 +1,11 @@
 //! The process that `exec` starts.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use oci_spec::runtime::{Capabilities, Capability, LinuxCapabilities, Process, Spec};
 use serde::{Deserialize, Serialize};
 
-use super::request::Options;
 use crate::{Error, Kind, Result, config, text};
 
 /// Changes to the container's process. A field that is `None` or empty changes nothing.
@@ -29,12 +28,17 @@ pub struct Command {
     pub label: Option<String>,
 }
 
-/// Returns the process in the form of config.json: that of a process.json, or the container's own process
-/// with the changes of `command`. Limits, capabilities and other settings that a process.json leaves
-/// out come from the container's own process.
-pub fn resolve(config: &Spec, options: &Options, warnings: &mut Vec<String>) -> Result<Process> {
-    let command = &options.command;
-    let loaded = match (&options.process_json, &options.process_file) {
+/// Returns the process in the form of config.json: that of a process.json, given as the text `json`
+/// or as a file, or the container's own process with the changes of `command`. Limits, capabilities
+/// and other settings that a process.json leaves out come from the container's own process.
+pub fn resolve(
+    config: &Spec,
+    json: Option<&str>,
+    file: Option<&Path>,
+    command: &Command,
+    warnings: &mut Vec<String>,
+) -> Result<Process> {
+    let loaded = match (json, file) {
         (Some(text), _) => Some(config::parse_process(text.as_bytes(), "process")?),
         (None, Some(path)) => Some(config::load_process(path)?),
         (None, None) => None,
@@ -191,8 +195,7 @@ mod tests {
         "rlimits":[{"type":"RLIMIT_NOFILE","soft":10,"hard":10}],"oomScoreAdj":3}"#;
 
     fn resolved(command: Command) -> Result<Process> {
-        let options = Options { command, ..Options::default() };
-        resolve(&config(OWN), &options, &mut Vec::new())
+        resolve(&config(OWN), None, None, &command, &mut Vec::new())
     }
 
     #[test]
