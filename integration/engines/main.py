@@ -116,6 +116,8 @@ def main():
     rows = chosen(wanted)
     if wanted.runtime == "shim":
         rows = [row for row in rows if getattr(harness.ENGINES[row.engine], "has_shims", False)]
+    else:
+        rows = [row for row in rows if not row.of_shim]
     results = Results()
     try:
         os.environ["BULKHEAD_DEBIAN_TAR"] = images.debian()
