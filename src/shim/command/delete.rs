@@ -23,12 +23,12 @@ pub fn run(args: &Args) -> Result<()> {
         // The working directory is that of the container, or of another one.
         None => std::env::current_dir()?.parent().map(|dir| dir.join(&args.id)).unwrap_or_default(),
     };
-    let record = Record::read(&bundle).unwrap_or_else(|| Record::new("", &args.namespace));
-    let deleted = Runtime::open(&record.root)
-        .and_then(|runtime| runtime.container(&args.id)?.delete_by_force());
-    if let Err(error) = deleted {
+    // Without a record there is no container: either it was deleted, or never created.
+    if let Some(record) = Record::read(&bundle) {
+        let runtime = Runtime::open(&record.root);
+        let deleted = runtime.and_then(|runtime| runtime.container(&args.id)?.delete_by_force());
         // containerd logs what is printed here, and goes on.
-        eprintln!("{error}");
+        let _ = deleted.inspect_err(|error| eprintln!("{error}"));
     }
     rootfs::unmount(&bundle.join("rootfs"));
     address::remove_dead(&bundle);
