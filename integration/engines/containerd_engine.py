@@ -138,9 +138,12 @@ class Containerd:
         return ["run", *runtime, *options, BOX, name, *command]
 
     def shim_config(self):
-        """The file with the options of the shim."""
-        changes = [("/run/containerd/bulkhead", self.runtime_root)]
-        return write(f"{self.home}/shim.toml", substitute("containerd-shim.toml", changes))
+        """The file with the options of the shim; written once, since shims read it at any time."""
+        path = f"{self.home}/shim.toml"
+        if not os.path.exists(path):
+            changes = [("/run/containerd/bulkhead", self.runtime_root)]
+            write(path, substitute("containerd-shim.toml", changes))
+        return path
 
     def run(self, options, name, *command, **how):
         """`ctr run --rm` to the end."""
