@@ -1,5 +1,6 @@
 //! The process that `exec` starts.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -38,12 +39,15 @@ pub fn resolve(
     command: &Command,
     warnings: &mut Vec<String>,
 ) -> Result<Process> {
-    let loaded = match (json, file) {
-        (Some(text), _) => Some(config::parse_process(text.as_bytes(), "process")?),
-        (None, Some(path)) => Some(config::load_process(path)?),
+    let text = match (json, file) {
+        (Some(json), _) => Some((Cow::Borrowed(json.as_bytes()), Cow::Borrowed("process"))),
+        (None, Some(path)) => {
+            Some((Cow::Owned(config::read_config(path)?), path.to_string_lossy()))
+        }
         (None, None) => None,
     };
-    if let Some(mut loaded) = loaded {
+    if let Some((text, name)) = text {
+        let mut loaded = config::parse_process(&text, &name)?;
         warnings.append(&mut loaded.warnings);
         return Ok(completed(loaded.process, config.process().as_ref()));
     }
