@@ -105,7 +105,7 @@ pub fn parse_stored(text: &str) -> Result<Spec> {
     parse_text(text, &mut Vec::new())
 }
 
-/// Parses a process; `name` is the name of the text in errors.
+/// Parses a process.json; `name` is the name of the text in errors. A process without a user runs as root.
 pub fn parse_process(raw: &[u8], name: &str) -> Result<LoadedProcess> {
     let mut warnings = Vec::new();
     let read = |warnings: &mut Vec<String>| -> Result<Process> {
