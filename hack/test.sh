@@ -98,7 +98,7 @@ tests() {
     here) through=$(runner) ;;
     v2) through=$(runner "$top/hack/in-cgroup2.sh") ;;
     esac
-    local cargo=(cargo test --locked --no-fail-fast)
+    local cargo=(cargo test --locked --features shim --no-fail-fast)
     [ -z "$through" ] || cargo+=(--config "target.'cfg(all())'.runner = '$through'")
     BULKHEAD_TEST_CGROUP=$mode "${cargo[@]}" "$@"
 }
@@ -252,7 +252,7 @@ mode=$(cgroup_mode)
 count_steps "$@"
 if [ $# -eq 0 ]; then
     step "format" cargo fmt --check
-    step "lints" cargo clippy --all-targets --locked -- -D warnings
+    step "lints" cargo clippy --all-targets --features shim --locked -- -D warnings
     step "scripts" shellcheck -x hack/vm hack/*.sh integration/*.sh integration/peer/*.sh packaging/*.sh packaging/deb/*.sh .ci/run
     step "scripts (Python)" pyflakes3 hack/*.py hack/crash-sweep hack/{bench,blocks,sweep}/*.py packaging/*.py integration/*.py integration/{differential,engines}/*.py
     step "links" hack/check-links.py

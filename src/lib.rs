@@ -96,12 +96,17 @@ pub use cgroup::Stats;
 pub use checkpoint::{CgroupMode, NetworkLock};
 pub use container::{
     CgroupManager, CheckpointOptions, Container, CreateOptions, Event, Events, ExecOptions,
-    ForkServer, Process, RestoreOptions, Runtime, Signal,
+    ForkServer, OomWatch, Operation, Pending, Process, RestoreOptions, Runtime, Signal,
 };
 pub use error::{Error, Kind, Result};
 pub use spawn::selfexe::protect_executable;
 pub use state::Status;
 #[doc(hidden)]
 pub use sys::title::remember as remember_arguments;
+
+/// Returns the features that the library supports, as JSON (OCI runtime specification, features.md).
+pub fn features() -> String {
+    cli::features().to_string()
+}
 
 pub(crate) use error::Context;

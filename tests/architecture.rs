@@ -78,6 +78,49 @@ fn the_imports_have_no_cycle() {
     assert!(cycles.is_empty(), "these imports are part of a cycle: {cycles:#?}");
 }
 
+/// The modules of the shim, the lowest layer first. Calls and requests are methods of the shim: the
+/// three import from each other.
+const SHIM_LAYERS: &[&[&str]] = &[
+    &["host", "log", "wire"],
+    &["proto"],
+    &["io", "server"],
+    &["task"],
+    &["command"],
+    &["shim", "calls", "service"],
+];
+
+#[test]
+fn no_module_of_the_shim_imports_from_one_above_it() {
+    let part = |file: &str| -> String {
+        let inside = file.strip_prefix("shim/").unwrap_or(file);
+        Graph::top(inside).to_owned()
+    };
+    let layer = |name: &str| {
+        let row = SHIM_LAYERS.iter().position(|row| row.contains(&name));
+        row.unwrap_or_else(|| panic!("{name} is in no layer of the shim"))
+    };
+    let graph = Graph::of("shim/main.rs");
+    let edges: Vec<(String, String)> =
+        graph.edges().map(|(from, to)| (part(from), part(to))).collect();
+    assert!(edges.contains(&("task".to_owned(), "proto".to_owned())), "{edges:?}");
+    let top = SHIM_LAYERS.len() - 1;
+    let upward: BTreeSet<&(String, String)> = edges
+        .iter()
+        .filter(|(from, to)| from != to && layer(from) <= layer(to) && layer(from) != top)
+        .collect();
+    assert!(upward.is_empty(), "{upward:?}");
+}
+
+/// The shim is a user of the library's public interface, without the hidden parts.
+#[test]
+fn the_shim_uses_only_the_public_library() {
+    let hidden = ["bulkhead::cli", "bulkhead::fuzzing", "bulkhead::remember_arguments"];
+    for (file, text) in imports::sources() {
+        let uses = |part: &&&str| file.starts_with("shim/") && text.contains(**part);
+        assert_eq!(hidden.iter().find(uses), None, "{file}");
+    }
+}
+
 #[test]
 fn files_stay_short() {
     let long: Vec<(String, usize)> = imports::sources()

@@ -19,7 +19,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use std::{fs, hint, io, thread};
 
-use bulkhead::{CreateOptions, ExecOptions, ForkServer, Kind, Runtime, Signal};
+use bulkhead::{CreateOptions, ExecOptions, ForkServer, Kind, Operation, Pending, Runtime, Signal};
+use nix::poll::{PollFd, PollFlags};
 use support::{Bundle, json};
 
 const THREADS: usize = 8;
@@ -66,6 +67,7 @@ fn main() {
         std::process::exit(1);
     });
     many_threads_need_a_server(&bundle, &root.path().join("none"));
+    operations_are_started_and_finished_later(&root.path().join("begun"), &server);
     descriptors_and_errors_reach_their_ends(&bundle, &root.path().join("fds"), &server);
     a_thousand_creates_from_eight_threads(&bundle, &root.path().join("many"), &server);
     the_example_runs(&root.path().join("example"));
@@ -164,6 +166,72 @@ fn descriptors_and_errors_reach_their_ends(bundle: &Bundle, root: &Path, server:
     assert_eq!(init.wait().unwrap().signal(), Some(9));
     container.delete().unwrap();
     let _: OwnedFd = init.into();
+}
+
+/// Waits as a loop with poll(2) does.
+fn poll_until_done(pending: &mut Pending) -> Option<bulkhead::Process> {
+    loop {
+        let mut fds: Vec<_> =
+            pending.descriptors().map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
+        assert!(nix::poll::poll(&mut fds, 60_000_u16).unwrap() > 0, "no answer");
+        if let Some(process) = pending.try_wait().unwrap() {
+            return process;
+        }
+    }
+}
+
+fn operations_are_started_and_finished_later(root: &Path, server: &ForkServer) {
+    let runtime = Runtime::with_fork_server(root, server).unwrap();
+    let mut bundle = Bundle::new();
+    bundle.args(&["sh", "-c", "read line; echo $line; tty"]);
+    bundle.set("/process/terminal", json!(true));
+    bundle.remove("/linux/cgroupsPath");
+    bundle.write();
+    let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+    let options = CreateOptions::new(bundle.path()).console(OwnedFd::from(theirs));
+    let mut pending = runtime.begin("begun", Operation::Create(&options)).unwrap();
+    let init = poll_until_done(&mut pending).expect("a process");
+    assert_eq!(parent_of(init.id()), std::process::id());
+    let mut master = fs::File::from(receive(&ours));
+    poll_until_done(&mut runtime.begin("begun", Operation::Start).unwrap());
+    let exec = ExecOptions::process_json(
+        json!({"args": ["sh", "-c", "exit 9"], "cwd": "/", "user": {"uid": 0, "gid": 0},
+            "env": ["PATH=/bin"]})
+        .to_string(),
+    );
+    let process = poll_until_done(&mut runtime.begin("begun", Operation::Exec(&exec)).unwrap());
+    assert_eq!(process.unwrap().wait().unwrap().code(), Some(9));
+    let mut update = runtime.begin("begun", Operation::Update("{\"pids\": 1}")).unwrap();
+    let error = loop {
+        match update.try_wait() {
+            Ok(None) => {}
+            Ok(Some(_)) => panic!("a wrong update succeeded"),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.kind(), Kind::Invalid, "{error}");
+    io::Write::write_all(&mut master, b"typed\n").unwrap();
+    assert!(init.wait().unwrap().success());
+    let mut text = vec![0; 200];
+    let length = io::Read::read(&mut master, &mut text).unwrap();
+    let text = String::from_utf8_lossy(&text[..length]);
+    assert!(text.contains("typed") && text.contains("/dev/pts/"), "{text:?}");
+    poll_until_done(&mut runtime.begin("begun", Operation::Delete).unwrap());
+    assert!(runtime.containers().unwrap().is_empty());
+}
+
+/// Receives the descriptor that comes with a message.
+fn receive(socket: &std::os::unix::net::UnixStream) -> OwnedFd {
+    use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut buffer = [0; 64];
+    let mut parts = [io::IoSliceMut::new(&mut buffer)];
+    rustix::net::recvmsg(socket, &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC).unwrap();
+    let Some(RecvAncillaryMessage::ScmRights(mut fds)) = control.drain().next() else {
+        panic!("no descriptor")
+    };
+    fds.next().unwrap()
 }
 
 fn a_thousand_creates_from_eight_threads(bundle: &Bundle, root: &Path, server: &ForkServer) {

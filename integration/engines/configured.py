@@ -15,14 +15,31 @@ INSTALLED = "/usr/local/sbin/bulkhead"
 CAP_SYS_RESOURCE = 24
 
 
+SHIM = "io.containerd.bulkhead.v2"
+"""The name of bulkhead's shim in containerd."""
+SHIM_STATE = "/run/containerd/bulkhead"
+"""Where that shim keeps the state of containers by default."""
+
+
 def program(runtime):
-    """The path of the runtime under test."""
-    return os.environ["BULKHEAD_BIN"] if runtime == "bulkhead" else shutil.which("runc")
+    """The path of the runtime under test; with the shim, of the program that reads its state."""
+    return shutil.which("runc") if runtime == "runc" else os.environ["BULKHEAD_BIN"]
+
+
+def shim_on_path(workspace, runtime):
+    """The PATH of a daemon, with the shim under test."""
+    if runtime != "shim":
+        return os.environ["PATH"]
+    directory = workspace.dir("shim-path")
+    link = f"{directory}/containerd-shim-bulkhead-v2"
+    if not os.path.lexists(link):
+        os.symlink(os.environ["BULKHEAD_SHIM"], link)
+    return f"{directory}:{os.environ['PATH']}"
 
 
 def prove(runtime, root, container, pid):
     """The containers are those of the program under test, and of no other."""
-    other = program("runc" if runtime == "bulkhead" else "bulkhead")
+    other = program("bulkhead" if runtime == "runc" else "runc")
     told = json.loads(run(program(runtime), "--root", root, "state", container).out)
     equal(told["pid"], pid, "the pid that the runtime under test knows")
     run(other, "--root", root, "state", container, status=1)

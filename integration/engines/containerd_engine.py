@@ -6,7 +6,7 @@ import signal
 import subprocess
 
 from archive import image_archive
-from configured import program, prove, substitute
+from configured import SHIM, program, prove, shim_on_path, substitute
 from harness import Cgroup, check, engine, eventually, read, run, write
 
 BOX = "localhost/box:1"
@@ -15,6 +15,7 @@ BOX = "localhost/box:1"
 @engine
 class Containerd:
     name = "containerd"
+    has_shims = True
 
     def __init__(self, workspace, runtime):
         self.workspace, self.runtime = workspace, runtime
@@ -62,6 +63,7 @@ class Containerd:
             self.daemon = subprocess.Popen(
                 ["containerd", "--config", config],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+                env=dict(os.environ, PATH=shim_on_path(self.workspace, self.runtime)),
             )  # fmt: skip
         eventually(self.answers, f"containerd: {self.log}", 60)
 
@@ -130,8 +132,18 @@ class Containerd:
 
     def run_words(self, options, name, *command):
         """The arguments of `ctr run` for the runtime under test."""
-        return ["run", "--runc-binary", self.program, "--runc-root", self.runtime_root,
-                *options, BOX, name, *command]  # fmt: skip
+        runtime = ["--runc-binary", self.program, "--runc-root", self.runtime_root]
+        if self.runtime == "shim":
+            runtime = ["--runtime", SHIM, "--runtime-config-path", self.shim_config()]
+        return ["run", *runtime, *options, BOX, name, *command]
+
+    def shim_config(self):
+        """The file with the options of the shim; written once, since shims read it at any time."""
+        path = f"{self.home}/shim.toml"
+        if not os.path.exists(path):
+            changes = [("/run/containerd/bulkhead", self.runtime_root)]
+            write(path, substitute("containerd-shim.toml", changes))
+        return path
 
     def run(self, options, name, *command, **how):
         """`ctr run --rm` to the end."""

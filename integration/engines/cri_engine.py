@@ -33,6 +33,13 @@ class Cri(Containerd):
             *self.paths(),
             ("  # True where the", f'  sandbox_image = "{PAUSE}"\n  # True where the'),
             ("/etc/cni/net.d", f"{self.home}/cni"),
+        ]
+        if not may_raise_limits():
+            changes.append(("restrict_oom_score_adj = false", "restrict_oom_score_adj = true"))
+        if self.runtime == "shim":
+            changes.append(("/etc/containerd/bulkhead.toml", self.shim_config()))
+            return substitute("containerd-cri-shim.toml", changes)
+        changes += [
             (INSTALLED, self.program),
             # State beside that of a bulkhead in use on this machine, not among it.
             (
@@ -40,8 +47,6 @@ class Cri(Containerd):
                 f'SystemdCgroup = false\n        Root = "{self.runtime_root}"',
             ),
         ]
-        if not may_raise_limits():
-            changes.append(("restrict_oom_score_adj = false", "restrict_oom_score_adj = true"))
         return substitute("containerd-cri.toml", changes)
 
     def archives(self):

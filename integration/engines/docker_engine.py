@@ -2,19 +2,21 @@
 
 import json
 import os
-import shutil
+import re
 import signal
 import subprocess
 import time
 
-from configured import INSTALLED, substitute
-from harness import Cgroup, Failure, check, engine, equal, eventually, read, run, write
+from configured import INSTALLED, SHIM_STATE, shim_on_path, substitute
+from configured import program as runtime_program
+from harness import Cgroup, Failure, Skip, check, engine, equal, eventually, read, run, write
 from leaks import comm, descendants, tree
 
 
 @engine
 class Docker:
     name = "docker"
+    has_shims = True
 
     def __init__(self, workspace, runtime, name="docker", options=()):
         """`name` and `options` are for a second daemon beside the first."""
@@ -43,10 +45,16 @@ class Docker:
     # ---- the daemon ------------------------------------------------------------------------------
 
     def start(self, images=("busybox", "debian", "scratch-hello")):
-        program = os.environ["BULKHEAD_BIN"] if self.runtime == "bulkhead" else shutil.which("runc")
+        program = runtime_program(self.runtime)
+        name, changes = "daemon.json", [(INSTALLED, program)]
+        if self.runtime == "shim":
+            # Docker 20.10 would take runc.
+            version = run("dockerd", "--version").out
+            if int(re.search(r"version (\d+)", version)[1]) < 23:
+                raise Skip("this Docker knows no shims but runc's")
+            name, changes = "daemon-shim.json", []
         config = write(
-            f"{self.workspace.path}/docker.json",
-            substitute("daemon.json", [(INSTALLED, program), *self.changes]),
+            f"{self.workspace.path}/docker.json", substitute(name, [*changes, *self.changes])
         )
         # The BuildKit inside dockerd takes what it finds as `runc` on PATH.
         called = f'echo "$@" >>{self.called}'
@@ -69,7 +77,7 @@ class Docker:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                env=dict(os.environ, PATH=f"{self.path}:{os.environ['PATH']}"),
+                env=dict(os.environ, PATH=f"{self.path}:{shim_on_path(self.workspace, self.runtime)}"),
             )
         eventually(self.answers, f"dockerd: {self.log}", 60)
         made = self.workspace.images
@@ -91,11 +99,14 @@ class Docker:
 
     def prove(self, program):
         """The containers are those of the program under test, and of no other."""
-        other = shutil.which("runc") if self.runtime == "bulkhead" else os.environ["BULKHEAD_BIN"]
+        other = runtime_program("bulkhead" if self.runtime == "runc" else "runc")
         with self.container("--network", "none", "busybox", "sleep", "1000") as name:
             known = self.inspect(name, "{{.Id}}")
-            roots = [path for path in tree(self.exec_root, 4) if path.endswith(known)]
-            roots = [os.path.dirname(path) for path in roots if "/runtime-" in path]
+            top, part = self.exec_root, "/runtime-"
+            if self.runtime == "shim":
+                top, part = SHIM_STATE, SHIM_STATE
+            roots = [path for path in tree(top, 4) if path.endswith(known)]
+            roots = [os.path.dirname(path) for path in roots if part in path]
             equal(len(roots), 1, f"directories of the runtime's state: {roots}")
             told = json.loads(run(program, "--root", roots[0], "state", known).out)
             equal(told["pid"], self.pid(name), "the pid that the runtime knows")
@@ -129,6 +140,9 @@ class Docker:
         """State that is the daemon's own and no container's."""
         # dockerd sweeps these files up once a minute; a namespace that lives is a mount on one.
         if path.startswith(f"{self.exec_root}/netns/") or path.endswith(".db"):
+            return True
+        # The directory of a namespace of containerd.
+        if os.path.dirname(path) == SHIM_STATE:
             return True
         # The parent of BuildKit's cgroups stays; what is below it may not.
         return path.endswith(f"/{self.workspace.tag}/buildkit")

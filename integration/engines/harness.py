@@ -37,16 +37,17 @@ class Skip(Exception):
 
 
 class Row:
-    def __init__(self, number, engine, title, function, limit):
-        self.number, self.engine, self.title = number, engine, title
+    def __init__(self, number, engine, title, function, limit, of_shim):
+        self.number, self.engine, self.title, self.of_shim = number, engine, title, of_shim
         self.function, self.limit = function, limit * SLOWNESS
 
 
-def row(number, engine, title, limit=240):
-    """Registers a function that takes the engine as a row; `limit` is its time-out in seconds."""
+def row(number, engine, title, limit=240, of_shim=False):
+    """Registers a function that takes the engine as a row; `limit` is its time-out in seconds, and
+    `of_shim` tells that the row is about the shim of bulkhead, and not run with another."""
 
     def register(function):
-        ROWS.append(Row(number, engine, title, function, limit))
+        ROWS.append(Row(number, engine, title, function, limit, of_shim))
         return function
 
     return register

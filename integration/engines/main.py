@@ -27,7 +27,7 @@ def arguments():
     parser = argparse.ArgumentParser(prog="hack/integration.sh", description=__doc__)
     parser.add_argument("--only", action="append", metavar="ROW", help="W05; may be repeated")
     parser.add_argument("--engine", action="append", help="docker; may be repeated")
-    parser.add_argument("--runtime", choices=["bulkhead", "runc", "both"], default="both")
+    parser.add_argument("--runtime", choices=["bulkhead", "shim", "runc", "both"], default="both")
     parser.add_argument("--keep-log", metavar="DIR", help="copies the daemons' logs there")
     return parser.parse_args()
 
@@ -114,6 +114,10 @@ def run_engine(cls, workspace, runtime, rows, results):
 def main():
     wanted = arguments()
     rows = chosen(wanted)
+    if wanted.runtime == "shim":
+        rows = [row for row in rows if getattr(harness.ENGINES[row.engine], "has_shims", False)]
+    else:
+        rows = [row for row in rows if not row.of_shim]
     results = Results()
     try:
         os.environ["BULKHEAD_DEBIAN_TAR"] = images.debian()

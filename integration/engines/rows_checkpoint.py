@@ -39,7 +39,7 @@ class Counter:
 
     def __init__(self, engine, execute):
         # runc leaves the options cleared.
-        self.sees_options = engine.runtime == "bulkhead"
+        self.sees_options = engine.runtime != "runc"
         self.execute = execute
         self.options = hierarchy()
         self.last, self.secret = 0, self.now()[1]

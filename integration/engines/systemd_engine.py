@@ -30,6 +30,7 @@ class BySystemd:
 
 @engine
 class DockerSystemd(BySystemd, Docker):
+    has_shims = False
     name = "docker-systemd"
 
     def __init__(self, workspace, runtime):

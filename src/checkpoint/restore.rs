@@ -31,8 +31,8 @@ pub fn restore(store: &Store, restore: &Restore<'_>) -> Result<Running> {
         return Err(Error::unsupported(format_args!("restore with {field}")));
     }
     let sources = Sources::open(restore.settings)?;
-    let console = request.options.console_socket.as_deref();
-    let console = console.map(|path| socket::connect("--console-socket", path)).transpose()?;
+    let options = request.options;
+    let console = socket::open(options.console_socket.as_deref(), options.console.as_deref())?;
     warnings.iter().for_each(log::warn);
     let state = record::state(request, &plan, &host)?;
     // From here on there is something to undo.

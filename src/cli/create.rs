@@ -24,6 +24,7 @@ pub fn options(global: &Global, args: &CreateArgs) -> Result<Options> {
         bundle: absolute_bundle(args.bundle.as_deref().unwrap_or(".".as_ref()))?,
         config: args.config.clone(),
         console_socket: args.console_socket.clone(),
+        console: None,
         pidfd_socket: args.pidfd_socket.clone(),
         pid_file: args.pid_file.clone(),
         no_pivot: args.no_pivot,

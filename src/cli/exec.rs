@@ -32,6 +32,7 @@ fn options(args: &ExecArgs) -> Result<Options> {
     let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
     Ok(Options {
         process_file: args.process.clone(),
+        process_json: None,
         command: Command {
             args: args.command.clone(),
             terminal: args.tty,
@@ -47,6 +48,7 @@ fn options(args: &ExecArgs) -> Result<Options> {
         cgroups: args.cgroup.iter().map(|text| text.parse()).collect::<Result<_>>()?,
         ignore_paused: args.ignore_paused,
         console_socket: args.console_socket.clone(),
+        console: None,
         pidfd_socket: args.pidfd_socket.clone(),
         pid_file: args.pid_file.clone(),
         preserve_fds: args.preserve_fds,

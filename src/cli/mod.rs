@@ -33,6 +33,7 @@ use clap::{CommandFactory, FromArgMatches};
 
 pub use args::{Cli, HELP};
 use args::{Command, LogLevel};
+pub use features::document as features;
 
 use self::output::{print, print_pretty_json};
 use crate::container::{self, Signal};

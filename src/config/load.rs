@@ -81,13 +81,7 @@ pub fn load_bytes(path: &Path) -> Result<Vec<u8>> {
     })
 }
 
-/// Reads and parses a process.json. It may be a FIFO, since shells pass `<(...)` as one. A process
-/// without a user runs as root.
-pub fn load_process(path: &Path) -> Result<LoadedProcess> {
-    parse_process(&read(path, Fifo::Taken)?, &path.to_string_lossy())
-}
-
-/// Reads the bytes of a config.json. It may be a FIFO, since shells pass `<(...)` as one.
+/// Reads the bytes of a config.json or process.json. It may be a FIFO, since shells pass `<(...)` as one.
 pub fn read_config(path: &Path) -> Result<Vec<u8>> {
     read(path, Fifo::Taken)
 }
@@ -111,7 +105,7 @@ pub fn parse_stored(text: &str) -> Result<Spec> {
     parse_text(text, &mut Vec::new())
 }
 
-/// Parses a process; `name` is the name of the text in errors.
+/// Parses a process.json; `name` is the name of the text in errors. A process without a user runs as root.
 pub fn parse_process(raw: &[u8], name: &str) -> Result<LoadedProcess> {
     let mut warnings = Vec::new();
     let read = |warnings: &mut Vec<String>| -> Result<Process> {

@@ -35,6 +35,10 @@ fn temporary(content: &[u8]) -> tempfile::NamedTempFile {
     file
 }
 
+fn process_of(path: &Path) -> LoadedProcess {
+    parse_process(&read_config(path).unwrap(), "p").unwrap()
+}
+
 #[test]
 fn reads_a_file_and_keeps_its_bytes() {
     let loaded = load(temporary(MINIMAL.as_bytes()).path()).unwrap();
@@ -313,7 +317,7 @@ fn a_process_by_the_same_rules() {
     process["user"] = json!([0, 0]);
     assert_eq!(parse(process).unwrap_err(), "p: process.user: [0,0]: expected an object");
     let file = temporary(br#"{"user": {}, "cwd": "/"}"#);
-    assert!(load_process(file.path()).unwrap().warnings.is_empty());
+    assert!(process_of(file.path()).warnings.is_empty());
     assert_eq!(
         parse(json!({"args": ["a"]})).unwrap_err(),
         "p: process.cwd: missing; the spec requires it"
@@ -329,7 +333,7 @@ fn a_process_can_come_through_a_pipe() {
     drop(writer);
     let path = format!("/proc/self/fd/{}", reader.as_raw_fd());
     assert!(load(Path::new(&path)).unwrap_err().to_string().contains("FIFO"));
-    let process = load_process(Path::new(&path)).unwrap().process;
+    let process = process_of(Path::new(&path)).process;
     assert_eq!((process.user().uid(), process.user().gid()), (0, 0));
 }
 

@@ -52,7 +52,7 @@ pub use identity::{CapSets, Identity};
 pub use ids::{IdMap, IdMaps};
 pub use listen::Listen;
 pub use load::{
-    MAX_BYTES, load, load_bytes, load_process, misspelt, parse, parse_stored, read_config,
+    MAX_BYTES, load, load_bytes, misspelt, parse, parse_process, parse_stored, read_config,
 };
 pub use merge::Changes;
 pub use mounts::{DevConsole, Mount, MountKind, options};

@@ -14,12 +14,14 @@ pub struct Descriptors {
     pub standard: [Option<Arc<OwnedFd>>; 3],
     /// Descriptors 3, 4 and so on.
     pub preserved: Vec<Arc<OwnedFd>>,
+    /// The socket that receives the master of the terminal.
+    pub console: Option<Arc<OwnedFd>>,
 }
 
 impl Descriptors {
-    /// Returns the descriptors that are given, the standard descriptors first.
+    /// Returns the descriptors that are given, the standard descriptors first, the console last.
     pub(super) fn all(&self) -> impl Iterator<Item = &OwnedFd> {
-        self.standard.iter().flatten().chain(&self.preserved).map(|fd| &**fd)
+        self.standard.iter().flatten().chain(&self.preserved).chain(&self.console).map(|fd| &**fd)
     }
 }
 
@@ -58,10 +60,18 @@ macro_rules! descriptor_methods {
         }
 
         /// Sends the master of the terminal to the Unix socket `path` (SCM_RIGHTS). Required if
-        /// the process has a terminal.
+        /// the process has a terminal, unless [`console`](Self::console) is called.
         #[must_use]
         pub fn console_socket(mut self, path: impl Into<PathBuf>) -> Self {
             self.options.console_socket = Some(path.into());
+            self
+        }
+
+        /// Sends the master of the terminal over `socket` (SCM_RIGHTS), a connected Unix socket,
+        /// before the call returns. It comes before [`console_socket`](Self::console_socket).
+        #[must_use]
+        pub fn console(mut self, socket: impl Into<OwnedFd>) -> Self {
+            self.descriptors.console = Some(Arc::new(socket.into()));
             self
         }
 

@@ -52,7 +52,7 @@ fn usage(cgroup: &Record, intel_rdt: Option<&resctrl::Record>) -> Result<Stats> 
 }
 
 /// Returns init and the state of a live container.
-fn live(container: &Entry) -> Result<(OwnedFd, &State)> {
+pub(super) fn live(container: &Entry) -> Result<(OwnedFd, &State)> {
     let init = match container.status()? {
         Status::Created | Status::Running | Status::Paused => container.pidfd()?,
         Status::Creating | Status::Stopped => None,

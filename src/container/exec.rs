@@ -43,9 +43,10 @@ fn exec(
     parent: Parent<'_>,
     detached: bool,
 ) -> Result<Running> {
-    let why = match (&options.process_file, options.command.args.is_empty()) {
-        (None, true) => "exec: no command given (or --process FILE)",
-        (Some(_), false) => "exec: a command and --process were given; only one can run",
+    let described = options.process_file.is_some() || options.process_json.is_some();
+    let why = match (described, options.command.args.is_empty()) {
+        (false, true) => "exec: no command given (or --process FILE)",
+        (true, false) => "exec: a command and --process were given; only one can run",
         _ => {
             let signals = &Ignored::of_this_process()?;
             let request = ExecRequest { parent, options, detached, signals };

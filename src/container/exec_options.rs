@@ -35,6 +35,13 @@ impl ExecOptions {
         ExecOptions { options, ..ExecOptions::default() }
     }
 
+    /// Runs the process that `json` describes, in the format of the `process` object in config.json.
+    /// Methods that change the process then have no effect.
+    pub fn process_json(json: impl Into<String>) -> ExecOptions {
+        let options = Options { process_json: Some(json.into()), ..Options::default() };
+        ExecOptions { options, ..ExecOptions::default() }
+    }
+
     /// Gives the process a terminal. Default: `false`.
     #[must_use]
     pub fn terminal(mut self, terminal: bool) -> Self {

@@ -5,20 +5,18 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{ControlMessage, MsgFlags, Shutdown, sendmsg, shutdown};
-use rustix::process::{WaitId, WaitIdOptions, waitid};
 
 use super::descriptors::Descriptors;
-use super::process::Process;
-use super::worker::{self, Answer, Request, WORKER};
+use super::pending::{Pending, reap};
+use super::worker::{self, Request, WORKER};
 use crate::init::lifetime::close_but;
 use crate::protocol::encode_error;
 use crate::sys::clone::{Child, clone3};
-use crate::sys::fdpass::{self, recv_with_fd, recv_with_fds, send_with_fd};
+use crate::sys::fdpass::{self, recv_with_fds, send_with_fd};
 use crate::sys::signal::{all_signals, swap_mask};
 use crate::terminal::stdio::ensure_open;
-use crate::{Context, Error, Kind, Result, log};
+use crate::{Context, Error, Kind, Result};
 
 /// A process with one thread from which workers are cloned, for a program with several threads.
 ///
@@ -72,19 +70,15 @@ impl ForkServer {
         Ok(ForkServer(Arc::new(Server { socket, process: child.pidfd, owner })))
     }
 
-    /// Runs `request` in a worker.
-    pub(super) fn call(
-        &self,
-        request: &Request,
-        descriptors: &Descriptors,
-    ) -> Result<Option<Process>> {
+    /// Starts a worker that runs `request`.
+    pub(super) fn begin(&self, request: &Request, descriptors: &Descriptors) -> Result<Pending> {
         let text = request.pack()?;
         let (answer, theirs) = pair()?;
         let fds = [&theirs, &text].into_iter().chain(descriptors.all());
         self.send(&fds.map(AsRawFd::as_raw_fd).collect::<Vec<_>>())
             .context("send the request to the fork server")?;
         drop(theirs);
-        receive(&answer, None)
+        Ok(Pending::new(answer, None))
     }
 
     fn send(&self, fds: &[RawFd]) -> Result<()> {
@@ -107,14 +101,11 @@ impl ForkServer {
     }
 }
 
-/// Runs `request` in a worker that is cloned from the calling process.
+/// Starts a worker that runs `request`, cloned from the calling process.
 ///
 /// # Errors
 /// [`Kind::State`] if the calling process has more than one thread.
-pub(super) fn call_directly(
-    request: &Request,
-    descriptors: &Descriptors,
-) -> Result<Option<Process>> {
+pub(super) fn begin_directly(request: &Request, descriptors: &Descriptors) -> Result<Pending> {
     check_single_threaded("use a ForkServer")?;
     let text = request.pack()?;
     let (answer, theirs) = pair()?;
@@ -125,7 +116,7 @@ pub(super) fn call_directly(
     })
     .context("clone a worker")?;
     drop(theirs);
-    receive(&answer, Some(child.pidfd))
+    Ok(Pending::new(answer, Some(child.pidfd)))
 }
 
 /// Clones a process with all signals blocked, so that no signal handler of the program runs in it.
@@ -162,67 +153,6 @@ fn serve(socket: OwnedFd) -> i32 {
                 send_with_fd(answer.as_fd(), &encode_error(&error), None)
             }
         };
-    }
-}
-
-/// Waits for the answer of a worker, and for its end. Without `worker`, the server sends its pidfd.
-///
-/// The end of the worker does not end `answer`, since init can have a copy of the socket.
-fn receive(answer: &OwnedFd, mut worker: Option<OwnedFd>) -> Result<Option<Process>> {
-    let mut buffer = [0; crate::protocol::MAX];
-    let mut result = None;
-    while result.is_none() || worker.is_none() {
-        if !has_message(answer, worker.as_ref())? {
-            break;
-        }
-        let (length, fd) =
-            recv_with_fd(answer.as_fd(), &mut buffer).context("wait for the answer of a worker")?;
-        let message = buffer.get(..length).unwrap_or_default();
-        if message.is_empty() {
-            break;
-        }
-        match (Answer::parse(message), fd) {
-            (Some(Answer::Worker), Some(fd)) => worker = Some(fd),
-            (Some(Answer::Ended), Some(fd)) => reap(&fd)?,
-            (Some(Answer::Warning(text)), _) => log::warn(text),
-            (Some(Answer::Done(pid)), Some(fd)) => result = Some(Ok(Some(Process::new(pid, fd)))),
-            (Some(Answer::Done(_)), None) => result = Some(Ok(None)),
-            (Some(Answer::Failed(error)), _) => result = Some(Err(error)),
-            (None, _) | (Some(Answer::Worker | Answer::Ended), None) => {
-                result = Some(Err(Error::new(Kind::System, "unexpected answer of a worker")));
-            }
-        }
-    }
-    if let Some(worker) = worker {
-        reap(&worker)?;
-    }
-    result.unwrap_or_else(|| Err(Error::new(Kind::System, "a worker ended without an answer")))
-}
-
-/// Waits for a message on `answer`. Returns `false` if the worker has ended without a message.
-fn has_message(answer: &OwnedFd, worker: Option<&OwnedFd>) -> Result<bool> {
-    let mut timeout = PollTimeout::NONE;
-    loop {
-        let mut fds = vec![PollFd::new(answer.as_fd(), PollFlags::POLLIN)];
-        fds.extend(worker.map(|worker| PollFd::new(worker.as_fd(), PollFlags::POLLIN)));
-        match poll(&mut fds, timeout) {
-            Ok(_) if fds.first().and_then(PollFd::any).unwrap_or(true) => return Ok(true),
-            // The last message may have arrived before the end was noticed.
-            Ok(_) if timeout == PollTimeout::NONE => timeout = PollTimeout::ZERO,
-            Ok(_) => return Ok(false),
-            Err(Errno::EINTR) => {}
-            Err(errno) => return Err(errno).context("wait for the answer of a worker"),
-        }
-    }
-}
-
-/// Reaps a worker or a process that a worker has created, unless the program has already reaped it,
-/// for example in a handler of SIGCHLD.
-fn reap(child: &OwnedFd) -> Result<()> {
-    let wait = || waitid(WaitId::PidFd(child.as_fd()), WaitIdOptions::EXITED);
-    match rustix::io::retry_on_intr(wait) {
-        Ok(_) | Err(rustix::io::Errno::CHILD) => Ok(()),
-        Err(errno) => Err(errno).context("wait for a worker"),
     }
 }
 

@@ -10,12 +10,14 @@ use super::descriptors::Descriptors;
 use super::events::{self, Events};
 use super::exec_options::ExecOptions;
 use super::fork_server::{self, ForkServer};
+use super::oom::OomWatch;
+use super::operation::Operation;
+use super::pending::Pending;
 use super::process::Process;
 use super::signal::Signal;
 use super::worker::{Request, Verb};
 use super::{kill, pause, ps, update};
 use crate::cgroup::Stats;
-use crate::config::Changes;
 use crate::state::{Entry, Id, Origin, Status, Store};
 use crate::{Error, Kind, Result};
 
@@ -59,8 +61,7 @@ impl Runtime {
     /// [`Kind::State`] if the container exists; [`Kind::Invalid`] if the configuration is invalid.
     /// After an error, nothing has been created.
     pub fn create(&self, id: &str, options: &CreateOptions) -> Result<Process> {
-        let verb = Verb::Create(Box::new(options.absolute()?));
-        self.spawn(Id::new(id)?, verb, &options.descriptors)
+        self.spawn(id, Operation::Create(options))
     }
 
     /// Creates and starts the container `id`. Returns its init, which has executed the program.
@@ -70,7 +71,7 @@ impl Runtime {
     /// created.
     pub fn run(&self, id: &str, options: &CreateOptions) -> Result<Process> {
         let verb = Verb::Run(Box::new(options.absolute()?));
-        self.spawn(Id::new(id)?, verb, &options.descriptors)
+        started(self.start_worker(Id::new(id)?, verb, &options.descriptors)?.wait()?)
     }
 
     /// Restores the container `id` from the images of a checkpoint. Returns its init, which runs.
@@ -78,8 +79,7 @@ impl Runtime {
     /// # Errors
     /// As for [`Runtime::create`]; [`Kind::System`] if CRIU fails.
     pub fn restore(&self, id: &str, options: &RestoreOptions) -> Result<Process> {
-        let verb = Verb::Restore(Box::new(options.absolute()?));
-        self.spawn(Id::new(id)?, verb, &options.create.descriptors)
+        self.spawn(id, Operation::Restore(options))
     }
 
     /// Returns a handle on the container `id`. The container need not exist: each method looks it
@@ -101,18 +101,36 @@ impl Runtime {
         }
     }
 
-    fn spawn(&self, id: Id, verb: Verb, descriptors: &Descriptors) -> Result<Process> {
-        self.call(id, verb, descriptors)?
-            .ok_or_else(|| Error::new(Kind::System, "a worker returned no process"))
+    /// Starts an operation on the container `id`, and returns before it is done: for a program
+    /// that must not wait, such as a server with one thread. Until the operation is done, the program
+    /// must reap neither the worker nor a process of the container.
+    ///
+    /// # Errors
+    /// An operation cannot be started; the errors of the operation itself come with its result.
+    pub fn begin(&self, id: &str, operation: Operation<'_>) -> Result<Pending> {
+        self.begin_on(Id::new(id)?, operation)
     }
 
-    fn call(&self, id: Id, verb: Verb, descriptors: &Descriptors) -> Result<Option<Process>> {
+    fn begin_on(&self, id: Id, operation: Operation<'_>) -> Result<Pending> {
+        let (verb, descriptors) = operation.verb()?;
+        self.start_worker(id, verb, &descriptors)
+    }
+
+    fn start_worker(&self, id: Id, verb: Verb, descriptors: &Descriptors) -> Result<Pending> {
         let request = Request::new(self.store.path().to_owned(), id, verb, descriptors);
         match &self.server {
-            Some(server) => server.call(&request, descriptors),
-            None => fork_server::call_directly(&request, descriptors),
+            Some(server) => server.begin(&request, descriptors),
+            None => fork_server::begin_directly(&request, descriptors),
         }
     }
+
+    fn spawn(&self, id: &str, operation: Operation<'_>) -> Result<Process> {
+        started(self.begin(id, operation)?.wait()?)
+    }
+}
+
+fn started(process: Option<Process>) -> Result<Process> {
+    process.ok_or_else(|| Error::new(Kind::System, "a worker returned no process"))
 }
 
 /// A container of a [`Runtime`].
@@ -149,7 +167,7 @@ impl Container {
     /// [`Kind::State`] unless the container is created. If the program cannot be executed or a hook
     /// fails, the container is deleted.
     pub fn start(&self) -> Result<()> {
-        self.call(Verb::Start)
+        self.call(Operation::Start)
     }
 
     /// Saves the container in images from which it can be restored, with CRIU. The container is deleted
@@ -159,7 +177,7 @@ impl Container {
     /// [`Kind::State`] unless the container is running or paused; [`Kind::System`] if CRIU fails. The
     /// container then runs on.
     pub fn checkpoint(&self, options: &CheckpointOptions) -> Result<()> {
-        self.call(Verb::Checkpoint(Box::new(options.absolute()?)))
+        self.call(Operation::Checkpoint(options))
     }
 
     /// Starts another process in the container. Returns the process when it has executed its
@@ -169,8 +187,7 @@ impl Container {
     /// [`Kind::State`] if the container is stopped or paused; [`Kind::Invalid`] if the process is
     /// invalid; the error of execve(2).
     pub fn exec(&self, options: &ExecOptions) -> Result<Process> {
-        let verb = Verb::Exec(Box::new(options.absolute()?));
-        self.runtime.spawn(self.id.clone(), verb, &options.descriptors)
+        started(self.runtime.begin_on(self.id.clone(), Operation::Exec(options))?.wait()?)
     }
 
     /// Sends a signal to init. [`Signal::KILL`] also reaches the other processes of the container.
@@ -209,10 +226,7 @@ impl Container {
     /// [`Kind::State`] if the container is stopped; [`Kind::Invalid`] if a limit is invalid. After
     /// an error, no limit has changed.
     pub fn update(&self, resources: &str) -> Result<()> {
-        let mut warnings = Vec::new();
-        let changes = Changes::parse(resources.as_bytes(), "resources", &mut warnings)?;
-        warnings.iter().for_each(crate::log::warn);
-        update::update(self.load()?, &changes, &[])
+        update::update_from_json(self.load()?, resources)
     }
 
     /// Returns the ids of all processes in the cgroups of the container, in ascending order.
@@ -238,23 +252,32 @@ impl Container {
         Events::open(&self.load()?, interval)
     }
 
+    /// Starts to watch a live container for a lack of memory; `None` if no controller counts its
+    /// memory.
+    ///
+    /// # Errors
+    /// [`Kind::State`] if the container is stopped.
+    pub fn watch_oom(&self) -> Result<Option<OomWatch>> {
+        OomWatch::open(&self.load()?)
+    }
+
     /// Deletes a stopped container: its remaining processes, its cgroup and its state. Runs the
     /// poststop hooks.
     ///
     /// # Errors
     /// [`Kind::State`] if the container is not stopped.
     pub fn delete(&self) -> Result<()> {
-        self.call(Verb::Delete { force: false })
+        self.call(Operation::Delete)
     }
 
     /// Kills the container if it is not stopped, and deletes it. A container that does not exist is
     /// no error.
     pub fn delete_by_force(&self) -> Result<()> {
-        self.call(Verb::Delete { force: true })
+        self.call(Operation::DeleteByForce)
     }
 
-    fn call(&self, verb: Verb) -> Result<()> {
-        self.runtime.call(self.id.clone(), verb, &Descriptors::default()).map(drop)
+    fn call(&self, operation: Operation<'_>) -> Result<()> {
+        self.runtime.begin_on(self.id.clone(), operation)?.wait().map(drop)
     }
 
     fn load(&self) -> Result<Entry> {

@@ -7,6 +7,14 @@ use crate::resctrl::{self, Schema};
 use crate::state::{Entry, State, Status};
 use crate::{Context, Error, Result, log};
 
+/// Changes limits to those of `resources`, JSON in the format of `linux.resources` in config.json.
+pub fn update_from_json(container: Entry, resources: &str) -> Result<()> {
+    let mut warnings = Vec::new();
+    let changes = Changes::parse(resources.as_bytes(), "resources", &mut warnings)?;
+    warnings.iter().for_each(log::warn);
+    update(container, &changes, &[])
+}
+
 /// Changes the limits of a container, and stores them for later commands. Takes the lock. After an
 /// error, no limit has changed.
 pub fn update(mut container: Entry, changes: &Changes, schemata: &[Schema]) -> Result<()> {

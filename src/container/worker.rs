@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::signal::SigSet;
@@ -14,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::criu_options::CheckpointOptions;
 use super::descriptors::Descriptors;
-use super::{checkpoint, create, delete, exec, restore, run, start};
+use super::{checkpoint, create, delete, exec, kill, pause, restore, run, start, update};
 use crate::checkpoint::Settings;
 use crate::init::lifetime::close_but;
 use crate::protocol::{MAX, decode_error, encode_error};
@@ -39,6 +40,8 @@ pub(super) struct Request {
     verb: Verb,
     /// Whether standard input, output and error are among the descriptors.
     standard: [bool; 3],
+    /// Whether the last descriptor is the socket that receives the master of the terminal.
+    console: bool,
 }
 
 /// An operation that a worker runs.
@@ -49,6 +52,10 @@ pub(super) enum Verb {
     Start,
     Exec(Box<ExecOptions>),
     Delete { force: bool },
+    Kill { signal: i32, all: bool },
+    Pause,
+    Resume,
+    Update { resources: String },
     Checkpoint(Box<CheckpointOptions>),
     Restore(Box<(CreateOptions, Settings)>),
 }
@@ -56,7 +63,7 @@ pub(super) enum Verb {
 impl Request {
     pub fn new(root: PathBuf, id: Id, verb: Verb, descriptors: &Descriptors) -> Request {
         let standard = descriptors.standard.each_ref().map(Option::is_some);
-        Request { root, id, verb, standard }
+        Request { root, id, verb, standard, console: descriptors.console.is_some() }
     }
 
     /// Encodes the request as JSON in an anonymous file.
@@ -91,11 +98,13 @@ pub(super) fn run(answer: &OwnedFd, text: OwnedFd, descriptors: Vec<OwnedFd>) ->
     let work = std::panic::AssertUnwindSafe(|| {
         let request = read(text).context("read the request");
         let placed = request.and_then(|request| {
-            let moved = place(answer, request.standard, descriptors);
-            Ok((moved.context("pass descriptors to a worker")?, request))
+            let placed = place(answer, &request, descriptors);
+            Ok((placed.context("pass descriptors to a worker")?, request))
         });
         let sent = match placed {
-            Ok((moved, request)) => tell(&moved, execute(request, &moved)),
+            Ok((Placed { answer, console }, request)) => {
+                tell(&answer, execute(request, &answer, console))
+            }
             Err(error) => tell(answer, Err(error)),
         };
         // If the program is gone, there is no receiver.
@@ -122,9 +131,15 @@ fn tell(answer: &OwnedFd, result: Result<Option<Child>>) -> Result<()> {
     Ok(send_with_fd(answer.as_fd(), &message, pidfd)?)
 }
 
-/// Moves the descriptors of the new process to their numbers and closes all others except `answer`.
-/// Returns a copy of `answer`.
-fn place(answer: &OwnedFd, standard: [bool; 3], descriptors: Vec<OwnedFd>) -> Result<OwnedFd> {
+/// The descriptors that a worker keeps for itself.
+struct Placed {
+    answer: OwnedFd,
+    console: Option<OwnedFd>,
+}
+
+/// Moves the descriptors of the new process to their numbers and closes all others except `answer`
+/// and the console. Returns copies of those two.
+fn place(answer: &OwnedFd, request: &Request, descriptors: Vec<OwnedFd>) -> Result<Placed> {
     // Above the numbers that the new process gets.
     let first_free = i32::try_from(descriptors.len() + 3).unwrap_or(i32::MAX);
     let above = |fd: BorrowedFd<'_>| rustix::io::fcntl_dupfd_cloexec(fd, first_free);
@@ -139,8 +154,9 @@ fn place(answer: &OwnedFd, standard: [bool; 3], descriptors: Vec<OwnedFd>) -> Re
     kept.push(moved.as_raw_fd());
     kept.sort_unstable();
     close_but(3, &kept)?;
+    let console = if request.console { copies.pop() } else { None };
     let mut copies = copies.into_iter();
-    for (given, copy_to) in standard.into_iter().zip(stdio::COPY_TO) {
+    for (given, copy_to) in request.standard.into_iter().zip(stdio::COPY_TO) {
         if given && let Some(fd) = copies.next() {
             copy_to(fd.as_fd())?;
         }
@@ -151,10 +167,10 @@ fn place(answer: &OwnedFd, standard: [bool; 3], descriptors: Vec<OwnedFd>) -> Re
         let placed = fcntl(&fd, FcntlArg::F_DUPFD(3))?;
         debug_assert!(placed < first_free);
     }
-    Ok(moved)
+    Ok(Placed { answer: moved, console })
 }
 
-fn execute(request: Request, answer: &OwnedFd) -> Result<Option<Child>> {
+fn execute(request: Request, answer: &OwnedFd, console: Option<OwnedFd>) -> Result<Option<Child>> {
     swap_mask(&SigSet::empty()).context("empty the signal mask")?;
     ignore(libc::SIGPIPE).context("ignore SIGPIPE")?;
     let warnings = answer.try_clone().context("copy the socket to the program")?;
@@ -168,21 +184,36 @@ fn execute(request: Request, answer: &OwnedFd) -> Result<Option<Child>> {
     // If the program is gone, it has nothing to reap.
     let reap = |ended: OwnedFd| drop(send_with_fd(answer.as_fd(), ENDED, Some(ended.as_fd())));
     let parent = Parent::OfCaller(&reap);
+    let console = console.map(Arc::new);
     match verb {
-        Verb::Create(options) => create::create(&store, &id, &options, parent).map(Some),
-        Verb::Run(options) => {
+        Verb::Create(mut options) => {
+            options.console = console;
+            create::create(&store, &id, &options, parent).map(Some)
+        }
+        Verb::Run(mut options) => {
+            options.console = console;
             run::detached(&store, &id, &options, parent, SignalGuard::block()?).map(Some)
         }
-        Verb::Exec(options) => exec::detached(&store, &id, &options, parent).map(Some),
+        Verb::Exec(mut options) => {
+            options.console = console;
+            exec::detached(&store, &id, &options, parent).map(Some)
+        }
         Verb::Start => start::start(&store, &id, None).map(|()| None),
         Verb::Checkpoint(options) => {
             checkpoint::checkpoint(&store, &id, &options, parent).map(|()| None)
         }
         Verb::Restore(options) => {
-            let (options, settings) = *options;
+            let (mut options, settings) = *options;
+            options.console = console;
             restore::detached(&store, &id, &options, &settings, parent).map(Some)
         }
         Verb::Delete { force } => delete::delete(&store, &id, force).map(|()| None),
+        Verb::Kill { signal, all } => kill::kill(&store.load(&id)?, signal, all).map(|()| None),
+        Verb::Pause => pause::pause(&mut store.load(&id)?).map(|()| None),
+        Verb::Resume => pause::resume(&mut store.load(&id)?).map(|()| None),
+        Verb::Update { resources } => {
+            update::update_from_json(store.load(&id)?, &resources).map(|()| None)
+        }
     }
 }
 

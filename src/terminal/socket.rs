@@ -50,6 +50,15 @@ fn refused(option: &str, path: &Path, errno: Errno) -> Error {
     Error::invalid(option, path, why)
 }
 
+/// Opens the socket for the master: `given`, which is connected, or else that at the path of
+/// `--console-socket`.
+pub fn open(path: Option<&Path>, given: Option<&OwnedFd>) -> Result<Option<OwnedFd>> {
+    match given {
+        Some(socket) => socket.try_clone().map(Some).context("copy the socket of the console"),
+        None => path.map(|path| connect("--console-socket", path)).transpose(),
+    }
+}
+
 /// Sends the master of a terminal, with `name` as the content of the message. Receivers use the
 /// name only as a description; `/dev/ptmx` is usual.
 pub fn send_master(socket: BorrowedFd<'_>, master: BorrowedFd<'_>, name: &str) -> Result<()> {

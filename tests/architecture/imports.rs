@@ -16,12 +16,17 @@ pub struct Graph {
 }
 
 impl Graph {
-    /// Reads the sources of this package.
+    /// Reads the sources of the library.
     pub fn read() -> Graph {
+        Graph::of("lib.rs")
+    }
+
+    /// Reads the sources of the crate whose root is the file `root`.
+    pub fn of(root: &str) -> Graph {
         let files = sources();
         let files: Vec<(&str, &str)> =
             files.iter().map(|(file, text)| (file.as_str(), text.as_str())).collect();
-        parse(&files)
+        parse_from(root, &files)
     }
 
     /// Pairs of an importing file and the file that it imports from.
@@ -71,15 +76,20 @@ struct Module {
 
 /// The graph of the given files, without what is compiled for tests only.
 pub fn parse(files: &[(&str, &str)]) -> Graph {
+    parse_from("lib.rs", files)
+}
+
+/// The graph of the modules of the crate whose root is the file `root`.
+fn parse_from(root: &str, files: &[(&str, &str)]) -> Graph {
     let texts: BTreeMap<&str, &str> = files.iter().copied().collect();
     let mut modules = BTreeMap::new();
-    add(&texts, "lib.rs", Vec::new(), &mut modules);
+    add(&texts, root, Vec::new(), &mut modules);
     let mut edges = BTreeSet::new();
     for (path, module) in &modules {
         for used in module.used() {
             if let Some(target) = resolve(&modules, path, used, 0) {
                 let to = &modules[&target].file;
-                if to != &module.file && to != "lib.rs" && module.file != "lib.rs" {
+                if to != &module.file && to != root && module.file != root {
                     edges.insert((module.file.clone(), to.clone()));
                 }
             }
@@ -88,7 +98,7 @@ pub fn parse(files: &[(&str, &str)]) -> Graph {
         for exported in &module.exports {
             if let Some(target) = resolve(&modules, path, exported.clone(), 0) {
                 let to = &modules[&target].file;
-                if module.file != "lib.rs" && Graph::top(to) != Graph::top(&module.file) {
+                if module.file != root && Graph::top(to) != Graph::top(&module.file) {
                     edges.insert((module.file.clone(), to.clone()));
                 }
             }
@@ -105,7 +115,8 @@ fn add(
 ) {
     let Some(text) = texts.get(file) else { panic!("there is no {file}") };
     let tokens = without_tests(&tokens(text));
-    let dir = match file.strip_suffix("mod.rs").or_else(|| file.strip_suffix("lib.rs")) {
+    let roots = ["mod.rs", "lib.rs", "main.rs"];
+    let dir = match roots.iter().find_map(|root| file.strip_suffix(root)) {
         Some(dir) => dir.to_owned(),
         None => file.strip_suffix(".rs").unwrap().to_owned() + "/",
     };

@@ -31,8 +31,7 @@ pub fn create<'a>(store: &Store, request: &CreateRequest<'a>) -> Result<Created<
     let notify_dir = || store.path().join(request.id.as_str()).join(sd_notify::DIR);
     let notify_dir = options.notify.as_ref().map(|_| notify_dir());
     let (mut plan, raw) = plan(request, &host, notify_dir, &mut warnings)?;
-    let console = options.console_socket.as_deref();
-    let console = console.map(|path| socket::connect("--console-socket", path)).transpose()?;
+    let console = socket::open(options.console_socket.as_deref(), options.console.as_deref())?;
     warnings.iter().for_each(log::warn);
 
     plan.hooks.open_output()?;
@@ -61,7 +60,7 @@ pub(crate) fn plan(
         preserve_fds: options.preserve_fds,
         listen: options.listen.clone(),
         terminal: TerminalRequest {
-            console_socket: options.console_socket.is_some(),
+            console_socket: options.console_socket.is_some() || options.console.is_some(),
             detached: request.detached,
         },
         cgroup: CgroupRequest {

@@ -1,4 +1,6 @@
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +32,9 @@ pub struct Options {
     pub config: Option<PathBuf>,
     /// The socket that receives the master of the terminal.
     pub console_socket: Option<PathBuf>,
+    /// A connected socket that receives the master, in the place of `console_socket`.
+    #[serde(skip)]
+    pub console: Option<Arc<OwnedFd>>,
     /// The socket that receives a pidfd of init.
     pub pidfd_socket: Option<PathBuf>,
     pub pid_file: Option<PathBuf>,

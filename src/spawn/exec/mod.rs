@@ -35,11 +35,13 @@ pub fn exec(container: &Entry, request: &ExecRequest<'_>) -> Result<Running> {
     let (state, status) = running(container, request.options.ignore_paused)?;
     let host = Host::probe()?;
     let config = container.config()?;
-    let file = request.options.process_file.as_deref();
-    let process = process::resolve(&config, file, &request.options.command, &mut warnings)?;
+    let (json, file) = (&request.options.process_json, &request.options.process_file);
+    let command = &request.options.command;
+    let process =
+        process::resolve(&config, json.as_deref(), file.as_deref(), command, &mut warnings)?;
     let plan = ExecPlan::new(&config, &process, state, request, &host, &mut warnings)?;
-    let console = request.options.console_socket.as_deref();
-    let console = console.map(|path| socket::connect("--console-socket", path)).transpose()?;
+    let options = request.options;
+    let console = socket::open(options.console_socket.as_deref(), options.console.as_deref())?;
     if status == Status::Created {
         if !host.may_trace() {
             // Its init is not dumpable (prctl(2), PR_SET_DUMPABLE): setns(2) would say EPERM.

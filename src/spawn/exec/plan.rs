@@ -79,7 +79,8 @@ impl ExecPlan {
             ids: ids.as_ref().filter(|_| namespaces.user == Choice::New),
             keeps_groups: annotations::keeps_groups(config),
             terminal: TerminalRequest {
-                console_socket: request.options.console_socket.is_some(),
+                console_socket: request.options.console_socket.is_some()
+                    || request.options.console.is_some(),
                 detached: request.detached,
             },
             host,

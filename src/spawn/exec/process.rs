@@ -1,5 +1,6 @@
 //! The process that `exec` starts.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -28,17 +29,25 @@ pub struct Command {
     pub label: Option<String>,
 }
 
-/// Returns the process in the form of config.json: that of `file`, or the container's own process
-/// with the changes of `command`. Limits, capabilities and other settings that a process.json leaves
-/// out come from the container's own process.
+/// Returns the process in the form of config.json: that of a process.json, given as the text `json`
+/// or as a file, or the container's own process with the changes of `command`. Limits, capabilities
+/// and other settings that a process.json leaves out come from the container's own process.
 pub fn resolve(
     config: &Spec,
+    json: Option<&str>,
     file: Option<&Path>,
     command: &Command,
     warnings: &mut Vec<String>,
 ) -> Result<Process> {
-    if let Some(path) = file {
-        let mut loaded = config::load_process(path)?;
+    let text = match (json, file) {
+        (Some(json), _) => Some((Cow::Borrowed(json.as_bytes()), Cow::Borrowed("process"))),
+        (None, Some(path)) => {
+            Some((Cow::Owned(config::read_config(path)?), path.to_string_lossy()))
+        }
+        (None, None) => None,
+    };
+    if let Some((text, name)) = text {
+        let mut loaded = config::parse_process(&text, &name)?;
         warnings.append(&mut loaded.warnings);
         return Ok(completed(loaded.process, config.process().as_ref()));
     }
@@ -190,7 +199,7 @@ mod tests {
         "rlimits":[{"type":"RLIMIT_NOFILE","soft":10,"hard":10}],"oomScoreAdj":3}"#;
 
     fn resolved(command: Command) -> Result<Process> {
-        resolve(&config(OWN), None, &command, &mut Vec::new())
+        resolve(&config(OWN), None, None, &command, &mut Vec::new())
     }
 
     #[test]

@@ -1,4 +1,6 @@
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +25,8 @@ pub struct ExecRequest<'a> {
 pub struct Options {
     /// The file that describes the process (config.md, "Process"), in place of `command`.
     pub process_file: Option<PathBuf>,
+    /// The content of such a file, in the place of `process_file`.
+    pub process_json: Option<String>,
     /// The container's own process, with changes.
     pub command: Command,
     /// Cgroups below the container's own, which the process enters in place of those.
@@ -32,6 +36,9 @@ pub struct Options {
     pub ignore_paused: bool,
     /// The socket that receives the master of the terminal.
     pub console_socket: Option<PathBuf>,
+    /// A connected socket that receives the master, in the place of `console_socket`.
+    #[serde(skip)]
+    pub console: Option<Arc<OwnedFd>>,
     /// The socket that receives a pidfd of the process.
     pub pidfd_socket: Option<PathBuf>,
     /// The file for the process id, written once the program runs.
