@@ -287,9 +287,9 @@ rt delete --force "demo-$$-pids"
 prove "$([[ $took -lt 2000 && ! -e $file ]] && echo yes)" \
     "the host lives on" "(killed and deleted)" "starts a process in $took ms"
 
-# ---- 3. root that is nobody -------------------------------------------------------------------------
+# ---- 3. root that is not root ------------------------------------------------------------------------
 
-heading "The same container, with root inside mapped to nobody outside"
+heading "The same container, with root inside mapped to uid 100000"
 bundle mapped "$namespaces"'
 echo "uid=$(id -u)"
 echo "key=$(cat /keys/root-only 2>&1)"
@@ -305,7 +305,7 @@ prove "$([[ $inside && $inside == "$host" && $inside != "$own" ]] && echo yes)" 
     "its own user namespace" "$inside" "same; the host's is ${own#*:}"
 inside=$(said mapped uid)
 host=$(status "$pid" Uid)
-prove "$([[ $inside == 0 && $host == 100000 ]] && echo yes)" "root inside, nobody outside" "uid $inside" "uid $host"
+prove "$([[ $inside == 0 && $host == 100000 ]] && echo yes)" "root inside, uid 100000 outside" "uid $inside" "uid $host"
 inside=$(said mapped key)
 prove "$([[ $inside == *"Permission denied"* && $plain_key == "root's own key" ]] && echo yes)" \
     "root's 0600 file, mounted in" "${inside##*: }" "without the mapping: read"
