@@ -70,9 +70,12 @@ def bulk(ctr):
 @row("W04", "containerd", "output that nobody reads stops its writer alone, and is there for the next reader", of_shim=True)
 def unread(ctr):
     size = 1000000
-    script = f"yes | head -c {size}; echo end >/end; sleep 1000"
+    # Not before the client has left that starts the task, and reads its output for a moment.
+    script = f"until [ -e /go ]; do sleep 0.1; done; yes | head -c {size}; echo end >/end; sleep 1000"
     with ctr.container("unread", command=("sh", "-c", script)) as name:
         root = f"/proc/{ctr.pid(name)}/root"
+        with open(f"{root}/go", "w", encoding="utf-8"):
+            pass
         # A full pipe is not read from; everything else works.
         equal(ctr.exec(name, "echo", "here").out, "here\n", "an exec meanwhile")
         ctr("task", "pause", name)
