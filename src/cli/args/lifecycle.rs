@@ -154,7 +154,7 @@ Examples:
   bulkhead info
   bulkhead info --format json | jq '.features[] | select(.cost)'
 
-docs/info.md describes the keys of the JSON and the features.")]
+info.md in the documentation describes the keys of the JSON and the features.")]
 pub struct InfoArgs {
     /// Output format: text or json.
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]
