@@ -113,11 +113,11 @@ pub struct CheckpointArgs {
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub parent_path: Option<PathBuf>,
 
-    /// Let the container run on.
+    /// Keep the container running.
     #[arg(long)]
     pub leave_running: bool,
 
-    /// Save only memory, and let the container run on.
+    /// Save only memory, and keep the container running.
     #[arg(long)]
     pub pre_dump: bool,
 
