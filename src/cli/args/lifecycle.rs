@@ -70,7 +70,10 @@ pub(super) const AFTER_BUNDLE: usize = 0;
 Examples:
   bulkhead run web                   the bundle in the current directory
   bulkhead run --bundle /srv/web web
-  bulkhead run --detach --pid-file web.pid web")]
+  bulkhead run --detach --pid-file web.pid web
+
+Exit status: that of the process, or 128 plus the number of the signal that
+killed it; 0 with --detach; 1 for an error.")]
 pub struct RunArgs {
     /// The arguments of `create`.
     #[command(flatten)]
