@@ -33,7 +33,12 @@ name = $(firstword $(subst :, ,$1))
 place = $(DESTDIR)$($(lastword $(subst :, ,$1))dir)/$(call name,$1)
 
 INSTALL ?= install
-documents := LICENSE CHANGELOG.md SECURITY.md $(wildcard docs/*.md)
+# With their directories, so that the links between the pages resolve. The directory that integration/README.md
+# links to as config is a link to the examples.
+documents := README.md ARCHITECTURE.md CHANGELOG.md CONTRIBUTING.md LICENSE SECURITY.md \
+	$(wildcard docs/*.md docs/*.svg docs/*.json) examples/run.rs fuzz/README.md integration/README.md \
+	seccomp-profiles/README.md
+documentdirs := $(patsubst %/,$(docdir)/%,$(sort $(filter-out ./,$(dir $(documents)))))
 profiles := $(wildcard seccomp-profiles/*.json)
 examples := $(wildcard integration/config/*)
 sources := $(shell find src hack/manual hack/build.ld hack/build.sh hack/lib.sh hack/manual.rs hack/manual.sh \
@@ -57,15 +62,15 @@ $(built)/manual: $(sources)
 
 install: $(PROGRAMS) $(MANUAL)
 	$(INSTALL) -d $(addprefix $(DESTDIR),$(mandir)/man8 $(bashdir) $(zshdir) $(fishdir) \
-		$(profiledir) $(docdir)/examples)
+		$(profiledir) $(documentdirs))
 	$(foreach each,$(programs),$(INSTALL) -D -m 755 $(PROGRAMS)/$(call name,$(each)) $(call place,$(each)) &&) true
 	$(INSTALL) -m 644 $(MANUAL)/man/*.8 $(DESTDIR)$(mandir)/man8
 	$(INSTALL) -m 644 $(MANUAL)/completions/bulkhead.bash $(DESTDIR)$(bashdir)/bulkhead
 	$(INSTALL) -m 644 $(MANUAL)/completions/_bulkhead $(DESTDIR)$(zshdir)/_bulkhead
 	$(INSTALL) -m 644 $(MANUAL)/completions/bulkhead.fish $(DESTDIR)$(fishdir)/bulkhead.fish
 	$(INSTALL) -m 644 $(profiles) $(DESTDIR)$(profiledir)
-	$(INSTALL) -m 644 $(documents) $(DESTDIR)$(docdir)
-	$(INSTALL) -m 644 seccomp-profiles/README.md $(DESTDIR)$(docdir)/seccomp-profiles.md
+	$(foreach each,$(documents),$(INSTALL) -m 644 $(each) $(DESTDIR)$(docdir)/$(each) &&) true
+	ln -sfn ../examples $(DESTDIR)$(docdir)/integration/config
 	$(INSTALL) -m 644 $(examples) $(DESTDIR)$(docdir)/examples
 	@# The examples name the program where it is now.
 	cd $(DESTDIR)$(docdir)/examples && \
@@ -77,9 +82,9 @@ uninstall:
 		$(DESTDIR)$(zshdir)/_bulkhead $(DESTDIR)$(fishdir)/bulkhead.fish
 	rm -f $(addprefix $(DESTDIR)$(profiledir)/,$(notdir $(profiles)))
 	rm -f $(addprefix $(DESTDIR)$(docdir)/examples/,$(notdir $(examples)))
-	rm -f $(addprefix $(DESTDIR)$(docdir)/,$(notdir $(documents)) seccomp-profiles.md)
+	rm -f $(addprefix $(DESTDIR)$(docdir)/,$(documents) integration/config)
 	@# Those that install may have made; a directory that holds a file of somebody else stays.
-	for directory in $(profiledir) $(datadir)/bulkhead $(docdir)/examples $(docdir) $(mandir)/man8 \
+	for directory in $(profiledir) $(datadir)/bulkhead $(documentdirs) $(docdir) $(mandir)/man8 \
 		$(foreach each,$(docdir) $(bashdir) $(zshdir) $(fishdir),$(each) $(patsubst %/,%,$(dir $(each)))); do \
 		[ ! -d "$(DESTDIR)$$directory" ] || \
 			rmdir --ignore-fail-on-non-empty "$(DESTDIR)$$directory"; \

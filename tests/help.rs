@@ -139,3 +139,24 @@ fn frequent_options_are_first() {
         assert_eq!(options, wanted, "{name}");
     }
 }
+
+/// The help of a command that waits for a process tells the exit status, and so does the help of the program.
+#[test]
+fn help_tells_the_exit_status() {
+    let program = printed(&["help"]);
+    let paragraph = |text: &str| {
+        let found = text.split("\n\n").find(|part| part.starts_with("Exit status: "));
+        found.unwrap_or_default().replace('\n', " ")
+    };
+    let whole = paragraph(&program);
+    let waiting = "Without --detach, run, exec, record and restore exit with the status of the process, \
+                   or with 128 plus the number of the signal that killed it.";
+    assert!(whole.contains(waiting) && whole.contains("audit with 2 for findings"), "{program}");
+    for name in ["run", "exec", "record", "restore"] {
+        let text = printed(&["help", name]);
+        let own = paragraph(&text);
+        assert!(own.contains("that of the process, or 128 plus the number"), "{text}");
+        assert_eq!(own.contains("0 with --detach"), name != "record", "{text}");
+    }
+    assert!(paragraph(&printed(&["help", "audit"])).contains("2 if one is"));
+}

@@ -64,6 +64,49 @@ fn every_command_has_a_page_with_each_of_its_options() {
     assert_eq!(found, wanted);
 }
 
+/// The order is that of man-pages(7).
+#[test]
+fn pages_have_the_sections_of_a_manual_in_order() {
+    let pages = manual().join("man");
+    let mut root = Cli::command().disable_help_subcommand(true);
+    root.build();
+    for command in std::iter::once(&root).chain(root.get_subcommands()) {
+        let name = match command.get_name() {
+            "bulkhead" => "bulkhead.8".to_owned(),
+            name => format!("bulkhead-{name}.8"),
+        };
+        let text = fs::read_to_string(pages.join(&name)).unwrap().replace("\\-", "-");
+        let titles: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix(".SH ")).collect();
+        let at = |title: &str| titles.iter().position(|found| *found == title);
+        let arguments = command.get_positionals().next().map(|_| "ARGUMENTS");
+        let stateless = ["spec", "features", "info"].contains(&command.get_name());
+        let wanted = ["NAME", "SYNOPSIS", "DESCRIPTION"].into_iter().chain(arguments);
+        let wanted = wanted.chain(["OPTIONS", "EXIT STATUS", "ENVIRONMENT"]);
+        let wanted = wanted.chain((!stateless).then_some("FILES")).chain(["SEE ALSO"]);
+        let found: Vec<_> =
+            wanted.map(|title| at(title).unwrap_or_else(|| panic!("{name}: {title}"))).collect();
+        assert!(found.is_sorted(), "{name}: {titles:?}");
+        assert_eq!(titles.last(), Some(&"SEE ALSO"), "{name}: {titles:?}");
+        assert!(!text.contains("see a summary"), "{name}");
+        // Its own page is not named, others exist.
+        let related = text.split(".SH SEE ALSO\n").nth(1).unwrap();
+        assert!(related.lines().count() > 1, "{name}: {related}");
+        for line in related.lines() {
+            let page = line.trim_start_matches("\\fB").replace("\\fR(", ".");
+            let page = page.trim_end_matches(',').trim_end_matches(')');
+            assert!(
+                page != name && (!page.starts_with("bulkhead") || pages.join(page).exists()),
+                "{name}: {page}"
+            );
+        }
+    }
+    let text = |name: &str| fs::read_to_string(pages.join(name)).unwrap();
+    assert!(text("bulkhead.8").contains(".SH FILES\n.TP\n\\fB/run/bulkhead\\fR\n"));
+    assert!(text("bulkhead-audit.8").contains(".SH EXIT STATUS\n0 if no finding is as severe"));
+    assert!(text("bulkhead-run.8").contains(".SH EXIT STATUS\nThat of the process, or 128 plus"));
+    assert!(text("bulkhead-kill.8").contains(".SH EXIT STATUS\n0 for success, 1 for an error.\n"));
+}
+
 #[test]
 fn pages_are_rendered_without_a_warning() {
     if installed("groff").is_none() {

@@ -16,12 +16,13 @@ from reading import RUN, TOP, blocks, dialogue
 # Seconds for the blocks of one name, in a test that hangs.
 LIMIT = int(os.environ.get("BULKHEAD_TEST_PATIENCE", 120))
 
-# A bundle, and the profiles of seccomp-profiles.
+# A bundle, and the profiles where the package has them.
 BUNDLE = """
 mkdir -p rootfs/bin rootfs/dev rootfs/proc rootfs/sys
 cp "$(command -v busybox)" rootfs/bin/busybox
 for name in sh true sleep; do ln -s busybox rootfs/bin/$name; done
-cp "$TOP"/seccomp-profiles/*.json .
+mount -t tmpfs tmpfs /usr/share && mkdir -p /usr/share/bulkhead/seccomp-profiles
+cp "$TOP"/seccomp-profiles/*.json /usr/share/bulkhead/seccomp-profiles
 bulkhead spec
 jq '.process.terminal = false | .process.args = ["true"]' config.json > config.new && mv config.new config.json
 """

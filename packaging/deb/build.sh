@@ -16,10 +16,11 @@ documents=$tree/usr/share/doc/bulkhead
 maintainer=$(git -C "$here" log -1 --format='%cn <%ce>')
 date=$(date --utc --date="@${SOURCE_DATE_EPOCH:?}" '+%a, %d %b %Y %H:%M:%S +0000')
 
-# Debian's policy: a reference to the licence that the system has, and compressed pages and changes.
-rm "$documents/LICENSE"
+# Debian's policy: a reference to the licence that the system has, and compressed pages and changes. The names
+# that other pages link to stay.
 install -m 644 "$here/copyright" "$documents/copyright"
-mv "$documents/CHANGELOG.md" "$documents/changelog"
+ln -sf copyright "$documents/LICENSE"
+cp "$documents/CHANGELOG.md" "$documents/changelog"
 cat >"$documents/changelog.Debian" <<END
 bulkhead ($version) unstable; urgency=medium
 

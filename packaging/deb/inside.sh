@@ -37,6 +37,14 @@ else
     echo "no bash-completion here: the completions are there, and were not tried"
 fi
 grep -q /usr/sbin/bulkhead /usr/share/doc/bulkhead/examples/daemon.json
+cd /usr/share/doc/bulkhead
+for page in README.md LICENSE CHANGELOG.md docs/install.md integration/config/crio.conf \
+    seccomp-profiles/README.md; do
+    [ -s "$page" ] || {
+        echo "not in the documentation: $page" >&2
+        exit 1
+    }
+done
 
 mkdir -p "$work/bundle/rootfs"/{bin,dev,proc,sys}
 cd "$work/bundle"

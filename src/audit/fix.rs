@@ -89,7 +89,7 @@ impl Editor<'_> {
             "BH-PROPAGATION-SHARED" => self.unshare_mounts(pointer),
             "BH-SECCOMP-NONE" | "BH-SECCOMP-DEFAULT-ALLOW" => {
                 let profile = serde_json::from_str(PROFILE).ok()?;
-                self.set("/linux/seccomp", profile, "set the profile seccomp-profiles/default.json")
+                self.set("/linux/seccomp", profile, "set the profile default.json of bulkhead")
             }
             id if id.starts_with("BH-SECCOMP-") => self.forbid(&finding.object),
             "BH-SYSCTL-HOST" => self.remove_member(pointer),

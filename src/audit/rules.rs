@@ -34,9 +34,8 @@ static RULES: &[Rule] = rules! {
         "remove the mount, or mount the one file or directory that is needed, read-only",
         "the program that reads or writes there", checks::host_binds;
     "BH-BIND-SOCKET", Critical, Files, Some(Medium),
-        "Who can connect to this socket of the host is root there: its server starts whatever it \
-         is \
-         asked to, and a read-only mount does not prevent that.",
+        "Every process that can connect to this socket is root on the host: the server behind it \
+         starts any program on request, and a read-only mount does not prevent that.",
         "remove the mount, or give a proxy that permits the few requests that are needed",
         "the program that talks to that server",
         checks::bind_socket;
@@ -220,7 +219,7 @@ static RULES: &[Rule] = rules! {
         checks::seccomp_mount;
     "BH-SECCOMP-NONE", Medium, Any, None,
         "The program can make every system call, so every fault of the kernel is in its reach.",
-        "set linux.seccomp, for example to seccomp-profiles/default.json",
+        "set linux.seccomp, for example to the profile default.json of bulkhead",
         "programs that use rare system calls",
         checks::seccomp_none;
     "BH-SECCOMP-TRACE", Low, Any, None,

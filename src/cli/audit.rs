@@ -21,7 +21,7 @@ const FOUND: i32 = 2;
 /// Prints the findings. Returns the exit status.
 pub fn run(global: &Global, args: &AuditArgs) -> Result<i32> {
     if let Some(id) = args.ignore.iter().find(|id| !audit::is_rule(id)) {
-        let why = "there is no such rule; docs/audit.md lists them";
+        let why = "there is no such rule; audit.md in the documentation lists them";
         return Err(Error::invalid("--ignore", id, why));
     }
     let target = Target::new(global, args)?;

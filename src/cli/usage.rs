@@ -9,7 +9,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::args::{self, LogFormat};
 use super::log;
-use crate::{Error, Kind};
+use crate::{Error, Kind, config};
 
 /// The exit status for an unknown command, as in runc.
 const NO_SUCH_COMMAND: u8 = 3;
@@ -116,6 +116,29 @@ fn detail(usage: &clap::Error, kind: ContextKind) -> Option<&str> {
     }
 }
 
+/// Returns the first suggestion of the parser that the word resembles: the parser's own limit is so low that it
+/// suggests `--root` for `--foo`.
+fn near<'a>(usage: &'a clap::Error, kind: ContextKind, word: &str) -> Option<&'a str> {
+    let suggested = match usage.get(kind)? {
+        ContextValue::String(text) => std::slice::from_ref(text),
+        ContextValue::Strings(texts) => texts,
+        _ => return None,
+    };
+    suggested.iter().map(String::as_str).find(|known| resembles(word, known))
+}
+
+/// Whether a word may stand for a name: it is the beginning of the name, has one wrong letter, or has two but not the
+/// first.
+fn resembles(word: &str, name: &str) -> bool {
+    let letters = |text: &str| -> Vec<char> {
+        let text = text.trim_start_matches('-');
+        text.split(['=', ' ']).next().unwrap_or_default().chars().collect()
+    };
+    let (word, name) = (letters(word), letters(name));
+    let wrong = if word.first() == name.first() { 2 } else { 1 };
+    name.starts_with(&word) || config::distance(&word, &name) <= wrong
+}
+
 /// Returns the first usage line of an error of the parser, such as `bulkhead exec [OPTIONS] ...`.
 fn usage_line(text: &str) -> &str {
     let line = text.lines().find_map(|line| line.strip_prefix("Usage: "));
@@ -139,7 +162,7 @@ fn message(usage: &clap::Error, words: &[OsString]) -> String {
         // The parser looks for a similar name only where the command itself stands, not after help.
         let again = args::definition().try_get_matches_from(["bulkhead", name]).err();
         let similar =
-            again.as_ref().and_then(|error| detail(error, ContextKind::SuggestedSubcommand));
+            again.as_ref().and_then(|error| near(error, ContextKind::SuggestedSubcommand, name));
         return cured(format!("no such command: '{}'", name.escape_debug()), "", instead, similar);
     }
     let missing = usage.kind() == ErrorKind::MissingRequiredArgument;
@@ -165,7 +188,12 @@ fn message(usage: &clap::Error, words: &[OsString]) -> String {
         _ if missing && !line.is_empty() => return format!("{error}; usage: {line}"),
         _ => None,
     };
-    let similar = value(ContextKind::SuggestedArg).or(value(ContextKind::SuggestedValue));
+    let given = value(ContextKind::InvalidValue).unwrap_or_default();
+    let similar = near(usage, ContextKind::SuggestedArg, argument).or(near(
+        usage,
+        ContextKind::SuggestedValue,
+        given,
+    ));
     // An error that lists the possible values needs no help.
     if instead.is_none() && similar.is_none() && error.ends_with(']') {
         return error;
@@ -190,6 +218,9 @@ fn instead_of(command: &str, argument: &str) -> Option<&'static str> {
             .then_some("the program to run is process.args in config.json");
     }
     let name = argument.split(['=', ' ']).next().unwrap_or_default();
+    if name == "--rootless" {
+        return Some("--rootless stands before the command");
+    }
     let mut rows = OPTIONS.iter().filter(|(commands, ..)| commands.contains(&command));
     rows.find(|(_, options, _)| options.contains(&name)).map(|(.., instead)| *instead)
 }
@@ -272,6 +303,17 @@ mod tests {
             ("b kil c", "no such command: 'kil'; similar: 'kill'"),
             ("b delete --forc c", "delete: unexpected argument '--forc' found; similar: '--force'"),
             ("b delete --nothing c", "(see 'bulkhead help delete')"),
+            (
+                "b audit --foo",
+                "audit: unexpected argument '--foo' found (see 'bulkhead help audit')",
+            ),
+            ("b audit --fail high", "'--fail' found; similar: '--fail-on'"),
+            ("b run --bundel=x c", "similar: '--bundle'"),
+            ("b --rotless true list", "similar: '--rootless'"),
+            ("b help kil", "similar: 'kill'"),
+            ("b list --rootless true", "'--rootless' found; --rootless stands before the command"),
+            ("b list --rootless=true", "--rootless stands before the command"),
+            ("b spec --rotless", "similar: '--rootless'"),
             ("b update --memory", "(see 'bulkhead help update')"),
             ("b list -f jsn", "[possible values: table, json]; similar: 'json'"),
             ("b frobnicate", "no such command: 'frobnicate' (see 'bulkhead help')"),

@@ -278,7 +278,7 @@ fn resembles(name: &str, known: &str) -> bool {
 }
 
 /// Returns the number of letters to insert, remove or replace (Levenshtein distance).
-pub(super) fn distance(a: &[char], b: &[char]) -> usize {
+pub fn distance(a: &[char], b: &[char]) -> usize {
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, x) in a.iter().enumerate() {
         let mut diagonal = i;

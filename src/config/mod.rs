@@ -54,6 +54,7 @@ pub use listen::Listen;
 pub use load::{
     MAX_BYTES, load, load_bytes, misspelt, parse, parse_process, parse_stored, read_config,
 };
+pub use members::distance;
 pub use merge::Changes;
 pub use mounts::{DevConsole, Mount, MountKind, options};
 pub use namespaces::{Choice, KINDS, Kind, Namespaces, kind_name};

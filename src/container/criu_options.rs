@@ -156,7 +156,7 @@ impl CheckpointOptions {
         self
     }
 
-    /// Lets the container run on after it is saved. Otherwise the container is deleted.
+    /// Keeps the container running after it is saved. Otherwise the container is deleted.
     #[must_use]
     pub fn leave_running(mut self, leave_running: bool) -> Self {
         self.dump.leave_running = leave_running;

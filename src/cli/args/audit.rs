@@ -44,7 +44,7 @@ error.
 
 A configuration is audited whether or not this runtime can run it. A running
 container is audited by what the kernel reports about it; what could not be
-read is listed. docs/audit.md lists the rules.")]
+read is listed. audit.md in the documentation lists the rules.")]
 pub struct AuditArgs {
     /// A config.json, a container ID, or - for standard input.
     ///

@@ -113,11 +113,11 @@ pub struct CheckpointArgs {
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub parent_path: Option<PathBuf>,
 
-    /// Let the container run on.
+    /// Keep the container running.
     #[arg(long)]
     pub leave_running: bool,
 
-    /// Save only memory, and let the container run on.
+    /// Save only memory, and keep the container running.
     #[arg(long)]
     pub pre_dump: bool,
 
@@ -147,7 +147,10 @@ pub struct CheckpointArgs {
     after_long_help = "\
 Examples:
   bulkhead restore --bundle /srv/web --image-path /srv/images web
-  bulkhead restore --detach --pid-file web.pid web"
+  bulkhead restore --detach --pid-file web.pid web
+
+Exit status: that of the process, or 128 plus the number of the signal that
+killed it; 0 with --detach; 1 for an error."
 )]
 pub struct RestoreArgs {
     /// ID for the container: letters, digits and _ + - . only.

@@ -70,7 +70,10 @@ pub(super) const AFTER_BUNDLE: usize = 0;
 Examples:
   bulkhead run web                   the bundle in the current directory
   bulkhead run --bundle /srv/web web
-  bulkhead run --detach --pid-file web.pid web")]
+  bulkhead run --detach --pid-file web.pid web
+
+Exit status: that of the process, or 128 plus the number of the signal that
+killed it; 0 with --detach; 1 for an error.")]
 pub struct RunArgs {
     /// The arguments of `create`.
     #[command(flatten)]
@@ -154,7 +157,7 @@ Examples:
   bulkhead info
   bulkhead info --format json | jq '.features[] | select(.cost)'
 
-docs/info.md describes the keys of the JSON and the features.")]
+info.md in the documentation describes the keys of the JSON and the features.")]
 pub struct InfoArgs {
     /// Output format: text or json.
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]

@@ -95,8 +95,9 @@ Examples:
 
 Exit status: 0 for success, 1 for an error, 3 for an unknown command. An error
 is one line on standard error.
-run and exec exit with the status of the process, or with 128 plus the number
-of the signal that killed it. exec exits with 255 if no process was started.
+Without --detach, run, exec, record and restore exit with the status of the
+process, or with 128 plus the number of the signal that killed it. exec exits
+with 255 if no process was started, audit with 2 for findings.
 
 'bulkhead help COMMAND' prints more about a command.";
 
@@ -220,15 +221,12 @@ pub enum Command {
     Start(IdArgs),
     /// Create and start a container, and wait for it to exit.
     ///
-    /// Exits with the status of the container's process, or with 128 plus the number of the signal
-    /// that killed it. The container is then deleted, unless --keep or --detach is given.
+    /// The container is deleted after the end of its process, unless --keep or --detach is given.
     Run(RunArgs),
     /// Run another process in a container.
     ///
     /// The process has the user, environment, limits and seccomp filter of the container's own
-    /// process, unless an option or the --process file changes them. Exits with the status of the
-    /// process, with 128 plus the number of the signal that killed it, or with 255 if it was not
-    /// started.
+    /// process, unless an option or the --process file changes them.
     Exec(Box<ExecArgs>),
     /// Print the state of a container as JSON.
     State(IdArgs),
@@ -260,8 +258,7 @@ pub enum Command {
     Checkpoint(Box<CheckpointArgs>),
     /// Restore a container from the images of a checkpoint.
     ///
-    /// The bundle must be that of the saved container, or a copy. Exits like run, unless --detach is
-    /// given.
+    /// The bundle must be that of the saved container, or a copy.
     Restore(Box<RestoreArgs>),
     /// List what a container gives away, the worst first.
     ///
@@ -271,7 +268,7 @@ pub enum Command {
     /// Run a container and write a seccomp profile of what it did.
     ///
     /// Records the system calls of all processes of the container, and writes a profile that permits
-    /// these alone. Exits like run.
+    /// these alone.
     Record(Box<RecordArgs>),
     /// Write an example config.json.
     ///

@@ -18,7 +18,11 @@ Examples:
   bulkhead exec --user 1000:1000 --cwd /srv web ls
   bulkhead exec --detach --pid-file job.pid --process process.json web
 
-Options go before COMMAND; everything after it is passed to COMMAND."
+Options go before COMMAND; everything after it is passed to COMMAND.
+
+Exit status: that of the process, or 128 plus the number of the signal that
+killed it; 0 with --detach; 255 if no process was started; 1 for a wrong command
+line."
 )]
 pub struct ExecArgs {
     /// Container ID.

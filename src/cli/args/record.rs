@@ -15,7 +15,8 @@ Recording is no isolation: every system call is permitted while it lasts, and
 each takes much longer. Exercise all that the program does, since a call that
 was not recorded fails under the profile. Capabilities are not recorded.
 
-Exit status: that of the process, as with run.")]
+Exit status: that of the process, or 128 plus the number of the signal that
+killed it; 1 for an error.")]
 pub struct RecordArgs {
     /// The arguments of `create`.
     #[command(flatten)]
