@@ -203,6 +203,16 @@ static int look(int pid, int turn)
 	return early;
 }
 
+/* Tells the test how many were seen early, so that it can go on for longer on a busy machine. */
+static void report(long early)
+{
+	int fd = open("/mnt/early", O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+	if (fd >= 0) {
+		dprintf(fd, "%08ld", early);
+		close(fd);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	if (argc != 5)
@@ -244,6 +254,8 @@ int main(int argc, char **argv)
 			while ((found = look(pid, turn++)) >= 0)
 				was_early |= found;
 			early += was_early;
+			if (was_early)
+				report(early);
 			last = pid;
 		}
 	}
