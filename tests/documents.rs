@@ -45,3 +45,40 @@ fn the_tour() {
         skip::record(&format!("e2e::documents::tour::{feature}"), reason);
     }
 }
+
+/// The number before `words` in a text, whose lines may be wrapped.
+fn number_before(text: &str, words: &str) -> u32 {
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let at = text.find(words).unwrap_or_else(|| panic!("not found: {words:?}"));
+    let number = text[..at].trim_end().rsplit([' ', '(']).next().unwrap();
+    number.replace(',', "").parse().unwrap_or_else(|_| panic!("{number:?} before {words:?}"))
+}
+
+/// The README repeats figures of pages that are generated, and of programs.
+#[test]
+fn the_figures_of_the_readme_are_those_of_their_sources() {
+    let read = |path: &str| {
+        std::fs::read_to_string(format!("{}/{path}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+    };
+    let readme = read("README.md");
+    let evidence = read("docs/security-evidence.md");
+    assert_eq!(number_before(&readme, "advisories"), number_before(&evidence, "advisories"));
+    assert_eq!(
+        number_before(&readme, "that have no number"),
+        number_before(&evidence, "that have no number")
+    );
+    let conformance = read("docs/conformance.md");
+    assert_eq!(
+        number_before(&readme, "properties and rules"),
+        number_before(&conformance, "properties and rules")
+    );
+    assert_eq!(number_before(&readme, "have a test"), number_before(&conformance, "are proved"));
+    let sweep = read("hack/crash-sweep");
+    let quick = sweep.lines().find_map(|line| line.strip_prefix("QUICK = ")).unwrap();
+    assert_eq!(number_before(&readme, "points"), quick.parse::<u32>().unwrap());
+    let picture = read("docs/demo-light.svg");
+    assert_eq!(
+        number_before(&readme, "properties of containers"),
+        number_before(&picture, "proofs hold")
+    );
+}

@@ -37,9 +37,24 @@ def commands_of(block):
             yield words
 
 
+def check_part(block, path, run_by_ci):
+    """A part of a configuration file that the engines of hack/integration.sh are started with: equal sections and keys."""
+    engines = TOP / "integration/engines"
+    users = engines.glob("*.py") if engines / "main.py" in run_by_ci else []
+    if not any(path.name in user.read_text() for user in users):
+        raise Fault(f"{block.place()}: no engine of the tests uses {path.name}")
+    known = {line.partition(" = ")[0].strip() for line in path.read_text().splitlines()}
+    for line in filter(str.strip, block.lines):
+        if line.partition(" = ")[0].strip() not in known:
+            raise Fault(f"{block.place()}: {path.name} does not have: {line.strip()}")
+
+
 def check_by(block, name, run_by_ci):
     name, _, label = name.partition(" as ")
     path = TOP / name
+    if block.kind == "toml":
+        check_part(block, path, run_by_ci)
+        return
     if path not in run_by_ci:
         raise Fault(f"{block.place()}: CI does not run {name}")
     text = path.read_text()
