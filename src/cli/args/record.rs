@@ -24,9 +24,9 @@ pub struct RecordArgs {
 
     /// Directory for the results.
     ///
-    /// It is made if it does not exist. seccomp.json is a linux.seccomp object that permits the recorded system calls alone, and
-    /// syscalls.txt the list of them with the number of times each was made. Existing files are never
-    /// overwritten.
+    /// It is made if it does not exist. seccomp.json is a linux.seccomp object that permits the
+    /// recorded system calls alone, and syscalls.txt the list of them with the number of times each
+    /// was made. Existing files are never overwritten.
     #[arg(short, long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     #[arg(display_order = AFTER_BUNDLE)]
     pub output: PathBuf,

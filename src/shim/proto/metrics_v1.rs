@@ -34,7 +34,7 @@ pub struct Hugetlb {
     pub pagesize: String,
 }
 
-/// The same in both versions.
+/// The messages of cgroup v1 and v2 share this one.
 #[derive(Clone, PartialEq, Message)]
 pub struct Pids {
     #[prost(uint64, tag = "1")]

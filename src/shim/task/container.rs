@@ -41,7 +41,7 @@ pub struct Exec {
     pub process: String,
 }
 
-/// What is needed to create a container.
+/// A container before its creation, with the options of the operation.
 pub struct Prepared {
     pub container: Container,
     pub create: CreateOptions,
